@@ -1,0 +1,1 @@
+"""Skiff's container runtime and the engine that serves it."""

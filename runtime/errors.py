@@ -1,0 +1,105 @@
+"""The errors a user can meet: one hierarchy, each with what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+
+class SkiffError(Exception):
+    """Any failure that is told to a user without a traceback.
+
+    `message` says what happened and where; `hint`, where known, says what to do next. `str()` gives both, the hint on
+    its own indented line.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n    {self.hint}"
+
+
+class EngineError(SkiffError):
+    """A failure that the engine answers over its API with `status` (Docker Engine API, "Errors")."""
+
+    status = 500
+
+    def __init__(self, message: str, hint: str | None = None, status: int | None = None) -> None:
+        super().__init__(message, hint)
+        if status is not None:
+            self.status = status
+
+    @staticmethod
+    def from_status(status: int, message: str, hint: str | None = None) -> EngineError:
+        """Return the subclass that stands for HTTP `status`, or a plain `EngineError` that carries it."""
+        for kind in (
+            NotModifiedError,
+            BadRequestError,
+            ForbiddenError,
+            NotFoundError,
+            ConflictError,
+            InternalError,
+            UnavailableError,
+        ):
+            if kind.status == status:
+                return kind(message, hint)
+        return EngineError(message, hint, status)
+
+
+class NotModifiedError(EngineError):
+    """304: the container is in the wanted state already."""
+
+    status = 304
+
+
+class BadRequestError(EngineError):
+    """400: a parameter is missing or malformed."""
+
+    status = 400
+
+
+class ForbiddenError(EngineError):
+    """403: the operation is refused for this object."""
+
+    status = 403
+
+
+class NotFoundError(EngineError):
+    """404: no such object."""
+
+    status = 404
+
+
+class ConflictError(EngineError):
+    """409: the object's state, or another object, is in the way."""
+
+    status = 409
+
+
+class InternalError(EngineError):
+    """500: the engine failed."""
+
+    status = 500
+
+
+class UnavailableError(EngineError):
+    """503: the engine can't serve this now."""
+
+    status = 503
+
+
+class KernelError(SkiffError):
+    """A system call that failed.
+
+    `syscall` is its name, `arguments` what it was called with, in the order of its manual page, `errno` the number.
+    """
+
+    def __init__(self, syscall: str, arguments: Sequence[object], errno: int, hint: str | None = None) -> None:
+        shown = ", ".join(str(argument) for argument in arguments)
+        super().__init__(f"{syscall}({shown}): {os.strerror(errno)}", hint)
+        self.syscall = syscall
+        self.arguments = tuple(arguments)
+        self.errno = errno

@@ -1,0 +1,1 @@
+"""JSON Schemas that Skiff publishes and validates with."""
