@@ -1,0 +1,49 @@
+# Two commands do everything: `make demo` (the main job) and `make test` (all checks and tests).
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+# python3-venv: the venv below; nftables: libnftables, through which published ports and NAT are set;
+# mmdebstrap: makes the base image where no registry answers
+RUN_PACKAGES := python3-venv nftables mmdebstrap
+# busybox-static: small images for tests; docker-registry: a real registry on loopback; iproute2: looks at
+# the kernel's network state from outside; uidmap: user namespaces of unprivileged users
+TEST_PACKAGES := busybox-static docker-registry iproute2 uidmap
+# runc: the peer that the launch benchmark measures against
+BENCH_PACKAGES := runc
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/installed
+	@.ci/packages $(RUN_PACKAGES)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python samples/webstack/demo.py
+
+test: check
+	@.ci/packages $(TEST_PACKAGES)
+	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" $(BIN)/python -m pytest
+
+check: $(VENV)/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/tested
+	@.ci/packages $(TEST_PACKAGES) $(BENCH_PACKAGES)
+	$(BIN)/python -m tests.bench
+
+# the packages come first: on a fresh Debian, python3-venv is one of them
+$(VENV)/installed: pyproject.toml
+	@.ci/packages $(RUN_PACKAGES)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	$(BIN)/python -m compileall -q compose runtime schemas
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
