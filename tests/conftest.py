@@ -1,0 +1,83 @@
+"""Fixtures that build real things: state directories, engines, projects; each removes what it made."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+SKIFF = (sys.executable, "-m", "compose.cli.main")
+
+
+def pytest_collection_modifyitems(items):
+    """Skip, with the reason, what this machine can't run."""
+    if os.getuid() != 0:
+        skip = pytest.mark.skip(reason="needs root: run the tests as root")
+        for item in items:
+            if "root" in item.keywords:
+                item.add_marker(skip)
+
+
+@dataclass
+class Home:
+    """An engine's own root and run directory, and how to run Skiff with them."""
+
+    root: Path
+    run: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self):
+        return f"unix://{self.run / 'engine.sock'}"
+
+    @property
+    def env(self):
+        return {
+            **os.environ,
+            "SKIFF_ROOT": str(self.root),
+            "SKIFF_RUN": str(self.run),
+            **self.environment,
+        }
+
+    def skiff(self, *arguments, cwd=None, check=True, timeout=300, input=None, env=None):
+        """Run one skiff command to its end; a failure shows what it printed."""
+        result = subprocess.run(
+            [*SKIFF, *map(str, arguments)],
+            cwd=cwd,
+            env={**self.env, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            input=input,
+        )
+        if check and result.returncode:
+            raise AssertionError(f"skiff {arguments}: exit {result.returncode}\n{result.stdout}\n{result.stderr}")
+        return result
+
+    def stop(self):
+        """Stop the engine and everything it runs."""
+        self.skiff("engine", "stop", "--force", check=False)
+
+
+@pytest.fixture
+def home():
+    """An engine home of the test's own, in a short path (a unix socket's path has at most 107 bytes)."""
+    base = Path(tempfile.mkdtemp(prefix="skiff-", dir="/tmp"))
+    home = Home(base / "root", base / "run")
+    yield home
+    home.stop()
+    shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session")
+def shared_home():
+    """An engine home for tests that only add to it."""
+    base = Path(tempfile.mkdtemp(prefix="skiff-", dir="/tmp"))
+    home = Home(base / "root", base / "run")
+    yield home
+    home.stop()
+    shutil.rmtree(base)

@@ -1,0 +1,92 @@
+"""What a container runtime could leave behind on a machine, seen from outside Skiff."""
+
+import json
+import os
+import subprocess
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Residue:
+    """The kernel objects and processes of one moment, each as a set of identities."""
+
+    processes: frozenset[str]
+    mounts: frozenset[str]
+    links: frozenset[str]
+    nftables: frozenset[str]
+    cgroups: frozenset[str]
+    namespaces: frozenset[str]
+
+    def since(self, before: "Residue") -> dict[str, list[str]]:
+        """What is here now and was not `before`; empty when nothing was left."""
+        found = {
+            field.name: sorted(getattr(self, field.name) - getattr(before, field.name)) for field in fields(Residue)
+        }
+        return {name: values for name, values in found.items() if values}
+
+
+def look(root: Path) -> Residue:
+    """Take in the machine: everything in the kernel, and of the processes those that belong to the engine at `root`."""
+    return Residue(
+        processes=_processes(root),
+        mounts=frozenset(_mounts()),
+        links=frozenset(link["ifname"] for link in _json("ip", "-j", "link")),
+        nftables=frozenset(_tables()),
+        cgroups=frozenset(_cgroups()),
+        namespaces=frozenset(_namespaces()),
+    )
+
+
+def _json(*command):
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout or "[]")
+
+
+def _tables():
+    for item in _json("nft", "-j", "list", "tables")["nftables"]:
+        if "table" in item:
+            yield f"{item['table']['family']} {item['table']['name']}"
+
+
+def _mounts():
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        yield line.split()[4]
+
+
+def _cgroups():
+    for base, folders, _ in os.walk("/sys/fs/cgroup"):
+        for folder in folders:
+            if "skiff" in base or "skiff" in folder:
+                yield os.path.join(base, folder)
+
+
+def _processes(root):
+    """Processes that carry the state root in their environment or command line: engine, keeper, and what they forked."""
+    needle = str(root).encode()
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        if int(folder.name) == os.getpid():
+            continue
+        try:
+            told = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+            cgroup = (folder / "cgroup").read_text()
+        except OSError:
+            continue
+        if needle in told or "skiff-" in cgroup:
+            name = told.replace(b"\0", b" ")[-200:].decode(errors="replace") if needle in told else cgroup
+            found.add(f"{folder.name} {name}")
+    return frozenset(found)
+
+
+def _namespaces():
+    for folder in Path("/proc").glob("[0-9]*"):
+        for kind in ("net", "pid", "mnt", "uts", "ipc"):
+            try:
+                yield os.readlink(folder / "ns" / kind)
+            except OSError:
+                continue
+
+
+def describe(residue: Residue) -> str:
+    """Return the whole of it as text, for a failing test's message."""
+    return json.dumps({name: sorted(values) for name, values in asdict(residue).items()}, indent=1)
