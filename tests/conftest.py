@@ -1,7 +1,10 @@
 """Fixtures that build real things: state directories, engines, projects; each removes what it made."""
 
+import http.client
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -9,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.support.images import busybox_archive
 
 SKIFF = (sys.executable, "-m", "compose.cli.main")
 
@@ -58,6 +63,21 @@ class Home:
             raise AssertionError(f"skiff {arguments}: exit {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result
 
+    def get(self, path):
+        """Return what the engine answers to GET `path`, as JSON; starts the engine when it does not run."""
+        self.skiff("engine", "start")
+        connection = http.client.HTTPConnection("localhost", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.run / "engine.sock"))
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        assert answer.status == 200, body
+        return json.loads(body)
+
     def stop(self):
         """Stop the engine and everything it runs."""
         self.skiff("engine", "stop", "--force", check=False)
@@ -81,3 +101,16 @@ def shared_home():
     yield home
     home.stop()
     shutil.rmtree(base)
+
+
+@pytest.fixture(scope="session")
+def busybox_tar(tmp_path_factory):
+    """A `docker save` archive of busybox:latest."""
+    return busybox_archive(tmp_path_factory.mktemp("images") / "busybox.tar")
+
+
+@pytest.fixture
+def busybox(home, busybox_tar):
+    """The image busybox:latest in the test's own engine."""
+    home.skiff("image", "load", "-i", busybox_tar)
+    return "busybox:latest"
