@@ -61,7 +61,7 @@ def _cgroups():
 
 
 def _processes(root):
-    """Processes that carry the state root in their environment or command line: engine, keeper, and what they forked."""
+    """Processes that carry the state root in their environment or command line: engine, keeper, forks too."""
     needle = str(root).encode()
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):

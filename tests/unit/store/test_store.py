@@ -76,7 +76,9 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     assert path.read_text().startswith("this is not")
 
 
-@given(ids=st.lists(st.text("0123456789abcdef", min_size=1, max_size=6), unique=True), prefix=st.text("0123456789abcdef"))
+@given(
+    ids=st.lists(st.text("0123456789abcdef", min_size=1, max_size=6), unique=True), prefix=st.text("0123456789abcdef")
+)
 def test_with_prefix_finds_exactly_the_ids_that_begin_so(tmp_path_factory, ids, prefix):
     store = Store.open(tmp_path_factory.mktemp("store") / "state.db")
     images = store.collection("image")

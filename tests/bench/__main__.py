@@ -1,0 +1,27 @@
+"""Print every budget of the design as a ratio measured in this run: `python -m tests.bench [NAME ...]`."""
+
+import sys
+
+from tests.bench.commands import commands, health_gate, many_services
+from tests.bench.containers import launch, memory
+from tests.bench.measure import table
+from tests.bench.place import place
+from tests.bench.streams import logs, published_port
+
+BENCHES = {
+    bench.__name__: bench for bench in (launch, commands, many_services, health_gate, memory, logs, published_port)
+}
+
+
+def main() -> None:
+    """Run the benches named on the command line, or all."""
+    budgets = []
+    for name in sys.argv[1:] or BENCHES:
+        with place() as here:
+            print(f"measuring {name} …", file=sys.stderr, flush=True)
+            budgets += BENCHES[name](here)
+    print(table(budgets))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""One container: its launch beside `runc run` on the same root filesystem, and what an idle one costs in memory."""
+
+import json
+import statistics
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from runtime.client import Client, endpoint
+from tests.bench.measure import Budget, ms, once
+from tests.bench.place import Place
+
+ROUNDS = 20
+
+
+def launch(place: Place) -> Iterator[Budget]:
+    """Measure create + start until PID 1 runs, and a whole run-to-exit, both beside `runc run`."""
+    bundle = _runc_bundle(place)
+    runc_s = statistics.median(
+        once(lambda: subprocess.run(["runc", "run", "--bundle", bundle, "bench-runc"], check=True))
+        for _ in range(ROUNDS)
+    )
+    client = Client(endpoint(place.home.env, None))
+    body = {"Image": "busybox:latest", "Cmd": ["sleep", "1000"], "HostConfig": {"Init": False}}
+    took = []
+    for number in range(ROUNDS):
+        name = f"launch-{number}"
+
+        def create_and_start(name: str = name) -> None:
+            created = client.create_container(body, name=name)
+            client.start(created["Id"])
+
+        took.append(once(create_and_start))
+        client.remove(name, force=True)
+    launch_s = statistics.median(took)
+    yield Budget(
+        "launch of a container: create + start", ms(launch_s), f"runc run {ms(runc_s)}", launch_s / runc_s,
+        "≤ 15.0 ms, ≤ 0.5 of runc", launch_s <= 0.015 and launch_s <= runc_s / 2,
+    )  # fmt: skip
+    took = []
+    for number in range(ROUNDS):
+        identity = client.create_container({**body, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}})["Id"]
+        took.append(once(lambda: (client.start(identity), client.wait(identity))))  # noqa: B023
+        client.remove(identity, force=True)
+    run_s = statistics.median(took)
+    yield Budget(
+        "start to exit of `true`, no network", ms(run_s), f"runc run {ms(runc_s)}", run_s / runc_s,
+        "≤ 0.5 of runc", run_s <= runc_s / 2,
+    )  # fmt: skip
+
+
+def memory(place: Place) -> Iterator[Budget]:
+    """Measure keeper and engine, and what fifty idle containers add to them."""
+    client = Client(endpoint(place.home.env, None))
+
+    def rss() -> dict[str, float]:
+        state = place.home.get("/skiff/v1/engine")
+        return {what: _rss_mb(state[f"{what}_pid"]) for what in ("keeper", "engine")}
+
+    before = rss()
+    names = [f"idle-{number}" for number in range(50)]
+    for name in names:
+        client.create_container({"Image": "busybox:latest", "Cmd": ["sleep", "1000"]}, name=name)
+        client.start(name)
+    after = rss()
+    for name in names:
+        client.remove(name, force=True)
+    bare = subprocess.run(
+        ["python3", "-I", "-S", "-c", "print(open('/proc/self/status').read())"], capture_output=True, text=True
+    )
+    floor_mb = int(bare.stdout.split("VmRSS:")[1].split()[0]) / 1024
+    for what, bar_mb in (("keeper", 12.0), ("engine", 80.0)):
+        yield Budget(
+            f"memory of the {what}", f"{before[what]:.1f} MB", f"bare python {floor_mb:.1f} MB",
+            before[what] / floor_mb, f"≤ {bar_mb:.0f} MB", before[what] <= bar_mb,
+        )  # fmt: skip
+    each_mb = (sum(after.values()) - sum(before.values())) / len(names)
+    yield Budget(
+        "ours per idle container", f"{each_mb:.2f} MB", f"bare python {floor_mb:.1f} MB", each_mb / floor_mb,
+        "≤ 1 MB", each_mb <= 1,
+    )  # fmt: skip
+
+
+def _rss_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
+def _runc_bundle(place: Place) -> Path:
+    bundle = place.base / "bundle"
+    rootfs = bundle / "rootfs"
+    rootfs.mkdir(parents=True)
+    with tarfile.open(place.base / "busybox.tar") as archive:
+        layer = next(member for member in archive if member.name.endswith("layer.tar"))
+        with tarfile.open(fileobj=archive.extractfile(layer)) as content:
+            content.extractall(rootfs, filter="tar")
+    subprocess.run(["runc", "spec", "--bundle", bundle], check=True)
+    config = json.loads((bundle / "config.json").read_text())
+    config["process"].update(terminal=False, args=["true"])
+    (bundle / "config.json").write_text(json.dumps(config))
+    return bundle
