@@ -39,7 +39,7 @@ def launch(place: Place) -> Iterator[Budget]:
         "≤ 15.0 ms, ≤ 0.5 of runc", launch_s <= 0.015 and launch_s <= runc_s / 2,
     )  # fmt: skip
     took = []
-    for number in range(ROUNDS):
+    for _ in range(ROUNDS):
         identity = client.create_container({**body, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}})["Id"]
         took.append(once(lambda: (client.start(identity), client.wait(identity))))  # noqa: B023
         client.remove(identity, force=True)
