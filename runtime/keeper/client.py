@@ -1,0 +1,279 @@
+"""The engine's side of the keeper: launch, execute, signal, and hear of exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from runtime.errors import EngineError, InternalError
+from runtime.keeper import wire
+from runtime.paths import Paths
+
+UNKNOWN_EXIT = 255
+
+
+@dataclass(frozen=True)
+class ProcessExit:
+    """How process `id` ended: `exit_code` is 128 + signal when one killed it, 255 when nobody was there to learn it."""
+
+    id: str
+    exit_code: int
+    signal: int | None
+    oom_killed: bool
+    finished_at_ns: int
+
+
+@dataclass(frozen=True)
+class KeptProcess:
+    """A process of the keeper's with duplicates of its descriptors, which the receiver is to close."""
+
+    id: str
+    container: str
+    pid: int
+    pidfd: int
+    fds: Mapping[str, int]
+    cgroup: str | None
+    started_at_ns: int
+    exit: ProcessExit | None
+
+    def close(self) -> None:
+        """Close the duplicates."""
+        for descriptor in (self.pidfd, *self.fds.values()):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+class LaunchError(EngineError):
+    """The process could not be started; `exit_code` is what stands for it (126, 127 or 128)."""
+
+    status = 400
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Keeper:
+    """A connection to the keeper. Made by `connect`; safe for many tasks at once."""
+
+    def __init__(self, paths: Paths, restart: Sequence[str]) -> None:
+        self._paths = paths
+        self._restart = list(restart)
+        self._socket: socket.socket | None = None
+        self._number = 0
+        self._waiting: dict[int, tuple[anyio.Event, list[Any]]] = {}
+        self._exits_in: MemoryObjectSendStream[ProcessExit]
+        self._exits_in, self.exits = anyio.create_memory_object_stream[ProcessExit](float("inf"))
+        self.exits: MemoryObjectReceiveStream[ProcessExit]
+        self.pid = 0
+        self.is_closing = False
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, paths: Paths, *, restart: Sequence[str]) -> AsyncIterator[Keeper]:
+        """Connect to the keeper of `paths`, started when there is none; `restart` is the engine's own command."""
+        keeper = cls(paths, restart)
+        await keeper._open()
+        async with anyio.create_task_group() as group:
+            group.start_soon(keeper._receive)
+            try:
+                await keeper._hello()
+                yield keeper
+            finally:
+                keeper.is_closing = True
+                group.cancel_scope.cancel()
+                keeper._close()
+
+    async def _open(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wire.PACKET_BYTES)
+        try:
+            connection.connect(str(self._paths.keeper_socket))
+        except OSError:
+            await anyio.to_thread.run_sync(start_keeper, self._paths)
+            connection.connect(str(self._paths.keeper_socket))
+        connection.setblocking(False)
+        self._socket = connection
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        for event, _ in self._waiting.values():
+            event.set()
+
+    async def _hello(self) -> None:
+        answer, _ = await self._ask("hello", restart=self._restart, environment=dict(os.environ))
+        self.pid = answer["pid"]
+
+    async def _receive(self) -> None:
+        while self._socket is not None:
+            await anyio.wait_readable(self._socket)
+            try:
+                message, descriptors = wire.receive(self._socket)
+            except BlockingIOError:
+                continue
+            except OSError:
+                message, descriptors = None, []
+            if message is None:
+                self._close()
+                self._exits_in.close()
+                return
+            if "exited" in message:
+                self._exits_in.send_nowait(_exit(message["exited"], message))
+            else:
+                waiting = self._waiting.pop(message["re"], None)
+                if waiting is None:  # the asker was cancelled
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                else:
+                    waiting[1].extend((message, descriptors))
+                    waiting[0].set()
+
+    async def _ask(self, do: str, descriptors: Sequence[int] = (), **message: Any) -> tuple[dict[str, Any], list[int]]:
+        if self._socket is None:
+            raise InternalError("the keeper is gone", "restart the engine: `skiff engine stop`")
+        self._number += 1
+        number = self._number
+        event, answer = anyio.Event(), []
+        self._waiting[number] = (event, answer)
+        while True:
+            try:
+                wire.send(self._socket, {"do": do, "re": number, **message}, descriptors)
+                break
+            except BlockingIOError:
+                await anyio.wait_writable(self._socket)
+        with anyio.CancelScope(shield=True):  # an answer may carry descriptors: it is always taken
+            await event.wait()
+        if not answer:
+            raise InternalError("the keeper went away while it was asked")
+        result, received = answer
+        if "error" in result:
+            if "exit_code" in result:
+                raise LaunchError(result["error"], result["exit_code"])
+            raise InternalError(f"keeper: {result['error']}")
+        return result, received
+
+    async def launch(self, id: str, bundle: Path, spec: Mapping[str, Any], *, stdin: bool) -> KeptProcess:
+        """Run the OCI document `spec` as container `id`; returns when its process executes. Raises LaunchError."""
+        (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
+        document = bundle / "config.json"
+        document.write_text(json.dumps(spec))
+        answer, fds = await self._ask("launch", id=id, spec=str(document), bundle=str(bundle), stdin=stdin)
+        return _process(answer, fds)
+
+    async def exec(
+        self,
+        id: str,
+        container: str,
+        process: Mapping[str, Any],
+        annotations: Mapping[str, str],
+        seccomp: Mapping[str, Any] | None,
+        *,
+        stdin: bool,
+    ) -> KeptProcess:
+        """Run another OCI `process` inside the running `container`. Raises LaunchError."""
+        answer, fds = await self._ask(
+            "exec",
+            id=id,
+            container=container,
+            process=dict(process),
+            annotations=dict(annotations),
+            seccomp=seccomp,
+            stdin=stdin,
+        )
+        return _process(answer, fds)
+
+    async def task(self, name: str, rootfs: Mapping[str, Any], fds: Sequence[int] = (), **arguments: Any) -> Any:
+        """Run a function of `runtime.oci.tasks` inside a container's root; see there for names and arguments."""
+        answer, _ = await self._ask("task", fds, name=name, rootfs=dict(rootfs), arguments=arguments)
+        return answer["result"]
+
+    async def signal(self, id: str, signum: int) -> None:
+        """Send `signum` to process `id`; nothing happens when it has ended."""
+        await self._ask("signal", id=id, signum=signum)
+
+    async def freeze(self, id: str, frozen: bool) -> None:
+        """Stop or go on scheduling every process of container `id`."""
+        await self._ask("freeze", id=id, frozen=frozen)
+
+    async def stats(self, id: str) -> dict[str, Any]:
+        """Return the numbers of container `id`'s cgroup."""
+        return (await self._ask("stats", id=id))[0]
+
+    async def update(self, id: str, resources: Mapping[str, Any]) -> None:
+        """Change the limits of container `id` (OCI document, `linux.resources`)."""
+        await self._ask("update", id=id, resources=dict(resources))
+
+    async def list(self) -> list[KeptProcess]:
+        """Return every process the keeper has, live and ended, with fresh duplicates."""
+        ids = (await self._ask("list"))[0]["ids"]
+        return [_process(*(await self._ask("get", id=id))) for id in ids]
+
+    async def forget(self, id: str) -> None:
+        """Let the keeper drop an ended process; a container's cgroup goes with it."""
+        await self._ask("forget", id=id)
+
+    async def adopt(self, process: KeptProcess) -> None:
+        """Hand a process of a lost keeper to this one."""
+        await self._ask(
+            "adopt",
+            [process.pidfd, *(process.fds[name] for name in sorted(process.fds))],
+            id=process.id,
+            container=process.container,
+            pid=process.pid,
+            fds=sorted(process.fds),
+            cgroup=process.cgroup,
+            started_at_ns=process.started_at_ns,
+        )
+
+    async def bye(self) -> None:
+        """Say that the engine leaves on purpose."""
+        await self._ask("bye")
+
+
+def start_keeper(paths: Paths) -> None:
+    """Start a keeper and return once its socket is there. Raises InternalError with what it printed."""
+    paths.run.mkdir(parents=True, exist_ok=True)
+    paths.keeper_socket.unlink(missing_ok=True)
+    ready, ready_child = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", Path(__file__).with_name("main.py"), paths.keeper_socket, str(ready_child)],
+        pass_fds=[ready_child],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        cwd="/",
+    )
+    os.close(ready_child)
+    said = os.read(ready, 1)
+    os.close(ready)
+    if not said:
+        raise InternalError(f"the keeper did not start (exit {process.wait()})", f"see {paths.engine_log}")
+
+
+def _exit(id: str, told: Mapping[str, Any]) -> ProcessExit:
+    return ProcessExit(id, told["exit_code"], told["signal"], told["oom_killed"], told["finished_at_ns"])
+
+
+def _process(answer: Mapping[str, Any], descriptors: Sequence[int]) -> KeptProcess:
+    return KeptProcess(
+        answer["id"],
+        answer["container"],
+        answer["pid"],
+        descriptors[0],
+        dict(zip(answer["fds"], descriptors[1:], strict=True)),
+        answer["cgroup"],
+        answer["started_at_ns"],
+        _exit(answer["id"], answer["exit"]) if answer["exit"] else None,
+    )

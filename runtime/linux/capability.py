@@ -1,0 +1,99 @@
+"""Capability sets (capabilities(7))."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Mapping
+
+from runtime.linux import syscalls as linux
+
+NAMES = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+]
+NUMBERS = {f"CAP_{name}": number for number, name in enumerate(NAMES)}
+
+_VERSION_3 = 0x20080522
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def mask(names: Iterable[str]) -> int:
+    """Return the bit mask of `names` ("CAP_CHOWN" …); unknown ones raise KeyError."""
+    bits = 0
+    for name in names:
+        bits |= 1 << NUMBERS[name]
+    return bits
+
+
+def last_capability() -> int:
+    """Return the highest capability number that the kernel knows."""
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        return int(file.read())
+
+
+def drop_bounding(keep: int, last: int) -> None:
+    """Take every capability that is not in `keep` out of the bounding set."""
+    for number in range(last + 1):
+        if not keep >> number & 1:
+            linux.prctl(linux.PR_CAPBSET_DROP, number)
+
+
+def set_process(sets: Mapping[str, Iterable[str]]) -> None:
+    """capset(2) from the OCI document's `process.capabilities`; ambient ones last, as they need the others."""
+    effective, permitted, inheritable = (
+        mask(sets.get(kind) or ()) for kind in ("effective", "permitted", "inheritable")
+    )
+    header = _Header(_VERSION_3, 0)
+    data = (_Data * 2)(
+        *((effective >> s & 0xFFFFFFFF, permitted >> s & 0xFFFFFFFF, inheritable >> s & 0xFFFFFFFF) for s in (0, 32))
+    )
+    linux.call("capset", header, data)
+    linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
+    for name in sets.get("ambient") or ():
+        linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, NUMBERS[name])

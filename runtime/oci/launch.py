@@ -1,0 +1,219 @@
+"""From an OCI runtime specification document to a running process: what the forked child does, step by step.
+
+Nothing may be imported once the root has changed: it would be looked up inside the container. The child never returns: it becomes the process, or writes why not into `report` and exits.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import resource
+import signal
+import socket
+import struct
+import termios
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from runtime.linux import capability, seccomp
+from runtime.linux import syscalls as linux
+from runtime.oci import rootfs, user
+from runtime.oci.cgroup import Cgroups
+
+NAMESPACES = {
+    "pid": linux.CLONE_NEWPID, "network": linux.CLONE_NEWNET, "mount": linux.CLONE_NEWNS, "ipc": linux.CLONE_NEWIPC,
+    "uts": linux.CLONE_NEWUTS, "user": linux.CLONE_NEWUSER, "cgroup": linux.CLONE_NEWCGROUP,
+}  # fmt: skip
+TIOCSPTLCK, TIOCGPTN = 0x40045431, 0x80045430  # <asm-generic/ioctls.h>; Python's termios lacks them
+JOINED = (
+    linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWCGROUP
+)  # fmt: skip
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+
+
+class LaunchError(Exception):
+    """Why the process could not be started, and the exit code that stands for it."""
+
+    def __init__(self, message: str, exit_code: int = 128) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def clone(flags: int) -> tuple[int, int]:
+    """fork() with `flags`: returns (pid, pidfd) in the parent, (0, -1) in the child."""
+    pidfd = array.array("i", [-1])
+    arguments = linux.CloneArguments(
+        flags=flags | linux.CLONE_PIDFD,
+        pidfd=pidfd.buffer_info()[0],
+        # clone3(2): a sibling's exit signal is the caller's own
+        exit_signal=0 if flags & linux.CLONE_PARENT else signal.SIGCHLD,
+    )
+    pid = linux.call("clone3", arguments, 88)
+    return (pid, pidfd[0]) if pid else (0, -1)
+
+
+def new_namespaces(spec: Mapping[str, Any]) -> int:
+    """Return clone flags of the namespaces to be made at once; the cgroup namespace follows after entering the cgroup."""
+    flags = 0
+    for namespace in spec["linux"]["namespaces"]:
+        if not namespace.get("path") and namespace["type"] != "cgroup":
+            flags |= NAMESPACES[namespace["type"]]
+    return flags
+
+
+def container(spec: Mapping[str, Any], bundle: str, stdio: Sequence[int], console: socket.socket | None) -> NoReturn:
+    """Become the container's process; called in the child that `clone` made, raises on failure."""
+    settings, process = spec["linux"], spec["process"]
+    os.setsid()
+    for namespace in settings["namespaces"]:
+        if namespace.get("path"):
+            with open(namespace["path"]) as file:
+                linux.call("setns", file.fileno(), NAMESPACES[namespace["type"]])
+    cgroups = Cgroups()
+    cgroups.enter(settings["cgroupsPath"])
+    if any(n["type"] == "cgroup" and not n.get("path") for n in settings["namespaces"]):
+        linux.call("unshare", linux.CLONE_NEWCGROUP)
+    root = rootfs.prepare(spec, bundle)
+    rootfs.pivot(root)
+    for name, value in (settings.get("sysctl") or {}).items():
+        with open("/proc/sys/" + name.replace(".", "/"), "w") as file:
+            file.write(str(value))
+    if spec.get("hostname"):
+        linux.sethostname(spec["hostname"])
+    rootfs.hide(settings.get("maskedPaths") or (), settings.get("readonlyPaths") or ())
+    if spec["root"].get("readonly"):
+        linux.mount(None, "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY)
+    if process.get("terminal"):
+        _open_console(console, process.get("consoleSize"))
+    else:
+        for number, descriptor in enumerate(stdio):
+            os.dup2(descriptor, number, inheritable=True)
+    become(process, spec.get("annotations") or {}, settings.get("seccomp"))
+
+
+def _open_console(console: socket.socket | None, size: Mapping[str, int] | None) -> None:
+    """Make a pseudo-terminal of the container's own devpts the process's console and send its other end out."""
+    main = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(main, TIOCSPTLCK, struct.pack("i", 0))
+    number = struct.unpack("i", fcntl.ioctl(main, TIOCGPTN, struct.pack("i", 0)))[0]
+    side = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    if size and size.get("height"):
+        fcntl.ioctl(main, termios.TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0))
+    assert console is not None
+    socket.send_fds(console, [b"c"], [main])
+    os.close(main)
+    for target in range(3):
+        os.dup2(side, target, inheritable=True)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: Mapping[str, Any] | None) -> NoReturn:
+    """Take on the limits, identity and restrictions of `process` and execute it."""
+    for limit in process.get("rlimits") or ():
+        resource.setrlimit(getattr(resource, limit["type"]), (limit["soft"], limit["hard"]))
+    if process.get("oomScoreAdj") is not None:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(process["oomScoreAdj"]))
+    environment = dict(pair.split("=", 1) for pair in process.get("env") or () if "=" in pair)
+    if "skiff.user" in annotations:
+        extra = [group for group in annotations.get("skiff.group_add", "").split(",") if group]
+        who = user.resolve(annotations["skiff.user"], extra)
+        environment.setdefault("HOME", who.home)
+    else:
+        wanted = process["user"]
+        who = user.Identity(wanted["uid"], wanted["gid"], tuple(wanted.get("additionalGids") or ()), "/")
+    cwd = process.get("cwd") or "/"
+    if not os.path.isdir(cwd):
+        os.makedirs(cwd, exist_ok=True)
+    capabilities = process.get("capabilities") or {}
+    program = process["args"]
+    if process.get("noNewPrivileges"):
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    last = capability.last_capability()
+    compiled = seccomp.assemble(filters) if filters else None
+    if compiled is not None and not process.get("noNewPrivileges"):
+        seccomp.install(compiled)
+    capability.drop_bounding(capability.mask(capabilities.get("bounding") or ()), last)
+    linux.prctl(linux.PR_SET_KEEPCAPS, 1)
+    os.setgroups(who.groups)
+    os.setresgid(who.gid, who.gid, who.gid)
+    os.setresuid(who.uid, who.uid, who.uid)
+    os.umask((process.get("user") or {}).get("umask", 0o022))
+    if who.uid:
+        capabilities = {
+            **capabilities,
+            "effective": capabilities.get("ambient") or (),
+            "permitted": capabilities.get("ambient") or (),
+        }
+    capability.set_process(capabilities)
+    os.chdir(cwd)
+    if compiled is not None and process.get("noNewPrivileges"):
+        seccomp.install(compiled)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals():
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+    _execute(program, environment)
+
+
+def _execute(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    name = arguments[0]
+    if "/" in name:
+        candidates = [name]
+    else:
+        folders = environment.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").split(":")
+        candidates = [f"{folder or '.'}/{name}" for folder in folders]
+    refused: OSError | None = None
+    for candidate in candidates:
+        try:
+            os.execve(candidate, arguments, environment)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if "/" in name:
+                raise LaunchError(f'exec: "{name}": {_reason(error)}', NOT_FOUND) from error
+        except OSError as error:
+            refused = error
+    if refused is not None:
+        raise LaunchError(f'exec: "{name}": {_reason(refused)}', NOT_EXECUTABLE) from refused
+    raise LaunchError(f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
+
+
+def _reason(error: OSError) -> str:
+    return (
+        f"stat {error.filename}: {os.strerror(error.errno or 0).lower()}"
+        if error.errno == 2
+        else os.strerror(error.errno or 0).lower()
+    )
+
+
+def execute_inside(
+    pidfd: int,
+    cgroup: str | None,
+    process: Mapping[str, Any],
+    annotations: Mapping[str, str],
+    filters: Mapping[str, Any] | None,
+    stdio: Sequence[int],
+    console: socket.socket | None,
+    report: int,
+) -> NoReturn:
+    """Become another process of a running container; called in a forked child.
+
+    The child joins the container's namespaces through its pidfd (setns(2)), then clones a sibling, as a process enters
+    a PID namespace by birth alone; it tells the sibling's number through `report` ("P<pid>") and goes.
+    """
+    if cgroup:
+        Cgroups().enter(cgroup)
+    linux.call("setns", pidfd, JOINED)
+    pid, _ = clone(linux.CLONE_PARENT)
+    if pid:
+        os.write(report, b"P%d\n" % pid)
+        os._exit(0)
+    os.setsid()
+    os.chdir("/")
+    if process.get("terminal"):
+        _open_console(console, process.get("consoleSize"))
+    else:
+        for number, descriptor in enumerate(stdio):
+            os.dup2(descriptor, number, inheritable=True)
+    become(process, annotations, filters)

@@ -1,0 +1,139 @@
+"""Work inside a container's root filesystem without a container: archives, copy-up, look-ups.
+
+Each runs in a child of the keeper, chrooted into the root (an overlay mounted for the purpose in a mount namespace of the
+child's own, or the live container's), so no link in it can lead outside.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from runtime.linux import syscalls as linux
+from runtime.oci import rootfs
+
+
+def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None) -> Any:
+    """Enter the root that `message` describes and run its task; called in the forked child."""
+    # tarfile is imported before the root changes: afterwards its modules would be looked up inside the container
+    import shutil  # noqa: F401
+    import tarfile  # noqa: F401
+
+    task = TASKS[message["name"]]
+    where = message["rootfs"]
+    if live is not None:
+        linux.call("setns", live, linux.CLONE_NEWNS)
+    else:
+        linux.call("unshare", linux.CLONE_NEWNS)
+        linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
+        root = where["mountpoint"]
+        if where.get("lower"):
+            options = [f"lowerdir+={layer}" for layer in where["lower"]]
+            if where.get("upper"):
+                options += [f"upperdir={where['upper']}", f"workdir={where['work']}"]
+            rootfs.mount_overlay(root, options)
+        os.chroot(root)
+    os.chdir("/")
+    return task(message["arguments"], descriptors)
+
+
+def _read_file(arguments: Mapping[str, Any], _: Sequence[int]) -> str:
+    with open(arguments["path"], encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def _stat(arguments: Mapping[str, Any], _: Sequence[int]) -> dict[str, Any]:
+    path = arguments["path"]
+    found = os.lstat(path.rstrip("/") or "/") if not path.endswith("/.") else os.stat(path)
+    is_link = stat.S_ISLNK(found.st_mode)
+    return {
+        "name": os.path.basename(path.rstrip("/")) or "/",
+        "size": found.st_size,
+        "mode": found.st_mode,
+        "mtime": found.st_mtime,
+        "linkTarget": os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path))) if is_link else "",
+    }
+
+
+def _tar_out(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
+    """Write the tree at `path` as a tar stream; its entries begin with the path's base name."""
+    import tarfile
+
+    path = arguments["path"]
+    name = arguments.get("name") or os.path.basename(os.path.normpath(path)) or "."
+    with os.fdopen(os.dup(descriptors[0]), "wb", buffering=1 << 20) as out, tarfile.open(fileobj=out, mode="w|") as tar:
+        tar.add(os.path.realpath(path) if path.endswith(("/", "/.")) else path, arcname=name)
+    return {}
+
+
+def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
+    """Unpack a tar stream into directory `path`, which is made when `make` is set."""
+    import tarfile
+
+    path = arguments["path"]
+    if arguments.get("make"):
+        os.makedirs(path, exist_ok=True)
+    elif not os.path.isdir(path):
+        raise NotADirectoryError(20, f"{path} is not a directory in the container")
+    with (
+        os.fdopen(os.dup(descriptors[0]), "rb", buffering=1 << 20) as source,
+        tarfile.open(fileobj=source, mode="r|*") as tar,
+    ):
+        for member in tar:
+            if arguments.get("no_overwrite_dir_non_dir"):
+                target = os.path.join(path, member.name)
+                if os.path.lexists(target) and os.path.isdir(target) != member.isdir():
+                    raise IsADirectoryError(21, f"{target} would change between directory and file")
+            tar.extract(member, path, set_attrs=True, numeric_owner=True, filter="fully_trusted")
+    return {}
+
+
+def _copy_up(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
+    """Copy directory `path` of the image into an empty volume (the descriptor), which takes its owner and mode too."""
+    import shutil
+
+    path, volume = arguments["path"], descriptors[0]
+    if not os.path.isdir(path) or os.listdir(volume):
+        return {"copied": False}
+    _copy_tree(path, volume, shutil.copyfileobj)
+    return {"copied": True}
+
+
+def _copy_tree(source: str, target: int, copy: Callable[..., None]) -> None:
+    for entry in os.scandir(source):
+        found = entry.stat(follow_symlinks=False)
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), entry.name, dir_fd=target)
+        elif entry.is_dir():
+            os.mkdir(entry.name, dir_fd=target)
+            inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=target)
+            try:
+                _copy_tree(entry.path, inner, copy)
+            finally:
+                os.close(inner)
+            continue
+        elif entry.is_file():
+            descriptor = os.open(entry.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
+            with open(entry.path, "rb") as content, os.fdopen(descriptor, "wb") as out:
+                copy(content, out, 1 << 20)
+        else:
+            os.mknod(entry.name, found.st_mode, found.st_rdev, dir_fd=target)
+        os.chown(entry.name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
+        if not entry.is_symlink():
+            os.chmod(entry.name, stat.S_IMODE(found.st_mode), dir_fd=target)
+        os.utime(entry.name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=target, follow_symlinks=False)
+    found = os.stat(source)
+    os.fchown(target, found.st_uid, found.st_gid)
+    os.fchmod(target, stat.S_IMODE(found.st_mode))
+
+
+TASKS: Mapping[str, Callable[[Mapping[str, Any], Sequence[int]], Any]] = {
+    "read_file": _read_file,
+    "stat": _stat,
+    "tar_out": _tar_out,
+    "tar_in": _tar_in,
+    "copy_up": _copy_up,
+}
+"""Name → function; each takes its arguments and the descriptors sent along, and returns what JSON can carry."""
