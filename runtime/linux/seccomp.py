@@ -2,13 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ctypes
+import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.linux import syscall_table
+from runtime.linux import syscalls as linux
 
-def assemble(filters: Mapping[str, Any]) -> bytes | None:
-    return None
+# <linux/bpf_common.h>, <linux/filter.h>
+LD_W_ABS, ALU_AND_K, JMP_JA, JMP_JEQ, JMP_JGT, JMP_JGE, RET_K = 0x20, 0x54, 0x05, 0x15, 0x25, 0x35, 0x06
+# struct seccomp_data: nr, arch, instruction_pointer, args[6]
+OFFSET_NR, OFFSET_ARCH, OFFSET_ARGS = 0, 4, 16
+SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_LOG = 1, 2
+X32_BIT = 0x40000000
+ENOSYS, EPERM = 38, 1
+LONGEST_PROGRAM = 4096
+
+RET = {
+    "SCMP_ACT_KILL": 0x00000000, "SCMP_ACT_KILL_THREAD": 0x00000000, "SCMP_ACT_KILL_PROCESS": 0x80000000,
+    "SCMP_ACT_TRAP": 0x00030000, "SCMP_ACT_ERRNO": 0x00050000, "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_LOG": 0x7FFC0000, "SCMP_ACT_ALLOW": 0x7FFF0000,
+}  # fmt: skip
+
+Instruction = tuple[int, int, int, int]
+"""code, jump if true, jump if false, operand; jumps count from the next instruction (struct sock_filter)."""
 
 
-def install(program: bytes) -> None:
-    pass
+def assemble(filters: Mapping[str, Any], numbers: Mapping[str, int], architecture: int) -> list[Instruction]:
+    """Return the program of the OCI document's `linux.seccomp` (OCI runtime spec, "Seccomp").
+
+    A call newer than the table of `numbers` answers ENOSYS, as on an older kernel, so that libraries fall back. Rules
+    of calls that the table does not have are passed over. Raises ValueError on an unknown action or comparison.
+    """
+    default = _action(filters["defaultAction"], filters.get("defaultErrnoRet"))
+    plain: dict[int, int] = {}
+    conditional: dict[int, list[tuple[Sequence[Mapping[str, Any]], int]]] = {}
+    for rule in filters.get("syscalls") or ():
+        action = _action(rule["action"], rule.get("errnoRet"))
+        for name in rule["names"]:
+            if name not in numbers:
+                continue
+            if rule.get("args"):
+                conditional.setdefault(numbers[name], []).append((rule["args"], action))
+            else:
+                plain.setdefault(numbers[name], action)
+    program: list[Instruction] = [
+        (LD_W_ABS, 0, 0, OFFSET_ARCH),
+        (JMP_JEQ, 1, 0, architecture),
+        (RET_K, 0, 0, RET["SCMP_ACT_KILL_PROCESS"]),
+        (LD_W_ABS, 0, 0, OFFSET_NR),
+    ]
+    for number, rules in sorted(conditional.items()):
+        if number not in plain:
+            body = [step for rule in rules for step in _conditions(*rule)]
+            body.append((RET_K, 0, 0, default))
+            program += [(JMP_JEQ, 1, 0, number), (JMP_JA, 0, 0, len(body)), *body]
+    for low, high, action in _ranges(plain):
+        # high < low + 256 is not needed: the comparisons are with constants, the jumps are short
+        program += [(JMP_JGE, 0, 2, low), (JMP_JGT, 1, 0, high), (RET_K, 0, 0, action)]
+    newest = max(numbers.values())
+    program += [(JMP_JGT, 0, 2, newest), (JMP_JGE, 1, 0, X32_BIT), (RET_K, 0, 0, RET["SCMP_ACT_ERRNO"] | ENOSYS)]
+    program.append((RET_K, 0, 0, default))
+    if len(program) > LONGEST_PROGRAM:
+        raise ValueError(f"the seccomp filter has {len(program)} instructions, the kernel takes {LONGEST_PROGRAM}")
+    return program
+
+
+def _action(name: str, errno: int | None) -> int:
+    if name not in RET:
+        raise ValueError(f"unknown seccomp action {name}")
+    return RET[name] | ((EPERM if errno is None else errno) & 0xFFFF if name == "SCMP_ACT_ERRNO" else 0)
+
+
+def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int, int]]:
+    """Return runs of neighbouring numbers with one action as (first, last, action)."""
+    found: list[tuple[int, int, int]] = []
+    for number, action in sorted(actions.items()):
+        if found and found[-1][1] == number - 1 and found[-1][2] == action:
+            found[-1] = (found[-1][0], number, action)
+        else:
+            found.append((number, number, action))
+    return found
+
+
+def _conditions(arguments: Sequence[Mapping[str, Any]], action: int) -> list[Instruction]:
+    """Return code that ends with `action` when all `arguments` hold, and falls through when one does not."""
+    steps: list[Instruction] = [(RET_K, 0, 0, action)]
+    for argument in reversed(arguments):
+        steps = _compare(argument, len(steps)) + steps
+    return steps
+
+
+def _compare(argument: Mapping[str, Any], rest: int) -> list[Instruction]:
+    """Return code that goes on when the 64-bit comparison holds and else jumps over `rest` further instructions."""
+    low_offset = OFFSET_ARGS + 8 * argument["index"]
+    value, operator = argument["value"], argument["op"]
+    low, high = value & 0xFFFFFFFF, value >> 32
+    load_high, load_low = (LD_W_ABS, 0, 0, low_offset + 4), (LD_W_ABS, 0, 0, low_offset)
+    if operator == "SCMP_CMP_EQ":
+        return [load_high, (JMP_JEQ, 0, rest + 2, high), load_low, (JMP_JEQ, 0, rest, low)]
+    if operator == "SCMP_CMP_NE":
+        return [load_high, (JMP_JEQ, 0, 2, high), load_low, (JMP_JEQ, rest, 0, low)]
+    if operator == "SCMP_CMP_MASKED_EQ":
+        wanted = argument.get("valueTwo", 0)
+        return [
+            load_high, (ALU_AND_K, 0, 0, high), (JMP_JEQ, 0, rest + 3, wanted >> 32),
+            load_low, (ALU_AND_K, 0, 0, low), (JMP_JEQ, 0, rest, wanted & 0xFFFFFFFF),
+        ]  # fmt: skip
+    if operator in ("SCMP_CMP_GE", "SCMP_CMP_GT"):
+        last = JMP_JGE if operator == "SCMP_CMP_GE" else JMP_JGT
+        return [load_high, (JMP_JGT, 3, 0, high), (JMP_JEQ, 0, rest + 2, high), load_low, (last, 0, rest, low)]
+    if operator in ("SCMP_CMP_LT", "SCMP_CMP_LE"):
+        last = JMP_JGE if operator == "SCMP_CMP_LT" else JMP_JGT
+        return [load_high, (JMP_JGT, rest + 3, 0, high), (JMP_JEQ, 0, 2, high), load_low, (last, rest, 0, low)]
+    raise ValueError(f"unknown seccomp comparison {operator}")
+
+
+def pack(program: Sequence[Instruction]) -> bytes:
+    """Return `program` as an array of struct sock_filter."""
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def compile_for_this_machine(filters: Mapping[str, Any]) -> bytes:
+    """Return the packed program of `filters` with this machine's numbers."""
+    return pack(assemble(filters, syscall_table.numbers(), syscall_table.audit_architecture()))
+
+
+def install(packed: bytes) -> None:
+    """Put the calling thread, and all it will execute, under the filter (seccomp(2))."""
+    linux.call("seccomp", SECCOMP_SET_MODE_FILTER, 0, _Program(len(packed) // 8, packed))

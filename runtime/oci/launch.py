@@ -132,7 +132,7 @@ def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: 
     if process.get("noNewPrivileges"):
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     last = capability.last_capability()
-    compiled = seccomp.assemble(filters) if filters else None
+    compiled = seccomp.compile_for_this_machine(filters) if filters else None
     if compiled is not None and not process.get("noNewPrivileges"):
         seccomp.install(compiled)
     capability.drop_bounding(capability.mask(capabilities.get("bounding") or ()), last)

@@ -1,0 +1,132 @@
+"""What a container gets when nothing else is said: the same as Docker's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from runtime.linux import syscall_table
+
+CAPABILITIES = tuple(
+    f"CAP_{name}"
+    for name in (
+        "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT "
+        "KILL AUDIT_WRITE"
+    ).split()  # noqa: SIM905
+)
+
+MASKED_PATHS = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)  # fmt: skip
+READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+DEVICE_RULES: tuple[dict[str, Any], ...] = (
+    {"allow": False, "access": "rwm"},
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, -1))
+    ),
+)
+"""null, zero, full, random, urandom, tty, ptmx and every pseudo-terminal; other device nodes can be made, not used."""
+
+# The calls that no container needs and that reach past its namespaces, with the capability that gives them back.
+GUARDED: dict[str, str] = {
+    name: capability
+    for capability, names in {
+        "CAP_SYS_ADMIN": (
+            "bpf clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount "
+            "open_tree open_tree_attr perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog "
+            "umount umount2 unshare"
+        ),
+        "CAP_DAC_READ_SEARCH": "open_by_handle_at",
+        "CAP_SYS_BOOT": "reboot",
+        "CAP_SYS_CHROOT": "chroot",
+        "CAP_SYS_MODULE": "delete_module init_module finit_module",
+        "CAP_SYS_PACCT": "acct",
+        "CAP_SYS_PTRACE": "kcmp process_madvise",
+        "CAP_SYS_RAWIO": "iopl ioperm",
+        "CAP_SYS_TIME": "settimeofday stime clock_settime clock_settime64",
+        "CAP_SYS_TTY_CONFIG": "vhangup",
+        "CAP_SYS_NICE": "get_mempolicy mbind set_mempolicy set_mempolicy_home_node",
+        "": (
+            "add_key create_module get_kernel_syms io_uring_enter io_uring_register io_uring_setup kexec_file_load "
+            "kexec_load keyctl migrate_pages move_pages nfsservctl personality pivot_root query_module request_key "
+            "swapoff swapon sysfs _sysctl uselib userfaultfd ustat vm86 vm86old"
+        ),
+    }.items()
+    for name in names.split()
+}
+
+# <linux/sched.h>: CLONE_NEWNS … CLONE_NEWNET, what `clone` may not carry without CAP_SYS_ADMIN
+_NAMESPACE_FLAGS = 0x7E020000
+# <linux/personality.h>: PER_LINUX, PER_LINUX32, UNAME26 of either, and "only tell me"
+_PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
+_AF_VSOCK = 40
+_ENOSYS = 38
+
+
+def seccomp(capabilities: Collection[str]) -> dict[str, Any]:
+    """Return the default filter in the OCI document's form for a process with `capabilities` ("CAP_…")."""
+    denied = {name for name, capability in GUARDED.items() if capability not in capabilities}
+    special = {"clone", "socket"}
+    allowed = [name for name in syscall_table.numbers() if name not in denied and name not in special]
+    rules: list[dict[str, Any]] = [{"names": allowed, "action": "SCMP_ACT_ALLOW"}]
+    rules += [
+        {
+            "names": ["personality"],
+            "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}],
+        }
+        for value in _PERSONALITIES
+    ]
+    rules.append(
+        {
+            "names": ["socket"],
+            "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 0, "value": _AF_VSOCK, "op": "SCMP_CMP_NE"}],
+        }
+    )
+    if "CAP_SYS_ADMIN" in capabilities:
+        rules.append({"names": ["clone"], "action": "SCMP_ACT_ALLOW"})
+    else:
+        rules.append(
+            {
+                "names": ["clone"],
+                "action": "SCMP_ACT_ALLOW",
+                "args": [{"index": 0, "value": _NAMESPACE_FLAGS, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}],
+            }
+        )
+        # the filter can't look into clone3's structure: libraries fall back to clone (Docker does the same)
+        rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
+    return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "syscalls": rules}
+
+
+def mounts(shm_bytes: int) -> list[dict[str, Any]]:
+    """Return the mounts of every container; the cgroup view is added by who knows the version."""
+    return [
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+        {
+            "destination": "/dev",
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+        },
+        {
+            "destination": "/dev/pts",
+            "type": "devpts",
+            "source": "devpts",
+            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        },
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
+        {
+            "destination": "/dev/shm",
+            "type": "tmpfs",
+            "source": "shm",
+            "options": ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm_bytes}"],
+        },
+    ]
