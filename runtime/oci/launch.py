@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from runtime.linux import capability, seccomp
 from runtime.linux import syscalls as linux
-from runtime.oci import rootfs, user
+from runtime.oci import init, rootfs, user
 from runtime.oci.cgroup import Cgroups
 
 NAMESPACES = {
@@ -90,7 +90,18 @@ def container(spec: Mapping[str, Any], bundle: str, stdio: Sequence[int], consol
     else:
         for number, descriptor in enumerate(stdio):
             os.dup2(descriptor, number, inheritable=True)
-    become(process, spec.get("annotations") or {}, settings.get("seccomp"))
+    annotations = spec.get("annotations") or {}
+    if annotations.get("skiff.init") == "true":
+        init.supervise(lambda: _restrict_init(process))
+    become(process, annotations, settings.get("seccomp"))
+
+
+def _restrict_init(process: Mapping[str, Any]) -> None:
+    """Leave init the container's capabilities, and nothing that an execution could give back."""
+    capabilities = process.get("capabilities") or {}
+    capability.drop_bounding(capability.mask(capabilities.get("bounding") or ()), capability.last_capability())
+    capability.set_process({**capabilities, "ambient": ()})
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _open_console(console: socket.socket | None, size: Mapping[str, int] | None) -> None:
