@@ -1,0 +1,97 @@
+"""Which stages a target needs, and which must be built before which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.build import instructions as ins
+from runtime.build.errors import DockerfileError, suggestion
+from runtime.build.expansion import expand
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage to build: the image or stage it starts from, and the stages it waits for, by index."""
+
+    stage: ins.Stage
+    base: str
+    base_stage: int | None
+    needs: frozenset[int]
+
+
+def plan_stages(
+    dockerfile: ins.Dockerfile, target: str | None, arguments: Mapping[str, str]
+) -> tuple[tuple[PlannedStage, ...], int]:
+    """Return the stages that `target` (a name, an index, or None for the last) needs, in file order, and its index.
+
+    `arguments` are those that FROM lines may use. Raises DockerfileError for an unknown target and an empty base.
+    """
+    wanted = _target(dockerfile, target)
+    planned = {stage.index: _plan(dockerfile, stage, arguments) for stage in dockerfile.stages}
+    needed: set[int] = set()
+    pending = [wanted]
+    while pending:
+        index = pending.pop()
+        if index not in needed:
+            needed.add(index)
+            pending.extend(planned[index].needs)
+    return tuple(planned[index] for index in sorted(needed)), wanted
+
+
+def _target(dockerfile: ins.Dockerfile, target: str | None) -> int:
+    if not target:
+        return len(dockerfile.stages) - 1
+    found = stage_index(dockerfile, target, len(dockerfile.stages))
+    if found is None:
+        names = [stage.base.name for stage in dockerfile.stages if stage.base.name]
+        known = f"its stages are {', '.join(names)}" if names else "none of its stages has a name"
+        raise DockerfileError(
+            f"target stage {target!r} could not be found", hint=suggestion(target, names) or known, file=dockerfile.name
+        )
+    return found
+
+
+def stage_index(dockerfile: ins.Dockerfile, name: str, before: int) -> int | None:
+    """Return the index of the stage called `name` (or numbered so) among those before index `before`."""
+    for stage in dockerfile.stages[:before]:
+        if stage.base.name == name.lower():
+            return stage.index
+    if name.isdigit() and int(name) < before:
+        return int(name)
+    return None
+
+
+def _plan(dockerfile: ins.Dockerfile, stage: ins.Stage, arguments: Mapping[str, str]) -> PlannedStage:
+    try:
+        base = expand(stage.base.image, arguments, dockerfile.escape)
+    except DockerfileError as error:
+        raise error.in_file(dockerfile.name, stage.base.line) from None
+    if not base:
+        raise DockerfileError(
+            f"base name ({stage.base.image}) should not be blank",
+            stage.base.line,
+            "give the ARG a default before the first FROM, or pass --build-arg",
+            file=dockerfile.name,
+        )
+    # FROM knows stages by name only: a number there is an image's name
+    base_stage = None if base.isdigit() else stage_index(dockerfile, base, stage.index)
+    needs = {base_stage} if base_stage is not None else set()
+    for instruction in stage.instructions:
+        for source in _reads_from(instruction):
+            index = stage_index(dockerfile, source, stage.index)
+            if index is not None:
+                needs.add(index)
+            elif source == stage.base.name or source == str(stage.index):
+                raise DockerfileError(
+                    f"stage {source!r} cannot copy from itself", instruction.line, file=dockerfile.name
+                )
+    return PlannedStage(stage, base, base_stage, frozenset(needs))
+
+
+def _reads_from(instruction: ins.Instruction) -> list[str]:
+    if isinstance(instruction, ins.Copy):
+        return [instruction.from_stage] if instruction.from_stage else []
+    if isinstance(instruction, ins.Run):
+        return [mount["from"] for mount in instruction.mounts if mount.get("from")]
+    return []

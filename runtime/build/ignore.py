@@ -1,0 +1,128 @@
+"""`.dockerignore`: which paths of a context a build does not see.
+
+Source: Docker documentation, "Build context", "Syntax" of .dockerignore files: Go's `filepath.Match` plus `**`, `!` for
+exceptions, the last matching line wins, and a directory's match covers what is below it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+
+from runtime.build.errors import DockerfileError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line: its pattern as written, and what it does to the paths it matches."""
+
+    pattern: str
+    expression: re.Pattern[str]
+    excludes: bool
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """The rules of one .dockerignore file, in order."""
+
+    rules: tuple[Rule, ...] = ()
+    file: str = ".dockerignore"
+
+    @classmethod
+    def parse(cls, text: str, file: str = ".dockerignore") -> Ignore:
+        """Read the rules of `text`.
+
+        Raises DockerfileError for a malformed pattern.
+        """
+        rules = []
+        for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+            if line.startswith("#") or not (written := line.strip()):
+                continue
+            body = written[1:].strip() if written.startswith("!") else written
+            if not body:
+                raise DockerfileError('illegal exclusion pattern: "!"', number, file=file)
+            path = posixpath.normpath(body).lstrip("/")
+            if path in ("", "."):
+                continue
+            try:
+                expression = re.compile(path_pattern(path), re.DOTALL)
+            except (re.error, ValueError) as error:
+                raise DockerfileError(f"malformed pattern {written!r}: {error}", number, file=file) from None
+            rules.append(Rule(written, expression, excludes=not written.startswith("!")))
+        return cls(tuple(rules), file)
+
+    def rule_for(self, path: str) -> Rule | None:
+        """Return the rule that hides `path` (relative, `/` between names), or None when the build sees it."""
+        decided: Rule | None = None
+        for rule in self.rules:
+            # only a rule that would change the verdict so far needs to be tried
+            if rule.excludes != (decided is not None) and _covers(rule, path):
+                decided = rule if rule.excludes else None
+        return decided
+
+    def excludes(self, path: str) -> bool:
+        """Return whether the build does not see `path`."""
+        return bool(self.rules) and self.rule_for(path) is not None
+
+    @property
+    def has_exceptions(self) -> bool:
+        """Whether something below an excluded directory may be seen after all."""
+        return any(not rule.excludes for rule in self.rules)
+
+
+def _covers(rule: Rule, path: str) -> bool:
+    while path:
+        if rule.expression.fullmatch(path):
+            return True
+        path = posixpath.dirname(path)
+    return False
+
+
+def path_pattern(pattern: str) -> str:
+    """Return a path pattern (`*`, `?`, `[a-z]`, `**`, a backslash before a literal) as a regular expression.
+
+    Raises ValueError for a class without end.
+    """
+    parts: list[str] = []
+    position = 0
+    while position < len(pattern):
+        character = pattern[position]
+        position += 1
+        if character == "*" and pattern[position : position + 1] == "*":
+            position += 1
+            if pattern[position : position + 1] == "/":
+                position += 1
+                parts.append("(?:.*/)?")
+            else:
+                parts.append(".*")
+        elif character == "*":
+            parts.append("[^/]*")
+        elif character == "?":
+            parts.append("[^/]")
+        elif character == "[":
+            end = _class_end(pattern, position)
+            body = pattern[position:end].replace("[", "\\[").replace("&&", "&\\&").replace("||", "|\\|")
+            body = body.replace("~~", "~\\~")
+            parts.append(f"(?!/)[{body}]")
+            position = end + 1
+        elif character == "\\":
+            if position >= len(pattern):
+                raise ValueError("a backslash with nothing after it")
+            parts.append(re.escape(pattern[position]))
+            position += 1
+        else:
+            parts.append(re.escape(character))
+    return "".join(parts)
+
+
+def _class_end(pattern: str, position: int) -> int:
+    start = position + 1 if pattern[position : position + 1] == "^" else position
+    scan = start
+    while scan < len(pattern):
+        if pattern[scan] == "\\":
+            scan += 1
+        elif pattern[scan] == "]" and scan > start:
+            return scan
+        scan += 1
+    raise ValueError("'[' without ']'")

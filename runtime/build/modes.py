@@ -1,0 +1,53 @@
+"""`--chmod`: octal and symbolic modes (chmod(1))."""
+
+from __future__ import annotations
+
+import re
+import stat
+
+from runtime.build.errors import DockerfileError
+
+_CLAUSE = re.compile(r"^([ugoa]*)((?:[-+=][rwxXst]*)+)$")
+_BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
+_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": 0o7777}
+
+
+def changed_mode(change: str, mode: int) -> int:
+    """Return the permission bits of `mode` (a full st_mode) after `change`, for example `755` or `u=rwX,go-w`.
+
+    Raises DockerfileError for a change that chmod(1) would not take.
+    """
+    if re.fullmatch(r"[0-7]{1,5}", change):
+        return int(change, 8) & 0o7777
+    bits = stat.S_IMODE(mode)
+    for clause in change.split(","):
+        match = _CLAUSE.match(clause)
+        if match is None:
+            raise DockerfileError(
+                f"invalid chmod parameter: {change!r}", hint="write it octal (755) or symbolic (u=rwX,go=rX)"
+            )
+        who = 0
+        for letter in match[1] or "a":
+            who |= _WHO[letter]
+        for operator, letters in re.findall(r"([-+=])([rwxXst]*)", match[2]):
+            bits = _apply(operator, letters, who, bits, stat.S_ISDIR(mode))
+    return bits
+
+
+def _apply(operator: str, letters: str, who: int, bits: int, is_directory: bool) -> int:
+    wanted = 0
+    for letter in letters:
+        if letter == "X":
+            wanted |= 0o111 if is_directory or bits & 0o111 else 0
+        elif letter == "s":
+            wanted |= 0o6000
+        elif letter == "t":
+            wanted |= 0o1000
+        else:
+            wanted |= _BITS[letter]
+    wanted &= who
+    if operator == "+":
+        return bits | wanted
+    if operator == "-":
+        return bits & ~wanted
+    return bits & ~(who & 0o777) | wanted

@@ -1,0 +1,114 @@
+"""What a build is asked to do, and how the Docker Engine API says it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.errors import BadRequestError
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Options of one build.
+
+    `dockerfile` is a path in the context; `dockerfile_text` stands for the file itself where the client sends it
+    apart. `build_args` maps to None for "take no value". `shm_size_bytes` 0 is the default of a container.
+    """
+
+    dockerfile: str = "Dockerfile"
+    dockerfile_text: str | None = None
+    tags: tuple[str, ...] = ()
+    build_args: Mapping[str, str | None] = field(default_factory=dict)
+    target: str | None = None
+    no_cache: bool = False
+    pull: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    network_mode: str = "default"
+    extra_hosts: tuple[str, ...] = ()
+    shm_size_bytes: int = 0
+    ulimits: tuple[Mapping[str, Any], ...] = ()
+    platform: str | None = None
+    cache_from: tuple[str, ...] = ()
+    quiet: bool = False
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
+    """Return the options that the query of `POST /build` asks for (Docker Engine API, "Build an image").
+
+    `query` maps each parameter to its values, as `urllib.parse.parse_qs` does. Parameters about intermediate containers
+    and their limits (`rm`, `forcerm`, `memory`, `cpu…`) have nothing to act on and are accepted.
+
+    Raises BadRequestError for a value that cannot be read and for what is not supported.
+    """
+    if _last(query, "remote"):
+        raise BadRequestError(
+            "building from a remote context is not supported", "clone or download it, and build the directory"
+        )
+    if _flag(query, "squash"):
+        raise BadRequestError("squash is not supported", "use a multi-stage build to keep the image small")
+    if _last(query, "version") == "2":
+        raise BadRequestError("this engine speaks the classic builder protocol", "set DOCKER_BUILDKIT=0")
+    return BuildOptions(
+        dockerfile=_last(query, "dockerfile") or "Dockerfile",
+        tags=tuple(tag for tag in query.get("t", ()) if tag),
+        build_args=_string_map(query, "buildargs", allow_null=True),
+        target=_last(query, "target") or None,
+        no_cache=_flag(query, "nocache"),
+        pull=_flag(query, "pull"),
+        labels={name: value or "" for name, value in _string_map(query, "labels", allow_null=False).items()},
+        network_mode=_last(query, "networkmode") or "default",
+        extra_hosts=_extra_hosts(query.get("extrahosts", ())),
+        shm_size_bytes=_whole_number(query, "shmsize"),
+        ulimits=tuple(_json(query, "ulimits", list) or ()),
+        platform=_last(query, "platform") or None,
+        cache_from=tuple(_json(query, "cachefrom", list) or ()),
+        quiet=_flag(query, "q"),
+    )
+
+
+def _last(query: Mapping[str, Sequence[str]], name: str) -> str:
+    values = query.get(name)
+    return values[-1] if values else ""
+
+
+def _flag(query: Mapping[str, Sequence[str]], name: str) -> bool:
+    # as Docker reads booleans of a query
+    return _last(query, name).strip().lower() not in ("", "0", "no", "false", "none")
+
+
+def _whole_number(query: Mapping[str, Sequence[str]], name: str) -> int:
+    written = _last(query, name) or "0"
+    try:
+        return max(int(written), 0)
+    except ValueError:
+        raise BadRequestError(f"invalid {name}: {written!r} is not a whole number") from None
+
+
+def _json(query: Mapping[str, Sequence[str]], name: str, kind: type) -> Any:
+    written = _last(query, name)
+    if not written:
+        return None
+    try:
+        value = json.loads(written)
+    except ValueError as error:
+        raise BadRequestError(f"invalid {name}: {error}") from None
+    if value is not None and not isinstance(value, kind):
+        raise BadRequestError(f"invalid {name}: expected a JSON {'object' if kind is dict else 'array'}")
+    return value
+
+
+def _string_map(query: Mapping[str, Sequence[str]], name: str, *, allow_null: bool) -> dict[str, str | None]:
+    value = _json(query, name, dict) or {}
+    for key, item in value.items():
+        if not isinstance(item, str) and not (allow_null and item is None):
+            raise BadRequestError(f"invalid {name}: the value of {key!r} is not a string")
+    return dict(value)
+
+
+def _extra_hosts(values: Sequence[str]) -> tuple[str, ...]:
+    # one parameter a host, or one that holds them all separated by commas
+    return tuple(host for value in values for host in value.split(",") if host)

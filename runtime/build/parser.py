@@ -1,0 +1,359 @@
+"""Dockerfile text to stages of instructions: pure, and every complaint carries its line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from runtime.build import instructions as ins
+from runtime.build.errors import DockerfileError, suggestion
+from runtime.build.lines import Heredoc, LogicalLine, read_source, split_words
+
+_STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DURATION_UNITS_NS = {
+    "ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
+}  # fmt: skip
+_NOT_IN_ONBUILD = ("ONBUILD", "FROM", "MAINTAINER")
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """One logical line with keyword and `--flags` taken off."""
+
+    keyword: str
+    flags: tuple[tuple[str, str | None], ...]
+    rest: str
+    text: str
+    line: int
+    heredocs: tuple[Heredoc, ...]
+    escape: str
+
+    def fail(self, problem: str, hint: str | None = None) -> DockerfileError:
+        return DockerfileError(problem, self.line, hint)
+
+    def flag(self, name: str) -> str | None:
+        values = [value for flag, value in self.flags if flag == name]
+        return values[-1] if values else None
+
+    def switch(self, name: str) -> bool | None:
+        present = [value for flag, value in self.flags if flag == name]
+        if not present:
+            return None
+        if present[-1] not in (None, "true", "false", "1", "0"):
+            raise self.fail(f"expecting boolean value for flag {name}, not: {present[-1]}")
+        return present[-1] in (None, "true", "1")
+
+    def words(self) -> tuple[str, ...]:
+        """Return the arguments, in JSON form or separated by white space."""
+        array = _json_array(self.rest)
+        return tuple(split_words(self.rest, self.escape)) if array is None else array
+
+    def command(self) -> ins.Command:
+        array = _json_array(self.rest)
+        return ins.Command((self.rest,), shell_form=True) if array is None else ins.Command(array, shell_form=False)
+
+
+def parse(text: str, name: str = "Dockerfile") -> ins.Dockerfile:
+    """Parse a whole Dockerfile.
+
+    Raises DockerfileError with file, line, problem and, where one is near, the word that was meant.
+    """
+    try:
+        return _parse(text, name)
+    except DockerfileError as error:
+        raise error.in_file(name) from None
+
+
+def _parse(text: str, name: str) -> ins.Dockerfile:
+    source = read_source(text)
+    arguments: list[ins.Arg] = []
+    stages: list[tuple[ins.From, list[ins.Instruction]]] = []
+    for logical in source.lines:
+        instruction = parse_instruction(logical, source.escape)
+        if isinstance(instruction, ins.From):
+            taken = {base.name: base.line for base, _ in stages if base.name}
+            if instruction.name in taken:
+                raise DockerfileError(
+                    f"duplicate stage name {instruction.name!r}",
+                    logical.line,
+                    f"line {taken[instruction.name]} has it too",
+                )
+            stages.append((instruction, []))
+        elif stages:
+            stages[-1][1].append(instruction)
+        elif isinstance(instruction, ins.Arg):
+            arguments.append(instruction)
+        else:
+            keyword = logical.text.split(None, 1)[0].upper()
+            raise DockerfileError(
+                f"no build stage in current context: {keyword} before the first FROM",
+                logical.line,
+                "begin with FROM; only ARG may stand before it",
+            )
+    if not stages:
+        raise DockerfileError(
+            "the Dockerfile has no build stage" if source.lines else "the Dockerfile cannot be empty",
+            hint="it needs at least a line FROM image",
+        )
+    built = tuple(ins.Stage(index, base, tuple(body)) for index, (base, body) in enumerate(stages))
+    return ins.Dockerfile(tuple(arguments), built, source.escape, name)
+
+
+def parse_instruction(logical: LogicalLine, escape: str = "\\", within: Sequence[str] = ()) -> ins.Instruction:
+    """Parse one logical line; `within` names the instructions that are refused (those ONBUILD may not carry).
+
+    Raises DockerfileError.
+    """
+    parts = logical.text.split(None, 1)
+    keyword, rest = parts[0].upper(), parts[1].strip() if len(parts) > 1 else ""
+    reader = _READERS.get(keyword)
+    if reader is None:
+        raise DockerfileError(f"unknown instruction: {parts[0]}", logical.line, suggestion(keyword, _READERS))
+    if keyword in within:
+        raise DockerfileError(f"{keyword} isn't allowed as an ONBUILD trigger", logical.line)
+    flags: tuple[tuple[str, str | None], ...] = ()
+    if keyword in _FLAGS:
+        flags, rest = _take_flags(rest, keyword, logical.line, escape)
+    statement = _Statement(keyword, flags, rest, logical.text, logical.line, logical.heredocs, escape)
+    if not rest:
+        raise statement.fail(f"{keyword} requires {_NEEDS.get(keyword, 'at least one argument')}")
+    return reader(statement)
+
+
+def _take_flags(rest: str, keyword: str, line: int, escape: str) -> tuple[tuple[tuple[str, str | None], ...], str]:
+    flags: list[tuple[str, str | None]] = []
+    while rest.startswith("--"):
+        word = split_words(rest, escape)[0]
+        rest = rest[len(word) :].lstrip()
+        if word == "--":
+            break
+        name, equals, value = word[2:].partition("=")
+        if name not in _FLAGS[keyword]:
+            known = [f"--{flag}" for flag in _FLAGS[keyword]]
+            raise DockerfileError(f"unknown flag: --{name} for {keyword}", line, suggestion(f"--{name}", known))
+        if not equals and name not in _SWITCHES:
+            raise DockerfileError(f"missing a value on flag: --{name}", line, f"write --{name}=…")
+        flags.append((name, _unquoted(value) if equals else None))
+    return tuple(flags), rest
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+
+
+def _json_array(text: str) -> tuple[str, ...] | None:
+    if not text.startswith("["):
+        return None
+    try:
+        array = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(array, list) or not all(isinstance(item, str) for item in array):
+        return None
+    return tuple(array)
+
+
+def _pairs(statement: _Statement) -> tuple[tuple[str, str], ...]:
+    words = split_words(statement.rest, statement.escape)
+    if "=" not in words[0]:
+        # the old form: ENV name value with spaces
+        name = words[0]
+        value = statement.rest[len(name) :].strip()
+        if not value:
+            raise statement.fail(
+                f"{statement.keyword} must have two arguments", f"write {statement.keyword} {name}=value"
+            )
+        return ((name, value),)
+    pairs = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise statement.fail(
+                f"can't find = in {word!r}: {statement.keyword} takes name=value", "quote values that contain spaces"
+            )
+        if not name:
+            raise statement.fail(f"{statement.keyword} names can not be blank")
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _from(s: _Statement) -> ins.From:
+    words = s.rest.split()
+    if len(words) not in (1, 3) or (len(words) == 3 and words[1].upper() != "AS"):
+        raise s.fail("FROM requires either one or three arguments", "write FROM image, or FROM image AS name")
+    name = words[2].lower() if len(words) == 3 else None
+    if name is not None and not _STAGE_NAME.match(name):
+        raise s.fail(
+            f"invalid name for build stage: {words[2]!r}",
+            "a stage name begins with a letter and holds letters, digits, '-', '_' and '.'",
+        )
+    return ins.From(s.text, s.line, words[0], name, s.flag("platform"))
+
+
+def _arg(s: _Statement) -> ins.Arg:
+    arguments: list[tuple[str, str | None]] = []
+    for word in split_words(s.rest, s.escape):
+        name, equals, value = word.partition("=")
+        if not name:
+            raise s.fail("ARG names can not be blank")
+        arguments.append((name, value if equals else None))
+    return ins.Arg(s.text, s.line, tuple(arguments))
+
+
+def _run(s: _Statement) -> ins.Run:
+    mounts = []
+    for name, value in s.flags:
+        if name == "mount":
+            mounts.append(_mount_options(s, value or ""))
+    network = s.flag("network")
+    if network not in (None, "default", "none", "host"):
+        raise s.fail(f"unknown network mode {network!r}", "--network takes default, none or host")
+    return ins.Run(s.text, s.line, s.command(), tuple(mounts), network, s.heredocs)
+
+
+_MOUNT_OPTIONS = (
+    "type", "source", "src", "target", "dst", "destination", "from", "readonly", "ro", "readwrite", "rw", "id",
+    "sharing", "required", "mode", "uid", "gid", "size", "env",
+)  # fmt: skip
+_MOUNT_ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
+_MOUNT_TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
+
+
+def _mount_options(s: _Statement, value: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for field in value.split(","):
+        name, equals, setting = field.strip().partition("=")
+        name = name.lower()
+        if name not in _MOUNT_OPTIONS:
+            raise s.fail(f"unexpected key {name!r} in --mount={value}", suggestion(name, _MOUNT_OPTIONS))
+        options[_MOUNT_ALIASES.get(name, name)] = setting if equals else "true"
+    kind = options.setdefault("type", "bind")
+    if kind not in _MOUNT_TYPES:
+        raise s.fail(f"unsupported mount type {kind!r}", suggestion(kind, _MOUNT_TYPES))
+    if "target" not in options and kind not in ("secret", "ssh"):
+        raise s.fail(f"--mount={value}: target is missing", "add target=/path")
+    return options
+
+
+def _copy(s: _Statement) -> ins.Copy:
+    words = s.words()
+    if len(words) < 2:
+        raise s.fail(
+            f"{s.keyword} requires at least two arguments, but only one was provided", "write source … destination"
+        )
+    return ins.Copy(
+        s.text,
+        s.line,
+        words[:-1],
+        words[-1],
+        is_add=s.keyword == "ADD",
+        from_stage=s.flag("from"),
+        chown=s.flag("chown"),
+        chmod=s.flag("chmod"),
+        parents=bool(s.switch("parents")),
+        exclude=tuple(value or "" for name, value in s.flags if name == "exclude"),
+        checksum=s.flag("checksum"),
+        keep_git_dir=bool(s.switch("keep-git-dir")),
+        unpack=s.switch("unpack"),
+        heredocs=s.heredocs,
+    )
+
+
+def _shell(s: _Statement) -> ins.Shell:
+    arguments = _json_array(s.rest)
+    if not arguments:
+        raise s.fail("SHELL requires the arguments to be in JSON form", 'write SHELL ["/bin/bash", "-c"]')
+    return ins.Shell(s.text, s.line, arguments)
+
+
+def _healthcheck(s: _Statement) -> ins.Healthcheck:
+    kind, _, rest = s.rest.partition(" ")
+    if kind.upper() == "NONE":
+        if rest.strip():
+            raise s.fail("HEALTHCHECK NONE takes no arguments")
+        return ins.Healthcheck(s.text, s.line, None)
+    if kind.upper() != "CMD":
+        raise s.fail(
+            f"unknown type {kind!r} in HEALTHCHECK", "write HEALTHCHECK [options] CMD command, or HEALTHCHECK NONE"
+        )
+    if not rest.strip():
+        raise s.fail("missing command after HEALTHCHECK CMD")
+    array = _json_array(rest.strip())
+    command = ins.Command((rest.strip(),), True) if array is None else ins.Command(array, False)
+    retries = s.flag("retries") or "0"
+    if not retries.isdigit():
+        raise s.fail(f"HEALTHCHECK --retries must be a whole number, not {retries!r}")
+    return ins.Healthcheck(
+        s.text,
+        s.line,
+        command,
+        interval_ns=_duration(s, "interval"),
+        timeout_ns=_duration(s, "timeout"),
+        start_period_ns=_duration(s, "start-period"),
+        start_interval_ns=_duration(s, "start-interval"),
+        retries=int(retries),
+    )
+
+
+def _duration(s: _Statement, flag: str) -> int:
+    written = s.flag(flag)
+    if written is None or written == "0":
+        return 0
+    parts = _DURATION_PART.findall(written)
+    if not parts or "".join(number + unit for number, unit in parts) != written:
+        raise s.fail(f"HEALTHCHECK --{flag}: invalid duration {written!r}", "write for example 30s, 1m30s or 500ms")
+    nanoseconds = round(sum(float(number) * _DURATION_UNITS_NS[unit] for number, unit in parts))
+    if 0 < nanoseconds < 10**6:
+        raise s.fail(f"HEALTHCHECK --{flag}: {written} is less than 1ms")
+    return nanoseconds
+
+
+def _on_build(s: _Statement) -> ins.OnBuild:
+    # parsed now so that a mistake is told now; kept as text, as the image's configuration does
+    parse_instruction(LogicalLine(s.rest, s.line, s.heredocs), s.escape, within=_NOT_IN_ONBUILD)
+    bodies = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in s.heredocs)
+    return ins.OnBuild(s.text, s.line, s.rest + bodies)
+
+
+def _one_word(s: _Statement) -> str:
+    words = split_words(s.rest, s.escape)
+    if len(words) != 1:
+        raise s.fail(f"{s.keyword} requires exactly one argument")
+    return words[0]
+
+
+_READERS: dict[str, Callable[[_Statement], ins.Instruction]] = {
+    "FROM": _from,
+    "ARG": _arg,
+    "ENV": lambda s: ins.Env(s.text, s.line, _pairs(s)),
+    "LABEL": lambda s: ins.Label(s.text, s.line, _pairs(s)),
+    "RUN": _run,
+    "COPY": _copy,
+    "ADD": _copy,
+    "WORKDIR": lambda s: ins.Workdir(s.text, s.line, s.rest),
+    "USER": lambda s: ins.User(s.text, s.line, _one_word(s)),
+    "EXPOSE": lambda s: ins.Expose(s.text, s.line, tuple(split_words(s.rest, s.escape))),
+    "VOLUME": lambda s: ins.Volume(s.text, s.line, s.words()),
+    "CMD": lambda s: ins.Cmd(s.text, s.line, s.command()),
+    "ENTRYPOINT": lambda s: ins.Entrypoint(s.text, s.line, s.command()),
+    "SHELL": _shell,
+    "STOPSIGNAL": lambda s: ins.StopSignal(s.text, s.line, _one_word(s)),
+    "HEALTHCHECK": _healthcheck,
+    "MAINTAINER": lambda s: ins.Maintainer(s.text, s.line, s.rest),
+    "ONBUILD": _on_build,
+}
+_FLAGS: dict[str, tuple[str, ...]] = {
+    "FROM": ("platform",),
+    "RUN": ("mount", "network", "security"),
+    "COPY": ("from", "chown", "chmod", "link", "parents", "exclude"),
+    "ADD": ("chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack"),
+    "HEALTHCHECK": ("interval", "timeout", "start-period", "start-interval", "retries"),
+}
+_SWITCHES = ("link", "parents", "keep-git-dir", "unpack")
+_NEEDS = {
+    "FROM": "either one or three arguments", "COPY": "at least two arguments", "ADD": "at least two arguments",
+    "WORKDIR": "exactly one argument", "USER": "exactly one argument", "STOPSIGNAL": "exactly one argument",
+}  # fmt: skip
