@@ -23,9 +23,7 @@ def changed_mode(change: str, mode: int) -> int:
     for clause in change.split(","):
         match = _CLAUSE.match(clause)
         if match is None:
-            raise DockerfileError(
-                f"invalid chmod parameter: {change!r}", hint="write it octal (755) or symbolic (u=rwX,go=rX)"
-            )
+            raise DockerfileError(f"invalid chmod parameter: {change!r}", hint="write it as 755 or u=rwX,go=rX")
         who = 0
         for letter in match[1] or "a":
             who |= _WHO[letter]

@@ -9,7 +9,7 @@ import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.ignore import Ignore, path_pattern
@@ -34,7 +34,7 @@ class Sources:
     """Where a COPY reads: a tree, with the rules that hide parts of it, and what to call it in messages."""
 
     tree: Tree
-    ignore: Ignore = Ignore()
+    ignore: Ignore = field(default_factory=Ignore)
     description: str = "the build context"
 
     def select(
@@ -68,8 +68,7 @@ class Sources:
         return items
 
     def _matches(self, pattern: str) -> list[tuple[Entry, str]]:
-        path = posixpath.normpath("/" + pattern.lstrip("/"))[0:]
-        path = "/" + path.lstrip("/")
+        path = posixpath.normpath("/" + pattern.lstrip("/"))
         if _WILDCARDS.search(path):
             found = [(entry, name) for entry, name in self._glob(path) if self._is_seen(entry, name)]
         else:

@@ -46,7 +46,7 @@ def account_of(text: str, tree: Tree) -> Account:
     if row is None and not user.isdigit():
         raise DockerfileError(
             f"unable to find user {user}: no matching entries in passwd file",
-            hint="make it with RUN useradd, or use its number",
+            hint="make it with RUN useradd, or give a number",
         )
     uid, gid, home = (int(row[2]), int(row[3]), row[5] or "/") if row else (int(user), 0, "/")
     if group:
@@ -64,7 +64,7 @@ def _group_id(group: str, tree: Tree) -> int:
         return int(group)
     raise DockerfileError(
         f"unable to find group {group}: no matching entries in group file",
-        hint="make it with RUN groupadd, or use its number",
+        hint="make it with RUN groupadd, or give a number",
     )
 
 

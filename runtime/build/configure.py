@@ -1,0 +1,151 @@
+"""What the instructions that touch no file change in an image's configuration: pure.
+
+The configuration is the `config` object of an OCI image configuration, names as there (OCI image specification,
+"Image Configuration").
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from runtime.build import instructions as ins
+from runtime.build.errors import DockerfileError, suggestion
+from runtime.build.expansion import expand
+from runtime.build.lines import split_words
+
+Config = dict[str, Any]
+
+DEFAULT_SHELL = ("/bin/sh", "-c")
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OWN_COMMAND = "skiff.own_command"
+"""Marks, while a stage is built, that its own CMD set the command; never part of an image."""
+
+_PORT = re.compile(r"^(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?$", re.IGNORECASE)
+
+
+def environment(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the configuration's environment by name."""
+    return dict(item.split("=", 1) for item in config.get("Env") or () if "=" in item)
+
+
+def command_line(command: ins.Command, config: Mapping[str, Any]) -> list[str]:
+    """Return the argument vector of a command: as it is, or one line for the image's shell."""
+    if not command.shell_form:
+        return list(command.arguments)
+    return [*(config.get("Shell") or DEFAULT_SHELL), *command.arguments]
+
+
+def configured(
+    config: Mapping[str, Any], instruction: ins.Instruction, variables: Mapping[str, str], escape: str = "\\"
+) -> Config | None:
+    """Return the configuration after `instruction`, or None for one that is not about configuration.
+
+    `variables` are what words expand with. Raises DockerfileError (without a line).
+    """
+    change = _CHANGES.get(type(instruction))
+    if change is None:
+        return None
+    new = dict(config)
+    change(new, instruction, lambda word: expand(word, variables, escape), escape)
+    return new
+
+
+Expand = Callable[[str], str]
+
+
+def _env(config: Config, instruction: ins.Env, word: Expand, escape: str) -> None:
+    # all values see the environment from before this instruction
+    changes = {word(name): word(value) for name, value in instruction.variables}
+    config["Env"] = [f"{name}={value}" for name, value in {**environment(config), **changes}.items()]
+
+
+def _label(config: Config, instruction: ins.Label, word: Expand, escape: str) -> None:
+    config["Labels"] = {**(config.get("Labels") or {}), **{word(n): word(value) for n, value in instruction.labels}}
+
+
+def _user(config: Config, instruction: ins.User, word: Expand, escape: str) -> None:
+    config["User"] = word(instruction.user)
+
+
+def _expose(config: Config, instruction: ins.Expose, word: Expand, escape: str) -> None:
+    ports = dict(config.get("ExposedPorts") or {})
+    for written in instruction.ports:
+        for text in split_words(word(written), escape):
+            match = _PORT.match(text)
+            first = int(match[1]) if match else 0
+            last = int(match[2] or first) if match else 0
+            if match is None or not 0 < first <= last <= 65535:
+                raise DockerfileError(f"invalid port: {text!r}", hint="write 80, 80/udp or 8000-8010")
+            ports.update({f"{port}/{(match[3] or 'tcp').lower()}": {} for port in range(first, last + 1)})
+    config["ExposedPorts"] = ports
+
+
+def _volume(config: Config, instruction: ins.Volume, word: Expand, escape: str) -> None:
+    paths = [word(path) for path in instruction.paths]
+    if "" in paths:
+        raise DockerfileError("VOLUME specified can not be an empty string")
+    config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in paths}}
+
+
+def _cmd(config: Config, instruction: ins.Cmd, word: Expand, escape: str) -> None:
+    config["Cmd"] = command_line(instruction.command, config)
+    config[OWN_COMMAND] = True
+
+
+def _entrypoint(config: Config, instruction: ins.Entrypoint, word: Expand, escape: str) -> None:
+    config["Entrypoint"] = command_line(instruction.command, config)
+    # a command that came with the base belongs to the base's entry point (Dockerfile reference, "CMD and ENTRYPOINT")
+    if not config.get(OWN_COMMAND):
+        config.pop("Cmd", None)
+
+
+def _shell(config: Config, instruction: ins.Shell, word: Expand, escape: str) -> None:
+    config["Shell"] = list(instruction.arguments)
+
+
+def _stop_signal(config: Config, instruction: ins.StopSignal, word: Expand, escape: str) -> None:
+    written = word(instruction.signal)
+    names = [member.name for member in signal.Signals]
+    name = written.upper() if written.upper().startswith("SIG") else f"SIG{written.upper()}"
+    real_time = re.fullmatch(r"SIGRTM(IN(\+\d+)?|AX(-\d+)?)", name)
+    if not (written.isdigit() and 0 < int(written) < signal.NSIG) and name not in names and not real_time:
+        raise DockerfileError(f"invalid signal: {written}", hint=suggestion(name, names))
+    config["StopSignal"] = written
+
+
+def _healthcheck(config: Config, instruction: ins.Healthcheck, word: Expand, escape: str) -> None:
+    if instruction.command is None:
+        config["Healthcheck"] = {"Test": ["NONE"]}
+        return
+    kind = "CMD-SHELL" if instruction.command.shell_form else "CMD"
+    values = {
+        "Test": [kind, *instruction.command.arguments],
+        "Interval": instruction.interval_ns,
+        "Timeout": instruction.timeout_ns,
+        "StartPeriod": instruction.start_period_ns,
+        "StartInterval": instruction.start_interval_ns,
+        "Retries": instruction.retries,
+    }
+    config["Healthcheck"] = {name: value for name, value in values.items() if value}
+
+
+def _on_build(config: Config, instruction: ins.OnBuild, word: Expand, escape: str) -> None:
+    config["OnBuild"] = [*(config.get("OnBuild") or ()), instruction.trigger]
+
+
+_CHANGES: dict[type, Callable[[Config, Any, Expand, str], None]] = {
+    ins.Env: _env,
+    ins.Label: _label,
+    ins.User: _user,
+    ins.Expose: _expose,
+    ins.Volume: _volume,
+    ins.Cmd: _cmd,
+    ins.Entrypoint: _entrypoint,
+    ins.Shell: _shell,
+    ins.StopSignal: _stop_signal,
+    ins.Healthcheck: _healthcheck,
+    ins.OnBuild: _on_build,
+}

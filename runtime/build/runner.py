@@ -1,0 +1,41 @@
+"""What a build needs from the engine to run a RUN step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class RootFilesystem:
+    """An overlay: layers topmost first, the directory that takes the changes, and overlayfs's own."""
+
+    lower: tuple[Path, ...]
+    upper: Path
+    work: Path
+
+
+class StepRunner(Protocol):
+    """Runs one command in a container of its own that is gone afterwards, also when cancelled."""
+
+    async def run(
+        self,
+        rootfs: RootFilesystem,
+        process: Mapping[str, Any],
+        mounts: Sequence[Mapping[str, Any]],
+        network: str,
+        output: Callable[[bytes], None],
+        *,
+        extra_hosts: Sequence[str] = (),
+        shm_size_bytes: int = 0,
+    ) -> int:
+        """Run an OCI `process` in `rootfs` and return its exit code.
+
+        `process` holds args, env, cwd, user (numbers) and rlimits; capabilities and the rest are the engine's defaults.
+        `mounts` are OCI mounts besides the usual ones; `network` is default, none, host or a network's name; `output`
+        takes stdout and stderr as they come; `extra_hosts` are `name:address` lines for /etc/hosts; 0 for
+        `shm_size_bytes` is the engine's default. Raises EngineError when the command could not be started.
+        """
+        ...
