@@ -1,0 +1,1 @@
+"""Images: references, content by digest, unpacked layers, and where they come from."""

@@ -1,0 +1,75 @@
+"""An overlay's upper directory becomes a layer's tar stream (OCI image layer specification, "Change Types")."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from pathlib import Path
+from typing import IO
+
+from runtime.image.unpack import OPAQUE, OPAQUE_XATTR, WHITEOUT, XATTR_PREFIX
+
+
+def pack(directory: Path, out: IO[bytes]) -> None:
+    """Write `directory` (overlayfs format) to `out` as a layer: whiteouts by name, entries in order of their names.
+
+    The same tree gives the same bytes, but for modification times, which are kept to the second.
+    """
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as tar:
+        _add_directory(tar, str(directory), "", {})
+
+
+def _add_directory(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple[int, int], str]) -> None:
+    if name:
+        tar.addfile(_member(path, name, os.lstat(path), tarfile.DIRTYPE))
+        if _is_opaque(path):
+            tar.addfile(tarfile.TarInfo(f"{name}/{OPAQUE}"))
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        found = entry.stat(follow_symlinks=False)
+        inner = f"{name}/{entry.name}" if name else entry.name
+        mode = found.st_mode
+        if stat.S_ISCHR(mode) and found.st_rdev == 0:
+            tar.addfile(tarfile.TarInfo(f"{name}/{WHITEOUT}{entry.name}" if name else WHITEOUT + entry.name))
+        elif stat.S_ISDIR(mode):
+            _add_directory(tar, entry.path, inner, links)
+        elif found.st_nlink > 1 and (found.st_dev, found.st_ino) in links:
+            member = _member(entry.path, inner, found, tarfile.LNKTYPE)
+            member.linkname = links[found.st_dev, found.st_ino]
+            tar.addfile(member)
+        elif stat.S_ISREG(mode):
+            links[found.st_dev, found.st_ino] = inner
+            member = _member(entry.path, inner, found, tarfile.REGTYPE)
+            member.size = found.st_size
+            with open(entry.path, "rb") as content:
+                tar.addfile(member, content)
+        elif stat.S_ISLNK(mode):
+            member = _member(entry.path, inner, found, tarfile.SYMTYPE)
+            member.linkname = os.readlink(entry.path)
+            tar.addfile(member)
+        elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            member = _member(entry.path, inner, found, tarfile.CHRTYPE if stat.S_ISCHR(mode) else tarfile.BLKTYPE)
+            member.devmajor, member.devminor = os.major(found.st_rdev), os.minor(found.st_rdev)
+            tar.addfile(member)
+        elif stat.S_ISFIFO(mode):
+            tar.addfile(_member(entry.path, inner, found, tarfile.FIFOTYPE))
+        # sockets have no place in a tar archive
+
+
+def _is_opaque(path: str) -> bool:
+    try:
+        return os.getxattr(path, OPAQUE_XATTR) == b"y"
+    except OSError:
+        return False
+
+
+def _member(path: str, name: str, found: os.stat_result, kind: bytes) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode, member.uid, member.gid = kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+    member.mtime = int(found.st_mtime)
+    if kind != tarfile.SYMTYPE:
+        for key in os.listxattr(path, follow_symlinks=False):
+            if not key.startswith("trusted.overlay."):
+                value = os.getxattr(path, key, follow_symlinks=False)
+                member.pax_headers[XATTR_PREFIX + key] = value.decode("utf-8", "surrogateescape")
+    return member

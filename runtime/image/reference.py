@@ -1,0 +1,73 @@
+"""Image references and digests (OCI distribution specification; Docker's familiar names)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from runtime.errors import BadRequestError
+
+DEFAULT_DOMAIN, DEFAULT_NAMESPACE, DEFAULT_TAG = "docker.io", "library", "latest"
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A name for an image: where it is (`domain`, `path`), and which one (`tag` or `digest`)."""
+
+    domain: str
+    path: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Return the reference that `text` names, in full ("busybox" is docker.io/library/busybox:latest).
+
+        Raises BadRequestError when it is none.
+        """
+        rest, _, digest = text.partition("@")
+        if digest and not _DIGEST.fullmatch(digest):
+            raise BadRequestError(f"invalid reference format: {text}: the digest is malformed")
+        first, slash, remainder = rest.partition("/")
+        if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+            domain, path = first, remainder
+        else:
+            domain, path = DEFAULT_DOMAIN, rest
+        if domain == "index.docker.io":
+            domain = DEFAULT_DOMAIN
+        path, _, tag = path.partition(":")
+        if tag and not _TAG.fullmatch(tag):
+            raise BadRequestError(f"invalid reference format: {text}: the tag is malformed")
+        if path != path.lower():
+            raise BadRequestError(f"invalid reference format: {text}: repository name must be lowercase")
+        if not _PATH.fullmatch(path) or not _DOMAIN.fullmatch(domain):
+            raise BadRequestError(f"invalid reference format: {text}", "write NAME[:TAG], like debian:bookworm-slim")
+        if domain == DEFAULT_DOMAIN and "/" not in path:
+            path = f"{DEFAULT_NAMESPACE}/{path}"
+        return cls(domain, path, tag or (None if digest else DEFAULT_TAG), digest or None)
+
+    @property
+    def name(self) -> str:
+        """The repository as Docker shows it: without the default domain and namespace."""
+        if self.domain != DEFAULT_DOMAIN:
+            return f"{self.domain}/{self.path}"
+        return self.path.removeprefix(f"{DEFAULT_NAMESPACE}/")
+
+    @property
+    def familiar(self) -> str:
+        """The reference as Docker shows it."""
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.domain}/{self.path}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+    def with_digest(self, digest: str) -> Reference:
+        """Return the same repository at `digest`."""
+        return replace(self, tag=None, digest=digest)
