@@ -37,11 +37,11 @@ class BuildCache:
         document = self._steps.get(key)
         if document is None:
             return None
-        diff_id = document["diff_id"]
+        diff_id = document["layer"]
         if diff_id is not None and not self._has_layer(diff_id):
             return None
         return CachedStep(document["created"], diff_id)
 
     def keep(self, key: str, step: CachedStep, instruction: str) -> None:
         """Keep a step; `instruction` is for people who look."""
-        self._steps.put(key, {"created": step.created, "diff_id": step.diff_id, "instruction": instruction})
+        self._steps.put(key, {"created": step.created, "layer": step.diff_id, "instruction": instruction})

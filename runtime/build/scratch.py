@@ -1,0 +1,47 @@
+"""The temporary directories of one build: gone when it ends, however it ends."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from runtime.image.images import Images
+from runtime.paths import Paths
+
+PREFIX = "build-"
+CACHE_MOUNTS = "cache-mounts"
+"""Directory, in the state root, of what `RUN --mount=type=cache` keeps between builds."""
+
+
+class Scratch:
+    """Makes directories on the filesystem of the layers, so that committing one is a rename."""
+
+    def __init__(self, paths: Paths, commit_lock: anyio.Lock) -> None:
+        self._parent = paths.tmp
+        self._caches = paths.root / CACHE_MOUNTS
+        self._commit_lock = commit_lock
+
+    @contextmanager
+    def directory(self) -> Iterator[Path]:
+        """Give a directory of root's alone until the block ends."""
+        self._parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def cache_directory(self, name: str) -> Path:
+        """Return where a cache mount called `name` lies; it may not be there yet."""
+        return self._caches / name
+
+    async def commit(self, images: Images, upper: Path) -> str:
+        """Make `upper` a layer, one at a time: two stages may have made the same."""
+        async with self._commit_lock:
+            return await anyio.to_thread.run_sync(images.commit_layer, upper)
