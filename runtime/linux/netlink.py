@@ -1,0 +1,150 @@
+"""Route netlink: links, addresses and routes without a helper program (rtnetlink(7))."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Sequence
+
+from runtime.errors import KernelError
+
+RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE, RTM_GETADDR = 16, 17, 20, 24, 26, 22
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
+IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
+IFA_ADDRESS, IFA_LOCAL = 1, 2
+RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+IFF_UP = 1
+RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, RT_TABLE_MAIN = 3, 0, 1, 254
+
+Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", len(value) + 4, kind) + value + b"\0" * (-len(value) % 4)
+
+
+def _text(kind: int, value: str) -> bytes:
+    return _attribute(kind, value.encode() + b"\0")
+
+
+def _number(kind: int, value: int) -> bytes:
+    return _attribute(kind, struct.pack("=I", value))
+
+
+class Netlink:
+    """A route netlink socket of the network namespace in which it was made."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _ask(self, kind: int, flags: int, body: bytes, what: Sequence[object]) -> None:
+        self._sequence += 1
+        header = struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST | NLM_F_ACK | flags, self._sequence, 0)
+        self._socket.send(header + body)
+        answer = self._socket.recv(65536)
+        _length, answered, _flags, _sequence, _pid = struct.unpack_from("=IHHII", answer)
+        if answered == NLMSG_ERROR:
+            (code,) = struct.unpack_from("=i", answer, 16)
+            if code:
+                raise KernelError("rtnetlink", what, -code)
+
+    def index(self, name: str) -> int:
+        """Return the interface number of `name` in the current namespace; KeyError when there is none."""
+        try:
+            return socket.if_nametoindex(name)
+        except OSError:
+            raise KeyError(name) from None
+
+    def add_bridge(self, name: str, mac: str | None = None) -> None:
+        """Make the bridge `name`."""
+        info = _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "bridge"))
+        body = _link(0) + _text(IFLA_IFNAME, name) + info + (_mac(mac) if mac else b"")
+        self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, ("add bridge", name))
+
+    def add_veth(self, name: str, master: int, peer: str, peer_mac: str, namespace: int, mtu: int = 1500) -> None:
+        """Make a veth pair: `name` here, up, on the bridge `master`; `peer` in the namespace of a descriptor."""
+        other = _link(0) + _text(IFLA_IFNAME, peer) + _mac(peer_mac) + _number(IFLA_NET_NS_FD, namespace)
+        other += _number(IFLA_MTU, mtu)
+        data = _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, other))
+        info = _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "veth") + data)
+        body = (
+            _link(0, IFF_UP) + _text(IFLA_IFNAME, name) + _number(IFLA_MASTER, master) + _number(IFLA_MTU, mtu) + info
+        )
+        self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, ("add veth", name, peer))
+
+    def up(self, index: int) -> None:
+        """Bring the interface up."""
+        self._ask(RTM_NEWLINK, 0, _link(index, IFF_UP), ("up", index))
+
+    def delete(self, index: int) -> None:
+        """Remove the interface."""
+        self._ask(RTM_DELLINK, 0, _link(index), ("delete link", index))
+
+    def add_address(self, index: int, address: Address) -> None:
+        """Give the interface an address."""
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        flags = 0 if address.version == 4 else 0x02  # IFA_F_NODAD: the address is ours alone, there is no wait for it
+        head = struct.pack("=BBBBI", family, address.network.prefixlen, flags, 0, index)
+        packed = address.ip.packed
+        body = head + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
+        self._ask(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, ("add address", index, address))
+
+    def add_default_route(self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+        """Send what no other route takes to `gateway`."""
+        family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
+        head = struct.pack("=BBBBBBBBI", family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+        body = head + _attribute(RTA_GATEWAY, gateway.packed) + _number(RTA_OIF, index)
+        self._ask(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, ("add default route", gateway))
+
+    def routes(self) -> list[ipaddress.IPv4Network]:
+        """Return the destinations of the IPv4 routes, the default route left out."""
+        self._sequence += 1
+        body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+        header = struct.pack("=IHHII", 16 + len(body), RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
+        self._socket.send(header + body)
+        found = []
+        while True:
+            data = self._socket.recv(65536)
+            offset = 0
+            while offset < len(data):
+                length, kind = struct.unpack_from("=IH", data, offset)
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                    return found
+                prefix = data[offset + 17]
+                inner = offset + 28
+                while inner + 4 <= offset + length:
+                    size, attribute = struct.unpack_from("=HH", data, inner)
+                    if attribute == RTA_DST and size == 8:
+                        network = ipaddress.IPv4Network((data[inner + 4 : inner + 8], prefix), strict=False)
+                        found.append(network)
+                    inner += (size + 3) & ~3 or 4
+                offset += (length + 3) & ~3
+
+
+def _link(index: int, flags: int = 0) -> bytes:
+    return struct.pack("=BBHiII", socket.AF_UNSPEC, 0, 0, index, flags, flags)
+
+
+def _mac(text: str) -> bytes:
+    return _attribute(IFLA_ADDRESS, bytes.fromhex(text.replace(":", "")))
+
+
+def write_sysctl(path: str, value: str) -> None:
+    """Write a network setting of the current namespace, where it is not so already."""
+    full = f"/proc/sys/{path}"
+    descriptor = os.open(full, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if os.read(descriptor, 64).decode().strip() != value:
+            os.pwrite(descriptor, value.encode(), 0)
+    finally:
+        os.close(descriptor)

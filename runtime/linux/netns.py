@@ -1,0 +1,58 @@
+"""Network namespaces: made and pinned to a file, entered for the length of a call (network_namespaces(7))."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from runtime.linux import syscalls as linux
+
+T = TypeVar("T")
+
+_OWN = "/proc/thread-self/ns/net"
+
+
+def create(path: Path, set_up: Callable[[], T]) -> T:
+    """Make a network namespace, run `set_up` in it, and pin it to the new file `path`. Call it in a worker thread."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(exist_ok=False)
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.call("unshare", linux.CLONE_NEWNET)
+        try:
+            linux.mount(_OWN, str(path), None, linux.MS_BIND)
+            return set_up()
+        finally:
+            linux.call("setns", home, linux.CLONE_NEWNET)
+    except BaseException:
+        remove(path)
+        raise
+    finally:
+        os.close(home)
+
+
+def inside(path: Path, action: Callable[[], T]) -> T:
+    """Run `action` in the namespace pinned to `path`. Call it in a worker thread."""
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.call("setns", target, linux.CLONE_NEWNET)
+        try:
+            return action()
+        finally:
+            linux.call("setns", home, linux.CLONE_NEWNET)
+    finally:
+        os.close(target)
+        os.close(home)
+
+
+def remove(path: Path) -> None:
+    """Unpin the namespace of `path` and remove the file; nothing happens when there is none."""
+    try:
+        linux.umount2(str(path), linux.MNT_DETACH)
+    except linux.KernelError:
+        if not path.exists():
+            return
+    path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Networks of containers: namespaces, bridges, addresses, published ports, name resolution."""

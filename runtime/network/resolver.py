@@ -1,0 +1,172 @@
+"""The embedded resolver: names of containers from our own table, the rest from the host's resolvers."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from runtime.network.dns_message import (
+    NOERROR,
+    NXDOMAIN,
+    SERVFAIL,
+    TYPE_A,
+    TYPE_AAAA,
+    TYPE_PTR,
+    Address,
+    MessageError,
+    Query,
+    parse_query,
+    respond,
+    reverse_address,
+)
+
+FORWARD_TIMEOUT_S = 3.0
+LARGEST_UDP = 65535
+
+Lookup = Callable[[str], Sequence[Address] | None]
+"""A name's addresses in the asker's networks; None when the name is not ours."""
+ReverseLookup = Callable[[Address], str | None]
+
+
+def host_resolvers() -> list[str]:
+    """Return the name servers of the host's /etc/resolv.conf."""
+    try:
+        lines = Path("/etc/resolv.conf").read_text().splitlines()
+    except OSError:
+        return []
+    return [fields[1] for line in lines if len(fields := line.split()) > 1 and fields[0] == "nameserver"]
+
+
+class Resolver:
+    """Answers the questions of one network namespace, on sockets that were bound inside it."""
+
+    def __init__(
+        self, udp: socket.socket, tcp: socket.socket, lookup: Lookup, reverse: ReverseLookup, upstream: Sequence[str]
+    ) -> None:
+        self._udp = udp
+        self._tcp = tcp
+        self._lookup = lookup
+        self._reverse = reverse
+        self._upstream = upstream
+
+    async def serve(self) -> None:
+        """Answer until cancelled; closes the sockets."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._serve_udp, group)
+                group.start_soon(self._serve_tcp, group)
+        finally:
+            self._udp.close()
+            self._tcp.close()
+
+    async def _serve_udp(self, group: anyio.abc.TaskGroup) -> None:
+        while True:
+            await anyio.wait_readable(self._udp)
+            try:
+                data, peer = self._udp.recvfrom(LARGEST_UDP)
+            except OSError:
+                continue
+            known = self._own(data)
+            if known is not None:
+                self._send(known, peer)
+            else:
+                group.start_soon(self._forward_udp, data, peer)
+
+    def _send(self, data: bytes, peer: tuple[str, int]) -> None:
+        try:
+            self._udp.sendto(data, peer)
+        except OSError:
+            return  # the asker went away, or its namespace did
+
+    async def _serve_tcp(self, group: anyio.abc.TaskGroup) -> None:
+        while True:
+            await anyio.wait_readable(self._tcp)
+            try:
+                connection, _ = self._tcp.accept()
+            except OSError:
+                continue
+            group.start_soon(self._converse, connection)
+
+    async def _converse(self, connection: socket.socket) -> None:
+        with connection:
+            connection.setblocking(False)
+            with anyio.move_on_after(FORWARD_TIMEOUT_S * 3):
+                try:
+                    (length,) = struct.unpack("!H", await _exactly(connection, 2))
+                    data = await _exactly(connection, length)
+                    answer = self._own(data) or await self._forward(data, socket.SOCK_STREAM)
+                    await _send_all(connection, struct.pack("!H", len(answer)) + answer)
+                except (OSError, MessageError):
+                    return
+
+    def _own(self, data: bytes) -> bytes | None:
+        """Return the answer when the question is about our names; None when it is for others to answer."""
+        try:
+            query = parse_query(data)
+        except MessageError:
+            return None
+        if query.type == TYPE_PTR:
+            address = reverse_address(query.name)
+            name = self._reverse(address) if address is not None else None
+            return respond(query, NOERROR, [name]) if name else None
+        addresses = self._lookup(query.name)
+        if addresses is None:
+            # a name without a dot is nobody's outside: the answer is final, and quick
+            return respond(query, NXDOMAIN) if "." not in query.name and query.name else None
+        wanted = {TYPE_A: 4, TYPE_AAAA: 6}.get(query.type)
+        chosen = [address for address in addresses if address.version == wanted]
+        random.shuffle(chosen)
+        return respond(query, NOERROR, chosen)
+
+    async def _forward_udp(self, data: bytes, peer: tuple[str, int]) -> None:
+        self._send(await self._forward(data, socket.SOCK_DGRAM), peer)
+
+    async def _forward(self, data: bytes, kind: int) -> bytes:
+        for server in self._upstream:
+            family = socket.AF_INET6 if ":" in server else socket.AF_INET
+            with socket.socket(family, kind | socket.SOCK_CLOEXEC) as upstream:
+                upstream.setblocking(False)
+                try:
+                    with anyio.fail_after(FORWARD_TIMEOUT_S):
+                        if kind == socket.SOCK_DGRAM:
+                            upstream.connect((server, 53))
+                            upstream.send(data)
+                            await anyio.wait_readable(upstream)
+                            return upstream.recv(LARGEST_UDP)
+                        stream = await anyio.connect_tcp(server, 53)
+                        async with stream:
+                            await stream.send(struct.pack("!H", len(data)) + data)
+                            answer = b""
+                            while len(answer) < 2 or len(answer) < 2 + struct.unpack_from("!H", answer)[0]:
+                                answer += await stream.receive()
+                            return answer[2:]
+                except (OSError, TimeoutError, anyio.EndOfStream):
+                    continue
+        try:
+            query: Query = parse_query(data)
+        except MessageError:
+            return data[:12]
+        return respond(query, SERVFAIL)
+
+
+async def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        await anyio.wait_readable(connection)
+        chunk = connection.recv(size - len(data))
+        if not chunk:
+            raise MessageError("the asker hung up")
+        data += chunk
+    return data
+
+
+async def _send_all(connection: socket.socket, data: bytes) -> None:
+    while data:
+        await anyio.wait_writable(connection)
+        data = data[connection.send(data) :]
