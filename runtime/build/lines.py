@@ -96,6 +96,8 @@ def _logical_lines(physical: list[str], escape: str) -> Iterator[LogicalLine]:
             continues = continuation.search(line) is not None
             parts.append(continuation.sub("", line) if continues else line)
         joined = "".join(parts).strip()
+        if not joined:
+            continue
         heredocs, index = _read_heredocs(joined, physical, index, first, escape)
         yield LogicalLine(joined, first, heredocs)
 

@@ -1,0 +1,36 @@
+import pytest
+
+from runtime.build.errors import DockerfileError
+from runtime.build.graph import plan_stages
+from runtime.build.parser import parse
+
+
+def test_only_needed_stages_are_planned():
+    planned, target = plan_stages(parse("FROM a AS x\nFROM b AS y\nFROM x\nCOPY --from=0 /a /b"), None, {})
+    assert ([plan.stage.index for plan in planned], target) == ([0, 2], 2)
+
+
+def test_a_target_ends_the_build_early():
+    planned, target = plan_stages(parse("FROM a AS x\nFROM x AS y\nFROM y AS z"), "Y", {})
+    assert ([plan.stage.index for plan in planned], target) == ([0, 1], 1)
+
+
+def test_bases_expand_with_the_arguments_given():
+    planned, _ = plan_stages(parse("ARG BASE\nFROM ${BASE:-debian}"), None, {"BASE": "alpine"})
+    assert planned[0].base == "alpine"
+
+
+def test_an_unknown_target_is_told_with_the_one_meant():
+    with pytest.raises(DockerfileError, match='did you mean "final"') as caught:
+        plan_stages(parse("FROM a AS build\nFROM b AS final"), "finl", {})
+    assert "target stage 'finl' could not be found" in str(caught.value)
+
+
+def test_an_empty_base_is_told_with_its_line():
+    with pytest.raises(DockerfileError, match=r"Dockerfile:1: base name \(\$X\) should not be blank"):
+        plan_stages(parse("FROM $X"), None, {})
+
+
+def test_a_stage_cannot_copy_from_itself():
+    with pytest.raises(DockerfileError, match="cannot copy from itself"):
+        plan_stages(parse("FROM a AS x\nCOPY --from=x /a /b"), None, {})
