@@ -1,0 +1,1 @@
+"""One container: its OCI document, its log, its health, when it is started again."""

@@ -1,0 +1,73 @@
+"""What a container's probes say about it (Docker's HEALTHCHECK). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
+KEPT_PROBES, KEPT_OUTPUT = 5, 4096
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """A check's settings, in seconds; `test` is a command, or empty for none."""
+
+    test: tuple[str, ...]
+    interval_s: float = 30.0
+    timeout_s: float = 30.0
+    retries: int = 3
+    start_period_s: float = 0.0
+    start_interval_s: float = 5.0
+
+    @classmethod
+    def of(cls, config: dict[str, Any] | None, shell: tuple[str, ...] = ("/bin/sh", "-c")) -> HealthCheck | None:
+        """Return the check of a container's `Healthcheck`, or None when it has none or it is switched off."""
+        test = list((config or {}).get("Test") or ())
+        if not config or not test or test[0] == "NONE":
+            return None
+        command = (*shell, *test[1:]) if test[0] == "CMD-SHELL" else tuple(test[1:])
+        if not command:
+            return None
+
+        def seconds(key: str, default: float) -> float:
+            return config[key] / NS if config.get(key) else default
+
+        return cls(
+            command,
+            seconds("Interval", 30.0),
+            seconds("Timeout", 30.0),
+            config.get("Retries") or 3,
+            seconds("StartPeriod", 0.0),
+            seconds("StartInterval", 5.0),
+        )
+
+
+@dataclass(frozen=True)
+class Health:
+    """The verdict, the failures in a row, and the last probes (Docker's `State.Health.Log`)."""
+
+    status: str = STARTING
+    failing_streak: int = 0
+    log: tuple[dict[str, Any], ...] = ()
+
+    def after(self, check: HealthCheck, probe: dict[str, Any], age_s: float) -> Health:
+        """Return the health after `probe` of a container that runs for `age_s`."""
+        log = (*self.log, probe)[-KEPT_PROBES:]
+        if probe["ExitCode"] == 0:
+            return Health(HEALTHY, 0, log)
+        if self.status == STARTING and age_s < check.start_period_s:
+            return replace(self, log=log)
+        streak = self.failing_streak + 1
+        return Health(UNHEALTHY if streak >= check.retries else self.status, streak, log)
+
+    def pause_s(self, check: HealthCheck, age_s: float) -> float:
+        """Return the seconds until the next probe."""
+        if self.status == STARTING and age_s < check.start_period_s:
+            return check.start_interval_s
+        return check.interval_s
+
+    def document(self) -> dict[str, Any]:
+        """Return Docker's `State.Health`."""
+        return {"Status": self.status, "FailingStreak": self.failing_streak, "Log": list(self.log)}
