@@ -1,0 +1,372 @@
+import io
+import json
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from runtime.build.archive import unpack_context
+from runtime.build.builder import Builder
+from runtime.build.options import BuildOptions
+from runtime.build.tree import Tree
+from runtime.errors import BadRequestError
+from runtime.image.images import Images
+from runtime.image.reference import Reference
+from runtime.keeper.client import Keeper
+from runtime.paths import Paths
+from runtime.store import Store
+from tests.integration.build.keeper_runner import KeeperRunner
+from tests.support.images import busybox_archive
+
+pytestmark = pytest.mark.root
+
+
+class Bench:
+    """A builder over a store of its own, with a busybox image to build on and a context to fill."""
+
+    def __init__(self, home, images, builder, runner):
+        self.home = home
+        self.images = images
+        self.builder = builder
+        self.runner = runner
+        self.context = home / "context"
+        self.context.mkdir()
+
+    def write(self, files):
+        for name, content in files.items():
+            path = self.context / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+
+    async def build(self, text, **options):
+        """Build; return the image, or the error message, with all text before it."""
+        self.write({"Dockerfile": text})
+        printed, image, error = "", None, None
+        async with aclosing(self.builder.build(self.context, BuildOptions(**options))) as messages:
+            async for message in messages:
+                printed += message.get("stream", "")
+                if "aux" in message:
+                    image = self.images.resolve(message["aux"]["ID"])
+                if "errorDetail" in message:
+                    error = message["errorDetail"]
+        return Result(self, image, error, printed)
+
+    @property
+    def leftovers(self):
+        folder = self.home / "root" / "tmp"
+        return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+class Result:
+    def __init__(self, bench, image, error, text):
+        self.image, self.error, self.text = image, error, text
+        self._bench = bench
+
+    @property
+    def config(self):
+        assert self.error is None, self.error
+        return self.image.config["config"]
+
+    @property
+    def tree(self):
+        assert self.error is None, self.error
+        return Tree(self._bench.images.layer_directories(self.image))
+
+    def read(self, path):
+        return Path(self.tree.find(path).location).read_text()
+
+    def info(self, path):
+        return self.tree.find(path, follow=False).info
+
+
+def busybox(images, home):
+    """Put the busybox image of the tests' support into `images`."""
+    with tarfile.open(busybox_archive(home / "busybox.tar")) as archive:
+        archive.extractall(home / "busybox", filter="data")
+    manifest = json.loads((home / "busybox/manifest.json").read_text())[0]
+    images.unpack_layer(home / "busybox" / manifest["Layers"][0])
+    return images.adopt_config((home / "busybox" / manifest["Config"]).read_bytes())
+
+
+@asynccontextmanager
+async def bench():
+    home = Path(tempfile.mkdtemp(prefix="skf-b-", dir="/tmp"))
+    paths = Paths(home / "root", home / "run")
+    paths.run.mkdir()
+    store = Store.open(paths.database)
+    try:
+        images = Images(paths, store)
+        images.tag(busybox(images, home), Reference.parse("busybox"))
+        async with AsyncExitStack() as stack:
+            keeper = await stack.enter_async_context(Keeper.connect(paths, restart=["/bin/false"]))
+            runner = KeeperRunner(paths, keeper)
+            yield Bench(home, images, Builder(paths, store, images, runner), runner)
+            keeper_process = os.pidfd_open(keeper.pid)
+            await keeper.bye()
+        # it removes its socket on its way out
+        await anyio.wait_readable(keeper_process)
+        os.close(keeper_process)
+    finally:
+        store.close()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def proves(test):
+    """Run an async test with a bench of its own."""
+
+    def run():
+        async def inside():
+            async with bench() as made:
+                await test(made)
+                assert made.leftovers == []
+
+        anyio.run(inside)
+
+    run.__name__ = test.__name__
+    return run
+
+
+@proves
+async def test_instructions_without_files_make_the_configuration(b):
+    result = await b.build(
+        "FROM scratch\nARG V=2\nENV A=1 B=$V\nENV C=${A}x A=9\nLABEL l='x y'\nEXPOSE 80 53/udp\n"
+        "VOLUME /data\nUSER 5:6\n"
+        'STOPSIGNAL SIGINT\nSHELL ["/bin/ash", "-c"]\nCMD run it\nENTRYPOINT ["/x"]\n'
+        "HEALTHCHECK --retries=2 CMD probe\n"
+    )
+    assert result.config == {
+        "Env": ["A=9", "B=2", "C=1x"],
+        "Labels": {"l": "x y"},
+        "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
+        "Volumes": {"/data": {}},
+        "User": "5:6",
+        "StopSignal": "SIGINT",
+        "Shell": ["/bin/ash", "-c"],
+        "Cmd": ["/bin/ash", "-c", "run it"],
+        "Entrypoint": ["/x"],
+        "Healthcheck": {"Test": ["CMD-SHELL", "probe"], "Retries": 2},
+    }
+
+
+@proves
+async def test_a_new_entrypoint_forgets_the_bases_command(b):
+    assert "Cmd" not in (await b.build('FROM busybox\nENTRYPOINT ["/x"]\n')).config
+
+
+@proves
+async def test_run_changes_files_and_leaves_no_mount_points(b):
+    result = await b.build("FROM busybox\nWORKDIR /srv/app\nENV X=1\nRUN echo $X $PWD > made && rm /etc/group\n")
+    assert result.read("/srv/app/made") == "1 /srv/app\n"
+    assert result.tree.find("/etc/group") is None
+    assert [result.tree.find(path) for path in ("/proc", "/sys", "/dev")] == [None] * 3
+
+
+@proves
+async def test_run_knows_user_arguments_and_documents(b):
+    result = await b.build(
+        "FROM busybox\nARG WHO\nUSER app\nRUN <<EOF\nid -u > /tmp/id\necho $WHO $HOME >> /tmp/id\nEOF\n",
+        build_args={"WHO": "you"},
+    )
+    assert result.read("/tmp/id") == "1000\nyou /home/app\n"
+
+
+@proves
+async def test_copy_places_files_as_docker_does(b):
+    b.write({"a.txt": "a", "d/one": "1", "d/sub/two": "2", "x.py": "x", "y.py": "y"})
+    (b.context / "d/link").symlink_to("one")
+    result = await b.build(
+        "FROM busybox\nCOPY a.txt /b.txt\nCOPY a.txt /dir/\nCOPY d /copied\nCOPY *.py /py/\nWORKDIR /w\nCOPY a.txt .\n"
+        "COPY --chown=app:extra --chmod=640 a.txt /own/a\nCOPY <<EOF /doc\nhi $PATH\nEOF\n"
+        "COPY --parents d/sub/two /p/\n"
+    )
+    assert [result.read(path) for path in ("/b.txt", "/dir/a.txt", "/w/a.txt")] == ["a"] * 3
+    assert result.read("/copied/sub/two") == "2"
+    assert os.readlink(result.tree.find("/copied/link", follow=False).location) == "one"
+    assert result.read("/py/x.py") + result.read("/py/y.py") == "xy"
+    own = result.info("/own/a")
+    assert (own.st_uid, own.st_gid, stat.S_IMODE(own.st_mode)) == (1000, 2000, 0o640)
+    assert result.read("/doc") == "hi /usr/local/bin:/usr/bin:/bin\n"
+    assert result.read("/p/d/sub/two") == "2"
+
+
+@proves
+async def test_copy_follows_links_of_the_image_and_never_leaves_it(b):
+    b.write({"f": "f"})
+    result = await b.build(
+        "FROM busybox\nRUN ln -s usr /u && ln -s ../../../../tmp /esc\nCOPY f /u/bin/\nCOPY f /esc/skiff-build-escape\n"
+    )
+    assert result.read("/usr/bin/f") == "f"
+    assert result.read("/tmp/skiff-build-escape") == "f"
+    assert not os.path.exists("/tmp/skiff-build-escape")  # noqa: ASYNC240
+
+
+@proves
+async def test_add_unpacks_archives_and_copy_does_not(b):
+    with tarfile.open(b.context / "a.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("inner/file")
+        member.size, member.uid, member.mode = 2, 7, 0o600
+        archive.addfile(member, io.BytesIO(b"hi"))
+    result = await b.build("FROM busybox\nADD a.tar.gz /x\nCOPY a.tar.gz /y/\n")
+    assert result.read("/x/inner/file") == "hi"
+    assert result.info("/x/inner/file").st_uid == 7
+    assert result.info("/y/a.tar.gz").st_size > 0
+
+
+@proves
+async def test_stages_give_files_and_unneeded_ones_are_not_built(b):
+    result = await b.build(
+        "FROM busybox AS make\nRUN echo built > /out && chown 5:6 /out\nFROM busybox AS unused\nRUN false\n"
+        "FROM scratch\nCOPY --from=make /out /in\nCOPY --from=busybox /etc/passwd /p\n"
+    )
+    assert result.read("/in") == "built\n"
+    assert (result.info("/in").st_uid, result.info("/in").st_gid) == (5, 6)
+    assert b.runner.runs == 1
+
+
+@proves
+async def test_an_unchanged_build_is_the_same_image_and_runs_nothing(b):
+    b.write({"f": "1"})
+    text = "FROM busybox\nARG A\nENV X=$A\nRUN echo > /made\nCOPY f /f\nRUN cat /f\nCMD x\n"
+    first = await b.build(text)
+    os.utime(b.context / "f", (1, 1))
+    again = await b.build(text)
+    assert (again.image.id, b.runner.runs) == (first.image.id, 2)
+    b.write({"f": "2"})
+    assert (await b.build(text)).image.id != first.image.id
+    assert b.runner.runs == 3
+    await b.build(text, build_args={"A": "1"})
+    assert b.runner.runs == 5
+    await b.build(text, no_cache=True)
+    assert b.runner.runs == 7
+
+
+@proves
+async def test_ignored_files_are_not_copied_and_not_hashed(b):
+    b.write({".dockerignore": "secret\nlogs\n!logs/keep\n", "secret": "1", "logs/keep": "k", "logs/drop": "d"})
+    result = await b.build("FROM scratch\nCOPY . /\n")
+    assert result.tree.find("/secret") is None
+    assert result.read("/logs/keep") == "k"
+    assert result.tree.find("/logs/drop") is None
+    b.write({"secret": "2"})
+    assert (await b.build("FROM scratch\nCOPY . /\n")).image.id == result.image.id
+
+
+@proves
+async def test_mounts_show_files_only_while_the_step_runs(b):
+    b.write({"f": "from context"})
+    text = (
+        "FROM busybox AS other\nRUN echo stage > /s\nFROM busybox\n"
+        "RUN --mount=source=f,target=/m/f --mount=from=other,source=/s,target=/m/s --mount=type=cache,target=/c "
+        "--mount=type=secret,id=key --mount=type=tmpfs,target=/t cat /m/f /m/s /run/secrets/key > /got && "
+        "echo x >> /c/n && cp /c/n /n\n"
+    )
+    result = await b.build(text, secrets={"key": b"!"})
+    assert result.read("/got") == "from contextstage\n!"
+    assert [result.tree.find(path) for path in ("/m", "/c", "/t", "/run")] == [None] * 4
+    assert (await b.build(text, secrets={"key": b"!"}, no_cache=True)).read("/n") == "x\nx\n"
+
+
+@proves
+async def test_triggers_of_a_base_run_once(b):
+    b.write({"f": "f"})
+    await b.build("FROM busybox\nONBUILD COPY f /f\nONBUILD RUN cat /f > /g\n", tags=("base:1",))
+    result = await b.build("FROM base:1\nRUN cat /g > /h\n")
+    assert result.read("/h") == "f"
+    assert not result.config.get("OnBuild")
+
+
+@proves
+async def test_a_failing_step_tells_exit_code_and_last_output_and_keeps_earlier_steps(b):
+    result = await b.build("FROM busybox\nRUN echo one > /one\n\nRUN echo this broke >&2; exit 7\n")
+    assert result.error["code"] == 7
+    assert result.error["message"].startswith("Dockerfile:4: The command 'echo this broke >&2; exit 7' returned")
+    assert "its last output:\n    this broke" in result.error["message"]
+    assert b.leftovers == []
+    assert "Using cache" in (await b.build("FROM busybox\nRUN echo one > /one\n")).text
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "message"),
+    [
+        (
+            "FROM busybox\nCOPY requirments.txt /\n",
+            "Dockerfile:2: 'requirments.txt' not found in the build context\n    did you mean \"requirements.txt\"?",
+        ),
+        (
+            "FROM busybox\nCOPY secret /\n",
+            'excluded from the build context by .dockerignore\n    the pattern "sec*" hides it',
+        ),
+        ("FROM busybox AS build\nFROM busybox\nCOPY --from=biuld /a /\n", 'did you mean "build"?'),
+        ("FROM nowhere:1\n", "Dockerfile:1: No such image: nowhere:1"),
+        ("FROM busybox\nUSER ghost\nRUN true\n", "Dockerfile:3: unable to find user ghost"),
+        ('FROM busybox\nRUN ["/nothing"]\n', "Dockerfile:2:"),
+        ('FROM busybox\nENV A="${B:?is missing}"\n', "Dockerfile:2: B: is missing"),
+        ("FROM busybox\nCOPY requirements.txt secret /x\n", "must be a directory and end with a /"),
+        ("FROM busybox\nCOPY requirements.txt /etc/passwd/x\n", "not a directory"),
+    ],
+)
+def test_a_mistake_is_told_with_place_and_cure(dockerfile, message):
+    async def inside():
+        async with bench() as b:
+            b.write({"requirements.txt": "", "secret": "", ".dockerignore": "sec*"})
+            result = await b.build(dockerfile)
+            assert message in result.error["message"]
+            assert b.leftovers == []
+
+    anyio.run(inside)
+
+
+@proves
+async def test_a_missing_or_wrong_dockerfile_is_refused_before_anything(b):
+    with pytest.raises(BadRequestError, match="Cannot locate specified Dockerfile: Dockerfle") as caught:
+        await b.build("FROM busybox\n", dockerfile="Dockerfle")
+    assert 'did you mean "Dockerfile"?' in str(caught.value)
+    with pytest.raises(BadRequestError, match="unknown instruction: RNU"):
+        await b.build("FROM busybox\nRNU x\n")
+
+
+@proves
+async def test_a_cancelled_build_leaves_nothing(b):
+    b.write({"Dockerfile": "FROM busybox\nRUN echo begun; sleep 1000\n"})
+    with anyio.CancelScope() as scope:
+        async with aclosing(b.builder.build(b.context, BuildOptions())) as messages:
+            async for message in messages:
+                if "begun" in message.get("stream", "").removeprefix("Step") and "RUN" not in message["stream"]:
+                    scope.cancel()
+    assert scope.cancelled_caught
+    assert b.leftovers == []
+
+
+def test_a_context_is_unpacked_inside_its_directory(tmp_path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, link in (("../up", None), ("/abs", None), ("out", "/etc"), ("out/x", None)):
+            member = tarfile.TarInfo(name)
+            if link:
+                member.type, member.linkname = tarfile.SYMTYPE, link
+            archive.addfile(member, io.BytesIO())
+
+    async def chunks():
+        for start in range(0, len(out.getvalue()), 7):
+            yield out.getvalue()[start : start + 7]
+
+    (tmp_path / "c").mkdir()
+    anyio.run(unpack_context, chunks(), tmp_path / "c")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "c", "c/abs", "c/etc", "c/etc/x", "c/out", "c/up",
+    ]  # fmt: skip
+
+
+def test_a_context_that_is_no_archive_is_refused(tmp_path):
+    async def chunks():
+        for _ in range(100):
+            yield b"x" * 65536
+
+    with pytest.raises(BadRequestError, match="the archive cannot be read"):
+        anyio.run(unpack_context, chunks(), tmp_path)
