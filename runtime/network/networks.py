@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -329,7 +331,7 @@ class Networks:
             if (network.id, container_id) in self._endpoints:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
             network = await self._wake_default(network)
-            count = len(self.endpoints(container_id))
+            devices = {endpoint.device for endpoint in self.endpoints(container_id)}
             ipv4 = self._address(network, network.ipv4, settings.ipv4_address)
             ipv6 = self._address(network, network.ipv6, settings.ipv6_address)
             packed = ipaddress.ip_interface(ipv4).ip.packed
@@ -340,7 +342,7 @@ class Networks:
                 container_id,
                 container_name,
                 f"veth{secrets.token_hex(4)}",
-                f"eth{count}",
+                next(name for number in count() if (name := f"eth{number}") not in devices),
                 settings.mac_address or _mac(packed),
                 ipv4,
                 ipv6,
@@ -349,7 +351,7 @@ class Networks:
                 settings.links,
                 dict(settings.driver_opts),
             )
-            await self._in_thread(partial(self._plug, network, endpoint, count == 0))
+            await self._in_thread(partial(self._plug, network, endpoint))
             self._endpoint_rows.put(endpoint.id, endpoint.document())
             self._endpoints[network.id, container_id] = endpoint
         if container_id not in self._resolvers:
@@ -376,7 +378,7 @@ class Networks:
                 return f"{host}/{whole.prefixlen}"
         raise ConflictError(f"no available addresses in {subnet.subnet} of network {network.name}")
 
-    def _plug(self, network: Network, endpoint: Endpoint, is_first: bool) -> None:
+    def _plug(self, network: Network, endpoint: Endpoint) -> None:
         path = self.namespace(endpoint.container_id)
         link = self._link()
         mtu = int(network.options.get("com.docker.network.driver.mtu", 1500))
@@ -392,10 +394,8 @@ class Networks:
                     if text:
                         inner.add_address(index, ipaddress.ip_interface(text))
                 inner.up(index)
-                if is_first and not network.internal:
-                    for subnet in (network.ipv4, network.ipv6):
-                        if subnet is not None:
-                            inner.add_default_route(index, ipaddress.ip_address(subnet.gateway))
+                if not network.internal:
+                    _add_way_out(inner, index, network)
             finally:
                 inner.close()
 
@@ -411,6 +411,19 @@ class Networks:
             if (network.id, container_id) not in self._endpoints:
                 raise NotFoundError(f"container {container_id[:12]} is not connected to network {network.name}")
             await self._detach(network, container_id)
+            heir = next((e for e in self.endpoints(container_id) if not self._networks[e.network_id].internal), None)
+            if heir is not None:
+                await self._in_thread(partial(self._inherit_way_out, heir))
+
+    def _inherit_way_out(self, endpoint: Endpoint) -> None:
+        def inside() -> None:
+            inner = Netlink()
+            try:
+                _add_way_out(inner, inner.index(endpoint.device), self._networks[endpoint.network_id])
+            finally:
+                inner.close()
+
+        netns.inside(self.namespace(endpoint.container_id), inside)
 
     async def _detach(self, network: Network, container_id: str) -> None:
         endpoint = self._endpoints.pop((network.id, container_id))
@@ -495,7 +508,10 @@ class Networks:
     async def publish(self, container_id: str, bindings: Sequence[PortBinding]) -> list[PortBinding]:
         """Publish ports of the container on the host, all or none; returns them with the chosen host ports."""
         self._refuse_held(bindings)
-        endpoint = next((e for e in self.endpoints(container_id) if e.ipv4), None)
+        # an internal network is closed to the outside, so a port is published over one that is not, or not at all
+        endpoint = next(
+            (e for e in self.endpoints(container_id) if e.ipv4 and not self._networks[e.network_id].internal), None
+        )
         if endpoint is None or not bindings:
             return []
         address = str(ipaddress.ip_interface(endpoint.ipv4).ip)
@@ -522,6 +538,17 @@ class Networks:
             await self._in_thread(partial(self._firewall.unpublish, forwards))
         for one in sockets:
             one.close()
+
+
+def _add_way_out(link: Netlink, index: int, network: Network) -> None:
+    """Make the network's gateways the default routes, for each family that has none yet."""
+    for subnet in (network.ipv4, network.ipv6):
+        if subnet is not None:
+            try:
+                link.add_default_route(index, ipaddress.ip_address(subnet.gateway))
+            except KernelError as error:
+                if error.errno != errno.EEXIST:
+                    raise
 
 
 def _resolver_sockets() -> tuple[socket.socket, socket.socket, Nftables]:

@@ -1,0 +1,254 @@
+import secrets
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from runtime.errors import ConflictError, ForbiddenError
+from runtime.linux import netns
+from runtime.network.dns_message import encode_name
+from runtime.network.model import EndpointSettings
+from runtime.network.networks import Networks
+from runtime.network.ports import PortBinding
+from runtime.paths import Paths
+from runtime.store import Store
+
+pytestmark = [pytest.mark.root, pytest.mark.anyio]
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def paths():
+    with tempfile.TemporaryDirectory(prefix="skf-n-") as folder:
+        paths = Paths(Path(folder, "root"), Path(folder, "run"))
+        paths.root.mkdir()
+        yield paths
+
+
+@asynccontextmanager
+async def opened(paths, live=None):
+    """Give the networks of an engine; they end as a killed engine's do: nothing is taken down."""
+    store = Store.open(paths.database)
+    async with anyio.create_task_group() as group:
+        networks = Networks(paths, store, group)
+        await networks.open(live or {})
+        try:
+            yield networks
+        finally:
+            group.cancel_scope.cancel()
+            # the kernel closes a dead engine's sockets
+            for _, _, held in networks._published.values():
+                for one in held:
+                    one.close()
+    store.close()
+
+
+@asynccontextmanager
+async def cleaned(paths, live=None):
+    """Give the networks of an engine and remove all that was made."""
+    async with opened(paths, live) as networks:
+        try:
+            yield networks
+        finally:
+            with anyio.CancelScope(shield=True):
+                for path in list(paths.netns.glob("*")):
+                    await networks.close_namespace(path.name)
+                for network in networks.list():
+                    if network.name not in ("bridge", "host", "none"):
+                        await networks.remove(network)
+
+
+async def container(networks, name, *joined):
+    id = secrets.token_hex(32)
+    await networks.open_namespace(id, name, {})
+    for network in joined:
+        await networks.connect(id, name, network, EndpointSettings(aliases=(name + "-alias",)))
+    return id
+
+
+def address(networks, id, at=0):
+    return networks.endpoints(id)[at].ipv4.partition("/")[0]
+
+
+def listener(networks, id, host="0.0.0.0", port=80):
+    return netns.inside(networks.namespace(id), partial(socket.create_server, (host, port)))
+
+
+@contextmanager
+def serving(listening, greeting):
+    """Answer every connection with `greeting` until the block ends."""
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.sendall(greeting)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listening.close()
+
+
+def greet(networks, source, target, port=80, timeout_s=5.0):
+    """Return what a connection from container `source` (None: the host) hears."""
+
+    def call():
+        made = socket.socket()
+        made.settimeout(timeout_s)
+        return made
+
+    made = call() if source is None else netns.inside(networks.namespace(source), call)
+    with made:
+        made.connect((target, port))
+        return made.recv(100)
+
+
+def ask(networks, id, name):
+    """Return the addresses that the resolver of container `id` gives for `name`, and the answer's code."""
+    made = netns.inside(networks.namespace(id), partial(socket.socket, socket.AF_INET, socket.SOCK_DGRAM))
+    with made:
+        made.settimeout(5)
+        made.connect(("127.0.0.11", 53))
+        made.send(struct.pack("!HHHHHH", 9, 0x100, 1, 0, 0, 0) + encode_name(name) + struct.pack("!HH", 1, 1))
+        answer = made.recv(4096)
+    count = struct.unpack_from("!H", answer, 6)[0]
+    return {socket.inet_ntoa(answer[-16 * n :][12:16]) for n in range(1, count + 1)}, answer[3] & 15
+
+
+async def test_neighbours_reach_each_other_and_the_names_are_known(paths):
+    async with cleaned(paths) as networks:
+        network = await networks.create(name="front")
+        one, two = await container(networks, "one", network), await container(networks, "two", network)
+        with serving(listener(networks, two), b"two"):
+            assert await anyio.to_thread.run_sync(greet, networks, one, address(networks, two)) == b"two"
+        for name in ("two", "TWO-alias", two[:12], "two.front"):
+            assert await anyio.to_thread.run_sync(ask, networks, one, name) == ({address(networks, two)}, 0)
+        assert await anyio.to_thread.run_sync(ask, networks, one, "three") == (set(), 3)
+
+
+async def test_a_container_may_listen_on_port_53_itself(paths):
+    async with cleaned(paths) as networks:
+        one = await container(networks, "one", await networks.create(name="front"))
+        listener(networks, one, port=53).close()
+        assert (await anyio.to_thread.run_sync(ask, networks, one, "one"))[1] == 0
+
+
+@pytest.mark.parametrize("host_ip", ["", "127.0.0.1"])
+async def test_a_published_port_is_reached_from_loopback(paths, host_ip):
+    async with cleaned(paths) as networks:
+        one = await container(networks, "one", await networks.create(name="front"))
+        [bound] = await networks.publish(one, [PortBinding(80, "tcp", host_ip, 0)])
+        with serving(listener(networks, one), b"one"):
+            assert await anyio.to_thread.run_sync(greet, networks, None, "127.0.0.1", bound.host_port) == b"one"
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", bound.host_port))
+        with pytest.raises(ConflictError, match="container one"):
+            networks.check_ports([bound])
+        await networks.unpublish(one)
+        networks.check_ports([bound])
+
+
+async def test_a_port_of_another_program_is_refused_with_its_name(paths):
+    async with cleaned(paths) as networks:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            with pytest.raises(ConflictError, match=r"process \d+ \("):
+                networks.check_ports([PortBinding(80, "tcp", "127.0.0.1", port)])
+
+
+async def test_networks_are_apart(paths):
+    async with cleaned(paths) as networks:
+        one = await container(networks, "one", await networks.create(name="front"))
+        two = await container(networks, "two", await networks.create(name="back"))
+        with serving(listener(networks, two), b"two"), pytest.raises(TimeoutError):
+            await anyio.to_thread.run_sync(partial(greet, networks, one, address(networks, two), timeout_s=0.5))
+
+
+def default_route(networks, id):
+    return netns.inside(
+        networks.namespace(id),
+        partial(subprocess.run, ["ip", "-4", "route", "show", "default"], capture_output=True, text=True),
+    ).stdout
+
+
+async def test_an_internal_network_has_no_way_out_and_another_beside_it_has(paths):
+    async with cleaned(paths) as networks:
+        inner, outer = await networks.create(name="inner", internal=True), await networks.create(name="outer")
+        one = await container(networks, "one", inner)
+        assert default_route(networks, one) == ""
+        await networks.connect(one, "one", outer, EndpointSettings())
+        assert outer.ipv4.gateway in default_route(networks, one)
+
+
+async def test_a_port_of_a_container_on_an_internal_and_an_open_network_is_published(paths):
+    async with cleaned(paths) as networks:
+        inner, outer = await networks.create(name="inner", internal=True), await networks.create(name="outer")
+        one = await container(networks, "one", inner, outer)
+        [bound] = await networks.publish(one, [PortBinding(80, "tcp", "", 0)])
+        with serving(listener(networks, one), b"one"):
+            assert await anyio.to_thread.run_sync(greet, networks, None, "127.0.0.1", bound.host_port) == b"one"
+
+
+async def test_networks_are_left_and_joined_again_in_any_order(paths):
+    async with cleaned(paths) as networks:
+        front, back = await networks.create(name="front"), await networks.create(name="back")
+        one = await container(networks, "one", front, back)
+        await networks.disconnect(one, front)
+        assert back.ipv4.gateway in default_route(networks, one)
+        await networks.connect(one, "one", front, EndpointSettings())
+        assert {e.device for e in networks.endpoints(one)} == {"eth0", "eth1"}
+
+
+async def test_a_network_in_use_is_not_removed(paths):
+    async with cleaned(paths) as networks:
+        front = await networks.create(name="front")
+        await container(networks, "one", front)
+        with pytest.raises(ForbiddenError, match="one"):
+            await networks.remove(front)
+
+
+async def test_a_killed_engine_is_followed_by_one_that_knows_all(paths):
+    async with opened(paths) as networks:
+        network = await networks.create(name="front")
+        one, two = await container(networks, "one", network), await container(networks, "two", network)
+        [bound] = await networks.publish(one, [PortBinding(80, "tcp", "127.0.0.1", 0)])
+        ours, stale = address(networks, one), two
+        listening = listener(networks, one)
+    async with cleaned(paths, {one: "one"}) as networks:
+        assert address(networks, one) == ours
+        assert not networks.namespace(stale).exists()
+        with serving(listening, b"one"):
+            assert await anyio.to_thread.run_sync(ask, networks, one, "one") == ({ours}, 0)
+            assert await networks.publish(one, [bound]) == [bound]
+            assert await anyio.to_thread.run_sync(greet, networks, None, "127.0.0.1", bound.host_port) == b"one"
+
+
+async def test_nothing_is_left_behind(paths):
+    async with cleaned(paths) as networks:
+        bridge = networks.resolve("bridge")
+        await container(networks, "one", bridge, await networks.create(name="front", enable_ipv6=True))
+    listing = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    assert paths.engine_id not in listing
+    assert str(paths.netns) not in Path("/proc/self/mounts").read_text()
+    assert not list(paths.netns.glob("*"))
+    assert f"skiff-{paths.engine_id}" not in {name for _, name in socket.if_nameindex()}
