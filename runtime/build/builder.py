@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -130,7 +131,6 @@ class Builder:
             build.dockerfile,
             build.options,
             Sources(Tree((context,)), ignore),
-            context,
             arguments,
             self._images,
             self._cache,
@@ -212,9 +212,8 @@ class _Build:
         instructions = []
         for text in triggers:
             for line in read_source(text).lines:
-                instruction = parse_instruction(line)
-                object.__setattr__(instruction, "line", stage.base.line)
-                instructions.append(instruction)
+                # a mistake in a trigger is told at the FROM that brought it
+                instructions.append(replace(parse_instruction(line), line=stage.base.line))
         return tuple(instructions)
 
     async def _base(self, planned: PlannedStage) -> StageState:

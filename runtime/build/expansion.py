@@ -27,23 +27,6 @@ def expand_text(text: str, variables: Mapping[str, str], escape: str = "\\") -> 
     return _Scanner(text, variables, escape, keep_quotes=True).word()
 
 
-def names_in(word: str, escape: str = "\\") -> frozenset[str]:
-    """Return the variables that `word` reads."""
-    seen = _Recorder()
-    expand(word, seen, escape)
-    return frozenset(seen.names)
-
-
-class _Recorder(dict[str, str]):
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        self.names.add(name)
-        return "x" if default is None else default
-
-
 class _Scanner:
     def __init__(self, text: str, variables: Mapping[str, str], escape: str, keep_quotes: bool = False) -> None:
         self.text = text

@@ -65,7 +65,6 @@ class Workshop:
     dockerfile: ins.Dockerfile
     options: BuildOptions
     context: Sources
-    context_directory: Path
     global_arguments: Mapping[str, str]
     images: Images
     cache: BuildCache

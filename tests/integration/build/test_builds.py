@@ -2,6 +2,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import stat
 import tarfile
 import tempfile
@@ -109,7 +110,8 @@ async def bench():
             yield Bench(home, images, Builder(paths, store, images, runner), runner)
             keeper_process = os.pidfd_open(keeper.pid)
             await keeper.bye()
-        # it removes its socket on its way out
+        # the keeper of this test alone; by itself it would linger for a moment
+        signal.pidfd_send_signal(keeper_process, signal.SIGKILL)
         await anyio.wait_readable(keeper_process)
         os.close(keeper_process)
     finally:
@@ -227,6 +229,29 @@ async def test_stages_give_files_and_unneeded_ones_are_not_built(b):
     assert result.read("/in") == "built\n"
     assert (result.info("/in").st_uid, result.info("/in").st_gid) == (5, 6)
     assert b.runner.runs == 1
+
+
+@proves
+async def test_independent_stages_are_built_side_by_side(b):
+    # each stage waits for the other at a pipe of a cache directory that both see
+    meet = "RUN --mount=type=cache,id=meet,target=/c mkfifo /c/pipe 2>/dev/null; "
+    result = await b.build(
+        f"FROM busybox AS one\n{meet} echo met > /c/pipe; echo 1 > /1\n"
+        f"FROM busybox AS two\n{meet} cat /c/pipe > /2\n"
+        "FROM scratch\nCOPY --from=one /1 /\nCOPY --from=two /2 /\n"
+    )
+    assert result.read("/1") + result.read("/2") == "1\nmet\n"
+    steps = [line.split()[1] for line in result.text.splitlines() if line.startswith("Step ")]
+    assert steps == [f"{number}/7" for number in range(1, 8)]
+
+
+@proves
+async def test_what_a_step_removed_and_made_anew_hides_what_was_there(b):
+    result = await b.build(
+        "FROM busybox AS made\nRUN rm -rf /home && mkdir /home && echo new > /home/new\n"
+        "FROM scratch\nCOPY --from=made /home /h\n"
+    )
+    assert [entry.path for entry in result.tree.children(result.tree.find("/h"))] == ["/h/new"]
 
 
 @proves

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.build.errors import DockerfileError
-from runtime.build.expansion import expand, expand_text, names_in
+from runtime.build.expansion import expand, expand_text
 
 VARIABLES = {"name": "value", "empty": "", "path": "a/b/c.tar.gz"}
 
@@ -63,10 +63,6 @@ def test_mistakes_in_words_are_named(word, problem):
 
 def test_documents_keep_their_quotes():
     assert expand_text("'$name' \"\\n\" \\$name", VARIABLES) == "'value' \"\\n\" $name"
-
-
-def test_names_that_a_word_reads_are_found():
-    assert names_in("${a:+$b}$c") == {"a", "b", "c"}
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="$\\'\"")))
