@@ -211,5 +211,3 @@ def _joined(reader: LogReader, chunks: Sequence[Chunk]) -> Iterator[tuple[int, b
         stream, start, end = chunk.stream, chunk.start, chunk.end
     if end > start:
         yield stream, reader.read(start, end)
-
-

@@ -75,7 +75,8 @@ def container(spec: Mapping[str, Any], bundle: str, stdio: Sequence[int], consol
     cgroups.enter(settings["cgroupsPath"])
     if any(n["type"] == "cgroup" and not n.get("path") for n in settings["namespaces"]):
         linux.call("unshare", linux.CLONE_NEWCGROUP)
-    root = rootfs.prepare(spec, bundle)
+    hierarchies = {} if cgroups.is_unified else cgroups.directories(settings["cgroupsPath"])
+    root = rootfs.prepare(spec, bundle, hierarchies)
     rootfs.pivot(root)
     for name, value in (settings.get("sysctl") or {}).items():
         with open("/proc/sys/" + name.replace(".", "/"), "w") as file:

@@ -67,9 +67,10 @@ def mount_overlay(target: str, options: Sequence[str]) -> None:
         os.close(mounted)
 
 
-def prepare(spec: Mapping[str, Any], bundle: str) -> str:
+def prepare(spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str]) -> str:
     """Make the container's root a mount of its own and enter its mounts; returns the path to pivot to.
 
+    `hierarchies` are the container's version 1 cgroup directories by controller, empty with version 2.
     Runs in the child, in its own mount namespace.
     """
     linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
@@ -80,7 +81,10 @@ def prepare(spec: Mapping[str, Any], bundle: str) -> str:
     else:
         linux.mount(root, root, None, linux.MS_BIND | linux.MS_REC)
     for entry in mounts:
-        _mount(root, entry)
+        if entry.get("type") == "cgroup":
+            _mount_cgroups(root, entry, hierarchies)
+        else:
+            _mount(root, entry)
     _devices(root, spec.get("linux", {}).get("devices") or ())
     return root
 
@@ -112,6 +116,26 @@ def make_target(root: str, path: str, is_directory: bool) -> int:
             os.close(parent_fd)
     finally:
         os.close(root_fd)
+
+
+def _mount_cgroups(root: str, entry: Mapping[str, Any], hierarchies: Mapping[str, str]) -> None:
+    """Show the container its own cgroups: version 2's tree, or version 1's hierarchies side by side."""
+    point = entry["destination"]
+    if not hierarchies:
+        _mount(root, {**entry, "type": "cgroup2", "source": "cgroup"})
+        return
+    _mount(root, {"destination": point, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "nodev"]})
+    kept = [option for option in entry.get("options") or () if option in ("ro", "nosuid", "noexec", "nodev")]
+    for controller, directory in hierarchies.items():
+        _mount(
+            root,
+            {
+                "destination": f"{point}/{controller}",
+                "type": "bind",
+                "source": directory,
+                "options": ["bind", *kept],
+            },
+        )
 
 
 def _mount(root: str, entry: Mapping[str, Any]) -> None:

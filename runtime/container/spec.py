@@ -1,0 +1,337 @@
+"""From Docker's container configuration to the OCI runtime specification document. Pure.
+
+Both configurations come in the Docker Engine API's field names: `config` (merged from request and image), `host` (its
+HostConfig). What only the engine knows (layers, paths of volumes and bound files, the pinned namespace) is in `Place`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import BadRequestError
+from runtime.linux.capability import NUMBERS
+from runtime.oci import defaults
+
+OCI_VERSION = "1.2.0"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_SHM_BYTES = 64 << 20
+CPU_PERIOD_US = 100_000
+
+
+@dataclass(frozen=True)
+class MountPoint:
+    """A volume, bind or tmpfs mount of a container, resolved: `source` is a path of the host, empty for tmpfs."""
+
+    type: str
+    target: str
+    source: str = ""
+    name: str = ""
+    read_only: bool = False
+    propagation: str = "rprivate"
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the engine provides for one container."""
+
+    id: str
+    engine_id: str
+    layers: Sequence[Path]
+    upper: Path | None
+    work: Path | None
+    rootfs: Path | None
+    mounts: Sequence[MountPoint]
+    files: Mapping[str, Path]
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    is_cgroup_v2: bool = False
+
+
+def merge_image(config: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the container `config` completed with the image's defaults, as Docker does at create."""
+    merged = {key: value for key, value in config.items() if key not in ("HostConfig", "NetworkingConfig")}
+    for key in ("User", "WorkingDir", "StopSignal", "Healthcheck", "Shell"):
+        if not merged.get(key):
+            merged[key] = image.get(key)
+    if merged.get("Healthcheck") and image.get("Healthcheck") and not merged["Healthcheck"].get("Test"):
+        merged["Healthcheck"] = {**image["Healthcheck"], **{k: v for k, v in merged["Healthcheck"].items() if v}}
+    if not merged.get("Entrypoint"):
+        if merged.get("Entrypoint") is None or merged.get("Entrypoint") == []:
+            if not merged.get("Cmd"):
+                merged["Cmd"] = image.get("Cmd")
+            if merged.get("Entrypoint") is None:
+                merged["Entrypoint"] = image.get("Entrypoint")
+    elif merged["Entrypoint"] == [""]:
+        merged["Entrypoint"] = None
+    given = merged.get("Env") or []
+    names = {pair.partition("=")[0] for pair in given}
+    merged["Env"] = [pair for pair in image.get("Env") or () if pair.partition("=")[0] not in names] + list(given)
+    for key in ("ExposedPorts", "Volumes", "Labels"):
+        merged[key] = {**(image.get(key) or {}), **(merged.get(key) or {})}
+    return merged
+
+
+def command(config: Mapping[str, Any]) -> list[str]:
+    """Return the process's arguments. Raises BadRequestError when there are none."""
+    arguments = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+    if not arguments:
+        raise BadRequestError("no command specified", "give one, or use an image that has one")
+    return arguments
+
+
+def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the capabilities that HostConfig's Privileged, CapAdd and CapDrop leave."""
+    if host.get("Privileged"):
+        return tuple(NUMBERS)
+    added, dropped = (
+        [name if name.startswith("CAP_") else f"CAP_{name}" for name in map(str.upper, host.get(key) or ())]
+        for key in ("CapAdd", "CapDrop")
+    )
+    for name in (*added, *dropped):
+        if name not in NUMBERS and name != "CAP_ALL":
+            raise BadRequestError(f'invalid capability: "{name}"', "capabilities(7) lists them, as in NET_ADMIN")
+    base = list(NUMBERS) if "CAP_ALL" in added else [] if "CAP_ALL" in dropped else list(defaults.CAPABILITIES)
+    wanted = [*base, *(name for name in added if name != "CAP_ALL" and name not in base)]
+    return tuple(name for name in wanted if name not in dropped or ("CAP_ALL" in dropped and name in added))
+
+
+def build(config: Mapping[str, Any], host: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Return the OCI document of a container. Raises BadRequestError on a setting that can't be."""
+    granted = capabilities(host)
+    privileged = bool(host.get("Privileged"))
+    no_new_privileges, seccomp = _security(host, granted)
+    annotations = {"skiff.user": config.get("User") or ""}
+    if host.get("GroupAdd"):
+        annotations["skiff.group_add"] = ",".join(host["GroupAdd"])
+    if host.get("Init"):
+        annotations["skiff.init"] = "true"
+    document: dict[str, Any] = {
+        "ociVersion": OCI_VERSION,
+        "process": process(config, host, granted, no_new_privileges),
+        "root": {"path": str(place.rootfs or "rootfs"), "readonly": bool(host.get("ReadonlyRootfs"))},
+        "hostname": config.get("Hostname") or place.id[:12],
+        "mounts": _mounts(host, place, privileged),
+        "annotations": annotations,
+        "linux": {
+            "namespaces": _namespaces(host, place),
+            "cgroupsPath": f"/skiff-{place.engine_id}/{place.id}",
+            "resources": resources(host, privileged),
+            "maskedPaths": [] if privileged else list(_or(host.get("MaskedPaths"), defaults.MASKED_PATHS)),
+            "readonlyPaths": [] if privileged else list(_or(host.get("ReadonlyPaths"), defaults.READ_ONLY_PATHS)),
+            "devices": _devices(host, privileged),
+            "sysctl": {k: v for k, v in (host.get("Sysctls") or {}).items() if not k.startswith("net.")},
+        },
+    }
+    if config.get("Domainname"):
+        document["domainname"] = config["Domainname"]
+    if document["process"]["oomScoreAdj"] is None:
+        del document["process"]["oomScoreAdj"]
+    if seccomp is not None:
+        document["linux"]["seccomp"] = seccomp
+    if host.get("UTSMode") == "host":
+        del document["hostname"]
+    return document
+
+
+def _or(given: Sequence[str] | None, otherwise: Sequence[str]) -> Sequence[str]:
+    return otherwise if given is None else given
+
+
+def process(
+    config: Mapping[str, Any], host: Mapping[str, Any], granted: Sequence[str], no_new_privileges: bool
+) -> dict[str, Any]:
+    """Return the document's `process`."""
+    environment = list(config.get("Env") or ())
+    names = {pair.partition("=")[0] for pair in environment}
+    extra = [] if "PATH" in names else [f"PATH={DEFAULT_PATH}"]
+    if "HOSTNAME" not in names and config.get("Hostname"):
+        extra.append(f"HOSTNAME={config['Hostname']}")
+    if config.get("Tty") and "TERM" not in names:
+        extra.append("TERM=xterm")
+    height, width = (host.get("ConsoleSize") or [0, 0])[:2]
+    return {
+        "terminal": bool(config.get("Tty")),
+        "consoleSize": {"height": height, "width": width},
+        "user": {"uid": 0, "gid": 0},
+        "args": command(config),
+        # an entry without "=" takes a variable away (Docker Engine API, "Env")
+        "env": [*extra, *(pair for pair in environment if "=" in pair)],
+        "cwd": config.get("WorkingDir") or "/",
+        "capabilities": {kind: list(granted) for kind in ("bounding", "effective", "permitted")},
+        "rlimits": [
+            {
+                "type": f"RLIMIT_{limit['Name'].upper()}",
+                "soft": limit["Soft"],
+                "hard": limit.get("Hard", limit["Soft"]),
+            }
+            for limit in host.get("Ulimits") or ()
+        ],
+        "noNewPrivileges": no_new_privileges,
+        "oomScoreAdj": host.get("OomScoreAdj"),
+    }
+
+
+def _security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, dict[str, Any] | None]:
+    no_new_privileges = False
+    seccomp: dict[str, Any] | None = None if host.get("Privileged") else defaults.seccomp(set(granted))
+    for option in host.get("SecurityOpt") or ():
+        key, _, value = option.replace(":", "=", 1).partition("=")
+        if key == "no-new-privileges":
+            no_new_privileges = value in ("", "true")
+        elif key == "seccomp" and value == "unconfined":
+            seccomp = None
+        elif key == "seccomp" and value.startswith("{"):
+            import json
+
+            profile = json.loads(value)
+            seccomp = {
+                "defaultAction": profile["defaultAction"],
+                "defaultErrnoRet": profile.get("defaultErrnoRet"),
+                "syscalls": [
+                    rule
+                    for rule in profile.get("syscalls") or ()
+                    if set((rule.get("includes") or {}).get("caps") or ()) <= set(granted)
+                ],
+            }
+        elif key == "seccomp" and value in ("", "builtin"):
+            continue
+        elif key not in ("apparmor", "label", "systempaths", "writable-cgroups"):
+            raise BadRequestError(
+                f'invalid --security-opt: "{option}"',
+                "known: no-new-privileges[:true|false], seccomp=unconfined, seccomp=<profile>",
+            )
+    return no_new_privileges, seccomp
+
+
+def _namespaces(host: Mapping[str, Any], place: Place) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = [{"type": "mount"}]
+    for kind, mode in (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode"), ("cgroup", "CgroupnsMode")):
+        if host.get(mode) == "host":
+            continue
+        found.append({"type": kind, "path": place.namespaces[kind]} if kind in place.namespaces else {"type": kind})
+    if "network" in place.namespaces:
+        found.append({"type": "network", "path": place.namespaces["network"]})
+    return found
+
+
+def _mounts(host: Mapping[str, Any], place: Place, privileged: bool) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = []
+    if place.upper is not None:
+        options = [f"lowerdir+={layer}" for layer in place.layers]
+        options += [f"upperdir={place.upper}", f"workdir={place.work}"]
+        mounts.append({"destination": "/", "type": "overlay", "source": "overlay", "options": options})
+    base = defaults.mounts(host.get("ShmSize") or DEFAULT_SHM_BYTES)
+    if "ipc" in place.namespaces or host.get("IpcMode") == "host":
+        shared = "/dev/shm" if host.get("IpcMode") == "host" else place.namespaces["shm"]
+        base = [m for m in base if m["destination"] != "/dev/shm"]
+        base.append({"destination": "/dev/shm", "type": "bind", "source": shared, "options": ["rbind"]})
+    if privileged:
+        base = [{**m, "options": [o for o in m["options"] if o != "ro"]} for m in base]
+    base.append(
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
+        | {"options": ["nosuid", "noexec", "nodev", "rw" if privileged else "ro"]}
+    )
+    own = [
+        {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", "rprivate"]}
+        for target, source in place.files.items()
+    ]
+    volumes = [_mount(point) for point in place.mounts]
+    targets = {mount["destination"] for mount in volumes}
+    chosen = [m for m in (*base, *own) if m["destination"] not in targets]
+    # a mount below another comes after it
+    return [*mounts, *chosen, *sorted(volumes, key=lambda mount: mount["destination"].rstrip("/").count("/"))]
+
+
+def _mount(point: MountPoint) -> dict[str, Any]:
+    if point.type == "tmpfs":
+        options = list(point.options) or ["nosuid", "nodev", "noexec"]
+        return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+    return {
+        "destination": point.target,
+        "type": "bind",
+        "source": point.source,
+        "options": ["rbind", "ro" if point.read_only else "rw", point.propagation],
+    }
+
+
+def _devices(host: Mapping[str, Any], privileged: bool) -> list[dict[str, Any]]:
+    found = []
+    for wanted in host.get("Devices") or ():
+        outside = wanted["PathOnHost"]
+        inside = wanted.get("PathInContainer") or outside
+        try:
+            about = os.stat(outside)
+        except OSError as error:
+            raise BadRequestError(
+                f"error gathering device information while adding custom device {outside!r}: {error.strerror}"
+            ) from error
+        found.append(_device(inside, about))
+    if privileged:
+        for entry in os.scandir("/dev"):
+            about = entry.stat(follow_symlinks=False)
+            if stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode):
+                found.append(_device(entry.path, about))
+    return found
+
+
+def _device(path: str, about: os.stat_result) -> dict[str, Any]:
+    return {
+        "path": path,
+        "type": "b" if stat.S_ISBLK(about.st_mode) else "c",
+        "major": os.major(about.st_rdev),
+        "minor": os.minor(about.st_rdev),
+        "fileMode": stat.S_IMODE(about.st_mode),
+        "uid": about.st_uid,
+        "gid": about.st_gid,
+    }
+
+
+def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, Any]:
+    """Return the document's `linux.resources` of HostConfig's limits."""
+    memory: dict[str, Any] = {}
+    if host.get("Memory"):
+        memory["limit"] = host["Memory"]
+        # Docker: without a word on swap, as much of it as of memory
+        memory["swap"] = host.get("MemorySwap") or host["Memory"] * 2
+    if host.get("MemoryReservation"):
+        memory["reservation"] = host["MemoryReservation"]
+    if host.get("MemorySwappiness") is not None and host["MemorySwappiness"] >= 0:
+        memory["swappiness"] = host["MemorySwappiness"]
+    if host.get("OomKillDisable"):
+        memory["disableOOMKiller"] = True
+    cpu: dict[str, Any] = {}
+    if host.get("NanoCpus"):
+        cpu["period"], cpu["quota"] = CPU_PERIOD_US, host["NanoCpus"] * CPU_PERIOD_US // 1_000_000_000
+    for key, name in (("CpuShares", "shares"), ("CpuQuota", "quota"), ("CpuPeriod", "period")):
+        if host.get(key):
+            cpu[name] = host[key]
+    for key, name in (("CpusetCpus", "cpus"), ("CpusetMems", "mems")):
+        if host.get(key):
+            cpu[name] = host[key]
+    found: dict[str, Any] = {}
+    if memory:
+        found["memory"] = memory
+    if cpu:
+        found["cpu"] = cpu
+    if host.get("PidsLimit"):
+        found["pids"] = {"limit": host["PidsLimit"]}
+    if not privileged:
+        rules = [dict(rule) for rule in defaults.DEVICE_RULES]
+        for wanted in host.get("Devices") or ():
+            about = os.stat(wanted["PathOnHost"])
+            rules.append(
+                {
+                    "allow": True,
+                    "type": "b" if stat.S_ISBLK(about.st_mode) else "c",
+                    "major": os.major(about.st_rdev),
+                    "minor": os.minor(about.st_rdev),
+                    "access": wanted.get("CgroupPermissions") or "rwm",
+                }
+            )
+        found["devices"] = rules
+    return found

@@ -1,0 +1,1 @@
+"""The engine: lifecycles of containers, networks, volumes and images over the store."""
