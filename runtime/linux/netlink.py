@@ -112,7 +112,7 @@ class Netlink:
         body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
         header = struct.pack("=IHHII", 16 + len(body), RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
         self._socket.send(header + body)
-        found = []
+        found: list[ipaddress.IPv4Network] = []
         while True:
             data = self._socket.recv(65536)
             offset = 0

@@ -6,6 +6,7 @@ port as with a thousand.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -138,6 +139,12 @@ table ip {t} {{
             commands.append(f"{verb} element ip {self.table} {name} {{ {key}{value} }}")
         if commands:
             self._run("\n".join(commands))
+
+    def discard(self) -> None:
+        """Remove the table that an earlier engine may have left; where nftables is missing there is none."""
+        with contextlib.suppress(NftablesError):
+            self._run(f"add table ip {self.table}\ndelete table ip {self.table}")
+        self._exists = False
 
     def remove(self) -> None:
         """Remove the table."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import errno
 import ipaddress
 import secrets
@@ -60,7 +62,8 @@ class Networks:
     async def _in_thread(self, action: Callable[[], T]) -> T:
         """Run blocking kernel work; one piece at a time, never cut short halfway."""
         with anyio.CancelScope(shield=True):
-            return await anyio.to_thread.run_sync(action, limiter=self._worker)
+            result = await anyio.to_thread.run_sync(action, limiter=self._worker)
+        return result  # noqa: RET504: to mypy a scope may swallow what is raised in it
 
     def _link(self) -> Netlink:
         if self._netlink is None:
@@ -93,6 +96,8 @@ class Networks:
         bridges = [network for network in self._networks.values() if network.subnets]
         if bridges:
             await self._in_thread(partial(self._rebuild, bridges))
+        else:
+            await self._in_thread(self._firewall.discard)
         for id, name in live.items():
             self._names[id] = name
             if self._paths.netns.joinpath(id).exists() and self.endpoints(id):
@@ -112,7 +117,7 @@ class Networks:
         self._rows.put(network.id, network.document(), network.name)
         self._networks[network.id] = network
 
-    def list(self) -> list[Network]:
+    def list(self) -> builtins.list[Network]:
         """Return all networks."""
         return list(self._networks.values())
 
@@ -181,7 +186,7 @@ class Networks:
         for other in self._networks.values():
             for subnet in other.subnets:
                 if ipaddress.ip_network(subnet.subnet).version == network.version and network.overlaps(
-                    ipaddress.ip_network(subnet.subnet)  # type: ignore[arg-type]
+                    ipaddress.ip_network(subnet.subnet)
                 ):
                     raise ForbiddenError(
                         f"subnet {wanted.subnet} overlaps with {subnet.subnet} of network {other.name}",
@@ -245,10 +250,8 @@ class Networks:
 
     def _unmake_bridge(self, network: Network) -> None:
         link = self._link()
-        try:
+        with contextlib.suppress(KeyError):
             link.delete(link.index(network.bridge))
-        except KeyError:
-            pass
         others = [other for other in self._networks.values() if other.subnets and other.id != network.id]
         ranges = [subnet.subnet for subnet in network.subnets if ":" not in subnet.subnet]
         self._firewall.remove_network(network.bridge, ranges, network.internal, not others)
@@ -312,11 +315,11 @@ class Networks:
                     await self._detach(self._networks[network_id], container_id)
         await self._in_thread(partial(netns.remove, self.namespace(container_id)))
 
-    def endpoints(self, container_id: str) -> list[Endpoint]:
+    def endpoints(self, container_id: str) -> builtins.list[Endpoint]:
         """Return the container's attachments, in the order in which they were made."""
         return [endpoint for (_, id), endpoint in self._endpoints.items() if id == container_id]
 
-    def attached(self, network: Network) -> list[Endpoint]:
+    def attached(self, network: Network) -> builtins.list[Endpoint]:
         """Return what is attached to `network`."""
         return [endpoint for (id, _), endpoint in self._endpoints.items() if id == network.id]
 
@@ -457,7 +460,7 @@ class Networks:
 
         self._group.start_soon(serve)
 
-    def _neighbours(self, container_id: str) -> list[Endpoint]:
+    def _neighbours(self, container_id: str) -> builtins.list[Endpoint]:
         mine = {endpoint.network_id for endpoint in self.endpoints(container_id)}
         return [endpoint for (network_id, _), endpoint in self._endpoints.items() if network_id in mine]
 
@@ -505,7 +508,7 @@ class Networks:
                     "stop that container, or publish another port",
                 )
 
-    async def publish(self, container_id: str, bindings: Sequence[PortBinding]) -> list[PortBinding]:
+    async def publish(self, container_id: str, bindings: Sequence[PortBinding]) -> builtins.list[PortBinding]:
         """Publish ports of the container on the host, all or none; returns them with the chosen host ports."""
         self._refuse_held(bindings)
         # an internal network is closed to the outside, so a port is published over one that is not, or not at all
@@ -515,8 +518,8 @@ class Networks:
         if endpoint is None or not bindings:
             return []
         address = str(ipaddress.ip_interface(endpoint.ipv4).ip)
-        done: list[PortBinding] = []
-        sockets: list[socket.socket] = []
+        done: builtins.list[PortBinding] = []
+        sockets: builtins.list[socket.socket] = []
         try:
             for binding in bindings:
                 held, opened = hold(binding)

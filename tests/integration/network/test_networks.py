@@ -243,12 +243,27 @@ async def test_a_killed_engine_is_followed_by_one_that_knows_all(paths):
             assert await anyio.to_thread.run_sync(greet, networks, None, "127.0.0.1", bound.host_port) == b"one"
 
 
+def left_of(paths):
+    """Return what the kernel still holds of an engine."""
+    listing = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    found = [line for line in listing.splitlines() if paths.engine_id in line]
+    found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(paths.netns) in line]
+    found += [str(path) for path in paths.netns.glob("*")]
+    return found
+
+
 async def test_nothing_is_left_behind(paths):
+    before = set(socket.if_nameindex())
     async with cleaned(paths) as networks:
         bridge = networks.resolve("bridge")
         await container(networks, "one", bridge, await networks.create(name="front", enable_ipv6=True))
-    listing = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
-    assert paths.engine_id not in listing
-    assert str(paths.netns) not in Path("/proc/self/mounts").read_text()
-    assert not list(paths.netns.glob("*"))
-    assert f"skiff-{paths.engine_id}" not in {name for _, name in socket.if_nameindex()}
+    assert await anyio.to_thread.run_sync(left_of, paths) == []
+    assert not {name for _, name in set(socket.if_nameindex()) - before if paths.engine_id in name}
+
+
+async def test_a_table_without_networks_goes_at_the_next_start(paths):
+    async with cleaned(paths) as networks:
+        await anyio.to_thread.run_sync(networks._firewall.create)
+    assert await anyio.to_thread.run_sync(left_of, paths) != []
+    async with cleaned(paths):
+        assert await anyio.to_thread.run_sync(left_of, paths) == []
