@@ -63,7 +63,7 @@ class Networks:
         """Run blocking kernel work; one piece at a time, never cut short halfway."""
         with anyio.CancelScope(shield=True):
             result = await anyio.to_thread.run_sync(action, limiter=self._worker)
-        return result  # noqa: RET504: to mypy a scope may swallow what is raised in it
+        return result  # noqa: RET504 (to mypy a scope may swallow what is raised in it)
 
     def _link(self) -> Netlink:
         if self._netlink is None:

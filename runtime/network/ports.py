@@ -30,8 +30,16 @@ def hold(binding: PortBinding) -> tuple[PortBinding, list[socket.socket]]:
     Traffic does not reach the sockets: nftables turns it to the container before. Raises ConflictError that names the
     holder when the port is in use.
     """
+    if ":" in binding.host_ip and binding.host_ip != "::":
+        raise BadRequestError(
+            f"port [{binding.host_ip}]:{binding.host_port}/{binding.protocol} can't be published: "
+            "the container is reached over IPv4 only",
+            "publish on an IPv4 address of this machine",
+        )
     kind = KINDS.get(binding.protocol)
     if kind is None:
+        if not binding.host_port:
+            raise BadRequestError(f"no host port can be chosen for protocol {binding.protocol}", "name the host port")
         return binding, []
     sockets: list[socket.socket] = []
     family = socket.AF_INET6 if ":" in binding.host_ip else socket.AF_INET
