@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import anyio
 
 from runtime.build import instructions as ins
+from runtime.build.archive import unpack_context
 from runtime.build.cache import BuildCache, step_key
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
@@ -57,7 +58,7 @@ class Builder:
         self._pull = pull
         self._commit_lock = anyio.Lock()
 
-    async def build(self, context: Path, options: BuildOptions) -> AsyncIterator[dict[str, Any]]:
+    async def build(self, context: Path, options: BuildOptions) -> AsyncGenerator[dict[str, Any], None]:
         """Build the directory `context`; yield Docker's JSON messages, the last of them the image's ID or the error.
 
         Raises BadRequestError before the first message when the Dockerfile cannot be read or the request is wrong. To
@@ -70,6 +71,19 @@ class Builder:
             group.start_soon(self._build_and_tell, dockerfile, context, options, messages_in)
             async for message in messages:
                 yield message
+
+    async def build_archive(
+        self, archive: AsyncIterator[bytes], options: BuildOptions
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Build a context that comes as a tar stream (plain, gzip, bzip2 or xz), as the Docker Engine API sends it.
+
+        Yields and raises as `build` does; also BadRequestError, before the first message, for a broken archive.
+        """
+        with Scratch(self._paths, self._commit_lock).directory() as context:
+            await unpack_context(archive, context)
+            async with aclosing(self.build(context, options)) as messages:
+                async for message in messages:
+                    yield message
 
     async def _build_and_tell(
         self, dockerfile: ins.Dockerfile, context: Path, options: BuildOptions, messages: Any

@@ -159,7 +159,6 @@ class StageBuilder:
             self.output.write(" ---> Using cache\n")
             self._record(instruction, key, cached.diff_id, cached.created)
             return
-        # what follows a step that was done anew has another content to stand on
         with self.workshop.scratch.directory() as directory:
             upper = directory / "upper"
             upper.mkdir()
@@ -195,7 +194,8 @@ class StageBuilder:
         else:
             self.state.diff_ids.append(diff_id)
         self.state.history.append(entry)
-        self.state.key = key
+        # what follows stands on the layer itself: one made anew with other content is another parent
+        self.state.key = key if diff_id is None else step_key(key, diff_id)
         self.state.created = created
 
 

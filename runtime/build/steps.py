@@ -144,9 +144,11 @@ class CopyStep:
 
     def mode_for(self, entry: Entry) -> int:
         """Return the permission bits of the copy of `entry`."""
+        # a context's own directory is a temporary one of ours, whose mode says nothing
+        mode = stat.S_IFDIR | 0o755 if entry.path == "/" and not self.keeps_owner else entry.info.st_mode
         if self.chmod is None or entry.is_link:
-            return stat.S_IMODE(entry.info.st_mode)
-        return changed_mode(self.chmod, entry.info.st_mode)
+            return stat.S_IMODE(mode)
+        return changed_mode(self.chmod, mode)
 
     async def perform(self, upper: Path, directory: Path) -> None:
         """Copy."""

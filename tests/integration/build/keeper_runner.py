@@ -14,6 +14,8 @@ class KeeperRunner:
         self.paths = paths
         self.keeper = keeper
         self.runs = 0
+        self.exit_codes = {}
+        self.listening = anyio.Lock()
 
     async def run(self, rootfs, process, mounts, network, output, *, extra_hosts=(), shm_size_bytes=0):
         self.runs += 1
@@ -48,14 +50,21 @@ class KeeperRunner:
                         if not data:
                             break
                         output(data)
-                async for exit in self.keeper.exits:
-                    if exit.id == id:
-                        return exit.exit_code
+                return await self._exit_code(id)
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._end(id, kept)
         finally:
             shutil.rmtree(bundle, ignore_errors=True)
+
+    async def _exit_code(self, id):
+        # steps that run side by side take turns in hearing of exits, also of each other's
+        while id not in self.exit_codes:
+            async with self.listening:
+                if id not in self.exit_codes:
+                    exit = await self.keeper.exits.receive()
+                    self.exit_codes[exit.id] = exit.exit_code
+        return self.exit_codes[id]
 
     async def _end(self, id, kept):
         await anyio.wait_readable(kept.pidfd) if await self._killed(id) else None

@@ -209,6 +209,27 @@ async def test_copy_follows_links_of_the_image_and_never_leaves_it(b):
 
 
 @proves
+async def test_a_context_that_comes_as_a_stream_is_built_and_gone_afterwards(b):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in (("Dockerfile", b"FROM busybox\nCOPY . /app\n"), ("d/f", b"f")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+    async def chunks():
+        yield out.getvalue()
+
+    async with aclosing(b.builder.build_archive(chunks(), BuildOptions(tags=("made:1",)))) as messages:
+        told = [message async for message in messages]
+    result = Result(b, b.images.resolve("made:1"), None, "")
+    assert result.read("/app/d/f") == "f"
+    assert stat.S_IMODE(result.info("/app").st_mode) == 0o755
+    assert told[-1] == {"stream": "Successfully tagged made:1\n"}
+    assert {"aux": {"ID": result.image.id}} in told
+
+
+@proves
 async def test_add_unpacks_archives_and_copy_does_not(b):
     with tarfile.open(b.context / "a.tar.gz", "w:gz") as archive:
         member = tarfile.TarInfo("inner/file")
