@@ -83,7 +83,9 @@ class Networks:
             if not any(network.name == name for network in self._networks.values()):
                 network = Network(secrets.token_hex(32), name, "null" if name == "none" else name, _now())
                 self._save(network)
-        for id, document in self._endpoint_rows.items():
+        # rows come in the order of their random IDs; the devices tell in which order they were attached
+        rows = sorted(self._endpoint_rows.items(), key=lambda row: int(row[1]["device"].removeprefix("eth")))
+        for id, document in rows:
             endpoint = Endpoint.of(document)
             if endpoint.container_id in live:
                 self._endpoints[endpoint.network_id, endpoint.container_id] = endpoint

@@ -267,3 +267,11 @@ async def test_a_table_without_networks_goes_at_the_next_start(paths):
     assert await anyio.to_thread.run_sync(left_of, paths) != []
     async with cleaned(paths):
         assert await anyio.to_thread.run_sync(left_of, paths) == []
+
+
+async def test_attachments_keep_their_order_in_the_next_engine(paths):
+    async with opened(paths) as networks:
+        joined = [await networks.create(name=f"n{number}") for number in range(4)]
+        one = await container(networks, "one", *joined)
+    async with cleaned(paths, {one: "one"}) as networks:
+        assert [e.network_id for e in networks.endpoints(one)] == [network.id for network in joined]
