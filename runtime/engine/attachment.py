@@ -1,0 +1,58 @@
+"""A client's hold on a process's streams (Docker Engine API, "Attach to a container")."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import anyio
+
+
+@dataclass(frozen=True)
+class LogFrame:
+    """Output of `stream` (1 stdout, 2 stderr, 0 a terminal's)."""
+
+    stream: int
+    data: bytes
+
+
+async def write_all(descriptor: int, data: bytes) -> None:
+    """Write `data` to a non-blocking descriptor. Raises BrokenPipeError when nobody reads."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            await anyio.wait_writable(descriptor)
+
+
+class Attachment:
+    """Input to and output of a process. `frames` ends when the process's output does."""
+
+    def __init__(
+        self,
+        *,
+        tty: bool,
+        frames: AsyncIterator[LogFrame],
+        stdin: Callable[[], int | None],
+        close_stdin: Callable[[], None],
+    ) -> None:
+        self.tty = tty
+        self.frames = frames
+        self._stdin = stdin
+        self._close_stdin = close_stdin
+
+    async def send(self, data: bytes) -> None:
+        """Give `data` to the process's standard input, where it has one."""
+        descriptor = self._stdin()
+        if descriptor is not None:
+            try:
+                await write_all(descriptor, data)
+            except OSError:
+                return  # the process closed its end: as with a pipe in a shell, the rest goes nowhere
+
+    async def send_eof(self) -> None:
+        """End the standard input. A terminal's goes on: its end is a character."""
+        if not self.tty:
+            self._close_stdin()

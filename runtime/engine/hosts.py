@@ -1,0 +1,40 @@
+"""The files of name resolution inside a container. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BASE = (
+    ("127.0.0.1", "localhost"),
+    ("::1", "localhost ip6-localhost ip6-loopback"),
+    ("fe00::", "ip6-localnet"),
+    ("ff00::", "ip6-mcastprefix"),
+    ("ff02::1", "ip6-allnodes"),
+    ("ff02::2", "ip6-allrouters"),
+)
+HOST_GATEWAY = "host-gateway"
+
+
+def hosts_file(own: Sequence[tuple[str, str]], extra: Sequence[str], gateway: str = "127.0.0.1") -> str:
+    """Return /etc/hosts: the usual names, `extra` ("name:address", "name=address"), the container's `own` addresses."""
+    lines = [f"{address}\t{names}" for address, names in BASE]
+    for entry in extra:
+        separator = "=" if "=" in entry else ":"
+        name, _, address = entry.partition(separator)
+        lines.append(f"{gateway if address == HOST_GATEWAY else address.strip('[]')}\t{name}")
+    lines += [f"{address}\t{name}" for address, name in own]
+    return "\n".join(lines) + "\n"
+
+
+def resolv_conf(servers: Sequence[str], host: Mapping[str, Any]) -> str:
+    """Return /etc/resolv.conf with `servers`, or those that HostConfig names, its search domains and options."""
+    lines = [f"nameserver {server}" for server in host.get("Dns") or servers]
+    if host.get("DnsSearch"):
+        lines.append("search " + " ".join(host["DnsSearch"]))
+    options = list(host.get("DnsOptions") or ())
+    if "127.0.0.11" in servers and not any(option.startswith("ndots") for option in options):
+        options.append("ndots:0")
+    if options:
+        lines.append("options " + " ".join(options))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,124 @@
+"""What is known of one container: its configuration, its state, and what lives with it in the engine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+
+from runtime.container.health import Health
+from runtime.container.logs import LogWriter
+from runtime.container.restart import RestartPolicy
+from runtime.keeper.client import KeptProcess
+
+CREATED, RUNNING, PAUSED, RESTARTING, REMOVING, EXITED, DEAD = (
+    "created",
+    "running",
+    "paused",
+    "restarting",
+    "removing",
+    "exited",
+    "dead",
+)
+NEVER = "0001-01-01T00:00:00Z"
+
+
+@dataclass
+class ContainerState:
+    """The part of a container that changes, as the store keeps it; times are RFC 3339."""
+
+    status: str = CREATED
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: str = NEVER
+    finished_at: str = NEVER
+    restart_count: int = 0
+    stopped_by_user: bool = False
+    pid: int = 0
+
+
+@dataclass
+class Container:
+    """A container: `config` and `host` in the Docker Engine API's field names, merged with the image's defaults."""
+
+    id: str
+    name: str
+    image_id: str
+    image_name: str
+    created: str
+    config: dict[str, Any]
+    host: dict[str, Any]
+    networks: dict[str, dict[str, Any]]
+    mounts: list[dict[str, Any]]
+    ports: list[dict[str, Any]] = field(default_factory=list)
+    state: ContainerState = field(default_factory=ContainerState)
+    # what follows lives with the engine, not in the store
+    process: KeptProcess | None = None
+    log: LogWriter | None = None
+    health: Health | None = None
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    written: anyio.Event = field(default_factory=anyio.Event)
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    scope: anyio.CancelScope | None = None
+    drained: anyio.Event = field(default_factory=anyio.Event)
+    exec_ids: list[str] = field(default_factory=list)
+    stdin_attached: int = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has a process."""
+        return self.state.status in (RUNNING, PAUSED)
+
+    @property
+    def tty(self) -> bool:
+        """Whether its process has a terminal."""
+        return bool(self.config.get("Tty"))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return self.config.get("Labels") or {}
+
+    @property
+    def policy(self) -> RestartPolicy:
+        """When it is started again."""
+        policy = self.host.get("RestartPolicy") or {}
+        return RestartPolicy(policy.get("Name") or "no", policy.get("MaximumRetryCount") or 0)
+
+    def document(self) -> dict[str, Any]:
+        """Return what the store keeps."""
+        kept = ("id", "name", "image_id", "image_name", "created", "config", "host", "networks", "mounts", "ports")
+        return {**{key: getattr(self, key) for key in kept}, "state": asdict(self.state)}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Container:
+        """Return the container that the store kept."""
+        return cls(**{**document, "state": ContainerState(**document["state"])})
+
+    def notify(self) -> None:
+        """Wake who waits for a change of state."""
+        self.changed.set()
+        self.changed = anyio.Event()
+
+    def notify_log(self) -> None:
+        """Wake who follows the log."""
+        self.written.set()
+        self.written = anyio.Event()
+
+
+def rfc3339(time_ns: int) -> str:
+    """Return a time as the Docker Engine API writes it."""
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """Return the nanoseconds since 1970 of `text`; 0 for Docker's "never"."""
+    if not text or text.startswith("0001"):
+        return 0
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
+    return seconds * 1_000_000_000 + int((fraction + "000000000")[:9])
