@@ -7,13 +7,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from runtime.errors import EngineError, InternalError
@@ -47,6 +48,10 @@ class KeptProcess:
     started_at_ns: int
     exit: ProcessExit | None
 
+    def duplicate(self) -> KeptProcess:
+        """Return the same with descriptors of its own."""
+        return replace(self, pidfd=os.dup(self.pidfd), fds={name: os.dup(fd) for name, fd in self.fds.items()})
+
     def close(self) -> None:
         """Close the duplicates."""
         for descriptor in (self.pidfd, *self.fds.values()):
@@ -67,26 +72,36 @@ class LaunchError(EngineError):
 class Keeper:
     """A connection to the keeper. Made by `connect`; safe for many tasks at once."""
 
-    def __init__(self, paths: Paths, restart: Sequence[str]) -> None:
+    def __init__(self, paths: Paths, restart: Sequence[str], on_lost: Callable[[Sequence[str]], None] | None) -> None:
+        self._on_lost = on_lost
+        self._held: dict[str, KeptProcess] = {}
+        self._ready = anyio.Event()
+        self._ready.set()
         self._paths = paths
         self._restart = list(restart)
         self._socket: socket.socket | None = None
         self._number = 0
         self._waiting: dict[int, tuple[anyio.Event, list[Any]]] = {}
         self._exits_in: MemoryObjectSendStream[ProcessExit]
-        self._exits_in, self.exits = anyio.create_memory_object_stream[ProcessExit](float("inf"))
         self.exits: MemoryObjectReceiveStream[ProcessExit]
+        self._exits_in, self.exits = anyio.create_memory_object_stream[ProcessExit](float("inf"))
         self.pid = 0
         self.is_closing = False
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, paths: Paths, *, restart: Sequence[str]) -> AsyncIterator[Keeper]:
-        """Connect to the keeper of `paths`, started when there is none; `restart` is the engine's own command."""
-        keeper = cls(paths, restart)
+    async def connect(
+        cls, paths: Paths, *, restart: Sequence[str], on_lost: Callable[[Sequence[str]], None] | None = None
+    ) -> AsyncIterator[Keeper]:
+        """Connect to the keeper of `paths`, started when there is none; `restart` is the engine's own command.
+
+        When the keeper dies, a new one takes over what this side holds duplicates of; `on_lost` then gets the ids of
+        the live processes that changed parents.
+        """
+        keeper = cls(paths, restart, on_lost)
         await keeper._open()
         async with anyio.create_task_group() as group:
-            group.start_soon(keeper._receive)
+            group.start_soon(keeper._receive, group)
             try:
                 await keeper._hello()
                 yield keeper
@@ -94,6 +109,8 @@ class Keeper:
                 keeper.is_closing = True
                 group.cancel_scope.cancel()
                 keeper._close()
+                for held in keeper._held.values():
+                    held.close()
 
     async def _open(self) -> None:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -112,14 +129,34 @@ class Keeper:
             self._socket = None
         for event, _ in self._waiting.values():
             event.set()
+        self._waiting.clear()
 
     async def _hello(self) -> None:
         answer, _ = await self._ask("hello", restart=self._restart, environment=dict(os.environ))
         self.pid = answer["pid"]
 
-    async def _receive(self) -> None:
+    async def _recover(self) -> None:
+        """Hand everything held to a new keeper; whoever asks meanwhile waits."""
+        await self._hello()
+        for process in self._held.values():
+            await self.adopt(process)
+        self._ready.set()
+        if self._on_lost is not None:
+            self._on_lost([process.id for process in self._held.values() if process.exit is None])
+
+    def _hold(self, process: KeptProcess) -> KeptProcess:
+        """Keep duplicates of a process's descriptors for the keeper that may follow; returns `process`."""
+        before = self._held.get(process.id)
+        self._held[process.id] = process.duplicate()
+        if before is not None:
+            before.close()
+        return process
+
+    async def _receive(self, group: anyio.abc.TaskGroup) -> None:
         while self._socket is not None:
             await anyio.wait_readable(self._socket)
+            if self._socket is None:
+                return
             try:
                 message, descriptors = wire.receive(self._socket)
             except BlockingIOError:
@@ -128,10 +165,21 @@ class Keeper:
                 message, descriptors = None, []
             if message is None:
                 self._close()
-                self._exits_in.close()
+                if self.is_closing:
+                    return
+                self._ready = anyio.Event()
+                await self._open()
+                group.start_soon(self._recover)
+                continue
+            if "replaced" in message:  # another engine has the keeper now: it is not to be fought over
+                self.is_closing = True
+                self._close()
                 return
             if "exited" in message:
-                self._exits_in.send_nowait(_exit(message["exited"], message))
+                ended = _exit(message["exited"], message)
+                if ended.id in self._held:
+                    self._held[ended.id] = replace(self._held[ended.id], exit=ended)
+                self._exits_in.send_nowait(ended)
             else:
                 waiting = self._waiting.pop(message["re"], None)
                 if waiting is None:  # the asker was cancelled
@@ -142,11 +190,14 @@ class Keeper:
                     waiting[0].set()
 
     async def _ask(self, do: str, descriptors: Sequence[int] = (), **message: Any) -> tuple[dict[str, Any], list[int]]:
+        if do not in ("hello", "adopt"):
+            await self._ready.wait()
         if self._socket is None:
             raise InternalError("the keeper is gone", "restart the engine: `skiff engine stop`")
         self._number += 1
         number = self._number
-        event, answer = anyio.Event(), []
+        event = anyio.Event()
+        answer: list[Any] = []
         self._waiting[number] = (event, answer)
         while True:
             try:
@@ -154,6 +205,9 @@ class Keeper:
                 break
             except BlockingIOError:
                 await anyio.wait_writable(self._socket)
+            except OSError as error:
+                self._waiting.pop(number, None)
+                raise InternalError("the keeper went away while it was asked", "try again") from error
         with anyio.CancelScope(shield=True):  # an answer may carry descriptors: it is always taken
             await event.wait()
         if not answer:
@@ -171,7 +225,7 @@ class Keeper:
         document = bundle / "config.json"
         document.write_text(json.dumps(spec))
         answer, fds = await self._ask("launch", id=id, spec=str(document), bundle=str(bundle), stdin=stdin)
-        return _process(answer, fds)
+        return self._hold(_process(answer, fds))
 
     async def exec(
         self,
@@ -193,7 +247,7 @@ class Keeper:
             seccomp=seccomp,
             stdin=stdin,
         )
-        return _process(answer, fds)
+        return self._hold(_process(answer, fds))
 
     async def task(self, name: str, rootfs: Mapping[str, Any], fds: Sequence[int] = (), **arguments: Any) -> Any:
         """Run a function of `runtime.oci.tasks` inside a container's root; see there for names and arguments."""
@@ -219,11 +273,22 @@ class Keeper:
     async def list(self) -> list[KeptProcess]:
         """Return every process the keeper has, live and ended, with fresh duplicates."""
         ids = (await self._ask("list"))[0]["ids"]
-        return [_process(*(await self._ask("get", id=id))) for id in ids]
+        return [self._hold(_process(*(await self._ask("get", id=id)))) for id in ids]
 
     async def forget(self, id: str) -> None:
         """Let the keeper drop an ended process; a container's cgroup goes with it."""
         await self._ask("forget", id=id)
+        held = self._held.pop(id, None)
+        if held is not None:
+            held.close()
+
+    async def close_stdin(self, id: str) -> None:
+        """Let the process reach the end of its standard input, once the caller has closed its own duplicate."""
+        await self._ask("close_stdin", id=id)
+        held = self._held.get(id)
+        if held is not None and "stdin" in held.fds:
+            os.close(held.fds["stdin"])
+            self._held[id] = replace(held, fds={name: fd for name, fd in held.fds.items() if name != "stdin"})
 
     async def adopt(self, process: KeptProcess) -> None:
         """Hand a process of a lost keeper to this one."""
@@ -236,17 +301,18 @@ class Keeper:
             fds=sorted(process.fds),
             cgroup=process.cgroup,
             started_at_ns=process.started_at_ns,
+            exit=asdict(process.exit) if process.exit else None,
         )
 
     async def bye(self) -> None:
         """Say that the engine leaves on purpose."""
+        self.is_closing = True
         await self._ask("bye")
 
 
 def start_keeper(paths: Paths) -> None:
     """Start a keeper and return once its socket is there. Raises InternalError with what it printed."""
     paths.run.mkdir(parents=True, exist_ok=True)
-    paths.keeper_socket.unlink(missing_ok=True)
     ready, ready_child = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", Path(__file__).with_name("main.py"), paths.keeper_socket, str(ready_child)],

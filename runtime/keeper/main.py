@@ -14,16 +14,20 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from runtime.keeper import wire
+from runtime.linux import pidfd as pidfds
 from runtime.linux import syscalls as linux
 from runtime.oci import launch, tasks
 from runtime.oci.cgroup import Cgroups
 
 PIPE_BYTES = 1 << 20
+LAUNCH_S = 30.0
+UNKNOWN_EXIT = 255
 
 
 class Kept:
@@ -73,6 +77,7 @@ class Keeper:
         self.environment: dict[str, str] = {}
         self.said_bye = True
         self.tasks: dict[int, tuple[Any, int, bytearray]] = {}
+        self.adopted: dict[int, Kept] = {}
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -91,25 +96,35 @@ class Keeper:
         idle_since = time.monotonic()
         while True:
             for descriptor, _ in self.poll.poll(2.0):
-                if descriptor == self.wakeup:
-                    os.read(self.wakeup, 4096)
-                    self.reap()
-                elif descriptor == self.listener.fileno():
-                    self.accept()
-                elif descriptor in self.tasks:
-                    self.serve_task(descriptor)
-                elif self.engine is not None and descriptor == self.engine.fileno():
-                    self.serve()
+                try:
+                    self.handle(descriptor)
+                except Exception:  # noqa: BLE001 - every container hangs on this loop: it says what happened and goes on
+                    traceback.print_exc()
             if self.engine is not None or any(kept.exit is None for kept in self.kept.values()):
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since > 2:
                 os.unlink(self.path)
                 return
 
+    def handle(self, descriptor: int) -> None:
+        """Do what a readable descriptor asks for."""
+        if descriptor == self.wakeup:
+            os.read(self.wakeup, 4096)
+            self.reap()
+        elif descriptor == self.listener.fileno():
+            self.accept()
+        elif descriptor in self.tasks:
+            self.serve_task(descriptor)
+        elif descriptor in self.adopted:
+            self.serve_adopted(descriptor)
+        elif self.engine is not None and descriptor == self.engine.fileno():
+            self.serve()
+
     def accept(self) -> None:
         """Take the new engine's connection; an older one is let go."""
         connection, _ = self.listener.accept()
         if self.engine is not None:
+            self.tell({"replaced": True}, [])
             self.drop()
         self.engine = connection
         self.said_bye = False
@@ -127,7 +142,7 @@ class Keeper:
         assert self.engine is not None
         try:
             message, descriptors = wire.receive(self.engine)
-        except OSError:
+        except (OSError, ValueError):
             message, descriptors = None, []
         if message is None:
             self.drop()
@@ -164,8 +179,13 @@ class Keeper:
         if self.said_bye or not self.restart or all(kept.exit for kept in self.kept.values()):
             return
         if os.fork() == 0:
-            os.setsid()
-            os.execve(self.restart[0], self.restart, self.environment)
+            try:
+                os.setsid()
+                for number in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
+                    signal.signal(number, signal.SIG_DFL)
+                os.execve(self.restart[0], self.restart, self.environment)
+            finally:
+                os._exit(127)
         self.said_bye = True
 
     def reap(self) -> None:
@@ -181,14 +201,42 @@ class Keeper:
             kept = by_pid.get(pid)
             if kept is None or kept.exit is not None:
                 continue
-            number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-            kept.exit = {
-                "exit_code": 128 + number if number else os.WEXITSTATUS(status),
-                "signal": number,
-                "oom_killed": bool(kept.cgroup and Cgroups().oom_kills(kept.cgroup)),
-                "finished_at_ns": time.time_ns(),
-            }
-            self.tell({"exited": kept.id, **kept.exit}, [])
+            self.note_exit(kept, status)
+
+    def note_exit(self, kept: Kept, status: int | None) -> None:
+        """Keep how a process ended (a wait status; None when nobody can know) and tell the engine."""
+        number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
+        known = UNKNOWN_EXIT if status is None else os.WEXITSTATUS(status)
+        kept.exit = {
+            "exit_code": 128 + number if number else known,
+            "signal": number,
+            "oom_killed": bool(kept.cgroup and Cgroups().oom_kills(kept.cgroup)),
+            "finished_at_ns": time.time_ns(),
+        }
+        self.tell({"exited": kept.id, **kept.exit}, [])
+
+    def serve_adopted(self, descriptor: int) -> None:
+        """Learn how an adopted process ended: another is its parent, so the kernel is asked instead of waitpid(2)."""
+        kept = self.adopted[descriptor]
+        status = None
+        if pidfds.remembers_exits():
+            try:
+                status = pidfds.wait_status(descriptor)
+            except OSError:
+                status = None
+            else:
+                if status is None:  # its new parent has not reaped it: the pidfd hangs up when it has
+                    return
+        self.poll.unregister(descriptor)
+        del self.adopted[descriptor]
+        self.note_exit(kept, status)
+
+    def do_close_stdin(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Let go of the writing end of a process's standard input, so that it can reach its end."""
+        writer = self.kept[message["id"]].fds.pop("stdin", None)
+        if writer is not None:
+            os.close(writer)
+        return {}, []
 
     def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Learn how to start the engine anew."""
@@ -196,7 +244,7 @@ class Keeper:
         return {"pid": os.getpid()}, []
 
     def do_bye(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """The engine is about to go on purpose."""
+        """Note that the engine is about to go on purpose."""
         self.said_bye = True
         return {}, []
 
@@ -213,6 +261,8 @@ class Keeper:
         """Drop an ended process, its descriptors and its cgroup."""
         kept = self.kept.pop(message["id"], None)
         if kept is not None:
+            if self.adopted.pop(kept.pidfd, None) is not None:
+                self.poll.unregister(kept.pidfd)
             kept.close()
             if kept.cgroup and kept.id == kept.container:
                 Cgroups().remove(kept.cgroup)
@@ -226,7 +276,12 @@ class Keeper:
             message["cgroup"], message["container"],
         )  # fmt: skip
         kept.started_at_ns = message["started_at_ns"]
+        kept.exit = message["exit"]
         self.kept[kept.id] = kept
+        if kept.exit is None:
+            self.adopted[kept.pidfd] = kept
+            # edge-triggered: one event when it ends, one more when its parent reaps it
+            self.poll.register(kept.pidfd, select.EPOLLIN | select.EPOLLET)
         return {}, []
 
     def do_signal(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -241,6 +296,7 @@ class Keeper:
         with open(message["spec"]) as file:
             spec = json.load(file)
         settings = spec["linux"]
+        self.make_room(message["id"])
         cgroups = Cgroups()
         cgroups.create(settings["cgroupsPath"], settings.get("resources") or {})
         try:
@@ -254,9 +310,18 @@ class Keeper:
             raise
         return kept.describe(), kept.descriptors()
 
+    def make_room(self, id: str) -> None:
+        """Forget an ended process of the same id; a live one is not replaced."""
+        kept = self.kept.get(id)
+        if kept is not None and kept.exit is None:
+            raise launch.LaunchError(f"{id} is already running")
+        if kept is not None:
+            self.do_forget({"id": id}, [])
+
     def do_exec(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Start another process in a container's namespaces and cgroup."""
         target = self.kept[message["container"]]
+        self.make_room(message["id"])
         process = message["process"]
         kept = self.fork(
             message, 0, bool(process.get("terminal")),
@@ -353,12 +418,17 @@ class Keeper:
         if console is not None:
             assert console_child is not None
             console_child.close()
+            _wait_or_kill(console.fileno(), pidfd)
             _, received, _, _ = socket.recv_fds(console, 1, 1, socket.MSG_CMSG_CLOEXEC)
             if received:
                 outer["console"] = received[0]
             console.close()
         said = b""
-        while chunk := os.read(report, 4096):
+        while True:
+            _wait_or_kill(report, pidfd)
+            chunk = os.read(report, 4096)
+            if not chunk:
+                break
             said += chunk
         os.close(report)
         if said.startswith(b"P"):  # the child has put a sibling in its place
@@ -378,8 +448,25 @@ class Keeper:
         return kept
 
 
+def _wait_or_kill(descriptor: int, pidfd: int) -> None:
+    """Wait until `descriptor` can be read; a child that is silent for too long is killed, for all others wait too."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if not poll.poll(LAUNCH_S * 1000):
+        linux.call("pidfd_send_signal", pidfd, signal.SIGKILL, None, 0)
+
+
 def main() -> None:
-    """Become the keeper of the run directory whose socket is named."""
+    """Become the keeper of the run directory whose socket is named, unless it has one."""
+    # a record lock, which children do not inherit, held as long as this process lives
+    lock = os.open(sys.argv[1] + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.write(int(sys.argv[2]), b"r")
+        return
+    if os.path.lexists(sys.argv[1]):
+        os.unlink(sys.argv[1])
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     keeper = Keeper(sys.argv[1])
     os.write(int(sys.argv[2]), b"r")

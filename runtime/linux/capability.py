@@ -91,7 +91,10 @@ def set_process(sets: Mapping[str, Iterable[str]]) -> None:
     )
     header = _Header(_VERSION_3, 0)
     data = (_Data * 2)(
-        *((effective >> s & 0xFFFFFFFF, permitted >> s & 0xFFFFFFFF, inheritable >> s & 0xFFFFFFFF) for s in (0, 32))
+        *(
+            _Data(effective >> s & 0xFFFFFFFF, permitted >> s & 0xFFFFFFFF, inheritable >> s & 0xFFFFFFFF)
+            for s in (0, 32)
+        )
     )
     linux.call("capset", header, data)
     linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from runtime.errors import KernelError
 from runtime.linux import syscalls as linux
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def remove(path: Path) -> None:
     """Unpin the namespace of `path` and remove the file; nothing happens when there is none."""
     try:
         linux.umount2(str(path), linux.MNT_DETACH)
-    except linux.KernelError:
+    except KernelError:
         if not path.exists():
             return
     path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import Any
 
 from runtime.errors import KernelError
 
@@ -77,7 +78,7 @@ class CloneArguments(ctypes.Structure):
     )
 
 
-def call(name: str, *arguments: int | bytes | ctypes.Array | ctypes.Structure | None) -> int:
+def call(name: str, *arguments: int | bytes | ctypes.Array[Any] | ctypes.Structure | None) -> int:
     """Make system call `name`; raises KernelError with what it was called with."""
     converted = [
         ctypes.byref(a) if isinstance(a, ctypes.Structure) else (ctypes.c_long(a) if isinstance(a, int) else a)

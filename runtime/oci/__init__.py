@@ -1,0 +1,1 @@
+"""OCI runtime specification documents turned into running processes."""

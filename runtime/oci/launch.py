@@ -1,6 +1,7 @@
 """From an OCI runtime specification document to a running process: what the forked child does, step by step.
 
-Nothing may be imported once the root has changed: it would be looked up inside the container. The child never returns: it becomes the process, or writes why not into `report` and exits.
+Nothing may be imported once the root has changed: it would be looked up inside the container. The child never returns:
+it becomes the process, or writes why not into `report` and exits.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def clone(flags: int) -> tuple[int, int]:
 
 
 def new_namespaces(spec: Mapping[str, Any]) -> int:
-    """Return clone flags of the namespaces to be made at once; the cgroup namespace follows after entering the cgroup."""
+    """Return clone flags of the namespaces to be made at once; the cgroup one follows after entering the cgroup."""
     flags = 0
     for namespace in spec["linux"]["namespaces"]:
         if not namespace.get("path") and namespace["type"] != "cgroup":
@@ -67,6 +68,7 @@ def container(spec: Mapping[str, Any], bundle: str, stdio: Sequence[int], consol
     """Become the container's process; called in the child that `clone` made, raises on failure."""
     settings, process = spec["linux"], spec["process"]
     os.setsid()
+    _guard()
     for namespace in settings["namespaces"]:
         if namespace.get("path"):
             with open(namespace["path"]) as file:
@@ -95,6 +97,11 @@ def container(spec: Mapping[str, Any], bundle: str, stdio: Sequence[int], consol
     if annotations.get("skiff.init") == "true":
         init.supervise(lambda: _restrict_init(process))
     become(process, annotations, settings.get("seccomp"))
+
+
+def _guard() -> None:
+    """Keep the container's processes from tracing the child, or reaching what it has open, before it executes."""
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 
 def _restrict_init(process: Mapping[str, Any]) -> None:
@@ -180,7 +187,7 @@ def _execute(arguments: Sequence[str], environment: Mapping[str, str]) -> NoRetu
     refused: OSError | None = None
     for candidate in candidates:
         try:
-            os.execve(candidate, arguments, environment)
+            os.execve(candidate, list(arguments), environment)
         except (FileNotFoundError, NotADirectoryError) as error:
             if "/" in name:
                 raise LaunchError(f'exec: "{name}": {_reason(error)}', NOT_FOUND) from error
@@ -216,6 +223,7 @@ def execute_inside(
     """
     if cgroup:
         Cgroups().enter(cgroup)
+    _guard()
     linux.call("setns", pidfd, JOINED)
     pid, _ = clone(linux.CLONE_PARENT)
     if pid:

@@ -142,7 +142,7 @@ def _mount(root: str, entry: Mapping[str, Any]) -> None:
     kind, source = entry.get("type"), entry.get("source")
     flags, propagation, data = split(entry.get("options") or ())
     is_bind = kind == "bind" or bool(flags & linux.MS_BIND)
-    is_directory = not is_bind or os.path.isdir(source)
+    is_directory = not is_bind or os.path.isdir(source or "")
     target_fd = make_target(root, entry["destination"], is_directory)
     target = f"/proc/self/fd/{target_fd}"
     try:

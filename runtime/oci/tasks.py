@@ -1,7 +1,7 @@
 """Work inside a container's root filesystem without a container: archives, copy-up, look-ups.
 
-Each runs in a child of the keeper, chrooted into the root (an overlay mounted for the purpose in a mount namespace of the
-child's own, or the live container's), so no link in it can lead outside.
+Each runs in a child of the keeper, chrooted into the root (an overlay mounted for the purpose in a mount namespace of
+the child's own, or the live container's), so no link in it can lead outside.
 """
 
 from __future__ import annotations

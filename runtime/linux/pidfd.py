@@ -1,0 +1,33 @@
+"""What the kernel remembers of a process that ended, asked through its pidfd."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+PIDFD_GET_INFO = 0xC040FF0B  # <linux/pidfd.h>: _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info), first published size
+PIDFD_INFO_EXIT = 1 << 3
+PIDFD_INFO_BYTES = 64
+EXIT_CODE_OFFSET = 60
+
+
+def remembers_exits() -> bool:
+    """Whether this kernel tells anyone with a pidfd how the process ended (PIDFD_INFO_EXIT, Linux 6.15)."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (6, 15)
+
+
+def wait_status(pidfd: int) -> int | None:
+    """Return the wait status of an ended and reaped process, as waitpid(2) gives it; None while it is not reaped.
+
+    Raises OSError when the kernel has no such record.
+    """
+    info = bytearray(PIDFD_INFO_BYTES)
+    struct.pack_into("=Q", info, 0, PIDFD_INFO_EXIT)
+    fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+    (mask,) = struct.unpack_from("=Q", info, 0)
+    if not mask & PIDFD_INFO_EXIT:
+        return None
+    status: int = struct.unpack_from("=i", info, EXIT_CODE_OFFSET)[0]
+    return status
