@@ -90,26 +90,33 @@ class LogReader:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._data = os.open(directory / "log.data", os.O_RDONLY | os.O_CLOEXEC)
+        self._record = 0
 
     def close(self) -> None:
         """Close the data file."""
         os.close(self._data)
 
-    def chunks(self, first: int = 0) -> list[Chunk]:
-        """Return the chunks from record `first` on; neighbouring ones of a stream and a moment are one."""
-        raw = (self._directory / "log.index").read_bytes()[first * _RECORD.size :]
-        records = list(_RECORD.iter_unpack(raw[: len(raw) // _RECORD.size * _RECORD.size]))
-        size = os.fstat(self._data).st_size
-        ends = [start for _, _, start in records[1:]] + [size]
-        return [
-            Chunk(time_ns, stream, start, end)
-            for (time_ns, stream, start), end in zip(records, ends, strict=True)
-            if end > start
-        ]
+    @property
+    def descriptor(self) -> int:
+        """The open data file."""
+        return self._data
 
-    def record_count(self) -> int:
-        """Return how many records the index has."""
-        return (self._directory / "log.index").stat().st_size // _RECORD.size
+    def chunks(self, seen: int = 0) -> list[Chunk]:
+        """Return what lies behind offset `seen`, chunk by chunk; calls with growing offsets read each record once."""
+        with open(self._directory / "log.index", "rb") as index:
+            index.seek(self._record * _RECORD.size)
+            raw = index.read()
+        records = list(_RECORD.iter_unpack(raw[: len(raw) // _RECORD.size * _RECORD.size]))
+        if not records:
+            return []
+        ends = [start for _, _, start in records[1:]] + [os.fstat(self._data).st_size]
+        # the last chunk may still grow: its record is read again
+        self._record += len(records) - 1
+        return [
+            Chunk(time_ns, stream, max(start, seen), end)
+            for (time_ns, stream, start), end in zip(records, ends, strict=True)
+            if end > max(start, seen)
+        ]
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from `start` to `end`."""

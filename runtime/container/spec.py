@@ -176,6 +176,26 @@ def process(
     }
 
 
+def build_exec(
+    body: Mapping[str, Any], config: Mapping[str, Any], host: Mapping[str, Any], size: Sequence[int]
+) -> tuple[dict[str, Any], dict[str, str], dict[str, Any] | None]:
+    """Return the OCI process, annotations and seccomp filter of an exec (Docker's ExecConfig) in a container."""
+    granted = capabilities({**host, "Privileged": host.get("Privileged") or body.get("Privileged")})
+    no_new_privileges, seccomp = _security(host, granted)
+    merged = {
+        "Cmd": body.get("Cmd"),
+        "Env": [*(config.get("Env") or ()), *(body.get("Env") or ())],
+        "Tty": body.get("Tty"),
+        "WorkingDir": body.get("WorkingDir") or config.get("WorkingDir"),
+        "Hostname": config.get("Hostname"),
+    }
+    limits = {"Ulimits": host.get("Ulimits"), "ConsoleSize": list(size)}
+    document = process(merged, limits, granted, no_new_privileges)
+    del document["oomScoreAdj"]
+    annotations = {"skiff.user": body.get("User") or config.get("User") or ""}
+    return document, annotations, seccomp
+
+
 def _security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, dict[str, Any] | None]:
     no_new_privileges = False
     seccomp: dict[str, Any] | None = None if host.get("Privileged") else defaults.seccomp(set(granted))

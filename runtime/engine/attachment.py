@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -36,7 +36,7 @@ class Attachment:
         tty: bool,
         frames: AsyncIterator[LogFrame],
         stdin: Callable[[], int | None],
-        close_stdin: Callable[[], None],
+        close_stdin: Callable[[], Awaitable[None]],
     ) -> None:
         self.tty = tty
         self.frames = frames
@@ -55,4 +55,4 @@ class Attachment:
     async def send_eof(self) -> None:
         """End the standard input. A terminal's goes on: its end is a character."""
         if not self.tty:
-            self._close_stdin()
+            await self._close_stdin()

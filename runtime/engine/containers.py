@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from runtime.container.logs import STDERR, STDIN, STDOUT, LogReader, Selection, select
@@ -26,7 +28,6 @@ from runtime.engine.filters import labels_match
 from runtime.engine.lifecycle import STOP_TIMEOUT_S, Lifecycle, port_bindings
 from runtime.engine.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container, rfc3339
 from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, NotModifiedError, SkiffError
-from runtime.keeper.client import KeptProcess
 
 _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
@@ -108,9 +109,7 @@ class Containers(Lifecycle):
         taken = {container.name: container for container in self._containers.values()}
         if wanted:
             if not _NAME.fullmatch(wanted):
-                raise BadRequestError(
-                    f"Invalid container name ({wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-                )
+                raise BadRequestError(f"Invalid container name ({wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
             wanted = wanted.removeprefix("/")
             if wanted in taken:
                 raise ConflictError(
@@ -422,13 +421,15 @@ class Containers(Lifecycle):
             is_live = container.log is not None or container.is_running
             seen = 0
             while True:
-                chunks = [chunk for chunk in reader.chunks() if chunk.end > seen] if seen == 0 else reader.chunks_after(seen)
+                chunks = reader.chunks(seen)
                 for stream, data in select(reader, chunks, selection):
                     yield LogFrame(stream, data)
                     await anyio.lowlevel.checkpoint()
                 if chunks:
                     seen = chunks[-1].end
-                selection = Selection(selection.streams, selection.since_ns, selection.until_ns, None, selection.timestamps)
+                selection = Selection(
+                    selection.streams, selection.since_ns, selection.until_ns, None, selection.timestamps
+                )
                 if not follow or (not is_live and not chunks):
                     return
                 if is_live:
@@ -452,12 +453,24 @@ class Containers(Lifecycle):
 
         return Attachment(
             tty=container.tty,
-            frames=self._live(container, streams, logs) if stream else self._read_log(container, Selection(streams), False),
+            frames=self._live(container, streams, logs)
+            if stream
+            else self._read_log(container, Selection(streams), False),
             stdin=stdin_of,
-            close_stdin=lambda: _close_stdin(container.process) if container.config.get("StdinOnce", True) else None,
+            close_stdin=partial(self._close_stdin, container),
         )
 
-    async def _live(self, container: Container, streams: frozenset[int], from_beginning: bool) -> AsyncIterator[LogFrame]:
+    async def _close_stdin(self, container: Container) -> None:
+        """End the process's standard input, where the container was made to have it end with its first client."""
+        process = container.process
+        if process is None or "stdin" not in process.fds or not container.config.get("StdinOnce"):
+            return
+        os.close(process.fds.pop("stdin"))
+        await self._keeper.close_stdin(container.id)
+
+    async def _live(
+        self, container: Container, streams: frozenset[int], from_beginning: bool
+    ) -> AsyncIterator[LogFrame]:
         """Yield what the container writes from now on, until the process that runs, or is started next, ends."""
         reader = LogReader(self._paths.container(container.id))
         try:
@@ -468,7 +481,7 @@ class Containers(Lifecycle):
                 await container.changed.wait()
             while True:
                 written, is_live = container.written, container.log is not None or container.is_running
-                chunks = reader.chunks_after(seen)
+                chunks = reader.chunks(seen)
                 for stream, data in select(reader, chunks, Selection(streams)):
                     yield LogFrame(stream, data)
                 if chunks:
@@ -519,10 +532,9 @@ class Containers(Lifecycle):
                     while True:
                         await anyio.wait_readable(reader)
                         data = os.read(reader, 1 << 16)
-                        if not data and (await _settled(writer)):
+                        if not data:
                             break
-                        if data:
-                            yield data
+                        yield data
         finally:
             os.close(reader)
 
@@ -594,12 +606,6 @@ class _ScratchRoot:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def _close_stdin(process: KeptProcess | None) -> None:
-    if process is not None and "stdin" in process.fds:
-        # the keeper has the same pipe open: it is told through its own duplicate
-        raise NotImplementedError
 
 
 def signal_number(name: str) -> int:
@@ -703,7 +709,9 @@ def _check_bind(mount: dict[str, Any]) -> None:
     source = mount["Source"]
     create = mount.pop("Create", False)
     if not source.startswith("/"):
-        raise BadRequestError(f"invalid mount config for type \"bind\": invalid mount path: '{source}' must be absolute")
+        raise BadRequestError(
+            f"invalid mount config for type \"bind\": invalid mount path: '{source}' must be absolute"
+        )
     if not os.path.lexists(source):
         if not create:
             raise BadRequestError(
@@ -716,7 +724,13 @@ def _check_bind(mount: dict[str, Any]) -> None:
 def _go_mode(mode: int) -> int:
     """Return a file mode in the bits of Go's os.FileMode, which the API speaks."""
     found = stat.S_IMODE(mode) & 0o777
-    for bit, is_kind in ((31, stat.S_ISDIR), (27, stat.S_ISLNK), (26, stat.S_ISBLK), (25, stat.S_ISFIFO), (24, stat.S_ISSOCK)):
+    for bit, is_kind in (
+        (31, stat.S_ISDIR),
+        (27, stat.S_ISLNK),
+        (26, stat.S_ISBLK),
+        (25, stat.S_ISFIFO),
+        (24, stat.S_ISSOCK),
+    ):
         if is_kind(mode):
             found |= 1 << bit
     if stat.S_ISCHR(mode):
@@ -725,7 +739,3 @@ def _go_mode(mode: int) -> int:
         if mode & flag:
             found |= 1 << bit
     return found
-
-
-async def _settled(_: int) -> bool:
-    return True

@@ -226,7 +226,9 @@ class Lifecycle:
         container.drained = anyio.Event()
         container.health = None
         self._group.start_soon(self._drain, container, process)
-        check = HealthCheck.of(container.config.get("Healthcheck"), tuple(container.config.get("Shell") or ()) or ("/bin/sh", "-c"))
+        check = HealthCheck.of(
+            container.config.get("Healthcheck"), tuple(container.config.get("Shell") or ()) or ("/bin/sh", "-c")
+        )
         if check is not None:
             container.health = Health()
             self._group.start_soon(self._probe, container, check, container.scope)
@@ -292,16 +294,18 @@ class Lifecycle:
                 await anyio.sleep(container.health.pause_s(check, time.monotonic() - started))
 
     async def _run_probe(self, container: Container, check: HealthCheck) -> dict[str, Any]:
-        from runtime.engine.execs import run_probe
-
         started_ns = time.time_ns()
-        exit_code, output = await run_probe(self, container, check)
+        exit_code, output = await self.run_probe(container, check)
         return {
             "Start": rfc3339(started_ns),
             "End": rfc3339(time.time_ns()),
             "ExitCode": exit_code,
             "Output": output,
         }
+
+    async def run_probe(self, container: Container, check: HealthCheck) -> tuple[int, str]:
+        """Run one probe; return its exit code and output. Set by the engine, which knows execs."""
+        raise NotImplementedError
 
     # --- exit
 
@@ -401,7 +405,12 @@ class Lifecycle:
         bindings = port_bindings(container.host)
         wanted = {(b["PrivatePort"], b["Type"], b["IP"]): b["PublicPort"] for b in container.ports}
         fixed = [
-            PortBinding(b.container_port, b.protocol, b.host_ip, wanted.get((b.container_port, b.protocol, b.host_ip), b.host_port))
+            PortBinding(
+                b.container_port,
+                b.protocol,
+                b.host_ip,
+                wanted.get((b.container_port, b.protocol, b.host_ip), b.host_port),
+            )
             for b in bindings
         ]
         try:

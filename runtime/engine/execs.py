@@ -1,0 +1,219 @@
+"""Further processes in running containers (Docker Engine API, "Exec")."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from runtime.container.health import KEPT_OUTPUT, HealthCheck
+from runtime.container.spec import build_exec
+from runtime.engine.attachment import Attachment, LogFrame
+from runtime.engine.containers import Containers, resize_console
+from runtime.engine.state import PAUSED, Container
+from runtime.errors import ConflictError, NotFoundError
+from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
+
+CHUNK_BYTES = 1 << 16
+NEVER_STARTED = -1
+
+
+@dataclass
+class Exec:
+    """A process that was asked for in a container; `exit_code` is None until it ended."""
+
+    id: str
+    container: Container
+    body: dict[str, Any]
+    process: KeptProcess | None = None
+    is_started: bool = False
+    exit_code: int | None = None
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def tty(self) -> bool:
+        """Whether it has a terminal."""
+        return bool(self.body.get("Tty"))
+
+
+class Execs:
+    """The execs of one engine. They end with their container and are not kept over an engine's restart."""
+
+    def __init__(self, keeper: Keeper, containers: Containers, group: anyio.abc.TaskGroup) -> None:
+        self._keeper = keeper
+        self._containers = containers
+        self._group = group
+        self._execs: dict[str, Exec] = {}
+
+    def _get(self, id: str) -> Exec:
+        found = self._execs.get(id)
+        if found is None:
+            raise NotFoundError(f"No such exec instance: {id}")
+        return found
+
+    def create(self, name: str, body: Mapping[str, Any]) -> dict[str, str]:
+        """Ask for a process in the running container `name`. Raises ConflictError when it does not run."""
+        container = self._containers.find(name)
+        if not container.is_running:
+            raise ConflictError(f"container {container.id} is not running")
+        if container.state.status == PAUSED:
+            raise ConflictError(f"container {container.name} is paused, unpause the container before exec")
+        one = Exec(secrets.token_hex(32), container, dict(body))
+        self._execs[one.id] = one
+        container.exec_ids.append(one.id)
+        shown = " ".join(body.get("Cmd") or ())
+        self._containers.tell(container, f"exec_create: {shown}", execID=one.id)
+        return {"Id": one.id}
+
+    async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
+        """Start it; returns its streams, or None when it is detached. Raises LaunchError."""
+        one = self._get(id)
+        if one.is_started:
+            raise ConflictError(f"exec {id} has already run")
+        one.is_started = True
+        size = body.get("ConsoleSize") or one.body.get("ConsoleSize") or [0, 0]
+        shown = " ".join(one.body.get("Cmd") or ())
+        self._containers.tell(one.container, f"exec_start: {shown}", execID=id)
+        try:
+            one.process = await self._run(one, size, bool(one.body.get("AttachStdin")) and not body.get("Detach"))
+        except LaunchError as error:
+            one.exit_code = error.exit_code
+            one.ended.set()
+            raise
+        if body.get("Detach"):
+            self._group.start_soon(self._discard, one)
+            return None
+        return Attachment(
+            tty=one.tty,
+            frames=self._frames(one),
+            stdin=lambda: one.process.fds.get("console", one.process.fds.get("stdin")) if one.process else None,
+            close_stdin=lambda: self._close_stdin(one),
+        )
+
+    async def _run(self, one: Exec, size: Any, stdin: bool) -> KeptProcess:
+        process, annotations, seccomp = build_exec(one.body, one.container.config, one.container.host, size)
+        return await self._keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)
+
+    async def _close_stdin(self, one: Exec) -> None:
+        if one.process is not None and "stdin" in one.process.fds:
+            os.close(one.process.fds.pop("stdin"))  # type: ignore[attr-defined]
+            await self._keeper.close_stdin(one.id)
+
+    async def _discard(self, one: Exec) -> None:
+        async for _ in self._frames(one):
+            pass
+
+    async def _frames(self, one: Exec) -> AsyncIterator[LogFrame]:
+        """Yield the output until its pipes end; then the exit code is known."""
+        process = one.process
+        assert process is not None
+        sender, receiver = anyio.create_memory_object_stream[LogFrame](4)
+        sources = [("console", 0), ("stdout", 1), ("stderr", 2)]
+        async with anyio.create_task_group() as group:
+            for name, stream in sources:
+                if name in process.fds:
+                    group.start_soon(_pump, process.fds[name], stream, sender.clone())
+            sender.close()
+            async for frame in receiver:
+                yield frame
+        await one.ended.wait()
+
+    async def exited(self, ended: ProcessExit) -> None:
+        """Take note of the end of an exec's process."""
+        one = self._execs.get(ended.id)
+        await self._keeper.forget(ended.id)
+        if one is None:
+            return
+        one.exit_code = ended.exit_code
+        one.ended.set()
+        self._containers.tell(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
+        self._group.start_soon(self._forget_later, one)
+
+    async def _forget_later(self, one: Exec) -> None:
+        """Keep the exit code for who asks after the streams ended, then let go."""
+        await anyio.sleep(60)
+        if one.process is not None:
+            one.process.close()
+        self._execs.pop(one.id, None)
+        if one.id in one.container.exec_ids:
+            one.container.exec_ids.remove(one.id)
+
+    def inspect(self, id: str) -> dict[str, Any]:
+        """Return Docker's view of an exec."""
+        one = self._get(id)
+        return {
+            "ID": one.id,
+            "ContainerID": one.container.id,
+            "Running": one.is_started and one.exit_code is None,
+            "ExitCode": one.exit_code,
+            "Pid": one.process.pid if one.process else 0,
+            "OpenStdin": bool(one.body.get("AttachStdin")),
+            "OpenStdout": bool(one.body.get("AttachStdout")),
+            "OpenStderr": bool(one.body.get("AttachStderr")),
+            "CanRemove": False,
+            "DetachKeys": one.body.get("DetachKeys") or "",
+            "ProcessConfig": {
+                "tty": one.tty,
+                "entrypoint": (one.body.get("Cmd") or [""])[0],
+                "arguments": (one.body.get("Cmd") or [])[1:],
+                "privileged": bool(one.body.get("Privileged")),
+                "user": one.body.get("User") or "",
+            },
+        }
+
+    def resize(self, id: str, height: int, width: int) -> None:
+        """Tell the exec's terminal its size."""
+        one = self._get(id)
+        if one.process is not None and "console" in one.process.fds and one.exit_code is None:
+            resize_console(one.process.fds["console"], height, width)
+
+    async def probe(self, container: Container, check: HealthCheck) -> tuple[int, str]:
+        """Run a health probe; return its exit code and the end of its output; -1 when it took too long."""
+        one = Exec(secrets.token_hex(32), container, {"Cmd": list(check.test), "Probe": True})
+        self._execs[one.id] = one
+        output = bytearray()
+        try:
+            one.process = await self._run(one, [0, 0], False)
+            with anyio.move_on_after(check.timeout_s) as scope:
+                async for frame in self._frames(one):
+                    output += frame.data
+                    del output[:-KEPT_OUTPUT]
+            if scope.cancelled_caught:
+                with anyio.CancelScope(shield=True):
+                    await self._keeper.signal(one.id, 9)
+                return -1, f"Health check exceeded timeout ({check.timeout_s:g}s): {output.decode(errors='replace')}"
+            return one.exit_code or 0, output.decode(errors="replace")
+        except LaunchError as error:
+            return -1, str(error)
+        finally:
+            if one.process is not None:
+                one.process.close()
+                one.process = None
+            self._execs.pop(one.id, None)
+
+
+async def _pump(descriptor: int, stream: int, out: Any) -> None:
+    os.set_blocking(descriptor, False)
+    with out:
+        while True:
+            await anyio.wait_readable(descriptor)
+            try:
+                data = os.read(descriptor, CHUNK_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno == errno.EIO:  # tty: nobody has the other end open any more
+                    return
+                raise
+            if not data:
+                return
+            try:
+                await out.send(LogFrame(stream, data))
+            except anyio.BrokenResourceError:
+                return
