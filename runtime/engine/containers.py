@@ -36,7 +36,7 @@ class Containers(Lifecycle):
     """The containers of one engine. Names and IDs may be given whole, IDs by their beginning."""
 
     def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments, self.find)
+        super().__init__(*arguments)
         self._containers: dict[str, Container] = {id: Container.of(document) for id, document in self._rows.items()}
 
     def all(self) -> list[Container]:
@@ -465,7 +465,7 @@ class Containers(Lifecycle):
         process = container.process
         if process is None or "stdin" not in process.fds or not container.config.get("StdinOnce"):
             return
-        os.close(process.fds.pop("stdin"))
+        os.close(process.fds.pop("stdin"))  # type: ignore[attr-defined]
         await self._keeper.close_stdin(container.id)
 
     async def _live(

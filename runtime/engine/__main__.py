@@ -1,0 +1,100 @@
+"""`python -m runtime.engine`: serve the Docker Engine API for one state root until idle or told to stop.
+
+$SKIFF_READY_FD, where set, is a descriptor on which one byte tells that the socket is served. $SKIFF_IDLE_S is how long
+an engine without containers and clients waits before it goes (default 30).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+
+from runtime.engine.engine import IDLE_S, Engine
+from runtime.errors import SkiffError
+from runtime.paths import Paths
+
+EXIT_ALREADY_RUNNING = 0
+
+
+def main() -> None:
+    """Run the engine of the directories that the environment names."""
+    paths = Paths.from_environment(os.environ, os.getuid())
+    try:
+        anyio.run(_run, paths)
+    except* SkiffError as group:
+        for error in _leaves(group):
+            print(f"skiff engine: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[SkiffError]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+async def _run(paths: Paths) -> None:
+    from runtime.api import serve
+
+    paths.run.mkdir(parents=True, exist_ok=True)
+    paths.locks.mkdir(exist_ok=True)
+    lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another engine serves this run directory", file=sys.stderr)
+        _tell_ready()
+        return
+    restart = [sys.executable, "-m", "runtime.engine"]
+    async with Engine.open(paths, restart) as engine:
+        listener = _listen(paths.engine_socket)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(serve, engine, listener)
+                group.start_soon(_obey_signals, engine)
+                _tell_ready()
+                await engine.wait_until_idle(float(os.environ.get("SKIFF_IDLE_S") or IDLE_S))
+                paths.engine_socket.unlink(missing_ok=True)
+                group.cancel_scope.cancel()
+        finally:
+            paths.engine_socket.unlink(missing_ok=True)
+            listener.close()
+
+
+def _listen(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    umask = os.umask(0o117)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(umask)
+    listener.listen(128)
+    return listener
+
+
+def _tell_ready() -> None:
+    descriptor = os.environ.pop("SKIFF_READY_FD", None)
+    if descriptor is not None:
+        with suppress(OSError):
+            os.write(int(descriptor), b"r")
+            os.close(int(descriptor))
+
+
+async def _obey_signals(engine: Engine) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            await engine.stop(force=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Networks as the Docker Engine API knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.engine.containers import Containers
+from runtime.engine.events import EventBus
+from runtime.engine.filters import labels_match
+from runtime.engine.lifecycle import endpoint_settings
+from runtime.errors import ForbiddenError, SkiffError
+from runtime.network.model import Network, Subnet
+from runtime.network.networks import PREDEFINED, Networks
+
+
+class NetworkApi:
+    """Docker's network operations over the network room."""
+
+    def __init__(self, networks: Networks, containers: Containers, events: EventBus) -> None:
+        self._networks = networks
+        self._containers = containers
+        self._events = events
+
+    def _tell(self, action: str, network: Network, **attributes: str) -> None:
+        self._events.emit("network", action, network.id, {"name": network.name, "type": network.driver, **attributes})
+
+    def list(self, filters: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+        """Return "List networks"."""
+        return [self._document(network) for network in self._networks.list() if self._passes(network, filters)]
+
+    def _passes(self, network: Network, filters: Mapping[str, Sequence[str]]) -> bool:
+        checks = {
+            "name": lambda values: any(value in network.name for value in values),
+            "id": lambda values: any(network.id.startswith(value) for value in values),
+            "driver": lambda values: network.driver in values,
+            "label": lambda values: labels_match(network.labels, values),
+            "type": lambda values: ("builtin" if network.name in PREDEFINED else "custom") in values,
+            "scope": lambda values: "local" in values,
+            "dangling": lambda values: (values[0] in ("true", "1")) != bool(self._networks.attached(network)),
+        }
+        return all(checks[key](values) for key, values in filters.items() if values and key in checks)
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return "Inspect a network"."""
+        network = self._networks.resolve(name)
+        document = self._document(network)
+        document["Containers"] = {
+            endpoint.container_id: {
+                "Name": endpoint.container_name,
+                "EndpointID": endpoint.id,
+                "MacAddress": endpoint.mac_address,
+                "IPv4Address": endpoint.ipv4,
+                "IPv6Address": endpoint.ipv6,
+            }
+            for endpoint in self._networks.attached(network)
+        }
+        return document
+
+    def _document(self, network: Network) -> dict[str, Any]:
+        ranges = [{"Subnet": s.subnet, "Gateway": s.gateway, "IPRange": s.ip_range} for s in network.subnets]
+        return {
+            "Name": network.name,
+            "Id": network.id,
+            "Created": network.created,
+            "Scope": "local",
+            "Driver": network.driver,
+            "EnableIPv4": True,
+            "EnableIPv6": network.enable_ipv6,
+            "IPAM": {
+                "Driver": network.ipam_driver,
+                "Options": network.ipam_options or None,
+                "Config": [{key: value for key, value in one.items() if value} for one in ranges],
+            },
+            "Internal": network.internal,
+            "Attachable": network.attachable,
+            "Ingress": False,
+            "ConfigFrom": {"Network": ""},
+            "ConfigOnly": False,
+            "Containers": {},
+            "Options": network.options,
+            "Labels": network.labels,
+        }
+
+    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a network ("Create a network")."""
+        ipam = body.get("IPAM") or {}
+        network = await self._networks.create(
+            name=body.get("Name") or "",
+            driver=body.get("Driver") or "bridge",
+            subnets=[
+                Subnet(one.get("Subnet") or "", one.get("Gateway") or "", one.get("IPRange") or "")
+                for one in ipam.get("Config") or ()
+            ],
+            options=body.get("Options"),
+            labels=body.get("Labels"),
+            internal=bool(body.get("Internal")),
+            enable_ipv6=bool(body.get("EnableIPv6")),
+            attachable=bool(body.get("Attachable")),
+        )
+        self._tell("create", network)
+        return {"Id": network.id, "Warning": ""}
+
+    async def remove(self, name: str) -> None:
+        """Remove a network."""
+        network = self._networks.resolve(name)
+        await self._networks.remove(network)
+        self._tell("destroy", network)
+
+    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Remove the networks that no container is on."""
+        removed = []
+        wanted = {container_network for c in self._containers.all() for container_network in c.networks}
+        for network in self._networks.list():
+            if network.name in PREDEFINED or network.name in wanted or self._networks.attached(network):
+                continue
+            if filters.get("label") and not labels_match(network.labels, filters["label"]):
+                continue
+            await self.remove(network.id)
+            removed.append(network.name)
+        return {"NetworksDeleted": removed}
+
+    async def connect(self, name: str, body: Mapping[str, Any]) -> None:
+        """Attach a container, running or not."""
+        network = self._networks.resolve(name)
+        container = self._containers.find(body.get("Container") or "")
+        if (container.host.get("NetworkMode") or "").startswith(("host", "container:")):
+            raise ForbiddenError(
+                "container sharing network namespace with another container or host cannot be connected"
+            )
+        settings = dict(body.get("EndpointConfig") or {})
+        if container.is_running:
+            await self._networks.connect(
+                container.id, container.name, network, endpoint_settings(settings, container.labels)
+            )
+        container.networks[network.name] = settings
+        self._containers.save(container)
+        self._tell("connect", network, container=container.id)
+
+    async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
+        """Take a container off the network."""
+        network = self._networks.resolve(name)
+        container = self._containers.find(body.get("Container") or "")
+        if container.is_running:
+            try:
+                await self._networks.disconnect(container.id, network)
+            except SkiffError:
+                if not body.get("Force"):
+                    raise
+        elif network.name not in container.networks:
+            raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
+        container.networks.pop(network.name, None)
+        self._containers.save(container)
+        self._tell("disconnect", network, container=container.id)
