@@ -1,0 +1,374 @@
+"""A service of the canonical model as the Docker Engine API's container configuration. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compose.plan import project as labels
+from compose.plan.project import Target, config_hash, dependencies, image_name
+from compose.plan.values import duration_ns, nano_cpus, whole
+
+COMPOSE_VERSION = "2.40.3"
+"""The reference whose labels and rules we follow."""
+
+
+def container_body(
+    target: Target,
+    name: str,
+    number: int,
+    *,
+    image_id: str,
+    oneoff: bool = False,
+    files: Sequence[Mapping[str, Any]] = (),
+    inherited: Sequence[Mapping[str, Any]] = (),
+    container_of: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the body of "Create a container" for the service's container `number`.
+
+    `files` are mounts of configs and secrets; `inherited` are anonymous volumes taken over from the container that is
+    replaced; `container_of` maps services to the containers that `network_mode: service:x` and its like mean.
+    """
+    service = target.services[name]
+    host = _host_config(target, service, container_of or {})
+    host["Mounts"] = [*_mounts(target, service), *files, *inherited] or None
+    networks = _networks(target, name, service, oneoff)
+    mode = service.get("network_mode")
+    if not mode:
+        host["NetworkMode"] = next(iter(networks), "none")
+    body: dict[str, Any] = {
+        "Image": image_name(target, name),
+        "Cmd": service.get("command"),
+        "Entrypoint": service.get("entrypoint"),
+        "Env": _environment(service),
+        "Labels": _labels(target, name, service, number, image_id, oneoff),
+        "ExposedPorts": _exposed(service),
+        "Hostname": service.get("hostname") or "",
+        "Domainname": service.get("domainname") or "",
+        "User": service.get("user") or "",
+        "WorkingDir": service.get("working_dir") or "",
+        "Tty": bool(service.get("tty")),
+        "OpenStdin": bool(service.get("stdin_open")),
+        "StdinOnce": False,
+        "MacAddress": service.get("mac_address") or "",
+        "StopSignal": service.get("stop_signal") or "",
+        "Healthcheck": _healthcheck(service.get("healthcheck")),
+        "HostConfig": host,
+        "NetworkingConfig": {"EndpointsConfig": networks} if not mode else None,
+    }
+    if service.get("stop_grace_period"):
+        body["StopTimeout"] = max(1, round(duration_ns(service["stop_grace_period"]) / 1e9))
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _environment(service: Mapping[str, Any]) -> list[str]:
+    given = service.get("environment") or {}
+    return [f"{key}={value}" for key, value in given.items() if value is not None]
+
+
+def _labels(
+    target: Target, name: str, service: Mapping[str, Any], number: int, image_id: str, oneoff: bool
+) -> dict[str, str]:
+    depends = ",".join(
+        f"{other}:{how.get('condition', 'service_started')}:{str(bool(how.get('restart'))).lower()}"
+        for other, how in dependencies(service).items()
+    )
+    return {
+        **{key: str(value) for key, value in (service.get("labels") or {}).items()},
+        labels.PROJECT: target.name,
+        labels.SERVICE: name,
+        labels.NUMBER: str(number),
+        labels.ONEOFF: str(oneoff),
+        labels.CONFIG_HASH: config_hash(service),
+        labels.CONFIG_FILES: ",".join(target.config_files),
+        labels.WORKING_DIR: target.working_directory,
+        labels.DEPENDS_ON: depends,
+        labels.IMAGE: image_id,
+        labels.VERSION: COMPOSE_VERSION,
+    }
+
+
+def _exposed(service: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    ports = [str(port) for port in service.get("expose") or ()]
+    ports += [f"{port['target']}/{port.get('protocol') or 'tcp'}" for port in service.get("ports") or ()]
+    return {port if "/" in port else f"{port}/tcp": {} for port in ports}
+
+
+def published_ports(service: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the host ports that the service wants, as ports/check takes them; a port the host chooses is left out."""
+    return [
+        {
+            "HostIp": port.get("host_ip") or "",
+            "HostPort": str(port["published"]),
+            "Protocol": port.get("protocol") or "tcp",
+        }
+        for port in service.get("ports") or ()
+        if port.get("published") and "-" not in str(port["published"])
+    ]
+
+
+def _port_bindings(service: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = {}
+    for port in service.get("ports") or ():
+        key = f"{port['target']}/{port.get('protocol') or 'tcp'}"
+        binding = {"HostIp": port.get("host_ip") or "", "HostPort": str(port.get("published") or "")}
+        found.setdefault(key, []).append(binding)
+    return found
+
+
+def _host_config(target: Target, service: Mapping[str, Any], container_of: Mapping[str, str]) -> dict[str, Any]:
+    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
+    reservations = ((service.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
+
+    def shared(value: str | None) -> str:
+        if value and value.startswith("service:"):
+            return f"container:{container_of.get(value[8:], value[8:])}"
+        return value or ""
+
+    host: dict[str, Any] = {
+        "NetworkMode": shared(service.get("network_mode")),
+        "PortBindings": _port_bindings(service),
+        "RestartPolicy": _restart_policy(service),
+        "Privileged": bool(service.get("privileged")),
+        "CapAdd": service.get("cap_add"),
+        "CapDrop": service.get("cap_drop"),
+        "SecurityOpt": service.get("security_opt"),
+        "ReadonlyRootfs": bool(service.get("read_only")),
+        "Init": service.get("init"),
+        "Dns": service.get("dns"),
+        "DnsSearch": service.get("dns_search"),
+        "DnsOptions": service.get("dns_opt"),
+        "ExtraHosts": _extra_hosts(service),
+        "GroupAdd": [str(group) for group in service.get("group_add") or ()],
+        "PidMode": shared(service.get("pid")),
+        "IpcMode": shared(service.get("ipc")),
+        "UTSMode": service.get("uts") or "",
+        "UsernsMode": service.get("userns_mode") or "",
+        "CgroupnsMode": service.get("cgroup") or "",
+        "CgroupParent": service.get("cgroup_parent") or "",
+        "ShmSize": whole(service.get("shm_size")),
+        "Sysctls": {key: str(value) for key, value in (service.get("sysctls") or {}).items()},
+        "Tmpfs": _tmpfs(service),
+        "Ulimits": _ulimits(service),
+        "Devices": _devices(service),
+        "DeviceCgroupRules": service.get("device_cgroup_rules"),
+        "OomKillDisable": bool(service.get("oom_kill_disable")),
+        "OomScoreAdj": service.get("oom_score_adj"),
+        "Memory": whole(service.get("mem_limit")) or whole(limits.get("memory")),
+        "MemoryReservation": whole(service.get("mem_reservation")) or whole(reservations.get("memory")),
+        "MemorySwap": whole(service.get("memswap_limit")),
+        "MemorySwappiness": service.get("mem_swappiness"),
+        "NanoCpus": nano_cpus(service.get("cpus")) or nano_cpus(limits.get("cpus")),
+        "CpuShares": whole(service.get("cpu_shares")),
+        "CpuQuota": whole(service.get("cpu_quota")),
+        "CpuPeriod": whole(service.get("cpu_period")),
+        "CpusetCpus": service.get("cpuset") or "",
+        "PidsLimit": service.get("pids_limit") or limits.get("pids"),
+        "LogConfig": _logging(service),
+        "Runtime": service.get("runtime") or "",
+        "VolumesFrom": _volumes_from(service, container_of),
+    }
+    return {key: value for key, value in host.items() if value not in (None, "", 0, [], {})}
+
+
+def _restart_policy(service: Mapping[str, Any]) -> dict[str, Any]:
+    text = service.get("restart")
+    if text:
+        name, _, count = str(text).partition(":")
+        return {"Name": name, "MaximumRetryCount": int(count or 0)}
+    policy = (service.get("deploy") or {}).get("restart_policy") or {}
+    if policy:
+        name = {"any": "always", "on-failure": "on-failure", "none": "no"}.get(
+            policy.get("condition") or "any", "always"
+        )
+        return {"Name": name, "MaximumRetryCount": int(policy.get("max_attempts") or 0) if name == "on-failure" else 0}
+    return {"Name": "no", "MaximumRetryCount": 0}
+
+
+def _extra_hosts(service: Mapping[str, Any]) -> list[str]:
+    given = service.get("extra_hosts") or ()
+    if isinstance(given, Mapping):
+        return [
+            f"{name}:{one}"
+            for name, address in given.items()
+            for one in ([address] if isinstance(address, str) else address)
+        ]
+    return [entry.replace("=", ":", 1) for entry in given]
+
+
+def _tmpfs(service: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for entry in service.get("tmpfs") or ():
+        path, _, options = entry.partition(":")
+        found[path] = options
+    return found
+
+
+def _ulimits(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for name, limit in (service.get("ulimits") or {}).items():
+        soft, hard = (limit["soft"], limit["hard"]) if isinstance(limit, Mapping) else (limit, limit)
+        found.append({"Name": name, "Soft": int(soft), "Hard": int(hard)})
+    return found
+
+
+def _devices(service: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "PathOnHost": device["source"],
+            "PathInContainer": device.get("target") or device["source"],
+            "CgroupPermissions": device.get("permissions") or "rwm",
+        }
+        for device in service.get("devices") or ()
+        if isinstance(device, Mapping)
+    ]
+
+
+def _logging(service: Mapping[str, Any]) -> dict[str, Any] | None:
+    wanted = service.get("logging")
+    if not wanted:
+        return None
+    return {"Type": wanted.get("driver") or "", "Config": {k: str(v) for k, v in (wanted.get("options") or {}).items()}}
+
+
+def _volumes_from(service: Mapping[str, Any], container_of: Mapping[str, str]) -> list[str]:
+    found = []
+    for entry in service.get("volumes_from") or ():
+        kind, _, rest = entry.partition(":")
+        if kind == "container":
+            found.append(rest)
+        else:
+            found.append(container_of.get(kind, kind) + (f":{rest}" if rest else ""))
+    return found
+
+
+def _mounts(target: Target, service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_mount(target, volume) for volume in service.get("volumes") or ()]
+
+
+def _mount(target: Target, volume: Mapping[str, Any]) -> dict[str, Any]:
+    kind = volume.get("type") or "volume"
+    mount: dict[str, Any] = {
+        "Type": kind,
+        "Source": volume.get("source") or "",
+        "Target": volume["target"],
+        "ReadOnly": bool(volume.get("read_only")),
+    }
+    if kind == "volume":
+        declared = (target.model.get("volumes") or {}).get(mount["Source"]) or {}
+        mount["Source"] = declared.get("name") or mount["Source"]
+        options = volume.get("volume") or {}
+        mount["VolumeOptions"] = {
+            "NoCopy": bool(options.get("nocopy")),
+            "Subpath": options.get("subpath") or "",
+            "Labels": options.get("labels"),
+        }
+    elif kind == "bind":
+        options = volume.get("bind") or {}
+        mount["BindOptions"] = {
+            "Propagation": options.get("propagation") or "",
+            "CreateMountpoint": options.get("create_host_path", True) is not False,
+        }
+    elif kind == "tmpfs":
+        options = volume.get("tmpfs") or {}
+        mount["Source"] = ""
+        mount["TmpfsOptions"] = {"SizeBytes": whole(options.get("size")), "Mode": whole(options.get("mode"))}
+    return mount
+
+
+def _healthcheck(check: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not check:
+        return None
+    if check.get("disable"):
+        return {"Test": ["NONE"]}
+    test = check.get("test")
+    return {
+        "Test": ["CMD-SHELL", test] if isinstance(test, str) else test,
+        "Interval": duration_ns(check.get("interval")),
+        "Timeout": duration_ns(check.get("timeout")),
+        "StartPeriod": duration_ns(check.get("start_period")),
+        "StartInterval": duration_ns(check.get("start_interval")),
+        "Retries": whole(check.get("retries")),
+    }
+
+
+def network_name(target: Target, key: str) -> str:
+    """Return the engine's name of the project's network `key`."""
+    declared = (target.model.get("networks") or {}).get(key) or {}
+    return declared.get("name") or f"{target.name}_{key}"
+
+
+def _networks(target: Target, name: str, service: Mapping[str, Any], oneoff: bool) -> dict[str, dict[str, Any]]:
+    if service.get("network_mode"):
+        return {}
+    wanted = service.get("networks") or {}
+    ordered = sorted(wanted.items(), key=lambda item: (-((item[1] or {}).get("priority") or 0), item[0]))
+    found = {}
+    for key, how in ordered:
+        how = how or {}
+        aliases = [] if oneoff else [name, *(how.get("aliases") or ())]
+        settings: dict[str, Any] = {
+            "Aliases": aliases,
+            "Links": [link if ":" in link else f"{link}:{link}" for link in service.get("links") or ()] or None,
+            "DriverOpts": how.get("driver_opts"),
+            "GwPriority": how.get("gw_priority") or 0,
+        }
+        if how.get("ipv4_address") or how.get("ipv6_address") or how.get("link_local_ips"):
+            settings["IPAMConfig"] = {
+                "IPv4Address": how.get("ipv4_address") or "",
+                "IPv6Address": how.get("ipv6_address") or "",
+                "LinkLocalIPs": how.get("link_local_ips"),
+            }
+        if how.get("mac_address"):
+            settings["MacAddress"] = how["mac_address"]
+        found[network_name(target, key)] = {k: v for k, v in settings.items() if v not in (None, 0)}
+    return found
+
+
+def network_body(target: Target, key: str) -> dict[str, Any]:
+    """Return the body of "Create a network" for the project's network `key`."""
+    declared = (target.model.get("networks") or {}).get(key) or {}
+    ipam = declared.get("ipam") or {}
+    return {
+        "Name": network_name(target, key),
+        "Driver": declared.get("driver") or "bridge",
+        "Options": declared.get("driver_opts"),
+        "Internal": bool(declared.get("internal")),
+        "Attachable": bool(declared.get("attachable")),
+        "EnableIPv6": bool(declared.get("enable_ipv6")),
+        "IPAM": {
+            "Driver": ipam.get("driver") or "default",
+            "Config": [
+                {
+                    "Subnet": one.get("subnet") or "",
+                    "Gateway": one.get("gateway") or "",
+                    "IPRange": one.get("ip_range") or "",
+                }
+                for one in ipam.get("config") or ()
+            ],
+        },
+        "Labels": {
+            **(declared.get("labels") or {}),
+            labels.PROJECT: target.name,
+            labels.NETWORK: key,
+            labels.VERSION: COMPOSE_VERSION,
+            labels.CONFIG_HASH: config_hash(declared),
+        },
+    }
+
+
+def volume_body(target: Target, key: str) -> dict[str, Any]:
+    """Return the body of "Create a volume" for the project's volume `key`."""
+    declared = (target.model.get("volumes") or {}).get(key) or {}
+    return {
+        "Name": declared.get("name") or f"{target.name}_{key}",
+        "Driver": declared.get("driver") or "local",
+        "DriverOpts": declared.get("driver_opts"),
+        "Labels": {
+            **(declared.get("labels") or {}),
+            labels.PROJECT: target.name,
+            labels.VOLUME: key,
+            labels.VERSION: COMPOSE_VERSION,
+            labels.CONFIG_HASH: config_hash(declared),
+        },
+    }

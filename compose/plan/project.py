@@ -1,0 +1,139 @@
+"""The project as the planner sees it: the canonical model, and what the engine has of it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+LABEL = "com.docker.compose."
+PROJECT, SERVICE, NUMBER, ONEOFF = f"{LABEL}project", f"{LABEL}service", f"{LABEL}container-number", f"{LABEL}oneoff"
+CONFIG_HASH, IMAGE, DEPENDS_ON, VERSION = (
+    f"{LABEL}config-hash",
+    f"{LABEL}image",
+    f"{LABEL}depends_on",
+    f"{LABEL}version",
+)
+CONFIG_FILES, WORKING_DIR = f"{LABEL}project.config_files", f"{LABEL}project.working_dir"
+NETWORK, VOLUME, REPLACE = f"{LABEL}network", f"{LABEL}volume", f"{LABEL}replace"
+ENVIRONMENT_FILE = f"{LABEL}project.environment_file"
+
+Service = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A project to bring up or take down: `model` is the canonical Compose model (what `config --format json` prints)."""
+
+    name: str
+    model: Mapping[str, Any]
+    working_directory: str = ""
+    config_files: tuple[str, ...] = ()
+    environment_files: tuple[str, ...] = ()
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The enabled services by name."""
+        return self.model.get("services") or {}
+
+    def labels(self) -> dict[str, str]:
+        """The labels that every object of the project carries."""
+        return {PROJECT: self.name}
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A container that the engine has, as its list shows it."""
+
+    id: str
+    name: str
+    service: str
+    number: int
+    state: str
+    image_id: str
+    labels: Mapping[str, str]
+    document: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Existing:
+        """Return the container of a row of "List containers"."""
+        labels = row.get("Labels") or {}
+        number = labels.get(NUMBER) or "0"
+        return cls(
+            row["Id"],
+            (row.get("Names") or ["/"])[0].removeprefix("/"),
+            labels.get(SERVICE, ""),
+            int(number) if number.isdigit() else 0,
+            row.get("State", ""),
+            row.get("ImageID", ""),
+            labels,
+            row,
+        )
+
+    @property
+    def is_oneoff(self) -> bool:
+        """Whether `run` made it."""
+        return self.labels.get(ONEOFF, "False").lower() == "true"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the engine has: the project's containers, networks and volumes by name, image IDs by the names services use."""
+
+    containers: Sequence[Existing] = ()
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+
+    def of_service(self, service: str) -> list[Existing]:
+        """Return the service's containers, one-offs left out, by number."""
+        found = [c for c in self.containers if c.service == service and not c.is_oneoff]
+        return sorted(found, key=lambda container: (container.number, container.name))
+
+
+NOT_HASHED = (
+    "build",
+    "pull_policy",
+    "depends_on",
+    "profiles",
+    "scale",
+    "develop",
+    "post_start",
+    "pre_stop",
+    "provider",
+)
+
+
+def config_hash(service: Service) -> str:
+    """Return the digest of what a container is made of: a service of the same digest needs no new container."""
+    hashed = {key: value for key, value in service.items() if key not in NOT_HASHED}
+    if isinstance(hashed.get("deploy"), Mapping):
+        hashed["deploy"] = {key: value for key, value in hashed["deploy"].items() if key != "replicas"}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def image_name(target: Target, name: str) -> str:
+    """Return the image that the service's containers run."""
+    return target.services[name].get("image") or f"{target.name}-{name}"
+
+
+def replicas(service: Service, scale: int | None = None) -> int:
+    """Return how many containers the service is to have."""
+    if scale is not None:
+        return scale
+    if service.get("scale") is not None:
+        return int(service["scale"])
+    wanted = (service.get("deploy") or {}).get("replicas")
+    return 1 if wanted is None else int(wanted)
+
+
+def container_name(target: Target, name: str, number: int) -> str:
+    """Return the name of the service's container `number`."""
+    return target.services[name].get("container_name") or f"{target.name}-{name}-{number}"
+
+
+def dependencies(service: Service) -> Mapping[str, Mapping[str, Any]]:
+    """Return the services that this one depends on, with condition, restart and required."""
+    return service.get("depends_on") or {}
