@@ -169,6 +169,9 @@ class Keeper:
                     return
                 self._ready = anyio.Event()
                 await self._open()
+                if self.is_closing:
+                    self._close()
+                    return
                 group.start_soon(self._recover)
                 continue
             if "replaced" in message:  # another engine has the keeper now: it is not to be fought over
@@ -208,7 +211,8 @@ class Keeper:
             except OSError as error:
                 self._waiting.pop(number, None)
                 raise InternalError("the keeper went away while it was asked", "try again") from error
-        with anyio.CancelScope(shield=True):  # an answer may carry descriptors: it is always taken
+        # an answer may carry descriptors: it is always taken, unless nobody reads any more
+        with anyio.CancelScope(shield=not self.is_closing):
             await event.wait()
         if not answer:
             raise InternalError("the keeper went away while it was asked")

@@ -463,12 +463,17 @@ def main() -> None:
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        # its holder may be about to listen: the lock file has content once it does
+        while os.fstat(lock).st_size == 0:
+            select.select((), (), (), 0.005)
         os.write(int(sys.argv[2]), b"r")
         return
     if os.path.lexists(sys.argv[1]):
         os.unlink(sys.argv[1])
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    os.ftruncate(lock, 0)
     keeper = Keeper(sys.argv[1])
+    os.write(lock, b"%d\n" % os.getpid())
     os.write(int(sys.argv[2]), b"r")
     os.close(int(sys.argv[2]))
     keeper.run()

@@ -278,3 +278,19 @@ async def test_a_second_engine_finds_what_the_first_left():
             await anyio.wait_readable(adopted.fds["stdout"])
             assert os.read(adopted.fds["stdout"], 100) == b"waiting\n"
             adopted.close()
+
+
+async def test_an_engine_that_leaves_without_goodbye_is_started_anew():
+    async with ground() as made:
+        await made.launch("kept", "sleep", "100")
+        said = made.folder / "said"
+        os.mkfifo(said)
+        reader = os.open(said, os.O_RDONLY | os.O_NONBLOCK)
+        keepalive = os.open(said, os.O_WRONLY)
+        async with Keeper.connect(made.paths, restart=["/bin/sh", "-c", f"echo again > {said}"]):
+            pass
+        with anyio.fail_after(10):
+            await anyio.wait_readable(reader)
+        assert os.read(reader, 10) == b"again\n"
+        os.close(reader)
+        os.close(keepalive)
