@@ -1,0 +1,257 @@
+"""One client's connection: requests in, responses out, or the raw stream after a hijack."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import anyio
+
+from runtime.errors import BadRequestError
+from runtime.http.codec import LAST_CHUNK, Body, Head, ProtocolError, chunk, split_head
+
+READ_BYTES = 1 << 18
+LARGEST_JSON = 32 << 20
+REASONS = {
+    101: "UPGRADED", 200: "OK", 201: "Created", 204: "No Content", 304: "Not Modified", 400: "Bad Request",
+    403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict", 500: "Internal Server Error",
+    501: "Not Implemented", 503: "Service Unavailable",
+}  # fmt: skip
+BASE_HEADERS = {
+    "Api-Version": "1.50",
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": "Skiff (linux)",
+}
+
+
+class Closed(Exception):
+    """The client hung up."""
+
+
+class Connection:
+    """Bytes of one client, over a non-blocking socket."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        peer.setblocking(False)
+        self._socket = peer
+        self.buffer = bytearray()
+
+    async def fill(self) -> None:
+        """Wait for more bytes. Raises Closed at the end."""
+        data = await self.receive()
+        if not data:
+            raise Closed
+        self.buffer += data
+
+    async def receive(self) -> bytes:
+        """Return the next bytes; none at the end."""
+        while True:
+            try:
+                return self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+            except OSError:
+                return b""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`. Raises Closed."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._socket)
+            except OSError as error:
+                raise Closed from error
+
+    def end_output(self) -> None:
+        """Tell the client that nothing more comes; it may still send."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+    async def wait_closed(self) -> None:
+        """Return when the client hung up; what it still sends is dropped."""
+        while await self.receive():
+            pass
+
+    async def next_request(self) -> Request | None:
+        """Return the next request, None when the client is done. Raises ProtocolError."""
+        try:
+            while (found := split_head(self.buffer)) is None:
+                await self.fill()
+        except Closed:
+            return None
+        head, length = found
+        del self.buffer[:length]
+        return Request(self, head)
+
+
+class Request:
+    """A request: `path` without the version prefix, `query` by name, and a body that is read on demand."""
+
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self.connection = connection
+        self.method = head.first
+        self.headers = head.headers
+        self.wants_upgrade = head.wants_upgrade
+        split = urlsplit(head.second)
+        self.path = unquote(split.path)
+        self.queries: dict[str, list[str]] = parse_qs(split.query, keep_blank_values=True)
+        self._body = Body(head)
+        self.keeps_alive = head.headers.get("connection", "").lower() != "close" and head.third != "HTTP/1.0"
+        self.version: str | None = None
+        self.arguments: tuple[str, ...] = ()
+        self.has_answered = False
+        self.is_hijacked = False
+        self._expects = head.headers.get("expect", "").lower() == "100-continue"
+
+    def text(self, name: str, default: str | None = None) -> str | None:
+        """Return a query parameter."""
+        values = self.queries.get(name)
+        return values[-1] if values else default
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Return a boolean query parameter, read as Docker reads it."""
+        value = self.text(name)
+        return default if value is None else value.strip().lower() not in ("", "0", "no", "false", "none")
+
+    def number(self, name: str) -> int | None:
+        """Return a whole number of the query. Raises BadRequestError."""
+        value = self.text(name)
+        if value in (None, ""):
+            return None
+        try:
+            return int(value)  # type: ignore[arg-type]
+        except ValueError:
+            raise BadRequestError(f"invalid {name}: {value!r} is not a whole number") from None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+        if self._expects:
+            self._expects = False
+            await self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        buffer = self.connection.buffer
+        while True:
+            data = bytes(buffer)
+            buffer.clear()
+            try:
+                for piece in self._body.feed(data):
+                    yield piece
+            except ProtocolError as error:
+                raise BadRequestError(f"the request's body can't be read: {error}") from error
+            if self._body.is_complete:
+                buffer += self._body.rest()
+                self._body = Body(Head("", "", "", {}))
+                return
+            await self.connection.fill()
+
+    async def body(self) -> bytes:
+        """Return the whole body, of a bounded size."""
+        data = bytearray()
+        async for piece in self.chunks():
+            data += piece
+            if len(data) > LARGEST_JSON:
+                raise BadRequestError("the request's body is too large")
+        return bytes(data)
+
+    async def json(self) -> dict[str, Any]:
+        """Return the body's JSON object; an empty body is an empty one. Raises BadRequestError."""
+        data = await self.body()
+        if not data.strip():
+            return {}
+        try:
+            document = json.loads(data)
+        except ValueError as error:
+            raise BadRequestError(f"invalid JSON: {error}") from error
+        if not isinstance(document, dict):
+            return {}
+        return document
+
+    async def drain(self) -> None:
+        """Read what is left of the body, so that the next request can follow."""
+        if not self._body.is_complete:
+            async for _ in self.chunks():
+                pass
+
+    # --- answers
+
+    async def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.has_answered = True
+        lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in {**BASE_HEADERS, **headers}.items()]
+        await self.connection.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+    async def answer(
+        self,
+        status: int,
+        document: Any = None,
+        *,
+        kind: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Answer with a JSON document (or bytes of `kind`), or with no body when it is None."""
+        if document is None:
+            data = b""
+        elif isinstance(document, bytes):
+            data = document
+        else:
+            data = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        about = {**(headers or {})}
+        if status not in (204, 304):
+            about |= {"Content-Length": str(len(data)), "Content-Type": kind}
+        await self._head(status, about)
+        if data and self.method != "HEAD":
+            await self.connection.send(data)
+
+    async def stream(self, pieces: AsyncIterator[bytes], *, kind: str = "application/json", status: int = 200) -> None:
+        """Answer with a chunked body, piece by piece as they come; ends early when the client hangs up."""
+        async with anyio.create_task_group() as group:
+
+            async def send() -> None:
+                await self._head(status, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
+                async for piece in pieces:
+                    if piece:
+                        await self.connection.send(chunk(piece))
+                await self.connection.send(LAST_CHUNK)
+                group.cancel_scope.cancel()
+
+            async def watch() -> None:
+                # a client that goes away while nothing is sent would otherwise not be noticed
+                while data := await self.connection.receive():
+                    self.connection.buffer += data
+                self.keeps_alive = False
+                group.cancel_scope.cancel()
+
+            group.start_soon(send)
+            group.start_soon(watch)
+
+    async def hijack(self, kind: str) -> Connection:
+        """Give the connection over to raw bytes both ways (Docker Engine API, "Attach", hijacking)."""
+        if self.wants_upgrade:
+            await self._head(101, {"Content-Type": kind, "Connection": "Upgrade", "Upgrade": "tcp"})
+        else:
+            await self._head(200, {"Content-Type": kind})
+        self.is_hijacked = True
+        self.keeps_alive = False
+        return self.connection
+
+
+def lines(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+    """Yield JSON documents a line each, as Docker streams progress and events."""
+
+    async def encode() -> AsyncIterator[bytes]:
+        async for document in documents:
+            yield json.dumps(document, separators=(",", ":")).encode() + b"\r\n"
+
+    return encode()
+
+
+def first_of(values: Sequence[str] | None) -> str:
+    """Return the first of a parameter's values, or nothing."""
+    return values[0] if values else ""

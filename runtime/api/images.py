@@ -1,0 +1,126 @@
+"""Routes of images."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from runtime.api.connection import Request, lines
+from runtime.engine import filters
+from runtime.errors import BadRequestError, SkiffError
+
+if TYPE_CHECKING:
+    from runtime.engine.engine import Engine
+
+
+async def list_(engine: Engine, request: Request) -> None:
+    """Answer "List images"."""
+    await request.answer(200, engine.image_api.list(filters.parse(request.text("filters")), all=request.flag("all")))
+
+
+async def inspect(engine: Engine, request: Request) -> None:
+    """Answer "Inspect an image"."""
+    await request.answer(200, engine.image_api.inspect(request.arguments[0]))
+
+
+async def history(engine: Engine, request: Request) -> None:
+    """Answer "Get the history of an image"."""
+    await request.answer(200, engine.image_api.history(request.arguments[0]))
+
+
+async def tag(engine: Engine, request: Request) -> None:
+    """Answer "Tag an image"."""
+    engine.image_api.tag(request.arguments[0], request.text("repo") or "", request.text("tag") or "")
+    await request.answer(201)
+
+
+async def remove(engine: Engine, request: Request) -> None:
+    """Answer "Remove an image"."""
+    await request.answer(200, await engine.image_api.remove(request.arguments[0], force=request.flag("force")))
+
+
+async def prune(engine: Engine, request: Request) -> None:
+    """Answer "Delete unused images"."""
+    await request.answer(200, engine.image_api.prune(filters.parse(request.text("filters"))))
+
+
+def _credentials(request: Request) -> dict[str, str] | None:
+    text = request.headers.get("x-registry-auth")
+    if not text:
+        return None
+    try:
+        document = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except ValueError as error:
+        raise BadRequestError("X-Registry-Auth can't be read") from error
+    return document if isinstance(document, dict) else None
+
+
+async def _progress(request: Request, messages: AsyncIterator[dict[str, Any]]) -> None:
+    """Stream progress; what fails before the first message is a status, after it a message."""
+
+    async def told() -> AsyncIterator[dict[str, Any]]:
+        try:
+            if first is not None:
+                yield first
+            async for message in messages:
+                yield message
+        except SkiffError as error:
+            yield {"error": str(error), "errorDetail": {"message": str(error)}}
+
+    first = await anext(messages, None)
+    await request.stream(lines(told()))
+
+
+async def pull(engine: Engine, request: Request) -> None:
+    """Answer "Create an image": a pull."""
+    name, tag_ = request.text("fromImage") or "", request.text("tag") or ""
+    if not name:
+        raise BadRequestError("importing from an archive is not supported", "use `skiff image load`")
+    if tag_:
+        name += f"@{tag_}" if ":" in tag_ else f":{tag_}"
+    stream = engine.image_api.pull(name, platform=request.text("platform"), auth=_credentials(request))
+    async with aclosing(stream):
+        await _progress(request, stream)
+
+
+async def push(engine: Engine, request: Request) -> None:
+    """Answer "Push an image"."""
+    name = request.arguments[0] + (f":{request.text('tag')}" if request.text("tag") else "")
+    stream = engine.image_api.push(name, auth=_credentials(request))
+    async with aclosing(stream):
+        await _progress(request, stream)
+
+
+async def load(engine: Engine, request: Request) -> None:
+    """Answer "Import images"."""
+    stream = engine.image_api.load(request.chunks())
+    async with aclosing(stream):
+        await _progress(request, stream)
+
+
+async def bootstrap(engine: Engine, request: Request) -> None:
+    """Make a Debian base image."""
+    stream = engine.image_api.bootstrap(request.text("reference") or "")
+    async with aclosing(stream):
+        await _progress(request, stream)
+
+
+async def save(engine: Engine, request: Request) -> None:
+    """Answer "Export several images"."""
+    await _save(engine, request, request.queries.get("names") or [])
+
+
+async def save_one(engine: Engine, request: Request) -> None:
+    """Answer "Export an image"."""
+    await _save(engine, request, [request.arguments[0]])
+
+
+async def _save(engine: Engine, request: Request, names: list[str]) -> None:
+    for name in names:
+        engine.images.resolve(name)
+    stream = engine.image_api.save(names)
+    async with aclosing(stream):
+        await request.stream(stream, kind="application/x-tar")

@@ -1,0 +1,107 @@
+"""Accepts clients, finds the route of each request, turns errors into answers."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runtime.api.connection import Closed, Connection, Request
+from runtime.api.routes import ROUTES
+from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError
+from runtime.http.codec import ProtocolError
+
+if TYPE_CHECKING:
+    from runtime.engine.engine import Engine
+
+Handler = Callable[["Engine", Request], Awaitable[None]]
+HIGHEST, LOWEST = (1, 50), (1, 24)
+_VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
+
+
+async def serve(engine: Engine, listener: socket.socket) -> None:
+    """Serve `engine` on a listening, non-blocking socket until cancelled."""
+    routes = [(method, re.compile(pattern), handler) for method, pattern, handler in ROUTES]
+    async with anyio.create_task_group() as group:
+        while True:
+            await anyio.wait_readable(listener)
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                continue
+            group.start_soon(_converse, engine, peer, routes)
+
+
+async def _converse(engine: Engine, peer: socket.socket, routes: list[tuple[str, re.Pattern[str], Handler]]) -> None:
+    with peer:
+        connection = Connection(peer)
+        try:
+            while (request := await connection.next_request()) is not None:
+                with engine.busy():
+                    await _answer(engine, request, routes)
+                if not request.keeps_alive:
+                    return
+                await request.drain()
+        except (Closed, ProtocolError, BadRequestError):
+            return
+
+
+async def _answer(engine: Engine, request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) -> None:
+    try:
+        await _find(request, routes)(engine, request)
+    except* Closed:
+        request.keeps_alive = False
+    except* SkiffError as group:
+        await _refuse(request, _leaf(group))
+    except* Exception as group:  # noqa: BLE001 - a bug of ours is answered and logged, it does not end the engine
+        traceback.print_exception(_leaf(group), file=sys.stderr)
+        sys.stderr.flush()
+        text = f"internal error: {_leaf(group)}"
+        await _refuse(request, SkiffError(text, f"the engine's log has more: {engine.paths.engine_log}"))
+
+
+def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _refuse(request: Request, error: BaseException) -> None:
+    if request.has_answered:
+        request.keeps_alive = False
+        return
+    status = error.status if isinstance(error, EngineError) else 500
+    try:
+        if status == 304:
+            await request.answer(304)
+        else:
+            await request.answer(status, {"message": str(error)})
+    except Closed:
+        request.keeps_alive = False
+
+
+def _find(request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) -> Handler:
+    match = _VERSION.match(request.path)
+    if match is not None:
+        version = (int(match[1]), int(match[2]))
+        request.version = f"{match[1]}.{match[2]}"
+        if version > HIGHEST:
+            raise BadRequestError(
+                f"client version {request.version} is too new. Maximum supported API version is {HIGHEST[0]}.{HIGHEST[1]}"
+            )
+        if version < LOWEST:
+            raise BadRequestError(
+                f"client version {request.version} is too old. Minimum supported API version is {LOWEST[0]}.{LOWEST[1]}, "
+                "please upgrade your client to a newer version"
+            )
+        request.path = request.path[match.end() :]
+    for method, pattern, handler in routes:
+        found = pattern.fullmatch(request.path)
+        if found and method == request.method:
+            request.arguments = found.groups()
+            return handler
+    raise NotFoundError(f"page not found: {request.method} {request.path}")

@@ -1,0 +1,112 @@
+"""Routes of the engine as a whole: ping, version, events, builds, our own extensions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from runtime.api.connection import Request, lines
+from runtime.build.options import options_from_query
+from runtime.engine import filters
+
+if TYPE_CHECKING:
+    from runtime.engine.engine import Engine
+
+
+async def ping(engine: Engine, request: Request) -> None:
+    """Answer "Ping"."""
+    headers = {"Builder-Version": "1", "Cache-Control": "no-cache", "Swarm": "inactive"}
+    await request.answer(200, b"OK", kind="text/plain; charset=utf-8", headers=headers)
+
+
+async def version(engine: Engine, request: Request) -> None:
+    """Answer "Get version"."""
+    await request.answer(200, engine.system.version())
+
+
+async def info(engine: Engine, request: Request) -> None:
+    """Answer "Get system information"."""
+    await request.answer(200, engine.system.info())
+
+
+async def df(engine: Engine, request: Request) -> None:
+    """Answer "Get data usage information"."""
+    await request.answer(200, engine.system.df())
+
+
+async def auth(engine: Engine, request: Request) -> None:
+    """Answer "Check auth configuration": credentials go to registries with each pull."""
+    await request.json()
+    await request.answer(200, {"Status": "Login Succeeded", "IdentityToken": ""})
+
+
+def nanoseconds(text: str | None) -> int | None:
+    """Return a time of a query (seconds with a fraction, or RFC 3339) in nanoseconds; None for none."""
+    if not text or text == "0":
+        return None
+    from runtime.engine.state import parse_rfc3339
+    from runtime.errors import BadRequestError
+
+    whole, _, fraction = text.partition(".")
+    try:
+        if whole.lstrip("-").isdigit():
+            return int(whole) * 1_000_000_000 + int((fraction + "000000000")[:9])
+        return parse_rfc3339(text)
+    except ValueError as error:
+        raise BadRequestError(f"invalid time: {text!r}", "use seconds since 1970, or RFC 3339") from error
+
+
+async def events(engine: Engine, request: Request) -> None:
+    """Answer "Monitor events"."""
+    wanted = filters.parse(request.text("filters"))
+    until = nanoseconds(request.text("until"))
+    stream = engine.events.subscribe(filters=wanted, since_ns=nanoseconds(request.text("since")), until_ns=until)
+    async with aclosing(stream):
+        await request.stream(lines(stream))
+
+
+async def build(engine: Engine, request: Request) -> None:
+    """Answer "Build an image": the context comes as the body, messages go as they come."""
+    options = options_from_query(request.queries)
+    async with aclosing(engine.builder.build_archive(request.chunks(), options)) as messages:
+        # the first message comes before the answer begins: what is wrong with the request is still a status
+        first = await anext(messages, None)
+
+        async def all_messages() -> AsyncIterator[dict[str, Any]]:
+            if first is not None:
+                yield first
+            async for message in messages:
+                yield message
+
+        await request.stream(lines(all_messages()))
+
+
+async def build_prune(engine: Engine, request: Request) -> None:
+    """Answer "Delete builder cache"."""
+    rows = engine.store.collection("build_cache")
+    removed = [id for id, _ in rows.items()]
+    with engine.store.transaction():
+        for id in removed:
+            rows.delete(id)
+    freed = engine.images.collect_garbage()
+    await request.answer(200, {"CachesDeleted": removed, "SpaceReclaimed": freed})
+
+
+async def engine(engine: Engine, request: Request) -> None:
+    """Answer with the engine's processes and places."""
+    await request.answer(200, {**engine.system.engine(), "time": time.time()})
+
+
+async def stop(engine: Engine, request: Request) -> None:
+    """End the engine; with `force` everything that runs first."""
+    await engine.stop(force=request.flag("force"))
+    request.keeps_alive = False
+    await request.answer(200, engine.system.engine())
+
+
+async def ports_check(engine: Engine, request: Request) -> None:
+    """Refuse with 409, naming the holder, when a host port can't be had."""
+    engine.ports_check((await request.json()).get("bindings") or ())
+    await request.answer(200, {})

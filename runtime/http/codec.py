@@ -1,0 +1,187 @@
+"""Heads and chunked bodies of HTTP/1.1 messages (RFC 9112). Pure: bytes in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+LONGEST_HEAD = 256 << 10
+
+
+class ProtocolError(ValueError):
+    """The bytes are no HTTP/1.1 message."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A message's start line in its three parts, and its headers with lower-case names."""
+
+    first: str
+    second: str
+    third: str
+    headers: Mapping[str, str]
+
+    @property
+    def status(self) -> int:
+        """The status of a response."""
+        return int(self.second)
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body comes in chunks."""
+        return "chunked" in self.headers.get("transfer-encoding", "").lower()
+
+    @property
+    def content_length(self) -> int | None:
+        """The body's length in bytes, where the head tells it."""
+        text = self.headers.get("content-length")
+        if text is None:
+            return None
+        if not text.isdigit():
+            raise ProtocolError(f"the content length {text!r} is no number")
+        return int(text)
+
+    @property
+    def wants_upgrade(self) -> bool:
+        """Whether the message asks for, or grants, another protocol on the connection."""
+        return "upgrade" in self.headers.get("connection", "").lower()
+
+
+def split_head(data: bytes | bytearray) -> tuple[Head, int] | None:
+    """Return the head at the beginning of `data` and its length; None when it is not whole yet.
+
+    Raises ProtocolError.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        if len(data) > LONGEST_HEAD:
+            raise ProtocolError("the head of the message has no end")
+        return None
+    lines = bytes(data[:end]).decode("latin-1").split("\r\n")
+    parts = lines[0].split(" ", 2)
+    if len(parts) < 2:
+        raise ProtocolError(f"the first line {lines[0]!r} is no HTTP")
+    headers = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise ProtocolError(f"the header {line!r} has no colon")
+        headers[name.strip().lower()] = value.strip()
+    return Head(parts[0], parts[1], parts[2] if len(parts) > 2 else "", headers), end + 4
+
+
+class Body:
+    """Takes a body apart as it arrives: by length, in chunks, or until the connection ends."""
+
+    def __init__(self, head: Head, *, until_close: bool = False) -> None:
+        self._chunked = head.is_chunked
+        self._left = head.content_length if not self._chunked else None
+        self._until_close = until_close and not self._chunked and self._left is None
+        self._buffer = bytearray()
+        self._chunk_left = 0
+        self._ends_chunk = False
+        self.is_complete = not self._chunked and not self._until_close and not self._left
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the payload in `data`. Raises ProtocolError. What belongs to the next message is in `rest()`."""
+        if self._until_close:
+            if data:
+                yield data
+            return
+        self._buffer += data
+        if not self._chunked:
+            if self._left and self._buffer:
+                piece = bytes(self._buffer[: self._left])
+                del self._buffer[: self._left]
+                self._left -= len(piece)
+                yield piece
+            self.is_complete = not self._left
+            return
+        yield from self._chunks()
+
+    def _chunks(self) -> Iterator[bytes]:
+        while not self.is_complete:
+            if self._chunk_left:
+                if not self._buffer:
+                    return
+                piece = bytes(self._buffer[: self._chunk_left])
+                del self._buffer[: self._chunk_left]
+                self._chunk_left -= len(piece)
+                self._ends_chunk = not self._chunk_left
+                yield piece
+                continue
+            if self._ends_chunk:
+                if len(self._buffer) < 2:
+                    return
+                del self._buffer[:2]
+                self._ends_chunk = False
+            end = self._buffer.find(b"\r\n")
+            if end < 0:
+                if len(self._buffer) > 1024:
+                    raise ProtocolError("a chunk has no size")
+                return
+            text = bytes(self._buffer[:end]).split(b";")[0].strip()
+            try:
+                size = int(text, 16)
+            except ValueError as error:
+                raise ProtocolError(f"the chunk size {text!r} is no number") from error
+            if size == 0:
+                finish = self._buffer.find(b"\r\n", end + 2)
+                if finish < 0:
+                    return
+                del self._buffer[: finish + 2]
+                self.is_complete = True
+                return
+            del self._buffer[: end + 2]
+            self._chunk_left = size
+
+    def rest(self) -> bytes:
+        """Return what came after the body."""
+        return bytes(self._buffer)
+
+
+def chunk(data: bytes) -> bytes:
+    """Return `data` as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def frame_header(stream: int, size: int) -> bytes:
+    """Return the header of a multiplexed output frame (Docker Engine API, "Attach", stream format)."""
+    return bytes((stream, 0, 0, 0)) + size.to_bytes(4, "big")
+
+
+class Frames:
+    """Takes a multiplexed output stream apart."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._stream = 0
+        self._left = 0
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield (stream, payload) pieces; a frame may come in several."""
+        self._buffer += data
+        position, size = 0, len(self._buffer)
+        view = memoryview(self._buffer)
+        try:
+            while True:
+                if self._left:
+                    if position >= size:
+                        break
+                    end = min(position + self._left, size)
+                    piece = bytes(view[position:end])
+                    self._left -= end - position
+                    position = end
+                    yield self._stream, piece
+                else:
+                    if size - position < 8:
+                        break
+                    self._stream = view[position]
+                    self._left = int.from_bytes(view[position + 4 : position + 8], "big")
+                    position += 8
+        finally:
+            view.release()
+            del self._buffer[:position]
