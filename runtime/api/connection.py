@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -127,11 +128,11 @@ class Request:
         if value in (None, ""):
             return None
         try:
-            return int(value)  # type: ignore[arg-type]
+            return int(value)
         except ValueError:
             raise BadRequestError(f"invalid {name}: {value!r} is not a whole number") from None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives."""
         if self._expects:
             self._expects = False
@@ -209,27 +210,40 @@ class Request:
         if data and self.method != "HEAD":
             await self.connection.send(data)
 
-    async def stream(self, pieces: AsyncIterator[bytes], *, kind: str = "application/json", status: int = 200) -> None:
-        """Answer with a chunked body, piece by piece as they come; ends early when the client hangs up."""
+    async def stream(
+        self, pieces: AsyncGenerator[bytes, None], *, kind: str = "application/json", waits: bool = False
+    ) -> None:
+        """Answer with a chunked body, piece by piece as they come; ends early when the client hangs up.
+
+        With `waits` the answer begins with the first piece: what `pieces` raises before it is still a status.
+        """
+        # the pieces are taken in this task, inside this task group, and closed in it: they may hold task groups too
         async with anyio.create_task_group() as group:
 
-            async def send() -> None:
-                await self._head(status, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
+            async def begin() -> None:
+                await self._head(200, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
+                # not before: until the first piece, the request's body may still be read
+                group.start_soon(self._watch, group.cancel_scope)
+
+            if not waits:
+                await begin()
+            async with aclosing(pieces):
                 async for piece in pieces:
+                    if not self.has_answered:
+                        await begin()
                     if piece:
                         await self.connection.send(chunk(piece))
-                await self.connection.send(LAST_CHUNK)
-                group.cancel_scope.cancel()
+            if not self.has_answered:
+                await begin()
+            await self.connection.send(LAST_CHUNK)
+            group.cancel_scope.cancel()
 
-            async def watch() -> None:
-                # a client that goes away while nothing is sent would otherwise not be noticed
-                while data := await self.connection.receive():
-                    self.connection.buffer += data
-                self.keeps_alive = False
-                group.cancel_scope.cancel()
-
-            group.start_soon(send)
-            group.start_soon(watch)
+    async def _watch(self, scope: anyio.CancelScope) -> None:
+        """Cancel `scope` when the client hangs up: while nothing is sent that would otherwise not be noticed."""
+        while data := await self.connection.receive():
+            self.connection.buffer += data
+        self.keeps_alive = False
+        scope.cancel()
 
     async def hijack(self, kind: str) -> Connection:
         """Give the connection over to raw bytes both ways (Docker Engine API, "Attach", hijacking)."""
@@ -242,16 +256,8 @@ class Request:
         return self.connection
 
 
-def lines(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+async def lines(documents: AsyncGenerator[Mapping[str, Any], None]) -> AsyncGenerator[bytes, None]:
     """Yield JSON documents a line each, as Docker streams progress and events."""
-
-    async def encode() -> AsyncIterator[bytes]:
+    async with aclosing(documents):
         async for document in documents:
             yield json.dumps(document, separators=(",", ":")).encode() + b"\r\n"
-
-    return encode()
-
-
-def first_of(values: Sequence[str] | None) -> str:
-    """Return the first of a parameter's values, or nothing."""
-    return values[0] if values else ""

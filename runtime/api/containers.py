@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
@@ -116,7 +116,7 @@ async def wait(engine: Engine, request: Request) -> None:
     name, condition = request.arguments[0], request.text("condition") or "not-running"
     engine.containers.find(name)
 
-    async def result() -> AsyncIterator[bytes]:
+    async def result() -> AsyncGenerator[bytes, None]:
         yield json.dumps(await engine.containers.wait(name, condition)).encode() + b"\n"
 
     await request.stream(result())
@@ -132,8 +132,7 @@ async def stats(engine: Engine, request: Request) -> None:
     stream = engine.containers.stats(
         request.arguments[0], stream=request.flag("stream", True), one_shot=request.flag("one-shot")
     )
-    async with aclosing(stream):
-        await request.stream(lines(stream))
+    await request.stream(lines(stream))
 
 
 async def resize(engine: Engine, request: Request) -> None:
@@ -145,12 +144,10 @@ async def resize(engine: Engine, request: Request) -> None:
 # --- streams
 
 
-def _framed(frames: AsyncIterator[LogFrame], tty: bool) -> AsyncIterator[bytes]:
-    async def encode() -> AsyncIterator[bytes]:
+async def _framed(frames: AsyncGenerator[LogFrame, None], tty: bool) -> AsyncGenerator[bytes, None]:
+    async with aclosing(frames):
         async for frame in frames:
             yield frame.data if tty else frame_header(frame.stream or 1, len(frame.data)) + frame.data
-
-    return encode()
 
 
 async def logs(engine: Engine, request: Request) -> None:
@@ -171,8 +168,7 @@ async def logs(engine: Engine, request: Request) -> None:
         timestamps=request.flag("timestamps"),
         tail=int(tail) if tail.isdigit() else None,
     )
-    async with aclosing(frames):
-        await request.stream(_framed(frames, container.tty), kind=RAW if container.tty else MULTIPLEXED)
+    await request.stream(_framed(frames, container.tty), kind=RAW if container.tty else MULTIPLEXED)
 
 
 async def attach(engine: Engine, request: Request) -> None:
@@ -196,8 +192,9 @@ async def _exchange(connection: Connection, attachment: Attachment, *, takes_inp
 
         async def outwards() -> None:
             with suppress(Closed):
-                async for data in _framed(attachment.frames, attachment.tty):
-                    await connection.send(data)
+                async with aclosing(_framed(attachment.frames, attachment.tty)) as frames:
+                    async for data in frames:
+                        await connection.send(data)
                 connection.end_output()
             group.cancel_scope.cancel()
 

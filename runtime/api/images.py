@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -58,20 +58,22 @@ def _credentials(request: Request) -> dict[str, str] | None:
     return document if isinstance(document, dict) else None
 
 
-async def _progress(request: Request, messages: AsyncIterator[dict[str, Any]]) -> None:
-    """Stream progress; what fails before the first message is a status, after it a message."""
-
-    async def told() -> AsyncIterator[dict[str, Any]]:
+async def _told(messages: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[dict[str, Any], None]:
+    """Pass progress on; what fails before the first message is raised, after it a message as Docker sends it."""
+    has_begun = False
+    async with aclosing(messages):
         try:
-            if first is not None:
-                yield first
             async for message in messages:
+                has_begun = True
                 yield message
         except SkiffError as error:
+            if not has_begun:
+                raise
             yield {"error": str(error), "errorDetail": {"message": str(error)}}
 
-    first = await anext(messages, None)
-    await request.stream(lines(told()))
+
+async def _progress(request: Request, messages: AsyncGenerator[dict[str, Any], None]) -> None:
+    await request.stream(lines(_told(messages)), waits=True)
 
 
 async def pull(engine: Engine, request: Request) -> None:
@@ -81,31 +83,23 @@ async def pull(engine: Engine, request: Request) -> None:
         raise BadRequestError("importing from an archive is not supported", "use `skiff image load`")
     if tag_:
         name += f"@{tag_}" if ":" in tag_ else f":{tag_}"
-    stream = engine.image_api.pull(name, platform=request.text("platform"), auth=_credentials(request))
-    async with aclosing(stream):
-        await _progress(request, stream)
+    await _progress(request, engine.image_api.pull(name, platform=request.text("platform"), auth=_credentials(request)))
 
 
 async def push(engine: Engine, request: Request) -> None:
     """Answer "Push an image"."""
     name = request.arguments[0] + (f":{request.text('tag')}" if request.text("tag") else "")
-    stream = engine.image_api.push(name, auth=_credentials(request))
-    async with aclosing(stream):
-        await _progress(request, stream)
+    await _progress(request, engine.image_api.push(name, auth=_credentials(request)))
 
 
 async def load(engine: Engine, request: Request) -> None:
     """Answer "Import images"."""
-    stream = engine.image_api.load(request.chunks())
-    async with aclosing(stream):
-        await _progress(request, stream)
+    await _progress(request, engine.image_api.load(request.chunks()))
 
 
 async def bootstrap(engine: Engine, request: Request) -> None:
     """Make a Debian base image."""
-    stream = engine.image_api.bootstrap(request.text("reference") or "")
-    async with aclosing(stream):
-        await _progress(request, stream)
+    await _progress(request, engine.image_api.bootstrap(request.text("reference") or ""))
 
 
 async def save(engine: Engine, request: Request) -> None:
@@ -121,6 +115,4 @@ async def save_one(engine: Engine, request: Request) -> None:
 async def _save(engine: Engine, request: Request, names: list[str]) -> None:
     for name in names:
         engine.images.resolve(name)
-    stream = engine.image_api.save(names)
-    async with aclosing(stream):
-        await request.stream(stream, kind="application/x-tar")
+    await request.stream(engine.image_api.save(names), kind="application/x-tar", waits=True)

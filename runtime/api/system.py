@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runtime.api.connection import Request, lines
 from runtime.build.options import options_from_query
@@ -63,24 +61,13 @@ async def events(engine: Engine, request: Request) -> None:
     wanted = filters.parse(request.text("filters"))
     until = nanoseconds(request.text("until"))
     stream = engine.events.subscribe(filters=wanted, since_ns=nanoseconds(request.text("since")), until_ns=until)
-    async with aclosing(stream):
-        await request.stream(lines(stream))
+    await request.stream(lines(stream))
 
 
 async def build(engine: Engine, request: Request) -> None:
     """Answer "Build an image": the context comes as the body, messages go as they come."""
     options = options_from_query(request.queries)
-    async with aclosing(engine.builder.build_archive(request.chunks(), options)) as messages:
-        # the first message comes before the answer begins: what is wrong with the request is still a status
-        first = await anext(messages, None)
-
-        async def all_messages() -> AsyncIterator[dict[str, Any]]:
-            if first is not None:
-                yield first
-            async for message in messages:
-                yield message
-
-        await request.stream(lines(all_messages()))
+    await request.stream(lines(engine.builder.build_archive(request.chunks(), options)), waits=True)
 
 
 async def build_prune(engine: Engine, request: Request) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -34,7 +34,7 @@ class Attachment:
         self,
         *,
         tty: bool,
-        frames: AsyncIterator[LogFrame],
+        frames: AsyncGenerator[LogFrame, None],
         stdin: Callable[[], int | None],
         close_stdin: Callable[[], Awaitable[None]],
     ) -> None:

@@ -10,7 +10,7 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -134,6 +134,7 @@ class Containers(Lifecycle):
             wanted = {mode: {}}
         found = {}
         for name, settings in wanted.items():
+            name = "bridge" if name == "default" else name
             found[self._networks.resolve(name).name] = dict(settings or {})
         if body.get("MacAddress") and found:
             next(iter(found.values())).setdefault("MacAddress", body["MacAddress"])
@@ -403,7 +404,7 @@ class Containers(Lifecycle):
         until_ns: int = 0,
         timestamps: bool = False,
         tail: int | None = None,
-    ) -> AsyncIterator[LogFrame]:
+    ) -> AsyncGenerator[LogFrame, None]:
         """Yield the container's output in big pieces; with `follow` until the container stops."""
         container = self.find(name)
         streams = frozenset({STDIN} | ({STDOUT} if stdout else set()) | ({STDERR} if stderr else set()))
@@ -411,7 +412,9 @@ class Containers(Lifecycle):
         async for frame in self._read_log(container, selection, follow):
             yield frame
 
-    async def _read_log(self, container: Container, selection: Selection, follow: bool) -> AsyncIterator[LogFrame]:
+    async def _read_log(
+        self, container: Container, selection: Selection, follow: bool
+    ) -> AsyncGenerator[LogFrame, None]:
         directory = self._paths.container(container.id)
         if not (directory / "log.data").exists():
             return
@@ -470,7 +473,7 @@ class Containers(Lifecycle):
 
     async def _live(
         self, container: Container, streams: frozenset[int], from_beginning: bool
-    ) -> AsyncIterator[LogFrame]:
+    ) -> AsyncGenerator[LogFrame, None]:
         """Yield what the container writes from now on, until the process that runs, or is started next, ends."""
         reader = LogReader(self._paths.container(container.id))
         try:
@@ -513,7 +516,7 @@ class Containers(Lifecycle):
         found["mtime"] = rfc3339(int(found["mtime"] * 1e9))
         return found
 
-    async def archive_get(self, name: str, path: str) -> AsyncIterator[bytes]:
+    async def archive_get(self, name: str, path: str) -> AsyncGenerator[bytes, None]:
         """Yield a tar stream of a path in the container."""
         await self.archive_stat(name, path)
         reader, writer = os.pipe2(os.O_CLOEXEC)

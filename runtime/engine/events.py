@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -43,7 +43,7 @@ class EventBus:
 
     async def subscribe(
         self, *, filters: Mapping[str, Sequence[str]], since_ns: int | None = None, until_ns: int | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events that `filters` let through: kept ones from `since_ns` on, then as they come, to `until_ns`."""
         sender, receiver = anyio.create_memory_object_stream[Event](math.inf)
         past = [event for event in self._kept if since_ns is not None and event["timeNano"] >= since_ns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +109,7 @@ class Execs:
         async for _ in self._frames(one):
             pass
 
-    async def _frames(self, one: Exec) -> AsyncIterator[LogFrame]:
+    async def _frames(self, one: Exec) -> AsyncGenerator[LogFrame, None]:
         """Yield the output until its pipes end; then the exit code is known."""
         process = one.process
         assert process is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,6 @@ class ImageApi:
             "Size": image.size_bytes,
             "GraphDriver": {"Name": "overlay2", "Data": {}},
             "RootFS": {"Type": "layers", "Layers": [*image.diff_ids]},
-            "Metadata": {"LastTagTime": ""},
         }
 
     def history(self, name: str) -> builtins.list[dict[str, Any]]:
@@ -131,7 +130,7 @@ class ImageApi:
         after = sum(image.size_bytes for image in self._images.list())
         return {"ImagesDeleted": deleted or None, "SpaceReclaimed": before - after}
 
-    async def load(self, source: AsyncIterator[bytes]) -> AsyncIterator[Progress]:
+    async def load(self, source: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
         """Load a `docker save` archive or an OCI layout; yields Docker's progress messages."""
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self._paths.tmp, prefix="load-") as spool:
@@ -142,7 +141,7 @@ class ImageApi:
             async for message in _in_thread(lambda tell: archive.load(self._images, path, tell)):
                 yield message
 
-    async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+    async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield an archive of the images `names`."""
         for name in names:
             self._images.resolve(name)
@@ -153,7 +152,7 @@ class ImageApi:
             while data := spool.read(1 << 20):
                 yield data
 
-    async def bootstrap(self, name: str) -> AsyncIterator[Progress]:
+    async def bootstrap(self, name: str) -> AsyncGenerator[Progress, None]:
         """Make a Debian base image; yields progress messages."""
         cache = bootstrap.cache_directory(os.environ, os.getuid())
         async for message in _in_thread(lambda tell: bootstrap.bootstrap(self._images, name, cache, tell)):
@@ -161,7 +160,7 @@ class ImageApi:
 
     async def pull(
         self, name: str, *, platform: str | None = None, auth: Mapping[str, str] | None = None
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress, None]:
         """Pull an image from its registry; yields Docker's progress messages."""
         reference = Reference.parse(name)
         pull = getattr(self._images, "pull", None)
@@ -171,7 +170,7 @@ class ImageApi:
             yield message
         self._tell("pull", self._images.resolve(name), reference.familiar)
 
-    async def push(self, name: str, *, auth: Mapping[str, str] | None = None) -> AsyncIterator[Progress]:
+    async def push(self, name: str, *, auth: Mapping[str, str] | None = None) -> AsyncGenerator[Progress, None]:
         """Push an image to its registry; yields Docker's progress messages."""
         reference = Reference.parse(name)
         self._images.resolve(name)
@@ -196,7 +195,7 @@ def _names_match(name: str, patterns: Sequence[str]) -> bool:
     return False
 
 
-async def _in_task(work: Callable[[Callable[[Progress], None]], Any]) -> AsyncIterator[Progress]:
+async def _in_task(work: Callable[[Callable[[Progress], None]], Any]) -> AsyncGenerator[Progress, None]:
     """Run an async `work(tell)` and yield what it tells; its error is raised at the end."""
     sender, receiver = anyio.create_memory_object_stream[Progress](float("inf"))
     failed: list[SkiffError] = []
@@ -216,7 +215,7 @@ async def _in_task(work: Callable[[Callable[[Progress], None]], Any]) -> AsyncIt
         raise failed[0]
 
 
-async def _in_thread(work: Callable[[Callable[[Progress], None]], object]) -> AsyncIterator[Progress]:
+async def _in_thread(work: Callable[[Callable[[Progress], None]], object]) -> AsyncGenerator[Progress, None]:
     """Run blocking `work(tell)` in a thread and yield what it tells; its error is raised at the end."""
 
     async def in_thread(tell: Callable[[Progress], None]) -> None:

@@ -333,6 +333,7 @@ class Lifecycle:
             restarts = container.policy.restarts(ended.exit_code, state.restart_count, state.stopped_by_user)
             state.status = RESTARTING if restarts else EXITED
             self.save(container)
+            container.notify_log()
         if ended.oom_killed:
             self.tell(container, "oom")
         self.tell(container, "die", exitCode=str(ended.exit_code), execDuration=str(int(ran_for_s)))
