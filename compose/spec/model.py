@@ -1,0 +1,96 @@
+"""The loaded project: the canonical model that `config --format json` prints, with where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class LoadOptions(NamedTuple):
+    """What a load is told: paths as the user gave them, relative to `working_directory` (absolute).
+
+    `files` empty: COMPOSE_FILE, or the default names in this folder and its parents. `file_text` is what `-f -` reads.
+    """
+
+    working_directory: str
+    files: tuple[str, ...] = ()
+    project_name: str = ""
+    profiles: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    project_directory: str = ""
+    file_text: bytes = b""
+    interpolate: bool = True
+    normalize: bool = True
+    resolve_paths: bool = True
+    check_consistency: bool = True
+    resolve_environment: bool = True
+    provenance: bool = False
+
+
+class Place(NamedTuple):
+    """A place in a file; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Variable(NamedTuple):
+    """A variable that a file mentions: its default, whether it is required, and the value that takes its place."""
+
+    name: str
+    required: bool
+    default: str
+    alternative: str
+    place: Place
+
+
+class Service(NamedTuple):
+    """A service: `config` is its canonical long form, JSON-ready, from which the config hash is computed."""
+
+    name: str
+    config: Mapping[str, Any]
+
+    def config_dict(self) -> dict[str, Any]:
+        """Return what `config --format json` prints for the service."""
+        return dict(self.config)
+
+
+class Project(NamedTuple):
+    """A project as its files say; every mapping is JSON-ready in the Compose Specification's long forms.
+
+    `sources` gives each value's places by dotted path, the winner first, when the load was asked for provenance.
+    `origins` gives for each variable of `environment` that did not come from the process where it was set.
+    """
+
+    name: str
+    working_directory: str
+    services: Mapping[str, Service]
+    disabled_services: Mapping[str, Service]
+    networks: Mapping[str, Any]
+    volumes: Mapping[str, Any]
+    configs: Mapping[str, Any]
+    secrets: Mapping[str, Any]
+    models: Mapping[str, Any]
+    extensions: Mapping[str, Any]
+    files: tuple[str, ...]
+    env_files: tuple[str, ...]
+    environment: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    sources: Mapping[str, tuple[Place, ...]] = {}
+    origins: Mapping[str, tuple[tuple[str, str], ...]] = {}
+
+    def model(self) -> dict[str, Any]:
+        """Return the whole canonical model: what `config --format json` prints."""
+        found: dict[str, Any] = {"name": self.name}
+        found["services"] = {name: dict(service.config) for name, service in sorted(self.services.items())}
+        for section in ("networks", "volumes", "secrets", "configs", "models"):
+            content = getattr(self, section)
+            if content:
+                found[section] = dict(sorted(content.items()))
+        found.update(self.extensions)
+        return found
