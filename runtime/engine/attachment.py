@@ -35,7 +35,7 @@ class Attachment:
         *,
         tty: bool,
         frames: AsyncGenerator[LogFrame, None],
-        stdin: Callable[[], int | None],
+        stdin: Callable[[], Awaitable[int | None]],
         close_stdin: Callable[[], Awaitable[None]],
     ) -> None:
         self.tty = tty
@@ -45,7 +45,7 @@ class Attachment:
 
     async def send(self, data: bytes) -> None:
         """Give `data` to the process's standard input, where it has one."""
-        descriptor = self._stdin()
+        descriptor = await self._stdin()
         if descriptor is not None:
             try:
                 await write_all(descriptor, data)

@@ -448,7 +448,9 @@ class Containers(Lifecycle):
         streams = frozenset({STDIN} | ({STDOUT} if stdout else set()) | ({STDERR} if stderr else set()))
         self.tell(container, "attach")
 
-        def stdin_of() -> int | None:
+        async def stdin_of() -> int | None:
+            while container.state.status == CREATED and container.id in self._containers:
+                await container.changed.wait()  # clients attach, and may write, before they start it
             process = container.process
             if process is None or not stdin:
                 return None
@@ -465,6 +467,8 @@ class Containers(Lifecycle):
 
     async def _close_stdin(self, container: Container) -> None:
         """End the process's standard input, where the container was made to have it end with its first client."""
+        while container.state.status == CREATED and container.id in self._containers:
+            await container.changed.wait()
         process = container.process
         if process is None or "stdin" not in process.fds or not container.config.get("StdinOnce"):
             return

@@ -92,7 +92,7 @@ class Execs:
         return Attachment(
             tty=one.tty,
             frames=self._frames(one),
-            stdin=lambda: one.process.fds.get("console", one.process.fds.get("stdin")) if one.process else None,
+            stdin=lambda: _stdin_of(one),
             close_stdin=lambda: self._close_stdin(one),
         )
 
@@ -196,6 +196,10 @@ class Execs:
                 one.process.close()
                 one.process = None
             self._execs.pop(one.id, None)
+
+
+async def _stdin_of(one: Exec) -> int | None:
+    return one.process.fds.get("console", one.process.fds.get("stdin")) if one.process else None
 
 
 async def _pump(descriptor: int, stream: int, out: Any) -> None:

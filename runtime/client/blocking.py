@@ -1,0 +1,439 @@
+"""A blocking client: one request at a time on a kept connection, streams on connections of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from runtime.client.endpoint import Endpoint
+from runtime.client.start import ensure_engine
+from runtime.errors import EngineError, SkiffError
+from runtime.http.codec import LAST_CHUNK, Body, Frames, Head, chunk, split_head
+from runtime.paths import Paths
+
+READ_BYTES = 1 << 18
+VERSION = "v1.44"
+
+
+class Stream:
+    """An answer whose body is read as it comes; closing it hangs up."""
+
+    def __init__(self, connection: socket.socket, head: Head, rest: bytes) -> None:
+        self.socket = connection
+        self.head = head
+        self._rest = rest
+
+    @property
+    def is_multiplexed(self) -> bool:
+        """Whether the bytes are frames of several streams."""
+        return self.head.headers.get("content-type", "").startswith("application/vnd.docker.multiplexed")
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body."""
+        body = Body(self.head, until_close=True)
+        yield from body.feed(self._rest)
+        self._rest = b""
+        while not body.is_complete:
+            data = self.socket.recv(READ_BYTES)
+            if not data:
+                return
+            yield from body.feed(data)
+
+    def frames(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (stream, bytes) of a log or an attachment; 1 where the output is not multiplexed."""
+        if not self.is_multiplexed:
+            for data in self.chunks():
+                yield 1, data
+            return
+        frames = Frames()
+        for data in self.chunks():
+            yield from frames.feed(data)
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Yield the JSON documents of a stream of lines."""
+        buffer = b""
+        for data in self.chunks():
+            *complete, buffer = (buffer + data).split(b"\n")
+            for line in complete:
+                if line.strip():
+                    yield json.loads(line)
+        if buffer.strip():
+            yield json.loads(buffer)
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Client:
+    """A client of one engine. Our own is started when it does not run, unless `starts` is false."""
+
+    def __init__(self, where: Endpoint, *, starts: bool = True) -> None:
+        self.endpoint = where
+        self._starts = starts
+        self._kept: socket.socket | None = None
+
+    # --- transport
+
+    def _connect(self) -> socket.socket:
+        where = self.endpoint
+        if where.is_ours and self._starts:
+            ensure_engine(Paths.from_environment(os.environ, os.getuid()))
+        try:
+            if where.path is None:
+                return socket.create_connection((where.host, where.port))
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(where.path)
+        except OSError as error:
+            raise SkiffError(
+                f"cannot connect to the engine at {where}: {error.strerror or error}",
+                "is it running? `skiff engine start` starts ours; -H and $DOCKER_HOST name another",
+            ) from error
+        return connection
+
+    def _send(
+        self,
+        connection: socket.socket,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Iterable[bytes] | bytes | None,
+    ) -> None:
+        lines = [f"{method} /{VERSION}{path} HTTP/1.1", "Host: skiff", *(f"{k}: {v}" for k, v in headers.items())]
+        if body is None or isinstance(body, bytes):
+            data = body or b""
+            lines.append(f"Content-Length: {len(data)}")
+            connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + data)
+            return
+        lines.append("Transfer-Encoding: chunked")
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        for piece in body:
+            if piece:
+                connection.sendall(chunk(piece))
+        connection.sendall(LAST_CHUNK)
+
+    def _head(self, connection: socket.socket) -> tuple[Head, bytes]:
+        buffer = bytearray()
+        while True:
+            while (found := split_head(buffer)) is None:
+                data = connection.recv(READ_BYTES)
+                if not data:
+                    raise ConnectionResetError("the engine hung up")
+                buffer += data
+            head, length = found
+            del buffer[:length]
+            if head.status != 100:
+                return head, bytes(buffer)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        document: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Head, bytes]:
+        """Make a request and return head and body. Raises an EngineError of the answer's status."""
+        about, body, target = _prepare(path, query, document, headers)
+        for is_last in (False, True):
+            connection = self._kept or self._connect()
+            was_kept, self._kept = self._kept is not None, None
+            try:
+                self._send(connection, method, target, about, body)
+                head, rest = self._head(connection)
+                break
+            except OSError as error:
+                connection.close()
+                if is_last or not was_kept:
+                    raise SkiffError(
+                        f"the engine at {self.endpoint} hung up", "try again; its log may say why"
+                    ) from error
+        reader = Body(head) if method != "HEAD" and head.status not in (204, 304) else None
+        data = bytearray()
+        if reader is not None:
+            data += b"".join(reader.feed(rest))
+            while not reader.is_complete:
+                more = connection.recv(READ_BYTES)
+                if not more:
+                    break
+                data += b"".join(reader.feed(more))
+        if head.headers.get("connection", "").lower() == "close":
+            connection.close()
+        else:
+            self._kept = connection
+        _raise_for(head, bytes(data))
+        return head, bytes(data)
+
+    def json(self, method: str, path: str, query: Mapping[str, Any] | None = None, document: Any = None) -> Any:
+        """Make a request and return the answer's JSON; None for an empty one."""
+        _, data = self.request(method, path, query, document)
+        return json.loads(data) if data.strip() else None
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        document: Any = None,
+        *,
+        body: Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        hijack: bool = False,
+    ) -> Stream:
+        """Make a request whose answer is read as it comes; with `hijack` the connection is then raw both ways."""
+        about, prepared, target = _prepare(path, query, document, headers)
+        if hijack:
+            about |= {"Connection": "Upgrade", "Upgrade": "tcp"}
+        connection = self._connect()
+        try:
+            self._send(connection, method, target, about, body if body is not None else prepared)
+        except BrokenPipeError:
+            pass  # the engine answered before it read everything: the answer says why
+        try:
+            head, rest = self._head(connection)
+        except OSError as error:
+            connection.close()
+            raise SkiffError(f"the engine at {self.endpoint} hung up", "try again; its log may say why") from error
+        stream = Stream(connection, head, rest)
+        if head.status >= 400:
+            with stream:
+                _raise_for(head, b"".join(stream.chunks()))
+        return stream
+
+    # --- the engine
+
+    def version(self) -> dict[str, Any]:
+        """Get version."""
+        return dict(self.json("GET", "/version"))
+
+    def info(self) -> dict[str, Any]:
+        """Get system information."""
+        return dict(self.json("GET", "/info"))
+
+    def engine(self) -> dict[str, Any]:
+        """Return our engine's processes and places."""
+        return dict(self.json("GET", "/skiff/v1/engine"))
+
+    def stop_engine(self, *, force: bool) -> None:
+        """End our engine; with `force` everything that runs first."""
+        self.json("POST", "/skiff/v1/engine/stop", {"force": int(force)})
+
+    def ports_check(self, bindings: Sequence[Mapping[str, str]]) -> None:
+        """Raise ConflictError when a host port can't be had; a foreign engine is not asked."""
+        if self.endpoint.is_ours and bindings:
+            self.json("POST", "/skiff/v1/ports/check", document={"bindings": list(bindings)})
+
+    def events(self, filters: Mapping[str, Sequence[str]], **query: Any) -> Stream:
+        """Monitor events."""
+        return self.stream("GET", "/events", {"filters": json.dumps(filters), **query})
+
+    # --- containers
+
+    def containers(
+        self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> list[dict[str, Any]]:
+        """List containers."""
+        return list(self.json("GET", "/containers/json", {"all": int(all), "filters": json.dumps(filters or {})}))
+
+    def container(self, name: str) -> dict[str, Any]:
+        """Inspect a container."""
+        return dict(self.json("GET", f"/containers/{quote(name)}/json"))
+
+    def create_container(self, body: Mapping[str, Any], *, name: str | None = None) -> dict[str, Any]:
+        """Create a container."""
+        return dict(self.json("POST", "/containers/create", {"name": name} if name else None, body))
+
+    def start(self, name: str) -> None:
+        """Start a container."""
+        self.json("POST", f"/containers/{quote(name)}/start")
+
+    def stop(self, name: str, timeout_s: int | None = None) -> None:
+        """Stop a container."""
+        self.json("POST", f"/containers/{quote(name)}/stop", {} if timeout_s is None else {"t": timeout_s})
+
+    def restart(self, name: str, timeout_s: int | None = None) -> None:
+        """Restart a container."""
+        self.json("POST", f"/containers/{quote(name)}/restart", {} if timeout_s is None else {"t": timeout_s})
+
+    def kill(self, name: str, signal: str = "SIGKILL") -> None:
+        """Send a signal to a container."""
+        self.json("POST", f"/containers/{quote(name)}/kill", {"signal": signal})
+
+    def pause(self, name: str) -> None:
+        """Pause a container."""
+        self.json("POST", f"/containers/{quote(name)}/pause")
+
+    def unpause(self, name: str) -> None:
+        """Unpause a container."""
+        self.json("POST", f"/containers/{quote(name)}/unpause")
+
+    def rename(self, name: str, wanted: str) -> None:
+        """Rename a container."""
+        self.json("POST", f"/containers/{quote(name)}/rename", {"name": wanted})
+
+    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container."""
+        self.json("DELETE", f"/containers/{quote(name)}", {"force": int(force), "v": int(volumes)})
+
+    def wait(self, name: str, condition: str = "not-running") -> int:
+        """Wait for a container; return its exit code."""
+        return int(self.json("POST", f"/containers/{quote(name)}/wait", {"condition": condition})["StatusCode"])
+
+    def logs(self, name: str, **query: Any) -> Stream:
+        """Get container logs; `query` in the API's own names (follow, since, until, timestamps, tail)."""
+        return self.stream("GET", f"/containers/{quote(name)}/logs", {"stdout": 1, "stderr": 1, **query})
+
+    def attach(self, name: str, **query: Any) -> Stream:
+        """Attach to a container; the stream's socket is raw both ways."""
+        return self.stream("POST", f"/containers/{quote(name)}/attach", {"stream": 1, **query}, hijack=True)
+
+    def resize(self, name: str, height: int, width: int) -> None:
+        """Resize a container's terminal."""
+        self.json("POST", f"/containers/{quote(name)}/resize", {"h": height, "w": width})
+
+    def top(self, name: str) -> dict[str, Any]:
+        """List the processes of a container."""
+        return dict(self.json("GET", f"/containers/{quote(name)}/top"))
+
+    def exec_create(self, name: str, body: Mapping[str, Any]) -> str:
+        """Create an exec; return its ID."""
+        return str(self.json("POST", f"/containers/{quote(name)}/exec", document=body)["Id"])
+
+    def exec_start(self, id: str, *, tty: bool = False) -> Stream:
+        """Start an exec; the stream's socket is raw both ways."""
+        return self.stream("POST", f"/exec/{id}/start", document={"Detach": False, "Tty": tty}, hijack=True)
+
+    def exec_detached(self, id: str) -> None:
+        """Start an exec without its streams."""
+        self.request("POST", f"/exec/{id}/start", document={"Detach": True})
+
+    def exec_inspect(self, id: str) -> dict[str, Any]:
+        """Inspect an exec."""
+        return dict(self.json("GET", f"/exec/{id}/json"))
+
+    def exec_resize(self, id: str, height: int, width: int) -> None:
+        """Resize an exec's terminal."""
+        self.json("POST", f"/exec/{id}/resize", {"h": height, "w": width})
+
+    # --- images
+
+    def images(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[dict[str, Any]]:
+        """List images."""
+        return list(self.json("GET", "/images/json", {"filters": json.dumps(filters or {})}))
+
+    def image(self, name: str) -> dict[str, Any]:
+        """Inspect an image."""
+        return dict(self.json("GET", f"/images/{quote(name, safe='/:@')}/json"))
+
+    def pull(self, name: str) -> Iterator[dict[str, Any]]:
+        """Pull an image; yields progress. Raises SkiffError when it fails halfway."""
+        return _checked(self.stream("POST", "/images/create", {"fromImage": name}))
+
+    def push(self, name: str) -> Iterator[dict[str, Any]]:
+        """Push an image; yields progress."""
+        headers = {"X-Registry-Auth": "e30="}
+        return _checked(self.stream("POST", f"/images/{quote(name, safe='/:@')}/push", headers=headers))
+
+    def bootstrap(self, name: str) -> Iterator[dict[str, Any]]:
+        """Make a Debian base image; yields progress."""
+        return _checked(self.stream("POST", "/skiff/v1/images/bootstrap", {"reference": name}))
+
+    def load(self, body: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        """Load images from an archive; yields progress."""
+        return _checked(self.stream("POST", "/images/load", body=body, headers={"Content-Type": "application/x-tar"}))
+
+    def save(self, names: Sequence[str]) -> Iterator[bytes]:
+        """Yield an archive of images."""
+        return self.stream("GET", "/images/get", {"names": list(names)}).chunks()
+
+    def build(self, body: Iterable[bytes], query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Build an image from a context's tar stream; yields messages."""
+        return _checked(self.stream("POST", "/build", query, body=body, headers={"Content-Type": "application/x-tar"}))
+
+    def tag(self, name: str, repository: str, tag: str) -> None:
+        """Tag an image."""
+        self.request("POST", f"/images/{quote(name, safe='/:@')}/tag", {"repo": repository, "tag": tag})
+
+    def remove_image(self, name: str, *, force: bool = False) -> list[dict[str, str]]:
+        """Remove an image."""
+        return list(self.json("DELETE", f"/images/{quote(name, safe='/:@')}", {"force": int(force)}))
+
+    # --- networks and volumes
+
+    def networks(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[dict[str, Any]]:
+        """List networks."""
+        return list(self.json("GET", "/networks", {"filters": json.dumps(filters or {})}))
+
+    def create_network(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a network."""
+        return dict(self.json("POST", "/networks/create", document=body))
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network."""
+        self.json("DELETE", f"/networks/{quote(name)}")
+
+    def volumes(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[dict[str, Any]]:
+        """List volumes."""
+        return list(self.json("GET", "/volumes", {"filters": json.dumps(filters or {})})["Volumes"] or ())
+
+    def create_volume(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a volume."""
+        return dict(self.json("POST", "/volumes/create", document=body))
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume."""
+        self.json("DELETE", f"/volumes/{quote(name)}")
+
+    def archive_get(self, name: str, path: str) -> Iterator[bytes]:
+        """Yield a tar stream of a path in a container."""
+        return self.stream("GET", f"/containers/{quote(name)}/archive", {"path": path}).chunks()
+
+    def archive_put(self, name: str, path: str, body: Iterable[bytes]) -> None:
+        """Unpack a tar stream into a directory of a container."""
+        with self.stream("PUT", f"/containers/{quote(name)}/archive", {"path": path}, body=body) as stream:
+            for _ in stream.chunks():
+                pass
+
+
+def _prepare(
+    path: str, query: Mapping[str, Any] | None, document: Any, headers: Mapping[str, str] | None
+) -> tuple[dict[str, str], bytes | None, str]:
+    about = dict(headers or {})
+    body = None
+    if document is not None:
+        body = json.dumps(document).encode()
+        about["Content-Type"] = "application/json"
+    given = {key: value for key, value in (query or {}).items() if value is not None}
+    return about, body, f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def _raise_for(head: Head, data: bytes) -> None:
+    if head.status < 400:
+        return
+    try:
+        message = json.loads(data)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = data.decode(errors="replace").strip() or f"the engine answered {head.status}"
+    text, _, hint = str(message).partition("\n    ")
+    raise EngineError.from_status(head.status, text, hint or None)
+
+
+def _checked(stream: Stream) -> Iterator[dict[str, Any]]:
+    """Yield a stream's progress. Raises SkiffError where it tells of a failure."""
+    with stream:
+        for document in stream.documents():
+            if document.get("error"):
+                text, _, hint = str(document["error"]).partition("\n    ")
+                raise SkiffError(text, hint or None)
+            yield document

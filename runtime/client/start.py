@@ -1,0 +1,78 @@
+"""Starting this user's engine when it does not run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+
+from runtime.errors import SkiffError
+from runtime.paths import Paths
+
+SHOWN_LINES = 12
+
+
+def is_served(paths: Paths) -> bool:
+    """Whether something accepts connections on the engine's socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(paths.engine_socket))
+        except OSError:
+            return False
+    return True
+
+
+def ensure_engine(paths: Paths) -> None:
+    """Return with the engine's socket served: by the engine that runs, or by one started now.
+
+    Two starters at once are safe: the second waits at the lock and finds the first one's engine. Raises SkiffError with
+    the end of the engine's log when it does not come up.
+    """
+    if is_served(paths):
+        return
+    import fcntl
+
+    try:
+        paths.locks.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SkiffError(
+            f"{paths.run}: {error.strerror}: the engine's run directory can't be made",
+            "run as a user who may, or choose others with $SKIFF_ROOT and $SKIFF_RUN",
+        ) from error
+    with open(paths.locks / "start.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_served(paths):
+            _start(paths)
+
+
+def _start(paths: Paths) -> None:
+    ready, told = os.pipe()
+    with open(paths.engine_log, "ab") as log:
+        begin = log.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runtime.engine"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={**os.environ, "SKIFF_READY_FD": str(told), "SKIFF_ROOT": str(paths.root), "SKIFF_RUN": str(paths.run)},
+            pass_fds=[told],
+            start_new_session=True,
+        )
+    os.close(told)
+    said = os.read(ready, 1)
+    os.close(ready)
+    if said:
+        return
+    process.wait()
+    lines: list[str] = []
+    with suppress(OSError), open(paths.engine_log, errors="replace") as file:
+        file.seek(begin)
+        lines = file.read().splitlines()[-SHOWN_LINES:]
+    shown = "\n".join(f"    {line}" for line in lines)
+    raise SkiffError(
+        f"the engine did not start (exit {process.returncode})" + (f":\n{shown}" if shown else ""),
+        f"`skiff doctor` says what may be missing; the whole log is {paths.engine_log}",
+    )
