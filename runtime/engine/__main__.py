@@ -52,8 +52,10 @@ async def _run(paths: Paths) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         print("another engine serves this run directory", file=sys.stderr)
-        _tell_ready()
+        _tell_ready(os.environ.get("SKIFF_READY_FD"))
         return
+    # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
+    ready = os.environ.pop("SKIFF_READY_FD", None)
     restart = [sys.executable, "-m", "runtime.engine"]
     async with Engine.open(paths, restart) as engine:
         listener = _listen(paths.engine_socket)
@@ -61,7 +63,7 @@ async def _run(paths: Paths) -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(serve, engine, listener)
                 group.start_soon(_obey_signals, engine)
-                _tell_ready()
+                _tell_ready(ready)
                 await engine.wait_until_idle(float(os.environ.get("SKIFF_IDLE_S") or IDLE_S))
                 paths.engine_socket.unlink(missing_ok=True)
                 group.cancel_scope.cancel()
@@ -82,8 +84,7 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _tell_ready() -> None:
-    descriptor = os.environ.pop("SKIFF_READY_FD", None)
+def _tell_ready(descriptor: str | None) -> None:
     if descriptor is not None:
         with suppress(OSError):
             os.write(int(descriptor), b"r")

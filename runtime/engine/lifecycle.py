@@ -324,7 +324,6 @@ class Lifecycle:
                 await container.drained.wait()
             process.close()
             container.process = None
-            await self._keeper.forget(container.id)
             await self._leave_networks(container)
             await anyio.to_thread.run_sync(shutil.rmtree, self._paths.bundles / container.id, True)
             state = container.state
@@ -334,6 +333,8 @@ class Lifecycle:
             state.status = RESTARTING if restarts else EXITED
             self.save(container)
             container.notify_log()
+            # only now: until the store has the exit code, the keeper is the one who knows it
+            await self._keeper.forget(container.id)
         if ended.oom_killed:
             self.tell(container, "oom")
         self.tell(container, "die", exitCode=str(ended.exit_code), execDuration=str(int(ran_for_s)))
