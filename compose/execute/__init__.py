@@ -1,0 +1,1 @@
+"""Carries plans out against an engine."""

@@ -1,0 +1,265 @@
+"""Carries out single operations of a plan through the engine's API."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from compose.execute.build import build_image
+from compose.execute.conditions import wait_completed, wait_healthy
+from compose.plan.container_body import container_body, network_body, volume_body
+from compose.plan.operations import Kind, Operation
+from compose.plan.project import Existing, Observed, Target, container_name, dependencies, image_name
+from compose.render.progress import Progress
+from runtime.client import Client, Endpoint
+from runtime.errors import ConflictError, NotFoundError, NotModifiedError, SkiffError
+
+
+class Executor:
+    """Performs operations of one project; safe from several threads, each with a connection of its own."""
+
+    def __init__(
+        self,
+        where: Endpoint,
+        target: Target,
+        observed: Observed,
+        progress: Progress,
+        *,
+        stop_timeout_s: int | None = None,
+        remove_volumes: bool = False,
+        no_cache: bool = False,
+    ) -> None:
+        self._where = where
+        self._target = target
+        self._progress = progress
+        self._stop_timeout_s = stop_timeout_s
+        self._remove_volumes = remove_volumes
+        self._no_cache = no_cache
+        self._local = threading.local()
+        self._images = dict(observed.images)
+        self._existing = {container.id: container for container in observed.containers}
+        self._ids: dict[tuple[str, int], str] = {
+            (container.service, container.number): container.id
+            for container in observed.containers
+            if not container.is_oneoff
+        }
+        self.started: list[str] = []
+
+    @property
+    def client(self) -> Client:
+        """The calling thread's client."""
+        found: Client | None = getattr(self._local, "client", None)
+        if found is None:
+            found = self._local.client = Client(self._where)
+        return found
+
+    def perform(self, operation: Operation) -> None:
+        """Carry out one operation. Raises SkiffError."""
+        if operation.kind is Kind.AWAIT:
+            self._await(operation)
+            return
+        if operation.kind is Kind.STOP and not operation.detail.get("is_running"):
+            return
+        self._progress.begin(operation.kind.value, operation.name)
+        action = {
+            Kind.CREATE_NETWORK: self._create_network,
+            Kind.REMOVE_NETWORK: self._remove_network,
+            Kind.CREATE_VOLUME: self._create_volume,
+            Kind.REMOVE_VOLUME: self._remove_volume,
+            Kind.REMOVE_IMAGE: self._remove_image,
+            Kind.PULL: self._pull,
+            Kind.BUILD: self._build,
+            Kind.CREATE: self._create,
+            Kind.RECREATE: self._recreate,
+            Kind.START: self._start,
+            Kind.STOP: self._stop,
+            Kind.REMOVE: self._remove,
+        }[operation.kind]
+        action(operation)
+        self._progress.end(operation.kind.value, operation.name)
+
+    # --- networks, volumes, images
+
+    def _create_network(self, operation: Operation) -> None:
+        self.client.create_network(network_body(self._target, operation.detail["key"]))
+
+    def _remove_network(self, operation: Operation) -> None:
+        try:
+            self.client.remove_network(operation.detail["id"])
+        except NotFoundError:
+            return
+        except SkiffError as error:
+            if "active endpoints" in str(error):
+                self._progress.state("Network", operation.name, "Resource is still in use")
+                return
+            raise
+
+    def _create_volume(self, operation: Operation) -> None:
+        self.client.create_volume(volume_body(self._target, operation.detail["key"]))
+
+    def _remove_volume(self, operation: Operation) -> None:
+        try:
+            self.client.remove_volume(operation.name)
+        except NotFoundError:
+            return
+        except ConflictError:
+            self._progress.state("Volume", operation.name, "Resource is still in use")
+
+    def _remove_image(self, operation: Operation) -> None:
+        try:
+            self.client.remove_image(operation.name)
+        except NotFoundError:
+            return
+        except ConflictError:
+            self._progress.state("Image", operation.name, "Resource is still in use")
+
+    def _pull(self, operation: Operation) -> None:
+        for _ in self.client.pull(operation.name):
+            pass
+        self._images[operation.name] = self.client.image(operation.name)["Id"]
+
+    def _build(self, operation: Operation) -> None:
+        image_id = build_image(
+            self.client,
+            self._target,
+            operation.service,
+            lambda line: self._progress.line(f" {operation.service} | {line}"),
+            no_cache=self._no_cache,
+        )
+        self._images[operation.name] = image_id
+
+    # --- containers
+
+    def _container_of(self) -> Mapping[str, str]:
+        return {service: id for (service, number), id in sorted(self._ids.items(), reverse=True)}
+
+    def _body(self, operation: Operation, inherited: list[dict[str, Any]]) -> dict[str, Any]:
+        name = operation.service
+        image = image_name(self._target, name)
+        if image not in self._images:
+            self._images[image] = self.client.image(image)["Id"]
+        return container_body(
+            self._target,
+            name,
+            operation.detail["number"],
+            image_id=self._images[image],
+            files=list(self._files(name)),
+            inherited=inherited,
+            container_of=self._container_of(),
+        )
+
+    def _files(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield mounts of the service's configs and secrets that come from files."""
+        service = self._target.services[name]
+        for kind, folder in (("configs", "/"), ("secrets", "/run/secrets/")):
+            for use in service.get(kind) or ():
+                declared = (self._target.model.get(kind) or {}).get(use["source"]) or {}
+                target = use.get("target") or (folder + use["source"])
+                if not target.startswith("/"):
+                    target = folder + target
+                if declared.get("file"):
+                    source = declared["file"]
+                    if not Path(source).exists():
+                        raise SkiffError(
+                            f"service {name!r}: the file of {kind[:-1]} {use['source']!r} does not exist: {source}",
+                            "make it, or correct the path",
+                        )
+                    yield {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}
+
+    def _create(self, operation: Operation) -> None:
+        body = self._body(operation, [])
+        self._ids[operation.service, operation.detail["number"]] = self.client.create_container(
+            body, name=container_name(self._target, operation.service, operation.detail["number"])
+        )["Id"]
+
+    def _recreate(self, operation: Operation) -> None:
+        old_id = operation.detail["id"]
+        old = self.client.container(old_id)
+        image = image_name(self._target, operation.service)
+        if operation.detail.get("only_if_image_changed") and old["Image"] == self._images.get(image):
+            return
+        body = self._body(operation, _anonymous_volumes(old, self._target, operation.service))
+        name = container_name(self._target, operation.service, operation.detail["number"])
+        running = old["State"]["Running"]
+        self.client.rename(old_id, f"{old_id[:12]}_{name}")
+        try:
+            created = self.client.create_container(body, name=name)["Id"]
+        except BaseException:
+            self.client.rename(old_id, name)
+            raise
+        if running:
+            self._stop_container(old_id)
+        self.client.remove(old_id, force=True)
+        self._ids[operation.service, operation.detail["number"]] = created
+
+    def _start(self, operation: Operation) -> None:
+        id = self._ids[operation.service, operation.detail["number"]]
+        try:
+            self.client.start(id)
+        except NotModifiedError:
+            return
+        self.started.append(operation.name)
+
+    def _stop_container(self, id: str) -> None:
+        try:
+            self.client.stop(id, self._stop_timeout_s)
+        except (NotModifiedError, NotFoundError):
+            return
+
+    def _stop(self, operation: Operation) -> None:
+        self._stop_container(operation.detail["id"])
+
+    def _remove(self, operation: Operation) -> None:
+        id = operation.detail["id"]
+        self._stop_container(id)
+        try:
+            self.client.remove(id, force=True, volumes=self._remove_volumes)
+        except NotFoundError:
+            return
+
+    def _await(self, operation: Operation) -> None:
+        condition = operation.detail.get("condition")
+        if condition not in ("service_healthy", "service_completed_successfully"):
+            return
+        names = [id for (service, _), id in self._ids.items() if service == operation.service]
+        shown = [self.client.container(id)["Name"].removeprefix("/") for id in names]
+        try:
+            for name in shown:
+                self._progress.state("Container", name, "Waiting")
+            if condition == "service_healthy":
+                wait_healthy(self.client, shown, tell=lambda name: self._progress.state("Container", name, "Healthy"))
+            else:
+                for name in shown:
+                    wait_completed(self.client, name)
+                    self._progress.state("Container", name, "Exited")
+        except SkiffError as error:
+            if not operation.detail.get("required", True):
+                self._progress.line(f" optional dependency {operation.service} failed: {error.message}")
+                return
+            dependant = operation.detail.get("dependant")
+            raise SkiffError(f"dependency {operation.service} of {dependant} failed to start: {error}") from error
+
+
+def _anonymous_volumes(old: Mapping[str, Any], target: Target, service: str) -> list[dict[str, Any]]:
+    """Return mounts that take over the anonymous volumes of the container that is replaced."""
+    declared = {volume["target"] for volume in target.services[service].get("volumes") or ()}
+    return [
+        {"Type": "volume", "Source": mount["Name"], "Target": mount["Destination"]}
+        for mount in old.get("Mounts") or ()
+        if mount["Type"] == "volume" and len(mount.get("Name") or "") == 64 and mount["Destination"] not in declared
+    ]
+
+
+def restarted_with(target: Target, service: str) -> list[str]:
+    """Return the services that are to be restarted with `service` (depends_on, restart: true)."""
+    return [name for name, other in target.services.items() if dependencies(other).get(service, {}).get("restart")]
+
+
+def existing_by_service(observed: Observed) -> dict[str, list[Existing]]:
+    """Return the containers by service."""
+    found: dict[str, list[Existing]] = {}
+    for container in observed.containers:
+        found.setdefault(container.service, []).append(container)
+    return found

@@ -1,0 +1,46 @@
+"""Runs a plan: what does not depend on each other at once, everything else in order; the first failure ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import anyio.to_thread
+
+from compose.plan.operations import Operation, Plan
+
+PARALLEL = 32
+
+
+async def run_plan(plan: Plan, perform: Callable[[Operation], None]) -> None:
+    """Run `perform(operation)` in a thread for each operation, after those it waits for.
+
+    Raises what `perform` raises; operations that run then are waited for, none is begun any more.
+    """
+    done = {operation.key: anyio.Event() for operation in plan.operations}
+    before = plan.predecessors()
+    limiter = anyio.CapacityLimiter(max(PARALLEL, len(plan.operations)))
+
+    async def run(operation: Operation) -> None:
+        for key in before[operation.key]:
+            await done[key].wait()
+        await anyio.to_thread.run_sync(perform, operation, limiter=limiter)
+        done[operation.key].set()
+
+    async with anyio.create_task_group() as group:
+        for operation in plan.operations:
+            group.start_soon(run, operation)
+
+
+def run(plan: Plan, perform: Callable[[Operation], None]) -> None:
+    """Run the plan to its end from ordinary code; the first failure is raised as it is."""
+    if not plan.operations:
+        return
+    try:
+        anyio.run(run_plan, plan, perform)
+    except BaseExceptionGroup as group:
+        raise _leaf(group) from None
+
+
+def _leaf(error: BaseException) -> BaseException:
+    return _leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,57 @@
+"""Merged logs: whole lines, each with its container's name before it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+
+COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
+
+
+class LogPrinter:
+    """Writes output of several containers to standard output; lines are never mixed. Safe from several threads."""
+
+    def __init__(self, names: Sequence[str], *, prefix: bool = True, colour: bool | None = None) -> None:
+        self._width = max((len(name) for name in names), default=0)
+        self._prefix = prefix
+        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") if colour is None else colour
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self._open: dict[tuple[str, int], bytes] = {}
+        self._lock = threading.Lock()
+
+    def head(self, name: str) -> bytes:
+        """Return what stands before the lines of container `name`."""
+        if not self._prefix:
+            return b""
+        text = f"{name.ljust(self._width)}  | "
+        if self._colour:
+            number = self._numbers.setdefault(name, len(self._numbers))
+            text = f"\x1b[{COLOURS[number % len(COLOURS)]}m{text}\x1b[0m"
+        return text.encode()
+
+    def write(self, name: str, stream: int, data: bytes) -> None:
+        """Write the whole lines of `data`; what has no end yet is kept for the next call."""
+        key = (name, stream)
+        data = self._open.pop(key, b"") + data
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            self._open[key] = data[end:]
+        self._put(name, data[:end])
+
+    def finish(self, name: str) -> None:
+        """Write what container `name` left without a line's end."""
+        for key in [key for key in self._open if key[0] == name]:
+            self._put(name, self._open.pop(key) + b"\n")
+
+    def _put(self, name: str, lines: bytes) -> None:
+        if not lines:
+            return
+        head = self.head(name)
+        if head:
+            lines = head + lines[:-1].replace(b"\n", b"\n" + head) + b"\n"
+        with self._lock:
+            out = sys.stdout.buffer
+            out.write(lines)
+            out.flush()
