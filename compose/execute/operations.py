@@ -145,12 +145,12 @@ class Executor:
             name,
             operation.detail["number"],
             image_id=self._images[image],
-            files=list(self._files(name)),
+            files=list(self.files(name)),
             inherited=inherited,
             container_of=self._container_of(),
         )
 
-    def _files(self, name: str) -> Iterator[dict[str, Any]]:
+    def files(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield mounts of the service's configs and secrets that come from files."""
         service = self._target.services[name]
         for kind, folder in (("configs", "/"), ("secrets", "/run/secrets/")):

@@ -25,7 +25,7 @@ class Stream:
     def __init__(self, connection: socket.socket, head: Head, rest: bytes) -> None:
         self.socket = connection
         self.head = head
-        self._rest = rest
+        self.rest = rest
 
     @property
     def is_multiplexed(self) -> bool:
@@ -35,8 +35,8 @@ class Stream:
     def chunks(self) -> Iterator[bytes]:
         """Yield the body."""
         body = Body(self.head, until_close=True)
-        yield from body.feed(self._rest)
-        self._rest = b""
+        yield from body.feed(self.rest)
+        self.rest = b""
         while not body.is_complete:
             data = self.socket.recv(READ_BYTES)
             if not data:

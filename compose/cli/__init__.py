@@ -1,0 +1,1 @@
+"""The `skiff` command line, one file a family of commands."""

@@ -1,0 +1,113 @@
+"""`skiff`: the global flags, the commands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from compose.cli import build, config, inside, lifecycle, machine, observe
+from compose.cli.context import Globals
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """Lists commands in the order in which they were made."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands' names."""
+        return list(self.commands)
+
+
+def make_app() -> typer.Typer:
+    """Return the application with all commands."""
+    app = typer.Typer(
+        name="skiff",
+        cls=Commands,
+        help="Brings up stacks from a Compose file on its own container runtime.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def globals_(
+        ctx: typer.Context,
+        file: Annotated[
+            list[str] | None, typer.Option("--file", "-f", help="Compose file; may be given several times")
+        ] = None,
+        project_name: Annotated[str, typer.Option("--project-name", "-p", help="Name of the project")] = "",
+        profile: Annotated[list[str] | None, typer.Option("--profile", help="Profile to enable")] = None,
+        env_file: Annotated[
+            list[str] | None, typer.Option("--env-file", help="File of variables instead of .env")
+        ] = None,
+        project_directory: Annotated[str, typer.Option("--project-directory", help="What paths are relative to")] = "",
+        host: Annotated[
+            str, typer.Option("--host", "-H", help="Engine to use (default: our own, or $DOCKER_HOST)")
+        ] = "",
+        root: Annotated[str, typer.Option("--root", help="State directory of our own engine")] = "",
+        progress: Annotated[str, typer.Option("--progress", help="plain or quiet")] = "plain",
+        ansi: Annotated[str, typer.Option("--ansi", help="never, always or auto")] = "auto",
+    ) -> None:
+        if root:
+            os.environ["SKIFF_ROOT"] = root
+        if ansi == "never":
+            os.environ["NO_COLOR"] = "1"
+        ctx.obj = Globals(
+            tuple(file or ()),
+            project_name,
+            tuple(profile or ()),
+            tuple(env_file or ()),
+            project_directory,
+            host or None,
+            progress,
+            ansi,
+        )
+
+    for family in (lifecycle, observe, inside, build, config, machine):
+        family.register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line; exit as docker compose would."""
+    from runtime.errors import SkiffError
+
+    try:
+        code = make_app()(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except SkiffError as error:
+        print(f"skiff: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last stop: no traceback reaches a user
+        _tell_usage(error)
+
+
+def _tell_usage(error: Exception) -> None:
+    """Tell a mistake on the command line as click would, anything else as a bug; exits."""
+    show = getattr(error, "show", None)
+    if show is not None:
+        show()
+        sys.exit(getattr(error, "exit_code", 1))
+    if type(error).__name__ in ("Abort", "Exit"):
+        sys.exit(getattr(error, "exit_code", INTERRUPTED))
+    if os.environ.get("SKIFF_DEBUG"):
+        raise error
+    text = f"skiff: internal error: {type(error).__name__}: {error}"
+    print(f"{text}\n    this is a bug; $SKIFF_DEBUG=1 shows where it happened", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
