@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -152,7 +153,7 @@ def register(app: typer.Typer) -> None:
         if not found:
             raise SkiffError(f"no container found for project {target.name!r}: not found", "make them: `skiff up`")
         for container in _dependencies_first(target, [c for c in found if c.state != "running"]):
-            _step(common, "start", container, lambda c=container: common.client.start(c.id))
+            _step(common, "start", container, partial(common.client.start, container.id))
 
     @app.command()
     def stop(ctx: typer.Context, services: Services = None, timeout: Timeout = None) -> None:
@@ -182,7 +183,7 @@ def register(app: typer.Typer) -> None:
         target, _ = common.load_or_name()
         found = common.containers(target, services or ())
         for container in _dependencies_first(target, found):
-            _step(common, "restart", container, lambda c=container: common.client.restart(c.id, timeout))
+            _step(common, "restart", container, partial(common.client.restart, container.id, timeout))
 
     @app.command()
     def kill(
@@ -195,7 +196,7 @@ def register(app: typer.Typer) -> None:
         target, _ = common.load_or_name()
         for container in common.containers(target, services or ()):
             if container.state in ("running", "paused", "restarting"):
-                _step(common, "kill", container, lambda c=container: common.client.kill(c.id, signal))
+                _step(common, "kill", container, partial(common.client.kill, container.id, signal))
 
     @app.command()
     def pause(ctx: typer.Context, services: Services = None) -> None:
@@ -204,7 +205,7 @@ def register(app: typer.Typer) -> None:
         target, _ = common.load_or_name()
         for container in common.containers(target, services or ()):
             if container.state == "running":
-                _step(common, "pause", container, lambda c=container: common.client.pause(c.id))
+                _step(common, "pause", container, partial(common.client.pause, container.id))
 
     @app.command()
     def unpause(ctx: typer.Context, services: Services = None) -> None:
@@ -213,7 +214,7 @@ def register(app: typer.Typer) -> None:
         target, _ = common.load_or_name()
         for container in common.containers(target, services or ()):
             if container.state == "paused":
-                _step(common, "unpause", container, lambda c=container: common.client.unpause(c.id))
+                _step(common, "unpause", container, partial(common.client.unpause, container.id))
 
     @app.command()
     def rm(
@@ -236,7 +237,7 @@ def register(app: typer.Typer) -> None:
             return
         for container in chosen:
             _step(
-                common, "remove", container, lambda c=container: common.client.remove(c.id, force=True, volumes=volumes)
+                common, "remove", container, partial(common.client.remove, container.id, force=True, volumes=volumes)
             )
 
 

@@ -335,7 +335,7 @@ class Networks:
         async with self._lock:
             if (network.id, container_id) in self._endpoints:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
-            network = await self._wake_default(network)
+            network = await self._wake_default(self._networks[network.id])
             devices = {endpoint.device for endpoint in self.endpoints(container_id)}
             ipv4 = self._address(network, network.ipv4, settings.ipv4_address)
             ipv6 = self._address(network, network.ipv6, settings.ipv6_address)
