@@ -27,7 +27,7 @@ async def list_(engine: Engine, request: Request) -> None:
     """Answer "List containers"."""
     wanted = filters.parse(request.text("filters"))
     limit = request.number("limit")
-    found = engine.containers.list(all=request.flag("all") or bool(limit), limit=limit, filters=wanted)
+    found = engine.containers.list(all=request.flag("all") or (limit or 0) > 0, limit=limit, filters=wanted)
     await request.answer(200, found)
 
 

@@ -324,8 +324,8 @@ class Containers(Lifecycle):
                     if name and self._volumes.has(name) and _is_anonymous(self._volumes.get(name).labels):
                         with suppress(SkiffError):
                             self._volumes.remove(name, self.users_of(name))
-        container.notify()
         self.tell(container, "destroy")
+        container.notify()
 
     def users_of(self, volume: str) -> list[str]:
         """Return the IDs of the containers that have the volume."""
@@ -354,7 +354,7 @@ class Containers(Lifecycle):
         if not all and not filters.get("status"):
             found = [container for container in found if container.is_running or container.state.status == RESTARTING]
         found = [container for container in found if self._passes(container, filters)]
-        return [inspection.short(container, self._networks) for container in (found[:limit] if limit else found)]
+        return [inspection.short(container, self._networks) for container in (found[:limit] if limit and limit > 0 else found)]
 
     def _passes(self, container: Container, filters: Mapping[str, Sequence[str]]) -> bool:
         for key, values in filters.items():
@@ -482,8 +482,9 @@ class Containers(Lifecycle):
         reader = LogReader(self._paths.container(container.id))
         try:
             seen = 0 if from_beginning else os.fstat(reader.descriptor).st_size
-            while container.state.status == CREATED or (not container.is_running and container.log is None):
-                if container.state.status != CREATED and container.state.finished_at > container.created:
+            while not container.is_running and container.log is None:
+                was_started = container.state.finished_at > container.created
+                if was_started or container.state.error or container.id not in self._containers:
                     break
                 await container.changed.wait()
             while True:

@@ -105,6 +105,8 @@ class Lifecycle:
                 if container.state.status == RESTARTING:
                     container.state.status = EXITED
                 self.save(container)
+                if container.host.get("AutoRemove"):
+                    self._group.start_soon(self._auto_remove, container)
                 raise
             container.state.status = RUNNING
             container.state.pid = process.pid
@@ -332,12 +334,13 @@ class Lifecycle:
             restarts = container.policy.restarts(ended.exit_code, state.restart_count, state.stopped_by_user)
             state.status = RESTARTING if restarts else EXITED
             self.save(container)
+            # before anyone wakes: who waited for the end finds it among the events
+            if ended.oom_killed:
+                self.tell(container, "oom")
+            self.tell(container, "die", exitCode=str(ended.exit_code), execDuration=str(int(ran_for_s)))
             container.notify_log()
             # only now: until the store has the exit code, the keeper is the one who knows it
             await self._keeper.forget(container.id)
-        if ended.oom_killed:
-            self.tell(container, "oom")
-        self.tell(container, "die", exitCode=str(ended.exit_code), execDuration=str(int(ran_for_s)))
         if restarts:
             self._group.start_soon(self._restart_later, container, ran_for_s)
         elif container.host.get("AutoRemove"):

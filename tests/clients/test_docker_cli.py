@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from tests.conftest import Home
+from tests.support.project import eventually
 
 pytestmark = pytest.mark.root
 
@@ -111,10 +112,9 @@ def test_published_ports_are_reached(docker):
         "echo page > /index.html; httpd -f -h /",
     )
     address = docker("port", "web", "80").stdout.strip()
-    fetched = subprocess.run(
-        ["/bin/busybox", "wget", "-q", "-O-", "-T", "5", f"http://{address}/index.html"], capture_output=True, text=True
-    )
-    assert fetched.stdout == "page\n"
+    fetch = ["/bin/busybox", "wget", "-q", "-O-", "-T", "5", f"http://{address}/index.html"]
+    # the server tells nobody when it listens
+    eventually(lambda: subprocess.run(fetch, capture_output=True, text=True).stdout == "page\n", 10, "the page")
 
 
 def test_volumes_and_binds(docker, tmp_path):
