@@ -77,7 +77,7 @@ class Globals:
             folder = parent
 
     def load_or_name(self) -> tuple[Target, bool]:
-        """Return the project of the files, or, where only a name is given, an empty one of that name; and which it is."""
+        """Return the files' project and True; where only a name is given, an empty one of that name and False."""
         if self.project_name and not self.has_files():
             return Target(self.project_name, {"name": self.project_name, "services": {}}), False
         return self.load(), True

@@ -267,8 +267,8 @@ def bring_up(common: Globals, target: Target, options: Any) -> None:
     if left and not options.remove_orphans:
         names = ", ".join(container.name for container in left)
         print(
-            f"WARN Found orphan containers ([{names}]) for this project. If you removed or renamed this service in your "
-            "compose file, you can run this command with the --remove-orphans flag to clean it up.",
+            f"WARN Found orphan containers ([{names}]) for this project. If you removed or renamed this service in "
+            "your compose file, you can run this command with the --remove-orphans flag to clean it up.",
             file=sys.stderr,
         )
     plan = plan_up(target, observed, options)

@@ -25,7 +25,7 @@ Service = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """A project to bring up or take down: `model` is the canonical Compose model (what `config --format json` prints)."""
+    """A project to bring up or take down; `model` is its canonical form, what `config --format json` prints."""
 
     name: str
     model: Mapping[str, Any]
@@ -80,7 +80,7 @@ class Existing:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the engine has: the project's containers, networks and volumes by name, image IDs by the names services use."""
+    """What the engine has of a project: containers, networks and volumes by name, IDs of images by the names in use."""
 
     containers: Sequence[Existing] = ()
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

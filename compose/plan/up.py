@@ -228,7 +228,7 @@ def _service(
     for container in kept:
         reason = _why_recreate(target, observed, options, name, container, recreated)
         if reason is not None or will_build:
-            # whether a build gives another image is known only after it: the executor compares and may keep the container
+            # whether a build gives another image is known only after it: the executor compares, and may keep it
             recreated.add(name)
             key = f"recreate {name} {container.number}"
             created_keys.add(key)

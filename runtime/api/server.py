@@ -91,12 +91,13 @@ def _find(request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) 
         request.version = f"{match[1]}.{match[2]}"
         if version > HIGHEST:
             raise BadRequestError(
-                f"client version {request.version} is too new. Maximum supported API version is {HIGHEST[0]}.{HIGHEST[1]}"
+                f"client version {request.version} is too new. "
+                f"Maximum supported API version is {HIGHEST[0]}.{HIGHEST[1]}"
             )
         if version < LOWEST:
             raise BadRequestError(
-                f"client version {request.version} is too old. Minimum supported API version is {LOWEST[0]}.{LOWEST[1]}, "
-                "please upgrade your client to a newer version"
+                f"client version {request.version} is too old. "
+                f"Minimum supported API version is {LOWEST[0]}.{LOWEST[1]}, please upgrade your client to a newer version"
             )
         request.path = request.path[match.end() :]
     for method, pattern, handler in routes:

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -196,10 +197,9 @@ class Client:
         if hijack:
             about |= {"Connection": "Upgrade", "Upgrade": "tcp"}
         connection = self._connect()
-        try:
+        # the engine may answer before it read everything: then the answer says why
+        with suppress(BrokenPipeError):
             self._send(connection, method, target, about, body if body is not None else prepared)
-        except BrokenPipeError:
-            pass  # the engine answered before it read everything: the answer says why
         try:
             head, rest = self._head(connection)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""System call numbers by name, for the architectures that Skiff runs on (kernel arch/*/include, asm-generic/unistd.h)."""
+"""System call numbers by name for the architectures that Skiff runs on (asm-generic/unistd.h and arch tables)."""
 
 from __future__ import annotations
 
