@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from compose.cli.context import Globals
@@ -22,6 +23,7 @@ def follow_stack(
     target: Target,
     services: Sequence[str],
     *,
+    unchanged: Collection[str],
     abort_on_exit: bool,
     exit_code_from: str,
     prefix: bool,
@@ -32,6 +34,7 @@ def follow_stack(
     """Write the stack's output until all containers ended; Ctrl-C stops them gracefully, a second one kills them."""
     containers = common.containers(target, services)
     printer = LogPrinter([container.name for container in containers], prefix=prefix, colour=colour)
+    began = f"{time.time():.9f}"
     ended = threading.Event()
     codes: dict[str, int] = {}
     left = {container.name for container in containers}
@@ -39,7 +42,9 @@ def follow_stack(
     def follow(container: Existing) -> None:
         client = Client(common.where)
         try:
-            with client.logs(container.id, follow=1, timestamps=int(timestamps)) as stream:
+            # what ran before shows what comes from now on, the others all since their start
+            since = began if container.name in unchanged else client.container(container.id)["State"]["StartedAt"]
+            with client.logs(container.id, follow=1, timestamps=int(timestamps), since=since) as stream:
                 for number, data in stream.frames():
                     printer.write(container.name, number, data)
             printer.finish(container.name)

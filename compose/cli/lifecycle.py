@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
         common: Globals = ctx.obj
         target = common.load()
         attached = not (detach or wait or no_start)
-        bring_up(common, target, options)
+        unchanged = bring_up(common, target, options)
         if wait:
             _wait(common, target, options.services, wait_timeout)
         if not attached:
@@ -81,6 +81,7 @@ def register(app: typer.Typer) -> None:
             common,
             target,
             options.services,
+            unchanged=unchanged,
             abort_on_exit=abort_on_container_exit or bool(exit_code_from),
             exit_code_from=exit_code_from,
             prefix=not no_log_prefix,
@@ -251,8 +252,11 @@ def _scale(pairs: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def bring_up(common: Globals, target: Target, options: Any) -> None:
-    """Observe, plan, check what can be checked before anything is made, and carry the plan out."""
+def bring_up(common: Globals, target: Target, options: Any) -> frozenset[str]:
+    """Observe, plan, check what can be checked before anything is made, and carry the plan out.
+
+    Returns the names of the containers that ran already as they should.
+    """
     from compose.execute.observe import observe
     from compose.plan.up import orphans, plan_up
 
@@ -274,13 +278,15 @@ def bring_up(common: Globals, target: Target, options: Any) -> None:
     plan = plan_up(target, observed, options)
     for name in plan.unchanged:
         progress.state("Container", name, "Running")
+    unchanged = frozenset(plan.unchanged)
     if not plan.operations:
-        return
+        return unchanged
     _check(common, target, plan)
     from compose.execute.operations import Executor
     from compose.execute.runner import run
 
     run(plan, Executor(common.where, target, observed, progress, stop_timeout_s=options.stop_timeout_s).perform)
+    return unchanged
 
 
 def _check(common: Globals, target: Target, plan: Any) -> None:
