@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from compose.plan.operations import Kind, Operation, Plan
 from compose.plan.project import DEPENDS_ON, NETWORK, VOLUME, Existing, Observed, Target
@@ -18,7 +18,7 @@ def plan_stop(observed: Observed, containers: Sequence[Existing], *, remove: boo
         for entry in filter(None, container.labels.get(DEPENDS_ON, "").split(",")):
             dependants.setdefault(entry.partition(":")[0], set()).add(container.service)
     operations = []
-    for container in containers:
+    for container in _dependants_first(containers, dependants):
         others = {
             f"stop {c.id}"
             for c in containers
@@ -42,6 +42,22 @@ def plan_stop(observed: Observed, containers: Sequence[Existing], *, remove: boo
                 )  # fmt: skip
             )
     return operations
+
+
+def _dependants_first(containers: Sequence[Existing], dependants: Mapping[str, set[str]]) -> list[Existing]:
+    """Return `containers` with each behind those of the services that depend on its own."""
+    order: list[str] = []
+
+    def visit(service: str, above: tuple[str, ...]) -> None:
+        if service in order or service in above:  # a circle of labels: any order will do
+            return
+        for other in sorted(dependants.get(service, ())):
+            visit(other, (*above, service))
+        order.append(service)
+
+    for container in containers:
+        visit(container.service, ())
+    return sorted(containers, key=lambda container: order.index(container.service))
 
 
 def plan_down(
