@@ -7,12 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, Existing, Target
 from compose.render.progress import Progress
 from runtime.client import Client, Endpoint, endpoint
 from runtime.errors import SkiffError
+
+if TYPE_CHECKING:
+    from compose.spec import Project
 
 
 @dataclass
@@ -43,22 +46,28 @@ class Globals:
         """Return where progress is written."""
         return Progress("quiet" if quiet or self.progress == "quiet" else "plain")
 
-    def load(self, profiles: Sequence[str] = ()) -> Target:
-        """Load the project's files; warnings go to standard error. Raises ConfigError."""
+    def project(self, **choices: bool) -> Project:
+        """Load the project's files; warnings go to standard error. `choices` are LoadOptions. Raises ConfigError."""
         from compose.spec import LoadOptions, load
 
         options = LoadOptions(
-            working_directory=os.getcwd(),
-            files=self.files,
-            project_name=self.project_name,
-            profiles=(*self.profiles, *profiles),
-            env_files=self.env_files,
-            project_directory=self.project_directory,
-            file_text=sys.stdin.buffer.read() if "-" in self.files else b"",
+            os.getcwd(),
+            self.files,
+            self.project_name,
+            self.profiles,
+            self.env_files,
+            self.project_directory,
+            sys.stdin.buffer.read() if "-" in self.files else b"",
+            **choices,
         )
         project = load(options, self.environ)
         for warning in project.warnings:
             print(f"WARN {warning}", file=sys.stderr)
+        return project
+
+    def load(self) -> Target:
+        """Load the project's files for planning. Raises ConfigError."""
+        project = self.project()
         model: dict[str, Any] = {**project.model(), "disabled": list(project.disabled_services)}
         return Target(project.name, model, project.working_directory, tuple(project.files), tuple(project.env_files))
 

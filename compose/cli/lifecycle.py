@@ -237,9 +237,7 @@ def register(app: typer.Typer) -> None:
         if not force and not typer.confirm(f"Going to remove {names}. Go on?"):
             return
         for container in chosen:
-            _step(
-                common, "remove", container, partial(common.client.remove, container.id, force=True, volumes=volumes)
-            )
+            _step(common, "remove", container, partial(common.client.remove, container.id, force=True, volumes=volumes))
 
 
 def _scale(pairs: Sequence[str]) -> dict[str, int]:

@@ -1,0 +1,246 @@
+"""From short forms to long ones, defaults, and absolute paths: what makes two spellings of a model the same. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from compose.spec import values
+from compose.spec.merging import Report, Tree
+
+REMOTES = ("https://", "http://", "git://", "ssh://", "git@", "github.com/", "oci://")
+
+
+def canonical(model: Tree, report: Report, *, interpolated: bool) -> Tree:
+    """Put every attribute of `model` into its long form, in place; problems go to `report`.
+
+    Without interpolation, texts that can't be parsed because of their variables stay as they are.
+    """
+
+    def attempt(function: Callable[[Any], Any], value: Any, *path: str | int) -> Any:
+        try:
+            return function(value)
+        except ValueError as error:
+            if interpolated:
+                report(str(error), path)
+            return value
+
+    for name, service in (model.get("services") or {}).items():
+        if isinstance(service, dict):
+            _service(service, attempt, ("services", name))
+    for section in ("networks", "volumes", "secrets", "configs"):
+        for name, resource in (model.get(section) or {}).items():
+            if isinstance(resource, dict) and isinstance(resource.get("external"), dict):
+                inner = resource["external"].get("name")
+                if inner and resource.get("name") not in (None, inner):
+                    report("name and external.name conflict; use name alone", (section, name, "external"))
+                resource["external"] = True
+                if inner:
+                    resource["name"] = inner
+    return model
+
+
+def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) -> None:
+    if isinstance(service.get("build"), str):
+        service["build"] = {"context": service["build"]}
+    build = service.get("build")
+    if isinstance(build, dict):
+        _file_mounts(build, "secrets")
+        if isinstance(build.get("additional_contexts"), list):
+            build["additional_contexts"] = {
+                key: value for key, _, value in (each.partition("=") for each in build["additional_contexts"])
+            }
+        _ulimits(build)
+        if "ssh" in build:
+            build["ssh"] = _ssh(build["ssh"])
+    depends = service.get("depends_on")
+    if isinstance(depends, list):
+        service["depends_on"] = {name: {"condition": "service_started", "required": True} for name in depends}
+    elif isinstance(depends, dict):
+        for each in depends.values():
+            if isinstance(each, dict):
+                each.setdefault("required", True)
+    for attribute in ("dns", "label_file", "dns_search", "tmpfs"):
+        if isinstance(service.get(attribute), str):
+            service[attribute] = [service[attribute]]
+    if isinstance(service.get("dns"), list):
+        service["dns"] = [each for each in service["dns"] if each != ""]
+    files = service.get("env_file")
+    if files is not None:
+        service["env_file"] = [
+            {"path": each, "required": True} if isinstance(each, str) else {"required": True, **each}
+            for each in (files if isinstance(files, list) else [files])
+        ]
+    if isinstance(service.get("extends"), str):
+        service["extends"] = {"service": service["extends"]}
+    if isinstance(service.get("gpus"), str):
+        service["gpus"] = [{"count": service["gpus"]}]
+    for attribute in ("networks", "models"):
+        if isinstance(service.get(attribute), list):
+            service[attribute] = dict.fromkeys(service[attribute])
+    volumes = service.get("volumes")
+    if isinstance(volumes, list):
+        for index, each in enumerate(volumes):
+            if isinstance(each, str):
+                volumes[index] = attempt(values.mount, each, *at, "volumes", index)
+            elif isinstance(each, dict) and isinstance(each.get("target"), str):
+                each["target"] = values.clean_target(each["target"])
+    devices = service.get("devices")
+    if isinstance(devices, list):
+        for index, each in enumerate(devices):
+            if isinstance(each, str):
+                devices[index] = attempt(values.device, each, *at, "devices", index)
+    for attribute in ("secrets", "configs"):
+        _file_mounts(service, attribute)
+    if isinstance(service.get("ports"), list):
+        found: list[Any] = []
+        for index, each in enumerate(service["ports"]):
+            if isinstance(each, dict):
+                if "published" in each:
+                    each["published"] = values.text_of(each["published"])
+                found.append(each)
+            else:
+                parsed = attempt(values.ports, each, *at, "ports", index)
+                found += parsed if isinstance(parsed, list) else [parsed]
+        service["ports"] = found
+    _ulimits(service)
+
+
+def _file_mounts(holder: Tree, attribute: str) -> None:
+    if isinstance(holder.get(attribute), list):
+        holder[attribute] = [{"source": each} if isinstance(each, str) else each for each in holder[attribute]]
+
+
+def _ulimits(holder: Tree) -> None:
+    limits = holder.get("ulimits")
+    if isinstance(limits, dict):
+        for name, limit in limits.items():
+            if not isinstance(limit, dict):
+                limits[name] = {"single": limit}
+
+
+def _ssh(value: Any) -> Any:
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, dict):
+        return {key: values.text_of(item) for key, item in value.items()}
+    return {key: path for key, _, path in (str(each).partition("=") for each in value or ())}
+
+
+def defaults(model: Tree) -> None:
+    """Fill in, in place, what every service may leave out."""
+    for service in (model.get("services") or {}).values():
+        if not isinstance(service, dict):
+            continue
+        build = service.get("build")
+        if isinstance(build, dict) and "context" not in build:
+            build["context"] = "."
+        for secret in service.get("secrets") or ():
+            if isinstance(secret, dict) and "target" not in secret:
+                secret["target"] = f"/run/secrets/{secret.get('source')}"
+        for port in service.get("ports") or ():
+            if isinstance(port, dict):
+                port.setdefault("protocol", "tcp")
+                port.setdefault("mode", "ingress")
+        for volume in service.get("volumes") or ():
+            if isinstance(volume, dict) and isinstance(volume.get("bind"), dict):
+                volume["bind"].setdefault("create_host_path", True)
+        for request in device_requests(service):
+            if "count" not in request and "device_ids" not in request:
+                request["count"] = "all"
+
+
+def device_requests(service: Tree) -> list[Tree]:
+    """Return the devices that a service asks for, of `gpus` and of its reservations."""
+    deploy = service.get("deploy") or {}
+    reserved = ((deploy.get("resources") or {}).get("reservations") or {}).get("devices") or []
+    gpus = service.get("gpus") or []
+    return [each for each in [*reserved, *(gpus if isinstance(gpus, list) else [])] if isinstance(each, dict)]
+
+
+def resolve_paths(model: Tree, folder: str, home: str) -> None:
+    """Make every path of the host in `model` absolute, in place: relative ones start at `folder`, "~" is `home`."""
+
+    def absolute(path: Any) -> Any:
+        if not isinstance(path, str) or not path:
+            return path
+        if path == "~" or path.startswith("~/"):
+            path = os.path.join(home, path[2:])
+        return path if os.path.isabs(path) else os.path.normpath(os.path.join(folder, path))
+
+    def of_host(path: Any) -> Any:
+        if not isinstance(path, str) or values.is_windows_path(path) or path.startswith("\\\\"):
+            return path
+        return absolute(path) or os.path.normpath(folder)
+
+    def context(path: Any) -> Any:
+        if not isinstance(path, str) or "://" in path or path.startswith("service:") or path.startswith(REMOTES):
+            return path
+        return absolute(path)
+
+    for service in (model.get("services") or {}).values():
+        if not isinstance(service, dict):
+            continue
+        build = service.get("build")
+        if isinstance(build, dict):
+            if "context" in build:
+                build["context"] = context(build["context"])
+            contexts = build.get("additional_contexts")
+            if isinstance(contexts, dict):
+                build["additional_contexts"] = {key: context(each) for key, each in contexts.items()}
+            if isinstance(build.get("ssh"), dict):
+                build["ssh"] = {key: absolute(each) for key, each in build["ssh"].items()}
+        for file in service.get("env_file") or ():
+            if isinstance(file, dict):
+                file["path"] = absolute(file.get("path"))
+        if isinstance(service.get("label_file"), list):
+            service["label_file"] = [absolute(each) for each in service["label_file"]]
+        extends = service.get("extends")
+        if isinstance(extends, dict) and "file" in extends:
+            extends["file"] = context(extends["file"])
+        for volume in service.get("volumes") or ():
+            if isinstance(volume, dict) and volume.get("type") == "bind" and "source" in volume:
+                volume["source"] = of_host(volume["source"])
+        watches = (service.get("develop") or {}).get("watch")
+        for watch in watches if isinstance(watches, list) else ():
+            if isinstance(watch, dict):
+                watch["path"] = absolute(watch.get("path"))
+    for section in ("configs", "secrets"):
+        for resource in (model.get(section) or {}).values():
+            if isinstance(resource, dict) and "file" in resource:
+                resource["file"] = of_host(resource["file"])
+    for volume in (model.get("volumes") or {}).values():
+        if isinstance(volume, dict) and volume.get("driver") == "local":
+            options = volume.get("driver_opts")
+            if isinstance(options, dict) and options.get("o") == "bind" and "device" in options:
+                options["device"] = of_host(options["device"])
+
+
+def resolve_environment(model: Tree, environment: Callable[[str], str | None]) -> None:
+    """Give, in place, the variables that services, builds and configs name without a value the one they have."""
+    for service in (model.get("services") or {}).values():
+        if not isinstance(service, dict):
+            continue
+        if "environment" in service:
+            service["environment"] = with_equals(service["environment"], environment)
+        for hook in (*(service.get("post_start") or ()), *(service.get("pre_stop") or ())):
+            if isinstance(hook, dict) and "environment" in hook:
+                hook["environment"] = with_equals(hook["environment"], environment)
+    for resource in (model.get("configs") or {}).values():
+        if isinstance(resource, dict) and isinstance(resource.get("environment"), str):
+            value = environment(resource["environment"])
+            if value is not None:
+                resource["content"] = value
+
+
+def with_equals(given: Any, environment: Callable[[str], str | None]) -> dict[str, str | None]:
+    """Return the variables of a list or mapping; one without a value has the environment's, or None."""
+    found: dict[str, str | None] = {}
+    if isinstance(given, list):
+        for each in given:
+            key, equals, value = str(each).partition("=")
+            found[key] = value if equals else None
+    else:
+        found = {key: None if value is None else values.text_of(value) for key, value in (given or {}).items()}
+    return {key: environment(key) if value is None else value for key, value in found.items()}

@@ -1,0 +1,331 @@
+"""How files and extended services come together: variables replaced, overrides merged, doubled entries dropped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from compose.spec.document import Path
+from compose.spec.template import Lookup, Mention, TemplateError, substitute
+from compose.spec.values import mount, text_of
+
+Tree = dict[str, Any]
+Report = Callable[[str, Path], None]
+
+
+def _integer(text: str) -> int:
+    if text.lstrip("+-").isdigit() and text.isascii():
+        return int(text)
+    raise ValueError(f'"{text}" is not a whole number')
+
+
+def _number(text: str) -> float | int:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is not a number') from None
+    return int(value) if value == int(value) else value
+
+
+def boolean(text: str) -> bool:
+    """Return the truth value that a text stands for."""
+    word = text.lower()
+    if word in ("true", "y", "yes", "on"):
+        return True
+    if word in ("false", "n", "no", "off"):
+        return False
+    raise ValueError(f'"{text}" is not a boolean: write true or false')
+
+
+_LIMIT = {"*": {"*": _integer}, "": _integer}
+_UPDATE = {"parallelism": _integer, "max_failure_ratio": _number}
+_INTEGERS = "cpu_count cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares oom_score_adj pids_limit scale"
+_SERVICE: Mapping[str, Any] = {
+    **dict.fromkeys(_INTEGERS.split(), _integer),
+    **dict.fromkeys(("init", "oom_kill_disable", "privileged", "read_only", "stdin_open", "tty"), boolean),
+    "cpu_percent": _number,
+    "cpus": _number,
+    "configs": {"*": {"mode": _integer}},
+    "secrets": {"*": {"mode": _integer}},
+    "deploy": {
+        "replicas": _integer,
+        "update_config": _UPDATE,
+        "rollback_config": _UPDATE,
+        "restart_policy": {"max_attempts": _integer},
+        "placement": {"max_replicas_per_node": _integer},
+    },
+    "healthcheck": {"retries": _integer, "disable": boolean},
+    "ports": {"*": {"target": _integer}},
+    "ulimits": {"*": {"": _integer, "hard": _integer, "soft": _integer}},
+    "volumes": {"*": {"read_only": boolean, "volume": {"nocopy": boolean}}},
+}
+_EXTERNAL = {"external": boolean}
+CASTS: Mapping[str, Any] = {
+    "services": {"*": _SERVICE},
+    "networks": {"*": {**dict.fromkeys(("external", "internal", "attachable", "enable_ipv6"), boolean)}},
+    **dict.fromkeys(("volumes", "secrets", "configs"), {"*": _EXTERNAL}),
+}
+"""What a text becomes, by path: compose-go casts values at these places after it has replaced variables."""
+
+
+def interpolate(
+    value: Any, lookup: Lookup, report: Report, note: Callable[[Mention, Path], None], *, values: bool = True
+) -> Any:
+    """Return `value` with the variables of every text in it replaced, and texts cast where the model wants no text.
+
+    `report` is told of every problem with its path, `note` of every variable that counts.
+    """
+
+    def walk(node: Any, casts: Any, path: Path) -> Any:
+        if isinstance(node, dict):
+            inner = casts if isinstance(casts, Mapping) else {}
+            default = inner.get("*")
+            return {key: walk(child, inner.get(key, default), (*path, key)) for key, child in node.items()}
+        if isinstance(node, list):
+            inner = casts.get("*") if isinstance(casts, Mapping) else None
+            return [walk(child, inner, (*path, index)) for index, child in enumerate(node)]
+        if not isinstance(node, str):
+            return node
+        cast = casts.get("") if isinstance(casts, Mapping) else casts
+        if "$" not in node and cast is None:
+            return node
+        try:
+            text = substitute(node, lookup, lambda mention: note(mention, path)) if values else node
+            return cast(text) if cast else text
+        except TemplateError as error:
+            report(str(error), path)
+        except ValueError as error:
+            report(str(error), path)
+        return node
+
+    return walk(value, CASTS, ())
+
+
+SEQUENCES = frozenset(
+    "annotations dns dns_opt dns_search env_file environment extra_hosts labels sysctls tmpfs label_file".split()
+)
+BUILD_SEQUENCES = frozenset(("args", "additional_contexts", "extra_hosts", "labels"))
+
+
+class MergeError(ValueError):
+    """Two values that can't be one; `path` is where."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"can't override {'.'.join(str(step) for step in path)}: one is a mapping, the other is not")
+        self.path = path
+
+
+def merge(base: Any, over: Any, path: Path = ()) -> Any:
+    """Return `base` with `over` laid upon it, by the rule of the place (Compose Specification, "Merge")."""
+    special = _special(path)
+    if special is not None:
+        return special(base, over, path)
+    if over is None:
+        return base
+    if isinstance(base, dict):
+        if not isinstance(over, dict):
+            raise MergeError(path)
+        return _mappings(base, over, path)
+    if isinstance(base, list):
+        if not isinstance(over, list):
+            raise MergeError(path)
+        return base + over
+    return over
+
+
+def _mappings(base: Tree, over: Tree, path: Path) -> Tree:
+    merged = dict(base)
+    for key, value in over.items():
+        if key in merged and not key.startswith("x-"):
+            merged[key] = merge(merged[key], value, (*path, key))
+        else:
+            merged[key] = value
+    return merged
+
+
+def _special(path: Path) -> Callable[[Any, Any, Path], Any] | None:
+    if len(path) < 3:
+        return None
+    section, attribute = path[0], path[2]
+    if section == "services":
+        if len(path) == 3:
+            if attribute in ("command", "entrypoint"):
+                return _replace
+            if attribute in SEQUENCES:
+                return _sequences
+            return {"build": _builds, "depends_on": _dependencies, "logging": _loggings, "networks": _networks}.get(
+                str(attribute)
+            )
+        if len(path) == 4:
+            last = path[3]
+            if attribute == "build" and last in BUILD_SEQUENCES or attribute == "deploy" and last == "labels":
+                return _sequences
+            if attribute == "healthcheck" and last == "test":
+                return _replace
+            if attribute == "ulimits":
+                return lambda base, over, at: (
+                    _mappings(base, over, at) if isinstance(base, dict) and isinstance(over, dict) else over
+                )
+    elif section in ("networks", "volumes") and len(path) == 3 and attribute == "labels":
+        return _sequences
+    elif section == "networks" and path[2:] == ("ipam", "config"):
+        return _subnets
+    return None
+
+
+def _replace(base: Any, over: Any, path: Path) -> Any:
+    return over
+
+
+def _as_sequence(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [key if item is None else f"{key}={_entry(item)}" for key, item in sorted(value.items())]
+    if isinstance(value, list):
+        return value
+    return [value] if isinstance(value, str) else []
+
+
+def _entry(item: Any) -> str:
+    return "[" + " ".join(map(text_of, item)) + "]" if isinstance(item, list) else text_of(item)
+
+
+def _sequences(base: Any, over: Any, path: Path) -> Any:
+    if path[-1] == "extra_hosts":
+        return [*_hosts(base), *_hosts(over)]
+    return _as_sequence(base) + _as_sequence(over)
+
+
+def _hosts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        pairs = ((host, each if isinstance(each, list) else [each]) for host, each in sorted(value.items()))
+        return [f"{host}={text_of(one)}" for host, each in pairs for one in each]
+    return _as_sequence(value)
+
+
+def _as_mapping(value: Any, default: Tree | None = None) -> Tree:
+    if isinstance(value, list):
+        return {str(key): dict(default) if default else None for key in value}
+    return value if isinstance(value, dict) else {}
+
+
+def _builds(base: Any, over: Any, path: Path) -> Any:
+    first, second = ({"context": each} if isinstance(each, str) else each or {} for each in (base, over))
+    return _mappings(first, second, path)
+
+
+def _dependencies(base: Any, over: Any, path: Path) -> Any:
+    started = {"condition": "service_started", "required": True}
+    return _mappings(_as_mapping(base, started), _as_mapping(over, started), path)
+
+
+def _networks(base: Any, over: Any, path: Path) -> Any:
+    return _mappings(_as_mapping(base), _as_mapping(over), path)
+
+
+def _loggings(base: Any, over: Any, path: Path) -> Any:
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        raise MergeError(path)
+    same = "driver" not in base or "driver" not in over or base["driver"] == over["driver"]
+    return _mappings(base, over, path) if same else over
+
+
+def _subnets(base: Any, over: Any, path: Path) -> Any:
+    if not (isinstance(base, list) and isinstance(over, list)):
+        raise MergeError(path)
+    merged: dict[Any, Any] = {}
+    for entry in [*base, *over]:
+        if not isinstance(entry, dict):
+            raise MergeError(path)
+        merged[entry.get("subnet")] = _mappings(merged.get(entry.get("subnet"), {}), entry, path)
+    return list(merged.values())
+
+
+KEYED = SEQUENCES - {"env_file"} | frozenset(("cap_add", "cap_drop", "links", "profiles"))
+
+
+def unify(model: Tree) -> Tree:
+    """Drop, in place, the entries of lists that a later entry of the same name, target or path redefines."""
+    for service in _mappings_of(model.get("services")):
+        for attribute, value in service.items():
+            if isinstance(value, list):
+                index = _index_of(attribute)
+                if index is not None:
+                    service[attribute] = _unique(value, index)
+        build = service.get("build")
+        if isinstance(build, dict):
+            for attribute in ("args", "additional_contexts", "tags", "labels"):
+                if isinstance(build.get(attribute), list):
+                    build[attribute] = _unique(build[attribute], _name)
+        deploy = service.get("deploy")
+        if isinstance(deploy, dict) and isinstance(deploy.get("labels"), list):
+            deploy["labels"] = _unique(deploy["labels"], _name)
+        networks = service.get("networks")
+        for network in _mappings_of(networks):
+            for attribute in ("aliases", "link_local_ips"):
+                if isinstance(network.get(attribute), list):
+                    network[attribute] = _unique(network[attribute], _name)
+    for network in _mappings_of(model.get("networks")):
+        if isinstance(network.get("labels"), list):
+            network["labels"] = _unique(network["labels"], _name)
+    return model
+
+
+def _mappings_of(section: Any) -> list[Tree]:
+    return [each for each in section.values() if isinstance(each, dict)] if isinstance(section, dict) else []
+
+
+def _index_of(attribute: str) -> Callable[[Any], Any] | None:
+    if attribute == "extra_hosts":
+        return None
+    if attribute in KEYED:
+        return _name
+    return {
+        "volumes": _volume,
+        "devices": _device,
+        "configs": lambda entry: _file_mount(entry, ""),
+        "secrets": lambda entry: _file_mount(entry, "/run/secrets"),
+        "env_file": lambda entry: entry.get("path") if isinstance(entry, dict) else entry,
+        "expose": text_of,
+        "ports": _port,
+    }.get(attribute)
+
+
+def _unique(entries: list[Any], index: Callable[[Any], Any]) -> list[Any]:
+    found: dict[Any, Any] = {}
+    for entry in entries:
+        key = index(entry)
+        found[key if key.__hash__ else repr(key)] = entry
+    return list(found.values())
+
+
+def _name(entry: Any) -> Any:
+    return entry.partition("=")[0] if isinstance(entry, str) else repr(entry)
+
+
+def _volume(entry: Any) -> Any:
+    if isinstance(entry, dict):
+        return entry.get("target")
+    try:
+        return mount(entry)["target"] if isinstance(entry, str) else repr(entry)
+    except ValueError:
+        return entry
+
+
+def _device(entry: Any) -> Any:
+    if isinstance(entry, dict):
+        return entry.get("target") or entry.get("source")
+    parts = str(entry).split(":")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _file_mount(entry: Any, folder: str) -> Any:
+    if isinstance(entry, dict):
+        return entry.get("target") or f"{folder}/{entry.get('source')}"
+    return f"{folder}/{entry}"
+
+
+def _port(entry: Any) -> Any:
+    if isinstance(entry, dict):
+        host, protocol = entry.get("host_ip", "0.0.0.0"), entry.get("protocol", "tcp")
+        return f"{host}:{entry.get('published')}:{entry.get('target')}/{protocol}"
+    return str(entry)
