@@ -16,6 +16,7 @@ from runtime.engine import filters
 from runtime.engine.attachment import Attachment, LogFrame
 from runtime.errors import BadRequestError, ConflictError, NotFoundError
 from runtime.http.codec import frame_header
+from runtime.keeper.client import LaunchError
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -278,11 +279,20 @@ async def exec_start(engine: Engine, request: Request) -> None:
     about = engine.execs.inspect(id)
     if not engine.containers.find(about["ContainerID"]).is_running:
         raise ConflictError(f"container {about['ContainerID']} is not running")
-    attachment = await engine.execs.start(id, body)
-    if attachment is None:
+    if body.get("Detach"):
+        await engine.execs.start(id, body)
         await request.answer(200)
         return
-    connection = await request.hijack(RAW if attachment.tty else MULTIPLEXED)
+    # the head goes before the process starts: clients read it alone, and raw bytes from then on
+    tty = about["ProcessConfig"]["tty"]
+    connection = await request.hijack(RAW if tty else MULTIPLEXED)
+    try:
+        attachment = await engine.execs.start(id, body)
+    except LaunchError as error:
+        text = f"OCI runtime exec failed: {error}\r\n".encode()
+        await connection.send(text if tty else frame_header(1, len(text)) + text)
+        return
+    assert attachment is not None
     await _exchange(connection, attachment, takes_input=about["OpenStdin"])
 
 
