@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from compose.errors import ConfigError, ConfigErrors
@@ -13,8 +13,9 @@ from compose.spec import normalize as rules
 from compose.spec.document import Document, Path, parse
 from compose.spec.encode import encode_resource, encode_service
 from compose.spec.files import Environment, discover, normalize_name, read, read_text
-from compose.spec.merging import MergeError, interpolate, merge, unify
+from compose.spec.merging import MergeError, Tree, interpolate, merge, unify
 from compose.spec.model import LoadOptions, Project, Service
+from compose.spec.template import Mention
 from compose.spec.validation import Schema
 
 SECTIONS = ("networks", "volumes", "secrets", "configs", "models")
@@ -49,37 +50,13 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     environment = Environment(environ)
     files, folder = discover(options, environment)
     problems = _Problems()
-    unset: dict[str, str] = {}
-    model: dict[str, Any] = {}
-    contents = [(file, options.file_text if file == "-" else read(file)) for file in files]
-    for file, data in contents:
-        for document in parse(data, file):
-            if document.content is None:
-                continue
-            if not isinstance(document.content, dict):
-                raise ConfigError("a Compose file is a mapping", file, 1, 1, "begin with `services:`")
-            problems.documents.append(document)
-
-            def note(mention: Any, path: Path) -> None:
-                if not mention.operator and environment.lookup(mention.name) is None:
-                    unset.setdefault(mention.name, ".".join(map(str, path)))
-
-            content = interpolate(document.content, environment.lookup, problems, note, values=options.interpolate)
-            problems.raise_any()
-            try:
-                model = merge(model, content) if model else content
-            except MergeError as error:
-                problems(str(error), error.path)
-            unify(model)
-    problems.raise_any()
+    reader = _Reader(options, problems, environ.get("HOME") or "/")
+    model = reader.model(files, folder, environment, ())
+    unset = reader.unset
     if not model:
         raise ConfigError("empty compose file", files[0] if files else "", hint="begin with `services:`")
-    Schema.compose().validate(model, problems)
-    problems.raise_any()
     name = _project_name(options, model, folder, environment)
     environment.values.setdefault("COMPOSE_PROJECT_NAME", name)
-    forms.canonical(model, problems, interpolated=options.interpolate)
-    problems.raise_any()
     forms.defaults(model)
     if options.resolve_paths:
         forms.resolve_paths(model, folder, environ.get("HOME") or "/")
@@ -119,6 +96,165 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         secrets=resources["secrets"],
         models=resources["models"],
     )
+
+
+class _Reader:
+    """Reads files into one model: each file's variables, then `extends`, then the files upon each other, `include` last."""
+
+    def __init__(self, options: LoadOptions, problems: _Problems, home: str) -> None:
+        self._options = options
+        self._problems = problems
+        self._home = home
+        self.unset: dict[str, str] = {}
+
+    def model(self, files: Sequence[str], folder: str, environment: Environment, above: tuple[str, ...]) -> Tree:
+        """Return the model of `files` in canonical forms; `above` are the files that lead here by include."""
+        model: Tree = {}
+        for file in files:
+            if file in above:
+                raise ConfigError(f"include cycle: {' -> '.join((*above, file))}", file)
+            for content in self._contents(file, environment):
+                self._extend(content, file, folder, environment)
+                try:
+                    model = merge(model, content) if model else content
+                except MergeError as error:
+                    self._problems(str(error), error.path)
+                self._problems.raise_any()
+                unify(model)
+        if not model:
+            return model
+        Schema.compose().validate(model, self._problems)
+        self._problems.raise_any()
+        forms.canonical(model, self._problems, interpolated=self._options.interpolate)
+        self._problems.raise_any()
+        for entry in model.pop("include", None) or ():
+            self._include(model, entry, folder, environment, (*above, *files))
+        return model
+
+    def _contents(self, file: str, environment: Environment) -> Iterator[Tree]:
+        """Yield the documents of a file with their variables replaced."""
+        data = self._options.file_text if file == "-" else read(file)
+        for document in parse(data, file):
+            if document.content is None:
+                continue
+            if not isinstance(document.content, dict):
+                raise ConfigError("a Compose file is a mapping", file, 1, 1, "begin with `services:`")
+            self._problems.documents.append(document)
+
+            def note(mention: Mention, path: Path) -> None:
+                if not mention.operator and environment.lookup(mention.name) is None:
+                    self.unset.setdefault(mention.name, ".".join(map(str, path)))
+
+            yield interpolate(
+                document.content, environment.lookup, self._problems, note, values=self._options.interpolate
+            )
+            self._problems.raise_any()
+
+    # --- extends
+
+    def _extend(self, content: Tree, file: str, folder: str, environment: Environment) -> None:
+        """Replace, in place, every service that extends another by the two merged."""
+        services = content.get("services")
+        if isinstance(services, dict):
+            done: dict[str, Tree] = {}
+            for name in services:
+                done[name] = self._extended(services, name, file, folder, environment, ())
+            content["services"] = done
+
+    def _extended(
+        self,
+        services: Tree,
+        name: str,
+        file: str,
+        folder: str,
+        environment: Environment,
+        trail: tuple[tuple[str, str], ...],
+    ) -> Tree:
+        service = services.get(name)
+        if not isinstance(service, dict) or "extends" not in service:
+            return service  # type: ignore[return-value]
+        if (file, name) in trail:
+            shown = " -> ".join(one for _, one in (*trail, (file, name)))
+            raise ConfigError(f"circular reference: service {name!r} extends itself ({shown})", file)
+        how = service["extends"]
+        wanted = how if isinstance(how, str) else (how or {}).get("service")
+        other = how.get("file") if isinstance(how, dict) else None
+        trail = (*trail, (file, name))
+        if other:
+            path = os.path.normpath(os.path.join(folder, os.path.expanduser(str(other))))
+            base_folder = os.path.dirname(path)
+            found: Tree = {}
+            for content in self._contents(path, environment):
+                found = merge(found, content) if found else content
+            known = found.get("services") or {}
+            base = self._base(known, wanted, path, base_folder, environment, trail, name)
+            holder: Tree = {"services": {str(wanted): base}}
+            forms.canonical(holder, self._problems, interpolated=self._options.interpolate)
+            if self._options.resolve_paths:
+                forms.resolve_paths(holder, base_folder, self._home)
+            base = holder["services"][str(wanted)]
+        else:
+            base = self._base(services, wanted, file, folder, environment, trail, name)
+        own = {key: value for key, value in service.items() if key != "extends"}
+        merged: Tree = {"services": {name: merge(base, own, ("services", name))}}
+        unify(merged)
+        result: Tree = merged["services"][name]
+        return result
+
+    def _base(
+        self,
+        services: Tree,
+        wanted: Any,
+        file: str,
+        folder: str,
+        environment: Environment,
+        trail: tuple[tuple[str, str], ...],
+        name: str,
+    ) -> Tree:
+        if wanted not in services:
+            hint = rules.suggestion(str(wanted), services).strip() or None
+            raise ConfigError(
+                f"cannot extend service {wanted!r} in {file}: service {wanted!r} not found ({name})", hint=hint
+            )
+        base = dict(self._extended(services, str(wanted), file, folder, environment, trail) or {})
+        return base
+
+    # --- include
+
+    def _include(self, model: Tree, entry: Any, folder: str, environment: Environment, above: tuple[str, ...]) -> None:
+        """Take in the model of an `include` entry; what both define must be the same."""
+        how: Tree = {"path": entry} if isinstance(entry, str) else dict(entry)
+        paths = [how["path"]] if isinstance(how.get("path"), str) else list(how.get("path") or ())
+        files = [os.path.normpath(os.path.join(folder, path)) for path in paths]
+        if not files:
+            return
+        base = how.get("project_directory")
+        inner = os.path.normpath(os.path.join(folder, base)) if base else os.path.dirname(files[0])
+        local = environment.copy()
+        named = how.get("env_file")
+        named = [named] if isinstance(named, str) else list(named or ())
+        for path in named:
+            path = path if os.path.isabs(path) else os.path.normpath(os.path.join(folder, path))
+            if path == "/dev/null":
+                continue
+            if not os.path.exists(path):
+                raise ConfigError(f"env file {path} not found", hint="make it, or take it out of include")
+            local.add_file(path)
+        default = os.path.join(inner, ".env")
+        if not named and os.path.isfile(default):
+            local.add_file(default)
+        found = self.model(files, inner, local, above)
+        forms.defaults(found)
+        if self._options.resolve_paths:
+            forms.resolve_paths(found, inner, self._home)
+        if self._options.resolve_environment:
+            forms.resolve_environment(found, local.lookup)
+        for section in ("services", *SECTIONS):
+            for key, value in (found.get(section) or {}).items():
+                target = model.setdefault(section, {})
+                if target.get(key) not in (None, value) and key in target:
+                    raise ConfigError(f"{section}.{key} conflicts with imported resource", files[0])
+                target[key] = value
 
 
 def _project_name(options: LoadOptions, model: Mapping[str, Any], folder: str, environment: Environment) -> str:
