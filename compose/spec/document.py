@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from yaml import YAMLError
-from yaml._yaml import CParser  # type: ignore[import-untyped]
+from yaml._yaml import CParser
 
 from compose.errors import ConfigError
 from compose.spec.model import Place
@@ -108,7 +108,7 @@ def _roots(text: str, file: str) -> Iterator[Node]:
     merges: dict[int, list[Node]] = {}
     unfinished: set[int] = set()
     while True:
-        event = parser.get_event()
+        event: Any = parser.get_event()
         if event is None:
             return
         kind = event.__class__.__name__
@@ -117,7 +117,7 @@ def _roots(text: str, file: str) -> Iterator[Node]:
             continue
         if kind in ("StreamStartEvent", "StreamEndEvent", "DocumentEndEvent"):
             continue
-        mark = event.start_mark
+        mark: Any = event.start_mark
         line, column = mark.line + 1, mark.column + 1
         if kind in ("MappingEndEvent", "SequenceEndEvent"):
             node = open_nodes.pop()

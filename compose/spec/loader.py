@@ -216,8 +216,7 @@ class _Reader:
             raise ConfigError(
                 f"cannot extend service {wanted!r} in {file}: service {wanted!r} not found ({name})", hint=hint
             )
-        base = dict(self._extended(services, str(wanted), file, folder, environment, trail) or {})
-        return base
+        return dict(self._extended(services, str(wanted), file, folder, environment, trail) or {})
 
     # --- include
 

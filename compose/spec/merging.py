@@ -63,7 +63,7 @@ _EXTERNAL = {"external": boolean}
 CASTS: Mapping[str, Any] = {
     "services": {"*": _SERVICE},
     "networks": {"*": {**dict.fromkeys(("external", "internal", "attachable", "enable_ipv6"), boolean)}},
-    **dict.fromkeys(("volumes", "secrets", "configs"), {"*": _EXTERNAL}),
+    **{section: {"*": _EXTERNAL} for section in ("volumes", "secrets", "configs")},
 }
 """What a text becomes, by path: compose-go casts values at these places after it has replaced variables."""
 
@@ -78,9 +78,9 @@ def interpolate(
 
     def walk(node: Any, casts: Any, path: Path) -> Any:
         if isinstance(node, dict):
-            inner = casts if isinstance(casts, Mapping) else {}
-            default = inner.get("*")
-            return {key: walk(child, inner.get(key, default), (*path, key)) for key, child in node.items()}
+            known: Mapping[str, Any] = casts if isinstance(casts, Mapping) else {}
+            default = known.get("*")
+            return {key: walk(child, known.get(key, default), (*path, key)) for key, child in node.items()}
         if isinstance(node, list):
             inner = casts.get("*") if isinstance(casts, Mapping) else None
             return [walk(child, inner, (*path, index)) for index, child in enumerate(node)]
@@ -158,7 +158,7 @@ def _special(path: Path) -> Callable[[Any, Any, Path], Any] | None:
             )
         if len(path) == 4:
             last = path[3]
-            if attribute == "build" and last in BUILD_SEQUENCES or attribute == "deploy" and last == "labels":
+            if (attribute == "build" and last in BUILD_SEQUENCES) or (attribute == "deploy" and last == "labels"):
                 return _sequences
             if attribute == "healthcheck" and last == "test":
                 return _replace

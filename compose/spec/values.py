@@ -256,7 +256,7 @@ def _mount_parts(text: str) -> list[str]:
 
 
 def is_windows_path(text: str) -> bool:
-    """Return whether `text` starts with a drive, as in C:\\."""
+    """Return whether `text` starts with a drive, as in C:/."""
     return len(text) > 2 and text[0].isalpha() and text[0].isascii() and text[1] == ":" and text[2] in "\\/"
 
 

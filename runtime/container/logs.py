@@ -12,7 +12,7 @@ import ctypes
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class LogWriter:
         """
         os.write(self._index, _RECORD.pack(time.time_ns(), stream, self.end))
         offset = ctypes.c_longlong(self.end)
-        moved = _libc.splice(
+        moved: int = _libc.splice(
             pipe,
             None,
             self._data,

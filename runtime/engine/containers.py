@@ -354,7 +354,10 @@ class Containers(Lifecycle):
         if not all and not filters.get("status"):
             found = [container for container in found if container.is_running or container.state.status == RESTARTING]
         found = [container for container in found if self._passes(container, filters)]
-        return [inspection.short(container, self._networks) for container in (found[:limit] if limit and limit > 0 else found)]
+        return [
+            inspection.short(container, self._networks)
+            for container in (found[:limit] if limit and limit > 0 else found)
+        ]
 
     def _passes(self, container: Container, filters: Mapping[str, Sequence[str]]) -> bool:
         for key, values in filters.items():

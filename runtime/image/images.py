@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import shutil
@@ -126,7 +127,7 @@ class Images:
         """Take the name away."""
         self._tags.delete(str(reference))
 
-    def remove(self, name: str, *, force: bool, in_use: Callable[[str], str | None]) -> list[dict[str, str]]:
+    def remove(self, name: str, *, force: bool, in_use: Callable[[str], str | None]) -> builtins.list[dict[str, str]]:
         """Remove a name, and with its last one the image; returns Docker's list of Untagged and Deleted.
 
         `in_use` names the container that uses an image ID, or gives None. Raises ConflictError.
@@ -138,7 +139,7 @@ class Images:
             reference = None
         is_name = reference is not None and str(reference) in image.references
         holder = in_use(image.id)
-        done: list[dict[str, str]] = []
+        done: builtins.list[dict[str, str]] = []
         with self.store.transaction():
             if is_name and reference is not None and len(image.references) > 1:
                 self.untag(reference)

@@ -71,5 +71,6 @@ def _member(path: str, name: str, found: os.stat_result, kind: bytes) -> tarfile
         for key in os.listxattr(path, follow_symlinks=False):
             if not key.startswith("trusted.overlay."):
                 value = os.getxattr(path, key, follow_symlinks=False)
-                member.pax_headers[XATTR_PREFIX + key] = value.decode("utf-8", "surrogateescape")
+                headers: dict[str, str] = member.pax_headers  # type: ignore[assignment]
+                headers[XATTR_PREFIX + key] = value.decode("utf-8", "surrogateescape")
     return member

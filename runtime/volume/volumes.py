@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import secrets
 import shutil
@@ -97,7 +98,7 @@ class Volumes:
         self._rows.put(name, asdict(volume), name)
         return volume
 
-    def remove(self, name: str, users: list[str]) -> None:
+    def remove(self, name: str, users: builtins.list[str]) -> None:
         """Remove the volume and its data. Raises NotFoundError, ConflictError while `users` (containers) have it."""
         self.get(name)
         if users:

@@ -204,7 +204,15 @@ def test_networks_connect_containers_by_name(docker):
 def test_events_tell_a_containers_life(docker):
     docker("run", "--rm", "--name", "brief", "busybox", "true")
     told = docker(
-        "events", "--since", "1m", "--until", str(int(time.time()) + 1), "--filter", "container=brief", "--format", "{{.Action}}"
+        "events",
+        "--since",
+        "1m",
+        "--until",
+        str(int(time.time()) + 1),
+        "--filter",
+        "container=brief",
+        "--format",
+        "{{.Action}}",
     ).stdout
     assert told.split() == ["create", "attach", "start", "die", "destroy"]
 

@@ -20,9 +20,10 @@ def refusal(tmp_path, text):
 
 
 def test_short_forms_become_long_ones(tmp_path):
-    service = project(
-        tmp_path,
-        """
+    service = (
+        project(
+            tmp_path,
+            """
 name: demo
 services:
   web:
@@ -34,8 +35,11 @@ services:
   db: {image: postgres}
 volumes: {data: {}}
 """,
-        {"B": "2"},
-    ).services["web"].config
+            {"B": "2"},
+        )
+        .services["web"]
+        .config
+    )
     assert service["ports"] == [
         {"mode": "ingress", "host_ip": "127.0.0.1", "target": 80, "published": "8080", "protocol": "udp"}
     ]
@@ -98,7 +102,11 @@ def test_binary_is_refused(tmp_path):
         load(LoadOptions(str(tmp_path)), {})
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.text("ab$ {}:-=é\\\"'", max_size=12), max_size=4))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.text("ab$ {}:-=é\\\"'", max_size=12), max_size=4
+    )
+)
 def test_a_loaded_model_loads_to_itself(tmp_path_factory, environment):
     folder = tmp_path_factory.mktemp("p")
     written = {key: value.replace("$", "$$") for key, value in environment.items()}
