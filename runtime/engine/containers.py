@@ -22,7 +22,7 @@ import anyio.to_thread
 
 from runtime.container.logs import STDERR, STDIN, STDOUT, LogReader, Selection, select
 from runtime.container.spec import capabilities, command, merge_image
-from runtime.engine import inspection, names
+from runtime.engine import inspection, names, usage
 from runtime.engine.attachment import Attachment, LogFrame
 from runtime.engine.filters import labels_match
 from runtime.engine.lifecycle import STOP_TIMEOUT_S, Lifecycle, port_bindings
@@ -503,6 +503,26 @@ class Containers(Lifecycle):
                     await written.wait()
         finally:
             reader.close()
+
+    async def top(self, name: str, _ps_args: str) -> dict[str, Any]:
+        """Return the container's processes. Raises ConflictError when it does not run."""
+        container = self.find(name)
+        if not container.is_running:
+            raise ConflictError(f"container {container.id} is not running")
+        return usage.processes(self._paths.engine_id, container)
+
+    async def stats(self, name: str, *, stream: bool, one_shot: bool) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the container's statistics each second; once without `stream`."""
+        container = self.find(name)
+        before: dict[str, Any] | None = None
+        while True:
+            numbers = await self._keeper.stats(container.id) if container.is_running else usage.NOTHING
+            before = usage.statistics(container, numbers, before)
+            if stream or one_shot or before["preread"][:4] != "0001" or not container.is_running:
+                yield before
+                if not stream:
+                    return
+            await anyio.sleep(1)
 
     def resize(self, name: str, height: int, width: int) -> None:
         """Tell the container's terminal its size."""

@@ -233,3 +233,9 @@ def test_a_client_too_new_is_refused(engine):
         text=True,
     )
     assert "client version 1.99 is too new" in result.stderr
+
+
+def test_top_and_stats_tell_what_runs(docker):
+    docker("run", "-d", "--name", "worker", "-m", "64m", "busybox", "sleep", "77")
+    assert "sleep 77" in docker("top", "worker").stdout
+    assert "64MiB" in docker("stats", "--no-stream", "--format", "{{.MemUsage}}", "worker").stdout
