@@ -53,7 +53,7 @@ def published_port(place: Place) -> Iterator[Budget]:
     megabytes = 512
     body = {
         "Image": "busybox:latest",
-        "Cmd": ["sh", "-c", f"while :; do dd if=/dev/zero bs=1M count={megabytes} 2>/dev/null | nc -l -p 80; done"],
+        "Cmd": ["sh", "-c", f"while :; do nc -l -p 80 -e dd if=/dev/zero bs=1M count={megabytes} 2>/dev/null; done"],
         "ExposedPorts": {"80/tcp": {}},
         "HostConfig": {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}, "Init": True},
     }
