@@ -38,6 +38,7 @@ POOLS = [f"172.{number}.0.0/16" for number in range(17, 32)] + [
     f"192.168.{number}.0/20" for number in range(0, 256, 16)
 ]
 PREDEFINED = ("bridge", "host", "none")
+DEFAULT_LINGERS_S = 5.0
 
 
 class Networks:
@@ -274,10 +275,18 @@ class Networks:
         self._save(woken)
         return woken
 
-    async def _let_default_sleep(self, network: Network) -> None:
-        if network.name == "bridge" and not any(id == network.id for id, _ in self._endpoints):
-            await self._in_thread(partial(self._unmake_bridge, network))
-            self._save(Network(network.id, network.name, network.driver, network.created))
+    async def _let_default_sleep_later(self) -> None:
+        # a device made and removed for each of a row of short containers would cost more than they do
+        await anyio.sleep(DEFAULT_LINGERS_S)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Remove the device of the predefined "bridge" network when nothing is attached to it."""
+        async with self._lock:
+            network = next((one for one in self._networks.values() if one.name == "bridge"), None)
+            if network is not None and network.subnets and not any(id == network.id for id, _ in self._endpoints):
+                await self._in_thread(partial(self._unmake_bridge, network))
+                self._save(Network(network.id, network.name, network.driver, network.created))
 
     # --- namespaces and endpoints
 
@@ -441,7 +450,8 @@ class Networks:
 
         await self._in_thread(unplug)
         self._endpoint_rows.delete(endpoint.id)
-        await self._let_default_sleep(network)
+        if network.name == "bridge":
+            self._group.start_soon(self._let_default_sleep_later)
 
     # --- names
 

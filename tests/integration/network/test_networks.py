@@ -68,6 +68,7 @@ async def cleaned(paths, live=None):
                 for network in networks.list():
                     if network.name not in ("bridge", "host", "none"):
                         await networks.remove(network)
+                await networks.settle()
 
 
 async def container(networks, name, *joined):
