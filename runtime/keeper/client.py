@@ -22,6 +22,7 @@ from runtime.keeper import wire
 from runtime.paths import Paths
 
 UNKNOWN_EXIT = 255
+CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,22 @@ class Keeper:
                     held.close()
 
     async def _open(self) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wire.PACKET_BYTES)
-        try:
-            connection.connect(str(self._paths.keeper_socket))
-        except OSError:
-            await anyio.to_thread.run_sync(start_keeper, self._paths)
-            connection.connect(str(self._paths.keeper_socket))
-        connection.setblocking(False)
-        self._socket = connection
+        for attempt in range(CONNECT_ATTEMPTS):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wire.PACKET_BYTES)
+            try:
+                connection.connect(str(self._paths.keeper_socket))
+            except OSError:
+                connection.close()
+                if attempt:
+                    # a keeper that dies holds its lock to the end: the next one can only be made after it
+                    await anyio.sleep(CONNECT_PAUSE_S)
+                await anyio.to_thread.run_sync(start_keeper, self._paths)
+                continue
+            connection.setblocking(False)
+            self._socket = connection
+            return
+        raise InternalError("no keeper could be started", f"see {self._paths.engine_log}")
 
     def _close(self) -> None:
         if self._socket is not None:
@@ -137,9 +145,13 @@ class Keeper:
 
     async def _recover(self) -> None:
         """Hand everything held to a new keeper; whoever asks meanwhile waits."""
-        await self._hello()
-        for process in self._held.values():
-            await self.adopt(process)
+        try:
+            await self._hello()
+            for process in list(self._held.values()):
+                await self.adopt(process)
+        except InternalError:
+            # connected to the one that was about to die, or lost the new one too: its end brings us here again
+            return
         self._ready.set()
         if self._on_lost is not None:
             self._on_lost([process.id for process in self._held.values() if process.exit is None])
@@ -167,7 +179,8 @@ class Keeper:
                 self._close()
                 if self.is_closing:
                     return
-                self._ready = anyio.Event()
+                if self._ready.is_set():  # else those who wait already are to be woken by this recovery
+                    self._ready = anyio.Event()
                 await self._open()
                 if self.is_closing:
                     self._close()
