@@ -48,6 +48,7 @@ SYS = {
     "pivot_root": 155, "setns": 308, "clone3": 435, "unshare": 272, "openat2": 437, "pidfd_send_signal": 424,
     "fsopen": 430, "fsconfig": 431, "fsmount": 432, "move_mount": 429, "open_tree": 428, "mount_setattr": 442,
     "seccomp": 317, "capset": 126, "splice": 275, "close_range": 436,
+    "rt_sigaction": 13,
 }  # fmt: skip
 
 
@@ -94,6 +95,14 @@ def _checked(name: str, result: int, *arguments: object) -> int:
     if result < 0:
         raise KernelError(name, arguments, ctypes.get_errno())
     return result
+
+
+SIGACTION_BYTES, SIGSET_BYTES = 32, 8
+
+
+def default_signal(number: int) -> None:
+    """Give a signal its default action, also one of those that the C library keeps to itself (sigaction(2))."""
+    call("rt_sigaction", number, bytes(SIGACTION_BYTES), None, SIGSET_BYTES)
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:

@@ -31,6 +31,7 @@ JOINED = (
     linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
     | linux.CLONE_NEWCGROUP
 )  # fmt: skip
+LAST_SIGNAL = 64
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 
@@ -171,9 +172,9 @@ def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: 
     if compiled is not None and process.get("noNewPrivileges"):
         seccomp.install(compiled)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in signal.valid_signals():
+    for number in range(1, LAST_SIGNAL + 1):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(number, signal.SIG_DFL)
+            linux.default_signal(number)
     _execute(program, environment)
 
 
