@@ -1,4 +1,4 @@
-"""image, engine, doctor, oci: the runtime itself."""
+"""image, engine, doctor: the runtime itself."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ def register(app: typer.Typer) -> None:
     def doctor(ctx: typer.Context) -> None:
         """Check what this machine offers; print the cure for what is missing."""
         os.execv(sys.executable, [sys.executable, "-m", "runtime.doctor", *ctx.args])
-
-    @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-    def oci(ctx: typer.Context) -> None:
-        """Run an OCI bundle (create, start, state, kill, delete)."""
-        os.execv(sys.executable, [sys.executable, "-m", "runtime.oci", *ctx.args])
 
 
 def _image() -> typer.Typer:

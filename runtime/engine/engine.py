@@ -293,7 +293,7 @@ class System:
             "Name": uname.nodename,
             "ServerVersion": installed_version("skiff"),
             "DefaultRuntime": "skiff",
-            "Runtimes": {"skiff": {"path": "skiff oci"}},
+            "Runtimes": {"skiff": {"path": "skiff"}},
             "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
             "Swarm": {"LocalNodeState": "inactive"},
             "LiveRestoreEnabled": True,
