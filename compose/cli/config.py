@@ -6,12 +6,15 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compose.cli.context import Globals
 from runtime.errors import SkiffError
+
+if TYPE_CHECKING:
+    from compose.spec import Project
 
 Services = Annotated[list[str] | None, typer.Argument(help="Services; all when none is named")]
 
@@ -37,6 +40,11 @@ def register(app: typer.Typer) -> None:
         no_normalize: Annotated[bool, typer.Option("--no-normalize", help="Leave out what is implied")] = False,
         no_path_resolution: Annotated[bool, typer.Option("--no-path-resolution", help="Keep relative paths")] = False,
         no_consistency: Annotated[bool, typer.Option("--no-consistency", help="Do not check consistency")] = False,
+        show_variables: Annotated[bool, typer.Option("--variables", help="Variables that the files mention")] = False,
+        provenance: Annotated[
+            bool, typer.Option("--provenance", help="Where each value stands, and what it overrode")
+        ] = False,
+        explain: Annotated[str, typer.Option("--explain", help="Where a variable could come from, and what won")] = "",
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only check")] = False,
         output: Annotated[str, typer.Option("--output", "-o", help="File to write")] = "",
     ) -> None:
@@ -47,6 +55,7 @@ def register(app: typer.Typer) -> None:
             normalize=not no_normalize,
             resolve_paths=not no_path_resolution,
             check_consistency=not no_consistency,
+            provenance=provenance,
         )
         model = project.model()
         if services:
@@ -56,7 +65,13 @@ def register(app: typer.Typer) -> None:
             model["services"] = {name: model["services"][name] for name in services}
         if quiet:
             return
-        if show_services or show_volumes or show_networks:
+        if explain:
+            text = "".join(_explanation(project, explain))
+        elif show_variables:
+            text = _variables(project)
+        elif provenance:
+            text = "".join(_provenance(project))
+        elif show_services or show_volumes or show_networks:
             section = "services" if show_services else "volumes" if show_volumes else "networks"
             text = "".join(f"{name}\n" for name in model.get(section) or {})
         elif show_images:
@@ -74,6 +89,36 @@ def register(app: typer.Typer) -> None:
                 # what is read again is interpolated again
                 text = text.replace("$", "$$")
         _write(text, output)
+
+
+def _explanation(project: Project, name: str) -> Iterator[str]:
+    """Yield every place that sets variable `name`, the winner first, and every place that uses it."""
+    origins = project.origins.get(name) or ()
+    for number, (origin, value) in enumerate(origins):
+        verdict = "this one won: the first that sets a variable counts" if number == 0 else "not used"
+        yield f"{name}={value}  from {origin} ({verdict})\n"
+    if not origins:
+        yield f"{name} is set nowhere: neither in the environment nor in {', '.join(project.env_files) or 'a .env file'}\n"
+    for variable in project.variables:
+        if variable.name == name:
+            default = f", default {variable.default!r}" if variable.default else ""
+            yield f"used at {variable.place}{', required' if variable.required else ''}{default}\n"
+
+
+def _variables(project: Project) -> str:
+    from compose.render.table import table
+
+    rows = {
+        variable.name: (variable.name, str(variable.required).lower(), variable.default, variable.alternative)
+        for variable in sorted(project.variables)
+    }
+    return table(("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"), list(rows.values())) + "\n"
+
+
+def _provenance(project: Project) -> Iterator[str]:
+    for path, (winner, *overridden) in sorted(project.sources.items()):
+        over = f" (overrides {', '.join(map(str, overridden))})" if overridden else ""
+        yield f"{path}: {winner}{over}\n"
 
 
 def _hashes(model: Mapping[str, Any], wanted: str) -> Iterator[str]:

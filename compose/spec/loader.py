@@ -14,7 +14,7 @@ from compose.spec.document import Document, Path, parse
 from compose.spec.encode import encode_resource, encode_service
 from compose.spec.files import Environment, discover, normalize_name, read, read_text
 from compose.spec.merging import MergeError, Tree, interpolate, merge, unify
-from compose.spec.model import LoadOptions, Project, Service
+from compose.spec.model import LoadOptions, Place, Project, Service, Variable
 from compose.spec.template import Mention
 from compose.spec.validation import Schema
 
@@ -90,6 +90,9 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         env_files=tuple(environment.files),
         environment=environment.values,
         warnings=warnings,
+        variables=tuple(reader.variables),
+        sources=_sources(problems.documents) if options.provenance else {},
+        origins={key: tuple(found) for key, found in environment.origins.items()},
         networks=resources["networks"],
         volumes=resources["volumes"],
         configs=resources["configs"],
@@ -106,6 +109,7 @@ class _Reader:
         self._problems = problems
         self._home = home
         self.unset: dict[str, str] = {}
+        self.variables: list[Variable] = []
 
     def model(self, files: Sequence[str], folder: str, environment: Environment, above: tuple[str, ...]) -> Tree:
         """Return the model of `files` in canonical forms; `above` are the files that lead here by include."""
@@ -141,7 +145,10 @@ class _Reader:
                 raise ConfigError("a Compose file is a mapping", file, 1, 1, "begin with `services:`")
             self._problems.documents.append(document)
 
-            def note(mention: Mention, path: Path) -> None:
+            def note(mention: Mention, path: Path, document: Document = document) -> None:
+                placed = document.place(path)
+                if placed is not None:
+                    self.variables.append(_variable(mention, placed[1]))
                 if not mention.operator and environment.lookup(mention.name) is None:
                     self.unset.setdefault(mention.name, ".".join(map(str, path)))
 
@@ -254,6 +261,30 @@ class _Reader:
                 if target.get(key) not in (None, value) and key in target:
                     raise ConfigError(f"{section}.{key} conflicts with imported resource", files[0])
                 target[key] = value
+
+
+def _variable(mention: Mention, place: Place) -> Variable:
+    given = {kind: mention.argument if mention.operator.lstrip(":") == kind else "" for kind in ("-", "+")}
+    return Variable(mention.name, mention.operator.endswith("?"), given["-"], given["+"], place)
+
+
+def _sources(documents: Sequence[Document]) -> dict[str, tuple[Place, ...]]:
+    """Return where each value of the files stands, by dotted path: the file that won first, then those it overrode."""
+    found: dict[str, list[Place]] = {}
+    for document in documents:
+        for path in _leaves(document.content, ()):
+            placed = document.place(path)
+            if placed is not None:
+                found.setdefault(".".join(map(str, path)), []).insert(0, placed[1])
+    return {path: tuple(places) for path, places in found.items()}
+
+
+def _leaves(value: Any, path: Path) -> Iterator[Path]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not items:
+        yield path
+    for key, child in items:
+        yield from _leaves(child, (*path, key))
 
 
 def _project_name(options: LoadOptions, model: Mapping[str, Any], folder: str, environment: Environment) -> str:
