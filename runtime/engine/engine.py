@@ -88,7 +88,7 @@ class Engine:
                 await engine._take_over()
                 group.start_soon(engine._hear_exits)
                 yield engine
-                await engine.networks.settle()
+                await engine.networks.withdraw()
                 await keeper.bye()
                 group.cancel_scope.cancel()
         finally:

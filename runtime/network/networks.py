@@ -288,6 +288,22 @@ class Networks:
                 await self._in_thread(partial(self._unmake_bridge, network))
                 self._save(Network(network.id, network.name, network.driver, network.created))
 
+    async def withdraw(self) -> None:
+        """Take bridges and firewall out of the kernel when nothing is attached; the next engine makes them again."""
+        await self.settle()
+        async with self._lock:
+            if not self._endpoints:
+                await self._in_thread(self._unmake_all)
+
+    def _unmake_all(self) -> None:
+        link = self._link()
+        bridges = [network.bridge for network in self._networks.values() if network.subnets]
+        for bridge in bridges:
+            with contextlib.suppress(KeyError):
+                link.delete(link.index(bridge))
+        if bridges:
+            self._firewall.remove()
+
     # --- namespaces and endpoints
 
     def namespace(self, container_id: str) -> Path:

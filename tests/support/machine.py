@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from runtime.paths import Paths
+
 
 @dataclass(frozen=True)
 class Residue:
@@ -33,7 +35,7 @@ def look(root: Path) -> Residue:
         mounts=frozenset(_mounts()),
         links=frozenset(link["ifname"] for link in _json("ip", "-j", "link")),
         nftables=frozenset(_tables()),
-        cgroups=frozenset(_cgroups()),
+        cgroups=frozenset(_cgroups(f"skiff-{Paths(root, root).engine_id}")),
         namespaces=frozenset(_namespaces()),
     )
 
@@ -53,16 +55,16 @@ def _mounts():
         yield line.split()[4]
 
 
-def _cgroups():
+def _cgroups(name):
     for base, folders, _ in os.walk("/sys/fs/cgroup"):
         for folder in folders:
-            if "skiff" in base or "skiff" in folder:
+            if name in base or name in folder:
                 yield os.path.join(base, folder)
 
 
 def _processes(root):
     """Processes that carry the state root in their environment or command line: engine, keeper, forks too."""
-    needle = str(root).encode()
+    needle, group = str(root).encode(), f"skiff-{Paths(root, root).engine_id}"
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         if int(folder.name) == os.getpid():
@@ -72,7 +74,7 @@ def _processes(root):
             cgroup = (folder / "cgroup").read_text()
         except OSError:
             continue
-        if needle in told or "skiff-" in cgroup:
+        if needle in told or group in cgroup:
             name = told.replace(b"\0", b" ")[-200:].decode(errors="replace") if needle in told else cgroup
             found.add(f"{folder.name} {name}")
     return frozenset(found)
