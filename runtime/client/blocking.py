@@ -18,6 +18,7 @@ from runtime.paths import Paths
 
 READ_BYTES = 1 << 18
 VERSION = "v1.44"
+CONNECT_ATTEMPTS = 6
 
 
 class Stream:
@@ -87,20 +88,26 @@ class Client:
     # --- transport
 
     def _connect(self) -> socket.socket:
+        """Connect; our own engine is started when nobody answers. One that is just dying may answer and be gone."""
         where = self.endpoint
-        if where.is_ours and self._starts:
-            ensure_engine(Paths.from_environment(os.environ, os.getuid()))
-        try:
-            if where.path is None:
-                return socket.create_connection((where.host, where.port))
-            connection = socket.socket(socket.AF_UNIX)
-            connection.connect(where.path)
-        except OSError as error:
-            raise SkiffError(
-                f"cannot connect to the engine at {where}: {error.strerror or error}",
-                "is it running? `skiff engine start` starts ours; -H and $DOCKER_HOST name another",
-            ) from error
-        return connection
+        last: OSError | None = None
+        for attempt in range(CONNECT_ATTEMPTS):
+            if attempt and where.is_ours and self._starts:
+                ensure_engine(Paths.from_environment(os.environ, os.getuid()))
+            try:
+                if where.path is None:
+                    return socket.create_connection((where.host, where.port))
+                connection = socket.socket(socket.AF_UNIX)
+                connection.connect(where.path)
+                return connection
+            except OSError as error:
+                last = error
+                if not (where.is_ours and self._starts):
+                    break
+        raise SkiffError(
+            f"cannot connect to the engine at {where}: {last.strerror if last else 'no answer'}",
+            "is it running? `skiff engine start` starts ours; -H and $DOCKER_HOST name another",
+        )
 
     def _send(
         self,

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import anyio
 
+from runtime.client.start import is_served
 from runtime.engine.engine import IDLE_S, Engine
 from runtime.errors import SkiffError
 from runtime.paths import Paths
 
-EXIT_ALREADY_RUNNING = 0
+LOOK_AGAIN_S = 0.02
 
 
 def main() -> None:
@@ -32,6 +33,14 @@ def main() -> None:
         for error in _leaves(group):
             print(f"skiff engine: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _leaves(group: BaseExceptionGroup[SkiffError]) -> list[BaseException]:
@@ -48,12 +57,12 @@ async def _run(paths: Paths) -> None:
     paths.run.mkdir(parents=True, exist_ok=True)
     paths.locks.mkdir(exist_ok=True)
     lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("another engine serves this run directory", file=sys.stderr)
-        _tell_ready(os.environ.get("SKIFF_READY_FD"))
-        return
+    while not _locked(lock):
+        if is_served(paths):
+            print("another engine serves this run directory", file=sys.stderr)
+            _tell_ready(os.environ.get("SKIFF_READY_FD"))
+            return
+        await anyio.sleep(LOOK_AGAIN_S)  # its holder is about to serve, or to go: neither tells us
     # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
     ready = os.environ.pop("SKIFF_READY_FD", None)
     restart = [sys.executable, "-m", "runtime.engine"]
