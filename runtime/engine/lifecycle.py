@@ -27,7 +27,8 @@ from runtime.errors import ConflictError, KernelError, SkiffError
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
 from runtime.network.model import EndpointSettings
-from runtime.network.networks import RESOLVER_ADDRESS, Networks
+from runtime.network.names import RESOLVER_ADDRESS
+from runtime.network.networks import Networks
 from runtime.network.ports import PortBinding
 from runtime.network.resolver import host_resolvers
 from runtime.paths import Paths

@@ -49,9 +49,7 @@ async def opened(paths, live=None):
         finally:
             group.cancel_scope.cancel()
             # the kernel closes a dead engine's sockets
-            for _, _, held in networks._published.values():
-                for one in held:
-                    one.close()
+            networks._publishing.close()
     store.close()
 
 

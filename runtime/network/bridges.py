@@ -1,0 +1,148 @@
+"""Networks and endpoints in the kernel: bridges, veth pairs, addresses, routes. Every call blocks: use a worker."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from runtime.errors import KernelError
+from runtime.linux import netns
+from runtime.linux.netlink import Netlink, write_sysctl
+from runtime.network.addresses import hardware_address
+from runtime.network.firewall import Firewall
+from runtime.network.model import Endpoint, Network
+
+
+class Bridges:
+    """The devices of one engine's networks; each bridge is let through `firewall`."""
+
+    def __init__(self, firewall: Firewall) -> None:
+        self._firewall = firewall
+        self._netlink: Netlink | None = None
+
+    def _link(self) -> Netlink:
+        if self._netlink is None:
+            self._netlink = Netlink()
+        return self._netlink
+
+    def routes(self) -> list[ipaddress.IPv4Network]:
+        """Return the destinations of the host's IPv4 routes."""
+        return self._link().routes()
+
+    # --- bridges
+
+    def rebuild(self, networks: Sequence[Network]) -> None:
+        """Build the firewall anew, and those bridges that are missing."""
+        self._firewall.create()
+        for network in networks:
+            try:
+                self._link().index(network.bridge)
+            except KeyError:
+                self.make(network)
+                continue
+            self._open_firewall(network)
+
+    def make(self, network: Network) -> None:
+        """Make the network's bridge, with its gateways' addresses; all or nothing."""
+        link = self._link()
+        # a bridge without an address of its own takes its lowest port's, and changes it with the ports
+        link.add_bridge(network.bridge, hardware_address(secrets.token_bytes(4)))
+        try:
+            index = link.index(network.bridge)
+            for subnet in network.subnets:
+                prefix = ipaddress.ip_network(subnet.subnet).prefixlen
+                link.add_address(index, ipaddress.ip_interface(f"{subnet.gateway}/{prefix}"))
+            link.up(index)
+            write_sysctl("net/ipv4/ip_forward", "1")
+            # published ports on 127.0.0.1 reach the bridge with a loopback address until it is translated
+            write_sysctl(f"net/ipv4/conf/{network.bridge}/route_localnet", "1")
+            self._open_firewall(network)
+        except BaseException:
+            link.delete(link.index(network.bridge))
+            raise
+
+    def _open_firewall(self, network: Network) -> None:
+        self._firewall.add_network(network.bridge, _ipv4_ranges(network), network.internal)
+
+    def remove(self, network: Network, *, is_last: bool) -> None:
+        """Remove the network's bridge; with the last network goes the firewall."""
+        self._delete(network.bridge)
+        self._firewall.remove_network(network.bridge, _ipv4_ranges(network), network.internal, is_last)
+
+    def remove_all(self, networks: Sequence[Network]) -> None:
+        """Remove the bridges of all `networks`, and the firewall."""
+        for network in networks:
+            self._delete(network.bridge)
+        if networks:
+            self._firewall.remove()
+
+    def _delete(self, device: str) -> None:
+        with contextlib.suppress(KeyError):
+            self._link().delete(self._link().index(device))
+
+    # --- endpoints
+
+    def plug(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
+        """Connect `namespace` to the network's bridge: a veth pair, addresses, the way out; all or nothing."""
+        link = self._link()
+        mtu = int(network.options.get("com.docker.network.driver.mtu", 1500))
+        with open(namespace) as file:
+            bridge = link.index(network.bridge)
+            link.add_veth(endpoint.host_device, bridge, endpoint.device, endpoint.mac_address, file.fileno(), mtu)
+
+        def inside() -> None:
+            inner = Netlink()
+            try:
+                index = inner.index(endpoint.device)
+                for text in (endpoint.ipv4, endpoint.ipv6):
+                    if text:
+                        inner.add_address(index, ipaddress.ip_interface(text))
+                inner.up(index)
+                if not network.internal:
+                    _add_way_out(inner, index, network)
+            finally:
+                inner.close()
+
+        try:
+            netns.inside(namespace, inside)
+        except BaseException:
+            link.delete(link.index(endpoint.host_device))
+            raise
+
+    def unplug(self, endpoint: Endpoint) -> None:
+        """Remove the endpoint's veth pair."""
+        try:
+            self._delete(endpoint.host_device)
+        except KernelError:
+            return  # it went with its namespace
+
+    def give_way_out(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
+        """Make `network` the way out of `namespace`, for each address family that has none."""
+
+        def inside() -> None:
+            inner = Netlink()
+            try:
+                _add_way_out(inner, inner.index(endpoint.device), network)
+            finally:
+                inner.close()
+
+        netns.inside(namespace, inside)
+
+
+def _ipv4_ranges(network: Network) -> list[str]:
+    return [subnet.subnet for subnet in network.subnets if ":" not in subnet.subnet]
+
+
+def _add_way_out(link: Netlink, index: int, network: Network) -> None:
+    """Make the network's gateways the default routes, for each family that has none yet."""
+    for subnet in (network.ipv4, network.ipv6):
+        if subnet is not None:
+            try:
+                link.add_default_route(index, ipaddress.ip_address(subnet.gateway))
+            except KernelError as error:
+                if error.errno != errno.EEXIST:
+                    raise

@@ -1,0 +1,97 @@
+"""What networks there are and what is attached to them: in memory for questions, in the store for the next engine."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+
+from runtime.errors import NotFoundError
+from runtime.network.model import Endpoint, Network
+from runtime.store import Store
+
+
+class NetworkTable:
+    """The networks by ID and the endpoints by network and container."""
+
+    def __init__(self, store: Store) -> None:
+        self._rows = store.collection("network")
+        self._endpoint_rows = store.collection("endpoint")
+        self._networks: dict[str, Network] = {}
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+
+    def load(self, live: Container[str]) -> None:
+        """Read the store; endpoints of containers that are not `live` are dropped."""
+        for id, document in self._rows.items():
+            self._networks[id] = Network.of(document)
+        # rows come in the order of their random IDs; the devices tell in which order they were attached
+        rows = sorted(self._endpoint_rows.items(), key=lambda row: int(row[1]["device"].removeprefix("eth")))
+        for id, document in rows:
+            endpoint = Endpoint.of(document)
+            if endpoint.container_id in live:
+                self._endpoints[endpoint.network_id, endpoint.container_id] = endpoint
+            else:
+                self._endpoint_rows.delete(id)
+
+    # --- networks
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """All networks by ID."""
+        return self._networks
+
+    def named(self, name: str) -> Network | None:
+        """Return the network of exactly this name."""
+        return next((network for network in self._networks.values() if network.name == name), None)
+
+    def resolve(self, name: str) -> Network:
+        """Return the network of a name, an ID or its beginning. Raises NotFoundError."""
+        for network in self._networks.values():
+            if name in (network.id, network.name):
+                return network
+        found = [network for id, network in self._networks.items() if name and id.startswith(name)]
+        if len(found) != 1:
+            raise NotFoundError(f"network {name} not found")
+        return found[0]
+
+    def save(self, network: Network) -> None:
+        """Keep a new or changed network."""
+        self._rows.put(network.id, network.document(), network.name)
+        self._networks[network.id] = network
+
+    def drop(self, network: Network) -> None:
+        """Forget a network."""
+        self._rows.delete(network.id)
+        self._networks.pop(network.id, None)
+
+    # --- endpoints
+
+    @property
+    def has_endpoints(self) -> bool:
+        """Whether anything is attached anywhere."""
+        return bool(self._endpoints)
+
+    def endpoint(self, network: Network, container_id: str) -> Endpoint | None:
+        """Return the container's attachment to `network`."""
+        return self._endpoints.get((network.id, container_id))
+
+    def endpoints(self, container_id: str) -> list[Endpoint]:
+        """Return the container's attachments, in the order in which they were made."""
+        return [endpoint for (_, id), endpoint in self._endpoints.items() if id == container_id]
+
+    def attached(self, network: Network) -> list[Endpoint]:
+        """Return what is attached to `network`."""
+        return [endpoint for (id, _), endpoint in self._endpoints.items() if id == network.id]
+
+    def neighbours(self, container_id: str) -> Iterator[Endpoint]:
+        """Yield what is attached to the container's networks, itself included."""
+        mine = {endpoint.network_id for endpoint in self.endpoints(container_id)}
+        return (endpoint for (network_id, _), endpoint in self._endpoints.items() if network_id in mine)
+
+    def attach(self, endpoint: Endpoint) -> None:
+        """Keep an attachment."""
+        self._endpoint_rows.put(endpoint.id, endpoint.document())
+        self._endpoints[endpoint.network_id, endpoint.container_id] = endpoint
+
+    def detach(self, endpoint: Endpoint) -> None:
+        """Forget an attachment."""
+        self._endpoints.pop((endpoint.network_id, endpoint.container_id), None)
+        self._endpoint_rows.delete(endpoint.id)
