@@ -46,7 +46,7 @@ class Globals:
         """Return where progress is written."""
         return Progress("quiet" if quiet or self.progress == "quiet" else "plain")
 
-    def project(self, **choices: bool) -> Project:
+    def project(self, **choices: Any) -> Project:
         """Load the project's files; warnings go to standard error. `choices` are LoadOptions. Raises ConfigError."""
         from compose.spec import LoadOptions, load
 

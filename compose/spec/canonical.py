@@ -51,7 +51,6 @@ def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) ->
             build["additional_contexts"] = {
                 key: value for key, _, value in (each.partition("=") for each in build["additional_contexts"])
             }
-        _ulimits(build)
         if "ssh" in build:
             build["ssh"] = _ssh(build["ssh"])
     depends = service.get("depends_on")
@@ -104,20 +103,11 @@ def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) ->
                 parsed = attempt(values.ports, each, *at, "ports", index)
                 found += parsed if isinstance(parsed, list) else [parsed]
         service["ports"] = found
-    _ulimits(service)
 
 
 def _file_mounts(holder: Tree, attribute: str) -> None:
     if isinstance(holder.get(attribute), list):
         holder[attribute] = [{"source": each} if isinstance(each, str) else each for each in holder[attribute]]
-
-
-def _ulimits(holder: Tree) -> None:
-    limits = holder.get("ulimits")
-    if isinstance(limits, dict):
-        for name, limit in limits.items():
-            if not isinstance(limit, dict):
-                limits[name] = {"single": limit}
 
 
 def _ssh(value: Any) -> Any:

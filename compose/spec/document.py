@@ -47,7 +47,7 @@ class Document:
         self._expanded = 0
         self.content = self._plain(root, ())
 
-    def place(self, path: Path) -> tuple[int, Place] | None:
+    def place(self, path: Path) -> tuple[int, Place]:
         """Return how many steps of `path` the document has, and the place of the last one."""
         node, steps = self.root, 0
         line, column = node.line, node.column
@@ -62,6 +62,21 @@ class Document:
                 break
             steps += 1
         return steps, Place(self.file, line, column)
+
+    def value_place(self, path: Path) -> Place:
+        """Return the place of the scalar at `path`; of a container, or of what there is of `path`, where it begins."""
+        node = self.root
+        for step in path:
+            value = node.value
+            if isinstance(value, dict) and step in value:
+                node = value[str(step)]
+            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+                node = value[step]
+            else:
+                return self.place(path)[1]
+        if isinstance(node.value, dict | list):
+            return self.place(path)[1]
+        return Place(self.file, node.line, node.column)
 
     def _plain(self, node: Node, path: Path) -> Any:
         self._expanded += 1

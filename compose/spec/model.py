@@ -10,6 +10,9 @@ class LoadOptions(NamedTuple):
     """What a load is told: paths as the user gave them, relative to `working_directory` (absolute).
 
     `files` empty: COMPOSE_FILE, or the default names in this folder and its parents. `file_text` is what `-f -` reads.
+    `services` not empty: only these, and what they depend on. Networks, volumes and the like that no service uses are
+    left out but for `all_resources`. Without `interpolate`, the model is what the files say, in canonical forms but
+    neither encoded nor reduced to what is enabled.
     """
 
     working_directory: str
@@ -25,6 +28,8 @@ class LoadOptions(NamedTuple):
     check_consistency: bool = True
     resolve_environment: bool = True
     provenance: bool = False
+    services: tuple[str, ...] = ()
+    all_resources: bool = False
 
 
 class Place(NamedTuple):
@@ -62,8 +67,9 @@ class Service(NamedTuple):
 class Project(NamedTuple):
     """A project as its files say; every mapping is JSON-ready in the Compose Specification's long forms.
 
-    `sources` gives each value's places by dotted path, the winner first, when the load was asked for provenance.
-    `origins` gives for each variable of `environment` that did not come from the process where it was set.
+    `sources` gives each value's places by path, the winner first, when the load was asked for provenance; a value that
+    no file gives has none. `origins` gives for each variable of `environment` where it is set and to what, the one
+    that counts first.
     """
 
     name: str
@@ -81,7 +87,7 @@ class Project(NamedTuple):
     environment: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()
-    sources: Mapping[str, tuple[Place, ...]] = {}
+    sources: Mapping[tuple[str | int, ...], tuple[Place, ...]] = {}
     origins: Mapping[str, tuple[tuple[str, str], ...]] = {}
 
     def model(self) -> dict[str, Any]:
