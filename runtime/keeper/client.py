@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -10,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from runtime.errors import EngineError, InternalError
 from runtime.keeper import wire
+from runtime.linux import seccomp as seccomp_filters
 from runtime.paths import Paths
 
 UNKNOWN_EXIT = 255
@@ -140,7 +141,12 @@ class Keeper:
         self._waiting.clear()
 
     async def _hello(self) -> None:
-        answer, _ = await self._ask("hello", restart=self._restart, environment=dict(os.environ))
+        answer, _ = await self._ask(
+            "hello",
+            restart=self._restart,
+            environment=dict(os.environ),
+            cgroup=f"/skiff-{self._paths.engine_id}",
+        )
         self.pid = answer["pid"]
 
     async def _recover(self) -> None:
@@ -239,9 +245,23 @@ class Keeper:
     async def launch(self, id: str, bundle: Path, spec: Mapping[str, Any], *, stdin: bool) -> KeptProcess:
         """Run the OCI document `spec` as container `id`; returns when its process executes. Raises LaunchError."""
         (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
-        document = bundle / "config.json"
-        document.write_text(json.dumps(spec))
-        answer, fds = await self._ask("launch", id=id, spec=str(document), bundle=str(bundle), stdin=stdin)
+        settings = {**spec["linux"], "seccomp": _compiled(spec["linux"].get("seccomp"))}
+        document = os.memfd_create(f"spec-{id[:12]}", os.MFD_CLOEXEC)
+        try:
+            os.write(document, wire.pack({**spec, "linux": settings}))
+            answer, fds = await self._ask(
+                "launch",
+                [document],
+                id=id,
+                bundle=str(bundle),
+                stdin=stdin,
+                terminal=bool(spec["process"].get("terminal")),
+                namespaces=settings["namespaces"],
+                cgroup=settings["cgroupsPath"],
+                resources=settings.get("resources") or {},
+            )
+        finally:
+            os.close(document)
         return self._hold(_process(answer, fds))
 
     async def exec(
@@ -261,7 +281,7 @@ class Keeper:
             container=container,
             process=dict(process),
             annotations=dict(annotations),
-            seccomp=seccomp,
+            seccomp=_compiled(seccomp),
             stdin=stdin,
         )
         return self._hold(_process(answer, fds))
@@ -273,7 +293,7 @@ class Keeper:
 
     async def signal(self, id: str, signum: int) -> None:
         """Send `signum` to process `id`; nothing happens when it has ended."""
-        await self._ask("signal", id=id, signum=signum)
+        await self._ask("signal", id=id, signum=int(signum))
 
     async def freeze(self, id: str, frozen: bool) -> None:
         """Stop or go on scheduling every process of container `id`."""
@@ -343,6 +363,16 @@ def start_keeper(paths: Paths) -> None:
     os.close(ready)
     if not said:
         raise InternalError(f"the keeper did not start (exit {process.wait()})", f"see {paths.engine_log}")
+
+
+def _compiled(filters: Mapping[str, Any] | None) -> bytes | None:
+    """Return the program of the OCI document's `linux.seccomp`; the keeper has none of the tables this takes."""
+    return _assembled(wire.pack(filters)) if filters else None
+
+
+@lru_cache(maxsize=32)
+def _assembled(filters: bytes) -> bytes:
+    return seccomp_filters.compile_for_this_machine(wire.unpack(filters))
 
 
 def _exit(id: str, told: Mapping[str, Any]) -> ProcessExit:

@@ -7,63 +7,27 @@ READY`; one byte on descriptor READY tells that the socket is there.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
 import signal
 import socket
 import sys
 import time
-import traceback
-from typing import Any
+from collections.abc import Callable
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from runtime.keeper import wire
+from runtime.hints import Any
+from runtime.keeper import launches, wire
+from runtime.keeper.kept import Kept, Stdio
+from runtime.keeper.launches import Launch, Standby
 from runtime.linux import pidfd as pidfds
 from runtime.linux import syscalls as linux
 from runtime.oci import launch, tasks
 from runtime.oci.cgroup import Cgroups
 
-PIPE_BYTES = 1 << 20
-LAUNCH_S = 30.0
+LOOK_S = 2.0
 UNKNOWN_EXIT = 255
-
-
-class Kept:
-    """One process: a container's first, or an exec's."""
-
-    def __init__(self, id: str, pid: int, pidfd: int, fds: dict[str, int], cgroup: str | None, container: str) -> None:
-        self.id = id
-        self.pid = pid
-        self.pidfd = pidfd
-        self.fds = fds
-        self.cgroup = cgroup
-        self.container = container
-        self.started_at_ns = time.time_ns()
-        self.exit: dict[str, Any] | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """Return what the engine is told; descriptors follow in the order of `fds`, the pidfd first."""
-        return {
-            "id": self.id,
-            "pid": self.pid,
-            "fds": sorted(self.fds),
-            "started_at_ns": self.started_at_ns,
-            "exit": self.exit,
-            "container": self.container,
-            "cgroup": self.cgroup,
-        }
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors that go with `describe`."""
-        return [self.pidfd, *(self.fds[name] for name in sorted(self.fds))]
-
-    def close(self) -> None:
-        """Let go of every descriptor."""
-        for descriptor in self.descriptors():
-            os.close(descriptor)
-        self.fds = {}
 
 
 class Keeper:
@@ -76,8 +40,14 @@ class Keeper:
         self.restart: list[str] | None = None
         self.environment: dict[str, str] = {}
         self.said_bye = True
-        self.tasks: dict[int, tuple[Any, int, bytearray]] = {}
+        self.tasks: dict[int, tuple[socket.socket | None, Any, bytearray]] = {}
         self.adopted: dict[int, Kept] = {}
+        self.launches: dict[int, Launch] = {}
+        self.cgroups = Cgroups()
+        self.standby: Standby | None = None
+        self.standby_parent = ""
+        self.wants_standby = False
+        self.standbys = 0
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -95,16 +65,41 @@ class Keeper:
         """Serve until there is neither engine nor process."""
         idle_since = time.monotonic()
         while True:
-            for descriptor, _ in self.poll.poll(2.0):
-                try:
-                    self.handle(descriptor)
-                except Exception:  # noqa: BLE001 - every container hangs on this loop: it says what happened and goes on
-                    traceback.print_exc()
+            ready = self.poll.poll(0 if self.wants_standby and not self.launches else LOOK_S)
+            for descriptor, _ in ready:
+                self.guard(lambda descriptor=descriptor: self.handle(descriptor))  # type: ignore[misc]
+            if not ready and self.wants_standby and not self.launches:
+                self.guard(self.stand_by)
+            for late in [one for one in self.launches.values() if time.monotonic() > one.deadline_s]:
+                late.kill()
             if self.engine is not None or any(kept.exit is None for kept in self.kept.values()):
                 idle_since = time.monotonic()
-            elif time.monotonic() - idle_since > 2:
+            elif time.monotonic() - idle_since > LOOK_S:
+                self.retire_standby()
                 os.unlink(self.path)
                 return
+
+    def guard(self, action: Callable[[], None]) -> None:
+        """Do one thing; every container hangs on this loop, so a failure is told and the loop goes on."""
+        try:
+            action()
+        except Exception:  # noqa: BLE001 - see above
+            import traceback  # only now: it costs half a megabyte
+
+            traceback.print_exc()
+
+    def stand_by(self) -> None:
+        """Have a child wait for the next container, where that is of use."""
+        self.wants_standby = False
+        if self.standby is None and self.standby_parent and not self.cgroups.is_unified:
+            self.standbys += 1
+            self.standby = Standby(self.cgroups, self.standby_parent, self.standbys)
+
+    def retire_standby(self) -> None:
+        """Let the child that waits go."""
+        standby, self.standby = self.standby, None
+        if standby is not None:
+            standby.retire()
 
     def handle(self, descriptor: int) -> None:
         """Do what a readable descriptor asks for."""
@@ -113,6 +108,8 @@ class Keeper:
             self.reap()
         elif descriptor == self.listener.fileno():
             self.accept()
+        elif descriptor in self.launches:
+            self.serve_launch(descriptor)
         elif descriptor in self.tasks:
             self.serve_task(descriptor)
         elif descriptor in self.adopted:
@@ -136,6 +133,8 @@ class Keeper:
             self.poll.unregister(self.engine.fileno())
             self.engine.close()
             self.engine = None
+            self.wants_standby = False
+            self.retire_standby()
 
     def serve(self) -> None:
         """Answer one message of the engine."""
@@ -154,7 +153,10 @@ class Keeper:
             if message["do"] == "task":
                 self.start_task(message, descriptors)
                 return
-            answer, carried = getattr(self, "do_" + message["do"])(message, descriptors)
+            outcome = getattr(self, "do_" + message["do"])(message, descriptors)
+            if outcome is None:  # answered when the child executes
+                return
+            answer, carried = outcome
         except launch.LaunchError as error:
             answer = {"error": str(error), "exit_code": error.exit_code}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the engine's to tell; the keeper goes on
@@ -190,18 +192,26 @@ class Keeper:
 
     def reap(self) -> None:
         """Take note of every process that ended."""
-        by_pid = {kept.pid: kept for kept in self.kept.values()}
+        live = {kept.pid: kept for kept in self.kept.values() if kept.exit is None}
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if found is None:
                 return
-            kept = by_pid.get(pid)
-            if kept is None or kept.exit is not None:
-                continue
-            self.note_exit(kept, status)
+            if self.launches and found.si_pid not in live:
+                # it may be one whose launch is not answered yet: its number stays its own until then
+                break
+            pid, status = os.waitpid(found.si_pid, 0)
+            if pid in live:
+                self.note_exit(live.pop(pid), status)
+            elif self.standby is not None and pid == self.standby.pid:
+                self.standby = None
+        for kept in live.values():
+            pid, status = os.waitpid(kept.pid, os.WNOHANG) if kept.pidfd not in self.adopted else (0, 0)
+            if pid:
+                self.note_exit(kept, status)
 
     def note_exit(self, kept: Kept, status: int | None) -> None:
         """Keep how a process ended (a wait status; None when nobody can know) and tell the engine."""
@@ -210,7 +220,7 @@ class Keeper:
         kept.exit = {
             "exit_code": 128 + number if number else known,
             "signal": number,
-            "oom_killed": bool(kept.cgroup and Cgroups().oom_kills(kept.cgroup)),
+            "oom_killed": bool(kept.cgroup and self.cgroups.oom_kills(kept.cgroup)),
             "finished_at_ns": time.time_ns(),
         }
         self.tell({"exited": kept.id, **kept.exit}, [])
@@ -239,17 +249,27 @@ class Keeper:
         return {}, []
 
     def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Learn how to start the engine anew."""
+        """Learn how to start the engine anew, and where its containers' cgroups are."""
         self.restart, self.environment = message["restart"], message["environment"]
+        self.standby_parent = message["cgroup"]
+        if self.standby is None and not self.cgroups.is_unified:
+            launches.sweep_standbys(self.cgroups, self.standby_parent)
+        self.wants_standby = True
         return {"pid": os.getpid()}, []
 
     def do_bye(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Note that the engine is about to go on purpose."""
         self.said_bye = True
+        self.wants_standby = False
+        self.retire_standby()
         return {}, []
 
     def do_list(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Name every process; `get` gives the descriptors of one."""
+        # what an earlier engine asked for and did not hear of is known by then
+        for pending in list(self.launches.values()):
+            while pending.report in self.launches:
+                self.wait_for(pending)
         return {"ids": sorted(self.kept)}, []
 
     def do_get(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -265,7 +285,7 @@ class Keeper:
                 self.poll.unregister(kept.pidfd)
             kept.close()
             if kept.cgroup and kept.id == kept.container:
-                Cgroups().remove(kept.cgroup)
+                self.cgroups.remove(kept.cgroup)
         return {}, []
 
     def do_adopt(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -291,47 +311,132 @@ class Keeper:
             linux.call("pidfd_send_signal", kept.pidfd, message["signum"], None, 0)
         return {}, []
 
-    def do_launch(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Make a container from its OCI document and return once its process executes."""
-        with open(message["spec"]) as file:
-            spec = json.load(file)
-        settings = spec["linux"]
+    def do_launch(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        """Make a container from the OCI document in the descriptor; answered once its process executes."""
+        (spec,) = descriptors
         self.make_room(message["id"])
-        cgroups = Cgroups()
-        cgroups.create(settings["cgroupsPath"], settings.get("resources") or {})
+        stdio = Stdio(terminal=message["terminal"], stdin=message["stdin"])
         try:
-            kept = self.fork(
-                message, launch.new_namespaces(spec), bool(spec["process"].get("terminal")),
-                lambda stdio, console, _: launch.container(spec, message["bundle"], stdio, console),
-                settings["cgroupsPath"], message["id"],
-            )  # fmt: skip
+            begun = self.use_standby(message, spec, stdio) or self.fork_container(message, spec, stdio)
         except BaseException:
-            cgroups.remove(settings["cgroupsPath"])
+            stdio.close()
+            self.cgroups.remove(message["cgroup"])
             raise
-        return kept.describe(), kept.descriptors()
+        self.follow(begun)
+        self.wants_standby = True
+
+    def use_standby(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch | None:
+        """Have the child that waits become the container, if there is one that fits."""
+        standby = self.standby
+        if standby is None or not standby.is_ready() or not standby.fits(message):
+            return None
+        self.standby = None
+        try:
+            standby.move(message["cgroup"])
+            self.cgroups.update(message["cgroup"], message["resources"])
+            return standby.become(message, spec, stdio)
+        except BaseException:
+            standby.retire()
+            raise
+
+    def fork_container(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch:
+        """Fork a child that becomes the container."""
+        cgroup = message["cgroup"]
+        self.cgroups.create(cgroup, message["resources"])
+        born_in = self.cgroups.descriptor(cgroup)
+        console = stdio.console_child
+
+        def become(_report: int) -> None:
+            launch.container(
+                launches.read(spec), message["bundle"], stdio.inner, console, is_placed=born_in >= 0
+            )  # fmt: skip
+
+        try:
+            return launches.fork(message, stdio, cgroup, launch.namespace_flags(message["namespaces"]), become, born_in)
+        finally:
+            if born_in >= 0:
+                os.close(born_in)
 
     def make_room(self, id: str) -> None:
         """Forget an ended process of the same id; a live one is not replaced."""
         kept = self.kept.get(id)
-        if kept is not None and kept.exit is None:
+        if (kept is not None and kept.exit is None) or any(one.id == id for one in self.launches.values()):
             raise launch.LaunchError(f"{id} is already running")
         if kept is not None:
             self.do_forget({"id": id}, [])
 
-    def do_exec(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Start another process in a container's namespaces and cgroup."""
+    def do_exec(self, message: dict[str, Any], _: list[int]) -> None:
+        """Start another process in a container's namespaces and cgroup; answered once it executes."""
         target = self.kept[message["container"]]
         self.make_room(message["id"])
         process = message["process"]
-        kept = self.fork(
-            message, 0, bool(process.get("terminal")),
-            lambda stdio, console, report: launch.execute_inside(
-                target.pidfd, target.cgroup, process, message.get("annotations") or {}, message.get("seccomp"),
-                stdio, console, report,
-            ),
-            target.cgroup, target.id,
-        )  # fmt: skip
-        return kept.describe(), kept.descriptors()
+        stdio = Stdio(terminal=bool(process.get("terminal")), stdin=message["stdin"])
+        console = stdio.console_child
+
+        def become(report: int) -> None:
+            launch.execute_inside(
+                target.pidfd, target.cgroup, process, message["annotations"], message["seccomp"], stdio.inner,
+                console, report,
+            )  # fmt: skip
+
+        try:
+            self.follow(launches.fork(message, stdio, target.cgroup, 0, become))
+        except BaseException:
+            stdio.close()
+            raise
+
+    def follow(self, begun: Launch) -> None:
+        """Watch a child on its way."""
+        begun.connection = self.engine
+        self.launches[begun.report] = begun
+        self.poll.register(begun.report, select.EPOLLIN)
+
+    def wait_for(self, pending: Launch) -> None:
+        """Wait for the next word of a child; one that is silent for too long is killed."""
+        poll = select.poll()
+        poll.register(pending.report, select.POLLIN)
+        if not poll.poll(max(0.0, pending.deadline_s - time.monotonic()) * 1000):
+            pending.kill()
+            poll.poll()
+        self.serve_launch(pending.report)
+
+    def serve_launch(self, report: int) -> None:
+        """Hear a child; when it has said everything, it executes, or it said why it can't."""
+        ended = self.launches[report]
+        if ended.hear():
+            return
+        self.poll.unregister(report)
+        del self.launches[report]
+        os.close(report)
+        ended.stdio.take_console()
+        if ended.said.startswith(b"P"):  # the child has put a sibling in its place
+            os.waitpid(ended.pid, 0)
+            os.close(ended.pidfd)
+            number, _, ended.said = ended.said[1:].partition(b"\n")
+            ended.pid = int(number)
+            ended.pidfd = os.pidfd_open(ended.pid)
+        if ended.said:
+            self.give_up(ended)
+        else:
+            kept = Kept(ended.id, ended.pid, ended.pidfd, ended.stdio.outer, ended.cgroup, ended.container)
+            self.kept[kept.id] = kept
+            self.answer(ended.connection, {**kept.describe(), "re": ended.re}, kept.descriptors())
+        self.reap()
+
+    def give_up(self, ended: Launch) -> None:
+        """Clear away after a child that could not become the process, and say why."""
+        os.waitpid(ended.pid, 0)
+        os.close(ended.pidfd)
+        ended.stdio.close()
+        if ended.cgroup and ended.id == ended.container:
+            self.cgroups.remove(ended.cgroup)
+        code, _, text = ended.said.decode(errors="replace").partition("\n")
+        self.answer(ended.connection, {"error": text, "exit_code": int(code), "re": ended.re}, [])
+
+    def answer(self, connection: socket.socket | None, message: dict[str, Any], descriptors: list[int]) -> None:
+        """Answer later what was asked over `connection`; numbers of an engine that is gone mean nothing to the next."""
+        if connection is not None and connection is self.engine:
+            self.tell(message, descriptors)
 
     def start_task(self, message: dict[str, Any], descriptors: list[int]) -> None:
         """Run a function of `runtime.oci.tasks` in a child; its answer is told when it comes."""
@@ -343,18 +448,18 @@ class Keeper:
                 told = {"result": tasks.run(message, descriptors, live.pidfd if live and not live.exit else None)}
             except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
                 told = {"error": str(error) or type(error).__name__, "errno": getattr(error, "errno", None)}
-            data = json.dumps(told).encode()
+            data = wire.pack(told)
             while data:
                 data = data[os.write(report_child, data) :]
             os._exit(0)
         os.close(report_child)
         os.close(pidfd)
-        self.tasks[report] = (message.get("re"), pid, bytearray())
+        self.tasks[report] = (self.engine, message.get("re"), bytearray())
         self.poll.register(report, select.EPOLLIN)
 
     def serve_task(self, report: int) -> None:
         """Take what a task's child wrote; at its end, answer who asked."""
-        number, _pid, told = self.tasks[report]
+        connection, number, told = self.tasks[report]
         chunk = os.read(report, 65536)
         if chunk:
             told += chunk
@@ -362,98 +467,23 @@ class Keeper:
         self.poll.unregister(report)
         os.close(report)
         del self.tasks[report]
-        answer = json.loads(told) if told else {"error": "the task's process was killed"}
-        self.tell({**answer, "re": number}, [])
+        answer = wire.unpack(bytes(told)) if told else {"error": "the task's process was killed"}
+        self.answer(connection, {**answer, "re": number}, [])
 
     def do_freeze(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Stop or go on scheduling the processes of a container."""
         kept = self.kept[message["id"]]
-        Cgroups().freeze(str(kept.cgroup), message["frozen"])
+        self.cgroups.freeze(str(kept.cgroup), message["frozen"])
         return {}, []
 
     def do_stats(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Read the numbers of a container's cgroup."""
-        return Cgroups().stats(str(self.kept[message["id"]].cgroup)), []
+        return self.cgroups.stats(str(self.kept[message["id"]].cgroup)), []
 
     def do_update(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Change the limits of a container."""
-        Cgroups().update(str(self.kept[message["id"]].cgroup), message["resources"])
+        self.cgroups.update(str(self.kept[message["id"]].cgroup), message["resources"])
         return {}, []
-
-    def fork(
-        self, message: dict[str, Any], flags: int, terminal: bool, child: Any, cgroup: str | None, container: str
-    ) -> Kept:
-        """Fork a child that runs `child(stdio, console, report)`, and wait until it executes or says why it can't."""
-        inner: list[int] = []
-        outer: dict[str, int] = {}
-        console = None
-        if terminal:
-            console, console_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        else:
-            console_child = None
-            if message.get("stdin"):
-                reader, outer["stdin"] = os.pipe2(os.O_CLOEXEC)
-            else:
-                reader = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-            inner.append(reader)
-            for name in ("stdout", "stderr"):
-                outer[name], writer = os.pipe2(os.O_CLOEXEC)
-                fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-                inner.append(writer)
-        report, report_child = os.pipe2(os.O_CLOEXEC)
-        pid, pidfd = launch.clone(flags)
-        if pid == 0:
-            code = 128
-            try:
-                child(inner, console_child, report_child)
-            except launch.LaunchError as error:
-                code = error.exit_code
-                text = str(error)
-            except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
-                text = str(error) or type(error).__name__
-            os.write(report_child, f"{code}\n{text}".encode())
-            os._exit(code)
-        for descriptor in (*inner, report_child):
-            os.close(descriptor)
-        if console is not None:
-            assert console_child is not None
-            console_child.close()
-            _wait_or_kill(console.fileno(), pidfd)
-            _, received, _, _ = socket.recv_fds(console, 1, 1, socket.MSG_CMSG_CLOEXEC)
-            if received:
-                outer["console"] = received[0]
-            console.close()
-        said = b""
-        while True:
-            _wait_or_kill(report, pidfd)
-            chunk = os.read(report, 4096)
-            if not chunk:
-                break
-            said += chunk
-        os.close(report)
-        if said.startswith(b"P"):  # the child has put a sibling in its place
-            os.waitpid(pid, 0)
-            os.close(pidfd)
-            number, _, said = said[1:].partition(b"\n")
-            pid = int(number)
-            pidfd = os.pidfd_open(pid)
-        if said:
-            os.waitpid(pid, 0)
-            for descriptor in (pidfd, *outer.values()):
-                os.close(descriptor)
-            code_text, _, text = said.decode(errors="replace").partition("\n")
-            raise launch.LaunchError(text, int(code_text))
-        kept = Kept(message["id"], pid, pidfd, outer, cgroup, container)
-        self.kept[kept.id] = kept
-        return kept
-
-
-def _wait_or_kill(descriptor: int, pidfd: int) -> None:
-    """Wait until `descriptor` can be read; a child that is silent for too long is killed, for all others wait too."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    if not poll.poll(LAUNCH_S * 1000):
-        linux.call("pidfd_send_signal", pidfd, signal.SIGKILL, None, 0)
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from runtime.hints import Any
 from runtime.linux import syscall_table
 from runtime.linux import syscalls as linux
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 
 _X86_64 = (
     "read:0 write:1 open:2 close:3 stat:4 fstat:5 lstat:6 poll:7 lseek:8 mmap:9 mprotect:10 munmap:11 brk:12 "
@@ -115,9 +115,9 @@ _TABLES = {"x86_64": (_X86_64, 0xC000003E), "aarch64": (_AARCH64, 0xC00000B7)}
 
 def numbers() -> dict[str, int]:
     """Return this machine's system call numbers by name."""
-    return {name: int(number) for name, number in (pair.split(":") for pair in _TABLES[platform.machine()][0].split())}
+    return {name: int(number) for name, number in (pair.split(":") for pair in _TABLES[os.uname().machine][0].split())}
 
 
 def audit_architecture() -> int:
     """Return this machine's AUDIT_ARCH constant (<linux/audit.h>), as seccomp filters see it."""
-    return _TABLES[platform.machine()][1]
+    return _TABLES[os.uname().machine][1]

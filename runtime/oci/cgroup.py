@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import Any
+
+from runtime.hints import Any
 
 ROOT = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
@@ -87,6 +88,16 @@ class Cgroups:
         """Move the calling process into cgroup `path`."""
         for directory in self.directories(path).values():
             _write(f"{directory}/cgroup.procs", "0")
+
+    def descriptor(self, path: str) -> int:
+        """Return a descriptor of version 2's cgroup `path`, for a child to be born in it; -1 with version 1."""
+        return os.open(f"{self.v2}{path}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if self.is_unified else -1
+
+    def rename(self, path: str, wanted: str) -> None:
+        """Give cgroup `path` the name `wanted`, beside it (version 1 alone has this)."""
+        others = self.directories(wanted)
+        for controller, directory in self.directories(path).items():
+            os.rename(directory, others[controller])
 
     def freeze(self, path: str, frozen: bool) -> None:
         """Stop, or go on scheduling, every process of cgroup `path`; returns when the kernel has done so."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from typing import NoReturn
 
+from runtime.hints import NoReturn
 from runtime.linux import syscalls as linux
 
 TERMINAL_SIGNALS = (signal.SIGTTIN, signal.SIGTTOU)

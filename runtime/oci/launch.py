@@ -15,8 +15,8 @@ import socket
 import struct
 import termios
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
 
+from runtime.hints import Any, NoReturn
 from runtime.linux import capability, seccomp
 from runtime.linux import syscalls as linux
 from runtime.oci import init, rootfs, user
@@ -43,12 +43,17 @@ class LaunchError(Exception):
         self.exit_code = exit_code
 
 
-def clone(flags: int) -> tuple[int, int]:
-    """fork() with `flags`: returns (pid, pidfd) in the parent, (0, -1) in the child."""
+def clone(flags: int, cgroup: int = -1) -> tuple[int, int]:
+    """fork() with `flags`: returns (pid, pidfd) in the parent, (0, -1) in the child.
+
+    `cgroup` is a descriptor of the version 2 directory in which the child is born (CLONE_INTO_CGROUP), -1 for the
+    caller's.
+    """
     pidfd = array.array("i", [-1])
     arguments = linux.CloneArguments(
-        flags=flags | linux.CLONE_PIDFD,
+        flags=flags | linux.CLONE_PIDFD | (linux.CLONE_INTO_CGROUP if cgroup >= 0 else 0),
         pidfd=pidfd.buffer_info()[0],
+        cgroup=max(cgroup, 0),
         # clone3(2): a sibling's exit signal is the caller's own
         exit_signal=0 if flags & linux.CLONE_PARENT else signal.SIGCHLD,
     )
@@ -56,28 +61,46 @@ def clone(flags: int) -> tuple[int, int]:
     return (pid, pidfd[0]) if pid else (0, -1)
 
 
-def new_namespaces(spec: Mapping[str, Any]) -> int:
-    """Return clone flags of the namespaces to be made at once; the cgroup one follows after entering the cgroup."""
+LATER = ("mount", "network", "cgroup")
+"""Namespaces that the child makes itself: the mounts of the last moment, and the cgroup it has entered."""
+
+
+def namespace_flags(namespaces: Sequence[Mapping[str, Any]]) -> int:
+    """Return the clone flags of those new namespaces of the document that a process can only be born into."""
     flags = 0
-    for namespace in spec["linux"]["namespaces"]:
-        if not namespace.get("path") and namespace["type"] != "cgroup":
+    for namespace in namespaces:
+        if not namespace.get("path") and namespace["type"] not in LATER:
             flags |= NAMESPACES[namespace["type"]]
     return flags
 
 
-def container(spec: Mapping[str, Any], bundle: str, stdio: Sequence[int], console: socket.socket | None) -> NoReturn:
-    """Become the container's process; called in the child that `clone` made, raises on failure."""
+def container(
+    spec: Mapping[str, Any],
+    bundle: str,
+    stdio: Sequence[int],
+    console: socket.socket | None,
+    *,
+    is_placed: bool = False,
+) -> NoReturn:
+    """Become the container's process; called in the child that `clone` made, raises on failure.
+
+    `linux.seccomp` of `spec` is the document's, or bytes: the program that it was compiled to. With `is_placed` the
+    child is in the container's cgroup already.
+    """
     settings, process = spec["linux"], spec["process"]
     os.setsid()
     _guard()
+    unshared = 0
     for namespace in settings["namespaces"]:
         if namespace.get("path"):
             with open(namespace["path"]) as file:
                 linux.call("setns", file.fileno(), NAMESPACES[namespace["type"]])
+        elif namespace["type"] in LATER:
+            unshared |= NAMESPACES[namespace["type"]]
     cgroups = Cgroups()
-    cgroups.enter(settings["cgroupsPath"])
-    if any(n["type"] == "cgroup" and not n.get("path") for n in settings["namespaces"]):
-        linux.call("unshare", linux.CLONE_NEWCGROUP)
+    if not is_placed:
+        cgroups.enter(settings["cgroupsPath"])
+    linux.call("unshare", unshared)
     hierarchies = {} if cgroups.is_unified else cgroups.directories(settings["cgroupsPath"])
     root = rootfs.prepare(spec, bundle, hierarchies)
     rootfs.pivot(root)
@@ -129,7 +152,9 @@ def _open_console(console: socket.socket | None, size: Mapping[str, int] | None)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: Mapping[str, Any] | None) -> NoReturn:
+def become(
+    process: Mapping[str, Any], annotations: Mapping[str, str], filters: Mapping[str, Any] | bytes | None
+) -> NoReturn:
     """Take on the limits, identity and restrictions of `process` and execute it."""
     for limit in process.get("rlimits") or ():
         resource.setrlimit(getattr(resource, limit["type"]), (limit["soft"], limit["hard"]))
@@ -152,7 +177,9 @@ def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: 
     if process.get("noNewPrivileges"):
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     last = capability.last_capability()
-    compiled = seccomp.compile_for_this_machine(filters) if filters else None
+    compiled: bytes | None = None
+    if filters:
+        compiled = filters if isinstance(filters, bytes) else seccomp.compile_for_this_machine(filters)
     if compiled is not None and not process.get("noNewPrivileges"):
         seccomp.install(compiled)
     capability.drop_bounding(capability.mask(capabilities.get("bounding") or ()), last)
@@ -212,7 +239,7 @@ def execute_inside(
     cgroup: str | None,
     process: Mapping[str, Any],
     annotations: Mapping[str, str],
-    filters: Mapping[str, Any] | None,
+    filters: Mapping[str, Any] | bytes | None,
     stdio: Sequence[int],
     console: socket.socket | None,
     report: int,

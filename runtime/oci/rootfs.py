@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from runtime.errors import KernelError
+from runtime.hints import Any
 from runtime.linux import syscalls as linux
 
 FLAGS = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
+from runtime.hints import Any
 from runtime.linux import syscalls as linux
 from runtime.oci import rootfs
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
 class Identity:
     """Who the process runs as; `home` is the account's, "/" when it has none."""
 
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    home: str
+    # a plain class: `dataclasses` and what it imports would cost the keeper more than a megabyte
+    __slots__ = ("gid", "groups", "home", "uid")
+
+    def __init__(self, uid: int, gid: int, groups: tuple[int, ...], home: str) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.home = home
 
 
 class UserError(Exception):
