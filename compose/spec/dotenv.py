@@ -1,17 +1,26 @@
-"""The grammar of .env and env_file: assignments with quotes, comments, escapes and variables. Pure."""
+"""The grammar of .env and env_file: assignments with quotes, comments, escapes and variables. Pure.
+
+It is that of the reference, also where a shell would differ: only " #" begins a comment behind an unquoted value, and a
+last line without "=" and without an end is the value of a variable without a name.
+"""
 
 from __future__ import annotations
+
+import re
 
 from compose.errors import ConfigError
 from compose.spec.template import Lookup, TemplateError, substitute
 
+ESCAPE = re.compile(r'\\(?:[abcfnrtv$"\\]|0\d{0,3})')
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", '"': '"', "$": "$$"}
+BLANK = "\t\v\f\r \x85\xa0"
 
 
-def parse(text: str, file: str, lookup: Lookup) -> dict[str, str]:
+def parse(text: str, file: str, lookup: Lookup, lines: dict[str, int] | None = None) -> dict[str, str]:
     """Return the variables that `text` sets; a name without a value takes its value from `lookup`, if it has one.
 
-    In values, `lookup` comes before what the file itself has set.
+    In values, `lookup` comes before what the file itself has set. `lines` takes the line of each variable, counted
+    from 1. Raises ConfigError.
     """
     found: dict[str, str] = {}
 
@@ -26,86 +35,103 @@ def parse(text: str, file: str, lookup: Lookup) -> dict[str, str]:
             position += 1
             continue
         if text[position] == "#":
-            position = _line_end(text, position)
+            end = text.find("\n", position)
+            position = size if end < 0 else end
             continue
         start = position
-        if text.startswith("export", position) and text[position + 6 : position + 7] in (" ", "\t"):
+        if text.startswith("export", position) and text[position + 6 : position + 7].isspace():
             start = position + 6
-        end = start
-        while end < size and text[end] not in "=:\n":
-            character = text[end]
-            if not (character.isalnum() or character in "_.-[]" or character.isspace()):
-                line = text.count("\n", 0, end) + 1
-                column = end - text.rfind("\n", 0, end)
-                raise ConfigError(f'unexpected character "{character}" in a variable\'s name', file, line, column)
-            end += 1
-        key = text[start:end].strip()
+            while start < size and text[start] in BLANK:
+                start += 1
+        end = _name_end(text, start, file)
         line = text.count("\n", 0, start) + 1
-        if " " in key or "\t" in key:
+        key = "" if end >= size else text[start:end].rstrip()
+        if " " in key:
             raise ConfigError(f'the name "{key}" contains a space', file, line, 1)
-        if end >= size or text[end] == "\n":
+        if lines is not None:
+            lines[key] = line
+        if end < size and text[end] == "\n":
             value = lookup(key)
             if value is not None:
                 found[key] = value
             position = end + 1
             continue
-        if not key:
-            raise ConfigError("a variable's name is missing", file, line, 1)
         try:
-            found[key], position = _value(text, end + 1, known)
+            found[key], position = _value(text, start if end >= size else end + 1, known)
         except TemplateError as error:
             raise ConfigError(f"{key}: {error}", file, line, 1) from None
     return found
 
 
-def parse_raw(text: str) -> dict[str, str]:
-    """Return the variables of an env_file of format "raw": everything after "=" as it stands."""
-    found = {}
-    for line in text.splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            key, _, value = line.partition("=")
-            found[key.strip()] = value
+def parse_raw(text: str, file: str = "", lookup: Lookup | None = None) -> dict[str, str]:
+    """Return the variables of an env_file of format "raw": everything after "=" as it stands. Raises ConfigError."""
+    found: dict[str, str] = {}
+    for number, full in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = full.removesuffix("\r").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        if not key:
+            raise ConfigError("a variable's name is missing", file, number, 1)
+        if any(character in " \t" for character in key):
+            raise ConfigError(f'the name "{key}" contains a space', file, number, 1)
+        given = value if equals else lookup(key) if lookup else None
+        if given is not None:
+            found[key] = given
     return found
 
 
-def _line_end(text: str, position: int) -> int:
-    end = text.find("\n", position)
-    return len(text) if end < 0 else end
+def _name_end(text: str, start: int, file: str) -> int:
+    """Return where a name ends: at "=", ":" or the end of its line; the text's size where none of them comes."""
+    end = start
+    while end < len(text) and text[end] not in "=:\n":
+        character = text[end]
+        if not (character.isalnum() or character in "_.-[]" or character in BLANK):
+            line = text.count("\n", 0, end) + 1
+            column = end - text.rfind("\n", 0, end)
+            raise ConfigError(f'unexpected character "{character}" in a variable\'s name', file, line, column)
+        end += 1
+    return end
 
 
 def _value(text: str, position: int, known: Lookup) -> tuple[str, int]:
-    while position < len(text) and text[position] in " \t\v\f\r":
+    while position < len(text) and text[position] in BLANK:
         position += 1
     quote = text[position : position + 1]
-    if quote in ("'", '"') and quote:
-        end = position + 1
-        while end < len(text) and text[end] != quote:
-            end += 2 if text[end] == "\\" else 1
-        if end >= len(text):
-            raise TemplateError(f"the quote {quote} is not closed")
-        inner = text[position + 1 : end]
-        return (substitute(_unescape(inner), known) if quote == '"' else inner), end + 1
-    end = _line_end(text, position)
-    value = text[position:end]
-    if value.startswith("#"):
-        return "", end
-    comment = min((at for at in (value.find(" #"), value.find("\t#")) if at >= 0), default=-1)
-    if comment >= 0:
-        value = value[:comment]
-    return substitute(value.rstrip(), known), end
+    if quote and quote in "'\"":
+        inner, position = _quoted(text, position, quote)
+        return (substitute(_unescape(inner), known) if quote == '"' else inner), position
+    end = text.find("\n", position)
+    end = len(text) if end < 0 else end
+    value = text[position:end].partition(" #")[0].rstrip()
+    return substitute(value, known), end
+
+
+def _quoted(text: str, start: int, quote: str) -> tuple[str, int]:
+    """Return what stands between quotes, escaped quotes without their backslash, and the position behind it."""
+    found: list[str] = []
+    position = start + 1
+    while position < len(text):
+        character = text[position]
+        if character == quote:
+            return "".join(found), position + 1
+        if character == "\\" and position + 1 < len(text):
+            position += 1
+            following = text[position]
+            found.append(following if following == quote else "\\" + following)
+        else:
+            found.append(character)
+        position += 1
+    raise TemplateError(f"the quote {quote} is not closed")
 
 
 def _unescape(text: str) -> str:
-    if "\\" not in text:
-        return text
-    found, position = [], 0
-    while position < len(text):
-        character = text[position]
-        if character == "\\" and position + 1 < len(text):
-            following = text[position + 1]
-            found.append(ESCAPES.get(following, "\\" + following))
-            position += 2
-        else:
-            found.append(character)
-            position += 1
-    return "".join(found)
+    def plain(match: re.Match[str]) -> str:
+        escape = match[0]
+        if escape[1] != "0":
+            return ESCAPES.get(escape[1], escape)
+        digits = escape[2:]
+        is_octal = len(digits) == 3 and not set(digits) & set("89") and int(digits, 8) < 256
+        return chr(int(digits, 8)) if is_octal else "\\" + digits
+
+    return ESCAPE.sub(plain, text) if "\\" in text else text

@@ -5,6 +5,7 @@ Every function raises ValueError with a message for the user.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 UNITS_NS = {
@@ -21,30 +22,31 @@ UNITS_NS = {
 }
 SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
-CONSISTENCIES = ("consistent", "cached", "delegated")
+DURATION_PART = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?P<unit>[^0-9.]+)")
+SIZE = re.compile(r"(?P<number>.*[0-9.])? ?(?P<suffix>[^0-9. ]{0,3})")
+DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 def duration_ns(text: str) -> int:
-    """Return a duration such as "1m30s", "1.5h" or "2d" in nanoseconds."""
-    total, position = 0, 0
-    body = text.strip().lstrip("+-")
+    """Return a duration such as "1m30s", "1.5h" or "2d" in nanoseconds, fractions cut off as the reference does."""
+    body = text[1:] if text[:1] in ("+", "-") else text
     if body == "0":
         return 0
+    total, position = 0, 0
     while position < len(body):
-        start = position
-        while position < len(body) and (body[position].isdigit() or body[position] == "."):
-            position += 1
-        number = body[start:position]
-        start = position
-        while position < len(body) and not body[position].isdigit() and body[position] != ".":
-            position += 1
-        unit = UNITS_NS.get(body[start:position])
-        if not number or unit is None or number.count(".") > 1 or number == ".":
+        match = DURATION_PART.match(body, position)
+        unit = UNITS_NS.get(match["unit"]) if match else None
+        if match is None or unit is None or not (match["whole"] or match["fraction"]):
             raise ValueError(f'"{text}" is not a duration: write it as 10s, 1m30s or 500ms')
-        total += int(number) * unit if "." not in number else round(float(number) * unit)
+        fraction = match["fraction"] or ""
+        total += int(match["whole"] or 0) * unit
+        total += int(float(int(fraction or 0)) * (float(unit) / 10 ** len(fraction)))
+        position = match.end()
     if not body:
         raise ValueError("a duration is empty: write it as 10s, 1m30s or 500ms")
-    return -total if text.strip().startswith("-") else total
+    if total >= 1 << 63:
+        raise ValueError(f'"{text}" is longer than 292 years')
+    return -total if text[0] == "-" else total
 
 
 def duration_text(nanoseconds: int) -> str:
@@ -70,22 +72,24 @@ def _decimal(value: int, size: int) -> str:
 
 
 def size_bytes(value: Any) -> int:
-    """Return a byte size such as 1024, "512m" or "1.5GiB" in bytes."""
+    """Return a byte size such as 1024, "512m" or "1.5 GiB" in bytes; units are powers of 1024."""
     if isinstance(value, int):
         return value
-    text = str(value).strip() if isinstance(value, str) else ""
-    end = len(text)
-    while end and text[end - 1] not in "0123456789.":
-        end -= 1
-    suffix = text[end:].strip().lower()
-    try:
-        number = float(text[:end])
-    except ValueError:
-        number = -1.0
+    text = value if isinstance(value, str) else ""
+    match = SIZE.fullmatch(text)
+    number = decimal(match["number"] or "") if match else None
+    suffix = match["suffix"].lower() if match else ""
     factor = 1 if suffix in ("", "b") else SIZES.get(suffix[0]) if suffix[1:] in ("", "b", "ib") else None
-    if number < 0 or factor is None:
+    if number is None or number < 0 or factor is None:
         raise ValueError(f'"{value}" is not a size: write it as 512m, 1.5g or a number of bytes')
     return int(number * factor)
+
+
+def decimal(text: str) -> float | None:
+    """Return the finite number that a text writes in decimal, None where it writes none."""
+    if not DECIMAL.fullmatch(text):
+        return None
+    return float(text)
 
 
 def text_of(value: Any) -> str:
@@ -112,147 +116,153 @@ def _float_text(value: float) -> str:
 def shell_words(text: str) -> list[str]:
     """Return the words of a command line; as the reference does, what follows an unquoted ; & | < > is left out."""
     words: list[str] = []
-    word, has_word, quote, escaped = [], False, "", False
+    word, has_word, escaped = "", False, False
+    quotes: set[str] = set()  # those that are open: " ' ` and ) for $(…
     for character in text:
         if escaped:
-            word.append({"t": "\t", "n": "\n"}.get(character, character))
-            escaped = False
-        elif character == "\\" and quote != "'":
-            escaped = has_word = True
-        elif quote:
-            if character == quote:
-                quote = ""
-            else:
-                word.append(character)
-        elif character in "'\"":
-            quote, has_word = character, True
-        elif character in " \t\r\n":
-            if has_word:
-                words.append("".join(word))
-            word, has_word = [], False
-        elif character in ";&|<>":
-            if character == ">" and word and word[0].isdigit():
-                word, has_word = [], False
+            word += {"t": "\t", "n": "\n"}.get(character, character)
+            escaped, has_word = False, True
+            continue
+        if character == "\\" and "'" not in quotes:
+            escaped = True
+            continue
+        if character in " \t\r\n":
+            if quotes:
+                word += character
+            elif has_word:
+                words.append(word)
+                word, has_word = "", False
+            continue
+        if character in "\"'" and not quotes & {"\"'".replace(character, ""), ")"}:
+            has_word = has_word or character in quotes
+            quotes ^= {character}
+            continue
+        if character in ";&|<>" and not quotes:
+            has_word = has_word and not (character == ">" and word[:1].isdigit())
             break
-        elif character == "(" and word[-1:] != ["$"]:
-            raise ValueError(f'"{text}" is not a command line: quote the parenthesis, or write the command as a list')
-        else:
-            word.append(character)
-            has_word = True
-    if quote or escaped:
+        if character == "(" and not quotes & {'"', "'", "`"}:
+            if quotes or not word.endswith("$"):
+                raise ValueError(f'"{text}" is not a command line: quote the parenthesis, or write a list')
+            quotes.add(")")
+        elif (character == "`" and not quotes & {'"', "'", ")"}) or (character == ")" and not quotes & {'"', "'", "`"}):
+            quotes ^= {character}
+        word += character
+        has_word = True
+    if quotes or escaped:
         raise ValueError(f'"{text}" is not a command line: a quote is not closed')
     if has_word:
-        words.append("".join(word))
+        words.append(word)
     return words
 
 
 def ports(value: Any) -> list[dict[str, Any]]:
     """Return the long forms of a port in short form: `[HOST:]CONTAINER[/PROTOCOL]`, with ranges."""
     text = str(value)
-    if isinstance(value, float):
+    if not isinstance(value, str | int) or isinstance(value, bool):
         raise ValueError(f'"{text}" is not a port')
-    spec, _, protocol = text.partition("/")
+    head, _, last_part = text.rpartition(":")
+    container, _, protocol = last_part.partition("/")
+    host, _, published = head.rpartition(":")
     protocol = protocol.lower() or "tcp"
-    if protocol not in ("tcp", "udp", "sctp"):
-        raise ValueError(f'"{text}" has the unknown protocol "{protocol}": tcp, udp and sctp are known')
-    host, published, container = "", "", spec
-    if spec.startswith("["):
-        host, _, rest = spec[1:].partition("]")
-        published, _, container = rest.removeprefix(":").rpartition(":")
-    elif spec.count(":") == 1:
-        published, container = spec.split(":")
-    elif spec.count(":") > 1:
-        host, published, container = spec.rsplit(":", 2)
     if not container:
         raise ValueError(f'"{text}" names no port of the container')
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise ValueError(f'"{text}" has the unknown protocol "{protocol}": tcp, udp and sctp are known')
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
     if host and not is_address(host):
         raise ValueError(f'"{text}" has no valid address: {host}')
     first, last = _range(container, text)
-    if published:
-        low, high = _range(published, text)
-        if last - first != high - low and last != first:
-            raise ValueError(f'"{text}": the ranges have different lengths')
+    low, high = _range(published, text) if published else (0, 0)
+    if published and last - first != high - low and last != first:
+        raise ValueError(f'"{text}": the ranges have different lengths')
     found = []
     for target in range(first, last + 1):
         port: dict[str, Any] = {"mode": "ingress", "target": target, "protocol": protocol}
         if host:
             port["host_ip"] = host
         if published:
-            dynamic = last == first and high > low
-            port["published"] = f"{low}-{high}" if dynamic else str(low + target - first)
+            is_dynamic = last == first and high > low
+            port["published"] = f"{low}-{high}" if is_dynamic else str(low + target - first)
         found.append(port)
-    return found
+    return sorted(found, key=lambda port: str(port["target"]))  # the reference sorts a range's ports as texts
 
 
 def is_address(text: str) -> bool:
     """Return whether `text` is an IPv4 or IPv6 address."""
-    if ":" not in text:
-        parts = text.split(".")
-        return len(parts) == 4 and all(part.isdigit() and len(part) < 4 and int(part) < 256 for part in parts)
     import socket
 
     try:
-        socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
-    except OSError:
+        socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):
         return False
     return True
 
 
 def _range(text: str, whole: str) -> tuple[int, int]:
     low, dash, high = text.partition("-")
-    if not (low.isascii() and low.isdigit() and (not dash or (high.isascii() and high.isdigit()))):
+    high = high.partition("-")[0] if dash else low
+    if not (low.isascii() and low.isdigit() and high.isascii() and high.isdigit()):
         raise ValueError(f'"{whole}" is not a port: write it as 80, 8080:80 or 127.0.0.1:8080:80/udp')
-    first, last = int(low), int(high or low)
+    first, last = int(low), int(high)
     if last < first or last > 65535:
         raise ValueError(f'"{whole}": ports are 0 to 65535, ranges rise')
     return first, last
 
 
 def mount(text: str) -> dict[str, Any]:
-    """Return the long form of a volume in short form: `[SOURCE:]TARGET[:OPTIONS]`."""
+    """Return the long form of a volume in short form: `[SOURCE:]TARGET[:OPTIONS]`; unknown options are ignored."""
     if not text:
         raise ValueError("a volume is empty")
+    if len(text.encode()) < 3:
+        return {"type": "volume", "target": clean_target(text)}
     parts = _mount_parts(text)
-    if len(parts) == 1:
-        return {"type": "volume", "target": clean_target(parts[0]), "volume": {}}
-    source, target = parts[0], parts[1]
-    found: dict[str, Any] = {"type": "volume", "source": source, "target": clean_target(target)}
-    options: dict[str, Any] = {}
-    if source[0] in "./~" or is_windows_path(source) or source.startswith("\\\\"):
-        found["type"] = "bind"
-        options = {"create_host_path": True}
+    found: dict[str, Any] = {"type": "volume", "target": clean_target(parts[0] if len(parts) == 1 else parts[1])}
+    if len(parts) > 1:
+        found["source"] = parts[0]
+    bind: dict[str, Any] = {}
+    volume: dict[str, Any] = {}
     for option in parts[2].split(",") if len(parts) == 3 else ():
         if option in ("ro", "rw"):
             found["read_only"] = option == "ro"
-        elif option in CONSISTENCIES:
-            found["consistency"] = option
-        elif option in PROPAGATIONS and found["type"] == "bind":
-            options["propagation"] = option
-        elif option in ("z", "Z") and found["type"] == "bind":
-            options["selinux"] = option
-        elif option == "nocopy" and found["type"] == "volume":
-            options["nocopy"] = True
-    if source.startswith("\\\\.\\pipe"):
-        found["type"] = "npipe"
-    found[found["type"]] = options
+        elif option == "nocopy":
+            volume["nocopy"] = True
+        elif option in PROPAGATIONS:
+            bind["propagation"] = option
+        elif option in ("z", "Z"):
+            bind["selinux"] = option
+    if is_host_path(found.get("source", "")):
+        found["type"] = "bind"
+        bind["create_host_path"] = True
+    if bind:
+        found["bind"] = bind
+    if volume or found["type"] == "volume":
+        found["volume"] = volume
     return found
 
 
 def _mount_parts(text: str) -> list[str]:
-    parts = text.split(":")
-    joined: list[str] = []
-    for part in parts:
-        if joined and len(joined[-1]) == 1 and joined[-1].isalpha() and part[:1] in ("\\", "/"):
-            is_drive = part[:1] == "\\" or len(joined) == 1
-            if is_drive:
-                joined[-1] += ":" + part
-                continue
-        joined.append(part)
-    if len(joined) > 1 and "" in joined:
-        raise ValueError(f"invalid volume {text}: there is nothing between two colons")
-    if len(joined) > 3:
-        raise ValueError(f"invalid volume {text}: too many colons")
-    return joined
+    """Return source, target and options; a single letter before a colon is a Windows drive, not a section."""
+    parts: list[str] = []
+    section = ""
+    for character in text + "\0":
+        if character == ":" and len(section) == 1 and section.isalpha():
+            section += character
+        elif character in ":\0":
+            if not section:
+                raise ValueError(f"invalid volume {text}: there is nothing between two colons")
+            if len(parts) == 2 and character == ":":
+                raise ValueError(f"invalid volume {text}: too many colons")
+            parts.append(section)
+            section = ""
+        else:
+            section += character
+    return parts
+
+
+def is_host_path(source: str) -> bool:
+    """Return whether the source of a volume in short form is a path of the host, not a volume's name."""
+    return source[:1] in tuple("./~") or source.startswith("\\\\") or (source[1:2] == ":" and source[0].isalpha())
 
 
 def is_windows_path(text: str) -> bool:
