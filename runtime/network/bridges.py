@@ -13,7 +13,7 @@ from runtime.errors import KernelError
 from runtime.linux import netns
 from runtime.linux.netlink import Netlink, write_sysctl
 from runtime.network.addresses import hardware_address
-from runtime.network.firewall import Firewall
+from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
 
 
@@ -66,12 +66,12 @@ class Bridges:
             raise
 
     def _open_firewall(self, network: Network) -> None:
-        self._firewall.add_network(network.bridge, _ipv4_ranges(network), network.internal)
+        self._firewall.add_network(_passage(network))
 
     def remove(self, network: Network, *, is_last: bool) -> None:
         """Remove the network's bridge; with the last network goes the firewall."""
         self._delete(network.bridge)
-        self._firewall.remove_network(network.bridge, _ipv4_ranges(network), network.internal, is_last)
+        self._firewall.remove_network(_passage(network), is_last=is_last)
 
     def remove_all(self, networks: Sequence[Network]) -> None:
         """Remove the bridges of all `networks`, and the firewall."""
@@ -133,8 +133,8 @@ class Bridges:
         netns.inside(namespace, inside)
 
 
-def _ipv4_ranges(network: Network) -> list[str]:
-    return [subnet.subnet for subnet in network.subnets if ":" not in subnet.subnet]
+def _passage(network: Network) -> Passage:
+    return Passage(network.bridge, tuple(subnet.subnet for subnet in network.subnets), network.internal)
 
 
 def _add_way_out(link: Netlink, index: int, network: Network) -> None:

@@ -7,17 +7,25 @@ port as with a thousand.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.linux.nftables import Nftables, NftablesError
+from runtime.errors import KernelError
+from runtime.linux import nftables as nft
+from runtime.linux.nfnetlink import Message, Nfnetlink
 
-ANY_ADDRESSES = ("", "0.0.0.0", "::")
+PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+R = nft.REGISTER
 
 
 @dataclass(frozen=True)
 class Forward:
-    """One published port: what arrives for it goes to `address`:`port` in a container."""
+    """One published port: what arrives for it goes to `address`:`port` in a container.
+
+    `host_ip` is of the same family as `address`; empty, it stands for every address of this machine.
+    """
 
     protocol: str
     host_ip: str
@@ -26,131 +34,175 @@ class Forward:
     port: int
 
     @property
-    def element(self) -> tuple[str, str, str]:
+    def version(self) -> int:
+        """The version of IP."""
+        return ipaddress.ip_address(self.address).version
+
+    @property
+    def element(self) -> tuple[str, bytes, bytes]:
         """The map, key and value of this port."""
-        target = f"{self.address} . {self.port}"
-        if self.host_ip in ANY_ADDRESSES:
-            return "published", f"{self.protocol} . {self.host_port}", target
-        return "published_at", f"{self.host_ip} . {self.protocol} . {self.host_port}", target
+        key = nft.joined(bytes([PROTOCOLS[self.protocol]]), nft.port(self.host_port))
+        value = nft.joined(ipaddress.ip_address(self.address).packed, nft.port(self.port))
+        if not self.host_ip:
+            return f"published{self.version}", key, value
+        return f"published{self.version}_at", ipaddress.ip_address(self.host_ip).packed + key, value
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What the firewall knows of a network: its bridge and how open it is."""
+
+    bridge: str
+    subnets: tuple[str, ...] = ()
+    is_internal: bool = False
+    masquerades: bool = True
+
+    @property
+    def translated(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The subnets whose addresses are changed into the host's on the way out."""
+        if self.is_internal or not self.masquerades:
+            return ()
+        return tuple(ipaddress.ip_network(subnet) for subnet in self.subnets)
 
 
 class Firewall:
     """The table of one engine; it exists while a network does."""
 
     def __init__(self, engine_id: str) -> None:
-        self.table = f"skiff-{engine_id}"
-        self._nftables: Nftables | None = None
+        self._table = nft.Table(nft.INET, f"skiff-{engine_id}")
+        self._netlink: Nfnetlink | None = None
         self._exists = False
 
-    def _run(self, commands: str) -> None:
-        if self._nftables is None:
-            self._nftables = Nftables()
-        self._nftables.run(commands)
+    def _run(self, messages: Sequence[Message]) -> None:
+        if self._netlink is None:
+            self._netlink = Nfnetlink()
+        self._netlink.batch(messages)
 
     def create(self) -> None:
         """Make the table, empty, in place of one that an earlier engine left."""
-        t = self.table
-        self._run(
-            f"""
-add table ip {t}
-delete table ip {t}
-table ip {t} {{
-  set bridges {{ type ifname; }}
-  set closed {{ type ifname; }}
-  set same {{ type ifname . ifname; }}
-  set subnets {{ type ipv4_addr; flags interval; }}
-  map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
-  map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
-  chain translate {{
-    fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_at
-    fib daddr type local dnat ip to meta l4proto . th dport map @published
-  }}
-  chain arriving {{ type nat hook prerouting priority dstnat; policy accept; jump translate; }}
-  chain leaving_host {{ type nat hook output priority -100; policy accept; jump translate; }}
-  chain leaving {{
-    type nat hook postrouting priority srcnat; policy accept;
-    ip saddr @subnets oifname != @bridges masquerade
-    ip saddr 127.0.0.0/8 oifname @bridges masquerade
-    ct status dnat ip saddr @subnets oifname @bridges masquerade
-  }}
-  chain no_loopback {{
-    type filter hook prerouting priority raw; policy accept;
-    iifname @bridges ip daddr 127.0.0.0/8 drop
-  }}
-  chain passing {{
-    type filter hook forward priority filter; policy accept;
-    ct state established,related accept
-    iifname . oifname @same accept
-    iifname @closed drop
-    oifname @closed drop
-    ct status dnat accept
-    iifname @bridges oifname @bridges drop
-    oifname @bridges drop
-  }}
-}}
-"""
-        )
+        t = self._table
+        self._run([t.add(), t.delete(), t.add(), *_sets(t), *_translation(t), *_isolation(t)])
         self._exists = True
 
-    def add_network(self, bridge: str, subnets: Sequence[str], internal: bool) -> None:
-        """Let a network out (not an `internal` one), apart from the others."""
+    def add_network(self, passage: Passage) -> None:
+        """Let a network out (not an internal one), apart from the others."""
         if not self._exists:
             self.create()
-        commands = [
-            f'add element ip {self.table} bridges {{ "{bridge}" }}',
-            # where bridged traffic passes the firewall too (br_netfilter), neighbours still reach each other
-            f'add element ip {self.table} same {{ "{bridge}" . "{bridge}" }}',
-        ]
-        if internal:
-            commands.append(f'add element ip {self.table} closed {{ "{bridge}" }}')
-        else:
-            commands += [f"add element ip {self.table} subnets {{ {subnet} }}" for subnet in subnets]
-        self._run("\n".join(commands))
+        self._run(self._network(passage, is_new=True))
 
-    def remove_network(self, bridge: str, subnets: Sequence[str], internal: bool, is_last: bool) -> None:
+    def remove_network(self, passage: Passage, *, is_last: bool) -> None:
         """Take a network out; the table goes with the last one."""
         if is_last:
             self.remove()
-            return
-        commands = [
-            f'delete element ip {self.table} bridges {{ "{bridge}" }}',
-            f'delete element ip {self.table} same {{ "{bridge}" . "{bridge}" }}',
-        ]
-        if internal:
-            commands.append(f'delete element ip {self.table} closed {{ "{bridge}" }}')
         else:
-            commands += [f"delete element ip {self.table} subnets {{ {subnet} }}" for subnet in subnets]
-        self._run("\n".join(commands))
+            self._run(self._network(passage, is_new=False))
+
+    def _network(self, passage: Passage, *, is_new: bool) -> list[Message]:
+        t = self._table
+        bridge = nft.interface(passage.bridge)
+        # where bridged traffic passes the firewall too (br_netfilter), neighbours still reach each other
+        members = [("bridges", bridge), ("same", bridge + bridge)]
+        if passage.is_internal:
+            members.append(("closed", bridge))
+        messages = [
+            t.add_elements(name, [(key, b"")]) if is_new else t.delete_elements(name, [key]) for name, key in members
+        ]
+        change = t.add_range if is_new else t.delete_range
+        for subnet in passage.translated:
+            after = int(subnet.broadcast_address) + 1
+            packed = after.to_bytes(subnet.max_prefixlen // 8, "big")
+            messages.append(change(f"subnets{subnet.version}", subnet.network_address.packed, packed))
+        return messages
 
     def publish(self, forwards: Sequence[Forward]) -> None:
         """Publish ports, all or none."""
-        self._elements("add", forwards)
+        if forwards:
+            self._run([self._table.add_elements(f.element[0], [f.element[1:]]) for f in forwards])
 
     def unpublish(self, forwards: Sequence[Forward]) -> None:
         """Take published ports back."""
-        if self._exists:
-            self._elements("delete", forwards)
-
-    def _elements(self, verb: str, forwards: Sequence[Forward]) -> None:
-        commands = []
-        for forward in forwards:
-            name, key, target = forward.element
-            value = f" : {target}" if verb == "add" else ""
-            commands.append(f"{verb} element ip {self.table} {name} {{ {key}{value} }}")
-        if commands:
-            self._run("\n".join(commands))
+        if forwards and self._exists:
+            self._run([self._table.delete_elements(f.element[0], [f.element[1]]) for f in forwards])
 
     def discard(self) -> None:
         """Remove the table that an earlier engine may have left; where nftables is missing there is none."""
-        with contextlib.suppress(NftablesError):
-            self._run(f"add table ip {self.table}\ndelete table ip {self.table}")
+        with contextlib.suppress(KernelError):
+            self._run([self._table.add(), self._table.delete()])
         self._exists = False
 
     def remove(self) -> None:
         """Remove the table."""
         try:
-            self._run(f"delete table ip {self.table}")
-        except NftablesError:
+            self._run([self._table.delete()])
+        except KernelError:
             if self._exists:
                 raise
         self._exists = False
+
+
+def _sets(t: nft.Table) -> list[Message]:
+    port = (nft.PROTOCOL, nft.SERVICE)
+    return [
+        t.set("bridges", 1, [nft.INTERFACE]),
+        t.set("closed", 2, [nft.INTERFACE]),
+        t.set("same", 3, [nft.INTERFACE, nft.INTERFACE]),
+        t.set("subnets4", 4, [nft.IPV4_ADDRESS], is_interval=True),
+        t.set("subnets6", 5, [nft.IPV6_ADDRESS], is_interval=True),
+        t.set("published4", 6, port, [nft.IPV4_ADDRESS, nft.SERVICE]),
+        t.set("published6", 7, port, [nft.IPV6_ADDRESS, nft.SERVICE]),
+        t.set("published4_at", 8, [nft.IPV4_ADDRESS, *port], [nft.IPV4_ADDRESS, nft.SERVICE]),
+        t.set("published6_at", 9, [nft.IPV6_ADDRESS, *port], [nft.IPV6_ADDRESS, nft.SERVICE]),
+    ]
+
+
+def _translation(t: nft.Table) -> list[Message]:
+    """The host's address instead of the container's on the way out, the container's instead of the host's inwards."""
+    messages = [t.chain("translate")]
+    for family, version, destination, length in ((nft.IPV4, 4, 16, 4), (nft.IPV6, 6, 24, 16)):
+        behind = R + length // 4
+        target = nft.translate(family, R, behind)
+        here = [*nft.family(family), *nft.to_this_machine()]
+        to_address = [nft.payload(1, destination, length), nft.meta(16, behind), nft.payload(2, 2, 2, behind + 1)]
+        to_any = [nft.meta(16), nft.payload(2, 2, 2, R + 1)]
+        messages += [
+            t.rule("translate", here, to_address, nft.mapped(f"published{version}_at"), target),
+            t.rule("translate", here, to_any, nft.mapped(f"published{version}"), target),
+        ]
+    messages += [
+        t.base_chain("arriving", "nat", nft.PREROUTING, nft.DSTNAT),
+        t.base_chain("leaving_host", "nat", nft.OUTPUT, nft.DSTNAT),
+        t.rule("arriving", nft.verdict(nft.JUMP, "translate")),
+        t.rule("leaving_host", nft.verdict(nft.JUMP, "translate")),
+        t.base_chain("leaving", "nat", nft.POSTROUTING, nft.SRCNAT),
+    ]
+    to_bridge = [nft.outgoing(), nft.is_in("bridges")]
+    for family, source, length, subnets in ((nft.IPV4, 12, 4, "subnets4"), (nft.IPV6, 8, 16, "subnets6")):
+        from_container = [*nft.family(family), nft.payload(1, source, length), nft.is_in(subnets)]
+        messages += [
+            t.rule("leaving", from_container, nft.outgoing(), nft.is_in("bridges", inverted=True), nft.masquerade()),
+            # a container that reaches a neighbour, or itself, over the host's port
+            t.rule("leaving", nft.translated_connection(), from_container, to_bridge, nft.masquerade()),
+        ]
+    from_loopback = [*nft.family(nft.IPV4), nft.payload(1, 12, 1), nft.equal(b"\x7f")]
+    messages.append(t.rule("leaving", from_loopback, to_bridge, nft.masquerade()))
+    return messages
+
+
+def _isolation(t: nft.Table) -> list[Message]:
+    """Loopback stays the host's own; networks are apart; only published ports let in."""
+    accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
+    from_bridge = [nft.incoming(), nft.is_in("bridges")]
+    to_bridge = [nft.outgoing(), nft.is_in("bridges")]
+    to_loopback = [*nft.family(nft.IPV4), nft.payload(1, 16, 1), nft.equal(b"\x7f")]
+    return [
+        t.base_chain("no_loopback", "filter", nft.PREROUTING, nft.RAW),
+        t.rule("no_loopback", from_bridge, to_loopback, drop),
+        t.base_chain("passing", "filter", nft.FORWARD, nft.FILTER),
+        t.rule("passing", nft.known_connection(), accept),
+        t.rule("passing", nft.incoming(), nft.outgoing(R + 4), nft.is_in("same"), accept),
+        t.rule("passing", nft.incoming(), nft.is_in("closed"), drop),
+        t.rule("passing", nft.outgoing(), nft.is_in("closed"), drop),
+        t.rule("passing", nft.translated_connection(), accept),
+        t.rule("passing", from_bridge, to_bridge, drop),
+        t.rule("passing", to_bridge, drop),
+    ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,9 @@ def _inodes(binding: PortBinding) -> set[str]:
 
 def holders_among(bindings: Mapping[str, list[PortBinding]], wanted: PortBinding) -> str | None:
     """Return the name under which one of our own `bindings` (by container name) holds `wanted`, or None."""
-    everywhere = ("", "0.0.0.0", "::")
     for name, held in bindings.items():
         for one in held:
             same = one.host_port == wanted.host_port != 0 and one.protocol == wanted.protocol
-            if same and (one.host_ip == wanted.host_ip or one.host_ip in everywhere or wanted.host_ip in everywhere):
+            if same and (one.host_ip == wanted.host_ip or one.host_ip in EVERYWHERE or wanted.host_ip in EVERYWHERE):
                 return name
     return None

@@ -8,7 +8,7 @@ from functools import partial
 
 from runtime.errors import ConflictError
 from runtime.network.firewall import Firewall, Forward
-from runtime.network.ports import PortBinding, hold, holders_among
+from runtime.network.ports import EVERYWHERE, PortBinding, hold, holders_among
 from runtime.network.worker import Worker
 
 
@@ -53,7 +53,12 @@ class Publishing:
                 held, opened = hold(binding)
                 done.append(held)
                 sockets += opened
-            forwards = [Forward(b.protocol, b.host_ip, b.host_port, address, b.container_port) for b in done]
+            forwards = [
+                Forward(
+                    b.protocol, "" if b.host_ip in EVERYWHERE else b.host_ip, b.host_port, address, b.container_port
+                )
+                for b in done
+            ]
             await self._worker.run(partial(self._firewall.publish, forwards))
         except BaseException:
             for one in sockets:
