@@ -346,10 +346,10 @@ class Keeper:
         born_in = self.cgroups.descriptor(cgroup)
         console = stdio.console_child
 
-        def become(_report: int) -> None:
+        def become(report: int) -> None:
             launch.container(
-                launches.read(spec), message["bundle"], stdio.inner, console, is_placed=born_in >= 0
-            )  # fmt: skip
+                launches.read(spec), message["bundle"], stdio.inner, console, is_placed=born_in >= 0, report=report
+            )
 
         try:
             return launches.fork(message, stdio, cgroup, launch.namespace_flags(message["namespaces"]), become, born_in)

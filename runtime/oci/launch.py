@@ -81,11 +81,13 @@ def container(
     console: socket.socket | None,
     *,
     is_placed: bool = False,
+    report: int = -1,
 ) -> NoReturn:
     """Become the container's process; called in the child that `clone` made, raises on failure.
 
     `linux.seccomp` of `spec` is the document's, or bytes: the program that it was compiled to. With `is_placed` the
-    child is in the container's cgroup already.
+    child is in the container's cgroup already. Where the document names a PID namespace to join, the child clones a
+    sibling into it and tells the sibling's number through `report`, as `execute_inside` does.
     """
     settings, process = spec["linux"], spec["process"]
     os.setsid()
@@ -101,6 +103,8 @@ def container(
     if not is_placed:
         cgroups.enter(settings["cgroupsPath"])
     linux.call("unshare", unshared)
+    if any(namespace["type"] == "pid" and namespace.get("path") for namespace in settings["namespaces"]):
+        _continue_as_sibling(report)
     hierarchies = {} if cgroups.is_unified else cgroups.directories(settings["cgroupsPath"])
     root = rootfs.prepare(spec, bundle, hierarchies)
     rootfs.pivot(root)
@@ -121,6 +125,14 @@ def container(
     if annotations.get("skiff.init") == "true":
         init.supervise(lambda: _restrict_init(process))
     become(process, annotations, settings.get("seccomp"))
+
+
+def _continue_as_sibling(report: int) -> None:
+    """Go on in a new process beside this one: a process enters a PID namespace by birth alone (setns(2))."""
+    pid, _ = clone(linux.CLONE_PARENT)
+    if pid:
+        os.write(report, b"P%d\n" % pid)
+        os._exit(0)
 
 
 def _guard() -> None:
@@ -253,10 +265,7 @@ def execute_inside(
         Cgroups().enter(cgroup)
     _guard()
     linux.call("setns", pidfd, JOINED)
-    pid, _ = clone(linux.CLONE_PARENT)
-    if pid:
-        os.write(report, b"P%d\n" % pid)
-        os._exit(0)
+    _continue_as_sibling(report)
     os.setsid()
     os.chdir("/")
     if process.get("terminal"):

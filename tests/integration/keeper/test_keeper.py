@@ -8,8 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
+from runtime.errors import InternalError
 from runtime.keeper.client import Keeper, LaunchError
 from runtime.oci import defaults
 from runtime.oci.cgroup import Cgroups
@@ -31,7 +33,7 @@ class Ground:
         self.folder, self.keeper, self.paths, self.losses, self.was_lost = folder, keeper, paths, losses, was_lost
         self.processes = []
 
-    def spec(self, id, arguments, *, terminal=False, annotations=None, resources=None):
+    def spec(self, id, arguments, *, terminal=False, annotations=None, resources=None, joined=None):
         sets = {name: list(defaults.CAPABILITIES) for name in ("bounding", "effective", "permitted")}
         lower, upper, work = self.folder / "lower", self.folder / f"{id}-upper", self.folder / f"{id}-work"
         upper.mkdir()
@@ -56,7 +58,10 @@ class Ground:
             "annotations": annotations or {},
             "mounts": [overlay, *defaults.mounts(1 << 26)],
             "linux": {
-                "namespaces": [{"type": t} for t in ("mount", "pid", "uts", "ipc", "network", "cgroup")],
+                "namespaces": [
+                    {"type": kind, **({"path": joined[kind]} if joined and kind in joined else {})}
+                    for kind in ("mount", "pid", "uts", "ipc", "network", "cgroup")
+                ],
                 "cgroupsPath": f"/skiff-{self.paths.engine_id}/{id}",
                 "resources": resources or {},
                 "maskedPaths": list(defaults.MASKED_PATHS),
@@ -82,6 +87,11 @@ class Ground:
             if ended.id == id:
                 return ended
         raise AssertionError(f"{id} never ended")
+
+
+def processes(cgroup):
+    """Return the numbers of a cgroup's processes."""
+    return [int(line) for line in (cgroup / "cgroup.procs").read_text().split()]
 
 
 async def read(descriptor):
@@ -181,6 +191,56 @@ async def test_nothing_of_the_host_is_open_or_mounted_inside():
         assert descriptors.split()[:4] == ["0", "1", "2", "3"]  # 3 is the directory that ls reads
         assert "/dev/vda" not in mounts
         assert str(made.folder) not in "".join(line.split()[1] for line in mounts.splitlines()[1:])
+
+
+async def test_the_child_that_stands_by_becomes_the_next_container():
+    async with ground() as made:
+        if Cgroups().is_unified:
+            pytest.skip("with cgroup version 2 children are born in their cgroups: none stands by")
+        await made.launch("first", "sleep", "100")
+        directory = Path(Cgroups().directories(f"/skiff-{made.paths.engine_id}")["pids"])
+        with anyio.fail_after(10):
+            while not (standing := [pid for one in directory.glob("standby-*") for pid in processes(one)]):
+                await anyio.lowlevel.checkpoint()
+        process = await made.launch("second", "sh", "-c", "echo $$; cat /proc/self/cgroup; sleep 100")
+        assert standing == [process.pid]
+        assert processes(directory / "second")[0] == process.pid
+        await anyio.wait_readable(process.fds["stdout"])
+        assert os.read(process.fds["stdout"], 9000).startswith(b"1\n")
+
+
+async def test_a_limit_that_cannot_be_set_leaves_nothing():
+    async with ground() as made:
+        for id in ("alone", "beside"):  # without and with a child that stands by
+            with pytest.raises(InternalError):
+                await made.launch(id, "true", resources={"cpu": {"cpus": "9999"}})
+            await made.launch(f"{id}-good", "sleep", "100")
+        await made.keeper.signal("alone-good", signal.SIGKILL)
+        assert (await made.exit("alone-good")).exit_code == 137
+
+
+async def test_a_launch_that_hangs_keeps_no_other_waiting():
+    async with ground() as made:
+        fifo = made.folder / "namespace"
+        os.mkfifo(fifo)
+        async with anyio.create_task_group() as group:
+
+            async def hang():
+                with pytest.raises(LaunchError):
+                    await made.launch("hangs", "true", joined={"network": str(fifo)})
+
+            group.start_soon(hang)
+            process = await made.launch("other", "echo", "here")
+            assert await read(process.fds["stdout"]) == "here\n"
+            await anyio.to_thread.run_sync(lambda: os.close(os.open(fifo, os.O_WRONLY)))
+
+
+async def test_a_container_can_join_the_processes_of_another():
+    async with ground() as made:
+        other = await made.launch("other", "sleep", "100")
+        process = await made.launch("joins", "cat", "/proc/1/comm", joined={"pid": f"/proc/{other.pid}/ns/pid"})
+        assert await read(process.fds["stdout"]) == "sleep\n"
+        assert (await made.exit("joins")).exit_code == 0
 
 
 async def test_standard_input_is_null_unless_attached():
