@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +16,10 @@ from runtime.errors import SkiffError
 if TYPE_CHECKING:
     from compose.spec import Project
 
-Services = Annotated[list[str] | None, typer.Argument(help="Services; all when none is named")]
+Services = Annotated[
+    list[str] | None, typer.Argument(help="Services, with what they depend on; all when none is named")
+]
+COLUMN_WIDTH, COLUMN_GAP = 20, 3
 
 
 def register(app: typer.Typer) -> None:
@@ -26,121 +29,216 @@ def register(app: typer.Typer) -> None:
     def config(
         ctx: typer.Context,
         services: Services = None,
-        format: Annotated[str, typer.Option("--format", help="yaml or json")] = "yaml",
+        format: Annotated[str, typer.Option("--format", help="yaml or json")] = "",
         show_services: Annotated[bool, typer.Option("--services", help="Names of services")] = False,
         show_volumes: Annotated[bool, typer.Option("--volumes", help="Names of volumes")] = False,
         show_networks: Annotated[bool, typer.Option("--networks", help="Names of networks")] = False,
+        show_models: Annotated[bool, typer.Option("--models", help="Names of models")] = False,
         show_images: Annotated[bool, typer.Option("--images", help="Names of images")] = False,
         show_profiles: Annotated[bool, typer.Option("--profiles", help="Names of profiles")] = False,
-        show_hash: Annotated[str, typer.Option("--hash", help="Config hash of a service, or of all: *")] = "",
+        show_hash: Annotated[str, typer.Option("--hash", help="Config hash of services, or of all: *")] = "",
         show_environment: Annotated[
             bool, typer.Option("--environment", help="The environment of interpolation")
         ] = False,
         no_interpolate: Annotated[bool, typer.Option("--no-interpolate", help="Keep variables")] = False,
         no_normalize: Annotated[bool, typer.Option("--no-normalize", help="Leave out what is implied")] = False,
         no_path_resolution: Annotated[bool, typer.Option("--no-path-resolution", help="Keep relative paths")] = False,
+        no_env_resolution: Annotated[bool, typer.Option("--no-env-resolution", help="Do not read env files")] = False,
         no_consistency: Annotated[bool, typer.Option("--no-consistency", help="Do not check consistency")] = False,
+        resolve_image_digests: Annotated[
+            bool, typer.Option("--resolve-image-digests", help="Pin images to digests")
+        ] = False,
+        lock_image_digests: Annotated[
+            bool, typer.Option("--lock-image-digests", help="An override file that pins images to digests")
+        ] = False,
         show_variables: Annotated[bool, typer.Option("--variables", help="Variables that the files mention")] = False,
         provenance: Annotated[
             bool, typer.Option("--provenance", help="Where each value stands, and what it overrode")
         ] = False,
         explain: Annotated[str, typer.Option("--explain", help="Where a variable could come from, and what won")] = "",
+        schema: Annotated[bool, typer.Option("--schema", help="The schema of Compose files, for editors")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only check")] = False,
         output: Annotated[str, typer.Option("--output", "-o", help="File to write")] = "",
     ) -> None:
         """Check the files and show the model they make."""
+        if schema:
+            from compose.spec.validation import schema_text
+
+            _write(schema_text(), output)
+            return
         common: Globals = ctx.obj
+        is_about_variables = show_variables or bool(explain)
+        is_listing = show_services or show_volumes or show_networks or show_models or bool(show_hash)
+        pins = resolve_image_digests or lock_image_digests
         project = common.project(
-            interpolate=not no_interpolate,
+            interpolate=not (no_interpolate or is_about_variables),
             normalize=not no_normalize,
             resolve_paths=not no_path_resolution,
-            check_consistency=not no_consistency,
+            check_consistency=not (no_consistency or is_about_variables),
+            resolve_environment=not no_env_resolution,
             provenance=provenance,
+            services=() if is_listing else tuple(services or ()),
         )
         model = project.model()
-        if services:
-            for name in services:
-                if name not in model["services"]:
-                    raise SkiffError(f"no such service: {name}", f"services: {', '.join(model['services'])}")
-            model["services"] = {name: model["services"][name] for name in services}
-        if quiet:
-            return
         if explain:
             text = "".join(_explanation(project, explain))
         elif show_variables:
-            text = _variables(project)
+            text = _variables(project, format)
         elif provenance:
             text = "".join(_provenance(project))
-        elif show_services or show_volumes or show_networks:
-            section = "services" if show_services else "volumes" if show_volumes else "networks"
-            text = "".join(f"{name}\n" for name in model.get(section) or {})
-        elif show_images:
-            text = "".join(f"{s.get('image') or f'{project.name}-{n}'}\n" for n, s in model["services"].items())
-        elif show_profiles:
-            every = {**{n: s.config for n, s in project.disabled_services.items()}, **model["services"]}
-            text = "".join(f"{one}\n" for one in sorted({p for s in every.values() for p in s.get("profiles") or ()}))
+        elif show_services:
+            text = _list(_ordered(model["services"], no_interpolate))
+        elif show_volumes or show_networks or show_models:
+            text = _list(model.get("volumes" if show_volumes else "networks" if show_networks else "models") or {})
         elif show_hash:
             text = "".join(_hashes(model, show_hash))
+        elif show_profiles:
+            every = (*model["services"].values(), *(service.config for service in project.disabled_services.values()))
+            text = _list(sorted({one for service in every for one in service.get("profiles") or ()}))
+        elif show_images:
+            text = _list(one.get("image") or f"{project.name}-{name}" for name, one in model["services"].items())
         elif show_environment:
-            text = "".join(f"{key}={value}\n" for key, value in sorted(project.environment.items()))
+            text = _list(sorted(f"{key}={value}" for key, value in project.environment.items()))
         else:
-            text = _whole(model, format)
+            if pins and not quiet:
+                model = _pinned(common, model, lock_image_digests)
+            text = _whole(model, format or "yaml", is_raw=no_interpolate)
             if not no_interpolate:
                 # what is read again is interpolated again
                 text = text.replace("$", "$$")
-        _write(text, output)
+        if not quiet:
+            _write(text, output)
+
+
+def _list(names: Iterable[str]) -> str:
+    return "".join(f"{name}\n" for name in names)
+
+
+def _ordered(services: Mapping[str, Any], is_raw: bool) -> Iterable[str]:
+    """Return the names of services, each after those it depends on."""
+    from compose.spec.selection import in_order
+
+    return services if is_raw else in_order(services, list(services))
+
+
+def _pinned(common: Globals, model: Mapping[str, Any], is_lock: bool) -> dict[str, Any]:
+    from compose.cli.digests import digest, locked, resolved
+
+    pinned = resolved(model, lambda name: digest(common.client, name))
+    return locked(pinned) if is_lock else pinned
 
 
 def _explanation(project: Project, name: str) -> Iterator[str]:
-    """Yield every place that sets variable `name`, the winner first, and every place that uses it."""
+    """Yield every place that could set variable `name` with what it says and which one counts, and every use."""
     origins = project.origins.get(name) or ()
+    if origins:
+        yield f"{name} is {json.dumps(origins[0][1], ensure_ascii=False)}\n"
+    else:
+        yield f"{name} is not set\n"
+    if not any(origin == "the environment" for origin, _ in origins):
+        yield "  the environment: does not set it\n"
+    winner = origins[0][0] if origins else ""
     for number, (origin, value) in enumerate(origins):
-        verdict = "this one won: the first that sets a variable counts" if number == 0 else "not used"
-        yield f"{name}={value}  from {origin} ({verdict})\n"
-    if not origins:
-        yield f"{name} is set nowhere: neither in the environment nor in {', '.join(project.env_files) or 'a .env file'}\n"
-    for variable in project.variables:
-        if variable.name == name:
-            default = f", default {variable.default!r}" if variable.default else ""
-            yield f"used at {variable.place}{', required' if variable.required else ''}{default}\n"
+        reason = f"not used: {winner} comes first"
+        if number == 0:
+            reason = "this one counts" + (": the environment comes before any file" if len(origins) > 1 else "")
+            if origin != "the environment" and len(origins) > 1:
+                reason = "this one counts: of several files the last" if ":" in origin else "this one counts"
+        yield f"  {origin}: {json.dumps(value, ensure_ascii=False)} ({reason})\n"
+    setting = {origin.rpartition(":")[0] for origin, _ in origins}
+    for path in project.env_files:
+        from compose.spec.files import shown
+
+        file = shown(path, os.getcwd())
+        if file not in setting:
+            yield f"  {file}: does not set it\n"
+    if not project.env_files:
+        yield f"  {os.path.join(project.working_directory, '.env')}: not there\n"
+    uses = [variable for variable in project.variables if variable.name == name]
+    for variable in uses:
+        notes = ["required"] if variable.required else []
+        if variable.default:
+            notes.append(f"default {json.dumps(variable.default, ensure_ascii=False)}")
+        if variable.alternative:
+            notes.append(f"{json.dumps(variable.alternative, ensure_ascii=False)} when it is set")
+        yield f"used at {variable.place}{': ' + ', '.join(notes) if notes else ''}\n"
+    if not uses:
+        yield "no file uses it\n"
 
 
-def _variables(project: Project) -> str:
-    from compose.render.table import table
+def _variables(project: Project, format: str) -> str:
+    """Return the variables of the files as the reference does: a table, JSON or YAML."""
+    found: dict[str, tuple[str, str, str, bool]] = {}
+    for variable in sorted(project.variables, key=lambda each: (each.name, each.place)):
+        _, default, alternative, required = found.get(variable.name, ("", "", "", False))
+        found[variable.name] = (
+            variable.name,
+            default or variable.default,
+            alternative or variable.alternative,
+            required or variable.required,
+        )
+    if format == "json":
+        keys = ("Name", "DefaultValue", "PresenceValue", "Required")
+        rows = {name: dict(zip(keys, row, strict=True)) for name, row in found.items()}
+        return json.dumps(rows, indent=4, ensure_ascii=False) + "\n"
+    if format == "yaml":
+        from compose.render.yaml_text import yaml_text
 
-    rows = {
-        variable.name: (variable.name, str(variable.required).lower(), variable.default, variable.alternative)
-        for variable in sorted(project.variables)
-    }
-    return table(("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"), list(rows.values())) + "\n"
+        keys = ("name", "defaultvalue", "presencevalue", "required")
+        return yaml_text({name: dict(zip(keys, row, strict=True)) for name, row in found.items()})
+    titles = ("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")
+    cells = [titles, *((name, str(required).lower(), *rest) for name, *rest, required in found.values())]
+    widths = [max(COLUMN_WIDTH, COLUMN_GAP + max(len(row[column]) for row in cells)) for column in range(3)]
+    return _list(
+        "".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
+        for row in cells
+    )
 
 
 def _provenance(project: Project) -> Iterator[str]:
-    for path, (winner, *overridden) in sorted(project.sources.items()):
-        over = f" (overrides {', '.join(map(str, overridden))})" if overridden else ""
-        yield f"{path}: {winner}{over}\n"
+    from compose.spec.problems import dotted
+
+    for path, places in sorted(project.sources.items(), key=lambda each: [_sortable(step) for step in each[0]]):
+        where = str(places[0]) if places else "default"
+        over = f" (overrides {', '.join(map(str, places[1:]))})" if len(places) > 1 else ""
+        yield f"{dotted(path)}: {where}{over}\n"
+
+
+def _sortable(step: str | int) -> str:
+    return f"{step:08}" if isinstance(step, int) else step
 
 
 def _hashes(model: Mapping[str, Any], wanted: str) -> Iterator[str]:
     from compose.plan.project import config_hash
 
-    for name, service in model["services"].items():
-        if wanted == "*" or name in wanted.split(","):
-            yield f"{name} {config_hash(service)}\n"
+    services = model["services"]
+    for name in sorted(services if wanted == "*" else wanted.split(",")):
+        if name not in services:
+            raise SkiffError(f"no such service: {name}", f"services: {', '.join(services) or 'none'}")
+        yield f"{name} {config_hash(services[name])}\n"
 
 
-def _whole(model: Mapping[str, Any], format: str) -> str:
+def _whole(model: Mapping[str, Any], format: str, *, is_raw: bool) -> str:
+    """Return the model as text; one that is not encoded has its keys sorted, as all JSON has."""
     from compose.spec.encode import printed
 
-    shown = printed(model)
+    shown = _sorted(model) if is_raw else printed(model)
     if format == "json":
-        return json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(dict(sorted(shown.items())), indent=2, ensure_ascii=False) + "\n"
     if format != "yaml":
         raise SkiffError(f'unsupported format "{format}"', "write --format yaml or --format json")
-    import yaml
+    from compose.render.yaml_text import yaml_text
 
-    text: str = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
-    return text
+    for network in (shown.get("networks") or {}).values():
+        if network and network.get("ipam") == {}:
+            del network["ipam"]  # the reference has an empty one in JSON alone
+    return yaml_text(shown)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(child) for key, child in sorted(value.items())}
+    return [_sorted(child) for child in value] if isinstance(value, list) else value
 
 
 def _write(text: str, output: str) -> None:
@@ -148,6 +246,9 @@ def _write(text: str, output: str) -> None:
         sys.stdout.write(text)
         return
     part = f"{output}.part"
-    with open(part, "w") as file:
-        file.write(text)
-    os.replace(part, output)
+    try:
+        with open(part, "w") as file:
+            file.write(text)
+        os.replace(part, output)
+    except OSError as error:
+        raise SkiffError(f"can't write {output}: {error.strerror}") from None

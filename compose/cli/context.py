@@ -27,6 +27,7 @@ class Globals:
     profiles: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
     project_directory: str = ""
+    all_resources: bool = False
     host: str | None = None
     progress: str = "plain"
     ansi: str = "auto"
@@ -57,13 +58,22 @@ class Globals:
             self.profiles,
             self.env_files,
             self.project_directory,
-            sys.stdin.buffer.read() if "-" in self.files else b"",
+            self._standard_input(),
+            all_resources=self.all_resources,
             **choices,
         )
         project = load(options, self.environ)
         for warning in project.warnings:
-            print(f"WARN {warning}", file=sys.stderr)
+            print(warning, file=sys.stderr)
         return project
+
+    def _standard_input(self) -> bytes:
+        """Return what `-f -` reads: no more than shows that it is too much."""
+        from compose.spec.document import MAXIMUM_BYTES
+
+        separator = self.environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+        named = self.files or self.environ.get("COMPOSE_FILE", "").split(separator)
+        return sys.stdin.buffer.read(MAXIMUM_BYTES + 1) if "-" in named else b""
 
     def load(self) -> Target:
         """Load the project's files for planning. Raises ConfigError."""

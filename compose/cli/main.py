@@ -48,6 +48,9 @@ def make_app() -> typer.Typer:
             list[str] | None, typer.Option("--env-file", help="File of variables instead of .env")
         ] = None,
         project_directory: Annotated[str, typer.Option("--project-directory", help="What paths are relative to")] = "",
+        all_resources: Annotated[
+            bool, typer.Option("--all-resources", help="Networks, volumes and the like that no service uses, too")
+        ] = False,
         host: Annotated[
             str, typer.Option("--host", "-H", help="Engine to use (default: our own, or $DOCKER_HOST)")
         ] = "",
@@ -65,6 +68,7 @@ def make_app() -> typer.Typer:
             tuple(profile or ()),
             tuple(env_file or ()),
             project_directory,
+            all_resources,
             host or None,
             progress,
             ansi,

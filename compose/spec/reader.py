@@ -35,7 +35,7 @@ class Reader:
     """Reads files; what is wrong goes to `problems`, and where each value comes from to `sources`."""
 
     def __init__(self, options: LoadOptions, problems: Problems, sources: Sources, home: str) -> None:
-        self.variables: list[Variable] = []
+        self.variables: dict[Variable, None] = {}
         self.unset: dict[str, dict[Place, None]] = {}
         self.obsolete: dict[Place, None] = {}
         self._options, self._problems, self._sources, self._home = options, problems, sources, home
@@ -100,33 +100,28 @@ class Reader:
 
     def _content(self, document: Document, environment: Environment) -> Tree:
         """Return a document's content with its variables replaced."""
+        interpolated = self._options.interpolate
 
         def report(message: str, path: Path) -> None:
             self._problems.at(message, path, document.value_place(path))
 
         def note(mention: Mention, path: Path) -> None:
             place = document.value_place(path)
-            if place is None:
-                return
-            self.variables.append(_variable(mention, place))
-            if not mention.operator and environment.lookup(mention.name) is None:
+            self.variables[_variable(mention, place)] = None
+            if interpolated and not mention.operator and environment.lookup(mention.name) is None:
                 self.unset.setdefault(mention.name, {})[place] = None
 
-        if "version" in document.content and (placed := document.place(("version",))):
-            self.obsolete[placed[1]] = None
-        content: Tree = interpolate(
-            document.content, environment.lookup, report, note, values=self._options.interpolate
-        )
+        if "version" in document.content:
+            self.obsolete[document.place(("version",))[1]] = None
+        if not interpolated:
+            interpolate(document.content, lambda name: "x", _ignore, note)
+        content: Tree = interpolate(document.content, environment.lookup, report, note, values=interpolated)
         return content
 
     def _pristine(self, document: Document, environment: Environment) -> Tree:
-        content: Tree = interpolate(
-            document.content,
-            environment.lookup,
-            lambda message, path: None,
-            lambda mention, path: None,
-            values=self._options.interpolate,
-        )
+        """Return a document's content as `_content` does, without telling of anything."""
+        values = self._options.interpolate
+        content: Tree = interpolate(document.content, environment.lookup, _ignore, _ignore, values=values)
         return content
 
     # --- extends
@@ -193,7 +188,7 @@ class Reader:
         base = copy.deepcopy(self._extended(step, wanted, at, trail))
         if other is not None and isinstance(base, dict):
             holder: Tree = {"services": {wanted: base}}
-            forms.canonical(holder, lambda message, path: None, interpolated=False)
+            forms.canonical(holder, _ignore, interpolated=False)
             forms.resolve_paths(holder, self._relative(step.folder, folder), self._home)
         pristine = partial(self._pristine, step.document, step.environment)
         self._sources.add(Source(step.document, pristine, at, ("services", wanted)))
@@ -345,6 +340,10 @@ def prune(model: Tree, path: Path) -> None:
         holder[last] = {}  # others may refer to it
     else:
         holder.pop(last, None)
+
+
+def _ignore(said: Any, path: Path) -> None:
+    return None
 
 
 def _texts(value: Any) -> list[str]:
