@@ -115,7 +115,10 @@ class Standby:
         os.closerange(job.fileno() + 1, HIGHEST_DESCRIPTOR)
         self._cgroups.enter(self.cgroup)
         job.send(READY)
-        message, descriptors = wire.receive(job)
+        try:
+            message, descriptors = wire.receive(job)
+        except ConnectionResetError:  # the keeper let go of it before it heard that it is ready
+            message, descriptors = None, []
         job.close()
         if message is None:
             os._exit(0)

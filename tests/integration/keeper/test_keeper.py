@@ -200,7 +200,7 @@ async def test_the_child_that_stands_by_becomes_the_next_container():
         await made.launch("first", "sleep", "100")
         directory = Path(Cgroups().directories(f"/skiff-{made.paths.engine_id}")["pids"])
         with anyio.fail_after(10):
-            while not (standing := [pid for one in directory.glob("standby-*") for pid in processes(one)]):
+            while not (standing := [pid for one in directory.glob("standby-*") for pid in processes(one)]):  # noqa: ASYNC240
                 await anyio.lowlevel.checkpoint()
         process = await made.launch("second", "sh", "-c", "echo $$; cat /proc/self/cgroup; sleep 100")
         assert standing == [process.pid]
