@@ -6,8 +6,9 @@ import contextlib
 import errno
 import ipaddress
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from runtime.errors import KernelError
 from runtime.linux import netns
@@ -16,12 +17,16 @@ from runtime.network.addresses import hardware_address
 from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
 
+T = TypeVar("T")
+
 
 class Bridges:
     """The devices of one engine's networks; each bridge is let through `firewall`."""
 
-    def __init__(self, firewall: Firewall) -> None:
+    def __init__(self, firewall: Firewall, engine_id: str) -> None:
         self._firewall = firewall
+        # the device group of what is to go; users' own groups are small numbers
+        self._going = int(engine_id, 16) & 0x7FFFFFFF | 0x40000000
         self._netlink: Netlink | None = None
 
     def _link(self) -> Netlink:
@@ -86,15 +91,18 @@ class Bridges:
 
     # --- endpoints
 
-    def plug(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
-        """Connect `namespace` to the network's bridge: a veth pair, addresses, the way out; all or nothing."""
+    def plug(self, network: Network, endpoint: Endpoint, namespace: Path, also: Callable[[], T]) -> T:
+        """Connect `namespace` to the network's bridge: a veth pair, addresses, the way out; all or nothing.
+
+        Returns what `also`, called inside the namespace at the end, returns.
+        """
         link = self._link()
         mtu = int(network.options.get("com.docker.network.driver.mtu", 1500))
         with open(namespace) as file:
             bridge = link.index(network.bridge)
             link.add_veth(endpoint.host_device, bridge, endpoint.device, endpoint.mac_address, file.fileno(), mtu)
 
-        def inside() -> None:
+        def inside() -> T:
             inner = Netlink()
             try:
                 index = inner.index(endpoint.device)
@@ -106,19 +114,21 @@ class Bridges:
                     _add_way_out(inner, index, network)
             finally:
                 inner.close()
+            return also()
 
         try:
-            netns.inside(namespace, inside)
+            return netns.inside(namespace, inside)
         except BaseException:
             link.delete(link.index(endpoint.host_device))
             raise
 
-    def unplug(self, endpoint: Endpoint) -> None:
-        """Remove the endpoint's veth pair."""
+    def unplug(self, endpoints: Sequence[Endpoint]) -> None:
+        """Remove the endpoints' veth pairs. May run in another thread beside the other calls."""
+        link = Netlink()
         try:
-            self._delete(endpoint.host_device)
-        except KernelError:
-            return  # it went with its namespace
+            link.delete_together([endpoint.host_device for endpoint in endpoints], self._going)
+        finally:
+            link.close()
 
     def give_way_out(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
         """Make `network` the way out of `namespace`, for each address family that has none."""

@@ -6,29 +6,28 @@ import errno
 import socket
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import anyio
 import anyio.abc
 
 from runtime.errors import KernelError
-from runtime.linux import netns
 from runtime.linux import nftables as nft
 from runtime.linux.nfnetlink import Nfnetlink
 from runtime.network.dns_message import Address
 from runtime.network.resolver import Resolver, host_resolvers
 from runtime.network.table import NetworkTable
-from runtime.network.worker import Worker
 
 RESOLVER_ADDRESS = "127.0.0.11"
+
+ResolverSockets = tuple[socket.socket, socket.socket]
+"""Of UDP and of TCP."""
 
 
 class Names:
     """The resolvers of all containers, over one table."""
 
-    def __init__(self, table: NetworkTable, worker: Worker, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, table: NetworkTable, group: anyio.abc.TaskGroup) -> None:
         self._table = table
-        self._worker = worker
         self._group = group
         self._scopes: dict[str, anyio.CancelScope] = {}
 
@@ -36,11 +35,10 @@ class Names:
         """Whether the container has its resolver."""
         return container_id in self._scopes
 
-    async def serve(self, container_id: str, namespace: Path) -> None:
-        """Answer in the container's `namespace` from now on."""
-        udp, tcp = await self._worker.run(partial(netns.inside, namespace, _resolver_sockets))
+    def serve(self, container_id: str, sockets: ResolverSockets) -> None:
+        """Answer on `sockets`, which `listen` made in the container's namespace, from now on."""
         resolver = Resolver(
-            udp, tcp, partial(self._lookup, container_id), partial(self._reverse, container_id), host_resolvers()
+            *sockets, partial(self._lookup, container_id), partial(self._reverse, container_id), host_resolvers()
         )
         scope = anyio.CancelScope()
         self._scopes[container_id] = scope
@@ -78,7 +76,7 @@ class Names:
         return None
 
 
-def _resolver_sockets() -> tuple[socket.socket, socket.socket]:
+def listen() -> ResolverSockets:
     """Bind the resolver's sockets in the current namespace, on ports that leave port 53 to the container itself."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)

@@ -21,9 +21,10 @@ from runtime.network.addresses import choose_address, complete_subnet, free_subn
 from runtime.network.bridges import Bridges
 from runtime.network.firewall import Firewall
 from runtime.network.model import Endpoint, EndpointSettings, Network, Subnet
-from runtime.network.names import Names
+from runtime.network.names import Names, ResolverSockets, listen
 from runtime.network.ports import PortBinding
 from runtime.network.publishing import Publishing
+from runtime.network.removals import Removals
 from runtime.network.table import NetworkTable
 from runtime.network.worker import Worker
 from runtime.paths import Paths
@@ -43,8 +44,9 @@ class Networks:
         self._lock = anyio.Lock()
         self._worker = Worker()
         self._firewall = Firewall(paths.engine_id)
-        self._bridges = Bridges(self._firewall)
-        self._names = Names(self._table, self._worker, group)
+        self._bridges = Bridges(self._firewall, paths.engine_id)
+        self._removals = Removals(self._bridges, group)
+        self._names = Names(self._table, group)
         self._publishing = Publishing(self._firewall, self._worker)
         self._container_names: dict[str, str] = {}
 
@@ -70,8 +72,9 @@ class Networks:
             await self._worker.run(self._firewall.discard)
         for id, name in live.items():
             self._container_names[id] = name
-            if self.namespace(id).exists() and self.endpoints(id):
-                await self._names.serve(id, self.namespace(id))
+            if self.namespace(id).exists() and any(endpoint.dns_names for endpoint in self.endpoints(id)):
+                inside = partial(netns.inside, self.namespace(id), listen)
+                self._names.serve(id, await self._worker.run(inside))
 
     def _bridged(self) -> builtins.list[Network]:
         return [network for network in self._table.networks.values() if network.subnets]
@@ -151,6 +154,7 @@ class Networks:
             self._table.drop(network)
 
     async def _unmake_bridge(self, network: Network) -> None:
+        await self._removals.finish()
         is_last = all(other.id == network.id for other in self._bridged())
         await self._worker.run(partial(self._bridges.remove, network, is_last=is_last))
 
@@ -187,6 +191,7 @@ class Networks:
     async def withdraw(self) -> None:
         """Take bridges and firewall out of the kernel when nothing is attached; the next engine makes them again."""
         await self.settle()
+        await self._removals.finish()
         async with self._lock:
             if not self._table.has_endpoints:
                 await self._worker.run(partial(self._bridges.remove_all, self._bridged()))
@@ -223,7 +228,7 @@ class Networks:
         await self.unpublish(container_id)
         async with self._lock:
             for endpoint in self.endpoints(container_id):
-                await self._detach(endpoint)
+                self._detach(endpoint)
         await self._worker.run(partial(netns.remove, self.namespace(container_id)))
 
     def endpoints(self, container_id: str) -> builtins.list[Endpoint]:
@@ -245,18 +250,34 @@ class Networks:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
             network = await self._wake_default(self._table.networks[network.id])
-            endpoint = self._endpoint(container_id, container_name, network, settings)
-            await self._worker.run(partial(self._bridges.plug, network, endpoint, self.namespace(container_id)))
+            endpoint = await self._new_endpoint(container_id, container_name, network, settings)
+            # the default network has no names of its own
+            is_first_named = bool(endpoint.dns_names) and not self._names.is_served(container_id)
+            sockets = await self._worker.run(
+                partial(
+                    self._bridges.plug,
+                    network,
+                    endpoint,
+                    self.namespace(container_id),
+                    listen if is_first_named else _nothing,
+                )
+            )
             self._table.attach(endpoint)
-        if not self._names.is_served(container_id):
-            await self._names.serve(container_id, self.namespace(container_id))
+            if sockets is not None:
+                self._names.serve(container_id, sockets)
         return endpoint
 
-    def _endpoint(
+    async def _new_endpoint(
         self, container_id: str, container_name: str, network: Network, settings: EndpointSettings
     ) -> Endpoint:
         devices = {endpoint.device for endpoint in self.endpoints(container_id)}
         used = {str(address) for endpoint in self.attached(network) for address in endpoint.addresses}
+        going = self._removals.under_way(network)
+        if settings.ipv4_address or settings.ipv6_address or any(one.container_id == container_id for one in going):
+            # an address that is wanted again must not be in the kernel twice
+            await self._removals.finish()
+        else:
+            used |= {str(address) for endpoint in going for address in endpoint.addresses}
         ipv4 = choose_address(network, network.ipv4, settings.ipv4_address, used)
         names = [container_name, container_id[:12]]
         return Endpoint(
@@ -281,17 +302,17 @@ class Networks:
             endpoint = self._table.endpoint(network, container_id)
             if endpoint is None:
                 raise NotFoundError(f"container {container_id[:12]} is not connected to network {network.name}")
-            await self._detach(endpoint)
+            self._detach(endpoint)
+            await self._removals.finish()
             heir = self._open_endpoint(container_id)
             if heir is not None:
                 way = self._table.networks[heir.network_id]
                 await self._worker.run(partial(self._bridges.give_way_out, way, heir, self.namespace(container_id)))
 
-    async def _detach(self, endpoint: Endpoint) -> None:
-        network = self._table.networks[endpoint.network_id]
-        await self._worker.run(partial(self._bridges.unplug, endpoint))
+    def _detach(self, endpoint: Endpoint) -> None:
+        self._removals.add(endpoint)
         self._table.detach(endpoint)
-        if network.name == "bridge":
+        if self._table.networks[endpoint.network_id].name == "bridge":
             self._group.start_soon(self._let_default_sleep_later)
 
     def _open_endpoint(self, container_id: str) -> Endpoint | None:
@@ -315,6 +336,10 @@ class Networks:
     async def unpublish(self, container_id: str) -> None:
         """Take the container's published ports back."""
         await self._publishing.unpublish(container_id)
+
+
+def _nothing() -> ResolverSockets | None:
+    return None
 
 
 def _now() -> str:

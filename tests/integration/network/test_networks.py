@@ -274,3 +274,36 @@ async def test_attachments_keep_their_order_in_the_next_engine(paths):
         one = await container(networks, "one", *joined)
     async with cleaned(paths, {one: "one"}) as networks:
         assert [e.network_id for e in networks.endpoints(one)] == [network.id for network in joined]
+
+
+async def test_many_containers_leave_together_and_the_network_goes_after_them(paths):
+    async with cleaned(paths) as networks:
+        front = await networks.create(name="front")
+        made = [await container(networks, f"c{number}", front) for number in range(5)]
+        devices = [endpoint.host_device for endpoint in networks.attached(front)]
+        for id in made:
+            await networks.close_namespace(id)
+        await networks.remove(front)
+        assert not {*devices, front.bridge} & {name for _, name in socket.if_nameindex()}
+
+
+async def test_an_address_is_given_again_only_when_its_last_holder_is_gone(paths):
+    async with cleaned(paths) as networks:
+        front = await networks.create(name="front")
+        one, two = await container(networks, "one", front), await container(networks, "two", front)
+        was = address(networks, one)
+        await networks.close_namespace(one)
+        await networks.open_namespace(one, "one", {})
+        await networks.connect(one, "one", front, EndpointSettings())
+        assert address(networks, one) == was
+        with serving(listener(networks, one), b"one"):
+            assert await anyio.to_thread.run_sync(greet, networks, two, was) == b"one"
+
+
+async def test_names_are_served_once_a_container_joins_a_network_that_has_them(paths):
+    async with cleaned(paths) as networks:
+        one = await container(networks, "one", networks.resolve("bridge"))
+        front = await networks.create(name="front")
+        two = await container(networks, "two", front)
+        await networks.connect(one, "one", front, EndpointSettings())
+        assert await anyio.to_thread.run_sync(ask, networks, one, "two") == ({address(networks, two)}, 0)
