@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from compose.spec import values
-from compose.spec.merging import Report, Tree
+from compose.spec.merging import Report, Tree, unify
 
 REMOTES = ("https://", "http://", "git://", "ssh://", "git@", "github.com/", "oci://")
 
@@ -38,7 +38,8 @@ def canonical(model: Tree, report: Report, *, interpolated: bool) -> Tree:
                 resource["external"] = True
                 if inner:
                     resource["name"] = inner
-    return model
+    # long forms show doubles that short ones hide, as in a range of ports
+    return unify(model)
 
 
 def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) -> None:
@@ -47,15 +48,17 @@ def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) ->
     build = service.get("build")
     if isinstance(build, dict):
         _file_mounts(build, "secrets")
-        if isinstance(build.get("additional_contexts"), list):
-            build["additional_contexts"] = {
-                key: value for key, _, value in (each.partition("=") for each in build["additional_contexts"])
-            }
+        if "additional_contexts" in build:
+            contexts = build["additional_contexts"]
+            build["additional_contexts"] = attempt(_pairs, contexts, *at, "build", "additional_contexts")
         if "ssh" in build:
-            build["ssh"] = _ssh(build["ssh"])
+            build["ssh"] = attempt(_ssh, build["ssh"], *at, "build", "ssh")
+        for attribute in ("provenance", "sbom"):
+            if attribute in build:
+                build[attribute] = values.text_of(build[attribute])
     depends = service.get("depends_on")
     if isinstance(depends, list):
-        service["depends_on"] = {name: {"condition": "service_started", "required": True} for name in depends}
+        service["depends_on"] = {str(name): {"condition": "service_started", "required": True} for name in depends}
     elif isinstance(depends, dict):
         for each in depends.values():
             if isinstance(each, dict):
@@ -63,12 +66,18 @@ def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) ->
     for attribute in ("dns", "label_file", "dns_search", "tmpfs"):
         if isinstance(service.get(attribute), str):
             service[attribute] = [service[attribute]]
+    develop = service.get("develop")
+    watches = develop.get("watch") if isinstance(develop, dict) else None
+    for watch in watches if isinstance(watches, list) else ():
+        for attribute in ("ignore", "include"):
+            if isinstance(watch, dict) and isinstance(watch.get(attribute), str):
+                watch[attribute] = [watch[attribute]]
     if isinstance(service.get("dns"), list):
         service["dns"] = [each for each in service["dns"] if each != ""]
     files = service.get("env_file")
     if files is not None:
         service["env_file"] = [
-            {"path": each, "required": True} if isinstance(each, str) else {"required": True, **each}
+            {"required": True, **each} if isinstance(each, dict) else {"path": each, "required": True}
             for each in (files if isinstance(files, list) else [files])
         ]
     if isinstance(service.get("extends"), str):
@@ -77,27 +86,28 @@ def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) ->
         service["gpus"] = [{"count": service["gpus"]}]
     for attribute in ("networks", "models"):
         if isinstance(service.get(attribute), list):
-            service[attribute] = dict.fromkeys(service[attribute])
+            service[attribute] = {str(each): None for each in service[attribute]}
     volumes = service.get("volumes")
     if isinstance(volumes, list):
         for index, each in enumerate(volumes):
             if isinstance(each, str):
                 volumes[index] = attempt(values.mount, each, *at, "volumes", index)
-            elif isinstance(each, dict) and isinstance(each.get("target"), str):
-                each["target"] = values.clean_target(each["target"])
+            elif isinstance(each, dict):
+                each["target"] = attempt(_target, each, *at, "volumes", index)
     devices = service.get("devices")
     if isinstance(devices, list):
         for index, each in enumerate(devices):
             if isinstance(each, str):
                 devices[index] = attempt(values.device, each, *at, "devices", index)
+            elif isinstance(each, dict):
+                attempt(_target, each, *at, "devices", index)
     for attribute in ("secrets", "configs"):
         _file_mounts(service, attribute)
     if isinstance(service.get("ports"), list):
         found: list[Any] = []
         for index, each in enumerate(service["ports"]):
             if isinstance(each, dict):
-                if "published" in each:
-                    each["published"] = values.text_of(each["published"])
+                attempt(_target, each, *at, "ports", index)
                 found.append(each)
             else:
                 parsed = attempt(values.ports, each, *at, "ports", index)
@@ -110,12 +120,32 @@ def _file_mounts(holder: Tree, attribute: str) -> None:
         holder[attribute] = [{"source": each} if isinstance(each, str) else each for each in holder[attribute]]
 
 
+def _target(entry: Tree) -> Any:
+    target = entry.get("target")
+    if target is None:
+        raise ValueError("its target is missing: where it is in the container")
+    return values.clean_target(target) if isinstance(target, str) else target
+
+
+def _pairs(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    for each in value:
+        if "=" not in str(each):
+            raise ValueError(f'"{each}" gives no context: write it as name=context')
+    return {key: context for key, _, context in (str(each).partition("=") for each in value)}
+
+
 def _ssh(value: Any) -> Any:
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, dict):
-        return {key: values.text_of(item) for key, item in value.items()}
-    return {key: path for key, _, path in (str(each).partition("=") for each in value or ())}
+    if not isinstance(value, list):
+        return value
+    found: Tree = {}
+    for each in value:
+        key, equals, path = str(each).partition("=")
+        if not equals and key != "default":
+            raise ValueError(f'"{each}" names no agent or key: write it as default, or as {each}=PATH')
+        found[key] = path if equals else None
+    return found
 
 
 def defaults(model: Tree) -> None:

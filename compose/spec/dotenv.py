@@ -7,6 +7,7 @@ last line without "=" and without an end is the value of a variable without a na
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from compose.errors import ConfigError
 from compose.spec.template import Lookup, TemplateError, substitute
@@ -16,17 +17,21 @@ ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v"
 BLANK = "\t\v\f\r \x85\xa0"
 
 
-def parse(text: str, file: str, lookup: Lookup, lines: dict[str, int] | None = None) -> dict[str, str]:
+def parse(
+    text: str, file: str, lookup: Lookup, lines: dict[str, int] | None = None, earlier: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return the variables that `text` sets; a name without a value takes its value from `lookup`, if it has one.
 
-    In values, `lookup` comes before what the file itself has set. `lines` takes the line of each variable, counted
-    from 1. Raises ConfigError.
+    In values, `lookup` comes before what the file itself has set, and that before `earlier`, what files before it have
+    set. `lines` takes the line of each variable, counted from 1. Raises ConfigError.
     """
     found: dict[str, str] = {}
 
     def known(name: str) -> str | None:
         value = lookup(name)
-        return found.get(name) if value is None else value
+        if value is None:
+            value = found.get(name)
+        return earlier.get(name) if value is None and earlier else value
 
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     position, size = 0, len(text)

@@ -8,8 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compose.spec.merging import Report, Tree, boolean
-from compose.spec.values import duration_ns, duration_text, shell_words, size_bytes, text_of
+from compose.spec.merging import Report, Tree
+from compose.spec.values import (
+    boolean,
+    duration_ns,
+    duration_text,
+    integer,
+    number,
+    shell_words,
+    single,
+    size_bytes,
+    text_of,
+)
 
 Encoder = Callable[[Any], Any]
 
@@ -28,14 +38,9 @@ def _truth(value: Any) -> Any:
 
 def _integer(value: Any) -> Any:
     if isinstance(value, str):
-        try:
-            return int(value)
-        except ValueError:
-            raise ValueError(f'"{value}" is not a whole number') from None
+        return integer(value)
     if isinstance(value, float):
-        if value != int(value):
-            raise ValueError(f"{value} is not a whole number")
-        return int(value)
+        return int(value)  # the reference cuts fractions off
     return value
 
 
@@ -43,33 +48,55 @@ def _count(value: Any) -> Any:
     return _integer(value) or None
 
 
+def _natural(value: Any) -> Any:
+    if isinstance(value, str) or value < 0:
+        raise ValueError(f"{_shown(value)} is not a whole number from 0 on")
+    return int(value)
+
+
+def _natural_count(value: Any) -> Any:
+    return _natural(value) or None
+
+
+def _shown(value: Any) -> str:
+    return f'the text "{value}"' if isinstance(value, str) else text_of(value)
+
+
 def _number(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            raise ValueError(f'"{value}" is not a number') from None
-    if isinstance(value, float) and value == int(value):
-        value = int(value)
-    return value or None
+    """Return a number as the reference keeps it, in single precision; whole ones without a fraction."""
+    rounded = single(number(value) if isinstance(value, str) else value)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _share(value: Any) -> Any:
+    return _number(value) or None
 
 
 def _size(value: Any) -> Any:
-    size = size_bytes(value)
-    return str(size) if size else None
+    size = _bytes(value)
+    return None if size == "0" else size
+
+
+def _bytes(value: Any) -> Any:
+    # the reference takes a size with a fraction and no unit, written as a number, for none
+    return "0" if isinstance(value, float) else str(size_bytes(value))
 
 
 def _duration(value: Any) -> Any:
     return duration_text(duration_ns(value)) if isinstance(value, str) else value
 
 
+def _delay(value: Any) -> Any:
+    text = _duration(value)
+    return None if text == "0s" else text
+
+
 def _mode(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            value = int(value, 8)
-        except ValueError:
-            raise ValueError(f'"{value}" is not a file mode: write it as 0440') from None
-    return f"0{_integer(value):o}"
+    if isinstance(value, str) and value and not set(value) - set("01234567"):
+        value = int(value, 8)
+    if not isinstance(value, int):
+        raise ValueError(f"{_shown(value)} is not a file mode: write it as 0440")
+    return f"0{value:o}"
 
 
 def _strings(value: Any) -> Any:
@@ -98,43 +125,42 @@ def _test(value: Any) -> Any:
 
 
 def _hosts(value: Any) -> Any:
-    found = []
-    if isinstance(value, dict):
-        for host, addresses in value.items():
-            found += [(host, each) for each in (addresses if isinstance(addresses, list) else [addresses])]
+    found: list[tuple[str, str]] = []
+    for host, addresses in value.items() if isinstance(value, dict) else ():
+        found += [(host, text_of(each)) for each in (addresses if isinstance(addresses, list) else [addresses])]
     for each in value if isinstance(value, list) else ():
-        host, equals, address = each.partition("=")
+        host, equals, addresses = each.partition("=")
         if not equals:
-            host, equals, address = each.partition(":")
-        if not equals or not host:
+            host, equals, addresses = each.partition(":")
+        if not equals:
             raise ValueError(f'"{each}" is no host and address: write it as host=address')
-        found.append((host, address))
-    shown = []
-    for host, address in found:
-        inner = address[1:-1] if len(address) > 2 and address[0] == "[" and address[-1] == "]" else address
-        shown.append(f"{host}={inner}")
-    return sorted(dict.fromkeys(shown)) or None
+        found += [(host, address) for address in addresses.split(",")]
+    for host, _ in found:
+        if not host or ":" in host or "=" in host:
+            raise ValueError(f'"{host}" is no name of a host')
+    return sorted(f"{host}={_without_brackets(address)}" for host, address in found) or None
+
+
+def _without_brackets(address: str) -> str:
+    return address[1:-1] if len(address) > 2 and address[0] == "[" and address[-1] == "]" else address
 
 
 def _limits(value: Any) -> Any:
     found: Tree = {}
     for name, limit in (value or {}).items():
-        given = limit if isinstance(limit, dict) else {"single": limit}
-        single = _integer(given.get("single"))
-        found[name] = single or {key: _integer(given[key]) for key in ("hard", "soft") if given.get(key) is not None}
+        if isinstance(limit, dict):
+            found[name] = {key: one for key in ("hard", "soft") if (one := _integer(limit.get(key)))}
+        else:
+            found[name] = _integer(limit) or {}
     return found or None
 
 
 def _ssh(value: Any) -> Any:
-    return [f"{key}={path}" if path else key for key, path in (value or {}).items()] or None
+    return [f"{key}: {path}" if path else key for key, path in (value or {}).items()] or None
 
 
 def _devices_count(value: Any) -> Any:
-    return -1 if isinstance(value, str) and value.lower() == "all" else _integer(value)
-
-
-def _raw(value: Any) -> Any:
-    return value
+    return -1 if isinstance(value, str) and value.lower() == "all" else _count(value)
 
 
 def _each(fields: Mapping[str, Encoder]) -> Encoder:
@@ -149,6 +175,19 @@ def _named(fields: Mapping[str, Encoder]) -> Encoder:
     return lambda value: (
         {key: None if each is None else _fields(each, fields) for key, each in (value or {}).items()} or None
     )
+
+
+def _device_rule(key: str, encoder: Encoder) -> Encoder:
+    """Return the encoder of a list of rules for devices; the reference prints these, and only these, capitalized."""
+
+    def rules(value: Any) -> Any:
+        found = []
+        for rule in value or ():
+            given = _fields({key: 0, **rule}, {"path": text_of, key: encoder})
+            found.append({name.capitalize(): one for name, one in given.items()})
+        return found or None
+
+    return rules
 
 
 class FieldError(ValueError):
@@ -198,16 +237,16 @@ _DEVICES = _each(
         "options": _mapping,
     }
 )
-_BLKIO_LIMIT = _each({"path": _text, "rate": _size})
+_BLKIO_LIMIT = _device_rule("rate", _bytes)
 _UPDATE = {
-    "parallelism": _integer,
-    "delay": _duration,
+    "parallelism": _natural,
+    "delay": _delay,
     "failure_action": _text,
-    "monitor": _duration,
-    "max_failure_ratio": _number,
+    "monitor": _delay,
+    "max_failure_ratio": _share,
     "order": _text,
 }
-_LIMITS = {"cpus": _number, "memory": _size, "pids": _count, "devices": _DEVICES}
+_LIMITS = {"cpus": _share, "memory": _size, "pids": _count, "devices": _DEVICES}
 _DEPLOY = {
     **_texts("mode endpoint_mode"),
     "replicas": _integer,
@@ -221,15 +260,15 @@ _DEPLOY = {
                 {
                     **_LIMITS,
                     "generic_resources": _each(
-                        {"discrete_resource_spec": _of({"kind": _text, "value": _integer})},
+                        {"discrete_resource_spec": _of({"kind": text_of, "value": _integer})},
                     ),
                 }
             ),
         }
     ),
-    "restart_policy": _of({"condition": _text, "delay": _duration, "max_attempts": _integer, "window": _duration}),
+    "restart_policy": _of({"condition": _text, "delay": _duration, "max_attempts": _natural, "window": _duration}),
     "placement": _of(
-        {"constraints": _strings, "preferences": _each({"spread": _text}), "max_replicas_per_node": _count}
+        {"constraints": _strings, "preferences": _each({"spread": _text}), "max_replicas_per_node": _natural_count}
     ),
 }
 _BUILD = {
@@ -258,7 +297,7 @@ _MOUNT = {
     "read_only": _flag,
     "bind": _of({**_texts("selinux propagation recursive"), "create_host_path": _truth}),
     "volume": _of({"labels": _mapping, "nocopy": _flag, "subpath": _text}),
-    "tmpfs": _of({"size": _size, "mode": _count}),
+    "tmpfs": _of({"size": _size, "mode": _natural_count}),
     "image": _of({"subpath": _text}),
 }
 _ATTACHMENT = {
@@ -280,7 +319,7 @@ SERVICE: Mapping[str, Encoder] = {
         ("cpu_count", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "oom_score_adj"),
         _count,
     ),
-    **dict.fromkeys(("cpu_percent", "cpus"), _number),
+    **dict.fromkeys(("cpu_percent", "cpus"), _share),
     **dict.fromkeys(
         (
             "cap_add cap_drop device_cgroup_rules dns dns_opt dns_search expose external_links group_add links profiles "
@@ -295,8 +334,8 @@ SERVICE: Mapping[str, Encoder] = {
             **dict.fromkeys(
                 ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"), _BLKIO_LIMIT
             ),
-            "weight": _count,
-            "weight_device": _each({"path": _text, "weight": _count}),
+            "weight": _natural_count,
+            "weight_device": _device_rule("weight", _natural),
         }
     ),
     "build": _of(_BUILD),
@@ -329,7 +368,7 @@ SERVICE: Mapping[str, Encoder] = {
         {
             "test": _test,
             **dict.fromkeys(("interval", "timeout", "start_period", "start_interval"), _duration),
-            "retries": _integer,
+            "retries": _natural,
             "disable": _flag,
         }
     ),
@@ -339,7 +378,7 @@ SERVICE: Mapping[str, Encoder] = {
     "models": _named(_texts("endpoint_var model_var")),
     "networks": _named(_ATTACHMENT),
     "pids_limit": _count,
-    "ports": _each({**_texts("name mode host_ip published protocol app_protocol"), "target": _count}),
+    "ports": _each({**_texts("name mode host_ip published protocol app_protocol"), "target": _natural_count}),
     "post_start": _each(_HOOK),
     "pre_stop": _each(_HOOK),
     "provider": _of(

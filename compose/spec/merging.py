@@ -7,65 +7,37 @@ from typing import Any
 
 from compose.spec.document import Path
 from compose.spec.template import Lookup, Mention, TemplateError, substitute
-from compose.spec.values import mount, text_of
+from compose.spec.values import boolean, integer, mount, number, text_of
 
 Tree = dict[str, Any]
 Report = Callable[[str, Path], None]
 
-
-def _integer(text: str) -> int:
-    if text.lstrip("+-").isdigit() and text.isascii():
-        return int(text)
-    raise ValueError(f'"{text}" is not a whole number')
-
-
-def _number(text: str) -> float | int:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f'"{text}" is not a number') from None
-    return int(value) if value == int(value) else value
-
-
-def boolean(text: str) -> bool:
-    """Return the truth value that a text stands for."""
-    word = text.lower()
-    if word in ("true", "y", "yes", "on"):
-        return True
-    if word in ("false", "n", "no", "off"):
-        return False
-    raise ValueError(f'"{text}" is not a boolean: write true or false')
-
-
-_LIMIT = {"*": {"*": _integer}, "": _integer}
-_UPDATE = {"parallelism": _integer, "max_failure_ratio": _number}
+_UPDATE = {"parallelism": integer, "max_failure_ratio": number}
 _INTEGERS = "cpu_count cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares oom_score_adj pids_limit scale"
 _SERVICE: Mapping[str, Any] = {
-    **dict.fromkeys(_INTEGERS.split(), _integer),
+    **dict.fromkeys(_INTEGERS.split(), integer),
     **dict.fromkeys(("init", "oom_kill_disable", "privileged", "read_only", "stdin_open", "tty"), boolean),
-    "cpu_percent": _number,
-    "cpus": _number,
-    "configs": {"*": {"mode": _integer}},
-    "secrets": {"*": {"mode": _integer}},
+    "cpu_percent": number,
+    "cpus": number,
     "deploy": {
-        "replicas": _integer,
+        "replicas": integer,
         "update_config": _UPDATE,
         "rollback_config": _UPDATE,
-        "restart_policy": {"max_attempts": _integer},
-        "placement": {"max_replicas_per_node": _integer},
+        "restart_policy": {"max_attempts": integer},
+        "placement": {"max_replicas_per_node": integer},
     },
-    "healthcheck": {"retries": _integer, "disable": boolean},
-    "ports": {"*": {"target": _integer}},
-    "ulimits": {"*": {"": _integer, "hard": _integer, "soft": _integer}},
+    "healthcheck": {"retries": integer, "disable": boolean},
+    "ports": {"*": {"target": integer}},
+    "ulimits": {"*": {"": integer, "hard": integer, "soft": integer}},
     "volumes": {"*": {"read_only": boolean, "volume": {"nocopy": boolean}}},
 }
 _EXTERNAL = {"external": boolean}
 CASTS: Mapping[str, Any] = {
     "services": {"*": _SERVICE},
-    "networks": {"*": {**dict.fromkeys(("external", "internal", "attachable", "enable_ipv6"), boolean)}},
+    "networks": {"*": {**dict.fromkeys(("external", "internal", "attachable", "enable_ipv4", "enable_ipv6"), boolean)}},
     **{section: {"*": _EXTERNAL} for section in ("volumes", "secrets", "configs")},
 }
-"""What a text becomes, by path: compose-go casts values at these places after it has replaced variables."""
+"""What a text becomes, by path: the reference casts values at these places after it has replaced variables."""
 
 
 def interpolate(
@@ -73,7 +45,8 @@ def interpolate(
 ) -> Any:
     """Return `value` with the variables of every text in it replaced, and texts cast where the model wants no text.
 
-    `report` is told of every problem with its path, `note` of every variable that counts.
+    `report` is told of every problem with its path, `note` of every variable that is mentioned. Without `values`,
+    variables and texts stay as they are.
     """
 
     def walk(node: Any, casts: Any, path: Path) -> Any:
@@ -87,10 +60,10 @@ def interpolate(
         if not isinstance(node, str):
             return node
         cast = casts.get("") if isinstance(casts, Mapping) else casts
-        if "$" not in node and cast is None:
+        if not values or ("$" not in node and cast is None):
             return node
         try:
-            text = substitute(node, lookup, lambda mention: note(mention, path)) if values else node
+            text = substitute(node, lookup, lambda mention: note(mention, path))
             return cast(text) if cast else text
         except TemplateError as error:
             report(str(error), path)
@@ -153,9 +126,7 @@ def _special(path: Path) -> Callable[[Any, Any, Path], Any] | None:
                 return _replace
             if attribute in SEQUENCES:
                 return _sequences
-            return {"build": _builds, "depends_on": _dependencies, "logging": _loggings, "networks": _networks}.get(
-                str(attribute)
-            )
+            return ATTRIBUTES.get(str(attribute))
         if len(path) == 4:
             last = path[3]
             if (attribute == "build" and last in BUILD_SEQUENCES) or (attribute == "deploy" and last == "labels"):
@@ -163,9 +134,7 @@ def _special(path: Path) -> Callable[[Any, Any, Path], Any] | None:
             if attribute == "healthcheck" and last == "test":
                 return _replace
             if attribute == "ulimits":
-                return lambda base, over, at: (
-                    _mappings(base, over, at) if isinstance(base, dict) and isinstance(over, dict) else over
-                )
+                return _replace
     elif section in ("networks", "volumes") and len(path) == 3 and attribute == "labels":
         return _sequences
     elif section == "networks" and path[2:] == ("ipam", "config"):
@@ -177,29 +146,20 @@ def _replace(base: Any, over: Any, path: Path) -> Any:
     return over
 
 
+def _sequences(base: Any, over: Any, path: Path) -> Any:
+    first, second = _as_sequence(base), _as_sequence(over)
+    if path[-1] == "extra_hosts":  # a host may have several addresses, but each only once
+        return first + [each for each in second if each not in first]
+    return first + second
+
+
 def _as_sequence(value: Any) -> list[Any]:
     if isinstance(value, dict):
-        return [key if item is None else f"{key}={_entry(item)}" for key, item in sorted(value.items())]
+        pairs = ((key, each) for key, item in value.items() for each in (item if isinstance(item, list) else [item]))
+        return sorted(str(key) if each is None else f"{key}={text_of(each)}" for key, each in pairs)
     if isinstance(value, list):
         return value
     return [value] if isinstance(value, str) else []
-
-
-def _entry(item: Any) -> str:
-    return "[" + " ".join(map(text_of, item)) + "]" if isinstance(item, list) else text_of(item)
-
-
-def _sequences(base: Any, over: Any, path: Path) -> Any:
-    if path[-1] == "extra_hosts":
-        return [*_hosts(base), *_hosts(over)]
-    return _as_sequence(base) + _as_sequence(over)
-
-
-def _hosts(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        pairs = ((host, each if isinstance(each, list) else [each]) for host, each in sorted(value.items()))
-        return [f"{host}={text_of(one)}" for host, each in pairs for one in each]
-    return _as_sequence(value)
 
 
 def _as_mapping(value: Any, default: Tree | None = None) -> Tree:
@@ -230,16 +190,33 @@ def _loggings(base: Any, over: Any, path: Path) -> Any:
 
 
 def _subnets(base: Any, over: Any, path: Path) -> Any:
+    """Merge pools by subnet; as in the reference, pools of `base` count only where each of `over` finds a place."""
     if not (isinstance(base, list) and isinstance(over, list)):
         raise MergeError(path)
-    merged: dict[Any, Any] = {}
-    for entry in [*base, *over]:
-        if not isinstance(entry, dict):
-            raise MergeError(path)
-        merged[entry.get("subnet")] = _mappings(merged.get(entry.get("subnet"), {}), entry, path)
-    return list(merged.values())
+    merged: list[Tree] = []
+    for original in base:
+        first = dict(_as_mapping(original))
+        for entry in over:
+            second = _as_mapping(entry)
+            known = [each.get("subnet") for each in merged]
+            if second.get("subnet") != first.get("subnet") and second.get("subnet") not in known:
+                merged.append(dict(second))
+                continue
+            first = _mappings(first, second, path)
+            if first.get("subnet") in known:
+                merged[known.index(first.get("subnet"))] = first
+            else:
+                merged.append(first)
+    return merged
 
 
+ATTRIBUTES: Mapping[str, Callable[[Any, Any, Path], Any]] = {
+    "build": _builds,
+    "depends_on": _dependencies,
+    "logging": _loggings,
+    "models": _networks,
+    "networks": _networks,
+}
 KEYED = SEQUENCES - {"env_file"} | frozenset(("cap_add", "cap_drop", "links", "profiles"))
 
 
@@ -327,5 +304,5 @@ def _file_mount(entry: Any, folder: str) -> Any:
 def _port(entry: Any) -> Any:
     if isinstance(entry, dict):
         host, protocol = entry.get("host_ip", "0.0.0.0"), entry.get("protocol", "tcp")
-        return f"{host}:{entry.get('published')}:{entry.get('target')}/{protocol}"
+        return f"{host}:{entry.get('published')!r}:{entry.get('target')}/{protocol}"
     return str(entry)

@@ -27,8 +27,9 @@ class ServiceFiles:
         for name, service in services.items():
             at = ("services", name)
             found: dict[str, str] = {}
+            own = service.get("environment") or {}
             for index, entry in enumerate(service.pop("env_file", None) or ()):
-                self._variables(entry, found, at, (*at, "env_file", index))
+                self._variables(entry, found, own, at, (*at, "env_file", index))
             if found:
                 service["environment"] = {**found, **(service.get("environment") or {})}
             labels: dict[str, str] = {}
@@ -37,10 +38,16 @@ class ServiceFiles:
             if labels:
                 service["labels"] = {**labels, **_as_mapping(service.get("labels"))}
 
-    def _variables(self, entry: Tree, found: dict[str, str], at: Path, place: Path) -> None:
+    def _variables(
+        self, entry: Tree, found: dict[str, str], own: Mapping[str, str | None], at: Path, place: Path
+    ) -> None:
+        def known(name: str) -> str | None:
+            value = self._environment.lookup(name)
+            return own.get(name) if value is None else value
+
         path = entry["path"]
         if not os.path.exists(path):
-            if entry.get("required", True):
+            if entry.get("required", True) not in (False, "false"):
                 hint = "make it, or set required: false"
                 self._problems(f"env file {shown(path, self._folder)} not found\n    {hint}", place)
             return
@@ -48,14 +55,12 @@ class ServiceFiles:
         try:
             text = read_text(path, name)
             if entry.get("format") == "raw":
-                self._take(
-                    dotenv.parse_raw(text, name, self._environment.lookup), {}, name, found, (*at, "environment")
-                )
+                self._take(dotenv.parse_raw(text, name, known), {}, name, found, (*at, "environment"))
                 return
             if entry.get("format"):
                 raise ConfigError(f'format "{entry["format"]}" is not known', hint="leave it out, or write raw")
             lines: dict[str, int] = {}
-            parsed = dotenv.parse(text, name, lambda key: self._environment.lookup(key) or found.get(key), lines)
+            parsed = dotenv.parse(text, name, known, lines, found)
             self._take(parsed, lines, name, found, (*at, "environment"))
         except ConfigError as error:
             self._add(error, place)

@@ -24,6 +24,7 @@ SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 DURATION_PART = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?P<unit>[^0-9.]+)")
 SIZE = re.compile(r"(?P<number>.*[0-9.])? ?(?P<suffix>[^0-9. ]{0,3})")
+INTEGER = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
@@ -87,9 +88,47 @@ def size_bytes(value: Any) -> int:
 
 def decimal(text: str) -> float | None:
     """Return the finite number that a text writes in decimal, None where it writes none."""
-    if not DECIMAL.fullmatch(text):
-        return None
-    return float(text)
+    return float(text) if DECIMAL.fullmatch(text) else None
+
+
+def number(text: str) -> float:
+    """Return the number that a text stands for."""
+    found = decimal(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not a number')
+    return found
+
+
+def integer(text: str) -> int:
+    """Return the whole number that a text stands for."""
+    if INTEGER.fullmatch(text):
+        return int(text)
+    raise ValueError(f'"{text}" is not a whole number')
+
+
+def boolean(text: str) -> bool:
+    """Return the truth value that a text stands for (https://yaml.org/type/bool.html)."""
+    word = text.lower()
+    if word in ("true", "y", "yes", "on"):
+        return True
+    if word in ("false", "n", "no", "off"):
+        return False
+    raise ValueError(f'"{text}" is not a boolean: write true or false')
+
+
+def single(value: float) -> float:
+    """Return the shortest number that has the same single-precision value as `value`: what the reference prints."""
+    import struct
+
+    try:
+        exact = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        raise ValueError(f"{value} is too large") from None
+    for digits in range(1, 10):
+        short = float(f"{exact:.{digits}g}")
+        if struct.unpack("f", struct.pack("f", short))[0] == exact:
+            return short
+    return float(exact)
 
 
 def text_of(value: Any) -> str:
