@@ -29,7 +29,7 @@ from runtime.errors import SkiffError
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper, KeptProcess
 from runtime.network.networks import Networks
-from runtime.network.ports import PortBinding
+from runtime.network.ports import parse_binding
 from runtime.paths import Paths
 from runtime.store import Store
 from runtime.volume.volumes import Volumes
@@ -170,12 +170,7 @@ class Engine:
 
     def ports_check(self, bindings: Sequence[Mapping[str, Any]]) -> None:
         """Raise ConflictError, naming the holder, when a host port of `bindings` can't be had."""
-        self.networks.check_ports(
-            [
-                PortBinding(0, one.get("Protocol") or "tcp", one.get("HostIp") or "", int(one.get("HostPort") or 0))
-                for one in bindings
-            ]
-        )
+        self.networks.check_ports([parse_binding(f"0/{one.get('Protocol') or 'tcp'}", one) for one in bindings])
 
     # --- when it may go
 

@@ -29,7 +29,7 @@ from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
 from runtime.network.model import EndpointSettings
 from runtime.network.names import RESOLVER_ADDRESS
 from runtime.network.networks import Networks
-from runtime.network.ports import PortBinding
+from runtime.network.ports import PortBinding, parse_bindings
 from runtime.network.resolver import host_resolvers
 from runtime.paths import Paths
 from runtime.store import Collection
@@ -410,17 +410,7 @@ class Lifecycle:
         container.state.started_at = container.state.started_at or rfc3339(process.started_at_ns)
         self._attend(container, process)
         self.save(container)
-        bindings = port_bindings(container.host)
-        wanted = {(b["PrivatePort"], b["Type"], b["IP"]): b["PublicPort"] for b in container.ports}
-        fixed = [
-            PortBinding(
-                b.container_port,
-                b.protocol,
-                b.host_ip,
-                wanted.get((b.container_port, b.protocol, b.host_ip), b.host_port),
-            )
-            for b in bindings
-        ]
+        fixed = [PortBinding(p["PrivatePort"], p["Type"], p["IP"], p["PublicPort"]) for p in container.ports]
         try:
             await self._networks.publish(container.id, fixed)
         except (SkiffError, KernelError) as error:
@@ -451,14 +441,7 @@ def endpoint_settings(wanted: Mapping[str, Any], labels: Mapping[str, str]) -> E
 
 def port_bindings(host: Mapping[str, Any]) -> list[PortBinding]:
     """Return the published ports of a HostConfig."""
-    found = []
-    for port, bindings in (host.get("PortBindings") or {}).items():
-        number, _, protocol = port.partition("/")
-        for binding in bindings or [{}]:
-            text = str(binding.get("HostPort") or "0")
-            first, _, _last = text.partition("-")
-            found.append(PortBinding(int(number), protocol or "tcp", binding.get("HostIp") or "", int(first or 0)))
-    return found
+    return parse_bindings(host.get("PortBindings") or {})
 
 
 def seconds_since(stamp: str) -> float:

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 from runtime.errors import KernelError
 
@@ -16,9 +17,11 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x200
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
+IFLA_PROTINFO, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED, NLA_F_NESTED = 12, 4, 33, 0x8000
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 IFF_UP = 1
+AF_BRIDGE = 7
 RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, RT_TABLE_MAIN = 3, 0, 1, 254
 
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -82,6 +85,16 @@ class Netlink:
             _link(0, IFF_UP) + _text(IFLA_IFNAME, name) + _number(IFLA_MASTER, master) + _number(IFLA_MTU, mtu) + info
         )
         self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, ("add veth", name, peer))
+
+    def set_port(self, index: int, *, reflects: bool, is_isolated: bool) -> None:
+        """Set up the bridge port `index`.
+
+        A port that `reflects` (hairpin mode) takes frames back that came from it; one that `is_isolated` reaches no
+        other isolated port of its bridge.
+        """
+        flags = _attribute(IFLA_BRPORT_MODE, bytes([reflects])) + _attribute(IFLA_BRPORT_ISOLATED, bytes([is_isolated]))
+        body = struct.pack("=BBHiII", AF_BRIDGE, 0, 0, index, 0, 0) + _attribute(IFLA_PROTINFO | NLA_F_NESTED, flags)
+        self._ask(RTM_SETLINK, 0, body, ("set bridge port", index))
 
     def up(self, index: int) -> None:
         """Bring the interface up."""
@@ -155,6 +168,21 @@ def _link(index: int, flags: int = 0) -> bytes:
 
 def _mac(text: str) -> bytes:
     return _attribute(IFLA_ADDRESS, bytes.fromhex(text.replace(":", "")))
+
+
+def forward_ipv6() -> None:
+    """Let this machine route IPv6, and go on learning its own routes from its routers.
+
+    An interface that routes ignores router advertisements, unless its `accept_ra` says 2 (kernel
+    Documentation/networking/ip-sysctl.rst).
+    """
+    if Path("/proc/sys/net/ipv6/conf/all/forwarding").read_text().strip() == "1":
+        return
+    for interface in Path("/proc/sys/net/ipv6/conf").iterdir():
+        accepts = interface / "accept_ra"
+        if accepts.read_text().strip() == "1":
+            accepts.write_text("2")
+    write_sysctl("net/ipv6/conf/all/forwarding", "1")
 
 
 def write_sysctl(path: str, value: str) -> None:

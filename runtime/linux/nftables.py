@@ -94,6 +94,11 @@ def equal(value: bytes, register: int = REGISTER) -> Expression:
     return _compare(0, value, register)
 
 
+def differs(value: bytes, register: int = REGISTER) -> Expression:
+    """Go on when the register does not hold `value`."""
+    return _compare(1, value, register)
+
+
 def _compare(operator: int, value: bytes, register: int) -> Expression:
     return _expression("cmp", number(1, register), number(2, operator), nested(3, attribute(1, value)))
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from runtime.errors import KernelError
 from runtime.linux import netns
-from runtime.linux.netlink import Netlink, write_sysctl
+from runtime.linux.netlink import Netlink, forward_ipv6, write_sysctl
 from runtime.network.addresses import hardware_address
 from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
@@ -63,6 +63,8 @@ class Bridges:
                 link.add_address(index, ipaddress.ip_interface(f"{subnet.gateway}/{prefix}"))
             link.up(index)
             write_sysctl("net/ipv4/ip_forward", "1")
+            if network.ipv6 is not None:
+                forward_ipv6()
             # published ports on 127.0.0.1 reach the bridge with a loopback address until it is translated
             write_sysctl(f"net/ipv4/conf/{network.bridge}/route_localnet", "1")
             self._open_firewall(network)
@@ -101,6 +103,12 @@ class Bridges:
         with open(namespace) as file:
             bridge = link.index(network.bridge)
             link.add_veth(endpoint.host_device, bridge, endpoint.device, endpoint.mac_address, file.fileno(), mtu)
+
+        is_isolated = network.options.get("com.docker.network.bridge.enable_icc") == "false"
+        if is_isolated or _bridged_traffic_is_filtered():
+            # where netfilter sees bridged frames, an answer to a container that called itself over the host's port
+            # turns round on the bridge
+            link.set_port(link.index(endpoint.host_device), reflects=not is_isolated, is_isolated=is_isolated)
 
         def inside() -> T:
             inner = Netlink()
@@ -141,6 +149,13 @@ class Bridges:
                 inner.close()
 
         netns.inside(namespace, inside)
+
+
+def _bridged_traffic_is_filtered() -> bool:
+    try:
+        return Path("/proc/sys/net/bridge/bridge-nf-call-iptables").read_text().strip() == "1"
+    except OSError:
+        return False  # br_netfilter is not loaded
 
 
 def _passage(network: Network) -> Passage:

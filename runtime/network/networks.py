@@ -47,7 +47,7 @@ class Networks:
         self._bridges = Bridges(self._firewall, paths.engine_id)
         self._removals = Removals(self._bridges, group)
         self._names = Names(self._table, group)
-        self._publishing = Publishing(self._firewall, self._worker)
+        self._publishing = Publishing(self._firewall, self._worker, group)
         self._container_names: dict[str, str] = {}
 
     # --- networks
@@ -195,6 +195,7 @@ class Networks:
         async with self._lock:
             if not self._table.has_endpoints:
                 await self._worker.run(partial(self._bridges.remove_all, self._bridged()))
+        self._publishing.close()
 
     # --- namespaces and endpoints
 
@@ -329,9 +330,11 @@ class Networks:
         """Publish ports of the container on the host, all or none; returns them with the chosen host ports."""
         # an internal network is closed to the outside, so a port is published over one that is not, or not at all
         endpoint = self._open_endpoint(container_id)
-        address = str(ipaddress.ip_interface(endpoint.ipv4).ip) if endpoint is not None else ""
+        ipv4, ipv6 = ("", "")
+        if endpoint is not None:
+            ipv4, ipv6 = (text.partition("/")[0] for text in (endpoint.ipv4, endpoint.ipv6))
         name = self._container_names.get(container_id, container_id[:12])
-        return await self._publishing.publish(container_id, name, address, bindings)
+        return await self._publishing.publish(container_id, name, ipv4, ipv6, bindings)
 
     async def unpublish(self, container_id: str) -> None:
         """Take the container's published ports back."""

@@ -1,90 +1,241 @@
-"""Published ports on the host: who holds one, and holding ours."""
+"""Published ports on the host: what is asked for, who holds one, and holding ours."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import ipaddress
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from runtime.errors import BadRequestError, ConflictError, ForbiddenError
+from runtime.errors import BadRequestError, ConflictError, ForbiddenError, SkiffError
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
-EVERYWHERE = ("", "0.0.0.0", "::")
+CHOICES = 16
 
 
 @dataclass(frozen=True)
 class PortBinding:
-    """A container's port on the host; `host_port` 0 lets the host choose."""
+    """A container's port on the host.
+
+    `host_ip` "" is every address of the host, "0.0.0.0" every IPv4 and "::" every IPv6 address. `host_port` 0 lets the
+    host choose; with `host_port_last` it is the first port of a range of which one free port is taken.
+    """
 
     container_port: int
     protocol: str
     host_ip: str
     host_port: int
+    host_port_last: int = 0
 
+    @property
+    def host_ports(self) -> range:
+        """The host ports that will do."""
+        return range(self.host_port, max(self.host_port, self.host_port_last) + 1)
 
-def hold(binding: PortBinding) -> tuple[PortBinding, list[socket.socket]]:
-    """Bind the host's port, so that no other program takes it; return the binding with its port, and the sockets.
+    @property
+    def is_ipv4(self) -> bool:
+        """Whether the binding has an IPv4 side."""
+        return ":" not in self.host_ip
 
-    Traffic does not reach the sockets: nftables turns it to the container before. Raises ConflictError that names the
-    holder when the port is in use.
-    """
-    if ":" in binding.host_ip and binding.host_ip != "::":
-        raise BadRequestError(
-            f"port [{binding.host_ip}]:{binding.host_port}/{binding.protocol} can't be published: "
-            "the container is reached over IPv4 only",
-            "publish on an IPv4 address of this machine",
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the binding has an IPv6 side."""
+        return not self.host_ip or ":" in self.host_ip
+
+    def meets(self, other: PortBinding) -> bool:
+        """Return whether the two, each with one port, want the same port of the same address."""
+        if self.host_port != other.host_port or self.host_port == 0 or self.protocol != other.protocol:
+            return False
+        return any(
+            mine == its or mine.is_unspecified or its.is_unspecified
+            for mine in self._addresses
+            for its in other._addresses
+            if mine.version == its.version
         )
-    kind = KINDS.get(binding.protocol)
-    if kind is None:
-        if not binding.host_port:
-            raise BadRequestError(f"no host port can be chosen for protocol {binding.protocol}", "name the host port")
-        return binding, []
-    sockets: list[socket.socket] = []
-    family = socket.AF_INET6 if ":" in binding.host_ip else socket.AF_INET
-    held = socket.socket(family, kind | socket.SOCK_CLOEXEC)
+
+    @property
+    def _addresses(self) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+        return [ipaddress.ip_address(text) for text in ([self.host_ip] if self.host_ip else ["0.0.0.0", "::"])]
+
+    def __str__(self) -> str:
+        address = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip or "0.0.0.0"
+        ports = f"{self.host_port}-{self.host_port_last}" if self.host_port_last else f"{self.host_port}"
+        return f"{address}:{ports}/{self.protocol}"
+
+
+def parse_binding(port: str, binding: Mapping[str, Any]) -> PortBinding:
+    """Return what an entry of HostConfig.PortBindings asks for: `port` "80/tcp", `binding` HostIp and HostPort.
+
+    Raises BadRequestError on what can't be.
+    """
+    number, _, protocol = port.partition("/")
+    protocol = protocol or "tcp"
+    if protocol not in KINDS:
+        raise BadRequestError(
+            f"port {port} can't be published: {protocol} is not forwarded here, only tcp and udp are",
+            "leave the port out: inside its networks the container is reached over every protocol",
+        )
+    host_ip = str(binding.get("HostIp") or "").strip("[]")
+    if host_ip:
+        try:
+            host_ip = str(ipaddress.ip_address(host_ip))
+        except ValueError:
+            raise BadRequestError(
+                f"invalid host IP {host_ip!r} for port {port}", "name an address of this machine, or none for all"
+            ) from None
+    first, _, last = str(binding.get("HostPort") or "0").partition("-")
+    try:
+        found = PortBinding(int(number), protocol, host_ip, int(first), int(last or 0))
+    except ValueError:
+        raise BadRequestError(f"invalid host port {binding.get('HostPort')!r} for port {port}") from None
+    numbers = (found.container_port, found.host_port, found.host_port_last)
+    if not all(0 <= one <= 65535 for one in numbers) or (last and found.host_port_last < found.host_port):
+        raise BadRequestError(f"invalid host port {binding.get('HostPort')!r} for port {port}: ports are 1 to 65535")
+    return replace(found, host_port_last=0) if found.host_port_last == found.host_port else found
+
+
+def parse_bindings(bindings: Mapping[str, Any]) -> list[PortBinding]:
+    """Return what HostConfig.PortBindings asks for."""
+    return [parse_binding(port, one) for port, several in bindings.items() for one in several or [{}]]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A port that is ours: `binding` with its one port, and the bound sockets, each of one address family.
+
+    No IPv4 traffic reaches `ipv4`: nftables turns it to the container before. `ipv6` is where a forwarder listens.
+    """
+
+    binding: PortBinding
+    ipv4: socket.socket | None
+    ipv6: socket.socket | None
+
+    def close(self) -> None:
+        """Let go of the port."""
+        for one in (self.ipv4, self.ipv6):
+            if one is not None:
+                one.close()
+
+
+def hold(binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]]) -> Held:
+    """Bind the host's port, or the first free one of a range, so that no other program takes it.
+
+    `ours` are the bindings that containers have, by name, and under "" those of the same request.
+
+    Raises ConflictError, naming the holder.
+    """
+    refusals: list[SkiffError] = []
+    for port in binding.host_ports:
+        one = replace(binding, host_port=port, host_port_last=0)
+        try:
+            _refuse_ours(one, ours)
+            return _hold_chosen(one) if port == 0 else _hold_one(one)
+        except ConflictError as error:
+            refusals.append(error)
+    if len(refusals) == 1:
+        raise refusals[0]
+    raise ConflictError(
+        f"no port of {binding} is free; the first: {refusals[0].message}", "widen the range, or stop who holds it"
+    )
+
+
+def _refuse_ours(binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]]) -> None:
+    for name, held in ours.items():
+        if any(binding.meets(one) for one in held):
+            if not name:
+                raise ConflictError(f"port {binding} is asked for twice", "publish it once")
+            raise ConflictError(
+                f"port {binding} is already in use by container {name}", "stop that container, or publish another port"
+            )
+
+
+def _hold_chosen(binding: PortBinding) -> Held:
+    """Hold a port that the kernel chooses; for both families the same."""
+    for attempt in range(CHOICES):
+        held = _hold_one(binding if not binding.is_ipv4 else replace(binding, host_ip=binding.host_ip or "0.0.0.0"))
+        if binding.host_ip:
+            return held
+        chosen = replace(binding, host_port=held.binding.host_port)
+        try:
+            return Held(chosen, held.ipv4, _bind_ipv6_too(chosen))
+        except ConflictError:
+            held.close()
+            if attempt == CHOICES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _hold_one(binding: PortBinding) -> Held:
+    ipv4 = _bind(binding, socket.AF_INET, binding.host_ip or "0.0.0.0") if binding.is_ipv4 else None
+    try:
+        ipv6 = None
+        if binding.is_ipv6:
+            ipv6 = _bind(binding, socket.AF_INET6, binding.host_ip) if binding.host_ip else _bind_ipv6_too(binding)
+    except BaseException:
+        if ipv4 is not None:
+            ipv4.close()
+        raise
+    port = (ipv4 or ipv6).getsockname()[1]  # type: ignore[union-attr]
+    return Held(replace(binding, host_port=port), ipv4, ipv6)
+
+
+def _bind_ipv6_too(binding: PortBinding) -> socket.socket | None:
+    """Bind every IPv6 address, on a host that has IPv6."""
+    try:
+        return _bind(binding, socket.AF_INET6, "::")
+    except BadRequestError:
+        return None
+
+
+def _bind(binding: PortBinding, family: int, address: str) -> socket.socket:
+    kind = KINDS[binding.protocol]
+    try:
+        held = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise _refusal(binding, error) from error
     try:
         if kind == socket.SOCK_STREAM:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((binding.host_ip or "0.0.0.0", binding.host_port))
+        if family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        held.bind((address, binding.host_port))
         if kind == socket.SOCK_STREAM:
-            held.listen(1)
+            held.listen(128)
     except OSError as error:
         held.close()
         raise _refusal(binding, error) from error
-    sockets.append(held)
-    return replace(binding, host_port=held.getsockname()[1]), sockets
+    return held
 
 
-def _refusal(binding: PortBinding, error: OSError) -> Exception:
-    where = f"{binding.host_ip or '0.0.0.0'}:{binding.host_port}/{binding.protocol}"
+def _refusal(binding: PortBinding, error: OSError) -> SkiffError:
     if error.errno == errno.EADDRINUSE:
         return ConflictError(
-            f"port {where} is already in use by {holder(binding)}",
+            f"port {binding} is already in use by {holder(binding)}",
             'stop it, or publish another port (ports: "HOST:CONTAINER")',
         )
     if error.errno in (errno.EACCES, errno.EPERM):
-        return ForbiddenError(f"port {where} can't be bound: {error.strerror}", "ports below 1024 need root")
+        return ForbiddenError(f"port {binding} can't be bound: {error.strerror}", "ports below 1024 need root")
     if error.errno == errno.EADDRNOTAVAIL:
         return BadRequestError(
-            f"port {where}: this machine has no address {binding.host_ip}", "publish on another host IP"
+            f"port {binding}: this machine has no address {binding.host_ip}", "publish on another host IP"
         )
-    return BadRequestError(f"port {where} can't be bound: {error.strerror}")
+    return BadRequestError(f"port {binding} can't be bound: {error.strerror}")
 
 
 def holder(binding: PortBinding) -> str:
     """Return who holds the port: "process 123 (nginx)", or what can be said."""
     inodes = _inodes(binding)
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):
             for descriptor in os.scandir(folder / "fd"):
                 target = os.readlink(descriptor.path)
                 if target.startswith("socket:[") and target[8:-1] in inodes:
                     return f"process {folder.name} ({(folder / 'comm').read_text().strip()})"
-        except OSError:
-            continue
     return "another process"
 
 
@@ -102,13 +253,3 @@ def _inodes(binding: PortBinding) -> set[str]:
             ):
                 found.add(fields[9])
     return found
-
-
-def holders_among(bindings: Mapping[str, list[PortBinding]], wanted: PortBinding) -> str | None:
-    """Return the name under which one of our own `bindings` (by container name) holds `wanted`, or None."""
-    for name, held in bindings.items():
-        for one in held:
-            same = one.host_port == wanted.host_port != 0 and one.protocol == wanted.protocol
-            if same and (one.host_ip == wanted.host_ip or one.host_ip in EVERYWHERE or wanted.host_ip in EVERYWHERE):
-                return name
-    return None

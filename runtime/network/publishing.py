@@ -2,81 +2,152 @@
 
 from __future__ import annotations
 
-import socket
+import ipaddress
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
-from runtime.errors import ConflictError
+import anyio
+import anyio.abc
+
+from runtime.linux.conntrack import forget_udp_flows
 from runtime.network.firewall import Firewall, Forward
-from runtime.network.ports import EVERYWHERE, PortBinding, hold, holders_among
+from runtime.network.forwarder import forward_tcp, forward_udp
+from runtime.network.ports import Held, PortBinding, hold
 from runtime.network.worker import Worker
+
+
+@dataclass(frozen=True)
+class _Published:
+    container_name: str
+    held: Sequence[Held]
+    forwards: Sequence[Forward]
+    scope: anyio.CancelScope
+    carried: anyio.Event
+
+    @property
+    def bindings(self) -> list[PortBinding]:
+        return [one.binding for one in self.held]
+
+    @property
+    def udp_ports(self) -> set[int]:
+        return {one.host_port for one in self.bindings if one.protocol == "udp"}
+
+    @property
+    def has_ipv6(self) -> bool:
+        return any(one.ipv6 is not None for one in self.held)
+
+    def close(self) -> None:
+        """Let go of the ports; those over IPv6 are let go by who carries them, soon: then `carried` is set."""
+        self.scope.cancel()
+        for one in self.held:
+            if one.ipv4 is not None:
+                one.ipv4.close()
 
 
 class Publishing:
     """Which container has which ports of the host."""
 
-    def __init__(self, firewall: Firewall, worker: Worker) -> None:
+    def __init__(self, firewall: Firewall, worker: Worker, group: anyio.abc.TaskGroup) -> None:
         self._firewall = firewall
         self._worker = worker
-        self._published: dict[str, tuple[str, list[PortBinding], list[Forward], list[socket.socket]]] = {}
+        self._group = group
+        self._published: dict[str, _Published] = {}
 
     def check(self, bindings: Sequence[PortBinding]) -> None:
-        """Raise ConflictError, naming the holder, when one of the host ports can't be had now."""
-        self._refuse_held(bindings)
-        for binding in bindings:
-            if binding.host_port:
-                for held in hold(binding)[1]:
-                    held.close()
+        """Raise ConflictError, naming the holder, when the host ports can't be had now."""
+        for held in self._hold(bindings):
+            held.close()
 
-    def _refuse_held(self, bindings: Sequence[PortBinding]) -> None:
-        ours = {name: published for name, published, _, _ in self._published.values()}
-        for binding in bindings:
-            name = holders_among(ours, binding)
-            if name is not None:
-                where = f"{binding.host_ip or '0.0.0.0'}:{binding.host_port}/{binding.protocol}"
-                raise ConflictError(
-                    f"port {where} is already in use by container {name}",
-                    "stop that container, or publish another port",
-                )
+    def _hold(self, bindings: Sequence[PortBinding]) -> list[Held]:
+        ours = {one.container_name: one.bindings for one in self._published.values()}
+        with ExitStack() as stack:
+            held: list[Held] = []
+            # who names a port gets it; who leaves the choice to the host chooses from the rest
+            order = sorted(range(len(bindings)), key=lambda at: _freedom(bindings[at]))
+            for at in order:
+                one = hold(bindings[at], {**ours, "": [done.binding for done in held]})
+                stack.callback(one.close)
+                held.append(one)
+            stack.pop_all()
+        return [held[order.index(at)] for at in range(len(bindings))]
 
     async def publish(
-        self, container_id: str, container_name: str, address: str, bindings: Sequence[PortBinding]
+        self, container_id: str, container_name: str, ipv4: str, ipv6: str, bindings: Sequence[PortBinding]
     ) -> list[PortBinding]:
-        """Forward ports of the host to `address`, all or none; returns them with the chosen host ports."""
-        self._refuse_held(bindings)
-        if not address or not bindings:
+        """Forward ports of the host to a container's addresses ("" for none), all or none.
+
+        Returns the bindings with the host ports that were chosen. Raises ConflictError.
+        """
+        if not ipv4 or not bindings:
             return []
-        done: list[PortBinding] = []
-        sockets: list[socket.socket] = []
+        held = self._hold(bindings)
+        forwards = _forwards([one.binding for one in held], ipv4, ipv6)
+        published = _Published(container_name, held, forwards, anyio.CancelScope(), anyio.Event())
         try:
-            for binding in bindings:
-                held, opened = hold(binding)
-                done.append(held)
-                sockets += opened
-            forwards = [
-                Forward(
-                    b.protocol, "" if b.host_ip in EVERYWHERE else b.host_ip, b.host_port, address, b.container_port
-                )
-                for b in done
-            ]
-            await self._worker.run(partial(self._firewall.publish, forwards))
+            await self._worker.run(partial(self._open, published))
         except BaseException:
-            for one in sockets:
+            for one in held:
                 one.close()
             raise
-        self._published[container_id] = (container_name, done, forwards, sockets)
-        return done
+        self._published[container_id] = published
+        if published.has_ipv6:
+            self._group.start_soon(_carry, published, ipv6 or ipv4)
+        return published.bindings
+
+    def _open(self, published: _Published) -> None:
+        self._firewall.publish(published.forwards)
+        if published.udp_ports:
+            forget_udp_flows(published.udp_ports)
+
+    def _shut(self, published: _Published) -> None:
+        self._firewall.unpublish(published.forwards)
+        if published.udp_ports:
+            forget_udp_flows(published.udp_ports)
 
     async def unpublish(self, container_id: str) -> None:
         """Take the container's published ports back."""
-        _, _, forwards, sockets = self._published.pop(container_id, ("", [], [], []))
-        if forwards:
-            await self._worker.run(partial(self._firewall.unpublish, forwards))
-        for one in sockets:
-            one.close()
+        published = self._published.pop(container_id, None)
+        if published is not None:
+            await self._worker.run(partial(self._shut, published))
+            published.close()
+            if published.has_ipv6:
+                await published.carried.wait()
 
     def close(self) -> None:
         """Let go of the host's ports without a word to the firewall, as the end of the process does."""
-        for _, _, _, sockets in self._published.values():
-            for one in sockets:
-                one.close()
+        for one in self._published.values():
+            one.close()
+
+
+def _freedom(binding: PortBinding) -> int:
+    return 65536 if binding.host_port == 0 else len(binding.host_ports)
+
+
+def _forwards(bindings: Sequence[PortBinding], ipv4: str, ipv6: str) -> list[Forward]:
+    """Return what nftables does for `bindings`, for each family that both sides have."""
+    found = []
+    for one in bindings:
+        host_ip = "" if not one.host_ip or ipaddress.ip_address(one.host_ip).is_unspecified else one.host_ip
+        if one.is_ipv4:
+            found.append(Forward(one.protocol, host_ip, one.host_port, ipv4, one.container_port))
+        # the loopback address of IPv6 can't be routed anywhere, not even by who translates it
+        if one.is_ipv6 and ipv6 and host_ip != "::1":
+            found.append(Forward(one.protocol, host_ip, one.host_port, ipv6, one.container_port))
+    return found
+
+
+async def _carry(published: _Published, address: str) -> None:
+    """Forward what reaches the IPv6 sockets."""
+    try:
+        with published.scope:
+            async with anyio.create_task_group() as group:
+                for one in published.held:
+                    if one.ipv6 is not None:
+                        forward = forward_tcp if one.binding.protocol == "tcp" else forward_udp
+                        group.start_soon(forward, one.ipv6, (address, one.binding.container_port))
+    finally:
+        for one in published.held:
+            one.close()
+        published.carried.set()

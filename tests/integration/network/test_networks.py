@@ -1,10 +1,6 @@
-import secrets
 import socket
 import struct
 import subprocess
-import tempfile
-import threading
-from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,110 +12,10 @@ from runtime.errors import ConflictError, ForbiddenError
 from runtime.linux import netns
 from runtime.network.dns_message import encode_name
 from runtime.network.model import EndpointSettings
-from runtime.network.networks import Networks
 from runtime.network.ports import PortBinding
-from runtime.paths import Paths
-from runtime.store import Store
+from tests.support.networks import address, cleaned, container, greet, listener, opened, serving
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
-def paths():
-    with tempfile.TemporaryDirectory(prefix="skf-n-") as folder:
-        paths = Paths(Path(folder, "root"), Path(folder, "run"))
-        paths.root.mkdir()
-        yield paths
-
-
-@asynccontextmanager
-async def opened(paths, live=None):
-    """Give the networks of an engine; they end as a killed engine's do: nothing is taken down."""
-    store = Store.open(paths.database)
-    async with anyio.create_task_group() as group:
-        networks = Networks(paths, store, group)
-        await networks.open(live or {})
-        try:
-            yield networks
-        finally:
-            group.cancel_scope.cancel()
-            # the kernel closes a dead engine's sockets
-            networks._publishing.close()
-    store.close()
-
-
-@asynccontextmanager
-async def cleaned(paths, live=None):
-    """Give the networks of an engine and remove all that was made."""
-    async with opened(paths, live) as networks:
-        try:
-            yield networks
-        finally:
-            with anyio.CancelScope(shield=True):
-                for path in list(paths.netns.glob("*")):
-                    await networks.close_namespace(path.name)
-                for network in networks.list():
-                    if network.name not in ("bridge", "host", "none"):
-                        await networks.remove(network)
-                await networks.settle()
-
-
-async def container(networks, name, *joined):
-    id = secrets.token_hex(32)
-    await networks.open_namespace(id, name, {})
-    for network in joined:
-        await networks.connect(id, name, network, EndpointSettings(aliases=(name + "-alias",)))
-    return id
-
-
-def address(networks, id, at=0):
-    return networks.endpoints(id)[at].ipv4.partition("/")[0]
-
-
-def listener(networks, id, host="0.0.0.0", port=80):
-    return netns.inside(networks.namespace(id), partial(socket.create_server, (host, port)))
-
-
-@contextmanager
-def serving(listening, greeting):
-    """Answer every connection with `greeting` until the block ends."""
-
-    def serve():
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(greeting)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        thread.join()
-        listening.close()
-
-
-def greet(networks, source, target, port=80, timeout_s=5.0):
-    """Return what a connection from container `source` (None: the host) hears."""
-
-    def call():
-        made = socket.socket()
-        made.settimeout(timeout_s)
-        return made
-
-    made = call() if source is None else netns.inside(networks.namespace(source), call)
-    with made:
-        made.connect((target, port))
-        return made.recv(100)
 
 
 def ask(networks, id, name):
