@@ -28,8 +28,12 @@ def hosts_file(own: Sequence[tuple[str, str]], extra: Sequence[str], gateway: st
 
 
 def resolv_conf(servers: Sequence[str], host: Mapping[str, Any]) -> str:
-    """Return /etc/resolv.conf with `servers`, or those that HostConfig names, its search domains and options."""
-    lines = [f"nameserver {server}" for server in host.get("Dns") or servers]
+    """Return /etc/resolv.conf with `servers`, or those that HostConfig names, its search domains and options.
+
+    Our own resolver stays the one to ask: it is told itself whom HostConfig names, for what it does not know.
+    """
+    named = () if "127.0.0.11" in servers else host.get("Dns")
+    lines = [f"nameserver {server}" for server in named or servers]
     if host.get("DnsSearch"):
         lines.append("search " + " ".join(host["DnsSearch"]))
     options = list(host.get("DnsOptions") or ())

@@ -36,7 +36,6 @@ from runtime.store import Collection
 from runtime.volume.volumes import Volumes
 
 STOP_TIMEOUT_S = 10.0
-PRIVATE_MODES = ("", "default", "bridge")
 
 
 class Lifecycle:
@@ -198,7 +197,7 @@ class Lifecycle:
             for name, wanted in container.networks.items():
                 network = self._networks.resolve(name)
                 endpoint = await self._networks.connect(
-                    container.id, container.name, network, endpoint_settings(wanted, container.labels)
+                    container.id, container.name, network, endpoint_settings(wanted, container.host)
                 )
                 own += [(str(address), hostname) for address in endpoint.addresses]
                 joined = self._networks.resolve(network.id).ipv4
@@ -210,12 +209,17 @@ class Lifecycle:
                 for b in published
             ]
         (directory / "hosts").write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
-        servers = [RESOLVER_ADDRESS] if mode != "none" else []
-        if mode in PRIVATE_MODES:
+        self.write_resolv_conf(container)
+        return path
+
+    def write_resolv_conf(self, container: Container) -> None:
+        """Write the container's resolv.conf for the networks that it is on; into the same file, which it may see."""
+        servers = [] if "none" in container.networks else [RESOLVER_ADDRESS]
+        if set(container.networks) <= {"bridge"}:
             # Docker's default bridge has no names of its own
             servers = host_resolvers()
-        (directory / "resolv.conf").write_text(resolv_conf(servers, container.host))
-        return path
+        path = self._paths.container(container.id) / "resolv.conf"
+        path.write_text(resolv_conf(servers, container.host))
 
     async def _leave_networks(self, container: Container) -> None:
         if self._networks.namespace(container.id).exists():
@@ -425,8 +429,8 @@ class Lifecycle:
         self.save(container)
 
 
-def endpoint_settings(wanted: Mapping[str, Any], labels: Mapping[str, str]) -> EndpointSettings:
-    """Return the attachment that Docker's EndpointSettings describe."""
+def endpoint_settings(wanted: Mapping[str, Any], host: Mapping[str, Any]) -> EndpointSettings:
+    """Return the attachment that Docker's EndpointSettings describe, for a container with this HostConfig."""
     ipam = wanted.get("IPAMConfig") or {}
     return EndpointSettings(
         aliases=tuple(wanted.get("Aliases") or ()),
@@ -436,6 +440,8 @@ def endpoint_settings(wanted: Mapping[str, Any], labels: Mapping[str, str]) -> E
         links=tuple(wanted.get("Links") or ()),
         driver_opts=dict(wanted.get("DriverOpts") or {}),
         gw_priority=wanted.get("GwPriority") or 0,
+        link_local_ips=tuple(ipam.get("LinkLocalIPs") or ()),
+        dns_servers=tuple(host.get("Dns") or ()),
     )
 
 

@@ -9,7 +9,7 @@ from runtime.engine.containers import Containers
 from runtime.engine.events import EventBus
 from runtime.engine.filters import labels_match
 from runtime.engine.lifecycle import endpoint_settings
-from runtime.errors import ForbiddenError, SkiffError
+from runtime.errors import BadRequestError, ForbiddenError, SkiffError
 from runtime.network.model import Network, Subnet
 from runtime.network.networks import PREDEFINED, Networks
 
@@ -58,7 +58,10 @@ class NetworkApi:
         return document
 
     def _document(self, network: Network) -> dict[str, Any]:
-        ranges = [{"Subnet": s.subnet, "Gateway": s.gateway, "IPRange": s.ip_range} for s in network.subnets]
+        ranges = [
+            {"Subnet": s.subnet, "Gateway": s.gateway, "IPRange": s.ip_range, "AuxiliaryAddresses": s.reserved}
+            for s in network.subnets
+        ]
         return {
             "Name": network.name,
             "Id": network.id,
@@ -84,12 +87,21 @@ class NetworkApi:
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make a network ("Create a network")."""
+        if body.get("EnableIPv4") is False:
+            raise BadRequestError(
+                "a network without IPv4 is not offered here", "leave enable_ipv4 out; enable_ipv6 adds IPv6 to it"
+            )
         ipam = body.get("IPAM") or {}
         network = await self._networks.create(
             name=body.get("Name") or "",
             driver=body.get("Driver") or "bridge",
             subnets=[
-                Subnet(one.get("Subnet") or "", one.get("Gateway") or "", one.get("IPRange") or "")
+                Subnet(
+                    one.get("Subnet") or "",
+                    one.get("Gateway") or "",
+                    one.get("IPRange") or "",
+                    dict(one.get("AuxiliaryAddresses") or {}),
+                )
                 for one in ipam.get("Config") or ()
             ],
             options=body.get("Options"),
@@ -131,9 +143,12 @@ class NetworkApi:
         settings = dict(body.get("EndpointConfig") or {})
         if container.is_running:
             await self._networks.connect(
-                container.id, container.name, network, endpoint_settings(settings, container.labels)
+                container.id, container.name, network, endpoint_settings(settings, container.host)
             )
+        had_names = not set(container.networks) <= {"bridge"}
         container.networks[network.name] = settings
+        if container.is_running and not had_names:
+            self._containers.write_resolv_conf(container)
         self._containers.save(container)
         self._tell("connect", network, container=container.id)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from runtime.errors import KernelError
 
 RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 16, 17, 19, 20, 24, 26
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
@@ -130,12 +130,12 @@ class Netlink:
         body = head + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
         self._ask(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, ("add address", index, address))
 
-    def add_default_route(self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-        """Send what no other route takes to `gateway`."""
+    def set_default_route(self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+        """Send what no other route takes to `gateway`, in place of the gateway there was."""
         family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
         head = struct.pack("=BBBBBBBBI", family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
         body = head + _attribute(RTA_GATEWAY, gateway.packed) + _number(RTA_OIF, index)
-        self._ask(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, ("add default route", gateway))
+        self._ask(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, ("set default route", gateway))
 
     def routes(self) -> list[ipaddress.IPv4Network]:
         """Return the destinations of the IPv4 routes, the default route left out."""

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from runtime.errors import KernelError
+from runtime.errors import ConflictError, KernelError
 from runtime.linux import netns
 from runtime.linux.netlink import Netlink, forward_ipv6, write_sysctl
 from runtime.network.addresses import hardware_address
 from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
+from runtime.network.options import BRIDGE, BridgeOptions, sysctls
 
 T = TypeVar("T")
 
@@ -55,12 +56,21 @@ class Bridges:
         """Make the network's bridge, with its gateways' addresses; all or nothing."""
         link = self._link()
         # a bridge without an address of its own takes its lowest port's, and changes it with the ports
-        link.add_bridge(network.bridge, hardware_address(secrets.token_bytes(4)))
+        try:
+            link.add_bridge(network.bridge, hardware_address(secrets.token_bytes(4)))
+        except KernelError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            raise ConflictError(
+                f"an interface named {network.bridge} exists already", f"choose another name ({BRIDGE}name)"
+            ) from error
         try:
             index = link.index(network.bridge)
+            skipped = 0 if BridgeOptions.of(network.options).has_ipv4_address else 4
             for subnet in network.subnets:
-                prefix = ipaddress.ip_network(subnet.subnet).prefixlen
-                link.add_address(index, ipaddress.ip_interface(f"{subnet.gateway}/{prefix}"))
+                if subnet.range.version != skipped:
+                    address = ipaddress.ip_interface(f"{subnet.gateway}/{subnet.range.prefixlen}")
+                    link.add_address(index, address)
             link.up(index)
             write_sysctl("net/ipv4/ip_forward", "1")
             if network.ipv6 is not None:
@@ -93,38 +103,49 @@ class Bridges:
 
     # --- endpoints
 
-    def plug(self, network: Network, endpoint: Endpoint, namespace: Path, also: Callable[[], T]) -> T:
-        """Connect `namespace` to the network's bridge: a veth pair, addresses, the way out; all or nothing.
+    def plug(
+        self,
+        network: Network,
+        endpoint: Endpoint,
+        namespace: Path,
+        versions: Sequence[int],
+        also: Callable[[], T],
+    ) -> T:
+        """Connect `namespace` to the network's bridge: a veth pair, addresses, routes; all or nothing.
 
-        Returns what `also`, called inside the namespace at the end, returns.
+        The network becomes the way out for the IP `versions`. Returns what `also`, called inside the namespace at the
+        end, returns.
         """
         link = self._link()
-        mtu = int(network.options.get("com.docker.network.driver.mtu", 1500))
+        options = BridgeOptions.of(network.options)
+        settings = sysctls(endpoint.driver_opts, endpoint.device)
         with open(namespace) as file:
             bridge = link.index(network.bridge)
-            link.add_veth(endpoint.host_device, bridge, endpoint.device, endpoint.mac_address, file.fileno(), mtu)
-
-        is_isolated = network.options.get("com.docker.network.bridge.enable_icc") == "false"
-        if is_isolated or _bridged_traffic_is_filtered():
-            # where netfilter sees bridged frames, an answer to a container that called itself over the host's port
-            # turns round on the bridge
-            link.set_port(link.index(endpoint.host_device), reflects=not is_isolated, is_isolated=is_isolated)
+            link.add_veth(
+                endpoint.host_device, bridge, endpoint.device, endpoint.mac_address, file.fileno(), options.mtu
+            )
 
         def inside() -> T:
             inner = Netlink()
             try:
                 index = inner.index(endpoint.device)
-                for text in (endpoint.ipv4, endpoint.ipv6):
+                for text in (endpoint.ipv4, endpoint.ipv6, *endpoint.link_local_ips):
                     if text:
                         inner.add_address(index, ipaddress.ip_interface(text))
+                for path, value in settings.items():
+                    write_sysctl(path, value)
                 inner.up(index)
-                if not network.internal:
-                    _add_way_out(inner, index, network)
+                _set_way_out(inner, index, network, endpoint, versions)
             finally:
                 inner.close()
             return also()
 
         try:
+            if not options.neighbours_meet or _bridged_traffic_is_filtered():
+                # where netfilter sees bridged frames, an answer to a container that called itself over the host's port
+                # turns round on the bridge
+                port = link.index(endpoint.host_device)
+                link.set_port(port, reflects=options.neighbours_meet, is_isolated=not options.neighbours_meet)
             return netns.inside(namespace, inside)
         except BaseException:
             link.delete(link.index(endpoint.host_device))
@@ -138,13 +159,13 @@ class Bridges:
         finally:
             link.close()
 
-    def give_way_out(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
-        """Make `network` the way out of `namespace`, for each address family that has none."""
+    def set_way_out(self, network: Network, endpoint: Endpoint, namespace: Path, versions: Sequence[int]) -> None:
+        """Make `network` the way out of `namespace` for the IP `versions`."""
 
         def inside() -> None:
             inner = Netlink()
             try:
-                _add_way_out(inner, inner.index(endpoint.device), network)
+                _set_way_out(inner, inner.index(endpoint.device), network, endpoint, versions)
             finally:
                 inner.close()
 
@@ -159,15 +180,12 @@ def _bridged_traffic_is_filtered() -> bool:
 
 
 def _passage(network: Network) -> Passage:
-    return Passage(network.bridge, tuple(subnet.subnet for subnet in network.subnets), network.internal)
+    options = BridgeOptions.of(network.options)
+    subnets = tuple(subnet.subnet for subnet in network.subnets)
+    return Passage(network.bridge, subnets, network.internal, options.masquerades)
 
 
-def _add_way_out(link: Netlink, index: int, network: Network) -> None:
-    """Make the network's gateways the default routes, for each family that has none yet."""
-    for subnet in (network.ipv4, network.ipv6):
-        if subnet is not None:
-            try:
-                link.add_default_route(index, ipaddress.ip_address(subnet.gateway))
-            except KernelError as error:
-                if error.errno != errno.EEXIST:
-                    raise
+def _set_way_out(link: Netlink, index: int, network: Network, endpoint: Endpoint, versions: Sequence[int]) -> None:
+    for version in versions:
+        gateway = network.gateway_of(endpoint.ipv4 if version == 4 else endpoint.ipv6)
+        link.set_default_route(index, ipaddress.ip_address(gateway))

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 TYPE_A, TYPE_PTR, TYPE_AAAA, TYPE_ANY = 1, 12, 28, 255
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN = 0, 1, 2, 3
+TYPE_OPT = 41
+TRUNCATED = 0x0200
 TTL_S = 600
+SMALLEST_UDP_BYTES, LARGEST_UDP_BYTES = 512, 4096
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -20,20 +23,25 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True)
 class Query:
-    """The one question of a message; `name` is lower-case, without the last dot."""
+    """The one question of a message; `name` is lower-case, without the last dot.
+
+    `udp_bytes` is the longest datagram that the asker takes; it `has_options` when it says so itself (RFC 6891).
+    """
 
     id: int
     flags: int
     name: str
     type: int
     question: bytes
+    udp_bytes: int = SMALLEST_UDP_BYTES
+    has_options: bool = False
 
 
 def parse_query(data: bytes) -> Query:
     """Return the question that `data` asks. Raises MessageError."""
     if len(data) < 12:
         raise MessageError("shorter than a header")
-    id, flags, questions = struct.unpack_from("!HHH", data)
+    id, flags, questions, _, _, additional = struct.unpack_from("!HHHHHH", data)
     if flags & 0x8000 or questions != 1:
         raise MessageError("not a query of one question")
     labels, offset = [], 12
@@ -51,20 +59,36 @@ def parse_query(data: bytes) -> Query:
     if offset + 4 > len(data):
         raise MessageError("the question has no type")
     (kind,) = struct.unpack_from("!H", data, offset)
-    return Query(id, flags, ".".join(labels), kind, data[12 : offset + 4])
+    question, offset = data[12 : offset + 4], offset + 4
+    udp_bytes, has_options = SMALLEST_UDP_BYTES, False
+    if additional and len(data) >= offset + 11 and data[offset : offset + 3] == struct.pack("!BH", 0, TYPE_OPT):
+        (udp_bytes,), has_options = struct.unpack_from("!H", data, offset + 3), True
+    udp_bytes = min(max(udp_bytes, SMALLEST_UDP_BYTES), LARGEST_UDP_BYTES)
+    return Query(id, flags, ".".join(labels), kind, question, udp_bytes, has_options)
 
 
-def respond(query: Query, code: int, answers: Sequence[Address | str] = ()) -> bytes:
-    """Return the answer to `query`: addresses as A or AAAA records, names as PTR records."""
+def respond(query: Query, code: int, answers: Sequence[Address | str] = (), limit_bytes: int = 65535) -> bytes:
+    """Return the answer to `query`: addresses as A or AAAA records, names as PTR records.
+
+    Records past `limit_bytes` are left out, and the answer says so, so that the asker comes again over TCP.
+    """
+    options = struct.pack("!BHHIH", 0, TYPE_OPT, LARGEST_UDP_BYTES, 0, 0) if query.has_options else b""
+    room = limit_bytes - 12 - len(query.question) - len(options)
+    records = [_record(answer) for answer in answers]
     flags = 0x8080 | (query.flags & 0x7900) | code
-    out = struct.pack("!HHHHHH", query.id, flags, 1, len(answers), 0, 0) + query.question
-    for answer in answers:
-        if isinstance(answer, str):
-            kind, data = TYPE_PTR, encode_name(answer)
-        else:
-            kind, data = (TYPE_A if answer.version == 4 else TYPE_AAAA), answer.packed
-        out += struct.pack("!HHHIH", 0xC00C, kind, 1, TTL_S, len(data)) + data
-    return out
+    while sum(map(len, records)) > room:
+        flags |= TRUNCATED
+        records.pop()
+    head = struct.pack("!HHHHHH", query.id, flags, 1, len(records), 0, int(query.has_options))
+    return head + query.question + b"".join(records) + options
+
+
+def _record(answer: Address | str) -> bytes:
+    if isinstance(answer, str):
+        kind, data = TYPE_PTR, encode_name(answer)
+    else:
+        kind, data = (TYPE_A if answer.version == 4 else TYPE_AAAA), answer.packed
+    return struct.pack("!HHHIH", 0xC00C, kind, 1, TTL_S, len(data)) + data
 
 
 def encode_name(name: str) -> bytes:

@@ -14,6 +14,12 @@ class Subnet:
     subnet: str
     gateway: str
     ip_range: str = ""
+    reserved: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def range(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        """The subnet as a range of addresses."""
+        return ipaddress.ip_network(self.subnet)
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,22 @@ class Network:
 
     @property
     def ipv4(self) -> Subnet | None:
-        """The IPv4 range."""
-        return next((subnet for subnet in self.subnets if ":" not in subnet.subnet), None)
+        """The first IPv4 subnet."""
+        return next(iter(self.subnets_of(4)), None)
 
     @property
     def ipv6(self) -> Subnet | None:
-        """The IPv6 range."""
-        return next((subnet for subnet in self.subnets if ":" in subnet.subnet), None)
+        """The first IPv6 subnet."""
+        return next(iter(self.subnets_of(6)), None)
+
+    def subnets_of(self, version: int) -> list[Subnet]:
+        """Return the subnets of an IP version."""
+        return [subnet for subnet in self.subnets if (":" in subnet.subnet) == (version == 6)]
+
+    def gateway_of(self, address: str) -> str:
+        """Return the gateway for an endpoint's `address` ("172.18.0.2/16")."""
+        ip = ipaddress.ip_interface(address).ip
+        return next((subnet.gateway for subnet in self.subnets if ip in subnet.range), "")
 
     def document(self) -> dict[str, Any]:
         """Return what the store keeps."""
@@ -62,7 +77,7 @@ class Network:
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """What a container asks of its attachment to a network."""
+    """What a container asks of its attachment to a network; `dns_servers` answer names that are not ours."""
 
     aliases: tuple[str, ...] = ()
     ipv4_address: str = ""
@@ -71,11 +86,19 @@ class EndpointSettings:
     links: tuple[str, ...] = ()
     driver_opts: dict[str, str] = field(default_factory=dict)
     gw_priority: int = 0
+    link_local_ips: tuple[str, ...] = ()
+    dns_servers: tuple[str, ...] = ()
+
+
+LISTS = ("aliases", "dns_names", "links", "link_local_ips", "dns_servers")
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A container's attachment to a network; addresses with their prefix length ("172.18.0.2/16")."""
+    """A container's attachment to a network; addresses with their prefix length ("172.18.0.2/16").
+
+    `position` tells the order in which a container's attachments were made.
+    """
 
     id: str
     network_id: str
@@ -90,6 +113,10 @@ class Endpoint:
     dns_names: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
     driver_opts: dict[str, str] = field(default_factory=dict)
+    gw_priority: int = 0
+    link_local_ips: tuple[str, ...] = ()
+    dns_servers: tuple[str, ...] = ()
+    position: int = 0
 
     @property
     def addresses(self) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -103,5 +130,5 @@ class Endpoint:
     @classmethod
     def of(cls, document: dict[str, Any]) -> Endpoint:
         """Return the endpoint that the store kept."""
-        lists = {key: tuple(document[key]) for key in ("aliases", "dns_names", "links")}
+        lists = {key: tuple(document[key]) for key in LISTS if key in document}
         return cls(**{**document, **lists})

@@ -38,7 +38,10 @@ class Names:
     def serve(self, container_id: str, sockets: ResolverSockets) -> None:
         """Answer on `sockets`, which `listen` made in the container's namespace, from now on."""
         resolver = Resolver(
-            *sockets, partial(self._lookup, container_id), partial(self._reverse, container_id), host_resolvers()
+            *sockets,
+            partial(self._lookup, container_id),
+            partial(self._reverse, container_id),
+            partial(self._upstream, container_id),
         )
         scope = anyio.CancelScope()
         self._scopes[container_id] = scope
@@ -54,6 +57,13 @@ class Names:
         scope = self._scopes.pop(container_id, None)
         if scope is not None:
             scope.cancel()
+
+    def _upstream(self, container_id: str) -> Sequence[str]:
+        """Return who answers what is not ours; nobody, in a container that has no way out."""
+        endpoints = self._table.endpoints(container_id)
+        if all(self._table.networks[endpoint.network_id].internal for endpoint in endpoints):
+            return ()
+        return next((one.dns_servers for one in endpoints if one.dns_servers), ()) or host_resolvers()
 
     def _lookup(self, container_id: str, name: str) -> Sequence[Address] | None:
         for own in self._table.endpoints(container_id):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import builtins
 import ipaddress
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import anyio
@@ -17,11 +17,13 @@ import anyio.abc
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
 from runtime.linux import netns
 from runtime.linux.netlink import Netlink, write_sysctl
-from runtime.network.addresses import choose_address, complete_subnet, free_subnet, hardware_address
+from runtime.network.addresses import complete_subnet, free_subnet
 from runtime.network.bridges import Bridges
+from runtime.network.endpoints import new_endpoint
 from runtime.network.firewall import Firewall
 from runtime.network.model import Endpoint, EndpointSettings, Network, Subnet
 from runtime.network.names import Names, ResolverSockets, listen
+from runtime.network.options import BridgeOptions
 from runtime.network.ports import PortBinding
 from runtime.network.publishing import Publishing
 from runtime.network.removals import Removals
@@ -110,13 +112,15 @@ class Networks:
         async with self._lock:
             if self._table.named(name) is not None:
                 raise ConflictError(f"network with name {name} already exists")
-            chosen = [
-                complete_subnet(subnet, self.list()) if subnet.subnet else await self._free_subnet()
-                for subnet in subnets
-            ]
-            if not any(":" not in subnet.subnet for subnet in chosen):
+            BridgeOptions.of(options or {})
+            chosen: builtins.list[Subnet] = []
+            for subnet in subnets:
+                others = [*self.list(), Network("", name, driver, "", tuple(chosen))]
+                chosen.append(complete_subnet(subnet, others) if subnet.subnet else await self._free_subnet())
+            if not any(subnet.range.version == 4 for subnet in chosen):
                 chosen.insert(0, await self._free_subnet())
-            if enable_ipv6 and not any(":" in subnet.subnet for subnet in chosen):
+            has_ipv6 = any(subnet.range.version == 6 for subnet in chosen)
+            if enable_ipv6 and not has_ipv6:
                 prefix = ipaddress.IPv6Network((0xFD << 120 | secrets.randbits(56) << 64, 64))
                 chosen.append(Subnet(str(prefix), str(prefix[1])))
             network = Network(
@@ -128,7 +132,7 @@ class Networks:
                 dict(options or {}),
                 dict(labels or {}),
                 internal,
-                enable_ipv6,
+                enable_ipv6 or has_ipv6,
                 attachable,
             )
             await self._worker.run(partial(self._bridges.make, network))
@@ -251,8 +255,8 @@ class Networks:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
             network = await self._wake_default(self._table.networks[network.id])
-            endpoint = await self._new_endpoint(container_id, container_name, network, settings)
-            # the default network has no names of its own
+            used = await self._used(container_id, network, settings)
+            endpoint = new_endpoint(container_id, container_name, network, settings, self.endpoints(container_id), used)
             is_first_named = bool(endpoint.dns_names) and not self._names.is_served(container_id)
             sockets = await self._worker.run(
                 partial(
@@ -260,6 +264,7 @@ class Networks:
                     network,
                     endpoint,
                     self.namespace(container_id),
+                    [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint],
                     listen if is_first_named else _nothing,
                 )
             )
@@ -268,34 +273,24 @@ class Networks:
                 self._names.serve(container_id, sockets)
         return endpoint
 
-    async def _new_endpoint(
-        self, container_id: str, container_name: str, network: Network, settings: EndpointSettings
-    ) -> Endpoint:
-        devices = {endpoint.device for endpoint in self.endpoints(container_id)}
+    async def _used(self, container_id: str, network: Network, settings: EndpointSettings) -> Set[str]:
+        """Return the addresses that the container can't have."""
         used = {str(address) for endpoint in self.attached(network) for address in endpoint.addresses}
         going = self._removals.under_way(network)
         if settings.ipv4_address or settings.ipv6_address or any(one.container_id == container_id for one in going):
             # an address that is wanted again must not be in the kernel twice
             await self._removals.finish()
-        else:
-            used |= {str(address) for endpoint in going for address in endpoint.addresses}
-        ipv4 = choose_address(network, network.ipv4, settings.ipv4_address, used)
-        names = [container_name, container_id[:12]]
-        return Endpoint(
-            secrets.token_hex(32),
-            network.id,
-            container_id,
-            container_name,
-            f"veth{secrets.token_hex(4)}",
-            next(name for number in count() if (name := f"eth{number}") not in devices),
-            settings.mac_address or hardware_address(ipaddress.ip_interface(ipv4).ip.packed),
-            ipv4,
-            choose_address(network, network.ipv6, settings.ipv6_address, used),
-            settings.aliases,
-            tuple(dict.fromkeys([*settings.aliases, *names])) if network.name != "bridge" else (),
-            settings.links,
-            dict(settings.driver_opts),
-        )
+            return used
+        return used | {str(address) for endpoint in going for address in endpoint.addresses}
+
+    def _way_out(self, container_id: str, version: int, new: Endpoint | None = None) -> Endpoint | None:
+        """Return the attachment over which a container leaves its networks: of the highest priority the first."""
+        found = [*self.endpoints(container_id), *([new] if new is not None else [])]
+        found = [e for e in found if (e.ipv4 if version == 4 else e.ipv6) and not self._is_internal(e)]
+        return max(found, key=lambda endpoint: endpoint.gw_priority, default=None)
+
+    def _is_internal(self, endpoint: Endpoint) -> bool:
+        return self._table.networks[endpoint.network_id].internal
 
     async def disconnect(self, container_id: str, network: Network) -> None:
         """Take the container off `network`. Raises NotFoundError."""
@@ -305,20 +300,18 @@ class Networks:
                 raise NotFoundError(f"container {container_id[:12]} is not connected to network {network.name}")
             self._detach(endpoint)
             await self._removals.finish()
-            heir = self._open_endpoint(container_id)
-            if heir is not None:
-                way = self._table.networks[heir.network_id]
-                await self._worker.run(partial(self._bridges.give_way_out, way, heir, self.namespace(container_id)))
+            for version in (4, 6):
+                heir = self._way_out(container_id, version)
+                if heir is not None:
+                    way = self._table.networks[heir.network_id]
+                    set_way_out = partial(self._bridges.set_way_out, way, heir, self.namespace(container_id), [version])
+                    await self._worker.run(set_way_out)
 
     def _detach(self, endpoint: Endpoint) -> None:
         self._removals.add(endpoint)
         self._table.detach(endpoint)
         if self._table.networks[endpoint.network_id].name == "bridge":
             self._group.start_soon(self._let_default_sleep_later)
-
-    def _open_endpoint(self, container_id: str) -> Endpoint | None:
-        """Return the container's first attachment to a network that is not internal."""
-        return next((e for e in self.endpoints(container_id) if not self._table.networks[e.network_id].internal), None)
 
     # --- published ports
 
@@ -329,12 +322,14 @@ class Networks:
     async def publish(self, container_id: str, bindings: Sequence[PortBinding]) -> builtins.list[PortBinding]:
         """Publish ports of the container on the host, all or none; returns them with the chosen host ports."""
         # an internal network is closed to the outside, so a port is published over one that is not, or not at all
-        endpoint = self._open_endpoint(container_id)
-        ipv4, ipv6 = ("", "")
-        if endpoint is not None:
-            ipv4, ipv6 = (text.partition("/")[0] for text in (endpoint.ipv4, endpoint.ipv6))
+        endpoint = self._way_out(container_id, 4)
+        if endpoint is None:
+            return []
+        host_ip = BridgeOptions.of(self._table.networks[endpoint.network_id].options).host_ip
+        wanted = [replace(binding, host_ip=binding.host_ip or host_ip) for binding in bindings]
+        ipv4, ipv6 = (text.partition("/")[0] for text in (endpoint.ipv4, endpoint.ipv6))
         name = self._container_names.get(container_id, container_id[:12])
-        return await self._publishing.publish(container_id, name, ipv4, ipv6, bindings)
+        return await self._publishing.publish(container_id, name, ipv4, ipv6, wanted)
 
     async def unpublish(self, container_id: str) -> None:
         """Take the container's published ports back."""

@@ -76,11 +76,11 @@ class Publishing:
     async def publish(
         self, container_id: str, container_name: str, ipv4: str, ipv6: str, bindings: Sequence[PortBinding]
     ) -> list[PortBinding]:
-        """Forward ports of the host to a container's addresses ("" for none), all or none.
+        """Forward ports of the host to a container's addresses (`ipv6` "" for none), all or none.
 
         Returns the bindings with the host ports that were chosen. Raises ConflictError.
         """
-        if not ipv4 or not bindings:
+        if not bindings:
             return []
         held = self._hold(bindings)
         forwards = _forwards([one.binding for one in held], ipv4, ipv6)

@@ -27,11 +27,13 @@ from runtime.network.dns_message import (
 )
 
 FORWARD_TIMEOUT_S = 3.0
-LARGEST_UDP = 65535
+LARGEST = 65535
 
 Lookup = Callable[[str], Sequence[Address] | None]
 """A name's addresses in the asker's networks; None when the name is not ours."""
 ReverseLookup = Callable[[Address], str | None]
+Upstream = Callable[[], Sequence[str]]
+"""The servers that answer what is not ours."""
 
 
 def host_resolvers() -> list[str]:
@@ -47,7 +49,7 @@ class Resolver:
     """Answers the questions of one network namespace, on sockets that were bound inside it."""
 
     def __init__(
-        self, udp: socket.socket, tcp: socket.socket, lookup: Lookup, reverse: ReverseLookup, upstream: Sequence[str]
+        self, udp: socket.socket, tcp: socket.socket, lookup: Lookup, reverse: ReverseLookup, upstream: Upstream
     ) -> None:
         self._udp = udp
         self._tcp = tcp
@@ -69,10 +71,10 @@ class Resolver:
         while True:
             await anyio.wait_readable(self._udp)
             try:
-                data, peer = self._udp.recvfrom(LARGEST_UDP)
+                data, peer = self._udp.recvfrom(LARGEST)
             except OSError:
                 continue
-            known = self._own(data)
+            known = self._own(data, is_udp=True)
             if known is not None:
                 self._send(known, peer)
             else:
@@ -100,12 +102,12 @@ class Resolver:
                 try:
                     (length,) = struct.unpack("!H", await _exactly(connection, 2))
                     data = await _exactly(connection, length)
-                    answer = self._own(data) or await self._forward(data, socket.SOCK_STREAM)
+                    answer = self._own(data, is_udp=False) or await self._forward(data, socket.SOCK_STREAM)
                     await _send_all(connection, struct.pack("!H", len(answer)) + answer)
                 except (OSError, MessageError):
                     return
 
-    def _own(self, data: bytes) -> bytes | None:
+    def _own(self, data: bytes, *, is_udp: bool) -> bytes | None:
         """Return the answer when the question is about our names; None when it is for others to answer."""
         try:
             query = parse_query(data)
@@ -122,13 +124,13 @@ class Resolver:
         wanted = {TYPE_A: 4, TYPE_AAAA: 6}.get(query.type)
         chosen = [address for address in addresses if address.version == wanted]
         random.shuffle(chosen)
-        return respond(query, NOERROR, chosen)
+        return respond(query, NOERROR, chosen, query.udp_bytes if is_udp else LARGEST)
 
     async def _forward_udp(self, data: bytes, peer: tuple[str, int]) -> None:
         self._send(await self._forward(data, socket.SOCK_DGRAM), peer)
 
     async def _forward(self, data: bytes, kind: int) -> bytes:
-        for server in self._upstream:
+        for server in self._upstream():
             family = socket.AF_INET6 if ":" in server else socket.AF_INET
             with socket.socket(family, kind | socket.SOCK_CLOEXEC) as upstream:
                 upstream.setblocking(False)
@@ -138,7 +140,7 @@ class Resolver:
                             upstream.connect((server, 53))
                             upstream.send(data)
                             await anyio.wait_readable(upstream)
-                            return upstream.recv(LARGEST_UDP)
+                            return upstream.recv(LARGEST)
                         stream = await anyio.connect_tcp(server, 53)
                         async with stream:
                             await stream.send(struct.pack("!H", len(data)) + data)

@@ -22,10 +22,8 @@ class NetworkTable:
         """Read the store; endpoints of containers that are not `live` are dropped."""
         for id, document in self._rows.items():
             self._networks[id] = Network.of(document)
-        # rows come in the order of their random IDs; the devices tell in which order they were attached
-        rows = sorted(self._endpoint_rows.items(), key=lambda row: int(row[1]["device"].removeprefix("eth")))
-        for id, document in rows:
-            endpoint = Endpoint.of(document)
+        endpoints = [(id, Endpoint.of(document)) for id, document in self._endpoint_rows.items()]
+        for id, endpoint in sorted(endpoints, key=lambda row: (row[1].position, row[1].device)):
             if endpoint.container_id in live:
                 self._endpoints[endpoint.network_id, endpoint.container_id] = endpoint
             else:

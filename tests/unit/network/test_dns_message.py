@@ -55,3 +55,25 @@ def test_a_reverse_name_gives_its_address(address):
 @given(st.text(max_size=80))
 def test_a_reverse_name_that_is_none_gives_no_address(text):
     assert reverse_address("x" + text + ".in-addr.arpa") is None
+
+
+def with_options(data, udp_bytes):
+    """A question of an asker that takes datagrams of `udp_bytes` (RFC 6891)."""
+    return data[:10] + struct.pack("!H", 1) + data[12:] + struct.pack("!BHHIH", 0, 41, udp_bytes, 0, 0)
+
+
+@given(st.lists(st.ip_addresses(), max_size=200), st.sampled_from([None, 0, 512, 1232, 4096, 65535]))
+def test_an_answer_fits_the_asker_and_says_when_it_does_not_fit_whole(addresses, udp_bytes):
+    query = parse_query(question("web") if udp_bytes is None else with_options(question("web"), udp_bytes))
+    assert query.udp_bytes == min(max(udp_bytes or 512, 512), 4096)
+    answer = respond(query, NOERROR, addresses, query.udp_bytes)
+    count = struct.unpack_from("!H", answer, 6)[0]
+    assert len(answer) <= query.udp_bytes
+    assert bool(answer[2] & 2) == (count < len(addresses))
+    assert struct.unpack_from("!H", answer, 10) == (udp_bytes is not None,)
+
+
+@given(st.binary(max_size=40))
+def test_what_follows_a_question_does_no_harm(rest):
+    data = question("web")
+    assert parse_query(data[:10] + struct.pack("!H", 1) + data[12:] + rest).name == "web"

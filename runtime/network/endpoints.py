@@ -1,0 +1,60 @@
+"""What an attachment becomes: its addresses, its device, its names. Pure, but for its random ID."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Collection, Sequence, Set
+from itertools import count
+
+from runtime.errors import ConflictError
+from runtime.network.addresses import check_hardware_address, choose_address, hardware_address, link_local
+from runtime.network.model import Endpoint, EndpointSettings, Network
+from runtime.network.options import BridgeOptions, device_name
+
+
+def new_endpoint(
+    container_id: str,
+    container_name: str,
+    network: Network,
+    settings: EndpointSettings,
+    mine: Sequence[Endpoint],
+    used: Collection[str],
+) -> Endpoint:
+    """Return the attachment of a container to `network`.
+
+    `mine` are the attachments that it has, `used` the addresses that others have. Raises BadRequestError on settings
+    that can't be, ForbiddenError or ConflictError when an address or a name is taken.
+    """
+    ipv4 = choose_address(network, 4, settings.ipv4_address, used)
+    ipv6 = choose_address(network, 6, settings.ipv6_address, used)
+    mac = check_hardware_address(settings.mac_address) if settings.mac_address else ""
+    names = (*settings.aliases, container_name, container_id[:12])
+    return Endpoint(
+        id=secrets.token_hex(32),
+        network_id=network.id,
+        container_id=container_id,
+        container_name=container_name,
+        host_device=f"veth{secrets.token_hex(4)}",
+        device=_device(network, settings, {endpoint.device for endpoint in mine}),
+        mac_address=mac or hardware_address(ipaddress.ip_interface(ipv4).ip.packed),
+        ipv4=ipv4,
+        ipv6=ipv6,
+        aliases=settings.aliases,
+        # the default network has no names of its own
+        dns_names=tuple(dict.fromkeys(names)) if network.name != "bridge" else (),
+        links=settings.links,
+        driver_opts=dict(settings.driver_opts),
+        gw_priority=settings.gw_priority,
+        link_local_ips=tuple(link_local(text) for text in settings.link_local_ips),
+        dns_servers=settings.dns_servers,
+        position=max((endpoint.position for endpoint in mine), default=-1) + 1,
+    )
+
+
+def _device(network: Network, settings: EndpointSettings, taken: Set[str]) -> str:
+    wanted = device_name(settings.driver_opts)
+    if wanted in taken or wanted == "lo":
+        raise ConflictError(f"the container has an interface named {wanted} already", "choose another name")
+    prefix = BridgeOptions.of(network.options).device_prefix
+    return wanted or next(name for number in count() if (name := f"{prefix}{number}") not in taken)

@@ -1,0 +1,93 @@
+"""What `driver_opts` of networks and attachments ask of a bridge (Docker's com.docker.network.* names). Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runtime.errors import BadRequestError
+
+BRIDGE = "com.docker.network.bridge."
+MTU = "com.docker.network.driver.mtu"
+DEVICE_PREFIX = "com.docker.network.container_iface_prefix"
+ENDPOINT = "com.docker.network.endpoint."
+LONGEST_DEVICE_NAME = 15
+
+
+@dataclass(frozen=True)
+class BridgeOptions:
+    """A network's options: `host_ip` is where its ports are published unless they say; `mtu` in bytes."""
+
+    name: str = ""
+    mtu: int = 1500
+    masquerades: bool = True
+    neighbours_meet: bool = True
+    has_ipv4_address: bool = True
+    host_ip: str = ""
+    device_prefix: str = "eth"
+
+    @classmethod
+    def of(cls, options: Mapping[str, str]) -> BridgeOptions:
+        """Return what `options` say. Raises BadRequestError on what can't be; names that are unknown mean nothing."""
+        for key in (f"{BRIDGE}gateway_mode_ipv4", f"{BRIDGE}gateway_mode_ipv6"):
+            if options.get(key, "nat") != "nat":
+                raise BadRequestError(f"{key}={options[key]} is not offered here", "leave it out: networks use nat")
+        host_ip = options.get(f"{BRIDGE}host_binding_ipv4", "")
+        if host_ip:
+            try:
+                ipaddress.IPv4Address(host_ip)
+            except ValueError:
+                raise BadRequestError(f"{BRIDGE}host_binding_ipv4={host_ip} is no IPv4 address") from None
+        return cls(
+            name=_device_name(f"{BRIDGE}name", options.get(f"{BRIDGE}name", "")),
+            mtu=_mtu(options),
+            masquerades=_is_on(options, f"{BRIDGE}enable_ip_masquerade", default=True),
+            neighbours_meet=_is_on(options, f"{BRIDGE}enable_icc", default=True),
+            has_ipv4_address=not _is_on(options, f"{BRIDGE}inhibit_ipv4", default=False),
+            host_ip=host_ip,
+            device_prefix=_device_name(DEVICE_PREFIX, options.get(DEVICE_PREFIX, "")) or "eth",
+        )
+
+
+def device_name(options: Mapping[str, str]) -> str:
+    """Return the name that an attachment's options give its device in the container; "" for none."""
+    key = f"{ENDPOINT}ifname"
+    return _device_name(key, options.get(key, ""))
+
+
+def sysctls(options: Mapping[str, str], device: str) -> dict[str, str]:
+    """Return the settings that an attachment's options ask for `device`, by path under /proc/sys."""
+    key, found = f"{ENDPOINT}sysctls", {}
+    for text in filter(None, options.get(key, "").split(",")):
+        name, separator, value = text.partition("=")
+        if not separator or not re.fullmatch(r"net\.(ipv4|ipv6|mpls)\.[a-z]+\.IFNAME\.[a-z0-9_]+", name.strip()):
+            raise BadRequestError(
+                f"{key}: {text!r} is no setting of an interface", "write net.ipv4.conf.IFNAME.log_martians=1"
+            )
+        found[name.strip().replace(".", "/").replace("IFNAME", device)] = value.strip()
+    return found
+
+
+def _is_on(options: Mapping[str, str], key: str, *, default: bool) -> bool:
+    text = options.get(key, "").lower()
+    if text not in ("", "1", "t", "true", "0", "f", "false"):
+        raise BadRequestError(f"{key}={options[key]} is neither true nor false")
+    return text in ("1", "t", "true") if text else default
+
+
+def _mtu(options: Mapping[str, str]) -> int:
+    text = options.get(MTU, "") or "1500"
+    if not text.isdecimal() or not 68 <= int(text) <= 65535:
+        raise BadRequestError(f"{MTU}={text} is no packet size", "write a number of bytes, as 1450")
+    return int(text)
+
+
+def _device_name(key: str, name: str) -> str:
+    if len(name) > LONGEST_DEVICE_NAME or name in (".", "..") or re.search(r"[/:\s]", name):
+        raise BadRequestError(
+            f"{key}={name} can't be the name of an interface",
+            f"at most {LONGEST_DEVICE_NAME} characters, no / : or blank",
+        )
+    return name
