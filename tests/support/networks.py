@@ -54,6 +54,11 @@ async def container(networks, name, *joined):
     return id
 
 
+async def join(networks, id, network, **settings):
+    name = networks.endpoints(id)[0].container_name
+    await networks.connect(id, name, network, EndpointSettings(**settings))
+
+
 def address(networks, id, at=0):
     return networks.endpoints(id)[at].ipv4.partition("/")[0]
 
@@ -65,15 +70,17 @@ def listener(networks, id, host="0.0.0.0", port=80):
 
 
 @contextmanager
-def serving(listening, greeting):
-    """Answer every connection with `greeting` until the block ends."""
+def serving(listening, greeting, callers=None):
+    """Answer every connection with `greeting` until the block ends; `callers` takes who called."""
 
     def serve():
         while True:
             try:
-                connection, _ = listening.accept()
+                connection, caller = listening.accept()
             except OSError:
                 return
+            if callers is not None:
+                callers.append(caller[0])
             with connection:
                 connection.sendall(greeting)
 
