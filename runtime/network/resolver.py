@@ -12,6 +12,7 @@ import anyio
 import anyio.abc
 
 from runtime.network.dns_message import (
+    FORMERR,
     NOERROR,
     NXDOMAIN,
     SERVFAIL,
@@ -20,13 +21,14 @@ from runtime.network.dns_message import (
     TYPE_PTR,
     Address,
     MessageError,
-    Query,
     parse_query,
     respond,
     reverse_address,
 )
 
+DNS_PORT = 53
 FORWARD_TIMEOUT_S = 3.0
+TCP_IDLE_S = 10.0
 LARGEST = 65535
 
 Lookup = Callable[[str], Sequence[Address] | None]
@@ -75,9 +77,9 @@ class Resolver:
             except OSError:
                 continue
             known = self._own(data, is_udp=True)
-            if known is not None:
+            if known:
                 self._send(known, peer)
-            else:
+            elif known is None:
                 group.start_soon(self._forward_udp, data, peer)
 
     def _send(self, data: bytes, peer: tuple[str, int]) -> None:
@@ -96,23 +98,29 @@ class Resolver:
             group.start_soon(self._converse, connection)
 
     async def _converse(self, connection: socket.socket) -> None:
+        """Answer the questions of a connection, one after the other, until the asker hangs up or is silent."""
         with connection:
             connection.setblocking(False)
-            with anyio.move_on_after(FORWARD_TIMEOUT_S * 3):
-                try:
-                    (length,) = struct.unpack("!H", await _exactly(connection, 2))
-                    data = await _exactly(connection, length)
-                    answer = self._own(data, is_udp=False) or await self._forward(data, socket.SOCK_STREAM)
-                    await _send_all(connection, struct.pack("!H", len(answer)) + answer)
-                except (OSError, MessageError):
+            while True:
+                with anyio.move_on_after(TCP_IDLE_S) as silence:
+                    try:
+                        (length,) = struct.unpack("!H", await _exactly(connection, 2))
+                        data = await _exactly(connection, length)
+                        answer = self._own(data, is_udp=False)
+                        if answer is None:
+                            answer = await self._forward(data, socket.SOCK_STREAM)
+                        await _send_all(connection, struct.pack("!H", len(answer)) + answer)
+                    except (OSError, MessageError):
+                        return
+                if silence.cancelled_caught:
                     return
 
     def _own(self, data: bytes, *, is_udp: bool) -> bytes | None:
-        """Return the answer when the question is about our names; None when it is for others to answer."""
+        """Return the answer when it is ours to give (nothing to what is no question), else None."""
         try:
             query = parse_query(data)
         except MessageError:
-            return None
+            return data[:2] + struct.pack("!HHHHH", 0x8080 | FORMERR, 0, 0, 0, 0) if len(data) >= 12 else b""
         if query.type == TYPE_PTR:
             address = reverse_address(query.name)
             name = self._reverse(address) if address is not None else None
@@ -130,31 +138,41 @@ class Resolver:
         self._send(await self._forward(data, socket.SOCK_DGRAM), peer)
 
     async def _forward(self, data: bytes, kind: int) -> bytes:
+        """Return what the first server that answers says to the question `data`; asked the way that we were."""
+        ask = _ask_udp if kind == socket.SOCK_DGRAM else _ask_tcp
         for server in self._upstream():
-            family = socket.AF_INET6 if ":" in server else socket.AF_INET
-            with socket.socket(family, kind | socket.SOCK_CLOEXEC) as upstream:
-                upstream.setblocking(False)
-                try:
-                    with anyio.fail_after(FORWARD_TIMEOUT_S):
-                        if kind == socket.SOCK_DGRAM:
-                            upstream.connect((server, 53))
-                            upstream.send(data)
-                            await anyio.wait_readable(upstream)
-                            return upstream.recv(LARGEST)
-                        stream = await anyio.connect_tcp(server, 53)
-                        async with stream:
-                            await stream.send(struct.pack("!H", len(data)) + data)
-                            answer = b""
-                            while len(answer) < 2 or len(answer) < 2 + struct.unpack_from("!H", answer)[0]:
-                                answer += await stream.receive()
-                            return answer[2:]
-                except (OSError, TimeoutError, anyio.EndOfStream):
-                    continue
+            try:
+                with anyio.fail_after(FORWARD_TIMEOUT_S):
+                    return await ask(server, data)
+            except (OSError, TimeoutError, MessageError):
+                continue
+        return respond(parse_query(data), SERVFAIL)
+
+
+async def _ask_udp(server: str, data: bytes) -> bytes:
+    with socket.socket(_family(server), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as upstream:
+        upstream.connect((server, DNS_PORT))
+        upstream.send(data)
+        while True:
+            await anyio.wait_readable(upstream)
+            answer = upstream.recv(LARGEST)
+            if answer[:2] == data[:2]:
+                return answer
+
+
+async def _ask_tcp(server: str, data: bytes) -> bytes:
+    with socket.socket(_family(server), socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as upstream:
         try:
-            query: Query = parse_query(data)
-        except MessageError:
-            return data[:12]
-        return respond(query, SERVFAIL)
+            upstream.connect((server, DNS_PORT))
+        except BlockingIOError:
+            await anyio.wait_writable(upstream)
+        await _send_all(upstream, struct.pack("!H", len(data)) + data)
+        (length,) = struct.unpack("!H", await _exactly(upstream, 2))
+        return await _exactly(upstream, length)
+
+
+def _family(server: str) -> int:
+    return socket.AF_INET6 if ":" in server else socket.AF_INET
 
 
 async def _exactly(connection: socket.socket, size: int) -> bytes:
@@ -163,7 +181,7 @@ async def _exactly(connection: socket.socket, size: int) -> bytes:
         await anyio.wait_readable(connection)
         chunk = connection.recv(size - len(data))
         if not chunk:
-            raise MessageError("the asker hung up")
+            raise MessageError("the other side hung up")
         data += chunk
     return data
 

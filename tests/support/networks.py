@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import struct
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 import anyio
 
 from runtime.linux import netns
+from runtime.network.dns_message import encode_name
 from runtime.network.model import EndpointSettings
 from runtime.network.networks import Networks
 from runtime.store import Store
@@ -106,3 +108,30 @@ def greet(networks, source, target, port=80, timeout_s=5.0):
     with made:
         made.connect((target, port))
         return made.recv(100)
+
+
+def question(name, kind=1):
+    return struct.pack("!HHHHHH", 9, 0x100, 1, 0, 0, 0) + encode_name(name) + struct.pack("!HH", kind, 1)
+
+
+def exchange(networks, id, data, kind=socket.SOCK_DGRAM):
+    """Return what the resolver of container `id` answers to the messages `data`, over UDP or over one connection."""
+    messages = [data] if isinstance(data, bytes) else data
+    made = netns.inside(networks.namespace(id), partial(socket.socket, socket.AF_INET, kind))
+    with made:
+        made.settimeout(8)
+        made.connect(("127.0.0.11", 53))
+        if kind == socket.SOCK_DGRAM:
+            made.send(messages[0])
+            return made.recv(65535)
+        made.sendall(b"".join(struct.pack("!H", len(one)) + one for one in messages))
+        with made.makefile("rb") as stream:
+            found = [stream.read(struct.unpack("!H", stream.read(2))[0]) for _ in messages]
+        return found[0] if isinstance(data, bytes) else found
+
+
+def ask(networks, id, name):
+    """Return the IPv4 addresses that the resolver of container `id` gives for `name`, and the answer's code."""
+    answer = exchange(networks, id, question(name))
+    count = struct.unpack_from("!H", answer, 6)[0]
+    return {socket.inet_ntoa(answer[-16 * n :][12:16]) for n in range(1, count + 1)}, answer[3] & 15

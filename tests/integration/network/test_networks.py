@@ -1,5 +1,4 @@
 import socket
-import struct
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -10,24 +9,11 @@ import pytest
 
 from runtime.errors import ConflictError, ForbiddenError
 from runtime.linux import netns
-from runtime.network.dns_message import encode_name
 from runtime.network.model import EndpointSettings
 from runtime.network.ports import PortBinding
-from tests.support.networks import address, cleaned, container, greet, listener, opened, serving
+from tests.support.networks import address, ask, cleaned, container, greet, listener, opened, serving
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
-
-
-def ask(networks, id, name):
-    """Return the addresses that the resolver of container `id` gives for `name`, and the answer's code."""
-    made = netns.inside(networks.namespace(id), partial(socket.socket, socket.AF_INET, socket.SOCK_DGRAM))
-    with made:
-        made.settimeout(5)
-        made.connect(("127.0.0.11", 53))
-        made.send(struct.pack("!HHHHHH", 9, 0x100, 1, 0, 0, 0) + encode_name(name) + struct.pack("!HH", 1, 1))
-        answer = made.recv(4096)
-    count = struct.unpack_from("!H", answer, 6)[0]
-    return {socket.inet_ntoa(answer[-16 * n :][12:16]) for n in range(1, count + 1)}, answer[3] & 15
 
 
 async def test_neighbours_reach_each_other_and_the_names_are_known(paths):
