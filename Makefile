@@ -4,12 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-# python3-venv: the venv below; nftables: libnftables, through which published ports and NAT are set;
-# mmdebstrap: makes the base image where no registry answers
-RUN_PACKAGES := python3-venv nftables mmdebstrap
-# busybox-static: small images for tests; docker-registry: a real registry on loopback; iproute2: looks at
-# the kernel's network state from outside; uidmap: user namespaces of unprivileged users
-TEST_PACKAGES := busybox-static docker-registry iproute2 uidmap
+# python3-venv: the venv below; mmdebstrap: makes the base image where no registry answers
+RUN_PACKAGES := python3-venv mmdebstrap
+# busybox-static: small images for tests; docker-registry: a real registry on loopback; iproute2, nftables:
+# look at the kernel's network state from outside; uidmap: user namespaces of unprivileged users
+TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
 

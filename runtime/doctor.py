@@ -6,7 +6,6 @@ they need is missing.
 
 from __future__ import annotations
 
-import ctypes.util
 import json
 import os
 import platform
@@ -141,13 +140,6 @@ def _cgroups(_: Paths) -> Iterator[Finding]:
 
 
 def _network(_: Paths) -> Iterator[Finding]:
-    yield _verdict(
-        "libnftables",
-        ctypes.util.find_library("nftables") is not None,
-        "found",
-        "not found: ports can't be published, containers have no way out",
-        "install it: `apt-get install nftables`",
-    )
     for module, what in (("veth", "pairs of interfaces"), ("bridge", "networks"), ("nf_tables", "address translation")):
         yield _verdict(
             module,

@@ -103,7 +103,7 @@ def published_ports(service: Mapping[str, Any]) -> list[dict[str, str]]:
             "Protocol": port.get("protocol") or "tcp",
         }
         for port in service.get("ports") or ()
-        if port.get("published") and "-" not in str(port["published"])
+        if port.get("published")
     ]
 
 
