@@ -26,8 +26,14 @@ def fetch(host, port):
         return str(error)
 
 
+@pytest.fixture(scope="module")
+def home(shared_home, busybox_tar):
+    shared_home.skiff("image", "load", "-i", busybox_tar)
+    return shared_home
+
+
 @pytest.fixture
-def stack(home, busybox, tmp_path):
+def stack(home, tmp_path):
     made = []
 
     def bring_up(text, *arguments, **files):
@@ -132,7 +138,7 @@ def test_ports_of_a_file_are_published_as_it_says(stack):
     assert udp["HostIp"] == "127.0.0.1"
 
 
-def test_a_port_in_use_is_told_before_anything_is_made(stack, home, tmp_path, busybox):
+def test_a_port_in_use_is_told_before_anything_is_made(home, tmp_path):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("0.0.0.0", 0))
         port = other.getsockname()[1]
