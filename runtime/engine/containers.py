@@ -317,6 +317,8 @@ class Containers(Lifecycle):
         self._rows.delete(container.id)
         del self._containers[container.id]
         with anyio.CancelScope(shield=True):
+            if self._networks.namespace(container.id).exists():  # kept for the sake of who shared it
+                await self._networks.close_namespace(container.id)
             await anyio.to_thread.run_sync(shutil.rmtree, self._paths.container(container.id), True)
             if volumes:
                 for mount in container.mounts:

@@ -103,6 +103,8 @@ class Engine:
             process = kept.get(container.id)
             if process is not None and process.exit is None:
                 live[container.id] = container.name
+                if (owner := self.containers.network_owner(container)) is not None:
+                    live[owner.id] = owner.name
             elif process is not None:
                 ended.append(process)
         # endpoints and namespaces of containers that ended meanwhile are still to be left in order

@@ -65,6 +65,10 @@ class Lifecycle:
         """Return the container that `name` means; defined by the owner of the containers."""
         raise NotImplementedError
 
+    def all(self) -> list[Container]:
+        """Return all containers; defined by their owner."""
+        raise NotImplementedError
+
     def save(self, container: Container) -> None:
         """Write the container to the store and wake who waits for it."""
         self._rows.put(container.id, container.document(), container.name)
@@ -190,19 +194,22 @@ class Lifecycle:
             (directory / "resolv.conf").write_text(resolv_conf(host_resolvers(), container.host))
             return None
         sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
-        path = await self._networks.open_namespace(container.id, container.name, sysctls)
+        path = self._networks.namespace(container.id)
+        if not path.exists():  # else it waited for us, with all its attachments, for the sake of who shares it
+            await self._networks.open_namespace(container.id, container.name, sysctls)
+        attached = {endpoint.network_id: endpoint for endpoint in self._networks.endpoints(container.id)}
         own: list[tuple[str, str]] = []
         gateway = ""
         if mode != "none":
             for name, wanted in container.networks.items():
                 network = self._networks.resolve(name)
-                endpoint = await self._networks.connect(
+                endpoint = attached.get(network.id) or await self._networks.connect(
                     container.id, container.name, network, endpoint_settings(wanted, container.host)
                 )
                 own += [(str(address), hostname) for address in endpoint.addresses]
                 joined = self._networks.resolve(network.id).ipv4
                 gateway = gateway or (joined.gateway if joined else "")
-            bindings = port_bindings(container.host)
+            bindings = held_ports(container) or port_bindings(container.host)
             published = await self._networks.publish(container.id, bindings)
             container.ports = [
                 {"IP": b.host_ip, "PrivatePort": b.container_port, "PublicPort": b.host_port, "Type": b.protocol}
@@ -222,9 +229,27 @@ class Lifecycle:
         path.write_text(resolv_conf(servers, container.host))
 
     async def _leave_networks(self, container: Container) -> None:
-        if self._networks.namespace(container.id).exists():
-            await self._networks.close_namespace(container.id)
-        container.ports = []
+        """Take the container off its networks; but not while others run in its network namespace."""
+        if not self._sharers(container):
+            if self._networks.namespace(container.id).exists():
+                await self._networks.close_namespace(container.id)
+            container.ports = []
+        owner = self.network_owner(container)
+        if owner is not None and not owner.is_running and not self._sharers(owner, but=container):
+            await self._leave_networks(owner)
+            self.save(owner)
+
+    def network_owner(self, container: Container) -> Container | None:
+        """Return whose network namespace the container runs in, when it is another container's."""
+        mode = container.host.get("NetworkMode") or ""
+        try:
+            return self.find(mode.partition(":")[2]) if mode.startswith("container:") else None
+        except SkiffError:
+            return None
+
+    def _sharers(self, owner: Container, but: Container | None = None) -> list[Container]:
+        """Return the running containers, `but` one, in the network namespace of `owner`."""
+        return [one for one in self.all() if one.is_running and one is not but and self.network_owner(one) is owner]
 
     # --- while it runs
 
@@ -414,9 +439,11 @@ class Lifecycle:
         container.state.started_at = container.state.started_at or rfc3339(process.started_at_ns)
         self._attend(container, process)
         self.save(container)
-        fixed = [PortBinding(p["PrivatePort"], p["Type"], p["IP"], p["PublicPort"]) for p in container.ports]
+        owner = self.network_owner(container)
         try:
-            await self._networks.publish(container.id, fixed)
+            await self._networks.publish(container.id, held_ports(container))
+            if owner is not None:
+                await self._networks.publish(owner.id, held_ports(owner))
         except (SkiffError, KernelError) as error:
             container.state.error = f"a published port was lost: {error}"
 
@@ -448,6 +475,11 @@ def endpoint_settings(wanted: Mapping[str, Any], host: Mapping[str, Any]) -> End
 def port_bindings(host: Mapping[str, Any]) -> list[PortBinding]:
     """Return the published ports of a HostConfig."""
     return parse_bindings(host.get("PortBindings") or {})
+
+
+def held_ports(container: Container) -> list[PortBinding]:
+    """Return the ports that the container has on the host, with those that were chosen for it."""
+    return [PortBinding(port["PrivatePort"], port["Type"], port["IP"], port["PublicPort"]) for port in container.ports]
 
 
 def seconds_since(stamp: str) -> float:

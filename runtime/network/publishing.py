@@ -78,8 +78,11 @@ class Publishing:
     ) -> list[PortBinding]:
         """Forward ports of the host to a container's addresses (`ipv6` "" for none), all or none.
 
-        Returns the bindings with the host ports that were chosen. Raises ConflictError.
+        Returns the bindings with the host ports that were chosen; those of before when it was done already. Raises
+        ConflictError.
         """
+        if container_id in self._published:
+            return self._published[container_id].bindings
         if not bindings:
             return []
         held = self._hold(bindings)

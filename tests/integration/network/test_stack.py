@@ -222,3 +222,42 @@ def test_a_published_port_outlives_the_engine_over_ipv6_too(stack, home):
     home.skiff("engine", "start")
     assert {int(one["HostPort"]) for one in ports(project, "web")["80/tcp"]} == {port}
     assert [fetch(host, port) for host in ("127.0.0.1", "::1")] == ["web", "web"]
+
+
+def test_who_shares_a_containers_network_stays_attached_when_that_one_restarts(stack, home):
+    project = stack(
+        f"""
+        services:
+          app:
+            image: busybox
+            init: true
+            command: sleep 100
+            ports: ["80"]
+          server:
+            image: busybox
+            network_mode: service:app
+            init: true
+            command: ["sh", "-c", "{serves("server")}"]
+        """
+    )
+    [port] = {int(one["HostPort"]) for one in ports(project, "app")["80/tcp"]}
+    eventually(lambda: fetch("127.0.0.1", port) == "server")
+    container = project.containers()["app"][0]["Name"]
+
+    def networks():
+        return home.get(f"/containers/{container}/json")["NetworkSettings"]["Networks"]["stack_default"]
+
+    before = networks()
+    for command in ("stop", "start"):
+        project.skiff(command, "-t", "0", "app") if command == "stop" else project.skiff(command, "app")
+        assert [fetch(host, port) for host in ("127.0.0.1", "::1")] == ["server", "server"], command
+    assert networks()["IPAddress"] == before["IPAddress"]
+    project.skiff("stop", "-t", "0", "app")
+    home.skiff("engine", "stop")
+    home.skiff("engine", "start")
+    assert fetch("127.0.0.1", port) == "server"
+    project.skiff("start", "app")
+    assert [fetch(host, port) for host in ("127.0.0.1", "::1")] == ["server", "server"]
+    project.skiff("stop", "-t", "0", "app")
+    project.skiff("stop", "-t", "0", "server")
+    assert "refused" in fetch("127.0.0.1", port)
