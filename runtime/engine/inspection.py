@@ -121,7 +121,9 @@ def _network_settings(container: Container, networks: Networks) -> dict[str, Any
         except NotFoundError:
             continue
         endpoint = endpoints.get(network.id)
-        gateway = network.ipv4.gateway if endpoint and network.ipv4 else ""
+        gateways = [
+            network.gateway_of(a) if a else "" for a in ((endpoint.ipv4, endpoint.ipv6) if endpoint else ("", ""))
+        ]
         shown[name] = {
             "IPAMConfig": wanted.get("IPAMConfig"),
             "Links": wanted.get("Links"),
@@ -131,7 +133,8 @@ def _network_settings(container: Container, networks: Networks) -> dict[str, Any
             "GwPriority": wanted.get("GwPriority") or 0,
             "NetworkID": network.id,
             "EndpointID": endpoint.id if endpoint else "",
-            "Gateway": gateway,
+            "Gateway": gateways[0],
+            "IPv6Gateway": gateways[1],
             **_addresses(endpoint),
             "DNSNames": list(endpoint.dns_names) if endpoint else None,
         }
@@ -155,7 +158,6 @@ def _addresses(endpoint: Endpoint | None) -> dict[str, Any]:
     return {
         "IPAddress": str(ipv4.ip) if ipv4 else "",
         "IPPrefixLen": ipv4.network.prefixlen if ipv4 else 0,
-        "IPv6Gateway": "",
         "GlobalIPv6Address": str(ipv6.ip) if ipv6 else "",
         "GlobalIPv6PrefixLen": ipv6.network.prefixlen if ipv6 else 0,
     }

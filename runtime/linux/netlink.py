@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -15,7 +16,8 @@ from runtime.errors import KernelError
 RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 16, 17, 19, 20, 24, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 27, 28
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_IFALIAS = 1, 3, 4, 10, 18, 20
+IFLA_GROUP, IFLA_NET_NS_FD = 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_PROTINFO, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED, NLA_F_NESTED = 12, 4, 33, 0x8000
 IFA_ADDRESS, IFA_LOCAL = 1, 2
@@ -74,6 +76,11 @@ class Netlink:
         info = _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "bridge"))
         body = _link(0) + _text(IFLA_IFNAME, name) + info + (_mac(mac) if mac else b"")
         self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, ("add bridge", name))
+
+    def set_alias(self, name: str, alias: str) -> None:
+        """Tell what the interface is for; `aliases` and `ip link` show it."""
+        body = _link(0) + _text(IFLA_IFNAME, name) + _attribute(IFLA_IFALIAS, alias.encode())
+        self._ask(RTM_SETLINK, 0, body, ("set alias", name))
 
     def add_veth(self, name: str, master: int, peer: str, peer_mac: str, namespace: int, mtu: int = 1500) -> None:
         """Make a veth pair: `name` here, up, on the bridge `master`; `peer` in the namespace of a descriptor."""
@@ -170,6 +177,16 @@ def _mac(text: str) -> bytes:
     return _attribute(IFLA_ADDRESS, bytes.fromhex(text.replace(":", "")))
 
 
+def aliases() -> dict[str, str]:
+    """Return the aliases of this machine's interfaces that have one."""
+    found = {}
+    for name, path in ((path.name, path / "ifalias") for path in Path("/sys/class/net").iterdir()):
+        with contextlib.suppress(OSError):  # it went meanwhile, or is no interface
+            if alias := path.read_text().strip():
+                found[name] = alias
+    return found
+
+
 def forward_ipv6() -> None:
     """Let this machine route IPv6, and go on learning its own routes from its routers.
 
@@ -186,11 +203,16 @@ def forward_ipv6() -> None:
 
 
 def write_sysctl(path: str, value: str) -> None:
-    """Write a network setting of the current namespace, where it is not so already."""
+    """Write a network setting of the current namespace, where it is not so already. Raises KernelError."""
     full = f"/proc/sys/{path}"
-    descriptor = os.open(full, os.O_RDWR | os.O_CLOEXEC)
     try:
-        if os.read(descriptor, 64).decode().strip() != value:
-            os.pwrite(descriptor, value.encode(), 0)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(full, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.read(descriptor, 64).decode().strip() != value:
+                os.pwrite(descriptor, value.encode(), 0)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise KernelError(
+            "sysctl", (path.replace("/", "."), value), error.errno or 0, "see sysctl(8) for names and values"
+        ) from error

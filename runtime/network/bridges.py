@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from runtime.errors import ConflictError, KernelError
 from runtime.linux import netns
-from runtime.linux.netlink import Netlink, forward_ipv6, write_sysctl
+from runtime.linux.netlink import Netlink, aliases, forward_ipv6, write_sysctl
 from runtime.network.addresses import hardware_address
 from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
@@ -26,6 +26,7 @@ class Bridges:
 
     def __init__(self, firewall: Firewall, engine_id: str) -> None:
         self._firewall = firewall
+        self._alias = f"skiff-{engine_id} "
         # the device group of what is to go; users' own groups are small numbers
         self._going = int(engine_id, 16) & 0x7FFFFFFF | 0x40000000
         self._netlink: Netlink | None = None
@@ -40,6 +41,13 @@ class Bridges:
         return self._link().routes()
 
     # --- bridges
+
+    def sweep(self, networks: Sequence[Network]) -> None:
+        """Remove bridges that an engine made and was killed before it could write them down."""
+        known = {network.bridge for network in networks}
+        for name, alias in aliases().items():
+            if alias.startswith(self._alias) and name not in known:
+                self._delete(name)
 
     def rebuild(self, networks: Sequence[Network]) -> None:
         """Build the firewall anew, and those bridges that are missing."""
@@ -65,6 +73,7 @@ class Bridges:
                 f"an interface named {network.bridge} exists already", f"choose another name ({BRIDGE}name)"
             ) from error
         try:
+            link.set_alias(network.bridge, self._alias + network.name)
             index = link.index(network.bridge)
             skipped = 0 if BridgeOptions.of(network.options).has_ipv4_address else 4
             for subnet in network.subnets:

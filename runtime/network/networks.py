@@ -68,6 +68,7 @@ class Networks:
             if path.name not in live:
                 await self._worker.run(partial(netns.remove, path))
         bridged = self._bridged()
+        await self._worker.run(partial(self._bridges.sweep, bridged))
         if bridged:
             await self._worker.run(partial(self._bridges.rebuild, bridged))
         else:
@@ -109,6 +110,8 @@ class Networks:
             raise BadRequestError(
                 f"network driver {driver!r} is not known", "networks here are bridges: leave the driver out"
             )
+        if not name.strip():
+            raise BadRequestError("a network needs a name")
         async with self._lock:
             if self._table.named(name) is not None:
                 raise ConflictError(f"network with name {name} already exists")

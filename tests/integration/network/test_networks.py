@@ -1,3 +1,4 @@
+import secrets
 import socket
 import subprocess
 from functools import partial
@@ -7,7 +8,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from runtime.errors import ConflictError, ForbiddenError
+from runtime.errors import ConflictError, ForbiddenError, KernelError
 from runtime.linux import netns
 from runtime.network.model import EndpointSettings
 from runtime.network.ports import PortBinding
@@ -189,3 +190,19 @@ async def test_names_are_served_once_a_container_joins_a_network_that_has_them(p
         two = await container(networks, "two", front)
         await networks.connect(one, "one", front, EndpointSettings())
         assert await anyio.to_thread.run_sync(ask, networks, one, "two") == ({address(networks, two)}, 0)
+
+
+async def test_a_bridge_that_a_killed_engine_could_not_write_down_goes_at_the_next_start(paths):
+    async with opened(paths) as networks:
+        network = await networks.create(name="front")
+        networks._table.drop(network)
+    assert network.bridge in {name for _, name in socket.if_nameindex()}
+    async with cleaned(paths):
+        assert network.bridge not in {name for _, name in socket.if_nameindex()}
+
+
+async def test_a_setting_that_the_kernel_refuses_is_told_by_name(paths):
+    async with cleaned(paths) as networks:
+        with pytest.raises(KernelError, match=r"net\.ipv4\.no_such_thing"):
+            await networks.open_namespace(secrets.token_hex(32), "one", {"net.ipv4.no_such_thing": "1"})
+        assert list(paths.netns.glob("*")) == []
