@@ -27,15 +27,18 @@ def hosts_file(own: Sequence[tuple[str, str]], extra: Sequence[str], gateway: st
     return "\n".join(lines) + "\n"
 
 
-def resolv_conf(servers: Sequence[str], host: Mapping[str, Any]) -> str:
+def resolv_conf(servers: Sequence[str], host: Mapping[str, Any], search: Sequence[str] = ()) -> str:
     """Return /etc/resolv.conf with `servers`, or those that HostConfig names, its search domains and options.
+
+    Without search domains in HostConfig (one "." stands for none) it has those of the host, `search`.
 
     Our own resolver stays the one to ask: it is told itself whom HostConfig names, for what it does not know.
     """
     named = () if "127.0.0.11" in servers else host.get("Dns")
     lines = [f"nameserver {server}" for server in named or servers]
-    if host.get("DnsSearch"):
-        lines.append("search " + " ".join(host["DnsSearch"]))
+    domains = [domain for domain in host.get("DnsSearch") or search if domain != "."]
+    if domains:
+        lines.append("search " + " ".join(domains))
     options = list(host.get("DnsOptions") or ())
     if "127.0.0.11" in servers and not any(option.startswith("ndots") for option in options):
         options.append("ndots:0")

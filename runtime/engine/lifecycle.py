@@ -27,10 +27,10 @@ from runtime.errors import ConflictError, KernelError, SkiffError
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
 from runtime.network.model import EndpointSettings
-from runtime.network.names import RESOLVER_ADDRESS
+from runtime.network.names import RESOLVER_ADDRESS, default_resolvers
 from runtime.network.networks import Networks
 from runtime.network.ports import PortBinding, parse_bindings
-from runtime.network.resolver import host_resolvers
+from runtime.network.resolver import host_resolvers, host_search
 from runtime.paths import Paths
 from runtime.store import Collection
 from runtime.volume.volumes import Volumes
@@ -191,7 +191,7 @@ class Lifecycle:
         (directory / "hostname").write_text(hostname + "\n")
         if mode == "host":
             (directory / "hosts").write_text(hosts_file((), container.host.get("ExtraHosts") or ()))
-            (directory / "resolv.conf").write_text(resolv_conf(host_resolvers(), container.host))
+            (directory / "resolv.conf").write_text(resolv_conf(host_resolvers(), container.host, host_search()))
             return None
         sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
         path = self._networks.namespace(container.id)
@@ -223,10 +223,9 @@ class Lifecycle:
         """Write the container's resolv.conf for the networks that it is on; into the same file, which it may see."""
         servers = [] if "none" in container.networks else [RESOLVER_ADDRESS]
         if set(container.networks) <= {"bridge"}:
-            # Docker's default bridge has no names of its own
-            servers = host_resolvers()
+            servers = default_resolvers()
         path = self._paths.container(container.id) / "resolv.conf"
-        path.write_text(resolv_conf(servers, container.host))
+        path.write_text(resolv_conf(servers, container.host, host_search()))
 
     async def _leave_networks(self, container: Container) -> None:
         """Take the container off its networks; but not while others run in its network namespace."""

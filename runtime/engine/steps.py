@@ -19,8 +19,9 @@ from runtime.engine.hosts import hosts_file, resolv_conf
 from runtime.errors import KernelError, SkiffError
 from runtime.keeper.client import Keeper, KeptProcess, ProcessExit
 from runtime.network.model import EndpointSettings
+from runtime.network.names import default_resolvers
 from runtime.network.networks import Networks
-from runtime.network.resolver import host_resolvers
+from runtime.network.resolver import host_resolvers, host_search
 from runtime.oci import defaults
 from runtime.paths import Paths
 
@@ -90,9 +91,9 @@ class Steps:
 
     async def _join(self, id: str, network: str, bundle: Any, extra_hosts: Sequence[str]) -> str | None:
         """Provide the step's network; return the path of its namespace, None for the host's."""
-        servers = host_resolvers()
+        servers = host_resolvers() if network == "host" else default_resolvers()
         (bundle / "hosts").write_text(hosts_file((), extra_hosts))
-        (bundle / "resolv.conf").write_text(resolv_conf(servers, {}))
+        (bundle / "resolv.conf").write_text(resolv_conf(servers, {}, host_search()))
         if network == "host":
             return None
         path = await self._networks.open_namespace(id, f"build-{id[:12]}", {})

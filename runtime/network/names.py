@@ -14,13 +14,22 @@ from runtime.errors import KernelError
 from runtime.linux import nftables as nft
 from runtime.linux.nfnetlink import Nfnetlink
 from runtime.network.dns_message import Address
-from runtime.network.resolver import Resolver, host_resolvers
+from runtime.network.model import Endpoint
+from runtime.network.resolver import Resolver, host_resolvers, is_reached_from_containers
 from runtime.network.table import NetworkTable
 
 RESOLVER_ADDRESS = "127.0.0.11"
 
 ResolverSockets = tuple[socket.socket, socket.socket]
 """Of UDP and of TCP."""
+
+
+def default_resolvers() -> list[str]:
+    """Return the name servers for a container on the default network, which has no names of its own.
+
+    They are the host's, but for those on its loopback (systemd-resolved, dnsmasq): then ours, which asks those.
+    """
+    return [server for server in host_resolvers() if is_reached_from_containers(server)] or [RESOLVER_ADDRESS]
 
 
 class Names:
@@ -30,6 +39,10 @@ class Names:
         self._table = table
         self._group = group
         self._scopes: dict[str, anyio.CancelScope] = {}
+
+    def are_needed(self, endpoint: Endpoint) -> bool:
+        """Whether an attachment needs our resolver: it has names, or the host's resolvers are the host's alone."""
+        return bool(endpoint.dns_names) or RESOLVER_ADDRESS in default_resolvers()
 
     def is_served(self, container_id: str) -> bool:
         """Whether the container has its resolver."""

@@ -75,7 +75,7 @@ class Networks:
             await self._worker.run(self._firewall.discard)
         for id, name in live.items():
             self._container_names[id] = name
-            if self.namespace(id).exists() and any(endpoint.dns_names for endpoint in self.endpoints(id)):
+            if self.namespace(id).exists() and any(map(self._names.are_needed, self.endpoints(id))):
                 inside = partial(netns.inside, self.namespace(id), listen)
                 self._names.serve(id, await self._worker.run(inside))
 
@@ -260,7 +260,7 @@ class Networks:
             network = await self._wake_default(self._table.networks[network.id])
             used = await self._used(container_id, network, settings)
             endpoint = new_endpoint(container_id, container_name, network, settings, self.endpoints(container_id), used)
-            is_first_named = bool(endpoint.dns_names) and not self._names.is_served(container_id)
+            needs_names = self._names.are_needed(endpoint) and not self._names.is_served(container_id)
             sockets = await self._worker.run(
                 partial(
                     self._bridges.plug,
@@ -268,7 +268,7 @@ class Networks:
                     endpoint,
                     self.namespace(container_id),
                     [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint],
-                    listen if is_first_named else _nothing,
+                    listen if needs_names else _nothing,
                 )
             )
             self._table.attach(endpoint)

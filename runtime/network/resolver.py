@@ -40,11 +40,25 @@ Upstream = Callable[[], Sequence[str]]
 
 def host_resolvers() -> list[str]:
     """Return the name servers of the host's /etc/resolv.conf."""
+    return _host_says("nameserver")
+
+
+def host_search() -> list[str]:
+    """Return the domains in which the host looks names up (its /etc/resolv.conf)."""
+    return _host_says("search")
+
+
+def _host_says(keyword: str) -> list[str]:
     try:
         lines = Path("/etc/resolv.conf").read_text().splitlines()
     except OSError:
         return []
-    return [fields[1] for line in lines if len(fields := line.split()) > 1 and fields[0] == "nameserver"]
+    return [word for line in lines if line.split()[:1] == [keyword] for word in line.split()[1:]]
+
+
+def is_reached_from_containers(server: str) -> bool:
+    """Return whether a name server of the host is one inside a container too: not on the host's own loopback."""
+    return not (server.startswith("127.") or server == "::1")
 
 
 class Resolver:

@@ -216,3 +216,12 @@ async def test_what_is_no_question_is_refused_and_asked_of_nobody(paths):
         one = await asker(networks, await networks.create(name="front"), "127.53.0.1")
         answer = await off(exchange, networks, one, b"\0\7" + struct.pack("!HHHHH", 0x100, 1, 0, 0, 0) + b"\x09x")
         assert (answer[:2], code(answer)) == (b"\0\7", FORMERR)
+
+
+async def test_a_host_that_asks_itself_lends_its_resolver_to_the_default_network_too(paths, monkeypatch):
+    monkeypatch.setattr("runtime.network.names.host_resolvers", lambda: ["127.53.0.1"])
+    async with cleaned(paths) as networks:
+        one = await container(networks, "one", networks.resolve("bridge"))
+        with upstream("127.53.0.1", lambda query, _: respond(query, 0, FOUND)):
+            assert await off(ask, networks, one, "example.com") == ({"192.0.2.77"}, 0)
+        assert await off(ask, networks, one, "one") == (set(), NXDOMAIN)
