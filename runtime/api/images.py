@@ -44,7 +44,7 @@ async def remove(engine: Engine, request: Request) -> None:
 
 async def prune(engine: Engine, request: Request) -> None:
     """Answer "Delete unused images"."""
-    await request.answer(200, engine.image_api.prune(filters.parse(request.text("filters"))))
+    await request.answer(200, await engine.image_api.prune(filters.parse(request.text("filters"))))
 
 
 def _credentials(request: Request) -> dict[str, str] | None:
@@ -90,6 +90,16 @@ async def push(engine: Engine, request: Request) -> None:
     """Answer "Push an image"."""
     name = request.arguments[0] + (f":{request.text('tag')}" if request.text("tag") else "")
     await _progress(request, engine.image_api.push(name, auth=_credentials(request)))
+
+
+async def distribution(engine: Engine, request: Request) -> None:
+    """Answer "Get image information from the registry"."""
+    await request.answer(200, await engine.image_api.distribution(request.arguments[0], auth=_credentials(request)))
+
+
+async def auth(engine: Engine, request: Request) -> None:
+    """Answer "Check auth configuration"."""
+    await request.answer(200, await engine.image_api.log_in(await request.json()))
 
 
 async def load(engine: Engine, request: Request) -> None:

@@ -34,12 +34,6 @@ async def df(engine: Engine, request: Request) -> None:
     await request.answer(200, engine.system.df())
 
 
-async def auth(engine: Engine, request: Request) -> None:
-    """Answer "Check auth configuration": credentials go to registries with each pull."""
-    await request.json()
-    await request.answer(200, {"Status": "Login Succeeded", "IdentityToken": ""})
-
-
 def nanoseconds(text: str | None) -> int | None:
     """Return a time of a query (seconds with a fraction, or RFC 3339) in nanoseconds; None for none."""
     if not text or text == "0":
@@ -78,6 +72,7 @@ async def build_prune(engine: Engine, request: Request) -> None:
         for id in removed:
             rows.delete(id)
     freed = engine.images.collect_garbage()
+    await engine.images.garbage.empty_trash()
     await request.answer(200, {"CachesDeleted": removed, "SpaceReclaimed": freed})
 
 

@@ -101,10 +101,11 @@ class Builder:
         """Build and tag the image that `options` ask for, telling each step to `emit`. Raises SkiffError."""
         references = _references(options)
         build = _Build(self, dockerfile, context, options, emit)
-        state = await build.target_state()
-        image = self._register(state, options)
-        for reference in references:
-            self._images.tag(image, reference)
+        async with self._images.garbage.held_off():
+            state = await build.target_state()
+            image = self._register(state, options)
+            for reference in references:
+                self._images.tag(image, reference)
         for name in build.unused_arguments():
             emit({"stream": f"[Warning] One or more build-args [{name}] were not consumed\n"})
         emit({"aux": {"ID": image.id}})

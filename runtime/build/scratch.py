@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 
 from runtime.image.images import Images
 from runtime.paths import Paths
@@ -44,4 +43,4 @@ class Scratch:
     async def commit(self, images: Images, upper: Path) -> str:
         """Make `upper` a layer, one at a time: two stages may have made the same."""
         async with self._commit_lock:
-            return await anyio.to_thread.run_sync(images.commit_layer, upper)
+            return await images.commit_layer(upper)

@@ -63,8 +63,8 @@ class Engine:
         self.execs = Execs(keeper, self.containers, group)
         self.containers.run_probe = self.execs.probe  # type: ignore[method-assign]
         self.steps = Steps(paths, keeper, self.networks)
-        self.builder = Builder(paths, store, self.images, self.steps)
         self.image_api = ImageApi(paths, self.images, self.containers, self.events)
+        self.builder = Builder(paths, store, self.images, self.steps, self.image_api.pull_for_build)
         self.networks_api = NetworkApi(self.networks, self.containers, self.events)
         self.volumes_api = VolumeApi(self.volumes, self.containers, self.events)
         self.system = System(self)

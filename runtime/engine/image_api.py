@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 
 from runtime.engine.containers import Containers
 from runtime.engine.events import EventBus
 from runtime.engine.filters import labels_match
 from runtime.engine.state import parse_rfc3339
-from runtime.errors import NotFoundError, SkiffError, UnavailableError
+from runtime.errors import NotFoundError, SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
 from runtime.image.reference import Reference
 from runtime.paths import Paths
 
+if TYPE_CHECKING:
+    from runtime.image.registry_auth import Credentials
+
 Progress = dict[str, Any]
+READ_BYTES = 1 << 20
 
 
 class ImageApi:
@@ -53,7 +58,7 @@ class ImageApi:
                     "Id": image.id,
                     "ParentId": "",
                     "RepoTags": names,
-                    "RepoDigests": [],
+                    "RepoDigests": [Reference.parse(digest).familiar for digest in image.digests],
                     "Created": parse_rfc3339(image.config.get("created") or "") // 1_000_000_000,
                     "Size": image.size_bytes,
                     "SharedSize": -1,
@@ -69,7 +74,7 @@ class ImageApi:
         return {
             "Id": image.id,
             "RepoTags": [Reference.parse(reference).familiar for reference in image.references if not image.rootfs],
-            "RepoDigests": [],
+            "RepoDigests": [Reference.parse(digest).familiar for digest in image.digests],
             "Parent": "",
             "Comment": "",
             "Created": image.config.get("created") or "",
@@ -116,9 +121,10 @@ class ImageApi:
         done = self._images.remove(name, force=force, in_use=self._containers.user_of_image)
         for one in done:
             self._tell("untag" if "Untagged" in one else "delete", image, name)
+        await self._images.garbage.empty_trash()
         return done
 
-    def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Remove images that no container uses: those without a name, or all with `dangling=false`."""
         only_dangling = (filters.get("dangling") or ["true"])[0] in ("true", "1")
         deleted: builtins.list[dict[str, str]] = []
@@ -128,6 +134,7 @@ class ImageApi:
                 continue
             deleted += self._images.remove(image.id, force=True, in_use=self._containers.user_of_image)
         after = sum(image.size_bytes for image in self._images.list())
+        await self._images.garbage.empty_trash()
         return {"ImagesDeleted": deleted or None, "SpaceReclaimed": before - after}
 
     async def load(self, source: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
@@ -138,47 +145,103 @@ class ImageApi:
                 spool.write(data)
             spool.flush()
             path = Path(spool.name)
-            async for message in _in_thread(lambda tell: archive.load(self._images, path, tell)):
-                yield message
+            async with aclosing(_in_task(lambda tell: archive.load(self._images, path, tell))) as messages:
+                async for message in messages:
+                    yield message
 
     async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield an archive of the images `names`."""
-        for name in names:
-            self._images.resolve(name)
+        wanted = archive.exports(self._images, names)
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self._paths.tmp, prefix="save-") as spool:
-            await anyio.to_thread.run_sync(archive.save, self._images, names, spool, self._paths.tmp)
+            async with self._images.garbage.held_off():
+                await anyio.to_thread.run_sync(archive.save, wanted, spool, self._paths.tmp)
             spool.seek(0)
-            while data := spool.read(1 << 20):
+            while data := await anyio.to_thread.run_sync(spool.read, READ_BYTES):
                 yield data
 
     async def bootstrap(self, name: str) -> AsyncGenerator[Progress, None]:
         """Make a Debian base image; yields progress messages."""
         cache = bootstrap.cache_directory(os.environ, os.getuid())
-        async for message in _in_thread(lambda tell: bootstrap.bootstrap(self._images, name, cache, tell)):
-            yield message
+        async with aclosing(_in_task(lambda tell: bootstrap.bootstrap(self._images, name, cache, tell))) as messages:
+            async for message in messages:
+                yield message
 
     async def pull(
         self, name: str, *, platform: str | None = None, auth: Mapping[str, str] | None = None
     ) -> AsyncGenerator[Progress, None]:
         """Pull an image from its registry; yields Docker's progress messages."""
+        from runtime.image.pull import pull
+
         reference = Reference.parse(name)
-        pull = getattr(self._images, "pull", None)
-        if pull is None:
-            raise UnavailableError(f"{reference.familiar} can't be pulled: this engine has no registry client yet")
-        async for message in _in_task(lambda tell: pull(reference, platform=platform, auth=auth, progress=tell)):
-            yield message
-        self._tell("pull", self._images.resolve(name), reference.familiar)
+        credentials = _credentials(auth)
+
+        async def work(tell: Callable[[Progress], None]) -> None:
+            image = await pull(self._images, reference, platform=platform, credentials=credentials, progress=tell)
+            self._tell("pull", image, reference.familiar)
+
+        async with aclosing(_in_task(work)) as messages:
+            async for message in messages:
+                yield message
 
     async def push(self, name: str, *, auth: Mapping[str, str] | None = None) -> AsyncGenerator[Progress, None]:
         """Push an image to its registry; yields Docker's progress messages."""
+        from runtime.image.push import push
+
         reference = Reference.parse(name)
-        self._images.resolve(name)
-        push = getattr(self._images, "push", None)
-        if push is None:
-            raise UnavailableError(f"{reference.familiar} can't be pushed: this engine has no registry client yet")
-        async for message in _in_task(lambda tell: push(reference, auth=auth, progress=tell)):
-            yield message
+        image = self._images.resolve(str(reference))
+        credentials = _credentials(auth)
+        async with aclosing(
+            _in_task(lambda tell: push(self._images, reference, credentials=credentials, progress=tell))
+        ) as messages:
+            async for message in messages:
+                yield message
+        self._tell("push", image, reference.familiar)
+
+    async def pull_for_build(
+        self, reference: Reference, platform: str | None, progress: Callable[[Progress], None]
+    ) -> Image:
+        """Pull the base image of a build."""
+        from runtime.image.pull import pull
+
+        return await pull(self._images, reference, platform=platform, progress=progress)
+
+    async def distribution(self, name: str, *, auth: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return "Get image information from the registry"."""
+        from runtime.image.manifest import LARGEST_CONFIG_BYTES, Descriptor, Index, Platform
+        from runtime.image.registry import Registry
+
+        reference = Reference.parse(name)
+        async with Registry.open(reference.domain, _credentials(auth)) as registry:
+            found = await registry.manifest(reference)
+            if isinstance(found.parsed, Index):
+                platforms = [one.platform for one in found.parsed.platforms()]
+            else:
+                raw = await registry.small_blob(reference.path, found.parsed.config, LARGEST_CONFIG_BYTES)
+                platforms = [Platform.of(json.loads(raw))]
+        return {
+            "Descriptor": Descriptor(found.media_type, found.digest, len(found.raw)).document(),
+            "Platforms": [
+                {"os": one.os, "architecture": one.architecture, **({"variant": one.variant} if one.variant else {})}
+                for one in platforms
+                if one is not None
+            ],
+        }
+
+    async def log_in(self, auth: Mapping[str, str]) -> dict[str, str]:
+        """Return "Check auth configuration": ask the registry whether it takes the credentials."""
+        from runtime.image.reference import registry_domain
+        from runtime.image.registry import Registry
+
+        async with Registry.open(registry_domain(auth.get("serveraddress") or ""), _credentials(auth)) as registry:
+            await registry.check()
+        return {"Status": "Login Succeeded", "IdentityToken": ""}
+
+
+def _credentials(auth: Mapping[str, str] | None) -> Credentials | None:
+    from runtime.image.registry_auth import Credentials
+
+    return Credentials.of(auth)
 
 
 def _names_match(name: str, patterns: Sequence[str]) -> bool:
@@ -213,20 +276,6 @@ async def _in_task(work: Callable[[Callable[[Progress], None]], Any]) -> AsyncGe
             yield message
     if failed:
         raise failed[0]
-
-
-async def _in_thread(work: Callable[[Callable[[Progress], None]], object]) -> AsyncGenerator[Progress, None]:
-    """Run blocking `work(tell)` in a thread and yield what it tells; its error is raised at the end."""
-
-    async def in_thread(tell: Callable[[Progress], None]) -> None:
-        def tell_from_thread(message: Progress) -> None:
-            anyio.from_thread.run_sync(tell, message)
-
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(work, tell_from_thread)
-
-    async for message in _in_task(in_thread):
-        yield message
 
 
 def named(images: Images, name: str) -> Image | None:

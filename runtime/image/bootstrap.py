@@ -11,6 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+
 from runtime.errors import BadRequestError, InternalError, UnavailableError
 from runtime.image.images import Image, Images, now
 from runtime.image.reference import Reference
@@ -45,8 +49,8 @@ def cache_directory(environ: Mapping[str, str], uid: int) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/")) / ".cache") / "skiff"
 
 
-def bootstrap(images: Images, name: str, cache: Path, progress: Callable[[dict[str, Any]], None]) -> Image:
-    """Make the image `name` (debian:<suite> or debian:<suite>-slim) and tag it so. Blocking, for a minute or so.
+async def bootstrap(images: Images, name: str, cache: Path, progress: Callable[[dict[str, Any]], None]) -> Image:
+    """Make the image `name` (debian:<suite> or debian:<suite>-slim) and tag it so; it takes a minute or so.
 
     An archive of what was made is kept in `cache`, so that the next state root imports it in seconds. Raises
     BadRequestError on a name that is no Debian base, UnavailableError without mmdebstrap.
@@ -56,31 +60,39 @@ def bootstrap(images: Images, name: str, cache: Path, progress: Callable[[dict[s
     if reference.path != "library/debian" or suite not in SUITES:
         known = ", ".join(f"debian:{suite}-slim" for suite in SUITES)
         raise BadRequestError(f"{name} can't be made here", f"bases that can: {known} (and the same without -slim)")
-    cache.mkdir(parents=True, exist_ok=True)
     archive = cache / f"debian-{reference.tag}-{ARCHITECTURES[platform.machine()]}.tar"
-    if not archive.exists():
-        _make(suite, (reference.tag or "").endswith("-slim"), archive, progress)
+
+    def tell(message: dict[str, Any]) -> None:
+        anyio.from_thread.run_sync(progress, message)
+
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(_make, suite, (reference.tag or "").endswith("-slim"), archive, tell)
     progress({"status": f"Importing {archive}"})
-    diff_id = images.unpack_layer(archive)
-    image = images.register(
-        {
-            "architecture": ARCHITECTURES[platform.machine()],
-            "os": "linux",
-            "created": now(),
-            "config": {
-                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-                "Cmd": ["bash"],
-            },
-            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-            "history": [{"created": now(), "created_by": f"skiff image bootstrap {reference.familiar}"}],
-        }
-    )
-    images.tag(image, reference)
+    async with images.garbage.held_off():
+        diff_id = await images.layers.add(archive)
+        image = images.register(
+            {
+                "architecture": ARCHITECTURES[platform.machine()],
+                "os": "linux",
+                "created": now(),
+                "config": {
+                    "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                    "Cmd": ["bash"],
+                },
+                "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+                "history": [{"created": now(), "created_by": f"skiff image bootstrap {reference.familiar}"}],
+            }
+        )
+        images.tag(image, reference)
     progress({"status": f"Made {reference.familiar}", "aux": {"ID": image.id}})
     return image
 
 
 def _make(suite: str, slim: bool, archive: Path, progress: Callable[[dict[str, Any]], None]) -> None:
+    """Make `archive`, unless it is there. Blocking."""
+    if archive.exists():
+        return
+    archive.parent.mkdir(parents=True, exist_ok=True)
     program = shutil.which("mmdebstrap")
     if program is None:
         raise UnavailableError("mmdebstrap is not installed", "install it: `apt-get install mmdebstrap`")

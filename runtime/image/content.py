@@ -13,6 +13,9 @@ from typing import BinaryIO
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.paths import Paths
 
+PARTIAL = "partial"
+"""Directory, beside the blobs, of those that are not whole yet."""
+
 
 class Writer:
     """A blob that grows: counts and digests what is written."""
@@ -32,6 +35,56 @@ class Writer:
     def digest(self) -> str:
         """The digest of what was written so far."""
         return f"sha256:{self._hash.hexdigest()}"
+
+
+class Partial:
+    """A blob on its way: kept when its transfer breaks off, so that the next one goes on; a blob only when whole."""
+
+    def __init__(self, path: Path, target: Path, digest: str) -> None:
+        self._path = path
+        self._target = target
+        self._digest = digest
+        self._file = open(path, "a+b")  # noqa: SIM115 - closed by `close`
+        self._hash = hashlib.sha256()
+        self._file.seek(0)
+        while data := self._file.read(1 << 20):
+            self._hash.update(data)
+        self.size = self._file.tell()
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Append `data`. Blocking."""
+        self._hash.update(data)
+        self._file.write(data)
+        self.size += len(data)
+
+    def restart(self) -> None:
+        """Begin anew: what is here is of no use."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def commit(self) -> None:
+        """Make it a blob. Blocking. Raises BadRequestError, and keeps nothing, when its digest is another."""
+        found = f"sha256:{self._hash.hexdigest()}"
+        if found != self._digest:
+            self.discard()
+            raise BadRequestError(
+                f"blob has digest {found}, not {self._digest}", "it was damaged on its way: try again"
+            )
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        os.chmod(self._path, 0o644)
+        os.rename(self._path, self._target)
+
+    def discard(self) -> None:
+        """Remove what is here."""
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file; what it holds stays for the next transfer."""
+        self._file.close()
 
 
 class ContentStore:
@@ -87,6 +140,19 @@ class ContentStore:
             os.rename(name, target)
         finally:
             Path(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def digest(self) -> Iterator[Writer]:
+        """Give a writer that only counts and digests."""
+        with open(os.devnull, "wb") as nowhere:
+            yield Writer(nowhere)
+
+    def partial(self, digest: str) -> Partial:
+        """Open what was fetched of the blob `digest` so far, to go on from there. Blocking."""
+        target = self.path(digest)
+        directory = self._paths.blobs / PARTIAL
+        directory.mkdir(parents=True, exist_ok=True)
+        return Partial(directory / target.name, target, digest)
 
     def delete(self, digest: str) -> int:
         """Remove the blob of `digest`; return the bytes that frees."""

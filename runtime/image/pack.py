@@ -11,16 +11,19 @@ from typing import IO
 from runtime.image.unpack import OPAQUE, OPAQUE_XATTR, WHITEOUT, XATTR_PREFIX
 
 
-def pack(directory: Path, out: IO[bytes]) -> None:
+def pack(directory: Path, out: IO[bytes]) -> int:
     """Write `directory` (overlayfs format) to `out` as a layer: whiteouts by name, entries in order of their names.
+
+    Returns the bytes of its files.
 
     The same tree gives the same bytes, but for modification times, which are kept to the second.
     """
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as tar:
-        _add_directory(tar, str(directory), "", {})
+        return _add_directory(tar, str(directory), "", {})
 
 
-def _add_directory(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple[int, int], str]) -> None:
+def _add_directory(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple[int, int], str]) -> int:
+    size_bytes = 0
     if name:
         tar.addfile(_member(path, name, os.lstat(path), tarfile.DIRTYPE))
         if _is_opaque(path):
@@ -32,7 +35,7 @@ def _add_directory(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple
         if stat.S_ISCHR(mode) and found.st_rdev == 0:
             tar.addfile(tarfile.TarInfo(f"{name}/{WHITEOUT}{entry.name}" if name else WHITEOUT + entry.name))
         elif stat.S_ISDIR(mode):
-            _add_directory(tar, entry.path, inner, links)
+            size_bytes += _add_directory(tar, entry.path, inner, links)
         elif found.st_nlink > 1 and (found.st_dev, found.st_ino) in links:
             member = _member(entry.path, inner, found, tarfile.LNKTYPE)
             member.linkname = links[found.st_dev, found.st_ino]
@@ -41,6 +44,7 @@ def _add_directory(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple
             links[found.st_dev, found.st_ino] = inner
             member = _member(entry.path, inner, found, tarfile.REGTYPE)
             member.size = found.st_size
+            size_bytes += found.st_size
             with open(entry.path, "rb") as content:
                 tar.addfile(member, content)
         elif stat.S_ISLNK(mode):
@@ -54,6 +58,7 @@ def _add_directory(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple
         elif stat.S_ISFIFO(mode):
             tar.addfile(_member(entry.path, inner, found, tarfile.FIFOTYPE))
         # sockets have no place in a tar archive
+    return size_bytes
 
 
 def _is_opaque(path: str) -> bool:

@@ -71,3 +71,10 @@ class Reference:
     def with_digest(self, digest: str) -> Reference:
         """Return the same repository at `digest`."""
         return replace(self, tag=None, digest=digest)
+
+
+def registry_domain(address: str) -> str:
+    """Return the domain of a server address as `docker login` writes it: a host, or a URL; empty is Docker's own."""
+    host = address.partition("://")[2] if "://" in address else address
+    host = host.partition("/")[0]
+    return DEFAULT_DOMAIN if host in ("", "index.docker.io", "registry-1.docker.io") else host

@@ -7,6 +7,8 @@ import hashlib
 import lzma
 import os
 import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -43,8 +45,16 @@ def decompressed(source: BinaryIO) -> IO[bytes]:
     return source
 
 
-def unpack(blob: Path, target: Path) -> str:
-    """Unpack the layer at `blob` into the new directory `target`; return its diff ID.
+@dataclass(frozen=True)
+class Unpacked:
+    """A layer that was unpacked: its `diff_id`, and the bytes of its files."""
+
+    diff_id: str
+    size_bytes: int
+
+
+def unpack(blob: Path, target: Path, told: Callable[[int], None] | None = None) -> Unpacked:
+    """Unpack the layer at `blob` into the new directory `target`; `told` takes the bytes of `blob` read so far.
 
     Every path is taken below `target`: absolute names and ".." are refused, and no link of the layer is followed.
     Raises BadRequestError on a malformed layer.
@@ -54,17 +64,18 @@ def unpack(blob: Path, target: Path) -> str:
         stream = _Digesting(decompressed(file))
         try:
             with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", bufsize=1 << 20) as tar:
-                _extract(tar, str(target))
+                size_bytes = _extract(tar, str(target))
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
             raise BadRequestError(
                 f"the layer can't be read: {error}", "it is damaged: pull or build it again"
             ) from error
         while stream.read(1 << 20):
             pass
-    return f"sha256:{stream.hash.hexdigest()}"
+    return Unpacked(f"sha256:{stream.hash.hexdigest()}", size_bytes)
 
 
-def _extract(tar: tarfile.TarFile, root: str) -> None:
+def _extract(tar: tarfile.TarFile, root: str) -> int:
+    size_bytes = 0
     directories: list[tuple[str, tarfile.TarInfo]] = []
     known = {root}
     for member in tar:
@@ -87,6 +98,7 @@ def _extract(tar: tarfile.TarFile, root: str) -> None:
             directories.append((path, member))
             continue
         known.discard(path)
+        size_bytes += member.size
         _make(tar, member, root, path)
         _attributes(path, member)
         if not member.islnk():
@@ -94,6 +106,7 @@ def _extract(tar: tarfile.TarFile, root: str) -> None:
     for path, member in reversed(directories):
         _attributes(path, member)
         os.utime(path, ns=_times(member))
+    return size_bytes
 
 
 def _safe(name: str) -> str:

@@ -1,5 +1,4 @@
 import io
-import json
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from runtime.build.builder import Builder
 from runtime.build.options import BuildOptions
 from runtime.build.tree import Tree
 from runtime.errors import BadRequestError
+from runtime.image.archive import load
 from runtime.image.images import Images
 from runtime.image.reference import Reference
 from runtime.keeper.client import Keeper
@@ -86,13 +86,10 @@ class Result:
         return self.tree.find(path, follow=False).info
 
 
-def busybox(images, home):
+async def busybox(images, home):
     """Put the busybox image of the tests' support into `images`."""
-    with tarfile.open(busybox_archive(home / "busybox.tar")) as archive:
-        archive.extractall(home / "busybox", filter="data")
-    manifest = json.loads((home / "busybox/manifest.json").read_text())[0]
-    images.unpack_layer(home / "busybox" / manifest["Layers"][0])
-    return images.adopt_config((home / "busybox" / manifest["Config"]).read_bytes())
+    (image,) = await load(images, busybox_archive(home / "busybox.tar"), lambda _: None)
+    return image
 
 
 @asynccontextmanager
@@ -103,7 +100,7 @@ async def bench():
     store = Store.open(paths.database)
     try:
         images = Images(paths, store)
-        images.tag(busybox(images, home), Reference.parse("busybox"))
+        images.tag(await busybox(images, home), Reference.parse("busybox"))
         async with AsyncExitStack() as stack:
             keeper = await stack.enter_async_context(Keeper.connect(paths, restart=["/bin/false"]))
             runner = KeeperRunner(paths, keeper)

@@ -1,0 +1,141 @@
+"""Layers: unpacked once in `layers/<diff ID>/diff`, whatever archive they came in, and where their blobs are known.
+
+What touches the disk runs in worker threads; the store is changed in the caller's task alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import anyio.to_thread
+
+from runtime.errors import BadRequestError
+from runtime.image.content import ContentStore
+from runtime.image.manifest import Descriptor
+from runtime.image.pack import pack
+from runtime.image.unpack import Unpacked, decompressed, unpack
+from runtime.paths import Paths
+from runtime.store import Store
+
+COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class LayerSource:
+    """From where a layer's archive can be written again: its directory, and its blob where that was kept."""
+
+    diff_id: str
+    directory: Path
+    blob: Path | None
+
+    def write(self, out: IO[bytes]) -> None:
+        """Write the uncompressed archive to `out`. Blocking. Its digest is the diff ID where the blob is here."""
+        if self.blob is None:
+            pack(self.directory, out)
+            return
+        with open(self.blob, "rb") as file:
+            shutil.copyfileobj(decompressed(file), out, COPY_BYTES)
+
+
+class Layers:
+    """The layers of one engine."""
+
+    def __init__(self, paths: Paths, store: Store, content: ContentStore) -> None:
+        self._paths = paths
+        self._content = content
+        self._rows = store.collection("layer")
+
+    def directory(self, diff_id: str) -> Path:
+        """Return the directory with the files of the layer, in overlayfs's format."""
+        return self._paths.layers / diff_id.partition(":")[2] / "diff"
+
+    def has(self, diff_id: str) -> bool:
+        """Whether the layer is unpacked here."""
+        return self._rows.get(diff_id) is not None and self.directory(diff_id).is_dir()
+
+    def size(self, diff_id: str) -> int:
+        """Return the bytes of the layer's files; 0 when it is not here."""
+        return int((self._rows.get(diff_id) or {"size": 0})["size"])
+
+    def blob(self, diff_id: str) -> Descriptor | None:
+        """Return the blob that a registry knows this layer as; the blob itself may not be here."""
+        known = (self._rows.get(diff_id) or {}).get("blob")
+        return Descriptor.of(known) if known else None
+
+    def repositories(self, diff_id: str) -> list[str]:
+        """Return the repositories (domain/path) that are known to have the layer's blob."""
+        return list((self._rows.get(diff_id) or {}).get("repositories") or ())
+
+    def source(self, diff_id: str) -> LayerSource:
+        """Return from where the layer can be read."""
+        blob = self.blob(diff_id)
+        kept = self._content.path(blob.digest) if blob is not None and self._content.has(blob.digest) else None
+        return LayerSource(diff_id, self.directory(diff_id), kept)
+
+    def know(self, diff_id: str, blob: Descriptor, repository: str | None = None) -> None:
+        """Keep that the layer is `blob` in `repository`."""
+        document: dict[str, Any] = self._rows.get(diff_id) or {"size": 0}
+        repositories = document.get("repositories") or [] if document.get("blob") == blob.document() else []
+        if repository is not None and repository not in repositories:
+            repositories = [*repositories, repository]
+        self._rows.put(diff_id, {**document, "blob": blob.document(), "repositories": repositories})
+
+    async def add(self, archive: Path, expected: str | None = None, told: Callable[[int], None] | None = None) -> str:
+        """Unpack the layer archive at `archive`; return its diff ID. `told` takes the archive's bytes read so far.
+
+        Raises BadRequestError when it is damaged or is not the `expected` layer; then nothing stays.
+        """
+        unpacked = await anyio.to_thread.run_sync(self._unpack, archive, expected, told)
+        self._record(unpacked)
+        return unpacked.diff_id
+
+    def _unpack(self, archive: Path, expected: str | None, told: Callable[[int], None] | None) -> Unpacked:
+        self._paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
+            target = Path(scratch) / "layer"
+            unpacked = unpack(archive, target / "diff", told)
+            if expected is not None and unpacked.diff_id != expected:
+                raise BadRequestError(
+                    f"the layer's content is {unpacked.diff_id}, its image says {expected}", "load or pull it again"
+                )
+            self._install(target, unpacked.diff_id)
+        return unpacked
+
+    async def commit(self, upper: Path) -> str:
+        """Make the overlay upper directory `upper` a layer: it is moved, not copied; return its diff ID."""
+        unpacked = await anyio.to_thread.run_sync(self._commit, upper)
+        self._record(unpacked)
+        return unpacked.diff_id
+
+    def _commit(self, upper: Path) -> Unpacked:
+        # the digest is what was wanted; the archive is written again, from the layer, when an image is saved or pushed
+        with self._content.digest() as writer:
+            size_bytes = pack(upper, writer)  # type: ignore[arg-type]
+        holder = upper.parent / f"{upper.name}.layer"
+        holder.mkdir()
+        os.rename(upper, holder / "diff")
+        self._install(holder, writer.digest)
+        shutil.rmtree(holder, ignore_errors=True)
+        return Unpacked(writer.digest, size_bytes)
+
+    def _install(self, directory: Path, diff_id: str) -> None:
+        """Move `directory` to its place; where another got there first with the same layer, that one stays."""
+        final = self._paths.layers / diff_id.partition(":")[2]
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # rename(2) replaces nothing but an empty directory: what stands there is whole, and the same
+            os.rename(directory, final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+    def _record(self, unpacked: Unpacked) -> None:
+        known = self._rows.get(unpacked.diff_id) or {}
+        self._rows.put(unpacked.diff_id, {**known, "size": unpacked.size_bytes})
