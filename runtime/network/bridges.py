@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import ipaddress
 import secrets
@@ -45,9 +44,9 @@ class Bridges:
     def sweep(self, networks: Sequence[Network]) -> None:
         """Remove bridges that an engine made and was killed before it could write them down."""
         known = {network.bridge for network in networks}
-        for name, alias in aliases().items():
-            if alias.startswith(self._alias) and name not in known:
-                self._delete(name)
+        ours = {name for name, alias in aliases().items() if alias.startswith(self._alias)}
+        if ours - known:
+            self.delete(list(ours - known))
 
     def rebuild(self, networks: Sequence[Network]) -> None:
         """Build the firewall anew, and those bridges that are missing."""
@@ -94,21 +93,23 @@ class Bridges:
     def _open_firewall(self, network: Network) -> None:
         self._firewall.add_network(_passage(network))
 
-    def remove(self, network: Network, *, is_last: bool) -> None:
-        """Remove the network's bridge; with the last network goes the firewall."""
-        self._delete(network.bridge)
+    def shut(self, network: Network, *, is_last: bool) -> None:
+        """Take the network, whose bridge goes, out of the firewall; with the last network goes the firewall."""
         self._firewall.remove_network(_passage(network), is_last=is_last)
 
     def remove_all(self, networks: Sequence[Network]) -> None:
         """Remove the bridges of all `networks`, and the firewall."""
-        for network in networks:
-            self._delete(network.bridge)
         if networks:
+            self.delete([network.bridge for network in networks])
             self._firewall.remove()
 
-    def _delete(self, device: str) -> None:
-        with contextlib.suppress(KeyError):
-            self._link().delete(self._link().index(device))
+    def delete(self, devices: Sequence[str]) -> None:
+        """Remove devices together. May run in another thread beside the other calls."""
+        link = Netlink()
+        try:
+            link.delete_together(devices, self._going)
+        finally:
+            link.close()
 
     # --- endpoints
 
@@ -159,14 +160,6 @@ class Bridges:
         except BaseException:
             link.delete(link.index(endpoint.host_device))
             raise
-
-    def unplug(self, endpoints: Sequence[Endpoint]) -> None:
-        """Remove the endpoints' veth pairs. May run in another thread beside the other calls."""
-        link = Netlink()
-        try:
-            link.delete_together([endpoint.host_device for endpoint in endpoints], self._going)
-        finally:
-            link.close()
 
     def set_way_out(self, network: Network, endpoint: Endpoint, namespace: Path, versions: Sequence[int]) -> None:
         """Make `network` the way out of `namespace` for the IP `versions`."""

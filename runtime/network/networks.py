@@ -115,7 +115,9 @@ class Networks:
         async with self._lock:
             if self._table.named(name) is not None:
                 raise ConflictError(f"network with name {name} already exists")
-            BridgeOptions.of(options or {})
+            device = BridgeOptions.of(options or {}).name
+            if subnets or device:
+                await self._removals.finish()  # what is asked for by name may be on its way out
             chosen: builtins.list[Subnet] = []
             for subnet in subnets:
                 others = [*self.list(), Network("", name, driver, "", tuple(chosen))]
@@ -157,19 +159,22 @@ class Networks:
                     f"error while removing network: network {network.name} has active endpoints ({names})",
                     "stop or disconnect these containers first",
                 )
-            await self._unmake_bridge(network)
+            await self._shut(network)
             self._table.drop(network)
-
-    async def _unmake_bridge(self, network: Network) -> None:
         await self._removals.finish()
+
+    async def _shut(self, network: Network) -> None:
+        """Take the network's bridge out of the kernel; it is gone when the removals are finished."""
         is_last = all(other.id == network.id for other in self._bridged())
-        await self._worker.run(partial(self._bridges.remove, network, is_last=is_last))
+        await self._worker.run(partial(self._bridges.shut, network, is_last=is_last))
+        self._removals.add(network.bridge)
 
     # --- the default network, which has its device only while it is in use
 
     async def _wake_default(self, network: Network) -> Network:
         if network.name != "bridge" or network.subnets:
             return network
+        await self._removals.finish()
         woken = Network(
             network.id,
             network.name,
@@ -192,13 +197,13 @@ class Networks:
         async with self._lock:
             network = self._table.named("bridge")
             if network is not None and network.subnets and not self._table.attached(network):
-                await self._unmake_bridge(network)
+                await self._shut(network)
                 self._table.save(Network(network.id, network.name, network.driver, network.created))
+        await self._removals.finish()
 
     async def withdraw(self) -> None:
         """Take bridges and firewall out of the kernel when nothing is attached; the next engine makes them again."""
         await self.settle()
-        await self._removals.finish()
         async with self._lock:
             if not self._table.has_endpoints:
                 await self._worker.run(partial(self._bridges.remove_all, self._bridged()))
@@ -311,7 +316,7 @@ class Networks:
                     await self._worker.run(set_way_out)
 
     def _detach(self, endpoint: Endpoint) -> None:
-        self._removals.add(endpoint)
+        self._removals.add(endpoint.host_device, endpoint)
         self._table.detach(endpoint)
         if self._table.networks[endpoint.network_id].name == "bridge":
             self._group.start_soon(self._let_default_sleep_later)

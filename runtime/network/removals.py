@@ -1,7 +1,8 @@
-"""Devices of containers that are gone, on their way out of the kernel."""
+"""Devices of containers and networks that are gone, on their way out of the kernel."""
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 import anyio
@@ -14,23 +15,23 @@ from runtime.network.worker import Worker
 
 
 class Removals:
-    """Removes veth pairs behind the back of what goes on.
+    """Removes devices behind the back of what goes on.
 
-    Measured: the kernel needs 20 to 40 ms to delete one pair (it waits for every processor to have seen it), and no
-    longer for a hundred at once. So nobody waits but who must, and what comes meanwhile goes together.
+    Measured: the kernel needs 20 to 40 ms to delete one (it waits for every processor to have seen it), and no longer
+    for a hundred at once. So nobody waits but who must, and what comes meanwhile goes together.
     """
 
     def __init__(self, bridges: Bridges, group: anyio.abc.TaskGroup) -> None:
         self._bridges = bridges
         self._worker = Worker()
         self._group = group
-        self._waiting: dict[str, Endpoint] = {}
-        self._removed: dict[str, Endpoint] = {}
+        self._waiting: dict[str, Endpoint | None] = {}
+        self._removed: dict[str, Endpoint | None] = {}
         self._finished: anyio.Event | None = None
 
-    def add(self, endpoint: Endpoint) -> None:
-        """Have the endpoint's devices removed."""
-        self._waiting[endpoint.id] = endpoint
+    def add(self, device: str, endpoint: Endpoint | None = None) -> None:
+        """Have a device of the host removed; `endpoint` is the attachment that it was for."""
+        self._waiting[device] = endpoint
         if self._finished is None:
             self._finished = anyio.Event()
             self._group.start_soon(self._remove_all, self._finished)
@@ -38,16 +39,16 @@ class Removals:
     def under_way(self, network: Network) -> list[Endpoint]:
         """Return the endpoints of `network` that may still be in the kernel."""
         pending = [*self._waiting.values(), *self._removed.values()]
-        return [endpoint for endpoint in pending if endpoint.network_id == network.id]
+        return [endpoint for endpoint in pending if endpoint is not None and endpoint.network_id == network.id]
 
     async def _remove_all(self, finished: anyio.Event) -> None:
         try:
             while self._waiting:
                 self._removed, self._waiting = self._waiting, {}
                 try:
-                    await self._worker.run(partial(self._bridges.unplug, list(self._removed.values())))
-                except KernelError:
-                    continue  # they go with their namespaces
+                    await self._worker.run(partial(self._bridges.delete, list(self._removed)))
+                except KernelError as error:
+                    print(f"devices could not be removed: {error}", file=sys.stderr, flush=True)
         finally:
             self._removed = {}
             self._finished = None

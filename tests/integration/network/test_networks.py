@@ -10,7 +10,7 @@ import pytest
 
 from runtime.errors import ConflictError, ForbiddenError, KernelError
 from runtime.linux import netns
-from runtime.network.model import EndpointSettings
+from runtime.network.model import EndpointSettings, Subnet
 from runtime.network.ports import PortBinding
 from tests.support.networks import address, ask, cleaned, container, greet, listener, opened, serving
 
@@ -206,3 +206,14 @@ async def test_a_setting_that_the_kernel_refuses_is_told_by_name(paths):
         with pytest.raises(KernelError, match=r"net\.ipv4\.no_such_thing"):
             await networks.open_namespace(secrets.token_hex(32), "one", {"net.ipv4.no_such_thing": "1"})
         assert list(paths.netns.glob("*")) == []
+
+
+async def test_networks_go_together_and_may_be_made_again_at_once(paths):
+    async with cleaned(paths) as networks:
+        wanted = [Subnet(f"10.21{number}.0.0/24", "") for number in range(4)]
+        for _ in range(2):
+            made = [await networks.create(name=f"n{at}", subnets=[one]) for at, one in enumerate(wanted)]
+            async with anyio.create_task_group() as group:
+                for network in made:
+                    group.start_soon(networks.remove, network)
+            assert not {network.bridge for network in made} & {name for _, name in socket.if_nameindex()}
