@@ -72,6 +72,7 @@ class Containers(Lifecycle):
         command(config)
         capabilities(host)
         port_bindings(host)
+        _refuse_conflicts(body, host)
         id = secrets.token_hex(32)
         name = self._free_name(name)
         config["Hostname"] = config.get("Hostname") or ("" if host.get("NetworkMode") == "host" else id[:12])
@@ -674,6 +675,25 @@ def _absolute(path: str) -> str:
     ends_with_dot = path.endswith(("/", "/."))
     normal = os.path.normpath("/" + path)
     return normal + "/." if ends_with_dot and normal != "/" else normal
+
+
+def _refuse_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+    """Refuse what can't be had in another container's network namespace, where that one's word holds."""
+    if not (host.get("NetworkMode") or "").startswith("container:"):
+        return
+    asked = {
+        "port publishing": host.get("PortBindings") or host.get("PublishAllPorts"),
+        "hostname": body.get("Hostname"),
+        "dns": host.get("Dns"),
+        "custom host-to-IP mapping": host.get("ExtraHosts"),
+        "mac-address": body.get("MacAddress"),
+    }
+    for what, value in asked.items():
+        if value:
+            raise BadRequestError(
+                f"conflicting options: {what} and the container type network mode",
+                "set it on the container whose network is shared",
+            )
 
 
 def _is_anonymous(labels: Mapping[str, str]) -> bool:

@@ -180,6 +180,7 @@ class Lifecycle:
             other = self.find(mode.partition(":")[2])
             if not other.is_running:
                 raise ConflictError(f"cannot join network of a non running container: {other.name}")
+            container.config["Hostname"] = other.config.get("Hostname") or ""
             source = self._paths.container(other.id)
             for name in ("hosts", "hostname", "resolv.conf"):
                 if (source / name).exists():

@@ -84,6 +84,7 @@ def test_the_network_modes_give_what_they_say(stack):
     )
     for service in ("side", "third"):
         assert eventually_fetched(project, service) == "web"
+        assert inside(project, service, "hostname") == inside(project, "web", "hostname")
     assert inside(project, "bare", "ls", "/sys/class/net") == "lo"
     links = subprocess.run(["ls", "/sys/class/net"], capture_output=True, text=True, check=True).stdout
     assert set(inside(project, "onhost", "ls", "/proc/sys/net/ipv4/conf").split()) >= set(links.split())
@@ -261,3 +262,22 @@ def test_who_shares_a_containers_network_stays_attached_when_that_one_restarts(s
     project.skiff("stop", "-t", "0", "app")
     project.skiff("stop", "-t", "0", "server")
     assert "refused" in fetch("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("asked", ['ports: ["80"]', "hostname: side", "dns: 192.0.2.1", 'extra_hosts: ["a:192.0.2.1"]'])
+def test_what_only_the_owner_of_a_network_can_ask_for_is_refused_to_who_shares_it(home, tmp_path, asked):
+    project = Project.of(
+        home,
+        tmp_path / "sharing",
+        f"""
+        services:
+          web: {{image: busybox, command: sleep 100}}
+          side: {{image: busybox, command: sleep 100, network_mode: "service:web", {asked}}}
+        """,
+    )
+    try:
+        result = project.skiff("up", "-d", check=False)
+        assert result.returncode != 0
+        assert "network mode" in result.stderr or "network_mode" in result.stderr
+    finally:
+        project.skiff("down", "-t", "0")
