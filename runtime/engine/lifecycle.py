@@ -210,15 +210,19 @@ class Lifecycle:
                 own += [(str(address), hostname) for address in endpoint.addresses]
                 joined = self._networks.resolve(network.id).ipv4
                 gateway = gateway or (joined.gateway if joined else "")
-            bindings = held_ports(container) or port_bindings(container.host)
-            published = await self._networks.publish(container.id, bindings)
-            container.ports = [
-                {"IP": b.host_ip, "PrivatePort": b.container_port, "PublicPort": b.host_port, "Type": b.protocol}
-                for b in published
-            ]
+            await self.publish_ports(container)
         (directory / "hosts").write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
         self.write_resolv_conf(container)
         return path
+
+    async def publish_ports(self, container: Container) -> None:
+        """Publish the container's ports over the networks that it is on."""
+        bindings = held_ports(container) or port_bindings(container.host)
+        published = await self._networks.publish(container.id, bindings)
+        container.ports = [
+            {"IP": b.host_ip, "PrivatePort": b.container_port, "PublicPort": b.host_port, "Type": b.protocol}
+            for b in published
+        ]
 
     def write_resolv_conf(self, container: Container) -> None:
         """Write the container's resolv.conf for the networks that it is on; into the same file, which it may see."""

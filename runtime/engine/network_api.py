@@ -145,6 +145,7 @@ class NetworkApi:
             await self._networks.connect(
                 container.id, container.name, network, endpoint_settings(settings, container.host)
             )
+            await self._containers.publish_ports(container)
         had_names = not set(container.networks) <= {"bridge"}
         container.networks[network.name] = settings
         if container.is_running and not had_names:
@@ -159,6 +160,7 @@ class NetworkApi:
         if container.is_running:
             try:
                 await self._networks.disconnect(container.id, network)
+                await self._containers.publish_ports(container)
             except SkiffError:
                 if not body.get("Force"):
                     raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import ipaddress
 import secrets
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -263,33 +263,33 @@ class Networks:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
             network = await self._wake_default(self._table.networks[network.id])
-            used = await self._used(container_id, network, settings)
-            endpoint = new_endpoint(container_id, container_name, network, settings, self.endpoints(container_id), used)
+            endpoint = await self._new_endpoint(container_id, container_name, network, settings)
+            versions = [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint]
             needs_names = self._names.are_needed(endpoint) and not self._names.is_served(container_id)
-            sockets = await self._worker.run(
-                partial(
-                    self._bridges.plug,
-                    network,
-                    endpoint,
-                    self.namespace(container_id),
-                    [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint],
-                    listen if needs_names else _nothing,
-                )
-            )
+            also = listen if needs_names else _nothing
+            plug = partial(self._bridges.plug, network, endpoint, self.namespace(container_id), versions, also)
+            sockets = await self._worker.run(plug)
             self._table.attach(endpoint)
             if sockets is not None:
                 self._names.serve(container_id, sockets)
         return endpoint
 
-    async def _used(self, container_id: str, network: Network, settings: EndpointSettings) -> Set[str]:
-        """Return the addresses that the container can't have."""
+    async def _new_endpoint(
+        self, container_id: str, container_name: str, network: Network, settings: EndpointSettings
+    ) -> Endpoint:
+        make = partial(new_endpoint, container_id, container_name, network, settings, self.endpoints(container_id))
         used = {str(address) for endpoint in self.attached(network) for address in endpoint.addresses}
         going = self._removals.under_way(network)
-        if settings.ipv4_address or settings.ipv6_address or any(one.container_id == container_id for one in going):
-            # an address that is wanted again must not be in the kernel twice
-            await self._removals.finish()
-            return used
-        return used | {str(address) for endpoint in going for address in endpoint.addresses}
+        wanted = settings.ipv4_address or settings.ipv6_address
+        if not wanted and all(endpoint.container_id != container_id for endpoint in going):
+            try:
+                return make(used | {str(address) for endpoint in going for address in endpoint.addresses})
+            except ConflictError:
+                if not going:
+                    raise
+        # an address that is given again must not be in the kernel twice
+        await self._removals.finish()
+        return make(used)
 
     def _way_out(self, container_id: str, version: int, new: Endpoint | None = None) -> Endpoint | None:
         """Return the attachment over which a container leaves its networks: of the highest priority the first."""
@@ -328,10 +328,14 @@ class Networks:
         self._publishing.check(bindings)
 
     async def publish(self, container_id: str, bindings: Sequence[PortBinding]) -> builtins.list[PortBinding]:
-        """Publish ports of the container on the host, all or none; returns them with the chosen host ports."""
+        """Publish ports of the container on the host, all or none; returns them with the chosen host ports.
+
+        Ports that it has stay as they are; called again, they follow the container to another network.
+        """
         # an internal network is closed to the outside, so a port is published over one that is not, or not at all
         endpoint = self._way_out(container_id, 4)
         if endpoint is None:
+            await self.unpublish(container_id)
             return []
         host_ip = BridgeOptions.of(self._table.networks[endpoint.network_id].options).host_ip
         wanted = [replace(binding, host_ip=binding.host_ip or host_ip) for binding in bindings]

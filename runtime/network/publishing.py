@@ -21,6 +21,7 @@ from runtime.network.worker import Worker
 @dataclass(frozen=True)
 class _Published:
     container_name: str
+    addresses: tuple[str, str]
     held: Sequence[Held]
     forwards: Sequence[Forward]
     scope: anyio.CancelScope
@@ -78,16 +79,20 @@ class Publishing:
     ) -> list[PortBinding]:
         """Forward ports of the host to a container's addresses (`ipv6` "" for none), all or none.
 
-        Returns the bindings with the host ports that were chosen; those of before when it was done already. Raises
-        ConflictError.
+        Returns the bindings with the host ports that were chosen. Those of a container that has some already stay what
+        they are, and follow it to its addresses. Raises ConflictError.
         """
-        if container_id in self._published:
-            return self._published[container_id].bindings
+        before = self._published.get(container_id)
+        if before is not None:
+            if before.addresses == (ipv4, ipv6):
+                return before.bindings
+            bindings = before.bindings
+            await self.unpublish(container_id)
         if not bindings:
             return []
         held = self._hold(bindings)
         forwards = _forwards([one.binding for one in held], ipv4, ipv6)
-        published = _Published(container_name, held, forwards, anyio.CancelScope(), anyio.Event())
+        published = _Published(container_name, (ipv4, ipv6), held, forwards, anyio.CancelScope(), anyio.Event())
         try:
             await self._worker.run(partial(self._open, published))
         except BaseException:

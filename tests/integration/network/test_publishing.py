@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import ConflictError
 from runtime.linux import netns
-from runtime.network.model import EndpointSettings
+from runtime.network.model import EndpointSettings, Subnet
 from runtime.network.ports import PortBinding, parse_binding
 from tests.support.networks import address, cleaned, container, greet, listener, opened, serving
 
@@ -266,3 +266,30 @@ async def test_a_container_reaches_a_neighbour_over_the_host(paths):
         with serving(listener(networks, one), b"one"):
             for source in (one, two):
                 assert await off(greet, networks, source, back.ipv4.gateway, bound.host_port) == b"one"
+
+
+async def test_a_published_port_follows_the_container_to_another_network(paths):
+    async with cleaned(paths) as networks:
+        front, back = await networks.create(name="front"), await networks.create(name="back", enable_ipv6=True)
+        one = await container(networks, "one", front)
+        [bound] = await networks.publish(one, [PortBinding(80, "tcp", "", 0)])
+        await networks.connect(one, "one", back, EndpointSettings())
+        assert await networks.publish(one, [bound]) == [bound]
+        await networks.disconnect(one, front)
+        assert await networks.publish(one, [bound]) == [bound]
+        with serving(listener(networks, one, host="::"), b"one"):
+            for host in ("127.0.0.1", "::1"):
+                assert await off(greet, networks, None, host, bound.host_port) == b"one"
+        await networks.disconnect(one, back)
+        assert await networks.publish(one, [bound]) == []
+        with pytest.raises(OSError, match="refused"):
+            await off(greet, networks, None, "127.0.0.1", bound.host_port)
+
+
+async def test_the_only_address_is_given_to_one_container_after_the_other(paths):
+    async with cleaned(paths) as networks:
+        front = await networks.create(name="front", subnets=[Subnet("10.213.0.0/30", "")])
+        for name in ("one", "two", "three"):
+            id = await container(networks, name, front)
+            assert address(networks, id) == "10.213.0.2"
+            await networks.close_namespace(id)

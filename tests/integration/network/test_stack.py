@@ -1,5 +1,8 @@
 """Network features as a Compose file asks for them, in a running stack."""
 
+import contextlib
+import http.client
+import json
 import socket
 import subprocess
 
@@ -24,6 +27,17 @@ def fetch(host, port):
             return b"".join(iter(lambda: made.recv(4096), b"")).split(b"\r\n\r\n", 1)[-1].decode().strip()
     except OSError as error:
         return str(error)
+
+
+def post(home, path, document):
+    """Ask the engine's API to do something."""
+    connection = http.client.HTTPConnection("localhost", timeout=30)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(home.run / "engine.sock"))
+    with contextlib.closing(connection):
+        connection.request("POST", path, json.dumps(document), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        assert answer.status < 300, answer.read()
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +295,28 @@ def test_what_only_the_owner_of_a_network_can_ask_for_is_refused_to_who_shares_i
         assert "network mode" in result.stderr or "network_mode" in result.stderr
     finally:
         project.skiff("down", "-t", "0")
+
+
+def test_a_running_container_is_moved_to_a_network_with_its_port_and_names(stack, home):
+    project = stack(
+        f"""
+        services:
+          web:
+            image: busybox
+            command: ["sh", "-c", "{serves("web")}"]
+            networks: [inner]
+            ports: ["80"]
+          other: {{image: busybox, command: sleep 100, networks: [outer]}}
+        networks:
+          inner: {{internal: true}}
+          outer: {{}}
+        """
+    )
+    assert not ports(project, "web")["80/tcp"]
+    web = project.containers()["web"][0]["ID"]
+    post(home, "/networks/stack_outer/connect", {"Container": web, "EndpointConfig": {"Aliases": ["shop"]}})
+    [port] = {int(one["HostPort"]) for one in ports(project, "web")["80/tcp"]}
+    eventually(lambda: fetch("127.0.0.1", port) == "web")
+    assert eventually_fetched(project, "other", "http://shop/") == "web"
+    post(home, "/networks/stack_outer/disconnect", {"Container": web})
+    assert "refused" in fetch("127.0.0.1", port)
