@@ -185,8 +185,8 @@ def resolve_paths(model: Tree, folder: str, home: str) -> None:
     def absolute(path: Any) -> Any:
         if not isinstance(path, str) or not path:
             return path
-        if path == "~" or path.startswith("~/"):
-            path = os.path.join(home, path[2:])
+        if path.startswith("~"):
+            path = os.path.normpath(f"{home}/{path[1:]}")
         return path if os.path.isabs(path) else os.path.normpath(os.path.join(folder, path))
 
     def of_host(path: Any) -> Any:
@@ -244,9 +244,6 @@ def resolve_environment(model: Tree, environment: Callable[[str], str | None]) -
             continue
         if "environment" in service:
             service["environment"] = with_equals(service["environment"], environment)
-        for hook in (*(service.get("post_start") or ()), *(service.get("pre_stop") or ())):
-            if isinstance(hook, dict) and "environment" in hook:
-                hook["environment"] = with_equals(hook["environment"], environment)
     for resource in (model.get("configs") or {}).values():
         if isinstance(resource, dict) and isinstance(resource.get("environment"), str):
             value = environment(resource["environment"])

@@ -407,7 +407,6 @@ RESOURCES: Mapping[str, Mapping[str, Encoder]] = {
             {
                 "driver": _text,
                 "config": _each({**_texts("subnet gateway ip_range"), "aux_addresses": _mapping}),
-                "options": _mapping,
             }
         ),
         "external": _flag,
@@ -434,6 +433,8 @@ def encode_service(name: str, service: Tree, report: Report) -> Tree:
 def encode_resource(section: str, name: str, resource: Tree | None, report: Report) -> Tree:
     """Return the printed form of a top-level network, volume, config, secret or model."""
     encoded = _reported(resource or {}, RESOURCES[section], (section, name), report)
+    if "environment" in encoded:
+        encoded.pop("content", None)  # it is that of the environment
     if section == "networks":
         encoded.setdefault("ipam", {})
     return dict(sorted(encoded.items()))

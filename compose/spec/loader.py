@@ -37,6 +37,8 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     if problems.is_stopped:
         problems.raise_any()
     forms.defaults(model)
+    if options.interpolate:
+        rules.check_resources(model, problems)
     if options.resolve_paths:
         forms.resolve_paths(model, folder, home)
     forms.resolve_environment(model, environment.lookup)
@@ -48,11 +50,11 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         ServiceFiles(problems, sources, environment, options.working_directory).read(enabled)
     if options.normalize:
         rules.normalize(model, name, environment.lookup)
-    if options.check_consistency:
-        rules.check_resources(model, problems)
-        if options.interpolate:
-            rules.check_consistency(model, disabled, problems)
+    if options.check_consistency and options.interpolate:
+        rules.check_consistency(model, disabled, problems)
     if options.interpolate:
+        for key, service in disabled.items():
+            encode_service(key, service, problems)  # what is wrong with it counts, also while its profile is off
         _select(options, model, disabled)
         _encode(model, problems)
     problems.raise_any()

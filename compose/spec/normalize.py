@@ -72,7 +72,8 @@ def check_resources(model: Tree, report: Report) -> None:
             given = [way for way in ways if way in (resource or {})]
             if len(given) > 1:
                 report(f"{' and '.join(given)} can't be used together", (section, name))
-            if not given and not {"driver", "external"} & set(resource or {}):
+            is_own = not {"driver", "external"} & set(resource or {})
+            if not given and is_own:
                 report(f"one of {', '.join(ways)} is needed", (section, name))
     for section in ("volumes", "networks", "secrets", "configs"):
         for name, resource in (model.get(section) or {}).items():
@@ -83,7 +84,7 @@ def check_resources(model: Tree, report: Report) -> None:
                 report("the path is empty", ("services", name, "develop", "watch", index, "path"))
         for index, port in enumerate(service.get("ports") or ()):
             address = port.get("host_ip") if isinstance(port, dict) else None
-            if address and not values.is_address(address):
+            if address is not None and not values.is_address(address):
                 report(f"{address} is not an address", ("services", name, "ports", index, "host_ip"))
         for request in device_requests(service):
             if "count" in request and "device_ids" in request:
@@ -127,8 +128,10 @@ def check_consistency(model: Tree, disabled: Tree, report: Report) -> None:
             source = volume.get("source")
             if volume.get("type") == "volume" and source and source not in (model.get("volumes") or {}):
                 report(_undefined("volume", source, model.get("volumes")), (*at, "volumes", index))
-            if volume.get("type") == "tmpfs" and source:
-                pass
+        _check_mounts(service, at, report)
+        test = (service.get("healthcheck") or {}).get("test")
+        if isinstance(test, list) and test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
+            report("a test begins with CMD, CMD-SHELL or NONE", (*at, "healthcheck", "test"))
         _references(service.get("secrets") or (), model.get("secrets"), "secret", (*at, "secrets"), report)
         _references(service.get("configs") or (), model.get("configs"), "config", (*at, "configs"), report)
         for key in service.get("models") or {}:
@@ -177,6 +180,22 @@ def _check_dependencies(service: Tree, services: Tree, disabled: Tree, at: tuple
             report(f'depends on "{name}", which no file defines' + suggestion(name, known), (*at, "depends_on", name))
 
 
+def _check_mounts(service: Tree, at: tuple[str, str], report: Report) -> None:
+    """Report what is mounted where something else is."""
+    mounts: list[tuple[Any, str, int]] = []
+    temporary = service.get("tmpfs") or ()
+    for index, each in enumerate([temporary] if isinstance(temporary, str) else temporary):
+        mounts.append((each.partition(":")[0], "tmpfs", index))
+    for attribute, folder in (("volumes", ""), ("configs", "/"), ("secrets", "/run/secrets/")):
+        for index, each in enumerate(service.get(attribute) or ()):
+            mounts.append((each.get("target") or f"{folder}{each.get('source')}", attribute, index))
+    first: dict[Any, str] = {}
+    for target, attribute, index in mounts:
+        if target in first:
+            report(f"{target} is mounted already, as {first[target]}", (*at, attribute, index))
+        first.setdefault(target, f"{attribute}.{index}")
+
+
 def _check_limits(service: Tree, at: tuple[str, str], report: Report) -> None:
     resources = (service.get("deploy") or {}).get("resources") or {}
     pairs: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
@@ -186,9 +205,10 @@ def _check_limits(service: Tree, at: tuple[str, str], report: Report) -> None:
         ("pids_limit", "limits", "pids", int),
     )
     for attribute, kind, key, parse in pairs:
-        own, deployed = service.get(attribute), (resources.get(kind) or {}).get(key)
+        own, given = service.get(attribute), resources.get(kind)
         try:
-            differ = bool(own and deployed) and parse(own) != parse(deployed)
+            # as in the reference, limits that leave this one out set another value too
+            differ = given is not None and bool(own) and parse(own) not in (0, parse(given.get(key) or 0))
         except (TypeError, ValueError):
             continue  # the encoder reports values that can't be parsed
         if differ:
@@ -199,6 +219,8 @@ def _check_scale(service: Tree, at: tuple[str, str], report: Report) -> None:
     scale, replicas = service.get("scale"), (service.get("deploy") or {}).get("replicas")
     if scale is not None and replicas is not None and scale != replicas:
         report("can't differ from deploy.replicas", (*at, "scale"))
+    elif scale is not None and isinstance(service.get("deploy"), dict):
+        service["deploy"]["replicas"] = scale
     wanted = scale if scale is not None else replicas
     if isinstance(wanted, int) and wanted > 1 and service.get("container_name"):
         report("can't be set for several containers: names are unique", (*at, "container_name"))
