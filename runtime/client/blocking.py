@@ -343,13 +343,20 @@ class Client:
         """Inspect an image."""
         return dict(self.json("GET", f"/images/{quote(name, safe='/:@')}/json"))
 
-    def pull(self, name: str) -> Iterator[dict[str, Any]]:
-        """Pull an image; yields progress. Raises SkiffError when it fails halfway."""
-        return _checked(self.stream("POST", "/images/create", {"fromImage": name}))
+    def pull(self, name: str, platform: str | None = None) -> Iterator[dict[str, Any]]:
+        """Pull an image, for `platform` where given; yields progress. Raises SkiffError when it fails halfway."""
+        from runtime.client.credentials import registry_auth
+
+        auth = registry_auth(name)
+        headers = {"X-Registry-Auth": auth} if auth else None
+        query = {"fromImage": name, "platform": platform}
+        return _checked(self.stream("POST", "/images/create", query, headers=headers))
 
     def push(self, name: str) -> Iterator[dict[str, Any]]:
         """Push an image; yields progress."""
-        headers = {"X-Registry-Auth": "e30="}
+        from runtime.client.credentials import registry_auth
+
+        headers = {"X-Registry-Auth": registry_auth(name) or "e30="}
         return _checked(self.stream("POST", f"/images/{quote(name, safe='/:@')}/push", headers=headers))
 
     def bootstrap(self, name: str) -> Iterator[dict[str, Any]]:

@@ -17,14 +17,17 @@ from typing import IO, Any
 import anyio.to_thread
 
 from runtime.errors import BadRequestError
+from runtime.image.assembly import assemble
+from runtime.image.compression import decoded
 from runtime.image.content import ContentStore
 from runtime.image.manifest import Descriptor
 from runtime.image.pack import pack
-from runtime.image.unpack import Unpacked, decompressed, unpack
+from runtime.image.unpack import Unpacked, unpack
 from runtime.paths import Paths
 from runtime.store import Store
 
-COPY_BYTES = 1 << 20
+ASSEMBLY = "assembly"
+"""File, beside a layer's directory, with what it takes to write its archive again."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,19 @@ class LayerSource:
     blob: Path | None
 
     def write(self, out: IO[bytes]) -> None:
-        """Write the uncompressed archive to `out`. Blocking. Its digest is the diff ID where the blob is here."""
-        if self.blob is None:
+        """Write the uncompressed archive to `out`. Blocking.
+
+        Its digest is the diff ID, but for a layer that could neither be kept to the byte nor was made here.
+        """
+        assembly = self.directory.parent / ASSEMBLY
+        if self.blob is not None:
+            with open(self.blob, "rb") as file:
+                for piece in decoded(file):
+                    out.write(piece)
+        elif assembly.exists():
+            assemble(assembly, self.directory, out)
+        else:
             pack(self.directory, out)
-            return
-        with open(self.blob, "rb") as file:
-            shutil.copyfileobj(decompressed(file), out, COPY_BYTES)
 
 
 class Layers:
@@ -100,7 +110,7 @@ class Layers:
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
             target = Path(scratch) / "layer"
-            unpacked = unpack(archive, target / "diff", told)
+            unpacked = unpack(archive, target / "diff", told, target / ASSEMBLY)
             if expected is not None and unpacked.diff_id != expected:
                 raise BadRequestError(
                     f"the layer's content is {unpacked.diff_id}, its image says {expected}", "load or pull it again"

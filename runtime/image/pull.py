@@ -63,10 +63,10 @@ async def pull(
     wanted = Platform.parse(platform) if platform else Platform.host()
     async with images.garbage.held_off(), Registry.open(reference.domain, credentials) as registry:
         found = await find(registry, reference, wanted)
-        progress({"status": f"Pulling from {reference.path}", "id": reference.tag or reference.digest})
         raw = await _config(images, registry, reference, found.manifest.config)
         if platform:
             _check_platform(raw, wanted, reference)
+        progress({"status": f"Pulling from {reference.path}", "id": reference.tag or reference.digest})
         layers = diff_ids(raw)
         descriptors = found.manifest.layers
         if len(layers) != len(descriptors):

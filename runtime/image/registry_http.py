@@ -336,8 +336,10 @@ def _reason(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         inner = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause
+        if isinstance(inner, OSError) and inner.errno is not None and inner.errno > 0:
+            return os.strerror(inner.errno)
         if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
+            return inner.strerror  # a name that could not be looked up
         cause = inner.__cause__
     if isinstance(error, TimeoutError):
         return f"nothing came for {SILENCE_TIMEOUT_S:.0f} s"

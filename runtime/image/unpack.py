@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import lzma
 import os
-import tarfile
-from collections.abc import Callable
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from queue import Queue
 
 from runtime.errors import BadRequestError
+from runtime.image import tar
+from runtime.image.assembly import AssemblyWriter
+from runtime.image.compression import CompressionError, decoded
 
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 OPAQUE_XATTR = "trusted.overlay.opaque"
 XATTR_PREFIX = "SCHILY.xattr."
-
-
-class _Digesting:
-    """A readable stream that digests what is read through it."""
-
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source = source
-        self.hash = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._source.read(size)
-        self.hash.update(data)
-        return data
-
-
-def decompressed(source: BinaryIO) -> IO[bytes]:
-    """Return `source` (seekable) as a plain stream: gzip, xz and uncompressed are told by their first bytes."""
-    magic = source.read(6)
-    source.seek(0)
-    if magic.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.GzipFile(fileobj=source))
-    if magic == b"\xfd7zXZ\x00":
-        return lzma.LZMAFile(source)
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        raise BadRequestError("the layer is compressed with zstd, which this Python lacks", "push it with gzip")
-    return source
+AHEAD = 8
+"""Pieces, of about a mebibyte, that reading may be ahead of extraction, and extraction of digesting."""
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -53,155 +33,287 @@ class Unpacked:
     size_bytes: int
 
 
-def unpack(blob: Path, target: Path, told: Callable[[int], None] | None = None) -> Unpacked:
-    """Unpack the layer at `blob` into the new directory `target`; `told` takes the bytes of `blob` read so far.
+def unpack(
+    blob: Path, target: Path, told: Callable[[int], None] | None = None, assembly: Path | None = None
+) -> Unpacked:
+    """Unpack the layer at `blob` into the new directory `target`. Blocking.
 
     Every path is taken below `target`: absolute names and ".." are refused, and no link of the layer is followed.
+    `told` takes the bytes of `blob` read so far. At `assembly` is kept what it takes to write the archive again.
     Raises BadRequestError on a malformed layer.
     """
     target.mkdir(parents=True)
-    with open(blob, "rb", buffering=1 << 20) as file:
-        stream = _Digesting(decompressed(file))
+    writer = AssemblyWriter(assembly) if assembly is not None else None
+    try:
+        with _Pieces(blob, told) as pieces:
+            source = tar.Input(iter(pieces), writer.raw if writer is not None else _ignore)
+            size_bytes = _Extraction(str(target), writer).run(source)
+            source.rest()
+            return Unpacked(pieces.digest(), size_bytes)
+    except (tar.TarError, CompressionError) as error:
+        raise BadRequestError(f"the layer can't be read: {error}", "it is damaged: pull or build it again") from error
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _ignore(data: bytes | memoryview) -> None:
+    """Take raw bytes that nobody keeps."""
+
+
+class _Pieces:
+    """A blob's uncompressed content, read and digested beside its use: all three are mostly outside Python's lock."""
+
+    def __init__(self, blob: Path, told: Callable[[int], None] | None) -> None:
+        self._blob = blob
+        self._told = told
+        self._pool = ThreadPoolExecutor(2, "unpack")
+        self._decoded: Queue[tuple[bytes, int] | Exception | None] = Queue(AHEAD)
+        self._undigested: Queue[bytes | None] = Queue(AHEAD)
+        self._is_wanted = True
+        self._is_read = False
+
+    def __enter__(self) -> _Pieces:
+        self._pool.submit(self._decode)
+        self._hash = self._pool.submit(self._digest)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_wanted = False
+        while not self._is_read:
+            self._is_read = not isinstance(self._decoded.get(), tuple)
+        self._undigested.put(None)
+        self._pool.shutdown()
+
+    def _decode(self) -> None:
         try:
-            with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", bufsize=1 << 20) as tar:
-                size_bytes = _extract(tar, str(target))
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
-            raise BadRequestError(
-                f"the layer can't be read: {error}", "it is damaged: pull or build it again"
-            ) from error
-        while stream.read(1 << 20):
-            pass
-    return Unpacked(f"sha256:{stream.hash.hexdigest()}", size_bytes)
+            with open(self._blob, "rb", buffering=0) as file:
+                for piece in decoded(file):
+                    self._decoded.put((piece, file.tell()))
+                    if not self._is_wanted:
+                        break
+            self._decoded.put(None)
+        except Exception as error:  # noqa: BLE001 - raised where the pieces are taken
+            self._decoded.put(error)
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        while (piece := self._undigested.get()) is not None:
+            digest.update(piece)
+        return f"sha256:{digest.hexdigest()}"
+
+    def __iter__(self) -> Iterator[bytes]:
+        while isinstance(item := self._decoded.get(), tuple):
+            piece, position = item
+            self._undigested.put(piece)
+            if self._told is not None:
+                self._told(position)
+            yield piece
+        self._is_read = True
+        if item is not None:
+            raise item
+
+    def digest(self) -> str:
+        """Return the digest of all pieces, once they were taken."""
+        self._undigested.put(None)
+        return self._hash.result()
 
 
-def _extract(tar: tarfile.TarFile, root: str) -> int:
-    size_bytes = 0
-    directories: list[tuple[str, tarfile.TarInfo]] = []
-    known = {root}
-    for member in tar:
-        relative = _safe(member.name)
-        if relative == ".":
-            path = root
-        else:
-            path = f"{root}/{relative}"
+class _Extraction:
+    """Makes what the entries of one layer say, below `root`."""
+
+    def __init__(self, root: str, assembly: AssemblyWriter | None) -> None:
+        self._root = root
+        self._assembly = assembly
+        self._directories: dict[str, tar.Entry | None] = {root: None}
+        self._owner = (os.geteuid(), os.getegid())
+        self._inherits_group = bool(os.stat(root).st_mode & stat.S_ISGID)
+        self._umask = _umask()
+
+    def run(self, source: tar.Input) -> int:
+        """Extract everything; return the bytes of the files."""
+        size_bytes = 0
+        for entry in tar.entries(source):
+            relative = _safe(entry.name)
+            path = self._root if relative == "." else f"{self._root}/{relative}"
             parent, _, name = path.rpartition("/")
-            if parent not in known:
-                _make_parents(root, relative)
-                known.add(parent)
-            if name.startswith(WHITEOUT):
-                _whiteout(parent, name)
-                continue
-        if member.isdir():
-            if path != root:
-                _make_directory(path)
-            known.add(path)
-            directories.append((path, member))
-            continue
-        known.discard(path)
-        size_bytes += member.size
-        _make(tar, member, root, path)
-        _attributes(path, member)
-        if not member.islnk():
-            os.utime(path, ns=_times(member), follow_symlinks=False)
-    for path, member in reversed(directories):
-        _attributes(path, member)
-        os.utime(path, ns=_times(member))
-    return size_bytes
+            if path != self._root and parent not in self._directories:
+                self._make_parents(relative)
+            if path != self._root and name.startswith(WHITEOUT):
+                self._whiteout(parent, name)
+                source.skip(entry.size + tar.padding(entry.size))
+            elif entry.kind == tar.DIRECTORY:
+                self._make_directory(path)
+                self._directories[path] = entry
+            elif path == self._root:
+                raise BadRequestError("the layer's own root is not a directory", "it is damaged: build it again")
+            elif entry.kind == tar.REGULAR:
+                size_bytes += self._file(path, relative, entry, source)
+            else:
+                self._special(path, entry)
+                source.skip(entry.size + tar.padding(entry.size))
+        for path in reversed(self._directories):
+            if (found := self._directories[path]) is not None:
+                self._attributes(path, found)
+        return size_bytes
+
+    # --- directories
+
+    def _make_parents(self, relative: str) -> None:
+        """Make the directories above `relative`; something else in the way, a link too, is replaced by a directory."""
+        path = self._root
+        for part in relative.split("/")[:-1]:
+            path = f"{path}/{part}"
+            self._make_directory(path)
+
+    def _make_directory(self, path: str) -> None:
+        if path in self._directories:
+            return
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            self._clear(path)
+            os.mkdir(path, 0o755)
+        self._directories[path] = None
+
+    def _clear(self, path: str) -> None:
+        """Remove what an earlier entry of the layer made; then its archive can't be put together from the files."""
+        if self._assembly is not None:
+            self._assembly.is_exact = False
+        if path in self._directories:
+            shutil.rmtree(path)
+            for gone in [one for one in self._directories if one == path or one.startswith(f"{path}/")]:
+                del self._directories[gone]
+        else:
+            os.unlink(path)
+
+    def _whiteout(self, parent: str, name: str) -> None:
+        if name == OPAQUE:
+            os.setxattr(parent, OPAQUE_XATTR, b"y")
+            return
+        hidden = f"{parent}/{_part(name[len(WHITEOUT) :])}"
+        if not os.path.lexists(hidden):
+            # overlayfs: a whiteout is a 0/0 character device (kernel Documentation/filesystems/overlayfs.rst)
+            os.mknod(hidden, stat.S_IFCHR, 0)
+
+    # --- everything else
+
+    def _file(self, path: str, relative: str, entry: tar.Entry, source: tar.Input) -> int:
+        mode = entry.mode & 0o777
+        try:
+            descriptor = os.open(path, NEW_FILE, mode)
+        except FileExistsError:
+            self._clear(path)
+            descriptor = os.open(path, NEW_FILE, mode)
+        try:
+            size = entry.size
+            if entry.sparse is not None:
+                size = self._sparse(descriptor, entry, source)
+            else:
+                if size and self._assembly is not None:
+                    self._assembly.file(relative, size)
+                for piece in source.payload(size):
+                    _write(descriptor, piece)
+                if size & 511:
+                    source.skip(tar.padding(size))
+            if (entry.uid, entry.gid) != self._owner or self._inherits_group:
+                os.fchown(descriptor, entry.uid, entry.gid)
+            if entry.mode != mode & ~self._umask:
+                os.fchmod(descriptor, entry.mode)
+            for key, value in entry.xattrs.items():
+                _set_xattr(descriptor, key, value)
+            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(descriptor)
+        return size
+
+    def _sparse(self, descriptor: int, entry: tar.Entry, source: tar.Input) -> int:
+        """Write a sparse file's pieces to their places; in the assembly they count as raw."""
+        left = entry.size
+        for offset, size in entry.sparse or ():
+            if size < 0 or offset < 0 or size > left or offset + size > entry.real_size:
+                raise tar.TarError("a sparse file's map leads outside")
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            left -= size
+            while size:
+                piece = source.header(min(size, 1 << 20))
+                if not piece:
+                    raise tar.TarError("it ends too early")
+                _write(descriptor, memoryview(piece))
+                size -= len(piece)
+        source.skip(left + tar.padding(entry.size))
+        os.ftruncate(descriptor, entry.real_size)
+        return entry.real_size
+
+    def _special(self, path: str, entry: tar.Entry) -> None:
+        if entry.kind == tar.OTHER:
+            return
+        if os.path.lexists(path):
+            self._clear(path)
+        if entry.kind == tar.LINK:
+            source = _safe(entry.link)
+            self._refuse_links(source)
+            try:
+                os.link(f"{self._root}/{source}", path, follow_symlinks=False)
+            except OSError as error:
+                raise tar.TarError(f"its entry {entry.name!r} links to {source!r}: {error.strerror}") from error
+            return
+        if entry.kind == tar.SYMLINK:
+            os.symlink(entry.link, path)
+        elif entry.kind == tar.FIFO:
+            os.mkfifo(path, 0o600)
+        else:
+            kind = stat.S_IFCHR if entry.kind == tar.CHARACTER else stat.S_IFBLK
+            os.mknod(path, kind | 0o600, os.makedev(entry.major, entry.minor))
+        self._attributes(path, entry)
+
+    def _refuse_links(self, relative: str) -> None:
+        """A hard link's target may not lie behind a symbolic link: that could lead out of the layer."""
+        path = self._root
+        for part in relative.split("/")[:-1]:
+            path = f"{path}/{part}"
+            if path not in self._directories:
+                raise BadRequestError(f"the layer links to {relative!r} through what is no directory")
+
+    def _attributes(self, path: str, entry: tar.Entry) -> None:
+        if (entry.uid, entry.gid) != self._owner or self._inherits_group:
+            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        if entry.kind != tar.SYMLINK:
+            os.chmod(path, entry.mode)
+        for key, value in entry.xattrs.items():
+            _set_xattr(path, key, value)
+        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
 def _safe(name: str) -> str:
+    """Return the path of an entry relative to the root, "." for the root itself. Raises BadRequestError."""
+    if "/." not in name and "//" not in name and name[:1] not in ("/", ".", "") and name[-1] != "/":
+        return name  # by far the most are as they should be
     normal = os.path.normpath(name.lstrip("/") or ".")
     if normal == ".." or normal.startswith("../"):
         raise BadRequestError(f"the layer's entry {name!r} leads outside")
     return normal
 
 
-def _make_parents(root: str, relative: str) -> None:
-    """Make the directories above `relative`; something else in the way, a link too, is replaced by a directory."""
-    path = root
-    for part in relative.split("/")[:-1]:
-        path = f"{path}/{part}"
-        _make_directory(path)
+def _part(name: str) -> str:
+    if name in ("", ".", ".."):
+        raise BadRequestError(f"the layer's whiteout {WHITEOUT}{name} names no file")
+    return name
 
 
-def _make_directory(path: str) -> None:
-    try:
-        os.mkdir(path, 0o755)
-    except FileExistsError:
-        if os.path.islink(path) or not os.path.isdir(path):
-            os.unlink(path)
-            os.mkdir(path, 0o755)
+def _write(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
-def _whiteout(parent: str, name: str) -> None:
-    if name == OPAQUE:
-        os.setxattr(parent, OPAQUE_XATTR, b"y")
-        return
-    hidden = f"{parent}/{name[len(WHITEOUT) :]}"
-    if not os.path.lexists(hidden):
-        # overlayfs: a whiteout is a 0/0 character device (kernel Documentation/filesystems/overlayfs.rst)
-        os.mknod(hidden, 0o020000, 0)
+def _set_xattr(where: str | int, key: str, value: bytes) -> None:
+    if isinstance(where, int):
+        os.setxattr(where, key, value)
+    else:
+        os.setxattr(where, key, value, follow_symlinks=False)
 
 
-def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, root: str, path: str) -> None:
-    if os.path.lexists(path):
-        if os.path.isdir(path) and not os.path.islink(path):
-            raise BadRequestError(f"the layer has {member.name!r} both as a directory and as something else")
-        os.unlink(path)
-    if member.isreg():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            source = tar.fileobj
-            assert source is not None
-            left = member.size
-            content = tar.extractfile(member)
-            assert content is not None
-            while left:
-                chunk = content.read(min(left, 1 << 20))
-                if not chunk:
-                    raise tarfile.ReadError("unexpected end of data")
-                os.write(descriptor, chunk)
-                left -= len(chunk)
-        finally:
-            os.close(descriptor)
-    elif member.issym():
-        os.symlink(member.linkname, path)
-    elif member.islnk():
-        source_path = _safe(member.linkname)
-        _refuse_links(root, source_path)
-        os.link(f"{root}/{source_path}", path, follow_symlinks=False)
-    elif member.ischr() or member.isblk():
-        kind = 0o020000 if member.ischr() else 0o060000
-        os.mknod(path, kind | 0o600, os.makedev(member.devmajor, member.devminor))
-    elif member.isfifo():
-        os.mkfifo(path, 0o600)
-
-
-def _refuse_links(root: str, relative: str) -> None:
-    """A hard link's target may not lie behind a symbolic link: that could lead out of the layer."""
-    path = root
-    for part in relative.split("/")[:-1]:
-        path = f"{path}/{part}"
-        if os.path.islink(path):
-            raise BadRequestError(f"the layer links to {relative!r} through a symbolic link")
-
-
-def _attributes(path: str, member: tarfile.TarInfo) -> None:
-    if member.islnk():
-        return
-    os.chown(path, member.uid, member.gid, follow_symlinks=False)
-    if not member.issym():
-        os.chmod(path, member.mode & 0o7777)
-    for key, value in member.pax_headers.items():
-        if key.startswith(XATTR_PREFIX):
-            os.setxattr(
-                path,
-                key[len(XATTR_PREFIX) :],
-                value.encode("utf-8", "surrogateescape"),
-                follow_symlinks=False,
-            )
-
-
-def _times(member: tarfile.TarInfo) -> tuple[int, int]:
-    time_ns = int(float(member.mtime) * 1_000_000_000)
-    return time_ns, time_ns
+def _umask() -> int:
+    """Return this process's umask, without changing it for a moment as umask(2) would."""
+    with open("/proc/self/status") as status:
+        return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), 0o777)

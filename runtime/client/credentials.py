@@ -1,0 +1,99 @@
+"""What the user's Docker configuration says of a registry: $DOCKER_CONFIG/config.json and its credential helpers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import SkiffError
+
+HUB, HUB_KEY = "docker.io", "https://index.docker.io/v1/"
+HELPER_TIMEOUT_S = 60
+
+
+def registry_auth(image: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the X-Registry-Auth header for `image` (Docker Engine API, "Authentication"); None where none is known.
+
+    Raises SkiffError when the configuration can't be read or a credential helper fails.
+    """
+    found = find(domain_of(image), os.environ if environ is None else environ)
+    return None if found is None else base64.urlsafe_b64encode(json.dumps(found).encode()).decode()
+
+
+def domain_of(image: str) -> str:
+    """Return the registry that the image's name means."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else HUB
+
+
+def find(domain: str, environ: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the credentials for the registry `domain`: from its helper, else the store, else the file itself."""
+    folder = environ.get("DOCKER_CONFIG") or str(Path(environ.get("HOME") or "/") / ".docker")
+    path = Path(folder) / "config.json"
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise SkiffError(f"{path} can't be read: {error}", "mend or remove it; `docker login` writes it") from error
+    if not isinstance(document, dict):
+        return None
+    keys = (HUB_KEY, HUB, "index.docker.io") if domain == HUB else (domain, f"https://{domain}", f"http://{domain}")
+    helpers = document.get("credHelpers") or {}
+    helper = next((helpers[key] for key in keys if key in helpers), None) or document.get("credsStore")
+    if helper:
+        for key in keys:
+            if (found := _ask_helper(str(helper), key)) is not None:
+                return found
+    for key, entry in (document.get("auths") or {}).items():
+        if (key in keys or _host(key) == domain) and (found := _entry(entry, key)) is not None:
+            return found
+    return None
+
+
+def _host(key: str) -> str:
+    return (key.partition("://")[2] if "://" in key else key).partition("/")[0]
+
+
+def _entry(entry: Mapping[str, Any], server: str) -> dict[str, str] | None:
+    if entry.get("identitytoken"):
+        return {"identitytoken": str(entry["identitytoken"]), "serveraddress": server}
+    name, password = str(entry.get("username") or ""), str(entry.get("password") or "")
+    if entry.get("auth"):
+        try:
+            name, _, password = base64.b64decode(str(entry["auth"])).decode().partition(":")
+        except ValueError as error:
+            raise SkiffError(f"the credentials for {server} can't be read", f"`docker login {server}` again") from error
+    return {"username": name, "password": password, "serveraddress": server} if name else None
+
+
+def _ask_helper(helper: str, server: str) -> dict[str, str] | None:
+    """Ask `docker-credential-<helper>` (docker-credential-helpers, "get"); None when it knows nothing of `server`."""
+    program = f"docker-credential-{helper}"
+    try:
+        answer = subprocess.run(
+            [program, "get"], input=server, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S
+        )
+    except FileNotFoundError as error:
+        raise SkiffError(
+            f"{program} is not installed", "Docker's config.json names it: install or remove it"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SkiffError(f"{program} gave no answer for {server} in {HELPER_TIMEOUT_S} s") from error
+    if answer.returncode:
+        if "not found" in (answer.stdout + answer.stderr).lower():
+            return None
+        raise SkiffError(f"{program} failed for {server}: {(answer.stderr or answer.stdout).strip()}")
+    try:
+        document = json.loads(answer.stdout)
+        name, secret = str(document["Username"]), str(document["Secret"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SkiffError(f"{program} gave an answer that can't be read for {server}") from error
+    if name == "<token>":
+        return {"identitytoken": secret, "serveraddress": server}
+    return {"username": name, "password": secret, "serveraddress": server} if name else None

@@ -1,0 +1,100 @@
+"""Compressed streams, told by their first bytes: gzip, xz, zstd."""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from runtime.errors import BadRequestError
+
+READ_BYTES = 1 << 18
+PIECE_BYTES = 1 << 20
+GZIP, XZ, ZSTD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+
+
+class CompressionError(ValueError):
+    """The stream is damaged or ends too early."""
+
+
+def decoded(source: BinaryIO) -> Iterator[bytes]:
+    """Yield what `source` (seekable) holds, uncompressed, in pieces of about a mebibyte. Raises CompressionError."""
+    magic = source.read(6)
+    source.seek(0)
+    if magic.startswith(GZIP):
+        return _gunzip(source)
+    if magic == XZ:
+        return _unxz(source)
+    if magic.startswith(ZSTD):
+        return _unzstd(source)
+    return iter(lambda: source.read(PIECE_BYTES), b"")
+
+
+def _gunzip(source: BinaryIO) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(wbits=31)
+    while data := source.read(READ_BYTES):
+        while data:
+            try:
+                if piece := decoder.decompress(data, PIECE_BYTES):
+                    yield piece
+            except zlib.error as error:
+                raise CompressionError(f"its gzip stream is damaged: {error}") from error
+            data = decoder.unconsumed_tail
+            if decoder.eof:
+                # several members may follow each other (RFC 1952, section 2.2), and zeros as padding
+                data = decoder.unused_data.lstrip(b"\0")
+                decoder = zlib.decompressobj(wbits=31)
+                if not data and not (data := source.read(READ_BYTES).lstrip(b"\0")):
+                    return
+    raise CompressionError("its gzip stream ends too early")
+
+
+def _unxz(source: BinaryIO) -> Iterator[bytes]:
+    with lzma.LZMAFile(source) as file:
+        try:
+            yield from iter(lambda: file.read(PIECE_BYTES), b"")
+        except (lzma.LZMAError, EOFError) as error:
+            raise CompressionError(f"its xz stream is damaged: {error}") from error
+
+
+def _unzstd(source: BinaryIO) -> Iterator[bytes]:
+    """Decode by the system's libzstd, which Debian's own package tools need and therefore bring."""
+    import ctypes
+
+    try:
+        library = ctypes.CDLL("libzstd.so.1")
+    except OSError as error:
+        raise BadRequestError(
+            "the layer is compressed with zstd, and this machine has no libzstd",
+            "install it: `apt-get install libzstd1`",
+        ) from error
+
+    class Buffer(ctypes.Structure):
+        _fields_ = (("at", ctypes.c_void_p), ("size", ctypes.c_size_t), ("position", ctypes.c_size_t))
+
+    library.ZSTD_createDStream.restype = ctypes.c_void_p
+    library.ZSTD_freeDStream.argtypes = (ctypes.c_void_p,)
+    library.ZSTD_decompressStream.argtypes = (ctypes.c_void_p, ctypes.POINTER(Buffer), ctypes.POINTER(Buffer))
+    library.ZSTD_decompressStream.restype = ctypes.c_size_t
+    library.ZSTD_isError.argtypes = (ctypes.c_size_t,)
+    decoder = library.ZSTD_createDStream()
+    memory = ctypes.create_string_buffer(PIECE_BYTES)
+    is_open = False
+    try:
+        while data := source.read(READ_BYTES):
+            taken = Buffer(ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p), len(data), 0)
+            while True:
+                given = Buffer(ctypes.cast(memory, ctypes.c_void_p), PIECE_BYTES, 0)
+                left = library.ZSTD_decompressStream(decoder, ctypes.byref(given), ctypes.byref(taken))
+                if library.ZSTD_isError(left):
+                    raise CompressionError("its zstd stream is damaged")
+                is_open = left != 0
+                if given.position:
+                    yield ctypes.string_at(memory, given.position)
+                if taken.position == taken.size and given.position < PIECE_BYTES:
+                    break
+    finally:
+        library.ZSTD_freeDStream(decoder)
+    if is_open:
+        raise CompressionError("its zstd stream ends too early")
