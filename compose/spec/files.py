@@ -41,13 +41,16 @@ def read(path: str, name: str = "", limit_bytes: int = MAXIMUM_BYTES) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise ConfigError(f"can't open {name}: {getattr(error, 'strerror', None) or error}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError("not a regular file", name)
         if status.st_size > limit_bytes:
             raise ConfigError(f"the file has more than {limit_bytes >> 20} MiB", name, hint="is it a Compose file?")
-        return file.read(limit_bytes + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit_bytes + 1)
+    finally:
+        os.close(descriptor)
 
 
 def read_text(path: str, name: str = "") -> str:

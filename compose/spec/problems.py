@@ -48,10 +48,10 @@ class Problems:
         self.errors.extend(error.errors if isinstance(error, ConfigErrors) else [error])
 
     def settle(self) -> list[Path]:
-        """End a step; return the paths of its problems."""
-        recent, self._recent = self._recent, []
-        self._settled += recent
-        return recent
+        """End a step; return the paths of all problems so far."""
+        self._settled += self._recent
+        self._recent = []
+        return self._settled
 
     def stop(self) -> None:
         """Say that what follows can't be judged: a part of the model is missing."""

@@ -83,18 +83,21 @@ class Reader:
 
     def _checked(self, model: Tree) -> Tree:
         self._problems.model = model
-        self._problems.settle()
+        self._prune(model)
         model.pop("version", None)
         Schema.compose().validate(model, self._problems)
+        self._prune(model)
+        model.pop("include", None)
+        forms.canonical(model, self._problems, interpolated=self._options.interpolate)
+        self._prune(model)
+        return model
+
+    def _prune(self, model: Tree) -> None:
+        """Take, in place, out of the model what has a problem, so that the following steps find only what is sound."""
         for path in self._problems.settle():
             if len(path) < 2 and (not path or rules.suggestion(str(path[0]), ("services", *SECTIONS))):
                 self._problems.stop()
             prune(model, path)
-        model.pop("include", None)
-        forms.canonical(model, self._problems, interpolated=self._options.interpolate)
-        for path in self._problems.settle():
-            prune(model, path)
-        return model
 
     # --- one document
 

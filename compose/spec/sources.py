@@ -70,7 +70,7 @@ class Sources:
     def __init__(self) -> None:
         self._sources: list[Source] = []
         self.others: dict[Path, Place] = {}
-        """Values that come from an env_file or label_file, by path."""
+        """Values that come from an env_file or label_file, by path: what a Compose file says comes before them."""
 
     def add(self, source: Source) -> None:
         """Lay a source upon those before it."""
@@ -90,8 +90,9 @@ class Sources:
 
     def places(self, path: Path, model: Any) -> tuple[Place, ...]:
         """Return every place that gives the model's value at `path`: the one that won first, then those it overrode."""
-        found = [self.others[path]] if path in self.others else []
-        found += [place for source in reversed(self._sources) if (place := source.trace(path, model)) is not None]
+        found = [place for source in reversed(self._sources) if (place := source.trace(path, model)) is not None]
+        if path in self.others:
+            found.append(self.others[path])
         return tuple(dict.fromkeys(found))
 
 
