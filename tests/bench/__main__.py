@@ -4,12 +4,14 @@ import sys
 
 from tests.bench.commands import commands, health_gate, many_services
 from tests.bench.containers import launch, memory
+from tests.bench.layers import unpack
 from tests.bench.measure import table
 from tests.bench.place import place
 from tests.bench.streams import logs, published_port
 
 BENCHES = {
-    bench.__name__: bench for bench in (launch, commands, many_services, health_gate, memory, logs, published_port)
+    bench.__name__: bench
+    for bench in (launch, commands, many_services, health_gate, memory, logs, published_port, unpack)
 }
 
 
