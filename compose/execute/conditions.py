@@ -2,56 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import math
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from runtime.client import Client
+from runtime.client.blocking import Stream
 from runtime.errors import SkiffError
+from runtime.http.codec import Body
 
 LAST_LINES = 10
+READ_BYTES = 1 << 16
+NEVER = math.inf
+SETTLE_S = 0.5
+"""How long a container without a health check has to run before it counts as up: one that exits at once is no success."""
 
 
 def wait_healthy(
-    client: Client, names: Sequence[str], *, strict: bool = True, tell: Callable[[str], None] | None = None
+    client: Client,
+    names: Sequence[str],
+    *,
+    needs_check: bool = False,
+    timeout_s: float | None = None,
+    tell: Callable[[str, str], None] | None = None,
 ) -> None:
-    """Return when every container is healthy; one without a health check when it runs.
+    """Return when every container is healthy, and each without a health check has run for a moment.
 
-    Raises SkiffError, with the last probe and the last log lines, when one turns unhealthy or ends. With `strict` a
-    container that ended well (exit code 0) is a failure too.
+    `tell(name, state)` hears of each that is ready. With `needs_check` a container without a health check is a
+    failure, as `condition: service_healthy` wants it. Raises SkiffError, with the last probe and the last log lines,
+    when one turns unhealthy or ends, and when `timeout_s` seconds are over.
     """
-    waiting = set(names)
-    if not waiting:
-        return
-    with client.events({"type": ["container"], "event": ["health_status", "die", "start"]}) as events:
-        for name in list(waiting):
-            if _is_ready(client, name, strict):
-                waiting.discard(name)
-                if tell is not None:
-                    tell(name)
-        if not waiting:
-            return
-        for event in events.documents():
-            name = event["Actor"]["Attributes"].get("name", "")
-            if name in waiting and _is_ready(client, name, strict):
-                waiting.discard(name)
-                if tell is not None:
-                    tell(name)
-                if not waiting:
-                    return
-    raise SkiffError(f"the engine hung up while {', '.join(sorted(waiting))} was waited for")
+    waiting = dict.fromkeys(names, 0.0)
+    began_s = time.monotonic()
+    with client.events({"type": ["container"], "event": ["health_status", "die", "start", "destroy"]}) as stream:
+        events = _Events(stream)
+        changed = set(waiting)
+        while True:
+            for name in changed & set(waiting):
+                waiting[name] = _ready_in(client, name, needs_check, tell)
+            now_s = time.monotonic()
+            for name, ready_s in list(waiting.items()):
+                if ready_s <= now_s:
+                    del waiting[name]
+                    if tell is not None:
+                        tell(name, "Healthy")
+            if not waiting:
+                return
+            until_s = min(waiting.values())
+            if timeout_s is not None:
+                if now_s >= began_s + timeout_s:
+                    raise _too_late(client, sorted(waiting), timeout_s)
+                until_s = min(until_s, began_s + timeout_s)
+            changed = events.names(until_s)
 
 
-def _is_ready(client: Client, name: str, strict: bool) -> bool:
+class _Events:
+    """The names of containers that events are about, read until a moment at most."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._socket = stream.socket
+        self._body = Body(stream.head, until_close=True)
+        self._rest = b"".join(self._body.feed(stream.rest))
+        self._poller = select.poll()
+        self._poller.register(self._socket, select.POLLIN)
+
+    def names(self, until_s: float) -> set[str]:
+        """Return whom the next events are about; nobody when `until_s` (monotonic seconds) comes before."""
+        if b"\n" not in self._rest:
+            left_ms = None if until_s == NEVER else max(0, math.ceil((until_s - time.monotonic()) * 1000))
+            if not self._poller.poll(left_ms):
+                return set()
+            data = self._socket.recv(READ_BYTES)
+            if not data:
+                raise SkiffError(
+                    "the engine hung up while containers were waited for", "try again; its log may say why"
+                )
+            self._rest += b"".join(self._body.feed(data))
+        *lines, self._rest = self._rest.split(b"\n")
+        return {json.loads(line)["Actor"]["Attributes"].get("name", "") for line in lines if line.strip()}
+
+
+def _ready_in(client: Client, name: str, needs_check: bool, tell: Callable[[str, str], None] | None) -> float:
+    """Return when (monotonic seconds) the container counts as up if nothing happens; NEVER: an event has to come."""
     state = client.container(name)["State"]
     health = state.get("Health")
     if not state["Running"] and not state.get("Restarting"):
-        if state["ExitCode"] == 0 and not strict:
-            return True
-        raise SkiffError(f"container {name} exited ({state['ExitCode']})" + _last_log(client, name))
-    if health is None:
-        return bool(state["Running"])
+        _say(tell, name, "Error")
+        raise SkiffError(
+            f"container {name} exited ({state['ExitCode']})" + _last_log(client, name),
+            f"`skiff logs` shows all of its output{_memory(state)}",
+        )
+    if health is None or health["Status"] == "none":
+        if needs_check:
+            _say(tell, name, "Error")
+            raise SkiffError(
+                f"container {name} has no healthcheck configured",
+                "give the service a healthcheck, or depend on it with condition: service_started",
+            )
+        if not state["Running"] or state.get("Restarting"):
+            return NEVER
+        began = datetime.fromisoformat(state["StartedAt"][:26].rstrip("Z") + "+00:00").timestamp()
+        return time.monotonic() + max(0.0, SETTLE_S - max(0.0, time.time() - began))
     if health["Status"] == "unhealthy":
+        _say(tell, name, "Unhealthy")
         raise SkiffError(f"container {name} is unhealthy" + _last_probe(health) + _last_log(client, name))
-    return bool(health["Status"] == "healthy")
+    return 0.0 if health["Status"] == "healthy" else NEVER
+
+
+def _say(tell: Callable[[str, str], None] | None, name: str, state: str) -> None:
+    if tell is not None:
+        tell(name, state)
+
+
+def _memory(state: Mapping[str, Any]) -> str:
+    return "; the kernel killed it: it was out of memory" if state.get("OOMKilled") else ""
+
+
+def _too_late(client: Client, names: Sequence[str], timeout_s: float) -> SkiffError:
+    about = ""
+    for name in names:
+        health = client.container(name)["State"].get("Health") or {}
+        about += f"\n    container {name} is {health.get('Status') or 'not running'}" + _last_probe(health)
+    return SkiffError(f"application not healthy after {timeout_s:g}s{about}", "`skiff ps` and `skiff logs` say more")
 
 
 def _last_probe(health: dict[str, object]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compose.plan import project as labels
+from compose.plan.content import service_hash
 from compose.plan.project import Target, config_hash, dependencies, image_name
 from compose.plan.values import duration_ns, nano_cpus, whole
 
@@ -79,7 +80,7 @@ def _labels(
         labels.SERVICE: name,
         labels.NUMBER: str(number),
         labels.ONEOFF: str(oneoff),
-        labels.CONFIG_HASH: config_hash(service),
+        labels.CONFIG_HASH: service_hash(target, name),
         labels.CONFIG_FILES: ",".join(target.config_files),
         labels.WORKING_DIR: target.working_directory,
         labels.DEPENDS_ON: depends,

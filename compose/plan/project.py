@@ -32,6 +32,7 @@ class Target:
     working_directory: str = ""
     config_files: tuple[str, ...] = ()
     environment_files: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def services(self) -> Mapping[str, Service]:

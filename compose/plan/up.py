@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compose.plan.container_body import network_name
+from compose.plan.content import service_hash
 from compose.plan.operations import Kind, Operation, Plan
 from compose.plan.project import (
     CONFIG_HASH,
@@ -13,7 +14,6 @@ from compose.plan.project import (
     Existing,
     Observed,
     Target,
-    config_hash,
     container_name,
     dependencies,
     image_name,
@@ -165,7 +165,7 @@ def _why_recreate(
         return "forced"
     if options.always_recreate_dependencies and options.services and name not in options.services:
         return "forced for dependencies"
-    if container.labels.get(CONFIG_HASH) != config_hash(service):
+    if container.labels.get(CONFIG_HASH) != service_hash(target, name):
         return "its configuration changed"
     image = observed.images.get(image_name(target, name))
     if image is not None and container.labels.get(IMAGE) not in ("", None, image):

@@ -1,0 +1,24 @@
+"""Writing configs and secrets into a container that was created and does not run yet."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+from compose.plan.content import injected
+from compose.plan.project import Target
+from runtime.client import Client
+
+
+def inject(client: Client, target: Target, service: str, id: str) -> None:
+    """Write what `injected` gives for the service into container `id`. Raises SkiffError."""
+    files = list(injected(target, service))
+    if not files:
+        return
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for file in files:
+            member = tarfile.TarInfo(file.path.lstrip("/"))
+            member.size, member.mode, member.uid, member.gid = len(file.content), file.mode, file.uid, file.gid
+            tar.addfile(member, io.BytesIO(file.content))
+    client.archive_put(id, "/", (out.getvalue(),))

@@ -1,0 +1,66 @@
+"""Hooks of a service: commands run in its container just after its start and just before its stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from runtime.client import Client
+from runtime.errors import ConflictError, NotFoundError, SkiffError
+
+POST_START, PRE_STOP = "post_start", "pre_stop"
+LAST_LINES = 10
+
+
+def run_hooks(
+    client: Client, service: Mapping[str, Any], phase: str, id: str, name: str, tell: Callable[[str], None]
+) -> None:
+    """Run the service's hooks of `phase` in container `id`, one after the other; `tell` gets their output's lines.
+
+    Raises SkiffError, with what it printed, for the first that exits with another code than 0 (Compose Specification,
+    "post_start", "pre_stop"). A container that is gone or does not run has nothing to be told before its stop.
+    """
+    for number, hook in enumerate(service.get(phase) or ()):
+        try:
+            code, lines = _run(client, hook, id, tell)
+        except (NotFoundError, ConflictError):
+            if phase == PRE_STOP:
+                return
+            raise
+        if code:
+            shown = "".join(f"\n      {line}" for line in lines[-LAST_LINES:]) or " (nothing)"
+            raise SkiffError(
+                f"container {name}: {phase} hook {number + 1} exited with status {code}",
+                f"it ran {hook.get('command')}, and printed:{shown}",
+            )
+
+
+def _run(client: Client, hook: Mapping[str, Any], id: str, tell: Callable[[str], None]) -> tuple[int, list[str]]:
+    command = hook.get("command")
+    environment = hook.get("environment") or {}
+    if isinstance(environment, Mapping):
+        environment = [f"{key}={value}" for key, value in environment.items() if value is not None]
+    made = client.exec_create(
+        id,
+        {
+            "Cmd": ["/bin/sh", "-c", command] if isinstance(command, str) else command,
+            "User": hook.get("user") or "",
+            "Privileged": bool(hook.get("privileged")),
+            "WorkingDir": hook.get("working_dir") or "",
+            "Env": environment,
+            "AttachStdout": True,
+            "AttachStderr": True,
+        },
+    )
+    lines: list[str] = []
+    rest = b""
+    with client.exec_start(made) as stream:
+        for _, data in stream.frames():
+            *complete, rest = (rest + data).split(b"\n")
+            for line in complete:
+                lines.append(line.decode(errors="replace"))
+                tell(lines[-1])
+    if rest:
+        lines.append(rest.decode(errors="replace"))
+        tell(lines[-1])
+    return int(client.exec_inspect(made)["ExitCode"] or 0), lines
