@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from compose.cli.context import Globals
+from compose.execute.hooks import PRE_STOP, run_hooks
 from compose.plan.project import Existing, Target
 from compose.render.logs import LogPrinter
 from runtime.client import Client
@@ -78,8 +79,13 @@ def follow_stack(
         ended.set()
 
     def stop_one(container: Existing) -> None:
+        client = Client(common.where)
         with suppress(SkiffError):
-            Client(common.where).stop(container.id, timeout_s)
+            service = target.services.get(container.service) or {}
+            run_hooks(
+                client, service, PRE_STOP, container.id, container.name, lambda line: print(line, file=sys.stderr)
+            )
+            client.stop(container.id, timeout_s)
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)

@@ -34,22 +34,26 @@ def register(app: typer.Typer) -> None:
 
         common: Globals = ctx.obj
         target = common.load()
-        progress = common.display(quiet)
         given: dict[str, str | None] = {}
         for pair in build_arg or ():
             name, equals, value = pair.partition("=")
             given[name] = value if equals else os.environ.get(name)
-        for service in select(target, services or (), with_dependencies=False):
-            if not target.services[service].get("build"):
-                continue
-            image = image_name(target, service)
-            progress.begin("build", image)
+        with common.display(quiet) as progress:
+            for service in select(target, services or (), with_dependencies=False):
+                if not target.services[service].get("build"):
+                    continue
+                image = image_name(target, service)
 
-            def tell(line: str, service: str = service) -> None:
-                progress.line(f" {service} | {line}")
+                def tell(line: str, service: str = service, image: str = image) -> None:
+                    progress.output("build", image, service, line)
 
-            build_image(common.client, target, service, tell, no_cache=no_cache, pull=pull, arguments=given)
-            progress.end("build", image)
+                progress.begin("build", image)
+                try:
+                    build_image(common.client, target, service, tell, no_cache=no_cache, pull=pull, arguments=given)
+                except BaseException:
+                    progress.fail("build", image)
+                    raise
+                progress.end("build", image)
 
     @app.command()
     def pull(
@@ -61,21 +65,22 @@ def register(app: typer.Typer) -> None:
         """Pull images."""
         common: Globals = ctx.obj
         target = common.load()
-        progress = common.display(quiet)
-        for service in select(target, services or (), with_dependencies=False):
-            if target.services[service].get("build") and not target.services[service].get("image"):
-                continue
-            image = image_name(target, service)
-            progress.begin("pull", image)
-            try:
-                for _ in common.client.pull(image):
-                    pass
-            except SkiffError as error:
-                if not ignore_pull_failures:
-                    raise
-                print(f"WARN {error}", file=sys.stderr)
-                continue
-            progress.end("pull", image)
+        with common.display(quiet) as progress:
+            for service in select(target, services or (), with_dependencies=False):
+                if target.services[service].get("build") and not target.services[service].get("image"):
+                    continue
+                image = image_name(target, service)
+                progress.begin("pull", image)
+                try:
+                    for _ in common.client.pull(image):
+                        pass
+                except SkiffError as error:
+                    progress.fail("pull", image)
+                    if not ignore_pull_failures:
+                        raise
+                    progress.line(f"WARN {error}")
+                    continue
+                progress.end("pull", image)
 
     @app.command()
     def push(ctx: typer.Context, services: Services = None) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, Existing, Target
-from compose.render.progress import Progress
+from compose.render.progress import Progress, make_progress
 from runtime.client import Client, Endpoint, endpoint
 from runtime.errors import SkiffError
 
@@ -29,7 +29,7 @@ class Globals:
     project_directory: str = ""
     all_resources: bool = False
     host: str | None = None
-    progress: str = "plain"
+    progress: str = ""
     ansi: str = "auto"
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
@@ -45,7 +45,7 @@ class Globals:
 
     def display(self, quiet: bool = False) -> Progress:
         """Return where progress is written."""
-        return Progress("quiet" if quiet or self.progress == "quiet" else "plain")
+        return make_progress("quiet" if quiet else self.progress, self.ansi, self.environ)
 
     def project(self, **choices: Any) -> Project:
         """Load the project's files; warnings go to standard error. `choices` are LoadOptions. Raises ConfigError."""
@@ -79,7 +79,14 @@ class Globals:
         """Load the project's files for planning. Raises ConfigError."""
         project = self.project()
         model: dict[str, Any] = {**project.model(), "disabled": list(project.disabled_services)}
-        return Target(project.name, model, project.working_directory, tuple(project.files), tuple(project.env_files))
+        return Target(
+            project.name,
+            model,
+            project.working_directory,
+            tuple(project.files),
+            tuple(project.env_files),
+            project.environment,
+        )
 
     def has_files(self) -> bool:
         """Whether the project's files were named or can be found from here."""

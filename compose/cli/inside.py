@@ -114,10 +114,13 @@ def register(app: typer.Typer) -> None:
         if not use_aliases:
             for settings in (body.get("NetworkingConfig") or {}).get("EndpointsConfig", {}).values():
                 settings["Aliases"] = []
+        from compose.execute.content import inject
+
         client = common.client
         chosen = name or f"{target.name}-{service}-run-{secrets.token_hex(6)}"
         id = client.create_container(body, name=chosen)["Id"]
         try:
+            inject(client, target, service, id)
             if detach:
                 client.start(id)
                 print(id)
@@ -226,7 +229,8 @@ def _provide(common: Globals, target: Target, service: str, *, with_dependencies
     plan = plan_up(target, observed, UpOptions([service], with_dependencies=False, build=build, start=False))
     wanted = (Kind.CREATE_NETWORK, Kind.CREATE_VOLUME, Kind.PULL, Kind.BUILD)
     chosen = Plan.of([operation for operation in plan.operations if operation.kind in wanted])
-    run(chosen, Executor(common.where, target, observed, common.display()).perform)
+    with common.display() as progress:
+        run(chosen, Executor(common.where, target, observed, progress).perform)
 
 
 def _await_dependencies(common: Globals, target: Target, service: str) -> None:
@@ -236,7 +240,7 @@ def _await_dependencies(common: Globals, target: Target, service: str) -> None:
     for other, how in dependencies(target.services[service]).items():
         names = [container.name for container in common.containers(target, [other])] if other in target.services else []
         if how.get("condition") == "service_healthy":
-            wait_healthy(common.client, names)
+            wait_healthy(common.client, names, needs_check=True)
         elif how.get("condition") == "service_completed_successfully":
             for name in names:
                 wait_completed(common.client, name)

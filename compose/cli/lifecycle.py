@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -12,9 +11,11 @@ import typer
 from compose.cli.context import Globals
 from compose.plan.operations import Kind
 from compose.plan.project import Existing, Target
+from compose.render.progress import Progress
 from runtime.errors import NotModifiedError, SkiffError
 
 Services = Annotated[list[str] | None, typer.Argument(help="Services; all when none is named")]
+ALIVE = ("running", "paused", "restarting")
 Timeout = Annotated[int | None, typer.Option("--timeout", "-t", help="Seconds to wait before a container is killed")]
 
 
@@ -139,11 +140,13 @@ def register(app: typer.Typer) -> None:
             remove_orphans=remove_orphans,
             has_files=has_files,
         )
-        progress = common.display()
         if not plan.operations:
             print(f"Warning: No resource found to remove for project {target.name!r}.", file=sys.stderr)
-        executor = Executor(common.where, target, observed, progress, stop_timeout_s=timeout, remove_volumes=volumes)
-        run(plan, executor.perform)
+        with common.display() as progress:
+            executor = Executor(
+                common.where, target, observed, progress, stop_timeout_s=timeout, remove_volumes=volumes
+            )
+            run(plan, executor.perform)
 
     @app.command()
     def start(ctx: typer.Context, services: Services = None) -> None:
@@ -153,8 +156,12 @@ def register(app: typer.Typer) -> None:
         found = common.containers(target, services or ())
         if not found:
             raise SkiffError(f"no container found for project {target.name!r}: not found", "make them: `skiff up`")
-        for container in _dependencies_first(target, [c for c in found if c.state != "running"]):
-            _step(common, "start", container, partial(common.client.start, container.id))
+
+        def begin(container: Existing, progress: Progress) -> None:
+            common.client.start(container.id)
+            _hooks(common, target, "post_start", container, progress)
+
+        _each(common, "start", _dependencies_first(target, [c for c in found if c.state != "running"]), begin)
 
     @app.command()
     def stop(ctx: typer.Context, services: Services = None, timeout: Timeout = None) -> None:
@@ -170,7 +177,8 @@ def register(app: typer.Typer) -> None:
         found = common.containers(target, services or ())
         observed = observe(common.client, target, ())
         plan = Plan.of(plan_stop(observed, found, remove=False))
-        run(plan, Executor(common.where, target, observed, common.display(), stop_timeout_s=timeout).perform)
+        with common.display() as progress:
+            run(plan, Executor(common.where, target, observed, progress, stop_timeout_s=timeout).perform)
 
     @app.command()
     def restart(
@@ -183,8 +191,14 @@ def register(app: typer.Typer) -> None:
         common: Globals = ctx.obj
         target, _ = common.load_or_name()
         found = common.containers(target, services or ())
-        for container in _dependencies_first(target, found):
-            _step(common, "restart", container, partial(common.client.restart, container.id, timeout))
+
+        def again(container: Existing, progress: Progress) -> None:
+            if container.state == "running":
+                _hooks(common, target, "pre_stop", container, progress)
+            common.client.restart(container.id, timeout)
+            _hooks(common, target, "post_start", container, progress)
+
+        _each(common, "restart", _dependencies_first(target, found), again)
 
     @app.command()
     def kill(
@@ -195,27 +209,24 @@ def register(app: typer.Typer) -> None:
         """Send a signal to containers."""
         common: Globals = ctx.obj
         target, _ = common.load_or_name()
-        for container in common.containers(target, services or ()):
-            if container.state in ("running", "paused", "restarting"):
-                _step(common, "kill", container, partial(common.client.kill, container.id, signal))
+        found = [c for c in common.containers(target, services or ()) if c.state in ALIVE]
+        _each(common, "kill", found, lambda container, _: common.client.kill(container.id, signal))
 
     @app.command()
     def pause(ctx: typer.Context, services: Services = None) -> None:
         """Freeze containers."""
         common: Globals = ctx.obj
         target, _ = common.load_or_name()
-        for container in common.containers(target, services or ()):
-            if container.state == "running":
-                _step(common, "pause", container, partial(common.client.pause, container.id))
+        found = [c for c in common.containers(target, services or ()) if c.state == "running"]
+        _each(common, "pause", found, lambda container, _: common.client.pause(container.id))
 
     @app.command()
     def unpause(ctx: typer.Context, services: Services = None) -> None:
         """Let frozen containers go on."""
         common: Globals = ctx.obj
         target, _ = common.load_or_name()
-        for container in common.containers(target, services or ()):
-            if container.state == "paused":
-                _step(common, "unpause", container, partial(common.client.unpause, container.id))
+        found = [c for c in common.containers(target, services or ()) if c.state == "paused"]
+        _each(common, "unpause", found, lambda container, _: common.client.unpause(container.id))
 
     @app.command()
     def rm(
@@ -229,15 +240,14 @@ def register(app: typer.Typer) -> None:
         common: Globals = ctx.obj
         target, _ = common.load_or_name()
         found = common.containers(target, services or ())
-        chosen = [c for c in found if stop or c.state not in ("running", "paused", "restarting")]
+        chosen = [c for c in found if stop or c.state not in ALIVE]
         if not chosen:
             print("No stopped containers", file=sys.stderr)
             return
         names = ", ".join(container.name for container in chosen)
         if not force and not typer.confirm(f"Going to remove {names}. Go on?"):
             return
-        for container in chosen:
-            _step(common, "remove", container, partial(common.client.remove, container.id, force=True, volumes=volumes))
+        _each(common, "remove", chosen, lambda c, _: common.client.remove(c.id, force=True, volumes=volumes))
 
 
 def _scale(pairs: Sequence[str]) -> dict[str, int]:
@@ -264,7 +274,6 @@ def bring_up(common: Globals, target: Target, options: Any) -> frozenset[str]:
         if number > 1 and target.services[name].get("container_name"):
             raise SkiffError(f"service {name!r} can't be scaled: it has a container_name", "leave container_name out")
     observed = observe(common.client, target)
-    progress = common.display()
     left = orphans(target, observed)
     if left and not options.remove_orphans:
         names = ", ".join(container.name for container in left)
@@ -274,16 +283,17 @@ def bring_up(common: Globals, target: Target, options: Any) -> frozenset[str]:
             file=sys.stderr,
         )
     plan = plan_up(target, observed, options)
-    for name in plan.unchanged:
-        progress.state("Container", name, "Running")
     unchanged = frozenset(plan.unchanged)
-    if not plan.operations:
-        return unchanged
-    _check(common, target, plan)
-    from compose.execute.operations import Executor
-    from compose.execute.runner import run
+    with common.display() as progress:
+        for name in plan.unchanged:
+            progress.state("Container", name, "Running")
+        if not plan.operations:
+            return unchanged
+        _check(common, target, plan)
+        from compose.execute.operations import Executor
+        from compose.execute.runner import run
 
-    run(plan, Executor(common.where, target, observed, progress, stop_timeout_s=options.stop_timeout_s).perform)
+        run(plan, Executor(common.where, target, observed, progress, stop_timeout_s=options.stop_timeout_s).perform)
     return unchanged
 
 
@@ -320,30 +330,33 @@ def _check(common: Globals, target: Target, plan: Any) -> None:
 
 
 def _wait(common: Globals, target: Target, services: Sequence[str], timeout_s: int) -> None:
-    import threading
+    """Wait until what is up is up to stay; what others need completed is waited for until it has completed."""
+    from compose.execute.conditions import wait_completed, wait_healthy
+    from compose.plan.project import dependencies
+    from compose.plan.selection import select
 
-    from compose.execute.conditions import wait_healthy
-
-    names = [c.name for c in common.containers(target, services)]
-    progress = common.display()
-    if not timeout_s:
-        wait_healthy(common.client, names, tell=lambda name: progress.state("Container", name, "Healthy"))
-        return
-    failed: list[SkiffError] = []
-
-    def wait() -> None:
-        try:
-            wait_healthy(common.client, names)
-        except SkiffError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if failed:
-        raise failed[0]
-    if thread.is_alive():
-        raise SkiffError(f"application not healthy after {timeout_s}s", "`skiff ps` and `skiff logs` say more")
+    completing = {
+        other
+        for service in target.services.values()
+        for other, how in dependencies(service).items()
+        if how.get("condition") == "service_completed_successfully"
+    }
+    wanted = select(target, services)
+    found = common.containers(target, wanted) if wanted else []
+    staying = [container.name for container in found if container.service not in completing]
+    with common.display() as progress:
+        for container in found:
+            progress.state("Container", container.name, "Waiting")
+        for container in found:
+            if container.service in completing:
+                wait_completed(common.client, container.name)
+                progress.state("Container", container.name, "Exited")
+        wait_healthy(
+            common.client,
+            staying,
+            timeout_s=timeout_s or None,
+            tell=lambda name, state: progress.state("Container", name, state),
+        )
 
 
 def _dependencies_first(target: Target, containers: Sequence[Existing]) -> list[Existing]:
@@ -353,11 +366,34 @@ def _dependencies_first(target: Target, containers: Sequence[Existing]) -> list[
     return sorted(containers, key=lambda container: (order.get(container.service, 0), container.number))
 
 
-def _step(common: Globals, kind: str, container: Existing, action: Callable[[], object]) -> None:
-    progress = common.display()
-    progress.begin(kind, container.name)
-    try:
-        action()
-    except NotModifiedError:
-        return
-    progress.end(kind, container.name)
+def _each(
+    common: Globals, kind: str, containers: Sequence[Existing], action: Callable[[Existing, Progress], object]
+) -> None:
+    """Do `action` to each of `containers`, and show it as steps of `kind`."""
+    with common.display() as progress:
+        for container in containers:
+            progress.begin(kind, container.name)
+            try:
+                action(container, progress)
+            except NotModifiedError:
+                progress.end(kind, container.name)
+            except BaseException:
+                progress.fail(kind, container.name)
+                raise
+            else:
+                progress.end(kind, container.name)
+
+
+def _hooks(common: Globals, target: Target, phase: str, container: Existing, progress: Progress) -> None:
+    from compose.execute.hooks import run_hooks
+
+    service = target.services.get(container.service) or {}
+    if service.get(phase):
+        run_hooks(
+            common.client,
+            service,
+            phase,
+            container.id,
+            container.name,
+            lambda line: progress.line(f" {container.name} {phase} | {line}"),
+        )

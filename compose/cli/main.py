@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -55,7 +55,7 @@ def make_app() -> typer.Typer:
             str, typer.Option("--host", "-H", help="Engine to use (default: our own, or $DOCKER_HOST)")
         ] = "",
         root: Annotated[str, typer.Option("--root", help="State directory of our own engine")] = "",
-        progress: Annotated[str, typer.Option("--progress", help="plain or quiet")] = "plain",
+        progress: Annotated[str, typer.Option("--progress", help="auto, tty, plain, json or quiet")] = "",
         ansi: Annotated[str, typer.Option("--ansi", help="never, always or auto")] = "auto",
     ) -> None:
         if root:
@@ -85,32 +85,39 @@ def main() -> None:
 
     try:
         code = make_app()(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        _leave(code if isinstance(code, int) else 0)
     except SkiffError as error:
         print(f"skiff: {error}", file=sys.stderr)
-        sys.exit(1)
+        _leave(1)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        _leave(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _leave(1)
     except Exception as error:  # noqa: BLE001 - the last stop: no traceback reaches a user
         _tell_usage(error)
 
 
-def _tell_usage(error: Exception) -> None:
+def _leave(code: int) -> NoReturn:
+    """Exit without waiting for threads that wait for something which nobody wants to know any more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _tell_usage(error: Exception) -> NoReturn:
     """Tell a mistake on the command line as click would, anything else as a bug; exits."""
     show = getattr(error, "show", None)
     if show is not None:
         show()
-        sys.exit(getattr(error, "exit_code", 1))
+        _leave(getattr(error, "exit_code", 1))
     if type(error).__name__ in ("Abort", "Exit"):
-        sys.exit(getattr(error, "exit_code", INTERRUPTED))
+        _leave(getattr(error, "exit_code", INTERRUPTED))
     if os.environ.get("SKIFF_DEBUG"):
         raise error
     text = f"skiff: internal error: {type(error).__name__}: {error}"
     print(f"{text}\n    this is a bug; $SKIFF_DEBUG=1 shows where it happened", file=sys.stderr)
-    sys.exit(1)
+    _leave(1)
 
 
 if __name__ == "__main__":

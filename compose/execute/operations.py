@@ -9,6 +9,8 @@ from typing import Any
 
 from compose.execute.build import build_image
 from compose.execute.conditions import wait_completed, wait_healthy
+from compose.execute.content import inject
+from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
 from compose.plan.container_body import container_body, network_body, volume_body
 from compose.plan.operations import Kind, Operation
 from compose.plan.project import Existing, Observed, Target, container_name, dependencies, image_name
@@ -77,7 +79,11 @@ class Executor:
             Kind.STOP: self._stop,
             Kind.REMOVE: self._remove,
         }[operation.kind]
-        action(operation)
+        try:
+            action(operation)
+        except BaseException:
+            self._progress.fail(operation.kind.value, operation.name)
+            raise
         self._progress.end(operation.kind.value, operation.name)
 
     # --- networks, volumes, images
@@ -116,7 +122,8 @@ class Executor:
             self._progress.state("Image", operation.name, "Resource is still in use")
 
     def _pull(self, operation: Operation) -> None:
-        for _ in self.client.pull(operation.name):
+        platform = self._target.services[operation.service].get("platform") if operation.service else None
+        for _ in self.client.pull(operation.name, platform):
             pass
         self._images[operation.name] = self.client.image(operation.name)["Id"]
 
@@ -125,7 +132,7 @@ class Executor:
             self.client,
             self._target,
             operation.service,
-            lambda line: self._progress.line(f" {operation.service} | {line}"),
+            lambda line: self._progress.output("build", operation.name, operation.service, line),
             no_cache=self._no_cache,
         )
         self._images[operation.name] = image_id
@@ -169,10 +176,19 @@ class Executor:
                     yield {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}
 
     def _create(self, operation: Operation) -> None:
-        body = self._body(operation, [])
-        self._ids[operation.service, operation.detail["number"]] = self.client.create_container(
-            body, name=container_name(self._target, operation.service, operation.detail["number"])
-        )["Id"]
+        name = container_name(self._target, operation.service, operation.detail["number"])
+        id = self._make(self._body(operation, []), operation.service, name)
+        self._ids[operation.service, operation.detail["number"]] = id
+
+    def _make(self, body: Mapping[str, Any], service: str, name: str) -> str:
+        """Create a container with what is written into it; one that lacks that does not stay."""
+        id: str = self.client.create_container(body, name=name)["Id"]
+        try:
+            inject(self.client, self._target, service, id)
+        except BaseException:
+            self.client.remove(id, force=True, volumes=False)
+            raise
+        return id
 
     def _recreate(self, operation: Operation) -> None:
         old_id = operation.detail["id"]
@@ -185,12 +201,12 @@ class Executor:
         running = old["State"]["Running"]
         self.client.rename(old_id, f"{old_id[:12]}_{name}")
         try:
-            created = self.client.create_container(body, name=name)["Id"]
+            created = self._make(body, operation.service, name)
         except BaseException:
             self.client.rename(old_id, name)
             raise
         if running:
-            self._stop_container(old_id)
+            self._stop_container(old_id, operation.service, name)
         self.client.remove(old_id, force=True)
         self._ids[operation.service, operation.detail["number"]] = created
 
@@ -201,19 +217,33 @@ class Executor:
         except NotModifiedError:
             return
         self.started.append(operation.name)
+        self._hooks(POST_START, operation.service, id, operation.name)
 
-    def _stop_container(self, id: str) -> None:
+    def _hooks(self, phase: str, service: str, id: str, name: str) -> None:
+        run_hooks(
+            self.client,
+            self._target.services.get(service) or {},
+            phase,
+            id,
+            name,
+            lambda line: self._progress.line(f" {name} {phase} | {line}"),
+        )
+
+    def _stop_container(self, id: str, service: str, name: str) -> None:
+        self._hooks(PRE_STOP, service, id, name)
         try:
             self.client.stop(id, self._stop_timeout_s)
         except (NotModifiedError, NotFoundError):
             return
 
     def _stop(self, operation: Operation) -> None:
-        self._stop_container(operation.detail["id"])
+        self._stop_container(operation.detail["id"], operation.service, operation.name)
 
     def _remove(self, operation: Operation) -> None:
         id = operation.detail["id"]
-        self._stop_container(id)
+        if self._existing.get(id) is None or self._existing[id].state in ("running", "paused", "restarting"):
+            # after a "stop" of the same plan the container does not run: the hooks find that out
+            self._stop_container(id, operation.service, operation.name)
         try:
             self.client.remove(id, force=True, volumes=self._remove_volumes)
         except NotFoundError:
@@ -229,7 +259,12 @@ class Executor:
             for name in shown:
                 self._progress.state("Container", name, "Waiting")
             if condition == "service_healthy":
-                wait_healthy(self.client, shown, tell=lambda name: self._progress.state("Container", name, "Healthy"))
+                wait_healthy(
+                    self.client,
+                    shown,
+                    needs_check=True,
+                    tell=lambda name, state: self._progress.state("Container", name, state),
+                )
             else:
                 for name in shown:
                     wait_completed(self.client, name)

@@ -7,15 +7,17 @@ from collections.abc import Callable
 import anyio
 import anyio.to_thread
 
-from compose.plan.operations import Operation, Plan
+from compose.plan.operations import Kind, Operation, Plan
 
 PARALLEL = 32
+PATIENT = (Kind.AWAIT, Kind.PULL, Kind.BUILD)
+"""What may take long and leaves nothing half made: a failure elsewhere, or Ctrl-C, does not wait for its end."""
 
 
 async def run_plan(plan: Plan, perform: Callable[[Operation], None]) -> None:
     """Run `perform(operation)` in a thread for each operation, after those it waits for.
 
-    Raises what `perform` raises; operations that run then are waited for, none is begun any more.
+    Raises what `perform` raises; operations that change containers are waited for then, none is begun any more.
     """
     done = {operation.key: anyio.Event() for operation in plan.operations}
     before = plan.predecessors()
@@ -24,7 +26,7 @@ async def run_plan(plan: Plan, perform: Callable[[Operation], None]) -> None:
     async def run(operation: Operation) -> None:
         for key in before[operation.key]:
             await done[key].wait()
-        await anyio.to_thread.run_sync(perform, operation, limiter=limiter)
+        await anyio.to_thread.run_sync(perform, operation, limiter=limiter, abandon_on_cancel=operation.kind in PATIENT)
         done[operation.key].set()
 
     async with anyio.create_task_group() as group:

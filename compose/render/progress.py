@@ -1,10 +1,16 @@
-"""What a command does, a line a step, on standard error as docker compose writes it."""
+"""What a command does, on standard error as docker compose writes it: plain lines, JSON, nothing, or live."""
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Self, TextIO
+
+from runtime.errors import SkiffError
+
+MODES = ("auto", "tty", "plain", "json", "quiet")
 
 WORDS = {
     "create network": ("Network", "Creating", "Created"),
@@ -27,30 +33,108 @@ WORDS = {
 
 
 class Progress:
-    """Writes the beginning and end of steps; safe from several threads. `mode` is "plain" or "quiet"."""
+    """Writes the beginning and end of steps, a plain line each; safe from several threads.
 
-    def __init__(self, mode: str = "plain", out: TextIO | None = None) -> None:
-        self._quiet = mode == "quiet"
+    As a context manager it leaves the terminal as it was, whatever happens inside.
+    """
+
+    def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
         self._lock = threading.Lock()
 
     def line(self, text: str) -> None:
         """Write one line."""
-        if self._quiet:
-            return
         with self._lock:
             print(text, file=self._out, flush=True)
 
     def begin(self, kind: str, name: str) -> None:
         """Say that a step begins."""
         subject, doing, _ = WORDS[kind]
-        self.line(f" {subject} {name}  {doing}")
+        self.state(subject, name, doing)
 
     def end(self, kind: str, name: str) -> None:
         """Say that a step is done."""
         subject, _, done = WORDS[kind]
-        self.line(f" {subject} {name}  {done}")
+        self.state(subject, name, done)
+
+    def fail(self, kind: str, name: str, state: str = "Error") -> None:
+        """Say that a step failed."""
+        self.state(WORDS[kind][0], name, state)
 
     def state(self, subject: str, name: str, state: str) -> None:
         """Say what is so."""
         self.line(f" {subject} {name}  {state}")
+
+    def output(self, kind: str, name: str, service: str, line: str) -> None:
+        """Write a line that the step on `name` prints for `service`."""
+        self.line(f" {service} | {line}")
+
+    def close(self) -> None:
+        """Write no more."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class QuietProgress(Progress):
+    """Writes nothing."""
+
+    def line(self, text: str) -> None:
+        """Write nothing."""
+
+
+class JsonProgress(Progress):
+    """Writes a JSON object a line, as docker compose does: id, status (Working, Done, Error), text."""
+
+    def _put(self, **document: str) -> None:
+        super().line(json.dumps(document, ensure_ascii=False))
+
+    def line(self, text: str) -> None:
+        """Write one line."""
+        self._put(text=text.strip())
+
+    def begin(self, kind: str, name: str) -> None:
+        """Say that a step begins."""
+        subject, doing, _ = WORDS[kind]
+        self._put(id=f"{subject} {name}", status="Working", text=doing)
+
+    def fail(self, kind: str, name: str, state: str = "Error") -> None:
+        """Say that a step failed."""
+        self._put(id=f"{WORDS[kind][0]} {name}", status="Error", text=state)
+
+    def state(self, subject: str, name: str, state: str) -> None:
+        """Say what is so."""
+        self._put(id=f"{subject} {name}", status="Working" if state == "Waiting" else "Done", text=state)
+
+    def output(self, kind: str, name: str, service: str, line: str) -> None:
+        """Write a line that the step on `name` prints for `service`."""
+        self._put(id=f"{WORDS[kind][0]} {name}", status="Working", text=line)
+
+
+def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO | None = None) -> Progress:
+    """Return the display that `--progress` (or $COMPOSE_PROGRESS) and `--ansi` (or $COMPOSE_ANSI) want.
+
+    "auto" draws live where `out` is a terminal. Raises SkiffError for a mode that is none, and for "tty" without ANSI.
+    """
+    out = out or sys.stderr
+    mode = mode or environ.get("COMPOSE_PROGRESS") or "auto"
+    ansi = environ.get("COMPOSE_ANSI") or "auto" if ansi == "auto" else ansi
+    if ansi not in ("auto", "never", "always"):
+        raise SkiffError(f'unsupported --ansi value "{ansi}"', "write never, always or auto")
+    if mode not in MODES:
+        raise SkiffError(f'unsupported --progress value "{mode}"', f"write one of {', '.join(MODES)}")
+    if mode == "tty" and ansi == "never":
+        raise SkiffError("can't use --progress tty while ANSI support is disabled", "leave --ansi never out")
+    if mode == "quiet":
+        return QuietProgress(out)
+    if mode == "json":
+        return JsonProgress(out)
+    is_terminal = out.isatty() and environ.get("TERM") != "dumb"
+    if mode == "tty" or (mode == "auto" and ansi != "never" and (is_terminal or ansi == "always")):
+        from compose.render.live import LiveProgress
+
+        return LiveProgress(out, colour=not environ.get("NO_COLOR"))
+    return Progress(out)
