@@ -33,6 +33,8 @@ class Keeper:
         self.restart: list[str] | None = None
         self.environment: dict[str, str] = {}
         self.said_bye = True
+        self.linger_s = LOOK_S
+        """How long a keeper that has nothing to keep waits for an engine: one may be about to connect."""
         self.tasks: dict[int, tuple[socket.socket | None, Any, bytearray]] = {}
         self.adopted: dict[int, Kept] = {}
         self.launches: dict[int, Launch] = {}
@@ -67,7 +69,7 @@ class Keeper:
                 late.kill()
             if self.engine is not None or any(kept.exit is None for kept in self.kept.values()):
                 idle_since = time.monotonic()
-            elif time.monotonic() - idle_since > LOOK_S:
+            elif time.monotonic() - idle_since > self.linger_s:
                 self.retire_standby()
                 os.unlink(self.path)
                 return
@@ -117,7 +119,7 @@ class Keeper:
             self.tell({"replaced": True}, [])
             self.drop()
         self.engine = connection
-        self.said_bye = False
+        self.said_bye, self.linger_s = False, LOOK_S
         self.poll.register(connection.fileno(), select.EPOLLIN)
 
     def drop(self) -> None:
@@ -252,7 +254,7 @@ class Keeper:
 
     def do_bye(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Note that the engine is about to go on purpose."""
-        self.said_bye = True
+        self.said_bye, self.linger_s = True, 0.0
         self.wants_standby = False
         self.retire_standby()
         return {}, []
