@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from runtime.linux.nfnetlink import NFNL_SUBSYS_NFTABLES, Message, attribute, nested, number, text
+from runtime.linux.nfnetlink import (
+    NFNL_SUBSYS_NFTABLES,
+    Message,
+    Nfnetlink,
+    attribute,
+    attributes_of,
+    nested,
+    number,
+    text,
+)
 
 INET, IPV4, IPV6 = 1, socket.AF_INET, socket.AF_INET6
 NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x200, 0x400, 0x800
-NEWTABLE, DELTABLE, NEWCHAIN, NEWRULE, NEWSET, NEWSETELEM, DELSETELEM = 0, 2, 3, 6, 9, 12, 14
+NEWTABLE, DELTABLE, NEWCHAIN, GETCHAIN, NEWRULE, GETRULE, DELRULE = 0, 2, 3, 4, 6, 7, 8
+NEWSET, NEWSETELEM, DELSETELEM = 9, 12, 14
 
 PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
 RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
@@ -28,6 +38,7 @@ SET_INTERVAL, SET_MAP, ELEMENT_INTERVAL_END = 0x4, 0x8, 0x1
 
 DROP, ACCEPT, JUMP = 0, 1, -3
 IFNAME_BYTES = 16
+COMMENT = 0  # NFTNL_UDATA_RULE_COMMENT: what nft(8) and iptables(8) show as a rule's comment
 HOST_BYTE_ORDER = struct.pack("=BBI", 0, 4, 1)  # told to nft(8), which else shows interface names as nothing
 REGISTER = 8  # NFT_REG32_00
 
@@ -209,11 +220,28 @@ class Table:
         ]
         return self._message(NEWCHAIN, b"".join(attributes), NLM_F_CREATE, f"add chain {name} to")
 
-    def rule(self, chain: str, *parts: Expression | Sequence[Expression]) -> Message:
-        """Append a rule to `chain`."""
+    def rule(
+        self, chain: str, *parts: Expression | Sequence[Expression], comment: str = "", first: bool = False
+    ) -> Message:
+        """Append a rule to `chain`, or put it `first`; `comment` is for who looks, and to find the rule again."""
         expressions = [one for part in parts for one in ([part] if isinstance(part, bytes) else part)]
         attributes = text(1, self.name) + text(2, chain) + nested(4, *expressions)
-        return self._message(NEWRULE, attributes, NLM_F_CREATE | NLM_F_APPEND, f"add rule to {chain} of")
+        if comment:
+            attributes += attribute(7, bytes([COMMENT, len(comment) + 1]) + comment.encode() + b"\0")
+        flags = NLM_F_CREATE | (0 if first else NLM_F_APPEND)
+        return self._message(NEWRULE, attributes, flags, f"add rule to {chain} of")
+
+    def delete_rule(self, chain: str, handle: bytes) -> Message:
+        """Remove the rule that `rules` gave with `handle`."""
+        attributes = text(1, self.name) + text(2, chain) + attribute(3, handle)
+        return self._message(DELRULE, attributes, 0, f"delete rule of {chain} of")
+
+    def rules(self, link: Nfnetlink, chain: str) -> Iterator[tuple[bytes, str]]:
+        """Yield handle and comment of every rule of `chain`."""
+        asked = self._message(GETRULE, text(1, self.name) + text(2, chain), 0, f"list rules of {chain} of")
+        for found in map(attributes_of, link.dump(asked)):
+            if found.get(2) == chain.encode() + b"\0":
+                yield found[3], _comment(found.get(7, b""))
 
     def set(
         self, name: str, id: int, key: Sequence[int], value: Sequence[int] = (), *, is_interval: bool = False
@@ -255,6 +283,46 @@ class Table:
     def _elements(self, kind: int, name: str, elements: Sequence[bytes], flags: int) -> Message:
         attributes = text(1, self.name) + text(2, name) + nested(3, *elements)
         return self._message(kind, attributes, flags, f"change set {name} of")
+
+
+@dataclass(frozen=True)
+class BaseChain:
+    """A chain that the kernel calls at `hook`; `policy` is what becomes of packets that no rule decides about."""
+
+    table: str
+    name: str
+    kind: str
+    hook: int
+    policy: int
+
+
+def base_chains(link: Nfnetlink, family: int) -> Iterator[BaseChain]:
+    """Yield the base chains of all tables of `family`."""
+    asked = Message(NFNL_SUBSYS_NFTABLES << 8 | GETCHAIN, family, b"", 0, "list chains")
+    for found in map(attributes_of, link.dump(asked)):
+        if 4 in found:
+            hook = attributes_of(found[4])
+            yield BaseChain(
+                _text(found[1]), _text(found[3]), _text(found.get(7, b"")), _number(hook[1]), _number(found[5])
+            )
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode()
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "big")
+
+
+def _comment(userdata: bytes) -> str:
+    """Return the comment among a rule's user data, which are type, length and value, one after the other."""
+    while len(userdata) > 2:
+        kind, length = userdata[:2]
+        if kind == COMMENT:
+            return _text(userdata[2 : 2 + length])
+        userdata = userdata[2 + length :]
+    return ""
 
 
 def _element(key: bytes, value: bytes = b"", flags: int = 0) -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from runtime.errors import KernelError
 from runtime.linux import nftables as nft
 from runtime.linux.nfnetlink import Message, Nfnetlink
+from runtime.network.host_firewalls import HostFirewalls
 
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 R = nft.REGISTER
@@ -70,18 +71,23 @@ class Firewall:
 
     def __init__(self, engine_id: str) -> None:
         self._table = nft.Table(nft.INET, f"skiff-{engine_id}")
+        self._others = HostFirewalls(engine_id)
         self._netlink: Nfnetlink | None = None
         self._exists = False
 
-    def _run(self, messages: Sequence[Message]) -> None:
+    def _link(self) -> Nfnetlink:
         if self._netlink is None:
             self._netlink = Nfnetlink()
-        self._netlink.batch(messages)
+        return self._netlink
+
+    def _run(self, messages: Sequence[Message]) -> None:
+        self._link().batch(messages)
 
     def create(self) -> None:
         """Make the table, empty, in place of one that an earlier engine left."""
         t = self._table
         self._run([t.add(), t.delete(), t.add(), *_sets(t), *_translation(t), *_isolation(t)])
+        self._others.withdraw(self._link())
         self._exists = True
 
     def add_network(self, passage: Passage) -> None:
@@ -89,6 +95,7 @@ class Firewall:
         if not self._exists:
             self.create()
         self._run(self._network(passage, is_new=True))
+        self._others.admit(self._link(), passage.bridge)
 
     def remove_network(self, passage: Passage, *, is_last: bool) -> None:
         """Take a network out; the table goes with the last one."""
@@ -96,6 +103,7 @@ class Firewall:
             self.remove()
         else:
             self._run(self._network(passage, is_new=False))
+            self._others.withdraw(self._link(), passage.bridge)
 
     def _network(self, passage: Passage, *, is_new: bool) -> list[Message]:
         t = self._table
@@ -128,12 +136,14 @@ class Firewall:
         """Remove the table that an earlier engine may have left; where nftables is missing there is none."""
         with contextlib.suppress(KernelError):
             self._run([self._table.add(), self._table.delete()])
+            self._others.withdraw(self._link())
         self._exists = False
 
     def remove(self) -> None:
         """Remove the table."""
         try:
             self._run([self._table.delete()])
+            self._others.withdraw(self._link())
         except KernelError:
             if self._exists:
                 raise
