@@ -49,7 +49,7 @@ SYS = {
     "pivot_root": 155, "setns": 308, "clone3": 435, "unshare": 272, "openat2": 437, "pidfd_send_signal": 424,
     "fsopen": 430, "fsconfig": 431, "fsmount": 432, "move_mount": 429, "open_tree": 428, "mount_setattr": 442,
     "seccomp": 317, "capset": 126, "splice": 275, "close_range": 436,
-    "rt_sigaction": 13,
+    "rt_sigaction": 13, "bpf": 321,
 }  # fmt: skip
 
 

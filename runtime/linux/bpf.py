@@ -1,0 +1,51 @@
+"""bpf(2), for programs that judge the use of devices in a control group."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from runtime.linux import syscalls as linux
+
+# <linux/bpf.h>
+BPF_PROG_LOAD, BPF_PROG_ATTACH = 5, 8
+BPF_PROG_TYPE_CGROUP_DEVICE, BPF_CGROUP_DEVICE = 15, 6
+BPF_F_ALLOW_MULTI = 2
+INSTRUCTION_BYTES = 8
+
+
+def load_device_program(program: bytes) -> int:
+    """Have the kernel verify `program` (struct bpf_insn after struct bpf_insn); returns its descriptor."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    license = ctypes.create_string_buffer(b"Apache-2.0")
+    attributes = struct.pack(
+        "<IIQQ",
+        BPF_PROG_TYPE_CGROUP_DEVICE,
+        len(program) // INSTRUCTION_BYTES,
+        ctypes.addressof(instructions),
+        ctypes.addressof(license),
+    )
+    return linux.call("bpf", BPF_PROG_LOAD, attributes, len(attributes))
+
+
+def attach_device_program(cgroup: int, program: int) -> None:
+    """Have `program` judge in the cgroup whose directory is open as `cgroup`, besides those of the cgroups above it.
+
+    It stays as long as the cgroup does.
+    """
+    attributes = struct.pack("<IIII", cgroup, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI)
+    linux.call("bpf", BPF_PROG_ATTACH, attributes, len(attributes))
+
+
+def confine_devices(directory: str, program: bytes) -> None:
+    """Load `program` and attach it to the version 2 cgroup at `directory`."""
+    loaded = load_device_program(program)
+    try:
+        cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            attach_device_program(cgroup, loaded)
+        finally:
+            os.close(cgroup)
+    finally:
+        os.close(loaded)
