@@ -13,17 +13,25 @@ from runtime.oci.cgroup import Cgroups
 
 TITLES = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
 
-NOTHING = {"memory": 0, "memory_limit": 0, "cache": 0, "cpu_ns": 0, "user_ns": 0, "system_ns": 0, "pids": 0}
-"""The numbers of a container that does not run."""
+NOTHING: dict[str, Any] = {
+    "memory": 0, "memory_limit": 0, "memory_stat": {}, "cpu_ns": 0, "user_ns": 0, "system_ns": 0, "periods": 0,
+    "throttled_periods": 0, "throttled_ns": 0, "pids": 0, "pids_limit": 0, "io": [],
+}  # fmt: skip
+"""The numbers (`runtime.oci.cgroup_usage`) of a container that does not run."""
+
+INTERFACE_COUNTS = {
+    "rx_bytes": 0, "rx_packets": 1, "rx_errors": 2, "rx_dropped": 3,
+    "tx_bytes": 8, "tx_packets": 9, "tx_errors": 10, "tx_dropped": 11,
+}  # fmt: skip
+"""Docker's names, and the columns of proc_net_dev(5) after the interface's."""
 
 
 def processes(engine_id: str, container: Container) -> dict[str, Any]:
     """Return the processes of a running container as `ps -ef` on the host would list them."""
-    directory = next(iter(Cgroups().directories(f"/skiff-{engine_id}/{container.id}").values()))
     rows = []
-    for pid in (Path(directory) / "cgroup.procs").read_text().split():
+    for pid in Cgroups().processes(f"/skiff-{engine_id}/{container.id}"):
         try:
-            rows.append(_row(pid))
+            rows.append(_row(str(pid)))
         except OSError:  # it ended meanwhile
             continue
     return {"Titles": TITLES, "Processes": rows}
@@ -57,28 +65,57 @@ def statistics(container: Container, numbers: dict[str, Any], before: dict[str, 
         },
         "system_cpu_usage": _system_cpu_ns(),
         "online_cpus": os.cpu_count() or 1,
-        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+        "throttling_data": {
+            "periods": numbers["periods"],
+            "throttled_periods": numbers["throttled_periods"],
+            "throttled_time": numbers["throttled_ns"],
+        },
     }
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = min(numbers["memory_limit"] or memory, memory)
-    now = rfc3339(time.time_ns())
+    pids = {"current": numbers["pids"]}
+    if numbers["pids_limit"]:
+        pids["limit"] = numbers["pids_limit"]
     return {
-        "read": now,
+        "read": rfc3339(time.time_ns()),
         "preread": before["read"] if before else "0001-01-01T00:00:00Z",
         "id": container.id,
         "name": f"/{container.name}",
         "num_procs": 0,
-        "pids_stats": {"current": numbers["pids"]},
+        "pids_stats": pids,
         "cpu_stats": cpu,
         "precpu_stats": before["cpu_stats"] if before else {"cpu_usage": {"total_usage": 0}},
         "memory_stats": {
             "usage": numbers["memory"],
-            "limit": limit,
-            "stats": {"inactive_file": numbers["cache"], "total_inactive_file": numbers["cache"]},
+            "limit": min(numbers["memory_limit"] or memory, memory),
+            "stats": numbers["memory_stat"],
         },
-        "blkio_stats": {},
-        "networks": {},
+        "blkio_stats": _block_io(numbers["io"]),
+        "networks": _interfaces(container),
     }
+
+
+def _block_io(entries: list[list[Any]]) -> dict[str, Any]:
+    def column(which: int) -> list[dict[str, Any]]:
+        return [{"major": entry[0], "minor": entry[1], "op": entry[2], "value": entry[which]} for entry in entries]
+
+    return {"io_service_bytes_recursive": column(3), "io_serviced_recursive": column(4)}
+
+
+def _interfaces(container: Container) -> dict[str, dict[str, int]]:
+    """Return the traffic counts of the container's network interfaces; none where it is on the host's network."""
+    if not container.state.pid or (container.host.get("NetworkMode") or "") == "host":
+        return {}
+    try:
+        lines = Path(f"/proc/{container.state.pid}/net/dev").read_text().splitlines()[2:]
+    except OSError:  # it ended meanwhile
+        return {}
+    found = {}
+    for line in lines:
+        name, _, counts = line.partition(":")
+        columns = counts.split()
+        if name.strip() != "lo":
+            found[name.strip()] = {key: int(columns[place]) for key, place in INTERFACE_COUNTS.items()}
+    return found
 
 
 def _system_cpu_ns() -> int:

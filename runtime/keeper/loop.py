@@ -16,7 +16,7 @@ from runtime.keeper.kept import Kept, Stdio
 from runtime.keeper.launches import Launch, Standby
 from runtime.linux import pidfd as pidfds
 from runtime.linux import syscalls as linux
-from runtime.oci import launch, tasks
+from runtime.oci import cgroup_usage, launch, tasks
 from runtime.oci.cgroup import Cgroups
 
 LOOK_S = 2.0
@@ -215,9 +215,12 @@ class Keeper:
         kept.exit = {
             "exit_code": 128 + number if number else known,
             "signal": number,
-            "oom_killed": bool(kept.cgroup and self.cgroups.oom_kills(kept.cgroup)),
+            "oom_killed": bool(kept.cgroup and cgroup_usage.oom_kills(self.cgroups, kept.cgroup)),
             "finished_at_ns": time.time_ns(),
         }
+        if kept.cgroup and kept.id == kept.container:
+            # a PID namespace ends with its first process; one that shares the host's may leave others behind
+            self.cgroups.kill(kept.cgroup)
         self.tell({"exited": kept.id, **kept.exit}, [])
 
     def serve_adopted(self, descriptor: int) -> None:
@@ -473,7 +476,7 @@ class Keeper:
 
     def do_stats(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Read the numbers of a container's cgroup."""
-        return self.cgroups.stats(str(self.kept[message["id"]].cgroup)), []
+        return cgroup_usage.measure(self.cgroups, str(self.kept[message["id"]].cgroup)), []
 
     def do_update(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Change the limits of a container."""

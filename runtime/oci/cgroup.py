@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
-from collections.abc import Mapping
+import select
+import signal
+import time
+from collections.abc import Iterator, Mapping
 
 from runtime.hints import Any
+from runtime.linux import bpf
+from runtime.oci import device_filter, limits
 
-ROOT = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
+UNIFIED_CONTROLLERS = ("memory", "cpu", "cpuset", "pids", "io")
+SETTLE_S = 2.0
+"""How long the kernel has to freeze, or to end, the processes of a cgroup."""
+LEAF = "init"
+"""Where the processes go that are in the way of a delegated root."""
 
 
 class Cgroups:
-    """The hierarchies of this machine: where each controller is mounted."""
+    """The hierarchies of this machine: where each controller is mounted.
+
+    With version 2, paths begin at the topmost cgroup that may be written: the root, or what was delegated.
+    """
 
     def __init__(self) -> None:
         self.v1: dict[str, str] = {}
@@ -29,6 +43,8 @@ class Cgroups:
                     self.v2 = point
         if not self.v1 and self.v2 is None:
             raise OSError(2, "no cgroup hierarchy is mounted")
+        if self.is_unified:
+            self.v2 = _topmost_writable(str(self.v2))
 
     @property
     def is_unified(self) -> bool:
@@ -42,11 +58,13 @@ class Cgroups:
         return {controller: f"{point}{path}" for controller, point in self.v1.items()}
 
     def create(self, path: str, resources: Mapping[str, Any]) -> None:
-        """Make cgroup `path` with the limits of the OCI document's `linux.resources`."""
+        """Make cgroup `path` with the limits and the device rules of the OCI document's `linux.resources`."""
         for controller, directory in self.directories(path).items():
             os.makedirs(directory, exist_ok=True)
             if controller == "unified":
                 self._delegate(path)
+                if resources.get("devices"):
+                    bpf.confine_devices(directory, device_filter.assemble(resources["devices"]))
             elif controller == "cpuset":
                 self._inherit_cpuset(path)
         self.update(path, resources)
@@ -55,12 +73,24 @@ class Cgroups:
         """Enable the controllers in every ancestor (version 2: "Top-down Constraint")."""
         directory = str(self.v2)
         for part in path.strip("/").split("/"):
-            with open(f"{directory}/cgroup.controllers") as file:
-                offered = file.read().split()
-            for controller in offered:
-                with contextlib.suppress(OSError):
-                    _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
+            enabled = _words(f"{directory}/cgroup.subtree_control")
+            for controller in _words(f"{directory}/cgroup.controllers"):
+                if controller in UNIFIED_CONTROLLERS and controller not in enabled:
+                    self._enable(directory, controller)
             directory = f"{directory}/{part}"
+
+    def _enable(self, directory: str, controller: str) -> None:
+        """Offer `controller` to the children of a cgroup; where it can't be, the limit that needs it will say so."""
+        with contextlib.suppress(OSError):
+            try:
+                _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
+            except OSError as error:
+                if error.errno != errno.EBUSY or directory != self.v2:
+                    raise
+                # "No Internal Process Constraint": the root of a cgroup namespace is no root to the kernel, so
+                # whoever runs in it, as in a container, keeps it from having children with controllers
+                _move_processes(directory, f"{directory}/{LEAF}")
+                _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
 
     def _inherit_cpuset(self, path: str) -> None:
         """Give each level its parent's CPUs and memory nodes: version 1 makes them empty."""
@@ -75,19 +105,52 @@ class Cgroups:
             directory = f"{directory}/{part}"
 
     def update(self, path: str, resources: Mapping[str, Any]) -> None:
-        """Set the limits that `resources` names."""
+        """Set the limits that `resources` names; with version 2, the device rules stay what they were made.
+
+        Raises OSError where the machine lacks what a limit needs, or the kernel refuses its value.
+        """
         directories = self.directories(path)
-        settings = _unified(resources) if self.is_unified else _legacy(resources)
-        for controller, name, value in settings:
+        form = limits.unified if self.is_unified else limits.legacy
+        io = directories.get("unified") or directories.get("blkio") or ""
+        again = []
+        for controller, name, value in form(resources, lambda name: os.path.exists(f"{io}/{name}")):
             directory = directories.get("unified" if self.is_unified else controller)
-            if directory is None:
-                raise OSError(2, f"this machine has no {controller} cgroup controller, which {name} needs")
-            _write(f"{directory}/{name}", value)
+            if directory is None or not os.path.exists(f"{directory}/{name}"):
+                raise OSError(errno.ENOENT, f"this machine's {controller} cgroup controller offers no {name}")
+            try:
+                _write(f"{directory}/{name}", value)
+            except OSError as error:
+                if error.errno == errno.EINVAL and name == "cpu.rt_runtime_us":
+                    self._share_realtime(path, resources["cpu"])
+                elif error.errno != errno.EINVAL or controller != "memory":
+                    raise
+                again.append((f"{directory}/{name}", value))
+        # version 1 never has memory's limit above the one of memory and swap: which to raise first depends
+        for file, value in again:
+            _write(file, value)
+
+    def _share_realtime(self, path: str, cpu: Mapping[str, Any]) -> None:
+        """Add to each level above `path` the real-time share that it wants: version 1 makes cgroups with none."""
+        share = cpu["realtimeRuntime"] / (cpu.get("realtimePeriod") or 1_000_000)
+        directory = self.v1["cpu"]
+        for part in os.path.dirname(path).strip("/").split("/"):
+            directory = f"{directory}/{part}"
+            period, runtime = (int(_text(f"{directory}/cpu.rt_{name}_us")) for name in ("period", "runtime"))
+            _write(f"{directory}/cpu.rt_runtime_us", runtime + math.ceil(share * period))
 
     def enter(self, path: str) -> None:
         """Move the calling process into cgroup `path`."""
         for directory in self.directories(path).values():
-            _write(f"{directory}/cgroup.procs", "0")
+            try:
+                _write(f"{directory}/cgroup.procs", "0")
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                # the container has divided its cgroup: whoever joins it is with those who are there already
+                below = next((folder for folder in _tree(directory) if _words(f"{folder}/cgroup.procs")), None)
+                if below is None:
+                    raise
+                _write(f"{below}/cgroup.procs", "0")
 
     def descriptor(self, path: str) -> int:
         """Return a descriptor of version 2's cgroup `path`, for a child to be born in it; -1 with version 1."""
@@ -100,141 +163,160 @@ class Cgroups:
             os.rename(directory, others[controller])
 
     def freeze(self, path: str, frozen: bool) -> None:
-        """Stop, or go on scheduling, every process of cgroup `path`; returns when the kernel has done so."""
+        """Stop, or go on scheduling, every process of cgroup `path`; returns when the kernel has done so.
+
+        Raises TimeoutError, with everything scheduled again, when one can't be stopped.
+        """
         directories = self.directories(path)
         if self.is_unified:
-            _write(f"{directories['unified']}/cgroup.freeze", int(frozen))
+            file, wanted, back = f"{directories['unified']}/cgroup.freeze", str(int(frozen)), "0"
+            events = f"{directories['unified']}/cgroup.events"
+            _write(file, wanted)
+            settled = _await_event(events, f"frozen {wanted}")
         else:
-            _write(f"{directories['freezer']}/freezer.state", "FROZEN" if frozen else "THAWED")
+            file, wanted, back = f"{directories['freezer']}/freezer.state", "FROZEN" if frozen else "THAWED", "THAWED"
+            settled = _set_until(file, wanted)
+        if not settled:
+            _write(file, back)
+            raise TimeoutError(errno.ETIMEDOUT, "a process of the container can't be stopped: it waits for a device")
 
-    def stats(self, path: str) -> dict[str, int]:
-        """Return memory in bytes, CPU time in nanoseconds and the number of processes of cgroup `path`."""
+    def processes(self, path: str) -> list[int]:
+        """Return the numbers of the processes of cgroup `path` and of those that the container made below it."""
         directories = self.directories(path)
-        if self.is_unified:
-            base = directories["unified"]
-            cpu = _keyed(f"{base}/cpu.stat")
-            return {
-                "memory": _number_in(f"{base}/memory.current"),
-                "memory_limit": _number_in(f"{base}/memory.max"),
-                "cache": _keyed(f"{base}/memory.stat").get("inactive_file", 0),
-                "cpu_ns": cpu.get("usage_usec", 0) * 1000,
-                "user_ns": cpu.get("user_usec", 0) * 1000,
-                "system_ns": cpu.get("system_usec", 0) * 1000,
-                "pids": _number_in(f"{base}/pids.current"),
-            }
-        memory, cpuacct = directories.get("memory", ""), directories.get("cpuacct", "")
-        return {
-            "memory": _number_in(f"{memory}/memory.usage_in_bytes"),
-            "memory_limit": _number_in(f"{memory}/memory.limit_in_bytes"),
-            "cache": _keyed(f"{memory}/memory.stat").get("total_inactive_file", 0),
-            "cpu_ns": _number_in(f"{cpuacct}/cpuacct.usage"),
-            "user_ns": _number_in(f"{cpuacct}/cpuacct.usage_user"),
-            "system_ns": _number_in(f"{cpuacct}/cpuacct.usage_sys"),
-            "pids": _number_in(f"{directories.get('pids', '')}/pids.current"),
-        }
+        top = directories.get("pids") or next(iter(directories.values()))
+        return [int(number) for folder in _tree(top) for number in _words(f"{folder}/cgroup.procs")]
 
-    def oom_kills(self, path: str) -> int:
-        """Return how many processes of cgroup `path` the kernel killed for want of memory."""
+    def kill(self, path: str) -> None:
+        """End every process of cgroup `path`; returns when they are gone."""
         directories = self.directories(path)
-        file = (
-            f"{directories['unified']}/memory.events"
-            if self.is_unified
-            else f"{directories.get('memory', '')}/memory.oom_control"
-        )
-        try:
-            with open(file) as lines:
-                return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
-        except OSError:
-            return 0
+        at_once = f"{directories.get('unified')}/cgroup.kill"
+        if self.is_unified and os.path.exists(at_once):
+            _write(at_once, 1)
+            _await_event(f"{directories['unified']}/cgroup.events", "populated 0")
+            return
+        deadline_s = time.monotonic() + SETTLE_S
+        # one may fork while the others are killed: until none is left
+        while (pids := self.processes(path)) and time.monotonic() < deadline_s:
+            for pid in pids:
+                _end(pid)
 
     def remove(self, path: str) -> None:
-        """Remove cgroup `path` and, when it was the last, its parent."""
+        """Remove cgroup `path`, all in it and below it, and, when it was the last, its parent."""
         for directory in self.directories(path).values():
-            for one in (directory, os.path.dirname(directory)):
-                with contextlib.suppress(OSError):
-                    os.rmdir(one)
+            if not _remove_tree(directory):
+                self.kill(path)
+                _remove_tree(directory)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(directory))
+
+    def offered(self, path: str) -> frozenset[str]:
+        """Return the names of the files that a cgroup at `path` has: what it can limit. Makes it for that moment."""
+        self.create(path, {})
+        try:
+            return frozenset(name for folder in self.directories(path).values() for name in os.listdir(folder))
+        finally:
+            self.remove(path)
+
+
+def _topmost_writable(point: str) -> str:
+    """Return the topmost cgroup at or above the caller's own that may be written; the mount point if there is none."""
+    directory = point
+    own = next((line[3:].strip() for line in _text("/proc/self/cgroup").splitlines() if line.startswith("0::")), "/")
+    for part in ["", *own.strip("/").split("/")]:
+        directory = f"{directory}/{part}" if part else directory
+        if os.access(directory, os.W_OK) and os.access(f"{directory}/cgroup.subtree_control", os.W_OK):
+            return directory
+    return point
+
+
+def _move_processes(source: str, target: str) -> None:
+    os.makedirs(target, exist_ok=True)
+    deadline_s = time.monotonic() + SETTLE_S
+    while (pids := _words(f"{source}/cgroup.procs")) and time.monotonic() < deadline_s:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                _write(f"{target}/cgroup.procs", pid)
+
+
+def _tree(directory: str) -> Iterator[str]:
+    """Yield `directory` and every cgroup below it, a parent before its children."""
+    return (folder for folder, _, _ in os.walk(directory))
+
+
+def _remove_tree(directory: str) -> bool:
+    """Remove a cgroup and those below it; False when a process is still in one."""
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        below = list(_tree(directory))[1:]
+        try:
+            for folder in (*reversed(below), directory):
+                os.rmdir(folder)
+        except OSError:
+            return False
+    return True
+
+
+def _await_event(file: str, line: str) -> bool:
+    """Return once cgroup.events says `line`: True; False when it did not within the time (kernel: "Un-populated")."""
+    deadline_s = time.monotonic() + SETTLE_S
+    with open(file) as events:
+        poll = select.poll()
+        poll.register(events, select.POLLPRI)
+        while line not in events.read().splitlines():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            poll.poll(left_s * 1000)
+            events.seek(0)
+    return True
+
+
+def _set_until(file: str, wanted: str) -> bool:
+    """Write version 1's freezer.state until it holds: each writing is one more try, and no event tells."""
+    deadline_s = time.monotonic() + SETTLE_S
+    while time.monotonic() < deadline_s:
+        _write(file, wanted)
+        if _text(file).strip() == wanted:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def _end(pid: int) -> None:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        select.select([pidfd], (), (), SETTLE_S)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)
 
 
 def _write(path: str, value: object) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, str(value).encode())
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
 
 
-def _number_in(path: str) -> int:
-    """Return the number that file `path` holds; 0 where there is none ("max", no controller)."""
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def _words(path: str) -> list[str]:
     try:
-        with open(path) as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return 0
-
-
-def _keyed(path: str) -> dict[str, int]:
-    """Return a flat keyed cgroup file as a dict."""
-    try:
-        with open(path) as file:
-            return {key: int(value) for key, value in (line.split() for line in file)}
-    except (OSError, ValueError):
-        return {}
-
-
-def _legacy(resources: Mapping[str, Any]) -> list[tuple[str, str, object]]:
-    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
-    found: list[tuple[str, str, object]] = []
-
-    def add(controller: str, name: str, value: object) -> None:
-        if value is not None:
-            found.append((controller, name, value))
-
-    add("memory", "memory.limit_in_bytes", memory.get("limit"))
-    add("memory", "memory.memsw.limit_in_bytes", memory.get("swap"))
-    add("memory", "memory.soft_limit_in_bytes", memory.get("reservation"))
-    add("memory", "memory.swappiness", memory.get("swappiness"))
-    if memory.get("disableOOMKiller"):
-        add("memory", "memory.oom_control", 1)
-    add("cpu", "cpu.shares", cpu.get("shares") or None)
-    add("cpu", "cpu.cfs_period_us", cpu.get("period") or None)
-    add("cpu", "cpu.cfs_quota_us", cpu.get("quota") or None)
-    add("cpuset", "cpuset.cpus", cpu.get("cpus") or None)
-    add("cpuset", "cpuset.mems", cpu.get("mems") or None)
-    limit = (resources.get("pids") or {}).get("limit")
-    if limit:
-        add("pids", "pids.max", limit if limit > 0 else "max")
-    for rule in resources.get("devices") or ():
-        text = f"{rule.get('type', 'a')} {_number(rule, 'major')}:{_number(rule, 'minor')} {rule.get('access', 'rwm')}"
-        add("devices", "devices.allow" if rule["allow"] else "devices.deny", text)
-    return found
-
-
-def _number(rule: Mapping[str, Any], key: str) -> object:
-    value = rule.get(key)
-    return "*" if value is None or value < 0 else value
-
-
-def _unified(resources: Mapping[str, Any]) -> list[tuple[str, str, object]]:
-    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
-    found: list[tuple[str, str, object]] = []
-    limit, swap = memory.get("limit"), memory.get("swap")
-    if limit:
-        found.append(("memory", "memory.max", limit if limit > 0 else "max"))
-    if swap:
-        # the document counts memory and swap together, version 2 swap alone
-        found.append(("memory", "memory.swap.max", "max" if swap < 0 else max(0, swap - (limit or 0))))
-    if memory.get("reservation"):
-        found.append(("memory", "memory.low", memory["reservation"]))
-    if cpu.get("shares"):
-        found.append(("cpu", "cpu.weight", 1 + ((cpu["shares"] - 2) * 9999) // 262142))
-    if cpu.get("quota") or cpu.get("period"):
-        quota = cpu.get("quota") or -1
-        found.append(("cpu", "cpu.max", f"{quota if quota > 0 else 'max'} {cpu.get('period') or 100000}"))
-    if cpu.get("cpus"):
-        found.append(("cpuset", "cpuset.cpus", cpu["cpus"]))
-    if cpu.get("mems"):
-        found.append(("cpuset", "cpuset.mems", cpu["mems"]))
-    pids = (resources.get("pids") or {}).get("limit")
-    if pids:
-        found.append(("pids", "pids.max", pids if pids > 0 else "max"))
-    return found
+        return _text(path).split()
+    except OSError:
+        return []

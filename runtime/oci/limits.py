@@ -1,0 +1,124 @@
+"""What an OCI document's `linux.resources` ask for, as control group files and what to write into them. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from runtime.hints import Any
+
+CPU_PERIOD_US = 100_000
+LEAST_SHARES, MOST_SHARES = 2, 1 << 18
+IO_THROTTLES = (
+    ("throttleReadBpsDevice", "read_bps", "rbps"), ("throttleWriteBpsDevice", "write_bps", "wbps"),
+    ("throttleReadIOPSDevice", "read_iops", "riops"), ("throttleWriteIOPSDevice", "write_iops", "wiops"),
+)  # fmt: skip
+"""The document's name of a limit on a block device, version 1's (of a file), and version 2's (of a key of io.max)."""
+
+
+def legacy(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tuple[str, str, object]]:
+    """Return version 1's settings, in order: (controller, file, value). `has` says whether the cgroup has a file."""
+    memory, cpu, io = (resources.get(kind) or {} for kind in ("memory", "cpu", "blockIO"))
+    found: list[tuple[str, str, object]] = [
+        ("memory", "memory.limit_in_bytes", memory.get("limit")),
+        ("memory", "memory.memsw.limit_in_bytes", memory.get("swap")),
+        ("memory", "memory.soft_limit_in_bytes", memory.get("reservation")),
+        ("memory", "memory.swappiness", memory.get("swappiness")),
+        ("memory", "memory.oom_control", 1 if memory.get("disableOOMKiller") else None),
+        ("cpu", "cpu.shares", cpu.get("shares") or None),
+        ("cpu", "cpu.cfs_period_us", cpu.get("period") or None),
+        ("cpu", "cpu.cfs_quota_us", cpu.get("quota") or None),
+        ("cpu", "cpu.rt_period_us", cpu.get("realtimePeriod") or None),
+        ("cpu", "cpu.rt_runtime_us", cpu.get("realtimeRuntime") or None),
+        ("cpuset", "cpuset.cpus", cpu.get("cpus") or None),
+        ("cpuset", "cpuset.mems", cpu.get("mems") or None),
+        ("pids", "pids.max", _pids(resources)),
+    ]
+    # the weights are the I/O scheduler's, whose files carry its name: BFQ's, or CFQ's of kernels before 5.0
+    scheduler = "blkio.bfq" if has("blkio.bfq.weight") else "blkio"
+    found.append(("blkio", f"{scheduler}.weight", io.get("weight") or None))
+    for entry in io.get("weightDevice") or ():
+        found.append(("blkio", f"{scheduler}.weight_device", f"{_device(entry)} {entry['weight']}"))
+    for kind, name, _ in IO_THROTTLES:
+        for entry in io.get(kind) or ():
+            found.append(("blkio", f"blkio.throttle.{name}_device", f"{_device(entry)} {entry['rate']}"))
+    for rule in resources.get("devices") or ():
+        text = f"{rule.get('type') or 'a'} {_number(rule, 'major')}:{_number(rule, 'minor')}"
+        file = "devices.allow" if rule["allow"] else "devices.deny"
+        found.append(("devices", file, f"{text} {rule.get('access') or 'rwm'}"))
+    return [setting for setting in found if setting[2] is not None]
+
+
+def unified(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tuple[str, str, object]]:
+    """Return version 2's settings; all but the rules on devices, which are no file's. As `legacy` otherwise."""
+    memory, cpu, io = (resources.get(kind) or {} for kind in ("memory", "cpu", "blockIO"))
+    found: list[tuple[str, str, object]] = [
+        ("memory", "memory.max", _or_max(memory.get("limit"))),
+        ("memory", "memory.swap.max", _swap(memory)),
+        ("memory", "memory.low", memory.get("reservation") or None),
+        ("cpu", "cpu.weight", cpu_weight(cpu["shares"]) if cpu.get("shares") else None),
+        ("cpu", "cpu.max", _cpu_max(cpu)),
+        ("cpuset", "cpuset.cpus", cpu.get("cpus") or None),
+        ("cpuset", "cpuset.mems", cpu.get("mems") or None),
+        ("pids", "pids.max", _pids(resources)),
+    ]
+    # the one that counts depends on the device: BFQ's where that schedules it, else the cost model's
+    for file, convert in (("io.bfq.weight", int), ("io.weight", io_weight)):
+        if has(file):
+            found.append(("io", file, convert(io["weight"]) if io.get("weight") else None))
+            for entry in io.get("weightDevice") or ():
+                found.append(("io", file, f"{_device(entry)} {convert(entry['weight'])}"))
+    for kind, _, key in IO_THROTTLES:
+        for entry in io.get(kind) or ():
+            found.append(("io", "io.max", f"{_device(entry)} {key}={entry['rate']}"))
+    return [setting for setting in found if setting[2] is not None]
+
+
+def cpu_weight(shares: int) -> int:
+    """Return the weight (1 to 10000) of version 1's `shares`: the least, 1024 and the most fall on 1, 100 and 10000.
+
+    The curve is the one of the OCI runtimes (crun(1), "cgroup v2"; runc since 1.3.2).
+    """
+    if shares <= LEAST_SHARES:
+        return 1
+    if shares >= MOST_SHARES:
+        return 10_000
+    power = math.log2(shares)
+    return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))
+
+
+def io_weight(weight: int) -> int:
+    """Return version 2's weight (1 to 10000) of a block I/O weight (10 to 1000)."""
+    return 1 + (weight - 10) * 9999 // 990
+
+
+def _swap(memory: Mapping[str, Any]) -> object:
+    """Return the limit on swap alone: the document counts memory and swap together."""
+    swap, limit = memory.get("swap"), memory.get("limit") or 0
+    if not swap:
+        return None
+    return "max" if swap < 0 or limit < 0 else max(0, swap - limit)
+
+
+def _cpu_max(cpu: Mapping[str, Any]) -> object:
+    quota, period = cpu.get("quota"), cpu.get("period")
+    if not quota and not period:
+        return None
+    return f"{quota if quota and quota > 0 else 'max'} {period or CPU_PERIOD_US}"
+
+
+def _pids(resources: Mapping[str, Any]) -> object:
+    return _or_max((resources.get("pids") or {}).get("limit"))
+
+
+def _or_max(limit: int | None) -> object:
+    return (limit if limit > 0 else "max") if limit else None
+
+
+def _device(entry: Mapping[str, Any]) -> str:
+    return f"{entry['major']}:{entry['minor']}"
+
+
+def _number(rule: Mapping[str, Any], key: str) -> object:
+    value = rule.get(key)
+    return "*" if value is None or value < 0 else value
