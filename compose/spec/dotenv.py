@@ -15,6 +15,7 @@ from compose.spec.template import Lookup, TemplateError, substitute
 ESCAPE = re.compile(r'\\(?:[abcfnrtv$"\\]|0\d{0,3})')
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", '"': '"', "$": "$$"}
 BLANK = "\t\v\f\r \x85\xa0"
+NAME = re.compile(rf"[\w.\-\[\]{BLANK}]*")
 
 
 def parse(
@@ -35,6 +36,7 @@ def parse(
 
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     position, size = 0, len(text)
+    line, counted = 1, 0
     while position < size:
         if text[position].isspace():
             position += 1
@@ -48,8 +50,8 @@ def parse(
             start = position + 6
             while start < size and text[start] in BLANK:
                 start += 1
-        end = _name_end(text, start, file)
-        line = text.count("\n", 0, start) + 1
+        line, counted = line + text.count("\n", counted, start), start
+        end = _name_end(text, start, file, line)
         key = "" if end >= size else text[start:end].rstrip()
         if " " in key:
             raise ConfigError(f'the name "{key}" contains a space', file, line, 1)
@@ -86,16 +88,13 @@ def parse_raw(text: str, file: str = "", lookup: Lookup | None = None) -> dict[s
     return found
 
 
-def _name_end(text: str, start: int, file: str) -> int:
+def _name_end(text: str, start: int, file: str, line: int) -> int:
     """Return where a name ends: at "=", ":" or the end of its line; the text's size where none of them comes."""
-    end = start
-    while end < len(text) and text[end] not in "=:\n":
-        character = text[end]
-        if not (character.isalnum() or character in "_.-[]" or character in BLANK):
-            line = text.count("\n", 0, end) + 1
-            column = end - text.rfind("\n", 0, end)
-            raise ConfigError(f'unexpected character "{character}" in a variable\'s name', file, line, column)
-        end += 1
+    match = NAME.match(text, start)
+    end = match.end() if match else start
+    if end < len(text) and text[end] not in "=:\n":
+        column = end - text.rfind("\n", 0, end)
+        raise ConfigError(f'unexpected character "{text[end]}" in a variable\'s name', file, line, column)
     return end
 
 
@@ -116,17 +115,16 @@ def _quoted(text: str, start: int, quote: str) -> tuple[str, int]:
     """Return what stands between quotes, escaped quotes without their backslash, and the position behind it."""
     found: list[str] = []
     position = start + 1
-    while position < len(text):
-        character = text[position]
-        if character == quote:
-            return "".join(found), position + 1
-        if character == "\\" and position + 1 < len(text):
-            position += 1
+    special = re.compile(rf"[\\{quote}]")
+    while match := special.search(text, position):
+        found.append(text[position : match.start()])
+        position = match.end()
+        if match[0] == quote:
+            return "".join(found), position
+        if position < len(text):
             following = text[position]
             found.append(following if following == quote else "\\" + following)
-        else:
-            found.append(character)
-        position += 1
+            position += 1
     raise TemplateError(f"the quote {quote} is not closed")
 
 

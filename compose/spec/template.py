@@ -11,10 +11,12 @@ from collections.abc import Callable
 
 Lookup = Callable[[str], str | None]
 MAXIMUM_DEPTH = 50
+NAME = "[_a-zA-Z][_a-zA-Z0-9]*"
 PATTERN = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<named>[_a-zA-Z][_a-zA-Z0-9]*)"
-    r"|\{(?:(?P<name>[_a-zA-Z][_a-zA-Z0-9]*)(?:(?P<operator>:?[-+?])(?P<argument>.*))?\}|(?P<invalid>)))"
+    rf"\$(?:(?P<escaped>\$)|(?P<named>{NAME})"
+    rf"|\{{(?P<name>{NAME})(?:(?P<plain>\}})|(?P<operator>:?[-+?]))|(?P<invalid>\{{))"
 )
+BRACE = re.compile("[{}]")
 
 
 class TemplateError(ValueError):
@@ -39,39 +41,46 @@ def substitute(text: str, lookup: Lookup, note: Callable[[Mention], None] | None
         return text
     if depth > MAXIMUM_DEPTH:
         raise TemplateError(f"variables nested more than {MAXIMUM_DEPTH} levels deep")
-
-    def replaced(match: re.Match[str]) -> str:
+    found: list[str] = []
+    position = line_end = 0
+    while match := PATTERN.search(text, position):
+        found.append(text[position : match.start()])
+        position = match.end()
         if match["escaped"]:
-            return "$"
-        if match["named"]:
-            return _value(Mention(match["named"], "", ""), lookup, note, depth)
-        if match["name"] is None:
+            found.append("$")
+        elif match["named"] or match["plain"]:
+            found.append(_value(Mention(match["named"] or match["name"], "", ""), lookup, note, depth))
+        elif match["operator"]:
+            if line_end <= position:
+                line_end = text.find("\n", position)
+                line_end = len(text) if line_end < 0 else line_end
+            end = _closing(text, match.start() + 1, line_end)
+            if end < position:
+                raise TemplateError(_invalid(text, match.start()))
+            mention = Mention(match["name"], match["operator"], text[position:end])
+            found.append(_value(mention, lookup, note, depth))
+            position = end + 1
+        else:
             raise TemplateError(_invalid(text, match.start()))
-        if not match["operator"]:
-            return _value(Mention(match["name"], "", ""), lookup, note, depth)
-        # the argument reaches to the last brace of the line; the brace that closes the first one ends the variable
-        whole = match[0]
-        end = _closing(whole)
-        argument = whole[match.start("argument") - match.start() : end]
-        value = _value(Mention(match["name"], match["operator"], argument), lookup, note, depth)
-        return value + substitute(whole[end + 1 :], lookup, note, depth + 1)
-
-    return PATTERN.sub(replaced, text)
+    return "".join((*found, text[position:]))
 
 
-def _closing(whole: str) -> int:
-    """Return the index of the brace that closes the first; a brace right after an opening one counts for nothing."""
-    depth, position = 0, 0
-    while position < len(whole):
-        if whole[position] == "}":
-            depth -= 1
-            if depth == 0:
-                return position
-        elif whole[position] == "{":
+def _closing(text: str, start: int, end: int) -> int:
+    """Return the index of the brace that closes the one at `start`, the last before `end` where braces don't match.
+
+    As in the reference, a brace right behind an opening one counts for nothing.
+    """
+    depth, position = 0, start
+    while match := BRACE.search(text, position, end):
+        position = match.end()
+        if match[0] == "{":
             depth += 1
             position += 1
-        position += 1
-    return len(whole) - 1
+        else:
+            depth -= 1
+            if depth == 0:
+                return match.start()
+    return text.rfind("}", start, end)
 
 
 def _invalid(text: str, at: int) -> str:
