@@ -187,10 +187,12 @@ def _packed(source: str, path: str, is_directory: bool) -> tuple[str, Iterator[b
 def _unpack(tar: tarfile.TarFile, name: str, destination: str) -> None:
     into = destination if os.path.isdir(destination) else os.path.dirname(os.path.abspath(destination))
     wanted = name if os.path.isdir(destination) else os.path.basename(destination)
+    # by attribute: Debian 12's Python knows no `filter=` yet
+    tar.extraction_filter = getattr(tarfile, "tar_filter", None)
     for member in tar:
         first, slash, rest = member.name.partition("/")
         member.name = (wanted if first == name else first) + slash + rest
-        tar.extract(member, into, filter="tar")
+        tar.extract(member, into)
 
 
 def _absolute(volume: str) -> str:

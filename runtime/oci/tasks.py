@@ -81,12 +81,14 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
         os.fdopen(os.dup(descriptors[0]), "rb", buffering=1 << 20) as source,
         tarfile.open(fileobj=source, mode="r|*") as tar,
     ):
+        # by attribute: Debian 12's Python knows no `filter=` yet, and from 3.14 on the default changes owners and modes
+        tar.extraction_filter = lambda member, _: member
         for member in tar:
             if arguments.get("no_overwrite_dir_non_dir"):
                 target = os.path.join(path, member.name)
                 if os.path.lexists(target) and os.path.isdir(target) != member.isdir():
                     raise IsADirectoryError(21, f"{target} would change between directory and file")
-            tar.extract(member, path, set_attrs=True, numeric_owner=True, filter="fully_trusted")
+            tar.extract(member, path, set_attrs=True, numeric_owner=True)
     return {}
 
 
