@@ -7,23 +7,20 @@ import os
 import posixpath
 import shutil
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 import anyio
 import anyio.to_thread
 
-from runtime.build.tree import Entry
 from runtime.build.writer import Owner, Writer
 from runtime.errors import BadRequestError
-
-_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
-_TAR_MAGIC_OFFSET = 257
+from runtime.image.compression import CompressionError, decoded
 
 
 async def unpack_context(chunks: AsyncIterator[bytes], directory: Path) -> None:
-    """Unpack a build context, a tar stream (plain, gzip, bzip2 or xz), into the empty `directory`.
+    """Unpack a build context, a tar stream (plain, gzip, bzip2, xz or zstd), into the empty `directory`.
 
     Owners become 0:0, as Docker's do. Raises BadRequestError for a stream that is not an archive.
     """
@@ -62,38 +59,59 @@ def _unpack_and_drain(source: IO[bytes], writer: Writer) -> None:
             pass
 
 
-def is_archive(entry: Entry) -> bool:
+def is_archive(location: str | Path) -> bool:
     """Return whether a file is one that ADD unpacks: judged by content, not by name."""
-    with open(entry.location, "rb") as file:
-        head = file.read(_TAR_MAGIC_OFFSET + 5)
-    if not head.startswith(_MAGIC) and head[_TAR_MAGIC_OFFSET:] != b"ustar":
-        return False
     try:
-        with tarfile.open(entry.location) as archive:
-            archive.next()
-    except (tarfile.TarError, OSError, EOFError):
+        with open(location, "rb") as file:
+            first = b""
+            for piece in decoded(file):
+                first += piece
+                if len(first) >= tarfile.BLOCKSIZE:
+                    break
+            tarfile.TarInfo.frombuf(first[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, CompressionError):
         return False
     return True
 
 
-def unpack(source: IO[bytes], writer: Writer, destination: str, *, keep_owner: bool) -> None:
-    """Unpack a tar stream below `destination`; what is there stays unless the archive replaces it.
+def unpack(
+    source: IO[bytes], writer: Writer, destination: str, *, keep_owner: bool, owner: Owner | None = None
+) -> None:
+    """Unpack a tar stream (plain, gzip, bzip2, xz or zstd) below `destination`.
 
-    Raises BadRequestError for a stream that is not a whole archive, and for a member that cannot be placed.
+    What is there stays unless the archive replaces it. Everything belongs to `owner`, or with `keep_owner` to whom the
+    archive says. Raises BadRequestError for a stream that is not a whole archive, and for a member that cannot be placed.
     """
     directories: list[tuple[str, int]] = []
+    plain = cast(IO[bytes], _Pieces(decoded(cast(BinaryIO, source))))
     try:
-        with tarfile.open(fileobj=source, mode="r|*") as archive:
+        with tarfile.open(fileobj=plain, mode="r|") as archive:
             for member in archive:
-                _place(archive, member, writer, destination, Owner(member.uid, member.gid) if keep_owner else Owner())
+                own = Owner(member.uid, member.gid) if keep_owner else owner or Owner()
+                _place(archive, member, writer, destination, own)
                 if member.isdir():
                     directories.append((member.name, int(member.mtime * 10**9)))
-    except (tarfile.TarError, EOFError, io.UnsupportedOperation) as error:
+    except (tarfile.TarError, EOFError, CompressionError, io.UnsupportedOperation) as error:
         raise BadRequestError(f"the archive cannot be read: {error}") from None
     # last: every file made in a directory changed its time
     for name, mtime_ns in directories:
         location = writer.directory(_inside(destination, name))
         os.utime(location, ns=(mtime_ns, mtime_ns))
+
+
+class _Pieces:
+    """Pieces of a stream as a file that can be read."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+        if not self._rest:
+            self._rest = next(self._pieces, b"")
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
 
 
 def _inside(destination: str, name: str) -> str:

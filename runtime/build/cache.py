@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,23 @@ class CachedStep:
 
     created: str
     diff_id: str | None
+
+
+@dataclass(frozen=True)
+class CachedUnder:
+    """A cached step with its key."""
+
+    key: str
+    step: CachedStep
+
+
+INLINE = "skiff.build.cache.v1"
+"""Member of an image configuration with the steps that made it: who pulls the image can build from there."""
+
+
+def inline_cache(steps: Iterable[CachedUnder]) -> list[dict[str, Any]]:
+    """Return `steps` as an image configuration tells them."""
+    return [{"key": one.key, "created": one.step.created, "layer": one.step.diff_id} for one in steps]
 
 
 def step_key(parent: str, *parts: Any) -> str:
@@ -43,5 +60,29 @@ class BuildCache:
         return CachedStep(document["created"], diff_id)
 
     def keep(self, key: str, step: CachedStep, instruction: str) -> None:
-        """Keep a step; `instruction` is for people who look."""
-        self._steps.put(key, {"created": step.created, "layer": step.diff_id, "instruction": instruction})
+        """Keep a step, unless it is here as it is; `instruction` is for people who look."""
+        document = {"created": step.created, "layer": step.diff_id, "instruction": instruction}
+        if self._steps.get(key) != document:
+            self._steps.put(key, document)
+
+    def learn(self, config: Mapping[str, Any]) -> int:
+        """Take over the steps that an image configuration tells of and whose layers are here; return how many."""
+        count = 0
+        for told in config.get(INLINE) or ():
+            if not isinstance(told, Mapping):
+                continue
+            key, created, layer = told.get("key"), told.get("created"), told.get("layer")
+            if not isinstance(key, str) or not isinstance(created, str) or not isinstance(layer, str | None):
+                continue
+            if self.find(key) is None and (layer is None or self._has_layer(layer)):
+                self.keep(key, CachedStep(created, layer), "taken over from an image")
+                count += 1
+        return count
+
+    def remember(self, key: str, document: Mapping[str, Any]) -> None:
+        """Keep what else a build wants to know again, under a key of its own kind."""
+        self._steps.put(key, {"layer": None, **document})
+
+    def recall(self, key: str) -> Mapping[str, Any]:
+        """Return what `remember` kept; empty when it is nothing."""
+        return self._steps.get(key) or {}

@@ -48,6 +48,21 @@ class _Scanner:
             raise DockerfileError(f"syntax error: missing '{until}' in {self.text!r}")
         return "".join(parts)
 
+    def _pattern(self, until: str) -> str:
+        """Read a shell pattern up to `until`, which is consumed; what is escaped stays so, behind a backslash."""
+        parts: list[str] = []
+        while self.position < len(self.text):
+            character = self.text[self.position]
+            self.position += 1
+            if character == until:
+                return "".join(parts)
+            if character == self.escape:
+                parts.append("\\" + self.text[self.position : self.position + 1])
+                self.position += 1
+            else:
+                parts.append(self._piece(character))
+        raise DockerfileError(f"syntax error: missing '{until}' in {self.text!r}")
+
     def _piece(self, character: str) -> str:
         if character == "$":
             return self._variable()
@@ -140,14 +155,14 @@ class _Scanner:
 
     def _by_pattern(self, operator: str, value: str) -> str:
         if operator.startswith("/"):
-            pattern = self.word(until="/")
+            pattern = self._pattern(until="/")
             replacement = self.word(until="}")
             count = 0 if operator == "//" else 1
             return re.sub(
                 shell_pattern(pattern, greedy=True), lambda _match: replacement, value, count=count, flags=re.DOTALL
             )
         longest = len(operator) == 2
-        expression = re.compile(shell_pattern(self.word(until="}"), greedy=longest), re.DOTALL)
+        expression = re.compile(shell_pattern(self._pattern(until="}"), greedy=longest), re.DOTALL)
         if operator.startswith("#"):
             match = expression.match(value)
             return value[match.end() :] if match else value

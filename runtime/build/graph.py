@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runtime.build import instructions as ins
+from runtime.build.contexts import NamedContexts
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
 
@@ -21,14 +22,19 @@ class PlannedStage:
 
 
 def plan_stages(
-    dockerfile: ins.Dockerfile, target: str | None, arguments: Mapping[str, str]
+    dockerfile: ins.Dockerfile,
+    target: str | None,
+    arguments: Mapping[str, str],
+    contexts: NamedContexts | None = None,
 ) -> tuple[tuple[PlannedStage, ...], int]:
     """Return the stages that `target` (a name, an index, or None for the last) needs, in file order, and its index.
 
-    `arguments` are those that FROM lines may use. Raises DockerfileError for an unknown target and an empty base.
+    `arguments` are those that FROM lines may use; `contexts` come before stages of the same name. Raises
+    DockerfileError for an unknown target and an empty base.
     """
-    wanted = _target(dockerfile, target)
-    planned = {stage.index: _plan(dockerfile, stage, arguments) for stage in dockerfile.stages}
+    wanted = stage_number(dockerfile, target)
+    named = contexts or NamedContexts()
+    planned = {stage.index: _plan(dockerfile, stage, arguments, named) for stage in dockerfile.stages}
     needed: set[int] = set()
     pending = [wanted]
     while pending:
@@ -39,7 +45,8 @@ def plan_stages(
     return tuple(planned[index] for index in sorted(needed)), wanted
 
 
-def _target(dockerfile: ins.Dockerfile, target: str | None) -> int:
+def stage_number(dockerfile: ins.Dockerfile, target: str | None) -> int:
+    """Return the index of the stage `target`, the last one for None. Raises DockerfileError when there is none."""
     if not target:
         return len(dockerfile.stages) - 1
     found = stage_index(dockerfile, target, len(dockerfile.stages))
@@ -62,7 +69,9 @@ def stage_index(dockerfile: ins.Dockerfile, name: str, before: int) -> int | Non
     return None
 
 
-def _plan(dockerfile: ins.Dockerfile, stage: ins.Stage, arguments: Mapping[str, str]) -> PlannedStage:
+def _plan(
+    dockerfile: ins.Dockerfile, stage: ins.Stage, arguments: Mapping[str, str], contexts: NamedContexts
+) -> PlannedStage:
     try:
         base = expand(stage.base.image, arguments, dockerfile.escape)
     except DockerfileError as error:
@@ -75,10 +84,12 @@ def _plan(dockerfile: ins.Dockerfile, stage: ins.Stage, arguments: Mapping[str, 
             file=dockerfile.name,
         )
     # FROM knows stages by name only: a number there is an image's name
-    base_stage = None if base.isdigit() else stage_index(dockerfile, base, stage.index)
+    base_stage = None if base.isdigit() or base in contexts else stage_index(dockerfile, base, stage.index)
     needs = {base_stage} if base_stage is not None else set()
     for instruction in stage.instructions:
         for source in _reads_from(instruction):
+            if source in contexts:
+                continue
             index = stage_index(dockerfile, source, stage.index)
             if index is not None:
                 needs.add(index)

@@ -56,12 +56,13 @@ class Label(Instruction):
 
 @dataclass(frozen=True)
 class Run(Instruction):
-    """RUN [--mount=…] [--network=…] command; `mounts` are the options of each mount flag."""
+    """RUN [--mount=…] [--network=…] [--security=…] command; `mounts` are the options of each mount flag."""
 
     command: Command
     mounts: tuple[Mapping[str, str], ...] = ()
     network: str | None = None
     heredocs: tuple[Heredoc, ...] = ()
+    is_insecure: bool = False
 
 
 @dataclass(frozen=True)

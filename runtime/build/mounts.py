@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
+import shutil
+import stat
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
 from runtime.build import instructions as ins
+from runtime.build.agents import relayed
+from runtime.build.cache_mounts import CacheMount, CacheMounts
 from runtime.build.errors import DockerfileError
+from runtime.build.mount_options import checked_values, size_bytes, switch
 from runtime.build.selection import Sources, digest_items
-from runtime.build.tree import Entry, Tree
-from runtime.build.writer import Owner
+from runtime.build.tree import Entry
+from runtime.build.writer import Owner, Writer
 
 if TYPE_CHECKING:
     from runtime.build.stage import StageBuilder
+
+AGENT_VARIABLE = "SSH_AUTH_SOCK"
 
 
 @dataclass(frozen=True)
@@ -31,102 +37,198 @@ class _Secret:
     owner: Owner
 
 
+@dataclass(frozen=True)
+class _Agent:
+    target: str
+    socket: str
+    mode: int
+    owner: Owner
+
+
+@dataclass(frozen=True)
+class _Cache:
+    target: str
+    wanted: CacheMount
+    is_read_only: bool
+
+
 @dataclass
 class RunMounts:
-    """The mounts of one RUN as OCI mounts, with the secrets whose files are written only while it runs."""
+    """The mounts of one RUN: those that only show something, and what is provided only while it runs.
 
-    mounts: list[dict[str, Any]]
-    secrets: list[_Secret]
-    identity: list[Any]
+    `environment` is what secrets and agents add to the command's variables; no part of it is in the cache's key.
+    """
+
+    caches: CacheMounts
+    mounts: list[dict[str, Any]] = field(default_factory=list)
+    writable: list[tuple[Entry, str]] = field(default_factory=list)
+    cached: list[_Cache] = field(default_factory=list)
+    secrets: list[_Secret] = field(default_factory=list)
+    agents: list[_Agent] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    identity: list[Any] = field(default_factory=list)
 
     @classmethod
     async def prepare(cls, stage: StageBuilder, instruction: ins.Run) -> RunMounts:
         """Find what each mount shows. Raises DockerfileError."""
-        prepared = cls([], [], [])
+        prepared = cls(stage.workshop.caches)
         for written in instruction.mounts:
             options = {name: stage.expand(value) for name, value in written.items()}
+            checked_values(options)
             workdir = stage.state.config.get("WorkingDir") or "/"
             target = posixpath.normpath(posixpath.join(workdir, options["target"])) if "target" in options else ""
             kind = options["type"]
             if kind == "bind":
                 await prepared._bind(stage, options, target)
             elif kind == "cache":
-                prepared._cache(stage, options, target)
+                await prepared._cache(stage, options, target)
             elif kind == "tmpfs":
-                size = [f"size={options['size']}"] if "size" in options else []
-                prepared.mounts.append(
-                    {"destination": target, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", *size]}
-                )
-                prepared.identity.append(["tmpfs", target])
+                prepared._tmpfs(options, target)
             elif kind == "secret":
                 prepared._secret(stage, options, target)
             else:
-                raise DockerfileError("--mount=type=ssh is not supported", hint="pass a key with --mount=type=secret")
+                prepared._ssh(stage, options, target)
         return prepared
 
     async def _bind(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
-        source, name = options.get("source", "/"), options.get("from")
-        sources = stage.workshop.context
-        if name:
-            directories, identity = await stage.workshop.origins.layers_of(name, stage.index)
-            sources = Sources(Tree(directories), description=repr(name))
-        entry = sources.tree.find(source)
-        if entry is None:
-            raise DockerfileError(f"--mount: {source!r} not found in {sources.description}")
-        if not name:
-            items = await anyio.to_thread.run_sync(lambda: sources.select([source], target, is_directory=False))
-            identity = await anyio.to_thread.run_sync(
-                digest_items, items, lambda _: Owner(), lambda item: item.info.st_mode & 0o7777
-            )
-        self.identity.append(["bind", target, source, identity])
-        self.mounts.append(_shown(entry, target))
+        source = options.get("source", "/")
+        entry, identity = await _found(stage, source, options.get("from"))
+        is_writable = switch(options, "readwrite") or ("readonly" in options and not switch(options, "readonly"))
+        self.identity.append(["bind", target, source, identity, is_writable])
+        if is_writable:
+            self.writable.append((entry, target))
+        else:
+            self.mounts.append(_shown(entry, target))
 
-    def _cache(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
-        name = options.get("id", target)
-        directory = stage.workshop.scratch.cache_directory(hashlib.sha256(name.encode()).hexdigest()[:32])
-        if not directory.exists():
-            directory.mkdir(parents=True)
-            directory.chmod(int(options.get("mode", "0755"), 8))
-            _give(directory, Owner(int(options.get("uid", "0")), int(options.get("gid", "0"))))
-        is_read_only = options.get("readonly") == "true"
-        self.mounts.append(_bound(str(directory), target, "ro" if is_read_only else "rw"))
+    async def _cache(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
+        fill = None
+        if options.get("from"):
+            entry, _ = await _found(stage, options.get("source", "/"), options["from"])
+            if not entry.is_directory:
+                raise DockerfileError(f"--mount=type=cache: {options.get('source')} is not a directory")
+            fill = _Filling(entry)
+        wanted = CacheMount(
+            options.get("id") or target,
+            options.get("sharing", "shared"),
+            int(options.get("mode", "0755"), 8),
+            _owner(options),
+            fill,
+        )
+        self.cached.append(_Cache(target, wanted, switch(options, "readonly")))
         # its content is by intent no part of the result
-        self.identity.append(["cache", target, name])
+        self.identity.append(["cache", target, wanted.name])
+
+    def _tmpfs(self, options: Mapping[str, str], target: str) -> None:
+        size = [f"size={size_bytes(options['size'])}"] if "size" in options else []
+        self.mounts.append(
+            {"destination": target, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", *size]}
+        )
+        self.identity.append(["tmpfs", target])
 
     def _secret(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
         name = options.get("id") or posixpath.basename(options.get("source") or target)
+        if not name:
+            raise DockerfileError("--mount=type=secret needs an id, or a target to take it from")
         content = stage.workshop.options.secrets.get(name)
-        if content is None and options.get("required") == "true":
-            raise DockerfileError(f"secret {name!r} is required but was not given to the build")
-        target = target or f"/run/secrets/{name}"
-        self.identity.append(["secret", target, name])
-        if content is not None:
-            owner = Owner(int(options.get("uid", "0")), int(options.get("gid", "0")))
-            self.secrets.append(_Secret(target, content, int(options.get("mode", "0400"), 8), owner))
+        if content is None and switch(options, "required"):
+            raise DockerfileError(
+                f"secret {name}: not found", hint="give it to the build: `secrets:` under `build:` in the Compose file"
+            )
+        variable = options.get("env")
+        self.identity.append(["secret", target, name, variable])
+        if content is None:
+            return
+        if variable:
+            self.environment[variable] = content.decode("utf-8", "surrogateescape")
+        if target or not variable:
+            mode = int(options.get("mode", "0400"), 8)
+            self.secrets.append(_Secret(target or f"/run/secrets/{name}", content, mode, _owner(options)))
+
+    def _ssh(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
+        name = options.get("id") or "default"
+        socket = stage.workshop.options.ssh.get(name)
+        target = target or f"/run/buildkit/ssh_agent.{len(self.agents)}"
+        self.identity.append(["ssh", target, name])
+        if socket is None:
+            if switch(options, "required"):
+                raise DockerfileError(
+                    f"no SSH agent {name!r} was given to the build", hint="give it: `ssh: [default]` under `build:`"
+                )
+            return
+        if not self.agents:
+            self.environment[AGENT_VARIABLE] = target
+        self.agents.append(_Agent(target, socket, int(options.get("mode", "0600"), 8), _owner(options)))
 
     @asynccontextmanager
     async def ready(self, directory: Path) -> AsyncIterator[list[dict[str, Any]]]:
-        """Give the OCI mounts for as long as the command runs; secrets lie in `directory` meanwhile."""
+        """Give the OCI mounts for as long as the command runs; what is made for them lies in `directory` meanwhile."""
         mounts = list(self.mounts)
-        written: list[Path] = []
-        try:
+        async with AsyncExitStack() as stack:
+            # always in the same order, so that two steps cannot wait for each other
+            for cache in sorted(self.cached, key=lambda cache: cache.wanted.name):
+                place = await stack.enter_async_context(self.caches.used(cache.wanted))
+                mounts.append(_bound(str(place), cache.target, "ro" if cache.is_read_only else "rw"))
+            for number, (entry, target) in enumerate(self.writable):
+                mounts.append(await anyio.to_thread.run_sync(_discarded, entry, target, directory / f"bind-{number}"))
             for number, secret in enumerate(self.secrets):
                 file = directory / f"secret-{number}"
-                file.touch(0o600)
-                written.append(file)
-                file.write_bytes(secret.content)
-                file.chmod(secret.mode)
-                _give(file, secret.owner)
+                stack.callback(file.unlink, missing_ok=True)
+                _write_secret(file, secret)
                 mounts.append(_bound(str(file), secret.target, "ro"))
-            yield mounts
-        finally:
-            for file in written:
-                file.unlink(missing_ok=True)
+            for number, agent in enumerate(self.agents):
+                socket = directory / f"agent-{number}"
+                await stack.enter_async_context(relayed(socket, agent.socket, agent.mode, agent.owner))
+                mounts.append(_bound(str(socket), agent.target, "rw"))
+            # a mount below another comes after it
+            yield sorted(mounts, key=lambda mount: mount["destination"].rstrip("/").count("/"))
 
 
-def _give(path: Path, owner: Owner) -> None:
-    if owner != Owner():
-        os.chown(path, owner.uid, owner.gid)
+async def _found(stage: StageBuilder, source: str, name: str | None) -> tuple[Entry, str]:
+    """Return what `source` of the context, or of the stage, context or image `name` is, and what decides its content."""
+    sources, identity = stage.workshop.context, ""
+    if name:
+        sources, identity = await stage.workshop.origins.sources_of(name, stage.index)
+    entry = sources.tree.find(source)
+    if entry is None:
+        raise DockerfileError(f"--mount: {source!r} not found in {sources.description}")
+    return entry, identity or await _content(sources, source)
+
+
+async def _content(sources: Sources, source: str) -> str:
+    items = await anyio.to_thread.run_sync(lambda: sources.select([source], "/", is_directory=False))
+    return await anyio.to_thread.run_sync(
+        digest_items, items, lambda _: Owner(), lambda entry: stat.S_IMODE(entry.info.st_mode)
+    )
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """The first content of a cache: a copy of a directory."""
+
+    entry: Entry
+
+    def __call__(self, target: Path) -> None:
+        from runtime.build.tree import Tree
+
+        source = Tree([Path(part) for part in self.entry.directories])
+        writer = Writer(target)
+        for entry in source.walk(source.root):
+            owner, mode = Owner(entry.info.st_uid, entry.info.st_gid), stat.S_IMODE(entry.info.st_mode)
+            if entry.is_directory:
+                writer.put_directory(entry.path, owner, mode)
+            else:
+                writer.put_entry(entry.path, entry, owner, mode)
+
+
+def _write_secret(file: Path, secret: _Secret) -> None:
+    file.touch(0o600)
+    file.write_bytes(secret.content)
+    os.chown(file, secret.owner.uid, secret.owner.gid)
+    file.chmod(secret.mode)
+
+
+def _owner(options: Mapping[str, str]) -> Owner:
+    return Owner(int(options.get("uid", "0")), int(options.get("gid", "0")))
 
 
 def _bound(source: str, target: str, access: str) -> dict[str, Any]:
@@ -139,3 +241,16 @@ def _shown(entry: Entry, target: str) -> dict[str, Any]:
         return _bound(entry.location, target, "ro")
     lower = [f"lowerdir+={part}" for part in entry.directories]
     return {"destination": target, "type": "overlay", "source": "overlay", "options": [*lower, "ro"]}
+
+
+def _discarded(entry: Entry, target: str, directory: Path) -> dict[str, Any]:
+    """Return the mount that shows `entry` so that it can be written to; what is written goes with `directory`."""
+    upper, work = directory / "upper", directory / "work"
+    upper.mkdir(parents=True)
+    if not entry.is_directory:
+        shutil.copy2(entry.location, upper / "file")
+        return _bound(str(upper / "file"), target, "rw")
+    work.mkdir()
+    shutil.copymode(entry.location, upper)
+    options = [*(f"lowerdir+={part}" for part in entry.directories), f"upperdir={upper}", f"workdir={work}"]
+    return {"destination": target, "type": "overlay", "source": "overlay", "options": options}

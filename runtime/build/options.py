@@ -15,7 +15,9 @@ class BuildOptions:
     """Options of one build.
 
     `dockerfile` is a path in the context; `dockerfile_text` stands for the file itself where the client sends it
-    apart. `build_args` maps to None for "take no value". `shm_size_bytes` 0 is the default of a container.
+    apart. `build_args` maps to None for "take no value". `shm_size_bytes` 0 is the default of a container. `secrets`
+    are contents by ID, `ssh` paths of agents' sockets by ID, `contexts` what `--from` may name besides stages and images.
+    `secret_members` are the members of the stream that hold secrets, by ID.
     """
 
     dockerfile: str = "Dockerfile"
@@ -34,13 +36,23 @@ class BuildOptions:
     cache_from: tuple[str, ...] = ()
     quiet: bool = False
     secrets: Mapping[str, bytes] = field(default_factory=dict)
+    secret_members: Mapping[str, str] = field(default_factory=dict)
+    ssh: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    entitlements: frozenset[str] = frozenset()
+
+
+ENTITLEMENTS = ("network.host", "security.insecure")
+"""What a build may be allowed besides: `RUN --network=host` and `RUN --security=insecure`."""
 
 
 def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
     """Return the options that the query of `POST /build` asks for (Docker Engine API, "Build an image").
 
     `query` maps each parameter to its values, as `urllib.parse.parse_qs` does. Parameters about intermediate containers
-    and their limits (`rm`, `forcerm`, `memory`, `cpu…`) have nothing to act on and are accepted.
+    and their limits (`rm`, `forcerm`, `memory`, `cpu…`) have nothing to act on and are accepted. Beyond Docker's,
+    which the classic protocol has no words for: `secrets` (members of the stream by ID), `ssh` (sockets of agents by
+    ID), `contexts` (named contexts) and `entitlements`.
 
     Raises BadRequestError for a value that cannot be read and for what is not supported.
     """
@@ -67,7 +79,22 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
         platform=_last(query, "platform") or None,
         cache_from=tuple(_json(query, "cachefrom", list) or ()),
         quiet=_flag(query, "q"),
+        secret_members=_texts(query, "secrets"),
+        ssh=_texts(query, "ssh"),
+        contexts=_texts(query, "contexts"),
+        entitlements=_entitlements(query.get("entitlements", ())),
     )
+
+
+def _texts(query: Mapping[str, Sequence[str]], name: str) -> dict[str, str]:
+    return {key: value or "" for key, value in _string_map(query, name, allow_null=False).items()}
+
+
+def _entitlements(values: Sequence[str]) -> frozenset[str]:
+    for value in values:
+        if value not in ENTITLEMENTS:
+            raise BadRequestError(f"unknown entitlement {value!r}", f"there are {' and '.join(ENTITLEMENTS)}")
+    return frozenset(values)
 
 
 def _last(query: Mapping[str, Sequence[str]], name: str) -> str:

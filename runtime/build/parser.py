@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from runtime.build import instructions as ins
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.lines import Heredoc, LogicalLine, read_source, split_words
+from runtime.build.mount_options import read_mount
 
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -207,35 +208,24 @@ def _run(s: _Statement) -> ins.Run:
     mounts = []
     for name, value in s.flags:
         if name == "mount":
-            mounts.append(_mount_options(s, value or ""))
+            mounts.append(_mount(s, value or ""))
     network = s.flag("network")
     if network not in (None, "default", "none", "host"):
-        raise s.fail(f"unknown network mode {network!r}", "--network takes default, none or host")
-    return ins.Run(s.text, s.line, s.command(), tuple(mounts), network, s.heredocs)
+        raise s.fail(f"unsupported network mode {network!r}", "--network takes default, none or host")
+    security = s.flag("security")
+    if security not in (None, "sandbox", "insecure"):
+        raise s.fail(f"unsupported security {security!r}", "--security takes sandbox or insecure")
+    command = s.command()
+    if not command.arguments:
+        raise s.fail("RUN requires at least one argument")
+    return ins.Run(s.text, s.line, command, tuple(mounts), network, s.heredocs, is_insecure=security == "insecure")
 
 
-_MOUNT_OPTIONS = (
-    "type", "source", "src", "target", "dst", "destination", "from", "readonly", "ro", "readwrite", "rw", "id",
-    "sharing", "required", "mode", "uid", "gid", "size", "env",
-)  # fmt: skip
-_MOUNT_ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
-_MOUNT_TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
-
-
-def _mount_options(s: _Statement, value: str) -> dict[str, str]:
-    options: dict[str, str] = {}
-    for field in value.split(","):
-        name, equals, setting = field.strip().partition("=")
-        name = name.lower()
-        if name not in _MOUNT_OPTIONS:
-            raise s.fail(f"unexpected key {name!r} in --mount={value}", suggestion(name, _MOUNT_OPTIONS))
-        options[_MOUNT_ALIASES.get(name, name)] = setting if equals else "true"
-    kind = options.setdefault("type", "bind")
-    if kind not in _MOUNT_TYPES:
-        raise s.fail(f"unsupported mount type {kind!r}", suggestion(kind, _MOUNT_TYPES))
-    if "target" not in options and kind not in ("secret", "ssh"):
-        raise s.fail(f"--mount={value}: target is missing", "add target=/path")
-    return options
+def _mount(s: _Statement, written: str) -> dict[str, str]:
+    try:
+        return read_mount(written)
+    except DockerfileError as error:
+        raise s.fail(error.problem, error.hint) from None
 
 
 def _copy(s: _Statement) -> ins.Copy:
@@ -243,6 +233,11 @@ def _copy(s: _Statement) -> ins.Copy:
     if len(words) < 2:
         raise s.fail(
             f"{s.keyword} requires at least two arguments, but only one was provided", "write source … destination"
+        )
+    if "$" in (s.flag("from") or ""):
+        raise s.fail(
+            f"--from={s.flag('from')}: --from takes no variables",
+            "name the image with FROM image AS name before, and copy from that name",
         )
     return ins.Copy(
         s.text,
@@ -270,7 +265,8 @@ def _shell(s: _Statement) -> ins.Shell:
 
 
 def _healthcheck(s: _Statement) -> ins.Healthcheck:
-    kind, _, rest = s.rest.partition(" ")
+    kind, *others = s.rest.split(None, 1)
+    rest = others[0] if others else ""
     if kind.upper() == "NONE":
         if rest.strip():
             raise s.fail("HEALTHCHECK NONE takes no arguments")

@@ -14,8 +14,6 @@ from runtime.image.images import Images
 from runtime.paths import Paths
 
 PREFIX = "build-"
-CACHE_MOUNTS = "cache-mounts"
-"""Directory, in the state root, of what `RUN --mount=type=cache` keeps between builds."""
 
 
 class Scratch:
@@ -23,7 +21,6 @@ class Scratch:
 
     def __init__(self, paths: Paths, commit_lock: anyio.Lock) -> None:
         self._parent = paths.tmp
-        self._caches = paths.root / CACHE_MOUNTS
         self._commit_lock = commit_lock
 
     @contextmanager
@@ -35,10 +32,6 @@ class Scratch:
             yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-
-    def cache_directory(self, name: str) -> Path:
-        """Return where a cache mount called `name` lies; it may not be there yet."""
-        return self._caches / name
 
     async def commit(self, images: Images, upper: Path) -> str:
         """Make `upper` a layer, one at a time: two stages may have made the same."""

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from runtime.build import configure, steps
 from runtime.build import instructions as ins
-from runtime.build.cache import BuildCache, CachedStep, step_key
+from runtime.build.cache import BuildCache, CachedStep, CachedUnder, step_key
+from runtime.build.cache_mounts import CacheMounts
 from runtime.build.errors import DockerfileError
 from runtime.build.expansion import expand
 from runtime.build.options import BuildOptions
@@ -21,13 +22,7 @@ from runtime.build.selection import Sources
 from runtime.build.tree import Tree
 from runtime.errors import EngineError, SkiffError
 from runtime.image.images import Images, now
-
-PREDEFINED_ARGUMENTS = tuple(
-    name
-    for stem in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-    for name in (stem.upper(), stem)
-)
-"""Arguments that RUN sees without ARG and that no cache key counts (Dockerfile reference, "Predefined ARGs")."""
+from runtime.image.transfers import KeyedLocks
 
 
 @dataclass
@@ -41,20 +36,30 @@ class StageState:
     key: str
     arguments: dict[str, str] = field(default_factory=dict)
     created: str = ""
+    cached: list[CachedUnder] = field(default_factory=list)
+    """The steps that led here, as the cache has them."""
 
     def successor(self) -> StageState:
-        """Return the state that a stage begins with whose base is this one."""
+        """Return the state that a stage begins with whose base is this one; it inherits the arguments too."""
         config = {name: value for name, value in self.config.items() if name != configure.OWN_COMMAND}
         return replace(
-            self, config=config, diff_ids=list(self.diff_ids), history=list(self.history), arguments={}, key=self.key
+            self,
+            config=config,
+            diff_ids=list(self.diff_ids),
+            history=list(self.history),
+            arguments=dict(self.arguments),
+            cached=list(self.cached),
         )
 
 
 class Origins(Protocol):
     """Where `--from` leads: other stages of the build, or images."""
 
-    async def layers_of(self, name: str, before: int) -> tuple[tuple[Path, ...], str]:
-        """Return the directories (topmost first) and the identity of what `name` means in stage number `before`."""
+    async def sources_of(self, name: str, before: int) -> tuple[Sources, str]:
+        """Return the files of what `name` means in stage number `before`, and its identity.
+
+        The identity is empty where only the content itself says what it is.
+        """
         ...
 
 
@@ -72,6 +77,11 @@ class Workshop:
     scratch: Scratch
     origins: Origins
     used_arguments: set[str]
+    caches: CacheMounts
+    under_way: KeyedLocks
+    """The steps that some build does now: another one that needs the same waits, and takes it from the cache."""
+    downloads: Path
+    """A directory for what ADD fetches, there as long as the build."""
 
     async def commit(self, upper: Path) -> str:
         """Make `upper` a layer; return its diff ID."""
@@ -150,15 +160,26 @@ class StageBuilder:
         elif isinstance(instruction, ins.Workdir):
             path = posixpath.join(self.state.config.get("WorkingDir") or "/", self.expand(instruction.path))
             self.state.config = {**self.state.config, "WorkingDir": posixpath.normpath("/" + path.lstrip("/"))}
-            step = steps.WorkdirStep(self)
+            step = await steps.WorkdirStep.prepare(self)
         else:
             raise DockerfileError(f"{type(instruction).__name__.upper()} cannot stand here", instruction.line)
         key = step_key(self.state.key, instruction.text.split(None, 1)[0].upper(), step.identity)
-        cached = self.workshop.cache.find(key) if self._uses_cache else None
-        if cached is not None:
-            self.output.write(" ---> Using cache\n")
-            self._record(instruction, key, cached.diff_id, cached.created)
-            return
+        if not self._uses_cache:
+            await self._perform(instruction, key, step)
+        elif not self._from_cache(instruction, key):
+            async with self.workshop.under_way.alone(key):
+                if not self._from_cache(instruction, key):
+                    await self._perform(instruction, key, step)
+
+    def _from_cache(self, instruction: ins.Instruction, key: str) -> bool:
+        cached = self.workshop.cache.find(key)
+        if cached is None:
+            return False
+        self.output.write(" ---> Using cache\n")
+        self._record(instruction, key, cached.diff_id, cached.created)
+        return True
+
+    async def _perform(self, instruction: ins.Instruction, key: str, step: steps.Step) -> None:
         with self.workshop.scratch.directory() as directory:
             upper = directory / "upper"
             upper.mkdir()
@@ -187,8 +208,11 @@ class StageBuilder:
             created = known.created if known and known.diff_id is None else None
         created = created or (self.state.created if key == self.state.key and self.state.created else now())
         if key != self.state.key:
-            self.workshop.cache.keep(key, CachedStep(created, diff_id), instruction.text)
-        entry: dict[str, Any] = {"created": created, "created_by": created_by(instruction), "comment": "skiff build"}
+            step = CachedStep(created, diff_id)
+            self.state.cached.append(CachedUnder(key, step))
+            self.workshop.cache.keep(key, step, instruction.text)
+        by = created_by(instruction, self.state)
+        entry: dict[str, Any] = {"created": created, "created_by": by, "comment": "skiff build"}
         if diff_id is None:
             entry["empty_layer"] = True
         else:
@@ -199,8 +223,10 @@ class StageBuilder:
         self.state.created = created
 
 
-def created_by(instruction: ins.Instruction) -> str:
-    """Return how an image's history tells `instruction`."""
-    if isinstance(instruction, ins.Run) and instruction.command.shell_form:
-        return f"RUN /bin/sh -c {instruction.command.arguments[0]}"
-    return instruction.text
+def created_by(instruction: ins.Instruction, state: StageState) -> str:
+    """Return how an image's history tells `instruction`: a RUN with the arguments that it sees, and its shell."""
+    if not isinstance(instruction, ins.Run) or not instruction.command.shell_form:
+        return instruction.text
+    given = [f"{name}={value}" for name, value in sorted(state.arguments.items())]
+    shell = state.config.get("Shell") or configure.DEFAULT_SHELL
+    return " ".join(["RUN", *([f"|{len(given)}", *given] if given else []), *shell, *instruction.command.arguments])

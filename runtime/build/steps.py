@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,21 +16,22 @@ import anyio.to_thread
 from runtime.build import configure
 from runtime.build import instructions as ins
 from runtime.build.archive import is_archive, unpack
+from runtime.build.arguments import PROXIES
 from runtime.build.errors import DockerfileError
 from runtime.build.expansion import expand_text
 from runtime.build.modes import changed_mode
 from runtime.build.mounts import RunMounts
+from runtime.build.options import BuildOptions
 from runtime.build.output import CommandOutput
+from runtime.build.remote import Fetcher, RemoteFile, checked_sum, is_remote
 from runtime.build.runner import RootFilesystem
-from runtime.build.selection import Item, Sources, digest_items
+from runtime.build.selection import Item, digest_items
 from runtime.build.tree import Entry, Tree
 from runtime.build.users import account_of, owner_of
 from runtime.build.writer import Owner, Writer
 
 if TYPE_CHECKING:
     from runtime.build.stage import StageBuilder
-
-REMOTE_SOURCES = ("http://", "https://", "git@", "git://", "ssh://")
 
 
 class Step(Protocol):
@@ -46,18 +48,25 @@ class Step(Protocol):
 
 
 class WorkdirStep:
-    """Makes the working directory where it is missing."""
+    """Makes the working directory where it is missing: it belongs to the stage's user."""
 
-    def __init__(self, stage: StageBuilder) -> None:
-        self._path: str = stage.state.config["WorkingDir"]
-        self._layers = stage.layers
-        self.identity: Any = self._path
+    def __init__(self, path: str, layers: tuple[Path, ...], owner: Owner) -> None:
+        self._path = path
+        self._layers = layers
+        self._owner = owner
+        self.identity: Any = path if owner == Owner() else [path, owner.uid, owner.gid]
+
+    @classmethod
+    async def prepare(cls, stage: StageBuilder) -> WorkdirStep:
+        """Look up the user. Raises DockerfileError for one that there is not."""
+        account = await anyio.to_thread.run_sync(account_of, stage.state.config.get("User") or "", stage.tree)
+        return cls(stage.state.config["WorkingDir"], stage.layers, Owner(account.uid, account.gid))
 
     async def perform(self, upper: Path, directory: Path) -> None:
         """Make the directory, unless it is there."""
         existing = Tree(self._layers).find(self._path)
         if existing is None or not existing.is_directory:
-            Writer(upper, self._layers).directory(self._path)
+            Writer(upper, self._layers).directory(self._path, self._owner)
 
 
 @dataclass
@@ -68,10 +77,13 @@ class CopyStep:
     items: list[Item]
     documents: dict[str, str]
     archives: tuple[Item, ...]
+    remote: dict[str, RemoteFile]
+    fetcher: Fetcher
     destination: str
     owner: Owner | None
     keeps_owner: bool
     chmod: str | None
+    unpacks_remote: bool = False
     identity: Any = None
 
     @classmethod
@@ -84,11 +96,11 @@ class CopyStep:
         chmod = stage.expand(instruction.chmod) if instruction.chmod else None
         heredocs = {f"<<{'-' if h.strip_tabs else ''}{h.name}": h for h in instruction.heredocs}
         patterns = [stage.expand(word) for word in instruction.sources if _heredoc_key(word) not in heredocs]
-        for pattern in patterns:
-            if instruction.is_add and pattern.startswith(REMOTE_SOURCES):
-                raise DockerfileError(
-                    f"ADD of a remote source is not supported: {pattern}", hint="use RUN with curl, wget or git"
-                )
+        urls = [pattern for pattern in patterns if instruction.is_add and is_remote(pattern)]
+        patterns = [pattern for pattern in patterns if pattern not in urls]
+        checksum = stage.expand(instruction.checksum) if instruction.checksum else None
+        expected = checked_sum(checksum, (patterns or urls or [""])[0])
+        fetcher = Fetcher(stage.workshop.cache, stage.workshop.downloads)
         existing = await anyio.to_thread.run_sync(tree.find, destination)
         is_directory = written.endswith(("/", "/.")) or written == "." or bool(existing and existing.is_directory)
         if len(instruction.sources) > 1 and not is_directory:
@@ -98,9 +110,11 @@ class CopyStep:
             )
         sources = stage.workshop.context
         if instruction.from_stage:
-            directories, _ = await stage.workshop.origins.layers_of(instruction.from_stage, stage.index)
-            sources = Sources(Tree(directories), description=f"{instruction.from_stage!r}")
+            sources, _ = await stage.workshop.origins.sources_of(instruction.from_stage, stage.index)
         place = posixpath.normpath("/" + destination.lstrip("/"))
+        if not is_directory:
+            # a single file goes to where a link in its place leads, as the last name of a path
+            place = await anyio.to_thread.run_sync(tree.resolve, place)
         items = await anyio.to_thread.run_sync(
             lambda: sources.select(
                 patterns,
@@ -121,19 +135,27 @@ class CopyStep:
             )
             for heredoc in heredocs.values()
         }
-        archives = await anyio.to_thread.run_sync(_archives, items, patterns) if _unpacks(instruction) else ()
+        archives: tuple[Item, ...] = ()
+        if instruction.is_add and instruction.unpack is not False:
+            archives = await anyio.to_thread.run_sync(_archives, items)
+        remote = [await fetcher.known(url, expected) for url in urls]
         step = cls(
             stage.layers,
             [item for item in items if item not in archives],
             texts,
             archives,
+            {posixpath.join(place, file.name) if is_directory else place: file for file in remote},
+            fetcher,
             place,
             owner,
             bool(instruction.from_stage),
             chmod,
+            unpacks_remote=bool(instruction.unpack),
         )
         digest = await anyio.to_thread.run_sync(digest_items, items, step.owner_for, step.mode_for)
         step.identity = [place, digest, texts, owner and [owner.uid, owner.gid], chmod, len(archives)]
+        if remote:
+            step.identity += [{path: file.digest for path, file in step.remote.items()}, step.unpacks_remote]
         return step
 
     def owner_for(self, entry: Entry) -> Owner:
@@ -152,9 +174,10 @@ class CopyStep:
 
     async def perform(self, upper: Path, directory: Path) -> None:
         """Copy."""
-        await anyio.to_thread.run_sync(self._write, Writer(upper, self.layers))
+        remote = {path: await self.fetcher.present(file) for path, file in self.remote.items()}
+        await anyio.to_thread.run_sync(self._write, Writer(upper, self.layers), remote)
 
-    def _write(self, writer: Writer) -> None:
+    def _write(self, writer: Writer, remote: Mapping[str, RemoteFile]) -> None:
         made: list[Item] = []
         for item in self.items:
             owner, mode = self.owner_for(item.entry), self.mode_for(item.entry)
@@ -176,28 +199,36 @@ class CopyStep:
             # here-documents have no time of their own: the epoch keeps the layer the same on every build
             writer.finish(location, self.owner or Owner(), mode, 0)
         for item in self.archives:
-            writer.directory(self.destination, self.owner)
-            with open(item.entry.location, "rb") as source:
-                unpack(source, writer, self.destination, keep_owner=True)
+            self._unpack(writer, item.entry.location)
+        for path, file in remote.items():
+            assert file.path is not None, "it was fetched"
+            if self.unpacks_remote and is_archive(file.path):
+                self._unpack(writer, file.path)
+                continue
+            location = writer.place(path, self.owner)
+            shutil.copyfile(file.path, location)
+            mode = changed_mode(self.chmod, stat.S_IFREG | 0o600) if self.chmod else 0o600
+            writer.finish(location, self.owner or Owner(), mode, file.mtime_ns)
         for item in reversed(made):
             modified = item.entry.info.st_mtime_ns
             os.utime(writer.directory(item.destination), ns=(modified, modified))
+
+    def _unpack(self, writer: Writer, archive: str | Path) -> None:
+        writer.directory(self.destination, self.owner)
+        with open(archive, "rb") as source:
+            unpack(source, writer, self.destination, keep_owner=self.owner is None, owner=self.owner)
 
 
 def _heredoc_key(word: str) -> str:
     return word.replace('"', "").replace("'", "")
 
 
-def _unpacks(instruction: ins.Copy) -> bool:
-    return instruction.is_add and instruction.unpack is not False
-
-
-def _archives(items: list[Item], patterns: list[str]) -> tuple[Item, ...]:
+def _archives(items: list[Item]) -> tuple[Item, ...]:
     # only a file that is named itself is unpacked, not one found inside a copied directory
     if any(item.is_top for item in items):
         tops = tuple(item.destination + "/" for item in items if item.is_top)
         items = [item for item in items if not (item.destination + "/").startswith(tops)]
-    return tuple(item for item in items if item.entry.is_file and is_archive(item.entry))
+    return tuple(item for item in items if item.entry.is_file and is_archive(item.entry.location))
 
 
 @dataclass
@@ -215,13 +246,14 @@ class RunStep:
     async def prepare(cls, stage: StageBuilder, instruction: ins.Run) -> RunStep:
         """Work out the command line, environment and mounts. Raises DockerfileError."""
         config, options = stage.state.config, stage.workshop.options
+        _refuse_unallowed(instruction, options)
         mounts = await RunMounts.prepare(stage, instruction)
         arguments = _arguments(instruction, config)
         declared = {**stage.state.arguments}
         undeclared = {
             name: value
             for name, value in options.build_args.items()
-            if value is not None and name not in declared and name.lower() in _PROXIES
+            if value is not None and name not in declared and name in PROXIES
         }
         stage.workshop.used_arguments.update(undeclared)
         environment = {"PATH": configure.DEFAULT_PATH, **undeclared, **declared, **configure.environment(config)}
@@ -229,6 +261,8 @@ class RunStep:
             arguments, declared, configure.environment(config), config.get("User"), config.get("WorkingDir"),
             instruction.network, mounts.identity,
         ]  # fmt: skip
+        if instruction.is_insecure:
+            identity.append("insecure")
         return cls(stage, instruction, arguments, environment, mounts, identity)
 
     async def perform(self, upper: Path, directory: Path) -> None:
@@ -238,7 +272,7 @@ class RunStep:
         work = directory / "work"
         work.mkdir()
         account = account_of(config.get("User") or "", stage.tree)
-        environment = {"HOME": account.home, **self.environment}
+        environment = {"HOME": account.home, **self.environment, **self.mounts.environment}
         process: dict[str, Any] = {
             "terminal": False,
             "args": self.arguments,
@@ -258,6 +292,7 @@ class RunStep:
                 output.write,
                 extra_hosts=options.extra_hosts,
                 shm_size_bytes=options.shm_size_bytes,
+                is_privileged=self.instruction.is_insecure,
             )
         if exit_code:
             shown = (
@@ -275,7 +310,19 @@ class RunStep:
         await anyio.to_thread.run_sync(remove_mount_points, upper, stage.tree, targets)
 
 
-_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+def _refuse_unallowed(instruction: ins.Run, options: BuildOptions) -> None:
+    wants_host = instruction.network == "host" and options.network_mode != "host"
+    for is_wanted, flag, entitlement in (
+        (wants_host, "--network=host", "network.host"),
+        (instruction.is_insecure, "--security=insecure", "security.insecure"),
+    ):
+        if is_wanted and entitlement not in options.entitlements:
+            raise DockerfileError(
+                f"{entitlement} is not allowed: RUN {flag} reaches out of the build",
+                hint=f"allow it: `entitlements: [{entitlement}]` under `build:` in the Compose file",
+            )
+
+
 _MOUNT_POINTS = ("/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
 

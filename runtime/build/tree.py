@@ -88,6 +88,19 @@ class Tree:
             stack.append(entry)
         return stack[-1]
 
+    def resolve(self, path: str) -> str:
+        """Return where the absolute `path` leads: a link in its place is followed as far as there are any.
+
+        Raises BadRequestError for links that lead in a circle.
+        """
+        for _ in range(MAX_LINKS):
+            entry = self.find(path, follow=False)
+            if entry is None or not entry.is_link:
+                return path
+            # the parent's own path: a link may stand in a directory that another link led to
+            path = posixpath.join(posixpath.dirname(entry.path), os.readlink(entry.location))
+        raise BadRequestError(f"{path}: {os.strerror(errno.ELOOP)}")
+
     def child(self, directory: Entry, name: str) -> Entry | None:
         """Return `name` in `directory`, links not followed, or None when it is missing or hidden."""
         first: tuple[str, os.stat_result] | None = None

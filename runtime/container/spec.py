@@ -123,7 +123,7 @@ def build(config: Mapping[str, Any], host: Mapping[str, Any], place: Place) -> d
             "resources": resources(host, privileged),
             "maskedPaths": [] if privileged else list(_or(host.get("MaskedPaths"), defaults.MASKED_PATHS)),
             "readonlyPaths": [] if privileged else list(_or(host.get("ReadonlyPaths"), defaults.READ_ONLY_PATHS)),
-            "devices": _devices(host, privileged),
+            "devices": devices(host, privileged),
             "sysctl": {k: v for k, v in (host.get("Sysctls") or {}).items() if not k.startswith("net.")},
         },
     }
@@ -279,7 +279,8 @@ def _mount(point: MountPoint) -> dict[str, Any]:
     }
 
 
-def _devices(host: Mapping[str, Any], privileged: bool) -> list[dict[str, Any]]:
+def devices(host: Mapping[str, Any], privileged: bool) -> list[dict[str, Any]]:
+    """Return the document's `linux.devices`: those of HostConfig, and with `privileged` every one of the host."""
     found = []
     for wanted in host.get("Devices") or ():
         outside = wanted["PathOnHost"]

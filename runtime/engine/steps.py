@@ -14,7 +14,7 @@ import anyio
 import anyio.abc
 
 from runtime.build.runner import RootFilesystem
-from runtime.container.spec import DEFAULT_SHM_BYTES
+from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities, devices, resources
 from runtime.engine.hosts import hosts_file, resolv_conf
 from runtime.errors import KernelError, SkiffError
 from runtime.keeper.client import Keeper, KeptProcess, ProcessExit
@@ -57,6 +57,7 @@ class Steps:
         *,
         extra_hosts: Sequence[str] = (),
         shm_size_bytes: int = 0,
+        is_privileged: bool = False,
     ) -> int:
         """Run one step (see `runtime.build.runner.StepRunner`)."""
         id = secrets.token_hex(32)
@@ -68,7 +69,7 @@ class Steps:
         try:
             (bundle / "rootfs").mkdir(parents=True)
             namespace = await self._join(id, network, bundle, extra_hosts)
-            spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes)
+            spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, is_privileged)
             kept = await self._keeper.launch(id, bundle, spec, stdin=False)
             async with anyio.create_task_group() as group:
                 for name in ("stdout", "stderr"):
@@ -111,6 +112,7 @@ class Steps:
         namespace: str | None,
         bundle: Any,
         shm_size_bytes: int,
+        is_privileged: bool,
     ) -> dict[str, Any]:
         overlay = [f"lowerdir+={layer}" for layer in rootfs.lower]
         overlay += [f"upperdir={rootfs.upper}", f"workdir={rootfs.work}"]
@@ -121,7 +123,16 @@ class Steps:
         namespaces = [{"type": kind} for kind in ("mount", "pid", "uts", "ipc", "cgroup")]
         if namespace is not None:
             namespaces.append({"type": "network", "path": namespace})
-        sets = {kind: list(defaults.CAPABILITIES) for kind in ("bounding", "effective", "permitted")}
+        host = {"Privileged": is_privileged}
+        granted = capabilities(host)
+        sets = {kind: list(granted) for kind in ("bounding", "effective", "permitted")}
+        isolation: dict[str, Any] = {"devices": devices(host, is_privileged)}
+        if not is_privileged:
+            isolation = {
+                "maskedPaths": list(defaults.MASKED_PATHS),
+                "readonlyPaths": list(defaults.READ_ONLY_PATHS),
+                "seccomp": defaults.seccomp(set(granted)),
+            }
         return {
             "ociVersion": "1.2.0",
             "process": {**process, "capabilities": sets},
@@ -136,10 +147,8 @@ class Steps:
             "linux": {
                 "namespaces": namespaces,
                 "cgroupsPath": f"/skiff-{self._paths.engine_id}/{id}",
-                "resources": {"devices": [dict(rule) for rule in defaults.DEVICE_RULES]},
-                "maskedPaths": list(defaults.MASKED_PATHS),
-                "readonlyPaths": list(defaults.READ_ONLY_PATHS),
-                "seccomp": defaults.seccomp(set(defaults.CAPABILITIES)),
+                "resources": resources(host, is_privileged),
+                **isolation,
             },
         }
 

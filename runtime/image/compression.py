@@ -1,17 +1,17 @@
-"""Compressed streams, told by their first bytes: gzip, xz, zstd."""
+"""Compressed streams, told by their first bytes: gzip, bzip2, xz, zstd."""
 
 from __future__ import annotations
 
 import lzma
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from runtime.errors import BadRequestError
 
 READ_BYTES = 1 << 18
 PIECE_BYTES = 1 << 20
-GZIP, XZ, ZSTD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+GZIP, BZIP2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 
 
 class CompressionError(ValueError):
@@ -19,16 +19,40 @@ class CompressionError(ValueError):
 
 
 def decoded(source: BinaryIO) -> Iterator[bytes]:
-    """Yield what `source` (seekable) holds, uncompressed, in pieces of about a mebibyte. Raises CompressionError."""
-    magic = source.read(6)
-    source.seek(0)
+    """Yield what `source` holds, uncompressed, in pieces of about a mebibyte. Raises CompressionError."""
+    magic = source.read(len(XZ))
+    if source.seekable():
+        source.seek(0)
+    else:
+        source = cast(BinaryIO, _Begun(magic, source))
     if magic.startswith(GZIP):
         return _gunzip(source)
+    if magic.startswith(BZIP2):
+        return _bunzip(source)
     if magic == XZ:
         return _unxz(source)
     if magic.startswith(ZSTD):
         return _unzstd(source)
     return iter(lambda: source.read(PIECE_BYTES), b"")
+
+
+class _Begun:
+    """A stream of which the first bytes were read already."""
+
+    def __init__(self, first: bytes, source: BinaryIO) -> None:
+        self._first = first
+        self._source = source
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes."""
+        if self._first:
+            data, self._first = self._first[:size], self._first[size:]
+            return data
+        return self._source.read(size)
+
+    def readable(self) -> bool:
+        """Whether it can be read: it can."""
+        return True
 
 
 def _gunzip(source: BinaryIO) -> Iterator[bytes]:
@@ -48,6 +72,16 @@ def _gunzip(source: BinaryIO) -> Iterator[bytes]:
                 if not data and not (data := source.read(READ_BYTES).lstrip(b"\0")):
                     return
     raise CompressionError("its gzip stream ends too early")
+
+
+def _bunzip(source: BinaryIO) -> Iterator[bytes]:
+    import bz2
+
+    with bz2.BZ2File(source) as file:
+        try:
+            yield from iter(lambda: file.read(PIECE_BYTES), b"")
+        except (OSError, EOFError, ValueError) as error:
+            raise CompressionError(f"its bzip2 stream is damaged: {error}") from error
 
 
 def _unxz(source: BinaryIO) -> Iterator[bytes]:

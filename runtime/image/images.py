@@ -17,7 +17,7 @@ from runtime.image.garbage import Garbage
 from runtime.image.layers import Layers
 from runtime.image.manifest import diff_ids
 from runtime.image.reference import Reference
-from runtime.image.transfers import Transfers
+from runtime.image.transfers import KeyedLocks
 from runtime.paths import Paths
 from runtime.store import Store
 
@@ -54,7 +54,7 @@ class Images:
         self.content = ContentStore(paths)
         self.layers = Layers(paths, store, self.content)
         self.garbage = Garbage(paths, store, self.content)
-        self.transfers = Transfers()
+        self.transfers = KeyedLocks()
         self._images = store.collection("image")
         self._tags = store.collection("tag")
 

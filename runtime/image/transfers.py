@@ -1,32 +1,37 @@
-"""Transfers side by side: those of one image end together, those of the same blob wait for each other."""
+"""Work side by side: tasks that end together, and those about the same thing that wait for each other."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
 
 
-class Transfers:
-    """The blobs that are on their way."""
+class KeyedLocks:
+    """One lock for each key, there as long as somebody holds it or waits for it."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[anyio.Lock, int]] = {}
 
+    @property
+    def held(self) -> Collection[str]:
+        """The keys that somebody holds or waits for."""
+        return self._locks.keys()
+
     @asynccontextmanager
-    async def alone(self, digest: str) -> AsyncIterator[None]:
-        """Wait until nobody else transfers the blob `digest`, and hold others off until the block ends."""
-        lock, waiting = self._locks.get(digest) or (anyio.Lock(), 0)
-        self._locks[digest] = (lock, waiting + 1)
+    async def alone(self, key: str) -> AsyncIterator[None]:
+        """Wait until nobody else holds `key`, and hold others off until the block ends."""
+        lock, waiting = self._locks.get(key) or (anyio.Lock(), 0)
+        self._locks[key] = (lock, waiting + 1)
         try:
             async with lock:
                 yield
         finally:
-            lock, waiting = self._locks.pop(digest)
+            lock, waiting = self._locks.pop(key)
             if waiting > 1:
-                self._locks[digest] = (lock, waiting - 1)
+                self._locks[key] = (lock, waiting - 1)
 
 
 @asynccontextmanager
@@ -36,8 +41,9 @@ async def together() -> AsyncIterator[anyio.abc.TaskGroup]:
         async with anyio.create_task_group() as group:
             yield group
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
+        raise first_error(errors) from None
 
 
-def _first(error: BaseException) -> BaseException:
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+def first_error(error: BaseException) -> BaseException:
+    """Return the first error in a group, however deep; one that is no group is itself."""
+    return first_error(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

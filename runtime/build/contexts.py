@@ -1,0 +1,88 @@
+"""Named contexts: what `FROM name` and `--from=name` mean besides stages and images.
+
+Source: Docker documentation, `docker buildx build --build-context`; Compose specification, `additional_contexts`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import BadRequestError, SkiffError
+from runtime.image.reference import Reference
+
+IMAGE_SCHEME = "docker-image://"
+STREAM_SCHEME = "stream:"
+
+
+@dataclass(frozen=True)
+class NamedContext:
+    """One of them: a `directory`, or an `image` by its name."""
+
+    name: str
+    directory: Path | None = None
+    image: str = ""
+
+
+class NamedContexts:
+    """The named contexts of one build, by name."""
+
+    def __init__(self, contexts: Mapping[str, NamedContext] | None = None) -> None:
+        self._contexts = dict(contexts or {})
+
+    def get(self, name: str) -> NamedContext | None:
+        """Return the context that `name` means, or None; an image's name may be written in full or not."""
+        return self._contexts.get(_normal(name))
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+
+def _normal(name: str) -> str:
+    try:
+        return Reference.parse(name.lower()).familiar.removesuffix(":latest")
+    except SkiffError:
+        return name.lower()
+
+
+def named_contexts(written: Mapping[str, str], directories: Mapping[str, Path]) -> NamedContexts:
+    """Return the contexts that a build's options name; `directories` has those that came with its stream.
+
+    Raises BadRequestError for one of a kind that is not supported.
+    """
+    found = {}
+    for name, value in written.items():
+        if value.startswith(IMAGE_SCHEME):
+            Reference.parse(value[len(IMAGE_SCHEME) :])
+            found[_normal(name)] = NamedContext(name, image=value[len(IMAGE_SCHEME) :])
+        elif value.startswith(STREAM_SCHEME):
+            found[_normal(name)] = NamedContext(name, directory=directories[name])
+        else:
+            raise BadRequestError(
+                f"build context {name!r}: {value} is not supported", "give a directory, or docker-image://NAME"
+            )
+    return NamedContexts(found)
+
+
+def take_out(context: Path, written: Mapping[str, str], beside: Path) -> dict[str, Path]:
+    """Move the directories of named contexts out of the unpacked `context` to `beside`; return where each is.
+
+    Raises BadRequestError when the stream has no such directory.
+    """
+    found = {}
+    for number, (name, value) in enumerate(written.items()):
+        if value.startswith(STREAM_SCHEME):
+            source = inside(context, value[len(STREAM_SCHEME) :])
+            if source is None or not source.is_dir():
+                raise BadRequestError(f"build context {name!r} is missing in the stream")
+            found[name] = source.rename(beside / f"context-{number}")
+    return found
+
+
+def inside(context: Path, name: str) -> Path | None:
+    """Return the path of the stream's member `name`, or None when a link or ".." leads there."""
+    path = context / posixpath.normpath("/" + name).lstrip("/")
+    parents = [parent for parent in path.parents if parent.is_relative_to(context)]
+    return None if path.is_symlink() or any(parent.is_symlink() for parent in parents) else path

@@ -1,0 +1,111 @@
+"""What a build works on: the Dockerfile, the context as far as the build sees it, and what came with it."""
+
+from __future__ import annotations
+
+import posixpath
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runtime.build import instructions as ins
+from runtime.build.contexts import NamedContexts, inside, named_contexts, take_out
+from runtime.build.errors import DockerfileError, suggestion
+from runtime.build.ignore import Ignore
+from runtime.build.options import BuildOptions
+from runtime.build.parser import parse
+from runtime.build.tree import Tree
+from runtime.errors import BadRequestError
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """One build, read: everything that can be refused before it begins was looked at."""
+
+    dockerfile: ins.Dockerfile
+    context: Path
+    ignore: Ignore
+    options: BuildOptions
+    contexts: NamedContexts
+
+
+def read_request(context: Path, options: BuildOptions) -> BuildRequest:
+    """Read a build of the directory `context`, which stays as it is. Raises BadRequestError."""
+    dockerfile = read_dockerfile(context, options)
+    return BuildRequest(
+        dockerfile, context, read_ignore(context, options.dockerfile), options, named_contexts(options.contexts, {})
+    )
+
+
+def read_stream(context: Path, options: BuildOptions, beside: Path) -> BuildRequest:
+    """Read a build whose stream was unpacked to `context`: what is no part of the context is taken out of it.
+
+    Raises BadRequestError.
+    """
+    secrets = dict(options.secrets)
+    for name, member in options.secret_members.items():
+        file = inside(context, member)
+        if file is None or not file.is_file():
+            raise BadRequestError(f"secret {name!r} is missing in the stream")
+        secrets[name] = file.read_bytes()
+        file.unlink()
+    directories = take_out(context, options.contexts, beside)
+    options = replace(options, secrets=secrets)
+    dockerfile = read_dockerfile(context, options)
+    ignore = read_ignore(context, options.dockerfile)
+    if ignore.rules:
+        # a mount shows the context as it lies here: what the build does not see must not be there
+        _leave_out(context, "", ignore)
+    return BuildRequest(dockerfile, context, ignore, options, named_contexts(options.contexts, directories))
+
+
+def _leave_out(directory: Path, relative: str, ignore: Ignore) -> bool:
+    """Remove what is ignored below `directory`; return whether something stays."""
+    stays = False
+    for entry in directory.iterdir():
+        path = posixpath.join(relative, entry.name)
+        is_hidden = ignore.excludes(path)
+        if entry.is_dir() and not entry.is_symlink():
+            if is_hidden and not ignore.has_exceptions:
+                shutil.rmtree(entry)
+            elif _leave_out(entry, path, ignore) or not is_hidden:
+                stays = True
+            else:
+                entry.rmdir()
+        elif is_hidden:
+            entry.unlink()
+        else:
+            stays = True
+    return stays
+
+
+def read_dockerfile(context: Path, options: BuildOptions) -> ins.Dockerfile:
+    """Read and parse the Dockerfile of a build. Raises DockerfileError, BadRequestError when there is none."""
+    if options.dockerfile_text is not None:
+        return parse(options.dockerfile_text, options.dockerfile)
+    tree = Tree((context,))
+    entry = tree.find(options.dockerfile)
+    if entry is None or not entry.is_file:
+        names = [child.path.lstrip("/") for child in tree.children(tree.root) if child.is_file]
+        near = (
+            suggestion(options.dockerfile, names) or "name another file with -f, or `dockerfile:` in the Compose file"
+        )
+        raise BadRequestError(f"Cannot locate specified Dockerfile: {options.dockerfile}", near)
+    try:
+        text = Path(entry.location).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DockerfileError(
+            f"the Dockerfile is no UTF-8 text: {error.reason} at byte {error.start}",
+            hint="save it as UTF-8",
+            file=options.dockerfile,
+        ) from None
+    return parse(text, options.dockerfile)
+
+
+def read_ignore(context: Path, dockerfile: str) -> Ignore:
+    """Return the rules of `<Dockerfile>.dockerignore`, else of `.dockerignore`, else none."""
+    tree = Tree((context,))
+    for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
+        entry = tree.find(name)
+        if entry is not None and entry.is_file:
+            return Ignore.parse(tree.read_text(name), name)
+    return Ignore()
