@@ -73,6 +73,10 @@ class Stdio:
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             self.inner.append(writer)
 
+    def of_child(self) -> list[int]:
+        """Return the child's descriptors."""
+        return [*self.inner, *([] if self.console_child is None else [self.console_child.fileno()])]
+
     def close_inner(self) -> None:
         """Let go of the child's ends."""
         for descriptor in self.inner:

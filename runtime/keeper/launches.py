@@ -15,11 +15,11 @@ from runtime.keeper.kept import Stdio
 from runtime.linux import syscalls as linux
 from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
+from runtime.oci.process import LaunchError
 
 LAUNCH_S = 30.0
 READY = b"r"
 STANDBY = "standby-"
-HIGHEST_DESCRIPTOR = 1 << 20
 STANDBY_NAMESPACES = {"pid", "ipc", "uts"}
 
 
@@ -61,12 +61,17 @@ def fork(
     cgroup: str | None,
     flags: int,
     child: Callable[[int], None],
+    kept: int,
     cgroup_descriptor: int = -1,
 ) -> Launch:
-    """Clone a child that runs `child(report)`, which returns only by raising."""
+    """Clone a child that runs `child(report)`, which returns only by raising.
+
+    Of what the keeper has open, the child has its streams and descriptor `kept`.
+    """
     report, report_child = os.pipe2(os.O_CLOEXEC)
     pid, pidfd = launch.clone(flags, cgroup_descriptor)
     if pid == 0:
+        launch.let_go([report_child, kept, *stdio.of_child()])
         attempt(report_child, lambda: child(report_child))
     os.close(report_child)
     stdio.close_inner()
@@ -78,7 +83,7 @@ def attempt(report: int, become: Callable[[], None]) -> NoReturn:
     code, text = 128, "the process was not executed"
     try:
         become()
-    except launch.LaunchError as error:
+    except LaunchError as error:
         code, text = error.exit_code, str(error)
     except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
         text = str(error) or type(error).__name__
@@ -110,9 +115,7 @@ class Standby:
         theirs.close()
 
     def _wait(self, job: socket.socket) -> None:
-        # what the keeper holds of other processes is not to live on here: the end of a pipe is when nobody has it
-        os.closerange(3, job.fileno())
-        os.closerange(job.fileno() + 1, HIGHEST_DESCRIPTOR)
+        launch.let_go([job.fileno()])
         self._cgroups.enter(self.cgroup)
         job.send(READY)
         try:

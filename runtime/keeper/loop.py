@@ -18,6 +18,7 @@ from runtime.linux import pidfd as pidfds
 from runtime.linux import syscalls as linux
 from runtime.oci import cgroup_usage, launch, tasks
 from runtime.oci.cgroup import Cgroups
+from runtime.oci.process import LaunchError
 
 LOOK_S = 2.0
 UNKNOWN_EXIT = 255
@@ -152,7 +153,7 @@ class Keeper:
             if outcome is None:  # answered when the child executes
                 return
             answer, carried = outcome
-        except launch.LaunchError as error:
+        except LaunchError as error:
             answer = {"error": str(error), "exit_code": error.exit_code}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the engine's to tell; the keeper goes on
             answer = {"error": f"{type(error).__name__}: {error}"}
@@ -350,7 +351,9 @@ class Keeper:
             )
 
         try:
-            return launches.fork(message, stdio, cgroup, launch.namespace_flags(message["namespaces"]), become, born_in)
+            return launches.fork(
+                message, stdio, cgroup, launch.namespace_flags(message["namespaces"]), become, spec, born_in
+            )
         finally:
             if born_in >= 0:
                 os.close(born_in)
@@ -359,7 +362,7 @@ class Keeper:
         """Forget an ended process of the same id; a live one is not replaced."""
         kept = self.kept.get(id)
         if (kept is not None and kept.exit is None) or any(one.id == id for one in self.launches.values()):
-            raise launch.LaunchError(f"{id} is already running")
+            raise LaunchError(f"{id} is already running")
         if kept is not None:
             self.do_forget({"id": id}, [])
 
@@ -378,7 +381,7 @@ class Keeper:
             )  # fmt: skip
 
         try:
-            self.follow(launches.fork(message, stdio, target.cgroup, 0, become))
+            self.follow(launches.fork(message, stdio, target.cgroup, 0, become, target.pidfd))
         except BaseException:
             stdio.close()
             raise
@@ -443,6 +446,7 @@ class Keeper:
         pid, pidfd = launch.clone(0)
         if pid == 0:
             try:
+                launch.let_go([report_child, *descriptors, *([live.pidfd] if live else [])])
                 told = {"result": tasks.run(message, descriptors, live.pidfd if live and not live.exit else None)}
             except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
                 told = {"error": str(error) or type(error).__name__, "errno": getattr(error, "errno", None)}

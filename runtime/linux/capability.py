@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Mapping
 
+from runtime.errors import KernelError
 from runtime.linux import syscalls as linux
 
 NAMES = [
@@ -53,6 +54,7 @@ NAMES = [
 NUMBERS = {f"CAP_{name}": number for number, name in enumerate(NAMES)}
 
 _VERSION_3 = 0x20080522
+LAST_POSSIBLE, INVALID = 63, 22
 
 
 class _Header(ctypes.Structure):
@@ -71,24 +73,34 @@ def mask(names: Iterable[str]) -> int:
     return bits
 
 
-def last_capability() -> int:
-    """Return the highest capability number that the kernel knows."""
-    with open("/proc/sys/kernel/cap_last_cap") as file:
-        return int(file.read())
-
-
-def drop_bounding(keep: int, last: int) -> None:
-    """Take every capability that is not in `keep` out of the bounding set."""
-    for number in range(last + 1):
+def drop_bounding(keep: int) -> None:
+    """Take every capability that the kernel knows and that is not in `keep` out of the bounding set."""
+    # up to the first that the kernel refuses: what /proc says is not to be trusted inside a container
+    for number in range(LAST_POSSIBLE + 1):
         if not keep >> number & 1:
-            linux.prctl(linux.PR_CAPBSET_DROP, number)
+            try:
+                linux.prctl(linux.PR_CAPBSET_DROP, number)
+            except KernelError as error:
+                if error.errno != INVALID or number == 0:
+                    raise
+                return
+
+
+def hold_for_filter(sets: Mapping[str, Iterable[str]]) -> None:
+    """Hold, beside what `sets` permit, the right to install a seccomp filter; needs it among the permitted."""
+    names = {*(sets.get("permitted") or ()), "CAP_SYS_ADMIN"}
+    _set(mask(names), mask(names), mask(sets.get("inheritable") or ()))
 
 
 def set_process(sets: Mapping[str, Iterable[str]]) -> None:
     """capset(2) from the OCI document's `process.capabilities`; ambient ones last, as they need the others."""
-    effective, permitted, inheritable = (
-        mask(sets.get(kind) or ()) for kind in ("effective", "permitted", "inheritable")
-    )
+    _set(*(mask(sets.get(kind) or ()) for kind in ("effective", "permitted", "inheritable")))
+    linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
+    for name in sets.get("ambient") or ():
+        linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, NUMBERS[name])
+
+
+def _set(effective: int, permitted: int, inheritable: int) -> None:
     header = _Header(_VERSION_3, 0)
     data = (_Data * 2)(
         *(
@@ -97,6 +109,3 @@ def set_process(sets: Mapping[str, Iterable[str]]) -> None:
         )
     )
     linux.call("capset", header, data)
-    linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
-    for name in sets.get("ambient") or ():
-        linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, NUMBERS[name])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from collections.abc import Mapping, Sequence
 
 from runtime.hints import Any
 from runtime.linux import syscall_table
-from runtime.linux import syscalls as linux
 
 # <linux/bpf_common.h>, <linux/filter.h>
 LD_W_ABS, ALU_AND_K, JMP_JA, JMP_JEQ, JMP_JGT, JMP_JGE, RET_K = 0x20, 0x54, 0x05, 0x15, 0x25, 0x35, 0x06
 # struct seccomp_data: nr, arch, instruction_pointer, args[6]
 OFFSET_NR, OFFSET_ARCH, OFFSET_ARGS = 0, 4, 16
-SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_LOG = 1, 2
 X32_BIT = 0x40000000
 ENOSYS, EPERM = 38, 1
 LONGEST_PROGRAM = 4096
@@ -124,15 +121,6 @@ def pack(program: Sequence[Instruction]) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-
 def compile_for_this_machine(filters: Mapping[str, Any]) -> bytes:
     """Return the packed program of `filters` with this machine's numbers."""
     return pack(assemble(filters, syscall_table.numbers(), syscall_table.audit_architecture()))
-
-
-def install(packed: bytes) -> None:
-    """Put the calling thread, and all it will execute, under the filter (seccomp(2))."""
-    linux.call("seccomp", SECCOMP_SET_MODE_FILTER, 0, _Program(len(packed) // 8, packed))

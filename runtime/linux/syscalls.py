@@ -35,21 +35,39 @@ FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
 FSMOUNT_CLOEXEC = 1
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
-AT_RECURSIVE, AT_EMPTY_PATH = 0x8000, 0x1000
+AT_FDCWD, AT_RECURSIVE, AT_EMPTY_PATH = -100, 0x8000, 0x1000
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME, MOUNT_ATTR_NODIRATIME = 0x10, 0x20, 0x70, 0x80
 
 # <linux/openat2.h>
-RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
+RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x02, 0x04, 0x08, 0x10
 
 # <linux/prctl.h>
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAPBSET_DROP = 1, 4, 8, 24
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME, PR_CAPBSET_DROP = 1, 4, 8, 15, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 
+# <linux/limits.h>
+LONGEST_PATH = 4096
+
+# <linux/keyctl.h>
+KEYCTL_JOIN_SESSION_KEYRING = 1
+
+# <asm-generic/unistd.h>; from 424 on all architectures agree
 SYS = {
-    "pivot_root": 155, "setns": 308, "clone3": 435, "unshare": 272, "openat2": 437, "pidfd_send_signal": 424,
-    "fsopen": 430, "fsconfig": 431, "fsmount": 432, "move_mount": 429, "open_tree": 428, "mount_setattr": 442,
-    "seccomp": 317, "capset": 126, "splice": 275, "close_range": 436,
-    "rt_sigaction": 13, "bpf": 321,
+    "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
+    "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
+    **(
+        {
+            "getcwd": 17, "pivot_root": 41, "splice": 76, "capset": 91, "unshare": 97, "rt_sigaction": 134,
+            "keyctl": 219, "setns": 268, "seccomp": 277, "bpf": 280,
+        }
+        if os.uname().machine == "aarch64"
+        else {
+            "getcwd": 79, "pivot_root": 155, "splice": 275, "capset": 126, "unshare": 272, "rt_sigaction": 13,
+            "keyctl": 250, "setns": 308, "seccomp": 317, "bpf": 321,
+        }
+    ),
 }  # fmt: skip
 
 
@@ -57,6 +75,17 @@ class OpenHow(ctypes.Structure):
     """struct open_how of openat2(2)."""
 
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class MountAttributes(ctypes.Structure):
+    """struct mount_attr of mount_setattr(2)."""
+
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
 
 
 class CloneArguments(ctypes.Structure):
@@ -98,6 +127,20 @@ def _checked(name: str, result: int, *arguments: object) -> int:
     return result
 
 
+SECCOMP_SET_MODE_FILTER = 1
+
+
+class FilterProgram(ctypes.Structure):
+    """struct sock_fprog of seccomp(2)."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def install_filter(packed: bytes) -> None:
+    """Put the calling thread, and all it will execute, under a program of struct sock_filter (seccomp(2))."""
+    call("seccomp", SECCOMP_SET_MODE_FILTER, 0, FilterProgram(len(packed) // 8, packed))
+
+
 SIGACTION_BYTES, SIGSET_BYTES = 32, 8
 
 
@@ -116,6 +159,23 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
     )  # fmt: skip
 
 
+def clone_mount(directory: int, path: str, *, recursive: bool) -> int:
+    """Return a descriptor of a detached copy of the mount at `path` (open_tree(2)); "" means `directory` itself."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+    return call("open_tree", directory, os.fsencode(path), flags | (0 if path else AT_EMPTY_PATH))
+
+
+def set_mount(mounted: int, attributes: int, *, clear: int = 0, propagation: int = 0, recursive: bool) -> None:
+    """Set and `clear` attributes (MOUNT_ATTR_…) of the mount of a descriptor, and its propagation (MS_PRIVATE …)."""
+    what = MountAttributes(attributes, clear, propagation, 0)
+    call("mount_setattr", mounted, b"", AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0), what, 32)
+
+
+def attach_mount(mounted: int, target: int) -> None:
+    """Put the detached mount of a descriptor on the file or directory of another (move_mount(2))."""
+    call("move_mount", mounted, b"", target, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+
+
 def umount2(target: str, flags: int) -> None:
     """umount2(2)."""
     _checked("umount2", _libc.umount2(os.fsencode(target), flags), target, flags)
@@ -127,7 +187,20 @@ def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
     return _checked("prctl", _libc.prctl(option, *values), option, a, b, c, d)
 
 
+def working_directory() -> bytes:
+    """Return what getcwd(2) says: no path where the directory is outside the root ("(unreachable)…")."""
+    place = ctypes.create_string_buffer(LONGEST_PATH)
+    call("getcwd", place, LONGEST_PATH)
+    return place.value
+
+
 def sethostname(name: str) -> None:
     """sethostname(2)."""
     encoded = name.encode()
     _checked("sethostname", _libc.sethostname(encoded, len(encoded)), name)
+
+
+def setdomainname(name: str) -> None:
+    """setdomainname(2)."""
+    encoded = name.encode()
+    _checked("setdomainname", _libc.setdomainname(encoded, len(encoded)), name)

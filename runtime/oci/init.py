@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from runtime.hints import NoReturn
 from runtime.linux import syscalls as linux
 
 TERMINAL_SIGNALS = (signal.SIGTTIN, signal.SIGTTOU)
+TITLE = b"/sbin/docker-init\0--\0"
+NAME = b"docker-init"
+ARGUMENTS_START, ARGUMENTS_END = 47, 48  # fields of /proc/<pid>/stat, counted from 0 (proc(5))
+HIGHEST_DESCRIPTOR = 1 << 20
 
 
-def supervise(restrict: Callable[[], None]) -> None:
+def supervise(arguments: Sequence[str], restrict: Callable[[], None]) -> None:
     """Fork; the child returns, to become the user's process; the parent stays as init and never returns.
 
-    `restrict` takes the init's own privileges down. Init lets go of every descriptor beside the standard three.
+    `arguments` are the process's, which init's own title shows; `restrict` takes the init's own privileges down. Init
+    lets go of every descriptor beside the standard three.
     """
     child = os.fork()
     if child == 0:
@@ -23,7 +29,7 @@ def supervise(restrict: Callable[[], None]) -> None:
         _take_terminal(os.getpid())
         return
     try:
-        _serve(child, restrict)
+        _serve(child, arguments, restrict)
     finally:
         os._exit(128)
 
@@ -35,10 +41,13 @@ def _take_terminal(group: int) -> None:
         os.tcsetpgrp(0, group)
 
 
-def _serve(child: int, restrict: Callable[[], None]) -> NoReturn:
+def _serve(child: int, arguments: Sequence[str], restrict: Callable[[], None]) -> NoReturn:
     # non-dumpable: the container's processes may not look into, or open through /proc, what we were forked from
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
-    os.closerange(3, 1 << 16)
+    # where it is not PID 1, orphans are to come to it all the same
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    _take_title(arguments)
+    os.closerange(3, HIGHEST_DESCRIPTOR)
     restrict()
     everything = signal.valid_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, everything)
@@ -51,6 +60,21 @@ def _serve(child: int, restrict: Callable[[], None]) -> NoReturn:
                 os.kill(child, number)
             except ProcessLookupError:
                 continue
+
+
+def _take_title(arguments: Sequence[str]) -> None:
+    """Write over the command line that was inherited: it is the keeper's and names places of the host."""
+    title = TITLE + b"\0".join(os.fsencode(one) for one in arguments) + b"\0"
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return
+    start, end = int(fields[ARGUMENTS_START - 2]), int(fields[ARGUMENTS_END - 2])
+    if start:
+        ctypes.memmove(start, title[: end - start].ljust(end - start, b"\0"), end - start)
+    name = ctypes.create_string_buffer(NAME)
+    linux.prctl(linux.PR_SET_NAME, ctypes.addressof(name))
 
 
 def _reap(child: int) -> None:

@@ -1,4 +1,10 @@
-"""The container's view of files: its root, mounts, devices, masked and read-only paths."""
+"""The container's view of files: its root, mounts, devices, masked and read-only paths.
+
+Everything is made before the root changes, with the host's /proc and /dev, and through descriptors: what the image or a
+volume has in the way of symbolic links is followed inside the root alone (openat2(2), RESOLVE_IN_ROOT), and a mount is
+complete, with its flags, before it appears (open_tree(2), mount_setattr(2)), so that no other container that has the
+same volume can put something else in its place.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from runtime.errors import KernelError
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
+from runtime.oci.overlay import mount_overlay
 
 FLAGS = {
     "ro": (linux.MS_RDONLY, True), "rw": (linux.MS_RDONLY, False),
@@ -26,11 +33,27 @@ PROPAGATION = {
     "shared": linux.MS_SHARED, "rshared": linux.MS_SHARED | linux.MS_REC,
     "unbindable": linux.MS_UNBINDABLE, "runbindable": linux.MS_UNBINDABLE | linux.MS_REC,
 }  # fmt: skip
+ATTRIBUTES = (
+    (linux.MS_RDONLY, linux.MOUNT_ATTR_RDONLY), (linux.MS_NOSUID, linux.MOUNT_ATTR_NOSUID),
+    (linux.MS_NODEV, linux.MOUNT_ATTR_NODEV), (linux.MS_NOEXEC, linux.MOUNT_ATTR_NOEXEC),
+    (linux.MS_NODIRATIME, linux.MOUNT_ATTR_NODIRATIME),
+)  # fmt: skip
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 LINKS = (
-    ("/proc/self/fd", "dev/fd"), ("/proc/self/fd/0", "dev/stdin"), ("/proc/self/fd/1", "dev/stdout"),
-    ("/proc/self/fd/2", "dev/stderr"), ("pts/ptmx", "dev/ptmx"), ("/proc/kcore", "dev/core"),
+    ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"), ("/proc/kcore", "core"),
 )  # fmt: skip
+MOUNTABLE_PROC = frozenset(
+    "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev sys/kernel/ns_last_pid "
+    "sys/crypto/fips_enabled".split()
+)
+"""Files of /proc that something may be mounted on, as lxcfs does."""
+LINKS_FOLLOWED = 40
+NO_ENTRY, NOT_A_DIRECTORY, LOOP, EXISTS = 2, 20, 40, 17
+
+
+class RootError(Exception):
+    """The image or the mounts asked for can't be the root of a container."""
 
 
 def split(options: Sequence[str]) -> tuple[int, list[int], str]:
@@ -47,168 +70,258 @@ def split(options: Sequence[str]) -> tuple[int, list[int], str]:
     return flags, propagation, ",".join(data)
 
 
-def mount_overlay(target: str, options: Sequence[str]) -> None:
-    """Mount an overlay at `target` by the mount API: any number of lower layers (`lowerdir+`, topmost first)."""
-    context = linux.call("fsopen", b"overlay", linux.FSOPEN_CLOEXEC)
-    try:
-        for option in options:
-            key, separator, value = option.partition("=")
-            if separator:
-                linux.call("fsconfig", context, linux.FSCONFIG_SET_STRING, key.encode(), os.fsencode(value), 0)
-            else:
-                linux.call("fsconfig", context, linux.FSCONFIG_SET_FLAG, key.encode(), None, 0)
-        linux.call("fsconfig", context, linux.FSCONFIG_CMD_CREATE, None, None, 0)
-        mounted = linux.call("fsmount", context, linux.FSMOUNT_CLOEXEC, 0)
-    finally:
-        os.close(context)
-    try:
-        linux.call("move_mount", mounted, b"", -100, os.fsencode(target), linux.MOVE_MOUNT_F_EMPTY_PATH)
-    finally:
-        os.close(mounted)
+class Root:
+    """A root directory that is a mount of its own, and what is made inside it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.realpath(path)
+        self.descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open(self, path: str, flags: int, resolve: int = 0) -> int:
+        """Open `path` as if this were the root directory. Raises KernelError."""
+        resolve |= linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
+        how = linux.OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+        return linux.call("openat2", self.descriptor, os.fsencode(path), how, 24)
+
+    def find(self, path: str) -> int:
+        """Return an O_PATH descriptor of `path`, -1 when there is no such thing."""
+        try:
+            return self.open(path, os.O_PATH)
+        except KernelError as error:
+            if error.errno not in (NO_ENTRY, NOT_A_DIRECTORY, LOOP):
+                raise
+            return -1
+
+    def provide(self, path: str, is_directory: bool, links: int = LINKS_FOLLOWED) -> int:
+        """Return an O_PATH descriptor of `path`; what is missing of it is made, where links lead it too."""
+        try:
+            return self.open(path, os.O_PATH)
+        except KernelError as error:
+            if error.errno != NO_ENTRY or not links:
+                raise
+        parent, name = os.path.split(path.rstrip("/"))
+        parent_descriptor = self.provide(parent or "/", True, links)
+        try:
+            try:
+                if is_directory:
+                    os.mkdir(name, 0o755, dir_fd=parent_descriptor)
+                else:
+                    flags = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+                    os.close(os.open(name, flags, 0o755, dir_fd=parent_descriptor))
+            except FileExistsError:
+                # a link to what is missing
+                target = os.readlink(name, dir_fd=parent_descriptor)
+                inside = target if target.startswith("/") else f"{parent}/{target}"
+                return self.provide(inside, is_directory, links - 1)
+            return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_descriptor)
+        finally:
+            os.close(parent_descriptor)
+
+    def place_of(self, descriptor: int) -> str:
+        """Return where `descriptor` is, as seen from this root."""
+        return os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(self.path.rstrip("/")) or "/"
 
 
-def prepare(spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str]) -> str:
-    """Make the container's root a mount of its own and enter its mounts; returns the path to pivot to.
+def prepare(spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str]) -> Root:
+    """Make the container's root a mount of its own with everything in it; `finish` enters it.
 
     `hierarchies` are the container's version 1 cgroup directories by controller, empty with version 2.
-    Runs in the child, in its own mount namespace.
+    Runs in the child, in its own mount namespace. Raises RootError, KernelError, OSError.
     """
-    linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
     mounts = list(spec.get("mounts") or ())
-    root = os.path.join(bundle, spec["root"]["path"])
+    settings = spec.get("linux") or {}
+    # taken before the host's mounts become ours alone: only so can a mount be shared with the host
+    sources = [_source(entry) if _is_bind(entry) else -1 for entry in mounts]
+    linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
+    path = os.path.join(bundle, spec["root"]["path"])
     if mounts and mounts[0]["destination"] == "/" and mounts[0]["type"] == "overlay":
-        mount_overlay(root, mounts.pop(0)["options"])
+        mount_overlay(path, mounts.pop(0)["options"])
+        sources.pop(0)
     else:
-        linux.mount(root, root, None, linux.MS_BIND | linux.MS_REC)
-    for entry in mounts:
-        if entry.get("type") == "cgroup":
+        linux.mount(path, path, None, linux.MS_BIND | linux.MS_REC)
+    root = Root(path)
+    umask = os.umask(0)
+    for entry, source in zip(mounts, sources, strict=True):
+        if source >= 0:
+            _bind(root, entry, source)
+        elif entry.get("type") == "cgroup":
             _mount_cgroups(root, entry, hierarchies)
         else:
             _mount(root, entry)
-    _devices(root, spec.get("linux", {}).get("devices") or ())
+    if not any(entry["destination"].rstrip("/") == "/dev" and _is_bind(entry) for entry in mounts):
+        _default_devices(root)
+    for device in settings.get("devices") or ():
+        _device(root, device)
+    _hide(root, settings.get("maskedPaths") or ())
+    _protect(root, settings.get("readonlyPaths") or ())
+    os.umask(umask)
     return root
 
 
-def open_inside(root_fd: int, path: str, flags: int) -> int:
-    """Open `path` as if `root_fd` were the root directory (openat2(2), RESOLVE_IN_ROOT)."""
-    how = linux.OpenHow(flags | os.O_CLOEXEC, 0, linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS)
-    return linux.call("openat2", root_fd, os.fsencode(path), how, 24)
-
-
-def make_target(root: str, path: str, is_directory: bool) -> int:
-    """Return an O_PATH descriptor of `path` inside `root`; what is missing of it is made."""
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            return open_inside(root_fd, path, os.O_PATH)
-        except KernelError as error:
-            if error.errno != 2:
-                raise
-        parent, name = os.path.split(path.rstrip("/"))
-        parent_fd = make_target(root, parent or "/", True)
-        try:
-            if is_directory:
-                os.mkdir(name, 0o755, dir_fd=parent_fd)
-            else:
-                os.close(os.open(name, os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o755, dir_fd=parent_fd))
-            return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
-        finally:
-            os.close(parent_fd)
-    finally:
-        os.close(root_fd)
-
-
-def _mount_cgroups(root: str, entry: Mapping[str, Any], hierarchies: Mapping[str, str]) -> None:
-    """Show the container its own cgroups: version 2's tree, or version 1's hierarchies side by side."""
-    point = entry["destination"]
-    if not hierarchies:
-        _mount(root, {**entry, "type": "cgroup2", "source": "cgroup"})
-        return
-    _mount(root, {"destination": point, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "nodev"]})
-    kept = [option for option in entry.get("options") or () if option in ("ro", "nosuid", "noexec", "nodev")]
-    for controller, directory in hierarchies.items():
-        _mount(
-            root,
-            {
-                "destination": f"{point}/{controller}",
-                "type": "bind",
-                "source": directory,
-                "options": ["bind", *kept],
-            },
-        )
-
-
-def _mount(root: str, entry: Mapping[str, Any]) -> None:
-    kind, source = entry.get("type"), entry.get("source")
-    flags, propagation, data = split(entry.get("options") or ())
-    is_bind = kind == "bind" or bool(flags & linux.MS_BIND)
-    is_directory = not is_bind or os.path.isdir(source or "")
-    target_fd = make_target(root, entry["destination"], is_directory)
-    target = f"/proc/self/fd/{target_fd}"
-    try:
-        if is_bind:
-            linux.mount(source, target, None, linux.MS_BIND | (flags & linux.MS_REC))
-            wanted = flags & ~(linux.MS_BIND | linux.MS_REC)
-            if wanted:
-                # the new mount lies over the descriptor's file: look it up again
-                fresh = make_target(root, entry["destination"], is_directory)
-                linux.mount(None, f"/proc/self/fd/{fresh}", None, linux.MS_REMOUNT | linux.MS_BIND | wanted)
-                os.close(fresh)
-        else:
-            linux.mount(source or kind, target, kind, flags, data or None)
-        for change in propagation:
-            fresh = make_target(root, entry["destination"], is_directory)
-            linux.mount(None, f"/proc/self/fd/{fresh}", None, change)
-            os.close(fresh)
-    finally:
-        os.close(target_fd)
-
-
-def _devices(root: str, extra: Sequence[Mapping[str, Any]]) -> None:
-    umask = os.umask(0)
-    dev = os.path.join(root, "dev")
-    for name, major, minor in DEVICES:
-        os.mknod(os.path.join(dev, name), 0o666 | stat.S_IFCHR, os.makedev(major, minor))
-    for target, name in LINKS:
-        try:
-            os.symlink(target, os.path.join(root, name))
-        except FileExistsError:
-            continue
-    for device in extra:
-        path = os.path.join(root, device["path"].lstrip("/"))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]
-        if not os.path.lexists(path):
-            os.mknod(
-                path, device.get("fileMode", 0o666) | kind, os.makedev(device.get("major", 0), device.get("minor", 0))
-            )
-            os.chown(path, device.get("uid", 0), device.get("gid", 0))
-    os.umask(umask)
-
-
-def pivot(root: str) -> None:
-    """Make `root` the root of the mount namespace and let go of the old one."""
-    os.chdir(root)
+def finish(root: Root, *, read_only: bool) -> None:
+    """Enter `root` for good: make it the root of the mount namespace and let go of the old one."""
+    if read_only:
+        linux.set_mount(root.descriptor, linux.MOUNT_ATTR_RDONLY, recursive=False)
+    os.fchdir(root.descriptor)
+    os.close(root.descriptor)
     linux.call("pivot_root", b".", b".")
     linux.umount2(".", linux.MNT_DETACH)
     os.chdir("/")
 
 
-def hide(masked: Sequence[str], read_only: Sequence[str]) -> None:
-    """Cover `masked` paths with nothing, make `read_only` ones so (OCI runtime spec, "Masked Paths")."""
-    for path in masked:
+def _is_bind(entry: Mapping[str, Any]) -> bool:
+    return entry.get("type") == "bind" or bool(split(entry.get("options") or ())[0] & linux.MS_BIND)
+
+
+def _source(entry: Mapping[str, Any]) -> int:
+    """Return a detached copy of the mount at a bind's source, with the flags and the propagation that it is to have."""
+    flags, propagation, _ = split(entry.get("options") or ())
+    is_recursive = bool(flags & linux.MS_REC)
+    if entry.get("subpath"):
+        # whoever has the volume may have made links in it: they lead nowhere else
+        volume = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        how = linux.OpenHow(os.O_PATH | os.O_CLOEXEC, 0, linux.RESOLVE_BENEATH | linux.RESOLVE_NO_MAGICLINKS)
+        inside = linux.call("openat2", volume, os.fsencode(entry["subpath"]), how, 24)
+        source = linux.clone_mount(inside, "", recursive=is_recursive)
+        os.close(volume)
+        os.close(inside)
+    else:
+        source = linux.clone_mount(linux.AT_FDCWD, entry["source"], recursive=is_recursive)
+    attributes = 0
+    for flag, attribute in ATTRIBUTES:
+        if flags & flag:
+            attributes |= attribute
+    times = 0
+    if flags & (linux.MS_NOATIME | linux.MS_STRICTATIME | linux.MS_RELATIME):
+        times = linux.MOUNT_ATTR__ATIME
+        if not flags & linux.MS_RELATIME:
+            attributes |= linux.MOUNT_ATTR_NOATIME if flags & linux.MS_NOATIME else linux.MOUNT_ATTR_STRICTATIME
+    if attributes or times:
+        linux.set_mount(source, attributes, clear=times, recursive=is_recursive)
+    for change in propagation:
+        linux.set_mount(source, 0, propagation=change & ~linux.MS_REC, recursive=bool(change & linux.MS_REC))
+    return source
+
+
+def _bind(root: Root, entry: Mapping[str, Any], source: int) -> None:
+    is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+    target = root.provide(entry["destination"], is_directory)
+    _keep_proc(root, entry, target)
+    linux.attach_mount(source, target)
+    os.close(source)
+    os.close(target)
+
+
+def _mount(root: Root, entry: Mapping[str, Any]) -> None:
+    kind, source = entry.get("type"), entry.get("source")
+    flags, propagation, data = split(entry.get("options") or ())
+    if kind in ("proc", "sysfs"):
+        target = _ordinary_directory(root, entry["destination"], str(kind))
+    else:
+        target = root.provide(entry["destination"], True)
+        _keep_proc(root, entry, target)
+    linux.mount(source or kind, f"/proc/self/fd/{target}", kind, flags, data or None)
+    os.close(target)
+    for change in propagation:
+        mounted = root.open(entry["destination"], os.O_PATH)
+        linux.mount(None, f"/proc/self/fd/{mounted}", None, change)
+        os.close(mounted)
+
+
+def _ordinary_directory(root: Root, path: str, kind: str) -> int:
+    """Return the descriptor of a directory that no link leads to: /proc and /sys are to be where they are looked for."""
+    os.close(root.provide(path, True))
+    try:
+        return root.open(path, os.O_PATH | os.O_DIRECTORY, linux.RESOLVE_NO_SYMLINKS)
+    except KernelError as error:
+        raise RootError(f'filesystem "{kind}" must be mounted on an ordinary directory: {path} is none') from error
+
+
+def _keep_proc(root: Root, entry: Mapping[str, Any], target: int) -> None:
+    """Refuse a mount that would put something else in the place of what the kernel tells in /proc."""
+    place = root.place_of(target)
+    if place == "/proc" or (place.startswith("/proc/") and place[6:] not in MOUNTABLE_PROC):
+        raise RootError(f'"{entry["destination"]}" cannot be mounted because it is inside /proc')
+
+
+def _mount_cgroups(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str]) -> None:
+    """Show the container its own cgroups: version 2's tree, or version 1's hierarchies side by side."""
+    point = entry["destination"]
+    if not hierarchies:
+        _mount(root, {**entry, "type": "cgroup2", "source": "cgroup"})
+        return
+    options = ["nosuid", "noexec", "nodev", "mode=755"]
+    _mount(root, {"destination": point, "type": "tmpfs", "source": "tmpfs", "options": options})
+    kept = [option for option in entry.get("options") or () if option in ("ro", "nosuid", "noexec", "nodev")]
+    for controller, directory in hierarchies.items():
+        one = {"destination": f"{point}/{controller}", "source": directory, "options": ["bind", *kept]}
+        _bind(root, one, _source(one))
+    if "ro" in kept:
+        _set_read_only(root, point)
+
+
+def _set_read_only(root: Root, path: str) -> None:
+    mounted = root.open(path, os.O_PATH)
+    linux.set_mount(mounted, linux.MOUNT_ATTR_RDONLY, recursive=False)
+    os.close(mounted)
+
+
+def _default_devices(root: Root) -> None:
+    """Make what every container has in /dev (OCI runtime spec, "Default Devices", "Dev symbolic links")."""
+    dev = root.provide("/dev", True)
+    for name, major, minor in DEVICES:
+        _node(dev, name, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+    for target, name in LINKS:
         try:
-            if os.path.isdir(path):
-                linux.mount("tmpfs", path, "tmpfs", linux.MS_RDONLY, "size=0")
-            elif os.path.lexists(path):
-                linux.mount("/dev/null", path, None, linux.MS_BIND)
-        except KernelError as error:
-            if error.errno not in (2, 20):
-                raise
-    for path in read_only:
-        if os.path.lexists(path):
-            linux.mount(path, path, None, linux.MS_BIND | linux.MS_REC)
-            flags = (
-                linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-            )
-            linux.mount(None, path, None, flags)
+            os.symlink(target, name, dir_fd=dev)
+        except FileExistsError:
+            continue
+    os.close(dev)
+
+
+def _device(root: Root, device: Mapping[str, Any]) -> None:
+    folder, name = os.path.split(device["path"])
+    parent = root.provide(folder, True)
+    kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]
+    number = os.makedev(device.get("major", 0), device.get("minor", 0))
+    if _node(parent, name, device.get("fileMode", 0o666) | kind, number):
+        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
+    os.close(parent)
+
+
+def _node(parent: int, name: str, mode: int, number: int) -> bool:
+    """Make a device node unless there is something by its name; returns whether it was made."""
+    try:
+        os.mknod(name, mode, number, dir_fd=parent)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _hide(root: Root, paths: Sequence[str]) -> None:
+    """Cover `paths` with nothing (OCI runtime spec, "Masked Paths")."""
+    for path in paths:
+        target = root.find(path)
+        if target < 0:
+            continue
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            linux.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", linux.MS_RDONLY, "size=0")
+        else:
+            # the host's: the container's may be what the image or a volume made of it
+            nothing = linux.clone_mount(linux.AT_FDCWD, "/dev/null", recursive=False)
+            linux.attach_mount(nothing, target)
+            os.close(nothing)
+        os.close(target)
+
+
+def _protect(root: Root, paths: Sequence[str]) -> None:
+    """Make `paths` read-only (OCI runtime spec, "Readonly Paths")."""
+    for path in paths:
+        target = root.find(path)
+        if target < 0:
+            continue
+        same = linux.clone_mount(target, "", recursive=True)
+        linux.set_mount(same, linux.MOUNT_ATTR_RDONLY, recursive=True)
+        linux.attach_mount(same, target)
+        os.close(same)
+        os.close(target)

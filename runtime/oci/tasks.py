@@ -12,15 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
-from runtime.oci import rootfs
+from runtime.oci import launch
+from runtime.oci.overlay import mount_overlay
 
 
 def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None) -> Any:
     """Enter the root that `message` describes and run its task; called in the forked child."""
-    # tarfile is imported before the root changes: afterwards its modules would be looked up inside the container
-    import shutil  # noqa: F401
-    import tarfile  # noqa: F401
-
+    _prepare_python()
     task = TASKS[message["name"]]
     where = message["rootfs"]
     if live is not None:
@@ -33,14 +31,31 @@ def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None
             options = [f"lowerdir+={layer}" for layer in where["lower"]]
             if where.get("upper"):
                 options += [f"upperdir={where['upper']}", f"workdir={where['work']}"]
-            rootfs.mount_overlay(root, options)
+            mount_overlay(root, options)
         os.chroot(root)
     os.chdir("/")
     return task(message["arguments"], descriptors)
 
 
+def _prepare_python() -> None:
+    """Load all that the tasks need: what is loaded once the root has changed is the container's and would run as us."""
+    import bz2  # noqa: F401 - tarfile imports these when it meets such an archive
+    import lzma  # noqa: F401
+    import shutil  # noqa: F401
+    import tarfile
+    import zlib  # noqa: F401
+
+    # names of users and groups come from libraries that the C library loads by the root's /etc/nsswitch.conf
+    tarfile.pwd = tarfile.grp = None  # type: ignore[attr-defined]
+    launch.forbid_imports()
+
+
 def _read_file(arguments: Mapping[str, Any], _: Sequence[int]) -> str:
-    with open(arguments["path"], encoding="utf-8", errors="surrogateescape") as file:
+    # not to wait for a writer where the container has a pipe in the file's place
+    descriptor = os.open(arguments["path"], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(2, f"{arguments['path']} is no regular file")
         return file.read()
 
 

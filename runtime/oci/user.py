@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import stat
+from collections.abc import Sequence
+
+LARGEST_FILE = 1 << 24
+HIGHEST_ID = (1 << 31) - 1
 
 
 class Identity:
@@ -22,43 +27,69 @@ class UserError(Exception):
     """The wanted user or group does not exist in the container."""
 
 
-def _records(path: str) -> Iterator[list[str]]:
+def _records(path: str) -> list[list[str]]:
+    """Return the records of an account file; none when it is no plain file, or larger than any such file is."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                fields = line.rstrip("\n").split(":")
-                if len(fields) > 3 and fields[2].isdigit():
-                    yield fields
+        # not to wait for a writer where the image has a pipe in its place
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        return
+        return []
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_FILE:
+            return []
+        text = os.read(descriptor, LARGEST_FILE).decode("utf-8", "replace")
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)
+    split = (line.split(":") for line in text.splitlines())
+    return [fields for fields in split if len(fields) > 3 and _is_number(fields[2])]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number > HIGHEST_ID:
+        raise UserError(f"uids and gids must be in range 0-{HIGHEST_ID}")
+    return number
 
 
 def resolve(user: str, extra: Sequence[str] = ()) -> Identity:
-    """Return the identity that `user` ("", name, uid, name:group, uid:gid) and the groups `extra` stand for."""
+    """Return the identity that `user` ("", name, uid, name:group, uid:gid) and the groups `extra` stand for.
+
+    Raises UserError in Docker's words. What is a number is one: no name is looked for.
+    """
     name, _, group = user.partition(":")
     name = name or "0"
-    account = next((r for r in _records("/etc/passwd") if r[0] == name), None)
-    if account is None and name.isdigit():
-        account = next((r for r in _records("/etc/passwd") if r[2] == name), None)
-    if account is None and not name.isdigit():
-        raise UserError(f"unable to find user {name}: no matching entries in passwd file")
-    uid = int(account[2]) if account else int(name)
-    gid = int(account[3]) if account and account[3].isdigit() else 0
+    accounts = _records("/etc/passwd")
+    if _is_number(name):
+        account = next((r for r in accounts if r[2] == str(int(name))), None)
+    else:
+        account = next((r for r in accounts if r[0] == name), None)
+        if account is None:
+            raise UserError(f"unable to find user {name}: no matching entries in passwd file")
+    uid = _number(account[2] if account else name)
+    gid = _number(account[3]) if account and _is_number(account[3]) else 0
     home = account[5] if account and len(account) > 5 and account[5] else "/"
     groups: list[int] = []
-    records = list(_records("/etc/group"))
+    records = _records("/etc/group") if group or account or extra else []
     if group:
         gid = _group(group, records)
     elif account:
-        groups = [int(r[2]) for r in records if account[0] in r[3].split(",")]
+        groups = [_number(r[2]) for r in records if account[0] in r[3].split(",")]
     groups += [_group(wanted, records) for wanted in extra]
-    return Identity(uid, gid, tuple(dict.fromkeys(groups)), home)
+    # the primary group among the supplementary ones: a set-group-ID program can't take it from the process
+    return Identity(uid, gid, tuple(dict.fromkeys([gid, *groups])), home)
 
 
 def _group(wanted: str, records: Sequence[Sequence[str]]) -> int:
+    if _is_number(wanted):
+        return _number(wanted)
     for record in records:
         if record[0] == wanted:
-            return int(record[2])
-    if wanted.isdigit():
-        return int(wanted)
+            return _number(record[2])
     raise UserError(f"unable to find group {wanted}: no matching entries in group file")

@@ -1,0 +1,56 @@
+"""The terminal of a process: a pseudo-terminal of the container's own devpts (pts(4))."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+import struct
+import termios
+from collections.abc import Mapping
+
+from runtime.hints import Any
+from runtime.linux import syscalls as linux
+from runtime.oci.rootfs import Root
+
+TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441  # <asm-generic/ioctls.h>; Python's termios lacks them
+PTMX = os.makedev(5, 2)
+
+
+class ConsoleError(Exception):
+    """The container has no usable pseudo-terminals."""
+
+
+def open_console(ptmx: int, console: socket.socket, size: Mapping[str, int] | None) -> int:
+    """Make a pseudo-terminal of `ptmx`, an open /dev/ptmx, send that end through `console`, return the process's end."""
+    about = os.fstat(ptmx)
+    if not stat.S_ISCHR(about.st_mode) or about.st_rdev != PTMX:
+        raise ConsoleError("/dev/ptmx is no multiplexer of pseudo-terminals")
+    fcntl.ioctl(ptmx, TIOCSPTLCK, struct.pack("i", 0))
+    # by its peer, not by a name: what lies at /dev/pts is the container's to change
+    side = fcntl.ioctl(ptmx, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    if size and size.get("height"):
+        fcntl.ioctl(ptmx, termios.TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0))
+    socket.send_fds(console, [b"c"], [ptmx])
+    os.close(ptmx)
+    return side
+
+
+def console_of(root: Root, console: socket.socket, process: Mapping[str, Any]) -> int:
+    """Make the terminal of a new container, which is its /dev/console too; returns the process's end."""
+    ptmx = root.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+    side = open_console(ptmx, console, process.get("consoleSize"))
+    target = root.provide("/dev/console", False)
+    same = linux.clone_mount(side, "", recursive=False)
+    linux.attach_mount(same, target)
+    os.close(same)
+    os.close(target)
+    return side
+
+
+def control(side: int) -> None:
+    """Make `side` the standard streams and the controlling terminal of the calling session leader."""
+    for target in range(3):
+        os.dup2(side, target, inheritable=True)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -1,0 +1,71 @@
+"""Overlay mounts of image layers (kernel Documentation/filesystems/overlayfs)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from runtime.errors import KernelError
+from runtime.linux import syscalls as linux
+
+LONGEST_VALUE = 255  # fsconfig(2) takes strings of 256 bytes with their end
+LONGEST_DATA = 4095  # mount(2) takes one page
+INVALID = 22
+
+
+def mount_overlay(target: str, options: Sequence[str]) -> None:
+    """Mount an overlay at `target`; `options` are `lowerdir+=` (topmost first), `upperdir=`, `workdir=` and flags.
+
+    Layers are added one by one through the mount API, any number of them; kernels before 6.7, which know `lowerdir`
+    alone, get them in one option, as descriptors' paths so that 200 of them fit into it.
+    """
+    opened: list[int] = []
+    try:
+        try:
+            _mount_by_steps(target, options, opened)
+        except KernelError as error:
+            if error.errno != INVALID:
+                raise
+            _mount_at_once(target, options, opened)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _mount_by_steps(target: str, options: Sequence[str], opened: list[int]) -> None:
+    context = linux.call("fsopen", b"overlay", linux.FSOPEN_CLOEXEC)
+    try:
+        for option in options:
+            key, separator, value = option.partition("=")
+            if separator:
+                # the kernel takes a backslash for an escape
+                if len(os.fsencode(value)) > LONGEST_VALUE or "\\" in value:
+                    value = _by_descriptor(value, opened)
+                linux.call("fsconfig", context, linux.FSCONFIG_SET_STRING, key.encode(), os.fsencode(value), 0)
+            else:
+                linux.call("fsconfig", context, linux.FSCONFIG_SET_FLAG, key.encode(), None, 0)
+        linux.call("fsconfig", context, linux.FSCONFIG_CMD_CREATE, None, None, 0)
+        mounted = linux.call("fsmount", context, linux.FSMOUNT_CLOEXEC, 0)
+    finally:
+        os.close(context)
+    try:
+        linux.call("move_mount", mounted, b"", linux.AT_FDCWD, os.fsencode(target), linux.MOVE_MOUNT_F_EMPTY_PATH)
+    finally:
+        os.close(mounted)
+
+
+def _mount_at_once(target: str, options: Sequence[str], opened: list[int]) -> None:
+    lower = ":".join(_by_descriptor(o.partition("=")[2], opened) for o in options if o.startswith("lowerdir+="))
+    others = [
+        f"{key}={_by_descriptor(value, opened)}" if separator else key
+        for key, separator, value in (o.partition("=") for o in options if not o.startswith("lowerdir+="))
+    ]
+    data = ",".join([f"lowerdir={lower}", *others])
+    if len(data) > LONGEST_DATA:
+        raise KernelError("mount", ("overlay", target), 7, "this kernel takes about 200 layers; Linux 6.7 takes 500")
+    linux.mount("overlay", target, "overlay", 0, data)
+
+
+def _by_descriptor(path: str, opened: list[int]) -> str:
+    opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+    return f"/proc/self/fd/{opened[-1]}"

@@ -1,0 +1,149 @@
+"""What a process takes on before it executes: directory, streams, limits, identity, capabilities, filter.
+
+Runs inside the container's root, where everything is the container's: nothing is imported, no file is trusted.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import stat
+from collections.abc import Mapping, Sequence
+
+from runtime.hints import Any, NoReturn
+from runtime.linux import capability
+from runtime.linux import syscalls as linux
+from runtime.oci import user
+
+# <asm-generic/resource.h>; Python's `resource` lacks some
+LIMITS = {
+    "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4, "RLIMIT_RSS": 5,
+    "RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9, "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11, "RLIMIT_MSGQUEUE": 12, "RLIMIT_NICE": 13, "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
+}  # fmt: skip
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LAST_SIGNAL = 64
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+
+
+class LaunchError(Exception):
+    """Why the process could not be started, and the exit code that stands for it."""
+
+    def __init__(self, message: str, exit_code: int = 128) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: bytes | None) -> NoReturn:
+    """Take on the directory, limits, identity and restrictions of `process` and execute it. Raises LaunchError.
+
+    `filters` is a compiled seccomp program.
+    """
+    environment = dict(pair.split("=", 1) for pair in process.get("env") or () if "=" in pair)
+    who = _identity(process, annotations)
+    if "skiff.user" in annotations and not environment.get("HOME"):
+        environment["HOME"] = who.home
+    directory = process.get("cwd") or "/"
+    is_there = _enter(directory, may_fail=bool(who.uid))
+    _give_streams(who)
+    if process.get("noNewPrivileges"):
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    sets = _capabilities(process, who)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in range(1, LAST_SIGNAL + 1):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            linux.default_signal(number)
+    capability.drop_bounding(capability.mask(sets.get("bounding") or ()))
+    for limit in process.get("rlimits") or ():
+        resource.setrlimit(LIMITS[limit["type"]], (_bound(limit["soft"]), _bound(limit["hard"])))
+    linux.prctl(linux.PR_SET_KEEPCAPS, 1)
+    os.setgroups(who.groups)
+    os.setresgid(who.gid, who.gid, who.gid)
+    os.setresuid(who.uid, who.uid, who.uid)
+    os.umask((process.get("user") or {}).get("umask", 0o022))
+    if filters is not None and not process.get("noNewPrivileges"):
+        # as late as it can be: after it a profile needs to allow capset, prctl and execve alone
+        capability.hold_for_filter(sets)
+        linux.install_filter(filters)
+    capability.set_process(sets)
+    if not is_there:
+        _enter(directory, may_fail=False)
+    if filters is not None and process.get("noNewPrivileges"):
+        linux.install_filter(filters)
+    _execute(process["args"], environment)
+
+
+def _identity(process: Mapping[str, Any], annotations: Mapping[str, str]) -> user.Identity:
+    if "skiff.user" in annotations:
+        extra = [group for group in annotations.get("skiff.group_add", "").split(",") if group]
+        return user.resolve(annotations["skiff.user"], extra)
+    wanted = process["user"]
+    return user.Identity(wanted["uid"], wanted["gid"], tuple(wanted.get("additionalGids") or ()), "/")
+
+
+def _enter(directory: str, *, may_fail: bool) -> bool:
+    """Make `directory` the working directory; with `may_fail`, return False where it takes the user's own rights."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        if may_fail and isinstance(error, PermissionError):
+            return False
+        reason = os.strerror(error.errno or 0).lower()
+        code = NOT_EXECUTABLE if isinstance(error, PermissionError | NotADirectoryError) else NOT_FOUND
+        raise LaunchError(f'chdir to cwd ("{directory}") set in config.json failed: {reason}', code) from error
+    if not linux.working_directory().startswith(b"/"):
+        raise LaunchError(f'chdir to cwd ("{directory}") set in config.json failed: outside of the container')
+    return True
+
+
+def _give_streams(who: user.Identity) -> None:
+    """Give the standard streams to the user, who may open them anew by the names of /dev/stdout and its like."""
+    for number in range(3):
+        about = os.fstat(number)
+        if about.st_uid == who.uid or (stat.S_ISCHR(about.st_mode) and not os.isatty(number)):
+            continue
+        try:
+            os.fchown(number, who.uid, -1)
+        except OSError:  # a stream of a filesystem that has no owners
+            continue
+
+
+def _capabilities(process: Mapping[str, Any], who: user.Identity) -> Mapping[str, Sequence[str]]:
+    """Return the capability sets; to others than root, what is ambient alone (capabilities(7))."""
+    sets: Mapping[str, Sequence[str]] = process.get("capabilities") or {}
+    ambient = sets.get("ambient") or ()
+    return {**sets, "effective": ambient, "permitted": ambient} if who.uid else sets
+
+
+def _bound(value: int) -> int:
+    return resource.RLIM_INFINITY if value < 0 or value >= 1 << 63 else value
+
+
+def _execute(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    name = arguments[0]
+    if "/" in name:
+        candidates = [name]
+    else:
+        folders = environment.get("PATH", DEFAULT_PATH).split(":")
+        candidates = [f"{folder or '.'}/{name}" for folder in folders]
+    refused: OSError | None = None
+    for candidate in candidates:
+        try:
+            os.execve(candidate, list(arguments), environment)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if "/" in name:
+                raise LaunchError(f'exec: "{name}": {_reason(error)}', NOT_FOUND) from error
+        except OSError as error:
+            refused = error
+    if refused is not None:
+        raise LaunchError(f'exec: "{name}": {_reason(refused)}', NOT_EXECUTABLE) from refused
+    raise LaunchError(f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
+
+
+def _reason(error: OSError) -> str:
+    return (
+        f"stat {error.filename}: {os.strerror(error.errno or 0).lower()}"
+        if error.errno == 2
+        else os.strerror(error.errno or 0).lower()
+    )
