@@ -10,20 +10,15 @@ from yaml._yaml import CParser
 
 from compose.errors import ConfigError
 from compose.spec.model import Place
+from compose.spec.scalars import Timestamp, resolve, tagged
 
 MAXIMUM_BYTES = 16 << 20
 MAXIMUM_DEPTH = 100
 MAXIMUM_EXPANSION = 400_000
 """Values that aliases may add to a document: enough for any honest file, too few to fill a memory."""
 
-WORDS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
+TAGS = "tag:yaml.org,2002:"
+MERGE = f"{TAGS}merge"
 
 Path = tuple[str | int, ...]
 
@@ -94,6 +89,8 @@ class Document:
             return plain
         if isinstance(value, list):
             return [self._plain(child, (*path, index)) for index, child in enumerate(value) if child.tag != "!reset"]
+        if isinstance(value, Timestamp) and any(str(step).startswith("x-") for step in path):
+            return value.rfc3339  # extensions hold what they like, as long as JSON has it
         return value
 
 
@@ -120,7 +117,7 @@ def _roots(text: str, file: str) -> Iterator[Node]:
     anchors: dict[str, Node] = {}
     open_nodes: list[Node] = []
     pending: list[Node | None] = []  # per open mapping: the key that waits for its value
-    merges: dict[int, list[Node]] = {}
+    merges: dict[int, Node] = {}
     unfinished: set[int] = set()
     while True:
         event: Any = parser.get_event()
@@ -138,8 +135,8 @@ def _roots(text: str, file: str) -> Iterator[Node]:
             node = open_nodes.pop()
             pending.pop()
             unfinished.discard(id(node))
-            for source in merges.pop(id(node), ()):
-                _merge(node, source, file)
+            if id(node) in merges:
+                _merge(node, merges.pop(id(node)), file)
         else:
             if kind == "AliasEvent":
                 if event.anchor not in anchors:
@@ -172,11 +169,14 @@ def _roots(text: str, file: str) -> Iterator[Node]:
         elif pending[-1] is None:
             if not isinstance(node.value, str):
                 raise ConfigError(f"a key must be a string, not {_shown(node.value)}", file, line, column, "quote it")
-            pending[-1] = Node(node.value, line, column)
+            is_merge = node.value == "<<" and kind == "ScalarEvent" and event.implicit[0]
+            pending[-1] = Node(node.value, line, column, MERGE if is_merge else "")
         else:
             key, pending[-1] = pending[-1], None
-            if key.value == "<<":
-                merges.setdefault(id(parent), []).append(node)
+            if key.tag == MERGE:
+                if id(parent) in merges:
+                    raise ConfigError('the key "<<" is there already', file, key.line, key.column, "give it a list")
+                merges[id(parent)] = node
                 continue
             if key.value in parent.value:
                 first = parent.keys[key.value][0]
@@ -198,53 +198,18 @@ def _merge(target: Node, source: Node, file: str) -> None:
 
 def _scalar(event: Any, file: str) -> Any:
     text: str = event.value
-    tag = event.tag
-    if tag and tag.startswith("tag:yaml.org,2002:"):
-        kind = tag[18:]
-        if kind in ("str", "binary"):
-            return text
-        value = resolve(text)
-        if kind == "float" and isinstance(value, int):
-            return float(value)
-        if kind == "null" or type(value).__name__ == kind:
-            return None if kind == "null" else value
-        mark = event.start_mark
-        raise ConfigError(f'"{text}" is not of type !!{kind}', file, mark.line + 1, mark.column + 1)
-    if tag and tag not in ("!reset", "!override"):
-        return text
-    return resolve(text) if event.implicit[0] or (tag and not event.style) else text
-
-
-def resolve(text: str) -> Any:
-    """Return the value that a plain scalar stands for (YAML 1.2 core schema, and 0b, 0777 and `_` as go-yaml has them)."""
-    if text in WORDS:
-        return WORDS[text]
-    first = text[0]
-    if first not in "0123456789+-.":
-        return text
-    digits = text.replace("_", "")
-    body = digits.lstrip("+-") if digits[0] in "+-" else digits
-    if len(digits) - len(body) > 1 or not body:
-        return text
-    sign = -1 if digits[0] == "-" else 1
+    tag = event.tag or ""
+    if not tag.startswith(TAGS):
+        # of a tag that YAML does not know, or `!override`, the reference takes the text as it stands
+        return resolve(text) if event.implicit[0] and not tag else text
+    kind, mark = tag[len(TAGS) :], event.start_mark
     try:
-        if body.isascii() and body.isdigit():
-            if body[0] == "0" and len(body) > 1:
-                return sign * int(body, 8) if not set(body) & set("89") else float(body)
-            return sign * int(body) if -(1 << 63) <= sign * int(body) < 1 << 64 else float(digits)
-        prefix = body[:2].lower()
-        if prefix in ("0x", "0o", "0b"):
-            return sign * int(body[2:], {"0x": 16, "0o": 8, "0b": 2}[prefix])
-        if body[0] in "0123456789." and set(body) <= set("0123456789.eE+-"):
-            return float(digits)
+        return tagged(kind, text)
     except ValueError:
-        return text
-    return text
+        raise ConfigError(f'"{text}" is not of type !!{kind}', file, mark.line + 1, mark.column + 1) from None
 
 
 def _shown(value: Any) -> str:
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if not isinstance(value, list | dict)
-        else ""
-    )
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else "" if isinstance(value, list | dict) else str(value)

@@ -44,14 +44,15 @@ class Reader:
         self._bases: dict[tuple[str, Environment], tuple[Tree, Document] | None] = {}
 
     def documents(self, file: str) -> list[Document]:
-        """Return the documents of a file that say something. Raises ConfigError."""
+        """Return the documents of a file. Raises ConfigError."""
         if file not in self._parsed:
             name = shown(file, self._options.working_directory)
             data = self._options.file_text if file == "-" else read(file, name)
-            found = [document for document in parse(data, name) if document.content is not None]
+            found = parse(data, name)
             for document in found:
                 if not isinstance(document.content, dict):
-                    raise ConfigError("a Compose file is a mapping", name, 1, 1, "begin with `services:`")
+                    what = "the document is empty" if document.content is None else "a Compose file is a mapping"
+                    raise ConfigError(what, name, document.root.line, document.root.column, "begin with `services:`")
             self._parsed[file] = found
         return self._parsed[file]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from compose.spec.document import Path
 from compose.spec.merging import Report
+from compose.spec.scalars import Timestamp
 
 Check = Callable[[Any, Path, Report], None]
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -182,6 +183,8 @@ def _kind(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, Timestamp):
+        return f"the date {value}, which quotes would make a string"
     return f'the string "{value}"' if isinstance(value, str) else f"the number {value}"
 
 
