@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         show_services: Annotated[bool, typer.Option("--services", help="Names of services")] = False,
         show_volumes: Annotated[bool, typer.Option("--volumes", help="Names of volumes")] = False,
         show_networks: Annotated[bool, typer.Option("--networks", help="Names of networks")] = False,
-        show_models: Annotated[bool, typer.Option("--models", help="Names of models")] = False,
+        show_models: Annotated[bool, typer.Option("--models", help="The models that services use")] = False,
         show_images: Annotated[bool, typer.Option("--images", help="Names of images")] = False,
         show_profiles: Annotated[bool, typer.Option("--profiles", help="Names of profiles")] = False,
         show_hash: Annotated[str, typer.Option("--hash", help="Config hash of services, or of all: *")] = "",
@@ -77,6 +77,7 @@ def register(app: typer.Typer) -> None:
             check_consistency=not (no_consistency or is_about_variables),
             resolve_environment=not no_env_resolution,
             provenance=provenance,
+            nested_extensions=True,
             services=() if is_listing else tuple(services or ()),
         )
         model = project.model()
@@ -88,8 +89,10 @@ def register(app: typer.Typer) -> None:
             text = "".join(_provenance(project))
         elif show_services:
             text = _list(_ordered(model["services"], no_interpolate))
-        elif show_volumes or show_networks or show_models:
-            text = _list(model.get("volumes" if show_volumes else "networks" if show_networks else "models") or {})
+        elif show_volumes or show_networks:
+            text = _list(model.get("volumes" if show_volumes else "networks") or {})
+        elif show_models:
+            text = _list(one["model"] for one in (model.get("models") or {}).values() if one.get("model"))
         elif show_hash:
             text = "".join(_hashes(model, show_hash))
         elif show_profiles:
@@ -102,10 +105,14 @@ def register(app: typer.Typer) -> None:
         else:
             if pins and not quiet:
                 model = _pinned(common, model, lock_image_digests)
-            text = _whole(model, format or "yaml", is_raw=no_interpolate)
-            if not no_interpolate:
+            from compose.render.model_text import model_text, raw_text
+
+            if no_interpolate:
+                text = raw_text(model, format or "yaml")
+            else:
                 # what is read again is interpolated again
-                text = text.replace("$", "$$")
+                kept = {} if lock_image_digests else project.nested_extensions
+                text = model_text(model, format or "yaml", kept).replace("$", "$$")
         if not quiet:
             _write(text, output)
 
@@ -216,29 +223,6 @@ def _hashes(model: Mapping[str, Any], wanted: str) -> Iterator[str]:
         if name not in services:
             raise SkiffError(f"no such service: {name}", f"services: {', '.join(services) or 'none'}")
         yield f"{name} {config_hash(services[name])}\n"
-
-
-def _whole(model: Mapping[str, Any], format: str, *, is_raw: bool) -> str:
-    """Return the model as text; one that is not encoded has its keys sorted, as all JSON has."""
-    from compose.spec.encode import printed
-
-    shown = _sorted(model) if is_raw else printed(model)
-    if format == "json":
-        return json.dumps(dict(sorted(shown.items())), indent=2, ensure_ascii=False) + "\n"
-    if format != "yaml":
-        raise SkiffError(f'unsupported format "{format}"', "write --format yaml or --format json")
-    from compose.render.yaml_text import yaml_text
-
-    for network in (shown.get("networks") or {}).values():
-        if network and network.get("ipam") == {}:
-            del network["ipam"]  # the reference has an empty one in JSON alone
-    return yaml_text(shown)
-
-
-def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _sorted(child) for key, child in sorted(value.items())}
-    return [_sorted(child) for child in value] if isinstance(value, list) else value
 
 
 def _write(text: str, output: str) -> None:

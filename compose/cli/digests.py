@@ -52,7 +52,7 @@ def locked(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the override file that pins images alone: laid upon the files, it fixes what they run."""
     kept = {}
     for name, service in model["services"].items():
-        kept[name] = {key: service[key] for key in ("command", "entrypoint") if key in service and not service[key]}
+        kept[name] = {"command": None, "entrypoint": None}
         if service.get("image"):
             kept[name]["image"] = service["image"]
     return {"services": kept}

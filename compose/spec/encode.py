@@ -1,457 +1,308 @@
-"""The canonical model as `config --format json` prints it: types made sure of, empty attributes left out. Pure.
+"""The canonical model as the reference prints it: which attributes there are, in which order, encoded how. Pure.
 
-Encoders take a value and return its printed form, or None where the attribute is left out; they raise ValueError.
+The order of the tables is that of the reference's output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from compose.spec import encoders as e
+from compose.spec.document import Path
+from compose.spec.encoders import Encoder, FieldError, encoded_fields
 from compose.spec.merging import Report, Tree
-from compose.spec.values import (
-    boolean,
-    duration_ns,
-    duration_text,
-    integer,
-    number,
-    shell_words,
-    single,
-    size_bytes,
-    text_of,
-)
 
-Encoder = Callable[[Any], Any]
-
-
-def _text(value: Any) -> Any:
-    return text_of(value) or None
-
-
-def _flag(value: Any) -> Any:
-    return _truth(value) or None
-
-
-def _truth(value: Any) -> Any:
-    return boolean(value) if isinstance(value, str) else value
-
-
-def _integer(value: Any) -> Any:
-    if isinstance(value, str):
-        return integer(value)
-    if isinstance(value, float):
-        return int(value)  # the reference cuts fractions off
-    return value
-
-
-def _count(value: Any) -> Any:
-    return _integer(value) or None
-
-
-def _natural(value: Any) -> Any:
-    if isinstance(value, str) or value < 0:
-        raise ValueError(f"{_shown(value)} is not a whole number from 0 on")
-    return int(value)
-
-
-def _natural_count(value: Any) -> Any:
-    return _natural(value) or None
-
-
-def _shown(value: Any) -> str:
-    return f'the text "{value}"' if isinstance(value, str) else text_of(value)
-
-
-def _number(value: Any) -> Any:
-    """Return a number as the reference keeps it, in single precision; whole ones without a fraction."""
-    rounded = single(number(value) if isinstance(value, str) else value)
-    return int(rounded) if rounded.is_integer() else rounded
-
-
-def _share(value: Any) -> Any:
-    return _number(value) or None
-
-
-def _size(value: Any) -> Any:
-    size = _bytes(value)
-    return None if size == "0" else size
-
-
-def _bytes(value: Any) -> Any:
-    # the reference takes a size with a fraction and no unit, written as a number, for none
-    return "0" if isinstance(value, float) else str(size_bytes(value))
-
-
-def _duration(value: Any) -> Any:
-    return duration_text(duration_ns(value)) if isinstance(value, str) else value
-
-
-def _delay(value: Any) -> Any:
-    text = _duration(value)
-    return None if text == "0s" else text
-
-
-def _mode(value: Any) -> Any:
-    if isinstance(value, str) and value and not set(value) - set("01234567"):
-        value = int(value, 8)
-    if not isinstance(value, int):
-        raise ValueError(f"{_shown(value)} is not a file mode: write it as 0440")
-    return f"0{value:o}"
-
-
-def _strings(value: Any) -> Any:
-    return [text_of(each) for each in ([value] if isinstance(value, str) else value or ())] or None
-
-
-def _mapping(value: Any) -> Any:
-    if isinstance(value, list):
-        return {key: item for key, _, item in (str(each).partition("=") for each in value)} or None
-    return {key: text_of(item) for key, item in (value or {}).items()} or None
-
-
-def _with_equals(value: Any) -> Any:
-    if isinstance(value, list):
-        pairs = (str(each).partition("=") for each in value)
-        return {key: item if equals else None for key, equals, item in pairs} or None
-    return {key: None if item is None else text_of(item) for key, item in (value or {}).items()} or None
-
-
-def _command(value: Any) -> Any:
-    return shell_words(value) if isinstance(value, str) else value
-
-
-def _test(value: Any) -> Any:
-    return ["CMD-SHELL", value] if isinstance(value, str) else value
-
-
-def _hosts(value: Any) -> Any:
-    found: list[tuple[str, str]] = []
-    for host, addresses in value.items() if isinstance(value, dict) else ():
-        found += [(host, text_of(each)) for each in (addresses if isinstance(addresses, list) else [addresses])]
-    for each in value if isinstance(value, list) else ():
-        host, equals, addresses = each.partition("=")
-        if not equals:
-            host, equals, addresses = each.partition(":")
-        if not equals:
-            raise ValueError(f'"{each}" is no host and address: write it as host=address')
-        found += [(host, address) for address in addresses.split(",")]
-    for host, _ in found:
-        if not host or ":" in host or "=" in host:
-            raise ValueError(f'"{host}" is no name of a host')
-    return sorted(f"{host}={_without_brackets(address)}" for host, address in found) or None
-
-
-def _without_brackets(address: str) -> str:
-    return address[1:-1] if len(address) > 2 and address[0] == "[" and address[-1] == "]" else address
-
-
-def _limits(value: Any) -> Any:
-    found: Tree = {}
-    for name, limit in (value or {}).items():
-        if isinstance(limit, dict):
-            found[name] = {key: one for key in ("hard", "soft") if (one := _integer(limit.get(key)))}
-        else:
-            found[name] = _integer(limit) or {}
-    return found or None
-
-
-def _ssh(value: Any) -> Any:
-    return [f"{key}: {path}" if path else key for key, path in (value or {}).items()] or None
-
-
-def _devices_count(value: Any) -> Any:
-    return -1 if isinstance(value, str) and value.lower() == "all" else _count(value)
-
-
-def _each(fields: Mapping[str, Encoder]) -> Encoder:
-    return lambda value: [_fields(entry, fields) for entry in value or ()] or None
-
-
-def _of(fields: Mapping[str, Encoder]) -> Encoder:
-    return lambda value: None if value is None else _fields(value, fields)
-
-
-def _named(fields: Mapping[str, Encoder]) -> Encoder:
-    return lambda value: (
-        {key: None if each is None else _fields(each, fields) for key, each in (value or {}).items()} or None
-    )
-
-
-def _device_rule(key: str, encoder: Encoder) -> Encoder:
-    """Return the encoder of a list of rules for devices; the reference prints these, and only these, capitalized."""
-
-    def rules(value: Any) -> Any:
-        found = []
-        for rule in value or ():
-            given = _fields({key: 0, **rule}, {"path": text_of, key: encoder})
-            found.append({name.capitalize(): one for name, one in given.items()})
-        return found or None
-
-    return rules
-
-
-class FieldError(ValueError):
-    """A value that an encoder refused; `path` is its way from the encoded mapping."""
-
-    def __init__(self, message: str, path: tuple[str | int, ...]) -> None:
-        super().__init__(message)
-        self.path = path
-
-
-def _fields(given: Any, fields: Mapping[str, Encoder]) -> Tree:
-    found: Tree = {}
-    for key, value in given.items():
-        encoder = fields.get(key)
-        if encoder is None or value is None:
-            continue
-        try:
-            encoded = encoder(value)
-        except FieldError as error:
-            raise FieldError(str(error), (key, *error.path)) from None
-        except ValueError as error:
-            raise FieldError(str(error), (key,)) from None
-        except TypeError:
-            raise FieldError(f"{text_of(value)} is of the wrong type", (key,)) from None
-        if encoded is not None:
-            found[key] = encoded
-    return found
-
-
-def _texts(names: str) -> dict[str, Encoder]:
-    return dict.fromkeys(names.split(), _text)
-
-
-_FILE = _each({**_texts("source target uid gid"), "mode": _mode})
+_FILE = e.entries({**e.texts("source target uid gid"), "mode": e.file_mode})
 _HOOK = {
-    "command": _command,
-    **_texts("user working_dir"),
-    "privileged": _flag,
-    "environment": _with_equals,
+    "command": e.command,
+    "user": e.text,
+    "privileged": e.flag,
+    "working_dir": e.text,
+    "environment": e.with_equals,
 }
-_DEVICES = _each(
+_DEVICES = e.entries(
     {
-        "capabilities": _strings,
-        "driver": _text,
-        "count": _devices_count,
-        "device_ids": _strings,
-        "options": _mapping,
+        "capabilities": e.strings,
+        "driver": e.text,
+        "count": e.device_count,
+        "device_ids": e.strings,
+        "options": e.mapping,
     }
 )
-_BLKIO_LIMIT = _device_rule("rate", _bytes)
-_UPDATE = {
-    "parallelism": _natural,
-    "delay": _delay,
-    "failure_action": _text,
-    "monitor": _delay,
-    "max_failure_ratio": _share,
-    "order": _text,
+_BLKIO_LIMIT = e.device_rules("rate", e.byte_count)
+_UPDATE = e.mapping_of(
+    {
+        "parallelism": e.natural,
+        "delay": e.delay,
+        "failure_action": e.text,
+        "monitor": e.delay,
+        "max_failure_ratio": e.share,
+        "order": e.text,
+    }
+)
+_RESOURCES = {
+    "cpus": e.share,
+    "memory": e.size,
+    "pids": e.count,
+    "devices": _DEVICES,
+    "generic_resources": e.entries(
+        {"discrete_resource_spec": e.mapping_of({"kind": e.text, "value": e.whole}, kind="", value=0)}
+    ),
 }
-_LIMITS = {"cpus": _share, "memory": _size, "pids": _count, "devices": _DEVICES}
 _DEPLOY = {
-    **_texts("mode endpoint_mode"),
-    "replicas": _integer,
-    "labels": _mapping,
-    "update_config": _of(_UPDATE),
-    "rollback_config": _of(_UPDATE),
-    "resources": _of(
+    "mode": e.text,
+    "replicas": e.whole,
+    "labels": e.mapping,
+    "update_config": _UPDATE,
+    "rollback_config": _UPDATE,
+    "resources": e.mapping_of({"limits": e.mapping_of(_RESOURCES), "reservations": e.mapping_of(_RESOURCES)}),
+    "restart_policy": e.mapping_of(
+        {"condition": e.text, "delay": e.duration, "max_attempts": e.natural, "window": e.duration}
+    ),
+    "placement": e.mapping_of(
         {
-            "limits": _of(_LIMITS),
-            "reservations": _of(
-                {
-                    **_LIMITS,
-                    "generic_resources": _each(
-                        {"discrete_resource_spec": _of({"kind": text_of, "value": _integer})},
-                    ),
-                }
-            ),
+            "constraints": e.strings,
+            "preferences": e.entries({"spread": e.text}),
+            "max_replicas_per_node": e.natural_count,
         }
     ),
-    "restart_policy": _of({"condition": _text, "delay": _duration, "max_attempts": _natural, "window": _duration}),
-    "placement": _of(
-        {"constraints": _strings, "preferences": _each({"spread": _text}), "max_replicas_per_node": _natural_count}
-    ),
+    "endpoint_mode": e.text,
 }
 _BUILD = {
-    **_texts("context dockerfile dockerfile_inline network target isolation"),
-    "entitlements": _strings,
-    "args": _with_equals,
-    "provenance": _text,
-    "sbom": _text,
-    "ssh": _ssh,
-    "labels": _mapping,
-    "cache_from": _strings,
-    "cache_to": _strings,
-    "no_cache": _flag,
-    "additional_contexts": _mapping,
-    "pull": _flag,
-    "extra_hosts": _hosts,
-    "privileged": _flag,
-    "platforms": _strings,
-    "tags": _strings,
+    **e.texts("context dockerfile dockerfile_inline"),
+    "entitlements": e.strings,
+    "args": e.with_equals,
+    **e.texts("provenance sbom"),
+    "ssh": e.ssh_keys,
+    "labels": e.mapping,
+    "cache_from": e.strings,
+    "cache_to": e.strings,
+    "no_cache": e.flag,
+    "additional_contexts": e.mapping,
+    "pull": e.flag,
+    "extra_hosts": e.hosts,
+    **e.texts("isolation network target"),
     "secrets": _FILE,
-    "shm_size": _size,
-    "ulimits": _limits,
+    "shm_size": e.size,
+    "tags": e.strings,
+    "ulimits": e.limits,
+    "platforms": e.strings,
+    "privileged": e.flag,
 }
 _MOUNT = {
-    **_texts("type source target consistency"),
-    "read_only": _flag,
-    "bind": _of({**_texts("selinux propagation recursive"), "create_host_path": _truth}),
-    "volume": _of({"labels": _mapping, "nocopy": _flag, "subpath": _text}),
-    "tmpfs": _of({"size": _size, "mode": _natural_count}),
-    "image": _of({"subpath": _text}),
+    **e.texts("type source target"),
+    "read_only": e.flag,
+    "consistency": e.text,
+    "bind": e.mapping_of({**e.texts("selinux propagation"), "create_host_path": e.truth, "recursive": e.text}),
+    "volume": e.mapping_of({"labels": e.mapping, "nocopy": e.flag, "subpath": e.text}),
+    "tmpfs": e.mapping_of({"size": e.size, "mode": e.natural_count}),
+    "image": e.mapping_of({"subpath": e.text}),
 }
 _ATTACHMENT = {
-    "aliases": _strings,
-    "driver_opts": _mapping,
-    "gw_priority": _count,
-    **_texts("interface_name ipv4_address ipv6_address mac_address"),
-    "link_local_ips": _strings,
-    "priority": _count,
+    "aliases": e.strings,
+    "driver_opts": e.mapping,
+    "gw_priority": e.count,
+    **e.texts("interface_name ipv4_address ipv6_address"),
+    "link_local_ips": e.strings,
+    "mac_address": e.text,
+    "priority": e.count,
+}
+_HEALTH = {
+    "test": e.health_test,
+    "timeout": e.duration,
+    "interval": e.duration,
+    "retries": e.natural,
+    "start_period": e.duration,
+    "start_interval": e.duration,
+    "disable": e.flag,
+}
+_WATCH = {
+    **e.texts("path action target"),
+    "exec": e.mapping_of(_HOOK),
+    "include": e.strings,
+    "ignore": e.strings,
+    "initial_sync": e.flag,
 }
 SERVICE: Mapping[str, Encoder] = {
-    **_texts(
-        "cgroup cgroup_parent container_name cpuset domainname hostname image ipc isolation mac_address "
-        "network_mode pid platform pull_policy restart runtime stop_signal user userns_mode uts working_dir"
-    ),
-    **dict.fromkeys(("oom_kill_disable", "privileged", "read_only", "stdin_open", "tty", "use_api_socket"), _flag),
-    **dict.fromkeys(("mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness", "shm_size"), _size),
-    **dict.fromkeys(
-        ("cpu_count", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "oom_score_adj"),
-        _count,
-    ),
-    **dict.fromkeys(("cpu_percent", "cpus"), _share),
-    **dict.fromkeys(
-        (
-            "cap_add cap_drop device_cgroup_rules dns dns_opt dns_search expose external_links group_add links profiles "
-            "security_opt tmpfs volumes_from"
-        ).split(),
-        _strings,
-    ),
-    **dict.fromkeys(("annotations", "labels", "storage_opt", "sysctls"), _mapping),
-    "attach": _truth,
-    "blkio_config": _of(
+    "profiles": e.strings,
+    "annotations": e.mapping,
+    "attach": e.truth,
+    "build": e.mapping_of(_BUILD),
+    "develop": e.mapping_of({"watch": e.entries(_WATCH)}),
+    "blkio_config": e.mapping_of(
         {
-            **dict.fromkeys(
-                ("device_read_bps", "device_read_iops", "device_write_bps", "device_write_iops"), _BLKIO_LIMIT
-            ),
-            "weight": _natural_count,
-            "weight_device": _device_rule("weight", _natural),
+            "weight": e.natural_count,
+            "weight_device": e.device_rules("weight", e.natural),
+            "device_read_bps": _BLKIO_LIMIT,
+            "device_read_iops": _BLKIO_LIMIT,
+            "device_write_bps": _BLKIO_LIMIT,
+            "device_write_iops": _BLKIO_LIMIT,
         }
     ),
-    "build": _of(_BUILD),
-    "command": _command,
+    "cap_add": e.strings,
+    "cap_drop": e.strings,
+    **e.texts("cgroup_parent cgroup"),
+    "cpu_count": e.count,
+    "cpu_percent": e.share,
+    "cpu_period": e.count,
+    "cpu_quota": e.count,
+    "cpu_rt_period": e.count,
+    "cpu_rt_runtime": e.count,
+    "cpus": e.share,
+    "cpuset": e.text,
+    "cpu_shares": e.count,
+    "command": e.command,
     "configs": _FILE,
-    "credential_spec": _of(_texts("config file registry")),
-    "depends_on": _named({"condition": _text, "restart": _flag, "required": _truth}),
-    "deploy": _of(_DEPLOY),
-    "develop": _of(
-        {
-            "watch": _each(
-                {
-                    **_texts("path action target"),
-                    "exec": _of(_HOOK),
-                    "ignore": _strings,
-                    "include": _strings,
-                    "initial_sync": _flag,
-                }
-            )
-        }
-    ),
-    "devices": _each(_texts("source target permissions")),
-    "entrypoint": _command,
-    "env_file": _each({"path": _text, "required": _truth, "format": _text}),
-    "environment": _with_equals,
-    "extends": _of(_texts("service file")),
-    "extra_hosts": _hosts,
+    "container_name": e.text,
+    "credential_spec": e.mapping_of(e.texts("config file registry")),
+    "depends_on": e.named({"condition": e.text, "restart": e.flag, "required": e.truth}),
+    "deploy": e.mapping_of(_DEPLOY, resources={}, placement={}),
+    "device_cgroup_rules": e.strings,
+    "devices": e.entries(e.texts("source target permissions")),
+    "dns": e.strings,
+    "dns_opt": e.strings,
+    "dns_search": e.strings,
+    "domainname": e.text,
+    "entrypoint": e.command,
+    "provider": e.mapping_of({"type": e.text, "options": e.many_options}),
+    "environment": e.with_equals,
+    "env_file": e.entries({"path": e.text, "required": e.truth, "format": e.text}),
+    "expose": e.strings,
+    "extends": e.mapping_of(e.texts("file service")),
+    "external_links": e.strings,
+    "extra_hosts": e.hosts,
+    "group_add": e.strings,
     "gpus": _DEVICES,
-    "healthcheck": _of(
-        {
-            "test": _test,
-            **dict.fromkeys(("interval", "timeout", "start_period", "start_interval"), _duration),
-            "retries": _natural,
-            "disable": _flag,
-        }
+    "hostname": e.text,
+    "healthcheck": e.mapping_of(_HEALTH),
+    "image": e.text,
+    "init": e.truth,
+    **e.texts("ipc isolation"),
+    "labels": e.mapping,
+    "label_file": e.strings,
+    "links": e.strings,
+    "logging": e.mapping_of({"driver": e.text, "options": e.mapping}),
+    "mem_limit": e.size,
+    "mem_reservation": e.size,
+    "memswap_limit": e.size,
+    "mem_swappiness": e.size,
+    "mac_address": e.text,
+    "models": e.named(e.texts("endpoint_var model_var")),
+    "network_mode": e.text,
+    "networks": e.named(_ATTACHMENT),
+    "oom_kill_disable": e.flag,
+    "oom_score_adj": e.count,
+    "pid": e.text,
+    "pids_limit": e.count,
+    "platform": e.text,
+    "ports": e.entries(
+        {**e.texts("name mode host_ip"), "target": e.natural_count, **e.texts("published protocol app_protocol")}
     ),
-    "init": _truth,
-    "label_file": _strings,
-    "logging": _of({"driver": _text, "options": _mapping}),
-    "models": _named(_texts("endpoint_var model_var")),
-    "networks": _named(_ATTACHMENT),
-    "pids_limit": _count,
-    "ports": _each({**_texts("name mode host_ip published protocol app_protocol"), "target": _natural_count}),
-    "post_start": _each(_HOOK),
-    "pre_stop": _each(_HOOK),
-    "provider": _of(
-        {
-            "type": _text,
-            "options": lambda value: {k: _strings(v if isinstance(v, list) else [v]) for k, v in value.items()},
-        }
-    ),
-    "scale": _integer,
+    "privileged": e.flag,
+    "pull_policy": e.text,
+    "read_only": e.flag,
+    **e.texts("restart runtime"),
+    "scale": e.whole,
     "secrets": _FILE,
-    "stop_grace_period": _duration,
-    "ulimits": _limits,
-    "volumes": _each(_MOUNT),
+    "security_opt": e.strings,
+    "shm_size": e.size,
+    "stdin_open": e.flag,
+    "stop_grace_period": e.duration,
+    "stop_signal": e.text,
+    "storage_opt": e.plain_mapping,
+    "sysctls": e.mapping,
+    "tmpfs": e.strings,
+    "tty": e.flag,
+    "ulimits": e.limits,
+    "use_api_socket": e.flag,
+    **e.texts("user userns_mode uts"),
+    "volumes": e.entries(_MOUNT),
+    "volumes_from": e.strings,
+    "working_dir": e.text,
+    "post_start": e.entries(_HOOK),
+    "pre_stop": e.entries(_HOOK),
 }
+_POOL = {**e.texts("subnet gateway ip_range"), "aux_addresses": e.mapping}
 _FILE_OBJECT = {
-    **_texts("name file environment content driver template_driver"),
-    "external": _flag,
-    "labels": _mapping,
-    "driver_opts": _mapping,
+    **e.texts("name file environment content"),
+    "external": e.flag,
+    "labels": e.mapping,
+    "driver": e.text,
+    "driver_opts": e.plain_mapping,
+    "template_driver": e.text,
 }
 RESOURCES: Mapping[str, Mapping[str, Encoder]] = {
     "networks": {
-        **_texts("name driver"),
-        "driver_opts": _mapping,
-        "ipam": _of(
-            {
-                "driver": _text,
-                "config": _each({**_texts("subnet gateway ip_range"), "aux_addresses": _mapping}),
-            }
-        ),
-        "external": _flag,
-        "internal": _flag,
-        "attachable": _flag,
-        "labels": _mapping,
-        "enable_ipv4": _truth,
-        "enable_ipv6": _truth,
+        **e.texts("name driver"),
+        "driver_opts": e.mapping,
+        "ipam": e.mapping_of({"driver": e.text, "config": e.entries(_POOL)}),
+        "external": e.flag,
+        "internal": e.flag,
+        "attachable": e.flag,
+        "labels": e.mapping,
+        "enable_ipv4": e.truth,
+        "enable_ipv6": e.truth,
     },
-    "volumes": {**_texts("name driver"), "driver_opts": _mapping, "external": _flag, "labels": _mapping},
+    "volumes": {**e.texts("name driver"), "driver_opts": e.mapping, "external": e.flag, "labels": e.mapping},
     "configs": _FILE_OBJECT,
     "secrets": {key: encoder for key, encoder in _FILE_OBJECT.items() if key != "content"},
-    "models": {**_texts("name model"), "context_size": _count, "runtime_flags": _strings},
+    "models": {**e.texts("name model"), "context_size": e.count, "runtime_flags": e.strings},
 }
 
 
 def encode_service(name: str, service: Tree, report: Report) -> Tree:
     """Return the printed form of a service; `command` and `entrypoint` are always there."""
-    encoded: Tree = {"command": None, "entrypoint": None}
-    encoded.update(_reported(service, SERVICE, ("services", name), report))
-    return dict(sorted(encoded.items()))
+    encoded = _reported(service, SERVICE, ("services", name), report)
+    found: Tree = {}
+    for key in SERVICE:
+        if key in encoded:
+            found[key] = encoded[key]
+        elif key in ("command", "entrypoint"):
+            found[key] = None
+    return found
 
 
 def encode_resource(section: str, name: str, resource: Tree | None, report: Report) -> Tree:
     """Return the printed form of a top-level network, volume, config, secret or model."""
-    encoded = _reported(resource or {}, RESOURCES[section], (section, name), report)
+    given = resource or {}
+    if section == "networks":
+        given = {"ipam": {}, **given}
+    encoded = _reported(given, RESOURCES[section], (section, name), report)
     if "environment" in encoded:
         encoded.pop("content", None)  # it is that of the environment
-    if section == "networks":
-        encoded.setdefault("ipam", {})
-    return dict(sorted(encoded.items()))
+    return encoded
 
 
 def _reported(given: Tree, fields: Mapping[str, Encoder], at: tuple[str, ...], report: Report) -> Tree:
     try:
-        return _fields(given, fields)
+        return encoded_fields(given, fields)
     except FieldError as error:
         report(str(error), (*at, *error.path))
         return {}
 
 
-def printed(model: Any) -> Any:
-    """Return the model as JSON shows it: as the reference, without a `create_host_path` that is false."""
-    if isinstance(model, dict):
-        return {
-            key: printed(value) for key, value in model.items() if not (key == "create_host_path" and value is False)
-        }
-    return [printed(each) for each in model] if isinstance(model, list) else model
+NAMED = ("depends_on", "models", "networks", "ulimits")
+OF_TEXTS = frozenset(
+    "annotations args additional_contexts aux_addresses driver_opts environment extra_hosts labels options ssh storage_opt "
+    "sysctls".split()
+)
+
+
+def nested_extensions(model: Tree) -> dict[Path, Any]:
+    """Return the extensions (`x-…`) of services and resources by path, of the model before it is encoded."""
+    found: dict[Path, Any] = {}
+
+    def walk(node: Any, path: Path, *, has_names: bool) -> None:
+        if isinstance(node, list):
+            for index, each in enumerate(node):
+                walk(each, (*path, index), has_names=False)
+        for key, child in node.items() if isinstance(node, dict) else ():
+            if key.startswith("x-") and not has_names:
+                found[(*path, key)] = child
+            elif has_names or key not in OF_TEXTS:
+                walk(child, (*path, key), has_names=key in NAMED and not has_names)
+
+    for section in ("services", *RESOURCES):
+        walk(model.get(section) or {}, (section,), has_names=True)
+    return found

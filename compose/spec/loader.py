@@ -9,7 +9,7 @@ from compose.errors import ConfigError
 from compose.spec import canonical as forms
 from compose.spec import normalize as rules
 from compose.spec.document import Document, Path
-from compose.spec.encode import encode_resource, encode_service
+from compose.spec.encode import encode_resource, encode_service, nested_extensions
 from compose.spec.files import Environment, discover, normalize_name
 from compose.spec.merging import Tree
 from compose.spec.model import LoadOptions, Place, Project, Service
@@ -43,6 +43,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         forms.resolve_paths(model, folder, home)
     forms.resolve_environment(model, environment.lookup)
     enabled, disabled = dict(model.get("services") or {}), dict[str, Tree]()
+    extensions: Mapping[Path, object] = {}
     if options.interpolate:
         enabled, disabled = enable(enabled, _active_profiles(options, environment), options.services)
     model["services"] = enabled
@@ -56,6 +57,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         for key, service in disabled.items():
             encode_service(key, service, problems)  # what is wrong with it counts, also while its profile is off
         _select(options, model, disabled)
+        extensions = nested_extensions(model) if options.nested_extensions else {}
         _encode(model, problems)
     problems.raise_any()
     model.pop("name", None)
@@ -71,6 +73,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         warnings=(*environment.warnings, *_warnings(reader)),
         variables=tuple(reader.variables),
         sources=_provenance(model, name, sources) if options.provenance else {},
+        nested_extensions=extensions,
         origins={key: tuple(found) for key, found in environment.origins.items()},
         **{section: model.get(section) or {} for section in SECTIONS},
     )

@@ -12,7 +12,7 @@ class LoadOptions(NamedTuple):
     `files` empty: COMPOSE_FILE, or the default names in this folder and its parents. `file_text` is what `-f -` reads.
     `services` not empty: only these, and what they depend on. Networks, volumes and the like that no service uses are
     left out but for `all_resources`. Without `interpolate`, the model is what the files say, in canonical forms but
-    neither encoded nor reduced to what is enabled.
+    neither encoded nor reduced to what is enabled. `nested_extensions`: keep extensions below the top level too, apart.
     """
 
     working_directory: str
@@ -28,6 +28,7 @@ class LoadOptions(NamedTuple):
     check_consistency: bool = True
     resolve_environment: bool = True
     provenance: bool = False
+    nested_extensions: bool = False
     services: tuple[str, ...] = ()
     all_resources: bool = False
 
@@ -68,8 +69,9 @@ class Project(NamedTuple):
     """A project as its files say; every mapping is JSON-ready in the Compose Specification's long forms.
 
     `sources` gives each value's places by path, the winner first, when the load was asked for provenance; a value that
-    no file gives has none. `origins` gives for each variable of `environment` where it is set and to what, the one
-    that counts first.
+    no file gives has none. `nested_extensions` are the extensions below the top level by path, when the load was asked
+    to keep them; the mappings have none of them. `origins` gives for each variable of `environment` where it is set
+    and to what, the one that counts first.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Project(NamedTuple):
     warnings: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()
     sources: Mapping[tuple[str | int, ...], tuple[Place, ...]] = {}
+    nested_extensions: Mapping[tuple[str | int, ...], Any] = {}
     origins: Mapping[str, tuple[tuple[str, str], ...]] = {}
 
     def model(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from compose.spec.canonical import device_requests, with_equals
 from compose.spec.merging import Report, Tree
 
 NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
+CONFIG_WAYS = ("file", "environment", "content")
+SECRET_WAYS = ("file", "environment")
 
 
 def normalize(model: Tree, project: str, environment: Callable[[str], str | None]) -> None:
@@ -36,7 +38,7 @@ def normalize(model: Tree, project: str, environment: Callable[[str], str | None
         resources = model.get(section) or {}
         for key, resource in resources.items():
             resource = dict(resource or {})
-            if not resource.get("name"):
+            if resource.get("name") is None:
                 resource["name"] = key if is_external(resource) else f"{project}_{key}"
             resources[key] = resource
 
@@ -48,7 +50,9 @@ def is_external(resource: Tree | None) -> bool:
 
 def _dependencies(service: Tree) -> None:
     depends: Tree = dict(service.get("depends_on") or {})
-    implied = [(link.partition(":")[0], True) for link in service.get("links") or ()]
+    # as in the reference, what has more than two parts names a service as a whole
+    links = (link.split(":") for link in service.get("links") or ())
+    implied = [(":".join(parts) if len(parts) > 2 else parts[0], True) for parts in links]
     for attribute in NAMESPACES:
         mode = service.get(attribute)
         if isinstance(mode, str) and mode.startswith("service:"):
@@ -67,7 +71,7 @@ def _dependencies(service: Tree) -> None:
 
 def check_resources(model: Tree, report: Report) -> None:
     """Report what one value alone shows to be wrong, after defaults."""
-    for section, ways in (("configs", ("file", "environment", "content")), ("secrets", ("file", "environment"))):
+    for section, ways in (("configs", CONFIG_WAYS), ("secrets", SECRET_WAYS)):
         for name, resource in (model.get(section) or {}).items():
             given = [way for way in ways if way in (resource or {})]
             if len(given) > 1:
@@ -147,6 +151,11 @@ def check_consistency(model: Tree, disabled: Tree, report: Report) -> None:
         for index, watch in enumerate((service.get("develop") or {}).get("watch") or ()):
             if not watch.get("target") and watch.get("action") not in ("rebuild", "restart"):
                 report("a target is needed unless the action is rebuild", (*at, "develop", "watch", index))
+    for name, secret in (model.get("secrets") or {}).items():
+        has_source = secret and (secret.get("file") or secret.get("environment"))
+        # the reference lets a driver stand for them in its first check, not in this one
+        if secret and not has_source and not is_external(secret) and {"driver", *SECRET_WAYS, "external"} & set(secret):
+            report("one of file, environment is needed", ("secrets", name))
     _check_cycles(services, report)
 
 

@@ -41,10 +41,81 @@ def folder(tmp_path):
 
 def test_yaml_and_json_are_the_same_model(folder):
     shown = folder.output("config")
-    assert yaml.safe_load(shown)["services"] == folder.config()["services"]
+    services = folder.config()["services"]
+    for service in services.values():
+        for key in ("command", "entrypoint"):
+            if service[key] is None:
+                del service[key]  # JSON alone has what is null
+    assert yaml.safe_load(shown)["services"] == services
     assert 'published: "8080"' in shown
     assert "    ports:\n      - mode: ingress\n" in shown
     assert "$$HOME" in shown
+
+
+def test_attributes_come_in_the_references_order_names_in_their_own(folder):
+    text = (
+        "services: {w: {x-note: n, working_dir: /w, image: a, environment: {B: 1, A: 2}, build: {x-b: 1, target: t},"
+        "ports: ['80:80'], command: c, blkio_config: {device_read_bps: [{path: /dev/sda, rate: 1k}]},"
+        "deploy: {x-d: {k: v}, replicas: 2}}}"
+    )
+    folder.file("o.yaml", text)
+    assert folder.output("-f", "o.yaml", "config") == (
+        f"""\
+name: {folder.path.name.lower()}
+services:
+  w:
+    build:
+      context: {folder.path}
+      dockerfile: Dockerfile
+      target: t
+      x-b: 1
+    blkio_config:
+      device_read_bps:
+        - path: /dev/sda
+          rate: "1024"
+    command:
+      - c
+    deploy:
+      replicas: 2
+      x-d:
+        k: v
+    environment:
+      A: "2"
+      B: "1"
+    image: a
+    networks:
+      default: null
+    ports:
+      - mode: ingress
+        target: 80
+        published: "80"
+        protocol: tcp
+    working_dir: /w
+    x-note: "n"
+networks:
+  default:
+    name: {folder.path.name.lower()}_default
+"""
+    )
+    service = folder.config("-f", "o.yaml")["services"]["w"]
+    assert list(service)[:5] == ["build", "blkio_config", "command", "deploy", "entrypoint"]
+    assert service["deploy"] == {"replicas": 2, "resources": {}, "placement": {}}
+    assert service["blkio_config"] == {"device_read_bps": [{"Path": "/dev/sda", "Rate": "1024"}]}
+
+
+def test_an_ssh_key_with_a_path_is_yaml_alone(folder):
+    folder.file("s.yaml", "services: {w: {build: {context: ., ssh: [default, key=./id]}}}")
+    assert f"        - 'key: {folder.path}/id'\n" in folder.output("-f", "s.yaml", "config")
+    done = folder.run("-f", "s.yaml", "config", "--format", "json")
+    assert done.returncode == 1
+    assert "--format yaml" in done.stderr
+
+
+def test_models_are_what_services_use(folder):
+    folder.file(
+        "m.yaml", "services: {w: {image: a, models: [llm]}}\nmodels: {llm: {model: ai/small}, other: {model: b}}"
+    )
+    assert folder.output("-f", "m.yaml", "config", "--models") == "ai/small\n"
 
 
 def test_an_unknown_format_is_refused(folder):
@@ -263,7 +334,7 @@ def test_a_lock_is_an_override_that_pins_images_alone(folder, engine):
     folder.file("d.yaml", "services: {w: {image: 'nginx:1', ports: ['80']}}")
     lock = folder.output("-H", engine, "-f", "d.yaml", "config", "--lock-image-digests")
     image = f"docker.io/library/nginx:1@{DIGEST}"
-    assert yaml.safe_load(lock) == {"services": {"w": {"command": None, "entrypoint": None, "image": image}}}
+    assert yaml.safe_load(lock) == {"services": {"w": {"image": image}}}
     folder.file("lock.yaml", lock)
     service = folder.config("-f", "d.yaml", "-f", "lock.yaml")["services"]["w"]
     assert service["image"] == image
