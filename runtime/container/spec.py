@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.container.resources import resources
 from runtime.errors import BadRequestError
 from runtime.linux.capability import NUMBERS
 from runtime.oci import defaults
@@ -20,7 +21,6 @@ from runtime.oci import defaults
 OCI_VERSION = "1.2.0"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_BYTES = 64 << 20
-CPU_PERIOD_US = 100_000
 
 
 @dataclass(frozen=True)
@@ -310,49 +310,3 @@ def _device(path: str, about: os.stat_result) -> dict[str, Any]:
         "uid": about.st_uid,
         "gid": about.st_gid,
     }
-
-
-def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, Any]:
-    """Return the document's `linux.resources` of HostConfig's limits."""
-    memory: dict[str, Any] = {}
-    if host.get("Memory"):
-        memory["limit"] = host["Memory"]
-        # Docker: without a word on swap, as much of it as of memory
-        memory["swap"] = host.get("MemorySwap") or host["Memory"] * 2
-    if host.get("MemoryReservation"):
-        memory["reservation"] = host["MemoryReservation"]
-    if host.get("MemorySwappiness") is not None and host["MemorySwappiness"] >= 0:
-        memory["swappiness"] = host["MemorySwappiness"]
-    if host.get("OomKillDisable"):
-        memory["disableOOMKiller"] = True
-    cpu: dict[str, Any] = {}
-    if host.get("NanoCpus"):
-        cpu["period"], cpu["quota"] = CPU_PERIOD_US, host["NanoCpus"] * CPU_PERIOD_US // 1_000_000_000
-    for key, name in (("CpuShares", "shares"), ("CpuQuota", "quota"), ("CpuPeriod", "period")):
-        if host.get(key):
-            cpu[name] = host[key]
-    for key, name in (("CpusetCpus", "cpus"), ("CpusetMems", "mems")):
-        if host.get(key):
-            cpu[name] = host[key]
-    found: dict[str, Any] = {}
-    if memory:
-        found["memory"] = memory
-    if cpu:
-        found["cpu"] = cpu
-    if host.get("PidsLimit"):
-        found["pids"] = {"limit": host["PidsLimit"]}
-    if not privileged:
-        rules = [dict(rule) for rule in defaults.DEVICE_RULES]
-        for wanted in host.get("Devices") or ():
-            about = os.stat(wanted["PathOnHost"])
-            rules.append(
-                {
-                    "allow": True,
-                    "type": "b" if stat.S_ISBLK(about.st_mode) else "c",
-                    "major": os.major(about.st_rdev),
-                    "minor": os.minor(about.st_rdev),
-                    "access": wanted.get("CgroupPermissions") or "rwm",
-                }
-            )
-        found["devices"] = rules
-    return found

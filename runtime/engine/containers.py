@@ -26,6 +26,7 @@ from runtime.engine import inspection, names, usage
 from runtime.engine.attachment import Attachment, LogFrame
 from runtime.engine.filters import labels_match
 from runtime.engine.lifecycle import STOP_TIMEOUT_S, Lifecycle, port_bindings
+from runtime.engine.limits import settled
 from runtime.engine.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container, rfc3339
 from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, NotModifiedError, SkiffError
 
@@ -73,6 +74,7 @@ class Containers(Lifecycle):
         capabilities(host)
         port_bindings(host)
         _refuse_conflicts(body, host)
+        host, warnings = await settled(self._paths.engine_id, host)
         id = secrets.token_hex(32)
         name = self._free_name(name)
         config["Hostname"] = config.get("Hostname") or ("" if host.get("NetworkMode") == "host" else id[:12])
@@ -104,7 +106,7 @@ class Containers(Lifecycle):
             raise
         self._containers[id] = container
         self.tell(container, "create")
-        return {"Id": id, "Warnings": []}
+        return {"Id": id, "Warnings": warnings}
 
     def _free_name(self, wanted: str | None) -> str:
         taken = {container.name: container for container in self._containers.values()}
@@ -262,15 +264,17 @@ class Containers(Lifecycle):
 
     async def update(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change limits and restart policy."""
-        from runtime.container.spec import resources
+        from runtime.container.resources import resources
 
         container = self.find(name)
-        container.host = {**container.host, **{key: value for key, value in body.items() if value}}
+        changed = {**container.host, **{key: value for key, value in body.items() if value}}
+        container.host, warnings = await settled(self._paths.engine_id, changed)
         if container.is_running:
-            await self._keeper.update(container.id, resources(body, privileged=True))
+            # the rules on devices, which a privileged one has none of, stay
+            await self._keeper.update(container.id, resources(container.host, privileged=True))
         self.save(container)
         self.tell(container, "update")
-        return {"Warnings": []}
+        return {"Warnings": warnings}
 
     async def wait(self, name: str, condition: str) -> dict[str, Any]:
         """Return the exit code when the container stops ("not-running", "next-exit") or is gone ("removed")."""

@@ -14,7 +14,8 @@ import anyio
 import anyio.abc
 
 from runtime.build.runner import RootFilesystem
-from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities, devices, resources
+from runtime.container.resources import resources
+from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities, devices
 from runtime.engine.hosts import hosts_file, resolv_conf
 from runtime.errors import KernelError, SkiffError
 from runtime.keeper.client import Keeper, KeptProcess, ProcessExit

@@ -1,0 +1,247 @@
+"""The limits of a HostConfig: whether they can be, and as the OCI document's `linux.resources`.
+
+Pure but for looking up the numbers of the devices that a limit names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from runtime.errors import BadRequestError
+from runtime.oci import defaults
+from runtime.oci.limits import CPU_PERIOD_US
+
+LEAST_MEMORY_BYTES = 6 << 20
+NANO = 1_000_000_000
+DEVICE_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
+
+FEATURES: Mapping[str, tuple[str, ...]] = {
+    "memory": ("memory.limit_in_bytes", "memory.max"),
+    "swap": ("memory.memsw.limit_in_bytes", "memory.swap.max"),
+    "reservation": ("memory.soft_limit_in_bytes", "memory.low"),
+    "swappiness": ("memory.swappiness",),
+    "oom_kill_disable": ("memory.oom_control",),
+    "pids": ("pids.max",),
+    "cpu_shares": ("cpu.shares", "cpu.weight"),
+    "cpu_quota": ("cpu.cfs_quota_us", "cpu.max"),
+    "cpu_realtime": ("cpu.rt_runtime_us",),
+    "cpuset": ("cpuset.cpus",),
+    "io_weight": ("blkio.weight", "blkio.bfq.weight", "io.weight", "io.bfq.weight"),
+    "io_weight_device": ("blkio.weight_device", "blkio.bfq.weight_device", "io.weight", "io.bfq.weight"),
+    "io_throttle": ("blkio.throttle.read_bps_device", "io.max"),
+}
+"""What a machine may be able to limit, and the cgroup files, of either version, of which one shows that it can."""
+
+NO_KERNEL = "Your kernel does not support "
+NO_CGROUP = " or the cgroup is not mounted. "
+DISCARDED: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("reservation", ("MemoryReservation",), f"memory soft limit capabilities{NO_CGROUP}Limitation discarded."),
+    ("swappiness", ("MemorySwappiness",), f"memory swappiness capabilities{NO_CGROUP}Memory swappiness discarded."),
+    ("oom_kill_disable", ("OomKillDisable",), "OomKillDisable. OomKillDisable discarded."),
+    ("pids", ("PidsLimit",), f"PIDs limit capabilities{NO_CGROUP}PIDs limit discarded."),
+    ("cpu_shares", ("CpuShares",), f"CPU shares{NO_CGROUP}Shares discarded."),
+    ("cpu_quota", ("CpuPeriod", "CpuQuota"), "CPU CFS scheduler. CPU period/quota discarded."),
+    ("cpu_realtime", ("CpuRealtimePeriod", "CpuRealtimeRuntime"),
+     f"CPU real-time scheduler of cgroups{NO_CGROUP}Real-time period and runtime discarded."),
+    ("cpuset", ("CpusetCpus", "CpusetMems"), f"cpuset{NO_CGROUP}Cpuset discarded."),
+    ("io_weight", ("BlkioWeight",), f"Block I/O weight{NO_CGROUP}Weight discarded."),
+    ("io_weight_device", ("BlkioWeightDevice",), f"Block I/O weight_device{NO_CGROUP}Weight-device discarded."),
+    ("io_throttle", ("BlkioDeviceReadBps",), f"BPS Block I/O read limit{NO_CGROUP}Block I/O BPS read limit discarded."),
+    ("io_throttle", ("BlkioDeviceWriteBps",),
+     f"BPS Block I/O write limit{NO_CGROUP}Block I/O BPS write limit discarded."),
+    ("io_throttle", ("BlkioDeviceReadIOps",), f"IOPS Block read limit{NO_CGROUP}Block I/O IOPS read limit discarded."),
+    ("io_throttle", ("BlkioDeviceWriteIOps",),
+     f"IOPS Block write limit{NO_CGROUP}Block I/O IOPS write limit discarded."),
+)  # fmt: skip
+"""Feature, the HostConfig's names that need it, and what Docker says of those it leaves out for want of it."""
+
+THROTTLES = {
+    "BlkioDeviceReadBps": "throttleReadBpsDevice",
+    "BlkioDeviceWriteBps": "throttleWriteBpsDevice",
+    "BlkioDeviceReadIOps": "throttleReadIOPSDevice",
+    "BlkioDeviceWriteIOps": "throttleWriteIOPSDevice",
+}
+
+
+def features(files: Collection[str]) -> frozenset[str]:
+    """Return which of FEATURES a machine has whose cgroups have `files`."""
+    return frozenset(feature for feature, shown_by in FEATURES.items() if any(file in files for file in shown_by))
+
+
+def settle(
+    host: Mapping[str, Any], offered: Collection[str], processors: Collection[int]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return HostConfig `host` without the limits that the machine can't keep, and a warning of each.
+
+    `offered` are its `features`, `processors` the numbers of its CPUs. Raises BadRequestError on a limit that can't be.
+    """
+    kept = dict(host)
+    warnings = []
+    _check_memory(kept)
+    _check_cpu(kept, offered, processors)
+    weight = kept.get("BlkioWeight") or 0
+    if weight and not 10 <= weight <= 1000:
+        raise BadRequestError("Range of blkio weight is from 10 to 1000")
+    if (kept.get("Memory") or 0) > 0 and "memory" not in offered:
+        warnings.append(f"{NO_KERNEL}memory limit capabilities{NO_CGROUP}Limitation discarded.")
+        kept["Memory"], kept["MemorySwap"] = 0, -1
+    if (kept.get("Memory") or 0) > 0 and kept.get("MemorySwap") != -1 and "swap" not in offered:
+        warnings.append(f"{NO_KERNEL}swap limit capabilities{NO_CGROUP}Memory limited without swap.")
+        kept["MemorySwap"] = -1
+    for feature, names, loss in DISCARDED:
+        if feature not in offered and any(_is_asked(name, kept.get(name)) for name in names):
+            warnings.append(NO_KERNEL + loss)
+            kept = {key: value for key, value in kept.items() if key not in names}
+    if kept.get("OomKillDisable") and not kept.get("Memory"):
+        warnings.append(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
+            "running out of resources."
+        )
+    return kept, warnings
+
+
+def _is_asked(name: str, value: Any) -> bool:
+    if name == "MemorySwappiness":  # Docker: -1 stands for none, 0 is a wish
+        return value is not None and value >= 0
+    return bool(value) and (name != "PidsLimit" or value > 0)
+
+
+def _check_memory(host: Mapping[str, Any]) -> None:
+    memory, swap = host.get("Memory") or 0, host.get("MemorySwap") or 0
+    reservation, swappiness = host.get("MemoryReservation") or 0, host.get("MemorySwappiness")
+    if memory and memory < LEAST_MEMORY_BYTES:
+        raise BadRequestError("Minimum memory limit allowed is 6MB")
+    if 0 < swap < memory:
+        raise BadRequestError("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if swap > 0 and not memory:
+        raise BadRequestError("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if swappiness is not None and not -1 <= swappiness <= 100:
+        raise BadRequestError(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
+    if 0 < reservation < LEAST_MEMORY_BYTES:
+        raise BadRequestError("Minimum memory reservation allowed is 6MB")
+    if 0 < memory < reservation:
+        raise BadRequestError("Minimum memory limit can not be less than memory reservation limit, see usage")
+
+
+def _check_cpu(host: Mapping[str, Any], offered: Collection[str], processors: Collection[int]) -> None:
+    nano, period, quota = (host.get(name) or 0 for name in ("NanoCpus", "CpuPeriod", "CpuQuota"))
+    for other, name in ((period, "Period"), (quota, "Quota")):
+        if nano and other > 0:
+            raise BadRequestError(f"Conflicting options: Nano CPUs and CPU {name} cannot both be set")
+    if nano and "cpu_quota" not in offered:
+        raise BadRequestError(
+            "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted"
+        )
+    if not 0 <= nano <= len(processors) * NANO:
+        count = len(processors)
+        raise BadRequestError(
+            f"Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available",
+            "ask for fewer (`cpus`, `deploy.resources.limits.cpus`)",
+        )
+    if period and not 1000 <= period <= 1_000_000:
+        raise BadRequestError("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+    if 0 < quota < 1000:
+        raise BadRequestError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if (host.get("CpuRealtimeRuntime") or 0) > (host.get("CpuRealtimePeriod") or 1_000_000):
+        raise BadRequestError("cpu real-time runtime cannot be higher than cpu real-time period")
+    asked = host.get("CpusetCpus") or ""
+    if not parse_list(asked) <= set(processors):
+        available = ",".join(map(str, sorted(processors)))
+        raise BadRequestError(f"Requested CPUs are not available - requested {asked}, available: {available}")
+
+
+def parse_list(text: str) -> frozenset[int]:
+    """Return the numbers of a list as "0-2,5" (cpuset(7), "List format"). Raises BadRequestError."""
+    found: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise BadRequestError(f"Invalid value {text} for cpuset cpus", 'write numbers and ranges, as in "0-2,5"')
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, Any]:
+    """Return the document's `linux.resources` of HostConfig's limits. Raises BadRequestError on a device that is not.
+
+    With `privileged` there are no rules on devices: all may be used.
+    """
+    memory = _some(
+        limit=host.get("Memory"),
+        # Docker: without a word on swap, as much of it as of memory
+        swap=(host.get("MemorySwap") or host["Memory"] * 2) if host.get("Memory") else None,
+        reservation=host.get("MemoryReservation"),
+        disableOOMKiller=bool(host.get("OomKillDisable")),
+    )
+    if host.get("MemorySwappiness") is not None and host["MemorySwappiness"] >= 0:
+        memory["swappiness"] = host["MemorySwappiness"]
+    cpu = _some(
+        shares=host.get("CpuShares"),
+        quota=host.get("CpuQuota"),
+        period=host.get("CpuPeriod"),
+        realtimeRuntime=host.get("CpuRealtimeRuntime"),
+        realtimePeriod=host.get("CpuRealtimePeriod"),
+        cpus=host.get("CpusetCpus"),
+        mems=host.get("CpusetMems"),
+    )
+    if host.get("NanoCpus"):
+        cpu["period"], cpu["quota"] = CPU_PERIOD_US, host["NanoCpus"] * CPU_PERIOD_US // NANO
+    io = _some(
+        weight=host.get("BlkioWeight"),
+        weightDevice=[
+            {**_block_device(entry), "weight": entry["Weight"]} for entry in host.get("BlkioWeightDevice") or ()
+        ],
+        **{
+            ours: [{**_block_device(entry), "rate": entry["Rate"]} for entry in host.get(name) or ()]
+            for name, ours in THROTTLES.items()
+        },
+    )
+    pids = {"limit": host["PidsLimit"]} if host.get("PidsLimit") else {}
+    return _some(memory=memory, cpu=cpu, blockIO=io, pids=pids, devices=[] if privileged else _device_rules(host))
+
+
+def _some(**settings: Any) -> dict[str, Any]:
+    """Return the settings that say something."""
+    return {name: value for name, value in settings.items() if value}
+
+
+def _block_device(entry: Mapping[str, Any]) -> dict[str, int]:
+    kind, numbers = _numbers(entry["Path"])
+    if kind != "b":
+        raise BadRequestError(f"{entry['Path']} is not a block device, as a limit on block I/O needs")
+    return numbers
+
+
+def _device_rules(host: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rules = [dict(rule) for rule in defaults.DEVICE_RULES]
+    for wanted in host.get("Devices") or ():
+        kind, numbers = _numbers(wanted["PathOnHost"])
+        rules.append({"allow": True, "type": kind, **numbers, "access": wanted.get("CgroupPermissions") or "rwm"})
+    for text in host.get("DeviceCgroupRules") or ():
+        parts = DEVICE_RULE.fullmatch(text)
+        if parts is None:
+            raise BadRequestError(
+                f"invalid device cgroup rule format: '{text}'", 'write it as "c 13:* rwm": type, numbers, access'
+            )
+        kind, major, minor, access = parts.groups()
+        numbers = {key: -1 if one == "*" else int(one) for key, one in (("major", major), ("minor", minor))}
+        rules.append({"allow": True, "type": kind, **numbers, "access": access})
+    return rules
+
+
+def _numbers(path: str) -> tuple[str, dict[str, int]]:
+    """Return the type ("b" or "c") and the numbers of the device at `path` on the host."""
+    try:
+        about = os.stat(path)
+    except OSError as error:
+        raise BadRequestError(
+            f"error gathering device information while adding custom device {path!r}: {error.strerror}"
+        ) from error
+    if not stat.S_ISBLK(about.st_mode) and not stat.S_ISCHR(about.st_mode):
+        raise BadRequestError(f"error gathering device information: {path!r} is not a device node")
+    numbers = {"major": os.major(about.st_rdev), "minor": os.minor(about.st_rdev)}
+    return "b" if stat.S_ISBLK(about.st_mode) else "c", numbers
