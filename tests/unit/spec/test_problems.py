@@ -242,8 +242,10 @@ def paths(node, path=()):
         yield from paths(child, (*path, key))
 
 
-@given(st.lists(st.tuples(st.sampled_from(list(paths(DOCUMENT))), ODD), min_size=1, max_size=3))
-def test_whatever_is_wrong_a_load_tells_it_as_a_config_error_with_places(tmp_path_factory, changes):
+CHANGES = st.lists(st.tuples(st.sampled_from(list(paths(DOCUMENT))), ODD), min_size=1, max_size=3)
+
+
+def changed(changes):
     document = copy.deepcopy(DOCUMENT)
     for path, value in changes:
         node = document
@@ -251,9 +253,29 @@ def test_whatever_is_wrong_a_load_tells_it_as_a_config_error_with_places(tmp_pat
             node = node[step] if isinstance(node, dict | list) and _has(node, step) else {}
         if path and isinstance(node, dict | list) and _has(node, path[-1]):
             node[path[-1]] = value
+    return document
+
+
+@given(CHANGES)
+def test_whatever_is_wrong_a_load_tells_it_as_a_config_error_with_places(tmp_path_factory, changes):
     folder = tmp_path_factory.mktemp("p")
     (folder / "sub.yaml").write_text("services: {inner: {image: a}}")
-    (folder / "compose.yaml").write_text(json.dumps(document))
+    (folder / "compose.yaml").write_text(json.dumps(changed(changes)))
+    for error in problems(folder):
+        assert error.line or "name" in str(error) or "empty" in str(error), str(error)
+
+
+@given(CHANGES, CHANGES)
+def test_whatever_is_wrong_in_files_that_others_lead_to_it_is_a_config_error(tmp_path_factory, extended, included):
+    folder = tmp_path_factory.mktemp("p")
+    (folder / "sub.yaml").write_text("services: {inner: {image: a}}")
+    (folder / "extended.yaml").write_text(json.dumps(changed(extended)))
+    (folder / "included.yaml").write_text(json.dumps(changed(included)))
+    (folder / "compose.yaml").write_text(
+        "include: [included.yaml]\n"
+        "services: {one: {extends: {file: extended.yaml, service: web}}, two: {extends: {file: extended.yaml, service: db}}}"
+    )
+    (folder / "compose.override.yaml").write_text(json.dumps(changed(extended + included)))
     for error in problems(folder):
         assert error.line or "name" in str(error) or "empty" in str(error), str(error)
 
