@@ -11,6 +11,7 @@ import stat
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from runtime.container.devices import kind_of, nodes
 from runtime.errors import BadRequestError
 from runtime.oci import defaults
 from runtime.oci.limits import CPU_PERIOD_US
@@ -219,8 +220,8 @@ def _block_device(entry: Mapping[str, Any]) -> dict[str, int]:
 def _device_rules(host: Mapping[str, Any]) -> list[dict[str, Any]]:
     rules = [dict(rule) for rule in defaults.DEVICE_RULES]
     for wanted in host.get("Devices") or ():
-        kind, numbers = _numbers(wanted["PathOnHost"])
-        rules.append({"allow": True, "type": kind, **numbers, "access": wanted.get("CgroupPermissions") or "rwm"})
+        access = wanted.get("CgroupPermissions") or "rwm"
+        rules += [{"allow": True, **kind_of(about), "access": access} for _, about in nodes(wanted["PathOnHost"], "")]
     for text in host.get("DeviceCgroupRules") or ():
         parts = DEVICE_RULE.fullmatch(text)
         if parts is None:

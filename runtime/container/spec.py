@@ -7,25 +7,33 @@ HostConfig). What only the engine knows (layers, paths of volumes and bound file
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.container import seccomp_profile
+from runtime.container.devices import devices
 from runtime.container.resources import resources
 from runtime.errors import BadRequestError
 from runtime.linux.capability import NUMBERS
 from runtime.oci import defaults
+from runtime.oci.process import LIMITS
 
 OCI_VERSION = "1.2.0"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_BYTES = 64 << 20
+IPC_SYSCTLS = frozenset(
+    f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
+)
 
 
 @dataclass(frozen=True)
 class MountPoint:
-    """A volume, bind or tmpfs mount of a container, resolved: `source` is a path of the host, empty for tmpfs."""
+    """A volume, bind or tmpfs mount of a container, resolved: `source` is a path of the host, empty for tmpfs.
+
+    `subpath` is a place inside `source` that no link may lead out of.
+    """
 
     type: str
     target: str
@@ -34,6 +42,7 @@ class MountPoint:
     read_only: bool = False
     propagation: str = "rprivate"
     options: tuple[str, ...] = ()
+    subpath: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,9 +104,13 @@ def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
     for name in (*added, *dropped):
         if name not in NUMBERS and name != "CAP_ALL":
             raise BadRequestError(f'invalid capability: "{name}"', "capabilities(7) lists them, as in NET_ADMIN")
-    base = list(NUMBERS) if "CAP_ALL" in added else [] if "CAP_ALL" in dropped else list(defaults.CAPABILITIES)
-    wanted = [*base, *(name for name in added if name != "CAP_ALL" and name not in base)]
-    return tuple(name for name in wanted if name not in dropped or ("CAP_ALL" in dropped and name in added))
+    if "CAP_ALL" in added:
+        wanted, unwanted = list(NUMBERS), dropped
+    elif "CAP_ALL" in dropped:
+        wanted, unwanted = added, []
+    else:
+        wanted, unwanted = [*defaults.CAPABILITIES, *added], dropped
+    return tuple(name for name in dict.fromkeys(wanted) if name not in unwanted)
 
 
 def build(config: Mapping[str, Any], host: Mapping[str, Any], place: Place) -> dict[str, Any]:
@@ -105,26 +118,26 @@ def build(config: Mapping[str, Any], host: Mapping[str, Any], place: Place) -> d
     granted = capabilities(host)
     privileged = bool(host.get("Privileged"))
     no_new_privileges, seccomp = _security(host, granted)
-    annotations = {"skiff.user": config.get("User") or ""}
-    if host.get("GroupAdd"):
-        annotations["skiff.group_add"] = ",".join(host["GroupAdd"])
+    hostname = _hostname(config, host) or place.id[:12]
+    annotations = _identity(config.get("User"), host)
     if host.get("Init"):
         annotations["skiff.init"] = "true"
+    hidden, protected = _paths(host)
     document: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
-        "process": process(config, host, granted, no_new_privileges),
+        "process": process({**config, "Hostname": hostname}, host, granted, no_new_privileges),
         "root": {"path": str(place.rootfs or "rootfs"), "readonly": bool(host.get("ReadonlyRootfs"))},
-        "hostname": config.get("Hostname") or place.id[:12],
+        "hostname": hostname,
         "mounts": _mounts(host, place, privileged),
         "annotations": annotations,
         "linux": {
             "namespaces": _namespaces(host, place),
             "cgroupsPath": f"/skiff-{place.engine_id}/{place.id}",
             "resources": resources(host, privileged),
-            "maskedPaths": [] if privileged else list(_or(host.get("MaskedPaths"), defaults.MASKED_PATHS)),
-            "readonlyPaths": [] if privileged else list(_or(host.get("ReadonlyPaths"), defaults.READ_ONLY_PATHS)),
+            "maskedPaths": hidden,
+            "readonlyPaths": protected,
             "devices": devices(host, privileged),
-            "sysctl": {k: v for k, v in (host.get("Sysctls") or {}).items() if not k.startswith("net.")},
+            "sysctl": _kernel_values(host),
         },
     }
     if config.get("Domainname"):
@@ -134,12 +147,53 @@ def build(config: Mapping[str, Any], host: Mapping[str, Any], place: Place) -> d
     if seccomp is not None:
         document["linux"]["seccomp"] = seccomp
     if host.get("UTSMode") == "host":
+        document.pop("domainname", None)
         del document["hostname"]
     return document
 
 
-def _or(given: Sequence[str] | None, otherwise: Sequence[str]) -> Sequence[str]:
-    return otherwise if given is None else given
+def _hostname(config: Mapping[str, Any], host: Mapping[str, Any]) -> str:
+    given: str = config.get("Hostname") or ""
+    return given or (os.uname().nodename if host.get("NetworkMode") == "host" else "")
+
+
+def _identity(user: str | None, host: Mapping[str, Any]) -> dict[str, str]:
+    """Return who the process runs as, as annotations: names are for the container's own account files."""
+    found = {"skiff.user": user or ""}
+    if host.get("GroupAdd"):
+        found["skiff.group_add"] = ",".join(host["GroupAdd"])
+    return found
+
+
+def _paths(host: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the masked and the read-only paths."""
+    if host.get("Privileged") or "systempaths=unconfined" in _security_options(host):
+        return [], []
+    hidden, protected = host.get("MaskedPaths"), host.get("ReadonlyPaths")
+    return (
+        defaults.masked_paths(os.cpu_count() or 1) if hidden is None else list(hidden),
+        list(defaults.READ_ONLY_PATHS if protected is None else protected),
+    )
+
+
+def _kernel_values(host: Mapping[str, Any]) -> dict[str, str]:
+    """Return the sysctls of namespaces that the process is born into. Raises BadRequestError on those of the machine."""
+    found = {}
+    for name, value in (host.get("Sysctls") or {}).items():
+        path = name.replace(".", "/")
+        if path.startswith("net/") and os.path.normpath(path) == path:
+            if host.get("NetworkMode") == "host":
+                raise BadRequestError(f'sysctl "{name}" not allowed in host network namespace')
+            continue  # set where the network namespace is made
+        if name not in IPC_SYSCTLS and not (path.startswith("fs/mqueue/") and os.path.normpath(path) == path):
+            raise BadRequestError(
+                f'sysctl "{name}" is not in a separate kernel namespace',
+                "a container can have net.*, fs.mqueue.* and the kernel's of shared memory, messages and semaphores",
+            )
+        if host.get("IpcMode") == "host":
+            raise BadRequestError(f'sysctl "{name}" not allowed in host IPC namespace')
+        found[name] = value
+    return found
 
 
 def process(
@@ -163,17 +217,20 @@ def process(
         "env": [*extra, *(pair for pair in environment if "=" in pair)],
         "cwd": config.get("WorkingDir") or "/",
         "capabilities": {kind: list(granted) for kind in ("bounding", "effective", "permitted")},
-        "rlimits": [
-            {
-                "type": f"RLIMIT_{limit['Name'].upper()}",
-                "soft": limit["Soft"],
-                "hard": limit.get("Hard", limit["Soft"]),
-            }
-            for limit in host.get("Ulimits") or ()
-        ],
+        "rlimits": [_limit(limit) for limit in host.get("Ulimits") or ()],
         "noNewPrivileges": no_new_privileges,
         "oomScoreAdj": host.get("OomScoreAdj"),
     }
+
+
+def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:
+    kind, soft = f"RLIMIT_{limit['Name'].upper()}", limit["Soft"]
+    hard = limit.get("Hard", soft)
+    if kind not in LIMITS:
+        raise BadRequestError(f"invalid ulimit type: {limit['Name']}", "setrlimit(2) lists them, as in nofile")
+    if hard >= 0 and (soft > hard or soft < 0):
+        raise BadRequestError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+    return {"type": kind, "soft": soft, "hard": hard}
 
 
 def build_exec(
@@ -181,51 +238,49 @@ def build_exec(
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, Any] | None]:
     """Return the OCI process, annotations and seccomp filter of an exec (Docker's ExecConfig) in a container."""
     granted = capabilities({**host, "Privileged": host.get("Privileged") or body.get("Privileged")})
-    no_new_privileges, seccomp = _security(host, granted)
+    # the filter is the container's, whatever the process is granted beyond it
+    no_new_privileges, seccomp = _security(host, capabilities(host))
     merged = {
         "Cmd": body.get("Cmd"),
         "Env": [*(config.get("Env") or ()), *(body.get("Env") or ())],
         "Tty": body.get("Tty"),
         "WorkingDir": body.get("WorkingDir") or config.get("WorkingDir"),
-        "Hostname": config.get("Hostname"),
+        "Hostname": _hostname(config, host),
     }
     limits = {"Ulimits": host.get("Ulimits"), "ConsoleSize": list(size)}
     document = process(merged, limits, granted, no_new_privileges)
-    del document["oomScoreAdj"]
-    annotations = {"skiff.user": body.get("User") or config.get("User") or ""}
-    return document, annotations, seccomp
+    document["oomScoreAdj"] = host.get("OomScoreAdj")
+    return document, _identity(body.get("User") or config.get("User"), host), seccomp
 
 
 def _security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, dict[str, Any] | None]:
     no_new_privileges = False
-    seccomp: dict[str, Any] | None = None if host.get("Privileged") else defaults.seccomp(set(granted))
-    for option in host.get("SecurityOpt") or ():
-        key, _, value = option.replace(":", "=", 1).partition("=")
+    seccomp: dict[str, Any] | None = defaults.seccomp(set(granted))
+    for option in _security_options(host):
+        key, _, value = option.partition("=")
         if key == "no-new-privileges":
             no_new_privileges = value in ("", "true")
         elif key == "seccomp" and value == "unconfined":
             seccomp = None
         elif key == "seccomp" and value.startswith("{"):
-            import json
-
-            profile = json.loads(value)
-            seccomp = {
-                "defaultAction": profile["defaultAction"],
-                "defaultErrnoRet": profile.get("defaultErrnoRet"),
-                "syscalls": [
-                    rule
-                    for rule in profile.get("syscalls") or ()
-                    if set((rule.get("includes") or {}).get("caps") or ()) <= set(granted)
-                ],
-            }
+            about = os.uname()
+            seccomp = seccomp_profile.parse(value, granted, about.machine, about.release)
         elif key == "seccomp" and value in ("", "builtin"):
             continue
         elif key not in ("apparmor", "label", "systempaths", "writable-cgroups"):
             raise BadRequestError(
                 f'invalid --security-opt: "{option}"',
-                "known: no-new-privileges[:true|false], seccomp=unconfined, seccomp=<profile>",
+                "known: no-new-privileges[=true|false], seccomp=unconfined, seccomp=<profile>",
             )
-    return no_new_privileges, seccomp
+    return no_new_privileges, None if host.get("Privileged") else seccomp
+
+
+def _security_options(host: Mapping[str, Any]) -> list[str]:
+    """Return the security options with "=" after their names, where older clients write ":"."""
+    return [
+        option if "=" in option.partition(":")[0] else option.replace(":", "=", 1)
+        for option in host.get("SecurityOpt") or ()
+    ]
 
 
 def _namespaces(host: Mapping[str, Any], place: Place) -> list[dict[str, str]]:
@@ -261,8 +316,17 @@ def _mounts(host: Mapping[str, Any], place: Place, privileged: bool) -> list[dic
         for target, source in place.files.items()
     ]
     volumes = [_mount(point) for point in place.mounts]
-    targets = {mount["destination"] for mount in volumes}
-    chosen = [m for m in (*base, *own) if m["destination"] not in targets]
+    targets = {mount["destination"].rstrip("/") for mount in volumes}
+    absent = ("/dev/shm", "/dev/mqueue") if host.get("IpcMode") == "none" else ()
+    chosen = [
+        mount
+        for mount in base
+        if mount["destination"] not in targets
+        and mount["destination"] not in absent
+        # who brings a /dev brings all of it
+        and not ("/dev" in targets and mount["destination"].startswith("/dev/"))
+    ]
+    volumes += [mount for mount in own if mount["destination"] not in targets]
     # a mount below another comes after it
     return [*mounts, *chosen, *sorted(volumes, key=lambda mount: mount["destination"].rstrip("/").count("/"))]
 
@@ -276,37 +340,4 @@ def _mount(point: MountPoint) -> dict[str, Any]:
         "type": "bind",
         "source": point.source,
         "options": ["rbind", "ro" if point.read_only else "rw", point.propagation],
-    }
-
-
-def devices(host: Mapping[str, Any], privileged: bool) -> list[dict[str, Any]]:
-    """Return the document's `linux.devices`: those of HostConfig, and with `privileged` every one of the host."""
-    found = []
-    for wanted in host.get("Devices") or ():
-        outside = wanted["PathOnHost"]
-        inside = wanted.get("PathInContainer") or outside
-        try:
-            about = os.stat(outside)
-        except OSError as error:
-            raise BadRequestError(
-                f"error gathering device information while adding custom device {outside!r}: {error.strerror}"
-            ) from error
-        found.append(_device(inside, about))
-    if privileged:
-        for entry in os.scandir("/dev"):
-            about = entry.stat(follow_symlinks=False)
-            if stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode):
-                found.append(_device(entry.path, about))
-    return found
-
-
-def _device(path: str, about: os.stat_result) -> dict[str, Any]:
-    return {
-        "path": path,
-        "type": "b" if stat.S_ISBLK(about.st_mode) else "c",
-        "major": os.major(about.st_rdev),
-        "minor": os.minor(about.st_rdev),
-        "fileMode": stat.S_IMODE(about.st_mode),
-        "uid": about.st_uid,
-        "gid": about.st_gid,
-    }
+    } | ({"subpath": point.subpath} if point.subpath else {})

@@ -14,8 +14,9 @@ import anyio
 import anyio.abc
 
 from runtime.build.runner import RootFilesystem
+from runtime.container.devices import devices
 from runtime.container.resources import resources
-from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities, devices
+from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities
 from runtime.engine.hosts import hosts_file, resolv_conf
 from runtime.errors import KernelError, SkiffError
 from runtime.keeper.client import Keeper, KeptProcess, ProcessExit

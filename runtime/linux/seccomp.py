@@ -11,7 +11,7 @@ from runtime.linux import syscall_table
 # <linux/bpf_common.h>, <linux/filter.h>
 LD_W_ABS, ALU_AND_K, JMP_JA, JMP_JEQ, JMP_JGT, JMP_JGE, RET_K = 0x20, 0x54, 0x05, 0x15, 0x25, 0x35, 0x06
 # struct seccomp_data: nr, arch, instruction_pointer, args[6]
-OFFSET_NR, OFFSET_ARCH, OFFSET_ARGS = 0, 4, 16
+OFFSET_NR, OFFSET_ARCH, OFFSET_ARGS, ARGUMENTS = 0, 4, 16, 6
 X32_BIT = 0x40000000
 ENOSYS, EPERM = 38, 1
 LONGEST_PROGRAM = 4096
@@ -22,17 +22,35 @@ RET = {
     "SCMP_ACT_LOG": 0x7FFC0000, "SCMP_ACT_ALLOW": 0x7FFF0000,
 }  # fmt: skip
 
+WITH_DATA = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
+"""Default actions that let a call pass, one that nobody has heard of too."""
+
 Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, operand; jumps count from the next instruction (struct sock_filter)."""
 
 
-def assemble(filters: Mapping[str, Any], numbers: Mapping[str, int], architecture: int) -> list[Instruction]:
+def assemble(filters: Mapping[str, Any], architectures: Mapping[int, Mapping[str, int]]) -> list[Instruction]:
     """Return the program of the OCI document's `linux.seccomp` (OCI runtime spec, "Seccomp").
 
-    A call newer than the table of `numbers` answers ENOSYS, as on an older kernel, so that libraries fall back. Rules
-    of calls that the table does not have are passed over. Raises ValueError on an unknown action or comparison.
+    `architectures` has the numbers of the system calls by name for each AUDIT_ARCH constant; a call by another kills
+    the process. Where the document does not let unknown calls pass, one newer than the table answers ENOSYS, as on an
+    older kernel, so that libraries fall back. Rules of calls that the table does not have are passed over. Raises
+    ValueError on an unknown action or comparison, and on a program that is too long for the kernel.
     """
     default = _action(filters["defaultAction"], filters.get("defaultErrnoRet"))
+    parts = [(architecture, _calls(filters, numbers, default)) for architecture, numbers in architectures.items()]
+    program: list[Instruction] = [(LD_W_ABS, 0, 0, OFFSET_ARCH)]
+    for architecture, calls in parts:
+        program += [(JMP_JEQ, 1, 0, architecture), (JMP_JA, 0, 0, len(calls)), *calls]
+    program.append((RET_K, 0, 0, RET["SCMP_ACT_KILL_PROCESS"]))
+    if len(program) > LONGEST_PROGRAM:
+        raise ValueError(f"the seccomp filter has {len(program)} instructions, the kernel takes {LONGEST_PROGRAM}")
+    return program
+
+
+def _calls(filters: Mapping[str, Any], numbers: Mapping[str, int], default: int) -> list[Instruction]:
+    """Return the part of the program for one architecture; it never falls through."""
     plain: dict[int, int] = {}
     conditional: dict[int, list[tuple[Sequence[Mapping[str, Any]], int]]] = {}
     for rule in filters.get("syscalls") or ():
@@ -44,32 +62,32 @@ def assemble(filters: Mapping[str, Any], numbers: Mapping[str, int], architectur
                 conditional.setdefault(numbers[name], []).append((rule["args"], action))
             else:
                 plain.setdefault(numbers[name], action)
-    program: list[Instruction] = [
-        (LD_W_ABS, 0, 0, OFFSET_ARCH),
-        (JMP_JEQ, 1, 0, architecture),
-        (RET_K, 0, 0, RET["SCMP_ACT_KILL_PROCESS"]),
-        (LD_W_ABS, 0, 0, OFFSET_NR),
-    ]
+    program: list[Instruction] = [(LD_W_ABS, 0, 0, OFFSET_NR)]
     for number, rules in sorted(conditional.items()):
         if number not in plain:
             body = [step for rule in rules for step in _conditions(*rule)]
             body.append((RET_K, 0, 0, default))
             program += [(JMP_JEQ, 1, 0, number), (JMP_JA, 0, 0, len(body)), *body]
     for low, high, action in _ranges(plain):
-        # high < low + 256 is not needed: the comparisons are with constants, the jumps are short
         program += [(JMP_JGE, 0, 2, low), (JMP_JGT, 1, 0, high), (RET_K, 0, 0, action)]
-    newest = max(numbers.values())
-    program += [(JMP_JGT, 0, 2, newest), (JMP_JGE, 1, 0, X32_BIT), (RET_K, 0, 0, RET["SCMP_ACT_ERRNO"] | ENOSYS)]
+    if filters["defaultAction"] not in PERMISSIVE:
+        newest = max(numbers.values())
+        program += [(JMP_JGT, 0, 2, newest), (JMP_JGE, 1, 0, X32_BIT), (RET_K, 0, 0, RET["SCMP_ACT_ERRNO"] | ENOSYS)]
     program.append((RET_K, 0, 0, default))
-    if len(program) > LONGEST_PROGRAM:
-        raise ValueError(f"the seccomp filter has {len(program)} instructions, the kernel takes {LONGEST_PROGRAM}")
     return program
+
+
+def check(filters: Mapping[str, Any]) -> None:
+    """Raise ValueError where `filters` have an action, comparison or argument that there is not."""
+    _action(filters["defaultAction"], filters.get("defaultErrnoRet"))
+    for rule in filters.get("syscalls") or ():
+        _conditions(rule.get("args") or (), _action(rule["action"], rule.get("errnoRet")))
 
 
 def _action(name: str, errno: int | None) -> int:
     if name not in RET:
         raise ValueError(f"unknown seccomp action {name}")
-    return RET[name] | ((EPERM if errno is None else errno) & 0xFFFF if name == "SCMP_ACT_ERRNO" else 0)
+    return RET[name] | ((EPERM if errno is None else errno) & 0xFFFF if name in WITH_DATA else 0)
 
 
 def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int, int]]:
@@ -93,9 +111,11 @@ def _conditions(arguments: Sequence[Mapping[str, Any]], action: int) -> list[Ins
 
 def _compare(argument: Mapping[str, Any], rest: int) -> list[Instruction]:
     """Return code that goes on when the 64-bit comparison holds and else jumps over `rest` further instructions."""
+    if not 0 <= argument["index"] < ARGUMENTS:
+        raise ValueError(f"a system call has no argument {argument['index']}")
     low_offset = OFFSET_ARGS + 8 * argument["index"]
     value, operator = argument["value"], argument["op"]
-    low, high = value & 0xFFFFFFFF, value >> 32
+    low, high = value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
     load_high, load_low = (LD_W_ABS, 0, 0, low_offset + 4), (LD_W_ABS, 0, 0, low_offset)
     if operator == "SCMP_CMP_EQ":
         return [load_high, (JMP_JEQ, 0, rest + 2, high), load_low, (JMP_JEQ, 0, rest, low)]
@@ -104,7 +124,7 @@ def _compare(argument: Mapping[str, Any], rest: int) -> list[Instruction]:
     if operator == "SCMP_CMP_MASKED_EQ":
         wanted = argument.get("valueTwo", 0)
         return [
-            load_high, (ALU_AND_K, 0, 0, high), (JMP_JEQ, 0, rest + 3, wanted >> 32),
+            load_high, (ALU_AND_K, 0, 0, high), (JMP_JEQ, 0, rest + 3, wanted >> 32 & 0xFFFFFFFF),
             load_low, (ALU_AND_K, 0, 0, low), (JMP_JEQ, 0, rest, wanted & 0xFFFFFFFF),
         ]  # fmt: skip
     if operator in ("SCMP_CMP_GE", "SCMP_CMP_GT"):
@@ -123,4 +143,4 @@ def pack(program: Sequence[Instruction]) -> bytes:
 
 def compile_for_this_machine(filters: Mapping[str, Any]) -> bytes:
     """Return the packed program of `filters` with this machine's numbers."""
-    return pack(assemble(filters, syscall_table.numbers(), syscall_table.audit_architecture()))
+    return pack(assemble(filters, syscall_table.tables()))

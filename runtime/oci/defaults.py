@@ -22,6 +22,13 @@ MASKED_PATHS = (
 )  # fmt: skip
 READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+
+def masked_paths(processors: int) -> list[str]:
+    """Return the masked paths of a machine with so many `processors`: how hot each is tells of its neighbours' work."""
+    throttles = [f"/sys/devices/system/cpu/cpu{number}/thermal_throttle" for number in range(processors)]
+    return [*MASKED_PATHS, *throttles]
+
+
 DEVICE_RULES: tuple[dict[str, Any], ...] = (
     {"allow": False, "access": "rwm"},
     {"allow": True, "type": "c", "access": "m"},
@@ -33,33 +40,38 @@ DEVICE_RULES: tuple[dict[str, Any], ...] = (
 )
 """null, zero, full, random, urandom, tty, ptmx and every pseudo-terminal; other device nodes can be made, not used."""
 
-# The calls that no container needs and that reach past its namespaces, with the capability that gives them back.
-GUARDED: dict[str, str] = {
-    name: capability
-    for capability, names in {
-        "CAP_SYS_ADMIN": (
-            "bpf clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie mount mount_setattr move_mount "
-            "open_tree open_tree_attr perf_event_open quotactl quotactl_fd setdomainname sethostname setns syslog "
-            "umount umount2 unshare"
-        ),
-        "CAP_DAC_READ_SEARCH": "open_by_handle_at",
-        "CAP_SYS_BOOT": "reboot",
-        "CAP_SYS_CHROOT": "chroot",
-        "CAP_SYS_MODULE": "delete_module init_module finit_module",
-        "CAP_SYS_PACCT": "acct",
-        "CAP_SYS_PTRACE": "kcmp process_madvise",
-        "CAP_SYS_RAWIO": "iopl ioperm",
-        "CAP_SYS_TIME": "settimeofday stime clock_settime clock_settime64",
-        "CAP_SYS_TTY_CONFIG": "vhangup",
-        "CAP_SYS_NICE": "get_mempolicy mbind set_mempolicy set_mempolicy_home_node",
-        "": (
-            "add_key create_module get_kernel_syms io_uring_enter io_uring_register io_uring_setup kexec_file_load "
-            "kexec_load keyctl migrate_pages move_pages nfsservctl personality pivot_root query_module request_key "
-            "swapoff swapon sysfs _sysctl uselib userfaultfd ustat vm86 vm86old"
-        ),
-    }.items()
-    for name in names.split()
+# The calls that no container needs and that reach past its namespaces, with the capabilities that give them back.
+_GUARDED = {
+    "CAP_SYS_ADMIN": (
+        "clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie lsm_get_self_attr lsm_list_modules "
+        "lsm_set_self_attr mount mount_setattr move_mount open_tree open_tree_attr quotactl quotactl_fd setdomainname "
+        "sethostname setns umount umount2 unshare"
+    ),
+    "CAP_SYS_ADMIN CAP_BPF": "bpf",
+    "CAP_SYS_ADMIN CAP_PERFMON": "perf_event_open",
+    "CAP_SYS_ADMIN CAP_SYSLOG": "syslog",
+    "CAP_DAC_READ_SEARCH": "open_by_handle_at",
+    "CAP_SYS_BOOT": "reboot",
+    "CAP_SYS_CHROOT": "chroot",
+    "CAP_SYS_MODULE": "delete_module init_module finit_module",
+    "CAP_SYS_PACCT": "acct",
+    "CAP_SYS_PTRACE": "kcmp pidfd_getfd process_madvise",
+    "CAP_SYS_RAWIO": "iopl ioperm",
+    "CAP_SYS_TIME": "settimeofday stime clock_settime clock_settime64",
+    "CAP_SYS_TTY_CONFIG": "vhangup",
+    "CAP_SYS_NICE": "get_mempolicy mbind set_mempolicy set_mempolicy_home_node",
+    "": (
+        "add_key create_module get_kernel_syms io_uring_enter io_uring_register io_uring_setup kexec_file_load "
+        "kexec_load keyctl migrate_pages move_pages nfsservctl personality pivot_root query_module request_key "
+        "swapoff swapon sysfs _sysctl uselib userfaultfd ustat vm86 vm86old "
+        # what only old programs for 32 bits, or none, ever called
+        "afs_syscall bdflush break ftime getpmsg gtty idle lock mpx nice oldfstat oldlstat oldolduname oldstat "
+        "olduname prof profil putpmsg readdir security sgetmask sigaction signal sigpending sigsuspend ssetmask stty "
+        "tuxcall ulimit vserver"
+    ),
 }
+GUARDED = {name: tuple(names.split()) for names, calls in _GUARDED.items() for name in calls.split()}
+"""Call → the capabilities any of which give it back; none does where there are none."""
 
 # <linux/sched.h>: CLONE_NEWNS … CLONE_NEWNET, what `clone` may not carry without CAP_SYS_ADMIN
 _NAMESPACE_FLAGS = 0x7E020000
@@ -71,9 +83,10 @@ _ENOSYS = 38
 
 def seccomp(capabilities: Collection[str]) -> dict[str, Any]:
     """Return the default filter in the OCI document's form for a process with `capabilities` ("CAP_…")."""
-    denied = {name for name, capability in GUARDED.items() if capability not in capabilities}
+    denied = {name for name, guards in GUARDED.items() if not any(guard in capabilities for guard in guards)}
     special = {"clone", "socket"}
-    allowed = [name for name in syscall_table.numbers() if name not in denied and name not in special]
+    known = dict.fromkeys(name for numbers in syscall_table.tables().values() for name in numbers)
+    allowed = [name for name in known if name not in denied and name not in special]
     rules: list[dict[str, Any]] = [{"names": allowed, "action": "SCMP_ACT_ALLOW"}]
     rules += [
         {

@@ -1,0 +1,68 @@
+"""Device nodes of the host for containers (Docker Engine API, HostConfig "Devices")."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runtime.errors import BadRequestError
+
+OWN_DEVICES = frozenset(f"/dev/{name}" for name in "pts shm fd mqueue console ptmx .lxc .lxd-mounts .udev".split())
+"""What of /dev every container has one of its own of."""
+
+
+def devices(host: Mapping[str, Any], privileged: bool) -> list[dict[str, Any]]:
+    """Return the document's `linux.devices`: those of HostConfig, and with `privileged` every one of the host."""
+    found = [
+        _device(inside, about)
+        for wanted in host.get("Devices") or ()
+        for inside, about in nodes(wanted["PathOnHost"], wanted.get("PathInContainer") or wanted["PathOnHost"])
+    ]
+    if privileged:
+        found += [_device(path, about) for path, about in _walk("/dev", "/dev") if path not in OWN_DEVICES]
+    return found
+
+
+def nodes(outside: str, inside: str) -> list[tuple[str, os.stat_result]]:
+    """Return the device node `outside`, or those below that directory, with the paths that they have `inside`."""
+    try:
+        about = os.stat(outside)
+        found = [(inside, about)] if _is_device(about) else []
+        if stat.S_ISDIR(about.st_mode):
+            found = list(_walk(outside, inside))
+        reason = "not a device node"
+    except OSError as error:
+        found, reason = [], str(error.strerror).lower()
+    if not found:
+        raise BadRequestError(
+            f'error gathering device information while adding custom device "{outside}": {reason}',
+            "name a device node of this machine, or a directory with some",
+        )
+    return found
+
+
+def _is_device(about: os.stat_result) -> bool:
+    return stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode)
+
+
+def _walk(outside: str, inside: str) -> Iterator[tuple[str, os.stat_result]]:
+    for entry in os.scandir(outside):
+        about = entry.stat(follow_symlinks=False)
+        path = f"{inside}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False) and path not in OWN_DEVICES:
+            yield from _walk(entry.path, path)
+        elif _is_device(about):
+            yield path, about
+
+
+def kind_of(about: os.stat_result) -> dict[str, Any]:
+    """Return type and numbers of a device node as the document has them."""
+    kind = "b" if stat.S_ISBLK(about.st_mode) else "c"
+    return {"type": kind, "major": os.major(about.st_rdev), "minor": os.minor(about.st_rdev)}
+
+
+def _device(path: str, about: os.stat_result) -> dict[str, Any]:
+    mode = {"fileMode": stat.S_IMODE(about.st_mode), "uid": about.st_uid, "gid": about.st_gid}
+    return {"path": path, **kind_of(about), **mode}

@@ -1,0 +1,75 @@
+"""Seccomp profiles as users write them: what Docker's format has beyond the OCI document's `linux.seccomp`. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from runtime.errors import BadRequestError
+from runtime.linux.seccomp import RET, check
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Names of `includes.arches` by the machine's."""
+
+
+def parse(text: str, granted: Collection[str], machine: str, release: str) -> dict[str, Any]:
+    """Return the document's `linux.seccomp` of the JSON profile `text` for a process with the capabilities `granted`.
+
+    A rule counts where all capabilities and one of the architectures that it includes are here, none that it excludes,
+    and the kernel (`release`) is as new as it says. Raises BadRequestError on anything that is no profile.
+    """
+    try:
+        profile = json.loads(text)
+        rules = [
+            _rule(rule)
+            for rule in profile.get("syscalls") or ()
+            if _applies(rule, granted, ARCHITECTURES.get(machine, machine), _version(release))
+        ]
+        found = {"defaultAction": profile["defaultAction"], "syscalls": rules}
+        if profile.get("defaultErrnoRet") is not None:
+            found["defaultErrnoRet"] = int(profile["defaultErrnoRet"])
+        check(found)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise BadRequestError(
+            f"decoding seccomp profile failed: {error}", f"actions are {', '.join(RET)}; see Docker's seccomp profiles"
+        ) from error
+    return found
+
+
+def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    names = list(rule.get("names") or ())
+    if rule.get("name"):
+        names.append(rule["name"])
+    found: dict[str, Any] = {"names": names, "action": rule["action"]}
+    if rule.get("errnoRet") is not None:
+        found["errnoRet"] = int(rule["errnoRet"])
+    if rule.get("args"):
+        found["args"] = [
+            {
+                "index": int(one["index"]),
+                "value": int(one["value"]),
+                "valueTwo": int(one.get("valueTwo") or 0),
+                "op": one["op"],
+            }
+            for one in rule["args"]
+        ]
+    return found
+
+
+def _applies(rule: Mapping[str, Any], granted: Collection[str], machine: str, kernel: tuple[int, int]) -> bool:
+    includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
+    return (
+        all(name in granted for name in includes.get("caps") or ())
+        and not any(name in granted for name in excludes.get("caps") or ())
+        and (not includes.get("arches") or machine in includes["arches"])
+        and machine not in (excludes.get("arches") or ())
+        and (not includes.get("minKernel") or kernel >= _version(includes["minKernel"]))
+        and (not excludes.get("minKernel") or kernel < _version(excludes["minKernel"]))
+    )
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, rest = text.partition(".")
+    minor = rest.partition(".")[0].partition("-")[0]
+    return int(major), int(minor or 0)
