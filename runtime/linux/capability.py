@@ -102,6 +102,9 @@ def set_process(sets: Mapping[str, Iterable[str]]) -> None:
 
 def _set(effective: int, permitted: int, inheritable: int) -> None:
     header = _Header(_VERSION_3, 0)
+    # what this process lacks, as where the engine itself runs in a container, it can't give either
+    held = _permitted(header)
+    effective, permitted, inheritable = effective & held, permitted & held, inheritable & held
     data = (_Data * 2)(
         *(
             _Data(effective >> s & 0xFFFFFFFF, permitted >> s & 0xFFFFFFFF, inheritable >> s & 0xFFFFFFFF)
@@ -109,3 +112,9 @@ def _set(effective: int, permitted: int, inheritable: int) -> None:
         )
     )
     linux.call("capset", header, data)
+
+
+def _permitted(header: _Header) -> int:
+    data = (_Data * 2)()
+    linux.call("capget", header, data)
+    return int(data[0].permitted | data[1].permitted << 32)

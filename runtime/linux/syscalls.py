@@ -59,13 +59,13 @@ SYS = {
     "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
     **(
         {
-            "getcwd": 17, "pivot_root": 41, "splice": 76, "capset": 91, "unshare": 97, "rt_sigaction": 134,
-            "keyctl": 219, "setns": 268, "seccomp": 277, "bpf": 280,
+            "getcwd": 17, "pivot_root": 41, "splice": 76, "capget": 90, "capset": 91, "unshare": 97,
+            "rt_sigaction": 134, "keyctl": 219, "setns": 268, "seccomp": 277, "bpf": 280,
         }
         if os.uname().machine == "aarch64"
         else {
-            "getcwd": 79, "pivot_root": 155, "splice": 275, "capset": 126, "unshare": 272, "rt_sigaction": 13,
-            "keyctl": 250, "setns": 308, "seccomp": 317, "bpf": 321,
+            "getcwd": 79, "pivot_root": 155, "splice": 275, "capget": 125, "capset": 126, "unshare": 272,
+            "rt_sigaction": 13, "keyctl": 250, "setns": 308, "seccomp": 317, "bpf": 321,
         }
     ),
 }  # fmt: skip
