@@ -154,4 +154,5 @@ def wait_completed(client: Client, name: str) -> None:
     """Return when the container ended with exit code 0. Raises SkiffError when with another."""
     code = client.wait(name)
     if code:
-        raise SkiffError(f"service {name!r} didn't complete successfully: exit {code}" + _last_log(client, name))
+        about = f"exit {code}" + _memory(client.container(name)["State"])
+        raise SkiffError(f"service {name!r} didn't complete successfully: {about}" + _last_log(client, name))
