@@ -2,104 +2,177 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from compose.cli.context import Globals
-from compose.execute.hooks import PRE_STOP, run_hooks
+from compose.cli.following import Follower, Run
+from compose.cli.stack import Bringing
 from compose.plan.project import Existing, Target
+from compose.plan.selection import select
+from compose.plan.up import UpOptions
 from compose.render.logs import LogPrinter
+from compose.render.progress import Progress
 from runtime.client import Client
 from runtime.errors import SkiffError
 
 INTERRUPTED = 130
 
 
-def follow_stack(
-    common: Globals,
-    target: Target,
-    services: Sequence[str],
-    *,
-    unchanged: Collection[str],
-    abort_on_exit: bool,
-    exit_code_from: str,
-    prefix: bool,
-    colour: bool | None,
-    timestamps: bool,
-    timeout_s: int | None,
-) -> int:
-    """Write the stack's output until all containers ended; Ctrl-C stops them gracefully, a second one kills them."""
-    containers = common.containers(target, services)
-    printer = LogPrinter([container.name for container in containers], prefix=prefix, colour=colour)
-    began = f"{time.time():.9f}"
-    ended = threading.Event()
-    codes: dict[str, int] = {}
-    left = {container.name for container in containers}
+@dataclass(frozen=True)
+class AttachOptions:
+    """How output is shown and when it ends; `shown` are the services whose output is."""
 
-    def follow(container: Existing) -> None:
-        client = Client(common.where)
+    shown: frozenset[str]
+    aborts_on_exit: bool = False
+    aborts_on_failure: bool = False
+    exit_code_from: str = ""
+    prefix: bool = True
+    colour: bool | None = None
+    timestamps: bool = False
+    timeout_s: int | None = None
+
+
+def shown_services(
+    target: Target, services: Sequence[str], only: Sequence[str], never: Collection[str], with_dependencies: bool
+) -> frozenset[str]:
+    """Return the services whose output `up` shows: those named, without those that do not want it (`attach: false`)."""
+    if only:
+        return frozenset(only) - frozenset(never)
+    named = select(target, services, with_dependencies=with_dependencies)
+    return frozenset(name for name in named if target.services[name].get("attach") is not False) - frozenset(never)
+
+
+class Attached:
+    """A stack in the foreground: Ctrl-C stops it gracefully, a second one kills it."""
+
+    def __init__(
+        self, common: Globals, target: Target, bringing: Bringing, options: UpOptions, manners: AttachOptions
+    ) -> None:
+        self._common = common
+        self._target = target
+        self._bringing = bringing
+        self._options = options
+        self._manners = manners
+        self._ended = threading.Event()
+        self._interrupts = 0
+        self._exit_code: int | None = None
+        self._is_aborting = False
+        self._failure: BaseException | None = None
+        self._watched: list[Existing] = []
+
+    def run(self) -> int:
+        """Create everything, show what it prints from the start on, and return the exit code. Raises SkiffError."""
+        common, manners = self._common, self._manners
+        self._bringing.create(self._options)
+        wanted = select(self._target, self._options.services, with_dependencies=self._options.with_dependencies)
+        self._watched = common.containers(self._target, wanted) if wanted else []
+        shown = [container for container in self._watched if container.service in manners.shown]
+        printer = LogPrinter(
+            [container.short_name() for container in shown],
+            prefix=manners.prefix,
+            colour=manners.colour,
+            errors=sys.stderr.buffer,
+        )
+        if shown:
+            print(f"Attaching to {', '.join(sorted(container.short_name() for container in shown))}", flush=True)
+        follower = Follower(common.where, printer, {"timestamps": int(manners.timestamps)}, on_exit=self._exited)
+        follower.watch(shown, ending_with=self._watched_for_end(shown), unchanged=self._bringing.unchanged)
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._interrupt)
+        threading.Thread(target=self._start, args=(follower,), daemon=True).start()
+        threading.Thread(target=self._follow, args=(follower,), daemon=True).start()
+        self._ended.wait()
+        if self._interrupts:
+            return INTERRUPTED
+        if self._failure is not None:
+            raise self._failure
+        return self._exit_code or 0
+
+    def _watched_for_end(self, shown: Sequence[Existing]) -> list[Existing]:
+        """Return the containers without which there is nothing to wait for any more."""
+        if self._options.services:
+            return [container for container in self._watched if container.service in self._options.services]
+        return list(shown) or self._watched
+
+    def _start(self, follower: Follower) -> None:
         try:
-            # what ran before shows what comes from now on, the others all since their start
-            since = began if container.name in unchanged else client.container(container.id)["State"]["StartedAt"]
-            with client.logs(container.id, follow=1, timestamps=int(timestamps), since=since) as stream:
-                for number, data in stream.frames():
-                    printer.write(container.name, number, data)
-            printer.finish(container.name)
-            codes[container.name] = client.wait(container.id)
-            print(f"{container.name} exited with code {codes[container.name]}", flush=True)
-        except (SkiffError, OSError):
-            codes.setdefault(container.name, 1)
-        left.discard(container.name)
-        if not left or abort_on_exit:
-            ended.set()
-
-    interrupts = 0
-
-    def interrupt(*_: object) -> None:
-        nonlocal interrupts
-        interrupts += 1
-        if interrupts == 1:
-            print("\nGracefully stopping... (press Ctrl+C again to force)", file=sys.stderr, flush=True)
-            threading.Thread(target=stop, daemon=True).start()
+            self._bringing.start(self._options)
+        except BaseException as error:  # noqa: BLE001 - carried over to the main thread
+            if not self._interrupts and not self._is_aborting:
+                self._failure = error
+                self._ended.set()
         else:
-            for container in containers:
-                with suppress(SkiffError):
-                    Client(common.where).kill(container.id)
+            follower.all_started()
 
-    def stop() -> None:
-        threads = [threading.Thread(target=stop_one, args=(container,)) for container in containers]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        ended.set()
+    def _follow(self, follower: Follower) -> None:
+        try:
+            follower.follow()
+        except BaseException as error:  # noqa: BLE001 - carried over to the main thread
+            self._failure = error
+        if not self._interrupts and not self._is_aborting:
+            self._ended.set()
 
-    def stop_one(container: Existing) -> None:
-        client = Client(common.where)
-        with suppress(SkiffError):
-            service = target.services.get(container.service) or {}
-            run_hooks(
-                client, service, PRE_STOP, container.id, container.name, lambda line: print(line, file=sys.stderr)
-            )
-            client.stop(container.id, timeout_s)
-
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
-    for container in containers:
-        threading.Thread(target=follow, args=(container,), daemon=True).start()
-    while not ended.wait(1):  # a wait without an end would not let signals in
-        pass
-    if interrupts:
-        return INTERRUPTED
-    if abort_on_exit:
+    def _exited(self, run: Run) -> None:
+        """Note a container's end: it may be the end of all."""
+        if run.container.service == self._manners.exit_code_from and self._exit_code is None:
+            self._exit_code = run.exit_code
+        aborts = self._manners.aborts_on_exit or (self._manners.aborts_on_failure and run.exit_code)
+        if not aborts or self._is_aborting or self._interrupts:
+            return
+        self._is_aborting = True
+        if not self._manners.exit_code_from:
+            self._exit_code = run.exit_code
         print("Aborting on container exit...", file=sys.stderr, flush=True)
-        stop()
-        wanted = [container.name for container in containers if container.service == exit_code_from]
-        if wanted:
-            return int(common.client.container(wanted[0])["State"]["ExitCode"])
-        return next(iter(codes.values()), 0)
-    return 0
+        threading.Thread(target=self._stop, daemon=True).start()
+
+    def _interrupt(self, *_: object) -> None:
+        self._interrupts += 1
+        if self._interrupts == 1:
+            # not print: the signal may have come in the midst of another write to the same buffer
+            os.write(2, b"\nGracefully stopping... (press Ctrl+C again to force)\n")
+            threading.Thread(target=self._stop, daemon=True).start()
+        elif self._interrupts == 2:
+            threading.Thread(target=self._kill, daemon=True).start()
+
+    def _stop(self) -> None:
+        """Stop the stack in its order, dependants first."""
+        from compose.execute.observe import observe
+        from compose.execute.operations import Executor
+        from compose.execute.runner import run
+        from compose.plan.down import plan_stop
+        from compose.plan.operations import Plan
+
+        if self._bringing.executor is not None:
+            self._bringing.executor.cancel()
+        try:
+            client = Client(self._common.where)
+            observed = observe(client, self._target, ())
+            ids = {container.id for container in self._watched}
+            plan = Plan.of(plan_stop(observed, [c for c in observed.containers if c.id in ids], remove=False))
+            executor = Executor(
+                self._common.where, self._target, observed, Progress(), stop_timeout_s=self._manners.timeout_s
+            )
+            run(plan, executor.perform, self._common.limit())
+            self._note_exit_code(client)
+        except SkiffError as error:
+            self._failure = self._failure or error
+        self._ended.set()
+
+    def _note_exit_code(self, client: Client) -> None:
+        service = self._manners.exit_code_from
+        if service and self._exit_code is None:
+            ids = [container.id for container in self._watched if container.service == service]
+            self._exit_code = int(client.container(ids[0])["State"]["ExitCode"]) if ids else 0
+
+    def _kill(self) -> None:
+        client = Client(self._common.where)
+        for container in self._watched:
+            with suppress(SkiffError):
+                client.kill(container.id)
+        self._ended.set()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from compose.cli.context import Globals
-from compose.plan.project import image_name
-from compose.plan.selection import select
+from compose.cli.up import Services
+from compose.plan.project import Target
+from compose.render.progress import Progress
 from runtime.errors import SkiffError
 
-Services = Annotated[list[str] | None, typer.Argument(help="Services; all when none is named")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors")]
+IncludeDeps = Annotated[bool, typer.Option("--include-deps", help="Images of dependencies, too")]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,70 +29,185 @@ def register(app: typer.Typer) -> None:
         no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step")] = False,
         pull: Annotated[bool, typer.Option("--pull", help="Pull base images anew")] = False,
         build_arg: Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE")] = None,
-        quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
+        memory: Annotated[str, typer.Option("--memory", "-m", help="Limit of memory of a step")] = "",
+        push: Annotated[bool, typer.Option("--push", help="Push the images then")] = False,
+        with_dependencies: Annotated[
+            bool, typer.Option("--with-dependencies", help="Images of dependencies, too")
+        ] = False,
+        quiet: Quiet = False,
+        check: Annotated[bool, typer.Option("--check", hidden=True)] = False,
+        print_: Annotated[bool, typer.Option("--print", hidden=True)] = False,
+        builder: Annotated[str, typer.Option("--builder", hidden=True)] = "",
+        ssh: Annotated[str, typer.Option("--ssh", hidden=True)] = "",
+        provenance: Annotated[str, typer.Option("--provenance", hidden=True)] = "",
+        sbom: Annotated[str, typer.Option("--sbom", hidden=True)] = "",
     ) -> None:
         """Build images."""
-        import os
+        from compose.execute.build import BuildOptions
+        from compose.execute.observe import observe
+        from compose.execute.operations import Executor
+        from compose.execute.runner import run
+        from compose.plan.images import plan_builds
+        from compose.plan.selection import select
+        from compose.spec.values import size_bytes
 
-        from compose.execute.build import build_image
-
+        for flag, is_given in (("--check", check), ("--print", print_), ("--ssh", bool(ssh)), ("--sbom", bool(sbom))):
+            if is_given:
+                raise SkiffError(f"build {flag} is not built yet", "leave it out")
         common: Globals = ctx.obj
-        target = common.load()
-        given: dict[str, str | None] = {}
-        for pair in build_arg or ():
-            name, equals, value = pair.partition("=")
-            given[name] = value if equals else os.environ.get(name)
+        target = common.load(services or ())
+        names = select(target, services or (), with_dependencies=with_dependencies)
+        try:
+            limit = size_bytes(memory) if memory else 0
+        except ValueError as error:
+            raise SkiffError(f"--memory: {error}", "write 512m, 1g") from None
+        options = BuildOptions(no_cache, pull, quiet, limit, _arguments(target, build_arg or ()))
+        plan = plan_builds(target, names)
+        if not plan.operations:
+            print("No services to build", file=sys.stderr)
         with common.display(quiet) as progress:
-            for service in select(target, services or (), with_dependencies=False):
-                if not target.services[service].get("build"):
-                    continue
-                image = image_name(target, service)
-
-                def tell(line: str, service: str = service, image: str = image) -> None:
-                    progress.output("build", image, service, line)
-
-                progress.begin("build", image)
-                try:
-                    build_image(common.client, target, service, tell, no_cache=no_cache, pull=pull, arguments=given)
-                except BaseException:
-                    progress.fail("build", image)
-                    raise
-                progress.end("build", image)
+            executor = Executor(
+                common.where,
+                target,
+                observe(common.client, target, ()),
+                progress,
+                build=options,
+                dry_run=common.dry_run,
+            )
+            run(plan, executor.perform, common.limit())
+            if push:
+                _push(common, target, names, progress, ignore_failures=False)
+            elif quiet:
+                for operation in plan.operations:
+                    print(executor.images.get(operation.name, operation.name))
 
     @app.command()
     def pull(
         ctx: typer.Context,
         services: Services = None,
-        ignore_pull_failures: Annotated[bool, typer.Option("--ignore-pull-failures")] = False,
-        quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
+        ignore_pull_failures: Annotated[
+            bool, typer.Option("--ignore-pull-failures", help="Pull what can be pulled, and go on")
+        ] = False,
+        ignore_buildable: Annotated[bool, typer.Option("--ignore-buildable", help="Not what can be built")] = False,
+        include_deps: IncludeDeps = False,
+        policy: Annotated[str, typer.Option("--policy", help="missing or always")] = "",
+        quiet: Quiet = False,
+        parallel: Annotated[bool, typer.Option("--parallel", hidden=True)] = True,
+        no_parallel: Annotated[bool, typer.Option("--no-parallel", hidden=True)] = False,
     ) -> None:
         """Pull images."""
+        if policy not in ("", "missing", "always"):
+            raise SkiffError(f'invalid --policy option "{policy}"', "write missing or always")
         common: Globals = ctx.obj
-        target = common.load()
+        target = common.load(services or ())
         with common.display(quiet) as progress:
-            for service in select(target, services or (), with_dependencies=False):
-                if target.services[service].get("build") and not target.services[service].get("image"):
-                    continue
-                image = image_name(target, service)
-                progress.begin("pull", image)
-                try:
-                    for _ in common.client.pull(image):
-                        pass
-                except SkiffError as error:
-                    progress.fail("pull", image)
-                    if not ignore_pull_failures:
-                        raise
-                    progress.line(f"WARN {error}")
-                    continue
-                progress.end("pull", image)
+            _pull(
+                common,
+                target,
+                _selected(target, services or (), include_deps),
+                progress,
+                policy=policy,
+                ignore_failures=ignore_pull_failures,
+                ignore_buildable=ignore_buildable,
+            )
 
     @app.command()
-    def push(ctx: typer.Context, services: Services = None) -> None:
+    def push(
+        ctx: typer.Context,
+        services: Services = None,
+        ignore_push_failures: Annotated[
+            bool, typer.Option("--ignore-push-failures", help="Push what can be pushed, and go on")
+        ] = False,
+        include_deps: IncludeDeps = False,
+        quiet: Quiet = False,
+    ) -> None:
         """Push images that services build."""
         common: Globals = ctx.obj
-        target = common.load()
-        for service in select(target, services or (), with_dependencies=False):
-            if target.services[service].get("build") and target.services[service].get("image"):
-                for message in common.client.push(image_name(target, service)):
-                    if message.get("status"):
-                        print(f" {service} | {message['status']}", file=sys.stderr)
+        target = common.load(services or ())
+        with common.display(quiet) as progress:
+            names = _selected(target, services or (), include_deps)
+            _push(common, target, names, progress, ignore_failures=ignore_push_failures)
+
+
+def _selected(target: Target, services: Sequence[str], with_dependencies: bool) -> list[str]:
+    from compose.plan.selection import select
+
+    return select(target, services, with_dependencies=with_dependencies)
+
+
+def _arguments(target: Target, pairs: Sequence[str]) -> dict[str, str | None]:
+    given: dict[str, str | None] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        given[name] = value if equals else target.environment.get(name, os.environ.get(name))
+    return given
+
+
+def _pull(
+    common: Globals,
+    target: Target,
+    names: Sequence[str],
+    progress: Progress,
+    *,
+    policy: str,
+    ignore_failures: bool,
+    ignore_buildable: bool,
+) -> None:
+    """Pull what the services `names` run, at once. Raises SkiffError for the first that can't be had and not be built."""
+    from compose.execute.observe import observe
+    from compose.execute.operations import Executor
+    from compose.execute.runner import run
+    from compose.plan.images import plan_pulls
+    from compose.plan.operations import Operation
+
+    observed = observe(common.client, target, names)
+    plan, skipped = plan_pulls(target, observed, names, policy=policy, ignore_buildable=ignore_buildable)
+    for image, why in skipped.items():
+        progress.state("Image", image, f"Skipped - {why}")
+    executor = Executor(common.where, target, observed, progress, dry_run=common.dry_run)
+    failures: dict[str, SkiffError] = {}
+
+    def perform(operation: Operation) -> None:
+        try:
+            executor.perform(operation)
+        except SkiffError as error:
+            failures[operation.service] = error
+
+    run(plan, perform, common.limit())
+    built = [name for name in failures if target.services[name].get("build")]
+    if built:
+        progress.line(
+            f"WARN Some service image(s) must be built from source by running:\n    skiff build {' '.join(built)}"
+        )
+    for name, error in failures.items():
+        if ignore_failures:
+            progress.line(f"WARN {error}")
+        elif name not in built:
+            raise error
+
+
+def _push(common: Globals, target: Target, names: Sequence[str], progress: Progress, *, ignore_failures: bool) -> None:
+    """Push what the services `names` build and give a name. Raises SkiffError for the first that fails."""
+    pushed: set[str] = set()
+    for name in names:
+        service = target.services[name]
+        image = service.get("image")
+        if not service.get("build") or not image:
+            progress.state("Image", image or name, "Skipped")
+            continue
+        for wanted in (image, *(service["build"].get("tags") or ())):
+            if wanted in pushed:
+                continue
+            pushed.add(wanted)
+            progress.begin("push", wanted)
+            try:
+                for message in () if common.dry_run else common.client.push(wanted):
+                    if message.get("status") and message.get("id"):
+                        progress.output("push", wanted, name, f"{message['id']}: {message['status']}")
+            except SkiffError as error:
+                progress.fail("push", wanted)
+                if not ignore_failures:
+                    raise
+                progress.line(f"WARN {error}")
+            else:
+                progress.end("push", wanted)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from compose.errors import ConfigError
 from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, Existing, Target
 from compose.render.progress import Progress, make_progress
 from runtime.client import Client, Endpoint, endpoint
@@ -16,6 +17,8 @@ from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
     from compose.spec import Project
+
+DRY_RUN = "DRY-RUN MODE - "
 
 
 @dataclass
@@ -31,7 +34,11 @@ class Globals:
     host: str | None = None
     progress: str = ""
     ansi: str = "auto"
+    parallel: int = -1
+    dry_run: bool = False
+    compatibility: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _project_environment: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def where(self) -> Endpoint:
@@ -43,9 +50,28 @@ class Globals:
         """A client of the engine."""
         return Client(self.where)
 
+    def setting(self, name: str) -> str:
+        """Return a COMPOSE_* variable: from the environment, else from the loaded project's .env file; or ""."""
+        return self.environ.get(name) or self._project_environment.get(name, "")
+
+    def is_set(self, name: str) -> bool:
+        """Whether a COMPOSE_* variable says yes."""
+        return self.setting(name).lower() in ("1", "t", "true", "y", "yes", "on")
+
     def display(self, quiet: bool = False) -> Progress:
         """Return where progress is written."""
-        return make_progress("quiet" if quiet else self.progress, self.ansi, self.environ)
+        environ = {**self._project_environment, **self.environ}
+        progress = make_progress("quiet" if quiet else self.progress, self.ansi, environ)
+        if self.dry_run:
+            progress.prefix = DRY_RUN
+        return progress
+
+    def limit(self) -> int:
+        """Return how many operations may run at once (--parallel, $COMPOSE_PARALLEL_LIMIT); 0 for no limit."""
+        given = self.setting("COMPOSE_PARALLEL_LIMIT") if self.parallel == -1 else ""
+        if given and not given.lstrip("-").isdigit():
+            raise SkiffError(f"COMPOSE_PARALLEL_LIMIT must be an integer (found: {given!r})", "write a number")
+        return max(0, int(given) if given else self.parallel)
 
     def project(self, **choices: Any) -> Project:
         """Load the project's files; warnings go to standard error. `choices` are LoadOptions. Raises ConfigError."""
@@ -75,38 +101,36 @@ class Globals:
         named = self.files or self.environ.get("COMPOSE_FILE", "").split(separator)
         return sys.stdin.buffer.read(MAXIMUM_BYTES + 1) if "-" in named else b""
 
-    def load(self) -> Target:
-        """Load the project's files for planning. Raises ConfigError."""
-        project = self.project()
-        model: dict[str, Any] = {**project.model(), "disabled": list(project.disabled_services)}
+    def load(self, services: Sequence[str] = ()) -> Target:
+        """Load the project's files for planning; `services` enable their profiles. Raises ConfigError."""
+        project = self.project(services=tuple(services))
+        self._project_environment = project.environment
+        named = self.env_files or tuple(filter(None, self.environ.get("COMPOSE_ENV_FILES", "").split(",")))
         return Target(
             project.name,
-            model,
+            project.model(),
             project.working_directory,
             tuple(project.files),
-            tuple(project.env_files),
+            tuple(os.path.abspath(path) for path in named),
             project.environment,
+            tuple(project.disabled_services),
+            "_" if self.compatibility or self.is_set("COMPOSE_COMPATIBILITY") else "-",
         )
 
-    def has_files(self) -> bool:
-        """Whether the project's files were named or can be found from here."""
-        if self.files or self.environ.get("COMPOSE_FILE"):
-            return True
-        names = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-        folder = os.path.abspath(self.project_directory or ".")
-        while True:
-            if any(os.path.exists(os.path.join(folder, name)) for name in names):
-                return True
-            parent = os.path.dirname(folder)
-            if parent == folder:
-                return False
-            folder = parent
+    def load_or_name(self, services: Sequence[str] = ()) -> tuple[Target, bool]:
+        """Return the files' project and True; where only a name is given, an empty one of that name and False.
 
-    def load_or_name(self) -> tuple[Target, bool]:
-        """Return the files' project and True; where only a name is given, an empty one of that name and False."""
-        if self.project_name and not self.has_files():
+        A name alone means what runs under it, whatever files are here. Raises ConfigError.
+        """
+        if self.project_name and not self.files:
             return Target(self.project_name, {"name": self.project_name, "services": {}}), False
-        return self.load(), True
+        try:
+            return self.load(services), True
+        except ConfigError:
+            name = self.environ.get("COMPOSE_PROJECT_NAME")
+            if not name:
+                raise
+            return Target(name, {"name": name, "services": {}}), False
 
     def containers(
         self, target: Target, services: Sequence[str] = (), *, all: bool = True, oneoff: bool = False
@@ -114,21 +138,31 @@ class Globals:
         """Return the project's containers, by service and number. Raises SkiffError for a service it has not."""
         rows = self.client.containers(all=all, filters={"label": [f"{PROJECT}={target.name}"]})
         found = [Existing.of(row) for row in rows]
-        known = {*target.services, *(container.service for container in found)}
+        known = {*target.services, *target.disabled, *(container.service for container in found)}
         for name in services:
             if name not in known:
                 raise SkiffError(f"no such service: {name}", f"services: {', '.join(sorted(known)) or 'none'}")
         chosen = [c for c in found if (oneoff or not c.is_oneoff) and (not services or c.service in services)]
         return sorted(chosen, key=lambda container: (container.service, container.number, container.name))
 
-    def one_container(self, target: Target, service: str, index: int = 0) -> Existing:
-        """Return a running container of `service`: its first, or number `index`. Raises SkiffError."""
-        found = [
-            c for c in self.containers(target, [service]) if c.state == "running" and (not index or c.number == index)
-        ]
-        if not found:
+    def one_container(self, target: Target, service: str, index: int = 0, *, running: bool = True) -> Existing:
+        """Return a container of `service`: its first, or number `index`. Raises SkiffError."""
+        here = self.containers(target, [service])
+        found = [c for c in here if not index or c.number == index]
+        if index and not found:
+            numbers = ", ".join(str(container.number) for container in here)
+            raise SkiffError(
+                f'service "{service}" has no container with index {index}', f"its containers are {numbers or 'none'}"
+            )
+        alive = [container for container in found if container.state == "running"]
+        if not found or (running and not alive):
             raise SkiffError(f'service "{service}" is not running', f"start it: `skiff up -d {service}`")
-        return found[0]
+        return (alive or found)[0]
+
+    def refuse_dry_run(self, command: str) -> None:
+        """Raise SkiffError in dry-run mode: what `command` does can't be told beforehand."""
+        if self.dry_run:
+            raise SkiffError(f"{command} has no dry-run mode", "leave --dry-run out")
 
 
 def project_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,49 +11,34 @@ from compose.cli.context import Globals
 from compose.plan.project import Existing
 from compose.render.logs import LogPrinter
 from runtime.client import Client
-from runtime.errors import SkiffError
 
 
 def show(
     common: Globals, containers: Sequence[Existing], query: Mapping[str, Any], *, prefix: bool, colour: bool | None
 ) -> None:
     """Write the logs of `containers` as `query` (in the API's names) wants them."""
-    printer = LogPrinter([container.name for container in containers], prefix=prefix, colour=colour)
-    if query.get("follow"):
-        _follow(common, containers, query, printer)
+    printer = LogPrinter([container.short_name() for container in containers], prefix=prefix, colour=colour)
+    if query.get("follow") and query.get("until") is None:
+        from compose.cli.following import Follower
+
+        follower = Follower(common.where, printer, query, tell_exits=False)
+        follower.watch(containers, ending_with=containers)
+        follower.show_all()
+        follower.follow()
     elif len(containers) == 1:
         container = containers[0]
         with common.client.logs(container.id, **query) as stream:
             if prefix:
                 for number, data in stream.frames():
-                    printer.write(container.name, number, data)
+                    printer.write(container.short_name(), number, data)
             else:
                 out = sys.stdout.buffer
                 for _, data in stream.frames():
                     out.write(data)
                 out.flush()
-        printer.finish(container.name)
+        printer.finish(container.short_name())
     else:
-        _merge(common, containers, query, printer)
-
-
-def _follow(common: Globals, containers: Sequence[Existing], query: Mapping[str, Any], printer: LogPrinter) -> None:
-    def one(container: Existing) -> None:
-        try:
-            with Client(common.where).logs(container.id, **query) as stream:
-                for number, data in stream.frames():
-                    printer.write(container.name, number, data)
-        except (SkiffError, OSError):
-            return
-        finally:
-            printer.finish(container.name)
-
-    threads = [threading.Thread(target=one, args=(container,), daemon=True) for container in containers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(1)  # a join without an end would not let Ctrl-C in
+        _merge(common, containers, {**query, "follow": 0}, printer)
 
 
 def _merge(common: Globals, containers: Sequence[Existing], query: Mapping[str, Any], printer: LogPrinter) -> None:
@@ -67,6 +51,7 @@ def _merge(common: Globals, containers: Sequence[Existing], query: Mapping[str, 
 
 def _stamped(client: Client, container: Existing, query: Mapping[str, Any]) -> Iterator[tuple[bytes, str, bytes]]:
     """Yield (time, container's name, line) of one container."""
+    name = container.short_name()
     open_line: dict[int, bytes] = {}
     with client.logs(container.id, **{**query, "timestamps": 1}) as stream:
         for number, data in stream.frames():
@@ -75,7 +60,7 @@ def _stamped(client: Client, container: Existing, query: Mapping[str, Any]) -> I
                 open_line[number] = rest
             for line in complete:
                 stamp, _, text = line.partition(b" ")
-                yield stamp, container.name, text + b"\n"
+                yield stamp, name, text + b"\n"
     for line in open_line.values():
         stamp, _, text = line.partition(b" ")
-        yield stamp, container.name, text + b"\n"
+        yield stamp, name, text + b"\n"

@@ -9,18 +9,38 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from compose.cli import build, config, inside, lifecycle, machine, observe
+from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, up
 from compose.cli.context import Globals
+from compose.cli.flags import DRY_RUN, understood
+from runtime.errors import SkiffError
 
 INTERRUPTED = 130
 
 
 class Commands(TyperGroup):
-    """Lists commands in the order in which they were made."""
+    """Lists commands in the order in which they were made, and takes their flags as docker compose does."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands' names."""
         return list(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command that `args` name, and its own arguments. Raises SkiffError for one that is known, yet not here."""
+        if args and args[0] in NOT_HERE:
+            raise SkiffError(f"{args[0]} is not built yet", NOT_HERE[args[0]])
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not isinstance(command, TyperGroup):
+            rest, is_dry = understood(command, rest)
+            ctx.meta[DRY_RUN] = is_dry
+        return name, command, rest
+
+
+NOT_HERE = {
+    "watch": "`skiff up --build` takes changes over",
+    "publish": "`skiff config -o FILE` writes the project as one file",
+    "alpha": "there are no experimental commands",
+    "bridge": "there is no conversion to other platforms",
+}
 
 
 def make_app() -> typer.Typer:
@@ -57,6 +77,16 @@ def make_app() -> typer.Typer:
         root: Annotated[str, typer.Option("--root", help="State directory of our own engine")] = "",
         progress: Annotated[str, typer.Option("--progress", help="auto, tty, plain, json or quiet")] = "",
         ansi: Annotated[str, typer.Option("--ansi", help="never, always or auto")] = "auto",
+        parallel: Annotated[int, typer.Option("--parallel", help="Operations at once; -1 for no limit")] = -1,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done")] = False,
+        compatibility: Annotated[
+            bool, typer.Option("--compatibility", help="Names of containers with underscores")
+        ] = False,
+        version: Annotated[
+            bool,
+            typer.Option("--version", "-v", is_eager=True, callback=_show_version, help="Show the version and exit"),
+        ] = False,
+        verbose: Annotated[bool, typer.Option("--verbose", hidden=True)] = False,
     ) -> None:
         if root:
             os.environ["SKIFF_ROOT"] = root
@@ -72,17 +102,24 @@ def make_app() -> typer.Typer:
             host or None,
             progress,
             ansi,
+            parallel,
+            dry_run or bool(ctx.meta.get(DRY_RUN)),
+            compatibility,
         )
 
-    for family in (lifecycle, observe, inside, build, config, machine):
+    for family in (up, lifecycle, listing, observe, inside, one_off, build, config, machine):
         family.register(app)
     return app
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(observe.version_line())
+        raise typer.Exit
+
+
 def main() -> None:
     """Run the command line; exit as docker compose would."""
-    from runtime.errors import SkiffError
-
     try:
         code = make_app()(standalone_mode=False)
         _leave(code if isinstance(code, int) else 0)

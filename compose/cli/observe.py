@@ -1,56 +1,27 @@
-"""ps, logs, ls, images, top, port, events, wait, stats, version: what a stack does."""
+"""logs, top, port, events, wait, stats, version: what a stack does."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from compose.cli.context import CONFIG_FILES, Globals, project_rows
-from compose.plan.project import PROJECT, Existing
-from compose.render.table import ago, ports, size, table
+from compose.cli.context import Globals
+from compose.cli.up import Services
+from compose.plan.project import ONEOFF, PROJECT, SERVICE, Existing
+from compose.render.table import table
 from runtime.errors import SkiffError
 
-Services = Annotated[list[str] | None, typer.Argument(help="Services; all when none is named")]
-Format = Annotated[str, typer.Option("--format", help="table or json")]
+Index = Annotated[int, typer.Option("--index", help="Number of the service's container")]
+LABEL = "com.docker.compose."
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-
-    @app.command()
-    def ps(
-        ctx: typer.Context,
-        services: Services = None,
-        all: Annotated[bool, typer.Option("--all", "-a", help="Stopped ones too")] = False,
-        format: Format = "table",
-        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="IDs alone")] = False,
-        show_services: Annotated[bool, typer.Option("--services", help="Names of services alone")] = False,
-        status: Annotated[list[str] | None, typer.Option("--status", help="Only those in this state")] = None,
-        no_trunc: Annotated[bool, typer.Option("--no-trunc")] = False,
-        orphans: Annotated[bool, typer.Option("--orphans/--no-orphans")] = True,
-    ) -> None:
-        """List containers."""
-        common: Globals = ctx.obj
-        target, _ = common.load_or_name()
-        found = common.containers(target, services or (), all=all or bool(status), oneoff=all)
-        if status:
-            found = [container for container in found if container.state in status]
-        if show_services:
-            for name in dict.fromkeys(container.service for container in found):
-                print(name)
-        elif quiet:
-            for container in found:
-                print(container.id)
-        elif format == "json":
-            for container in found:
-                print(json.dumps(_row(target.name, container)))
-        else:
-            titles = ("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS")
-            print(table(titles, [_cells(container, no_trunc) for container in found]))
 
     @app.command()
     def logs(
@@ -60,159 +31,219 @@ def register(app: typer.Typer) -> None:
         tail: Annotated[str, typer.Option("--tail", "-n", help="Lines from the end of each container's log")] = "all",
         since: Annotated[str, typer.Option("--since", help="Time, or how long ago (10m)")] = "",
         until: Annotated[str, typer.Option("--until", help="Time, or how long ago")] = "",
-        timestamps: Annotated[bool, typer.Option("--timestamps", "-t")] = False,
-        no_color: Annotated[bool, typer.Option("--no-color")] = False,
-        no_log_prefix: Annotated[bool, typer.Option("--no-log-prefix")] = False,
-        index: Annotated[int, typer.Option("--index", help="Number of the service's container")] = 0,
+        timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Show times")] = False,
+        no_color: Annotated[bool, typer.Option("--no-color", help="No colours")] = False,
+        no_log_prefix: Annotated[bool, typer.Option("--no-log-prefix", help="No names before lines")] = False,
+        index: Index = 0,
     ) -> None:
         """Show the output of containers, merged by time."""
         from compose.cli.logs import show
 
         common: Globals = ctx.obj
-        target, _ = common.load_or_name()
-        found = [c for c in common.containers(target, services or ()) if not index or c.number == index]
+        if tail != "all" and not tail.lstrip("-").isdigit():
+            raise SkiffError(f"--tail: {tail!r} is not a number of lines", "write a number, or all")
+        target, _ = common.load_or_name(services or ())
+        if index:
+            if len(services or ()) != 1:
+                raise SkiffError("--index is for the containers of one service", "name the service")
+            found = [common.one_container(target, (services or [""])[0], index, running=False)]
+        else:
+            found = common.containers(target, services or ())
         query = {
             "follow": int(follow),
-            "tail": tail,
+            "tail": "all" if tail.startswith("-") else tail,
             "timestamps": int(timestamps),
             "since": moment(since) if since else None,
             "until": moment(until) if until else None,
         }
         show(common, found, query, prefix=not no_log_prefix, colour=False if no_color else None)
 
-    @app.command("ls")
-    def ls_(
-        ctx: typer.Context,
-        all: Annotated[bool, typer.Option("--all", "-a", help="Stopped projects too")] = False,
-        format: Format = "table",
-        quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
-    ) -> None:
-        """List projects."""
-        common: Globals = ctx.obj
-        rows = project_rows(common.client.containers(all=True, filters={"label": [PROJECT]}))
-        found = []
-        for name, containers in sorted(rows.items()):
-            states: dict[str, int] = {}
-            for row in containers:
-                states[row["State"]] = states.get(row["State"], 0) + 1
-            if not all and "running" not in states:
-                continue
-            files = (containers[0].get("Labels") or {}).get(CONFIG_FILES, "")
-            shown = ", ".join(f"{state}({count})" for state, count in sorted(states.items()))
-            found.append({"Name": name, "Status": shown, "ConfigFiles": files})
-        if quiet:
-            print("\n".join(project["Name"] for project in found))
-        elif format == "json":
-            print(json.dumps(found))
-        else:
-            print(table(("NAME", "STATUS", "CONFIG FILES"), [tuple(project.values()) for project in found]))
-
-    @app.command()
-    def images(ctx: typer.Context, services: Services = None, format: Format = "table", quiet: bool = False) -> None:
-        """List the images of containers."""
-        common: Globals = ctx.obj
-        target, _ = common.load_or_name()
-        rows = []
-        for container in common.containers(target, services or ()):
-            image = common.client.image(container.image_id)
-            repository, _, tag = ((image.get("RepoTags") or [""])[0] or "<none>:<none>").rpartition(":")
-            rows.append(
-                (container.name, repository, tag, image["Id"].removeprefix("sha256:")[:12], size(image["Size"]))
-            )
-        if format == "json":
-            keys = ("ContainerName", "Repository", "Tag", "ID", "Size")
-            print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
-        else:
-            print(table(("CONTAINER", "REPOSITORY", "TAG", "IMAGE ID", "SIZE"), rows))
-
     @app.command()
     def top(ctx: typer.Context, services: Services = None) -> None:
         """Show the processes in containers."""
         common: Globals = ctx.obj
-        target, _ = common.load_or_name()
+        target, _ = common.load_or_name(services or ())
+        titles: list[str] = []
+        rows = []
         for container in common.containers(target, services or (), all=False):
             found = common.client.top(container.id)
-            print(container.name)
-            print(table(found["Titles"], found["Processes"]))
-            print()
+            titles = titles or list(found["Titles"])
+            number = str(container.number)
+            rows += [[container.service, number, *cells] for cells in found["Processes"]]
+        if rows:
+            print(table(["SERVICE", "#", *titles], rows))
 
     @app.command()
     def port(
         ctx: typer.Context,
         service: str,
         private_port: int,
-        protocol: Annotated[str, typer.Option("--protocol")] = "tcp",
-        index: Annotated[int, typer.Option("--index")] = 0,
+        protocol: Annotated[str, typer.Option("--protocol", help="tcp or udp")] = "tcp",
+        index: Index = 0,
     ) -> None:
         """Show the host port of a service's port."""
         common: Globals = ctx.obj
-        target, _ = common.load_or_name()
+        target, _ = common.load_or_name([service])
         container = common.one_container(target, service, index)
-        held = common.client.container(container.id)["NetworkSettings"]["Ports"].get(f"{private_port}/{protocol}")
+        ports = common.client.container(container.id)["NetworkSettings"]["Ports"] or {}
+        held = ports.get(f"{private_port}/{protocol.lower()}")
         if not held:
-            raise SkiffError(f"no port {private_port}/{protocol} for container {container.name}")
-        print(f"{held[0]['HostIp']}:{held[0]['HostPort']}")
+            others = ", ".join(f"{one['HostIp']}:{one['HostPort']}->{key}" for key in ports for one in ports[key] or ())
+            raise SkiffError(
+                f"no port {private_port}/{protocol} for container {container.name}", f"published: {others or 'none'}"
+            )
+        host = f"[{held[0]['HostIp']}]" if ":" in held[0]["HostIp"] else held[0]["HostIp"]
+        print(f"{host}:{held[0]['HostPort']}")
 
     @app.command()
     def events(
         ctx: typer.Context,
         services: Services = None,
-        as_json: Annotated[bool, typer.Option("--json")] = False,
-        since: Annotated[str, typer.Option("--since")] = "",
-        until: Annotated[str, typer.Option("--until")] = "",
+        as_json: Annotated[bool, typer.Option("--json", help="A document a line")] = False,
+        since: Annotated[str, typer.Option("--since", help="Time, or how long ago (10m)")] = "",
+        until: Annotated[str, typer.Option("--until", help="Time, or how long ago")] = "",
     ) -> None:
-        """Show events as they happen."""
+        """Show events of containers as they happen."""
         common: Globals = ctx.obj
-        target, _ = common.load_or_name()
+        target, _ = common.load_or_name(services or ())
         query: dict[str, Any] = {"since": moment(since) if since else None, "until": moment(until) if until else None}
-        with common.client.events({"label": [f"{PROJECT}={target.name}"]}, **query) as stream:
+        wanted = {"label": [f"{PROJECT}={target.name}"], "type": ["container"]}
+        with common.client.events(wanted, **query) as stream:
             for event in stream.documents():
                 attributes = event["Actor"]["Attributes"]
-                service = attributes.get("com.docker.compose.service", "")
-                if services and service not in services:
+                service = attributes.get(SERVICE, "")
+                if attributes.get(ONEOFF) == "True" or (services and service not in services):
                     continue
-                if as_json:
-                    print(json.dumps({"time": event["timeNano"], "service": service, **event}), flush=True)
-                else:
-                    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
-                    print(f"{stamp} {event['Type']} {event['Action']} {attributes.get('name', '')}", flush=True)
+                print(_event_line(event, service, as_json=as_json), flush=True)
 
     @app.command()
-    def wait(ctx: typer.Context, services: Annotated[list[str], typer.Argument(help="Services to wait for")]) -> int:
-        """Wait until a service stops; its exit code is ours."""
+    def wait(
+        ctx: typer.Context,
+        services: Annotated[list[str], typer.Argument(help="Services to wait for")],
+        down_project: Annotated[bool, typer.Option("--down-project", help="Take the project down then")] = False,
+    ) -> int:
+        """Wait until services stop; the last exit code is ours."""
         common: Globals = ctx.obj
-        target, _ = common.load_or_name()
-        found = common.containers(target, services)
+        target, _ = common.load_or_name(services)
+        found = [container for container in common.containers(target, services) if container.is_alive]
+        if not found:
+            raise SkiffError("no containers to wait for", f"start them: `skiff up -d {' '.join(services)}`")
         codes: list[int] = []
 
         def one(container: Existing) -> None:
             from runtime.client import Client
 
-            codes.append(Client(common.where).wait(container.id))
+            codes.append(code := Client(common.where).wait(container.id))
+            print(f'container "{container.name}" exited with status code {code}', flush=True)
 
-        threads = [threading.Thread(target=one, args=(container,)) for container in found]
+        threads = [threading.Thread(target=one, args=(container,), daemon=True) for container in found]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for code in codes:
-            print(code)
-        return codes[0] if codes else 0
+            if down_project and codes:
+                break
+        if down_project:
+            from compose.cli.lifecycle import take_down
+
+            take_down(common)
+        return codes[-1] if codes else 1
+
+    @app.command()
+    def stats(
+        ctx: typer.Context,
+        service: Annotated[str, typer.Argument(help="Service; all when none is named")] = "",
+        all: Annotated[bool, typer.Option("--all", "-a", help="Stopped containers too")] = False,
+        format: Annotated[str, typer.Option("--format", help="table, json or a template")] = "",
+        no_stream: Annotated[bool, typer.Option("--no-stream", help="Show them once")] = False,
+        no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Show whole IDs")] = False,
+    ) -> None:
+        """Show what containers use of the machine."""
+        import sys
+
+        from compose.render.template import formatted
+        from compose.render.usage import COLUMNS, usage_row
+
+        common: Globals = ctx.obj
+        services = [service] if service else []
+        target, _ = common.load_or_name(services)
+        while True:
+            found = common.containers(target, services, all=all)
+            rows = [
+                usage_row(container.id if no_trunc else container.id[:12], container.name, document)
+                for container, document in _usage(common, found)
+            ]
+            if not no_stream and sys.stdout.isatty():
+                sys.stdout.write("\x1b[H\x1b[2J")
+            print(formatted(format, rows, COLUMNS), flush=True)
+            if no_stream or not found:
+                return
 
     @app.command()
     def version(
         ctx: typer.Context,
-        short: Annotated[bool, typer.Option("--short")] = False,
-        format: Annotated[str, typer.Option("--format", "-f")] = "pretty",
+        short: Annotated[bool, typer.Option("--short", help="The number alone")] = False,
+        format: Annotated[str, typer.Option("--format", "-f", help="pretty or json")] = "pretty",
     ) -> None:
         """Show the version."""
-        from importlib.metadata import version as installed
-
-        number = installed("skiff")
-        if format == "json":
-            print(json.dumps({"version": number}))
+        if format not in ("pretty", "json", ""):
+            raise SkiffError(f'--format: "{format}" is not known', "write pretty or json")
+        if short:
+            print(version_number())
         else:
-            print(number if short else f"Skiff version {number}")
+            print(json.dumps({"version": version_number()}) if format == "json" else version_line())
+
+
+def version_number() -> str:
+    """Return the installed version."""
+    from importlib.metadata import version as installed
+
+    return installed("skiff")
+
+
+def version_line() -> str:
+    """Return what `version` prints."""
+    return f"Skiff version {version_number()}"
+
+
+def _usage(common: Globals, containers: list[Existing]) -> Iterator[tuple[Existing, Mapping[str, Any]]]:
+    """Yield what each container uses, all measured over the same second."""
+    from runtime.client import Client
+
+    documents: dict[str, Mapping[str, Any]] = {}
+
+    def measure(container: Existing) -> None:
+        documents[container.id] = Client(common.where).stats(container.id)
+
+    threads = [threading.Thread(target=measure, args=(container,), daemon=True) for container in containers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for container in containers:
+        if container.id in documents:
+            yield container, documents[container.id]
+
+
+def _event_line(event: Mapping[str, Any], service: str, *, as_json: bool) -> str:
+    from datetime import datetime
+
+    attributes = {key: one for key, one in event["Actor"]["Attributes"].items() if not key.startswith(LABEL)}
+    whole_s, rest_ns = divmod(event["timeNano"], 10**9)
+    moment_ = datetime.fromtimestamp(whole_s).strftime("%Y-%m-%d %H:%M:%S")
+    if as_json:
+        return json.dumps(
+            {
+                "action": event["Action"],
+                "attributes": attributes,
+                "id": event["Actor"]["ID"],
+                "service": service,
+                "time": f"{moment_.replace(' ', 'T')}.{rest_ns:09d}",
+                "type": event["Type"],
+            }
+        )
+    told = ", ".join(f"{key}={value}" for key, value in attributes.items())
+    return f"{moment_}.{rest_ns // 1000:06d} {event['Type']} {event['Action']} {event['Actor']['ID']} ({told})"
 
 
 def moment(text: str) -> str:
@@ -231,52 +262,3 @@ def moment(text: str) -> str:
         raise SkiffError(
             f"{text!r} is neither a time nor a duration", "write 10m, 1h30m, or 2030-01-31T12:00:00"
         ) from None
-
-
-def _row(project: str, container: Existing) -> dict[str, Any]:
-    row = container.document
-    status = str(row.get("Status") or "")
-    health = next((h for h in ("starting", "unhealthy", "healthy") if f"({h})" in status or f": {h})" in status), "")
-    exit_code = status.partition("(")[2].partition(")")[0] if container.state == "exited" else "0"
-    return {
-        "Command": f'"{row.get("Command", "")}"',
-        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(row["Created"])),
-        "ExitCode": int(exit_code) if exit_code.isdigit() else 0,
-        "Health": health,
-        "ID": container.id,
-        "Image": row.get("Image", ""),
-        "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items()),
-        "Name": container.name,
-        "Names": container.name,
-        "Networks": ",".join((row.get("NetworkSettings") or {}).get("Networks") or {}),
-        "Ports": ports(row.get("Ports") or []),
-        "Project": project,
-        "Publishers": [
-            {
-                "URL": port.get("IP", ""),
-                "TargetPort": port["PrivatePort"],
-                "PublishedPort": port.get("PublicPort", 0),
-                "Protocol": port["Type"],
-            }
-            for port in row.get("Ports") or ()
-        ],
-        "RunningFor": ago(row["Created"]),
-        "Service": container.service,
-        "State": container.state,
-        "Status": status,
-    }
-
-
-def _cells(container: Existing, whole: bool) -> tuple[str, ...]:
-    row = container.document
-    command = str(row.get("Command", ""))
-    shown = command if whole or len(command) <= 20 else command[:19] + "…"
-    return (
-        container.name,
-        str(row.get("Image", "")),
-        f'"{shown}"',
-        container.service,
-        ago(row["Created"]),
-        str(row.get("Status", "")),
-        ports(row.get("Ports") or []),
-    )

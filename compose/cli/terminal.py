@@ -40,6 +40,23 @@ def raw_terminal(resize: Callable[[int, int], None] | None) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, handler)
 
 
+@contextmanager
+def signals_to(kill: Callable[[int], None]) -> Iterator[None]:
+    """Pass signals to end on to the process in the container: `kill(number)`."""
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+    def pass_on(number: int, _: object) -> None:
+        with suppress(Exception):  # the process may be gone, or not be there yet
+            kill(number)
+
+    before = {number: signal.signal(number, pass_on) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def exchange(stream: Stream, *, takes_input: bool) -> None:
     """Carry standard input in and output out until the process's output ends."""
     connection = stream.socket

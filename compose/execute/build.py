@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,21 @@ DOCKERFILE_IN_STREAM = ".skiff-dockerfile"
 CHUNK_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
+class BuildOptions:
+    """What `build` may be told beside the file: flags, a limit of memory in bytes, arguments (None: from the engine)."""
+
+    no_cache: bool = False
+    pull: bool = False
+    quiet: bool = False
+    memory_bytes: int = 0
+    arguments: Mapping[str, str | None] = field(default_factory=dict)
+
+
 def build_image(
-    client: Client,
-    target: Target,
-    service: str,
-    tell: Callable[[str], None],
-    *,
-    no_cache: bool = False,
-    pull: bool = False,
-    arguments: Mapping[str, str | None] | None = None,
+    client: Client, target: Target, service: str, tell: Callable[[str], None], options: BuildOptions
 ) -> str:
-    """Build the image of `service` and return its ID. Raises SkiffError with the build's own message."""  # fmt: skip
+    """Build the image of `service` and return its ID. Raises SkiffError with the build's own message."""
     build = target.services[service].get("build") or {}
     context = Path(build.get("context") or ".")
     if "://" in str(build.get("context") or "") or str(build.get("context") or "").endswith(".git"):
@@ -51,14 +56,15 @@ def build_image(
     query: dict[str, Any] = {
         "t": [image_name(target, service), *(build.get("tags") or ())],
         "dockerfile": DOCKERFILE_IN_STREAM if inline is not None or outside else os.path.relpath(path, context),
-        "buildargs": json.dumps({**(build.get("args") or {}), **(arguments or {})}),
+        "buildargs": json.dumps({**(build.get("args") or {}), **options.arguments}),
         "labels": json.dumps({**(build.get("labels") or {}), PROJECT: target.name, SERVICE: service}),
         "target": build.get("target") or "",
         "networkmode": build.get("network") or "",
-        "nocache": int(bool(build.get("no_cache")) or no_cache),
-        "pull": int(bool(build.get("pull")) or pull),
+        "nocache": int(bool(build.get("no_cache")) or options.no_cache),
+        "pull": int(bool(build.get("pull")) or options.pull),
         "extrahosts": list(build.get("extra_hosts") or ()),
         "shmsize": build.get("shm_size") or "",
+        "memory": options.memory_bytes or "",
     }
     extra = (
         {DOCKERFILE_IN_STREAM: inline.encode() if inline is not None else path.read_bytes()}
@@ -68,7 +74,7 @@ def build_image(
     image_id = ""
     for message in client.build(context_stream(context, extra), {k: v for k, v in query.items() if v not in ("", [])}):
         for line in str(message.get("stream") or "").splitlines():
-            if line.strip():
+            if line.strip() and not options.quiet:
                 tell(line)
         if "aux" in message:
             image_id = message["aux"].get("ID", image_id)

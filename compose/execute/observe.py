@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from compose.plan.project import PROJECT, Existing, Observed, Target, image_name
 from runtime.client import Client
@@ -10,24 +11,24 @@ from runtime.errors import NotFoundError
 
 
 def observe(client: Client, target: Target, services: Sequence[str] | None = None) -> Observed:
-    """Return the project's containers, networks and volumes, and the images that its services name."""
-    wanted = {"label": [f"{PROJECT}={target.name}"]}
-    rows = client.containers(all=True, filters=wanted)
+    """Return the project's containers, all networks and volumes, and the images that `services` (all: None) name."""
+    rows = client.containers(all=True, filters={"label": [f"{PROJECT}={target.name}"]})
     names = {image_name(target, name) for name in (target.services if services is None else services)}
-    images = {}
+    images: dict[str, str] = {}
+    tagged_s: dict[str, float] = {}
     for name in names:
         try:
-            images[name] = client.image(name)["Id"]
+            image = client.image(name)
         except NotFoundError:
             continue
-    externals = {n["Name"]: n for n in client.networks()}
+        images[name] = image["Id"]
+        tagged = (image.get("Metadata") or {}).get("LastTagTime") or ""
+        if tagged and not tagged.startswith("0001-"):
+            tagged_s[name] = datetime.fromisoformat(tagged[:19] + "+00:00").timestamp()
     return Observed(
         [Existing.of(row) for row in rows],
-        {
-            name: network
-            for name, network in externals.items()
-            if (network.get("Labels") or {}).get(PROJECT) == target.name
-        },
-        {volume["Name"]: volume for volume in client.volumes(wanted)},
+        {network["Name"]: network for network in client.networks()},
+        {volume["Name"]: volume for volume in client.volumes()},
         images,
+        tagged_s,
     )

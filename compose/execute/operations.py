@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from compose.execute.build import build_image
+from compose.execute.build import BuildOptions, build_image
 from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
+from compose.execute.files import file_mounts
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
-from compose.plan.container_body import container_body, network_body, volume_body
+from compose.plan.container_body import container_body
 from compose.plan.operations import Kind, Operation
-from compose.plan.project import Existing, Observed, Target, container_name, dependencies, image_name
+from compose.plan.project import Observed, Target, container_name, image_name
+from compose.plan.resources import network_body, volume_body
 from compose.render.progress import Progress
 from runtime.client import Client, Endpoint
 from runtime.errors import ConflictError, NotFoundError, NotModifiedError, SkiffError
 
 
+class StillUsedError(Exception):
+    """What is to be removed is used by others: it stays, and that is no failure."""
+
+
+class StoppedError(SkiffError):
+    """The user wants no more to be begun."""
+
+
 class Executor:
-    """Performs operations of one project; safe from several threads, each with a connection of its own."""
+    """Performs operations of one project; safe from several threads, each with a connection of its own.
+
+    With `dry_run` it only tells what it would do. After `cancel` it begins nothing any more.
+    """
 
     def __init__(
         self,
@@ -31,23 +43,25 @@ class Executor:
         *,
         stop_timeout_s: int | None = None,
         remove_volumes: bool = False,
-        no_cache: bool = False,
+        build: BuildOptions | None = None,
+        dry_run: bool = False,
     ) -> None:
         self._where = where
         self._target = target
         self._progress = progress
         self._stop_timeout_s = stop_timeout_s
         self._remove_volumes = remove_volumes
-        self._no_cache = no_cache
+        self._build_options = build or BuildOptions()
+        self._dry_run = dry_run
+        self._cancelled = threading.Event()
         self._local = threading.local()
-        self._images = dict(observed.images)
+        self.images = dict(observed.images)
         self._existing = {container.id: container for container in observed.containers}
         self._ids: dict[tuple[str, int], str] = {
             (container.service, container.number): container.id
             for container in observed.containers
             if not container.is_oneoff
         }
-        self.started: list[str] = []
 
     @property
     def client(self) -> Client:
@@ -57,10 +71,17 @@ class Executor:
             found = self._local.client = Client(self._where)
         return found
 
+    def cancel(self) -> None:
+        """Begin nothing any more."""
+        self._cancelled.set()
+
     def perform(self, operation: Operation) -> None:
-        """Carry out one operation. Raises SkiffError."""
+        """Carry out one operation. Raises SkiffError; StoppedError after `cancel`."""
+        if self._cancelled.is_set():
+            raise StoppedError("stopped before the end")
         if operation.kind is Kind.AWAIT:
-            self._await(operation)
+            if not self._dry_run:
+                self._await(operation)
             return
         if operation.kind is Kind.STOP and not operation.detail.get("is_running"):
             return
@@ -80,7 +101,11 @@ class Executor:
             Kind.REMOVE: self._remove,
         }[operation.kind]
         try:
-            action(operation)
+            if not self._dry_run:
+                action(operation)
+        except StillUsedError:
+            self._progress.fail(operation.kind.value, operation.name, "Resource is still in use")
+            return
         except BaseException:
             self._progress.fail(operation.kind.value, operation.name)
             raise
@@ -97,9 +122,8 @@ class Executor:
         except NotFoundError:
             return
         except SkiffError as error:
-            if "active endpoints" in str(error):
-                self._progress.state("Network", operation.name, "Resource is still in use")
-                return
+            if "active endpoints" in str(error) and not operation.detail.get("must"):
+                raise StillUsedError from error
             raise
 
     def _create_volume(self, operation: Operation) -> None:
@@ -110,22 +134,24 @@ class Executor:
             self.client.remove_volume(operation.name)
         except NotFoundError:
             return
-        except ConflictError:
-            self._progress.state("Volume", operation.name, "Resource is still in use")
+        except ConflictError as error:
+            if operation.detail.get("must"):
+                raise
+            raise StillUsedError from error
 
     def _remove_image(self, operation: Operation) -> None:
         try:
             self.client.remove_image(operation.name)
         except NotFoundError:
             return
-        except ConflictError:
-            self._progress.state("Image", operation.name, "Resource is still in use")
+        except ConflictError as error:
+            raise StillUsedError from error
 
     def _pull(self, operation: Operation) -> None:
         platform = self._target.services[operation.service].get("platform") if operation.service else None
         for _ in self.client.pull(operation.name, platform):
             pass
-        self._images[operation.name] = self.client.image(operation.name)["Id"]
+        self.images[operation.name] = self.client.image(operation.name)["Id"]
 
     def _build(self, operation: Operation) -> None:
         image_id = build_image(
@@ -133,47 +159,30 @@ class Executor:
             self._target,
             operation.service,
             lambda line: self._progress.output("build", operation.name, operation.service, line),
-            no_cache=self._no_cache,
+            self._build_options,
         )
-        self._images[operation.name] = image_id
+        self.images[operation.name] = image_id
 
     # --- containers
 
     def _container_of(self) -> Mapping[str, str]:
         return {service: id for (service, number), id in sorted(self._ids.items(), reverse=True)}
 
-    def _body(self, operation: Operation, inherited: list[dict[str, Any]]) -> dict[str, Any]:
+    def _body(self, operation: Operation, inherited: list[dict[str, Any]], replaces: str = "") -> dict[str, Any]:
         name = operation.service
         image = image_name(self._target, name)
-        if image not in self._images:
-            self._images[image] = self.client.image(image)["Id"]
+        if image not in self.images:
+            self.images[image] = self.client.image(image)["Id"]
         return container_body(
             self._target,
             name,
             operation.detail["number"],
-            image_id=self._images[image],
-            files=list(self.files(name)),
+            image_id=self.images[image],
+            replaces=replaces,
+            files=list(file_mounts(self._target, name)),
             inherited=inherited,
             container_of=self._container_of(),
         )
-
-    def files(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield mounts of the service's configs and secrets that come from files."""
-        service = self._target.services[name]
-        for kind, folder in (("configs", "/"), ("secrets", "/run/secrets/")):
-            for use in service.get(kind) or ():
-                declared = (self._target.model.get(kind) or {}).get(use["source"]) or {}
-                target = use.get("target") or (folder + use["source"])
-                if not target.startswith("/"):
-                    target = folder + target
-                if declared.get("file"):
-                    source = declared["file"]
-                    if not Path(source).exists():
-                        raise SkiffError(
-                            f"service {name!r}: the file of {kind[:-1]} {use['source']!r} does not exist: {source}",
-                            "make it, or correct the path",
-                        )
-                    yield {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}
 
     def _create(self, operation: Operation) -> None:
         name = container_name(self._target, operation.service, operation.detail["number"])
@@ -193,10 +202,8 @@ class Executor:
     def _recreate(self, operation: Operation) -> None:
         old_id = operation.detail["id"]
         old = self.client.container(old_id)
-        image = image_name(self._target, operation.service)
-        if operation.detail.get("only_if_image_changed") and old["Image"] == self._images.get(image):
-            return
-        body = self._body(operation, _anonymous_volumes(old, self._target, operation.service))
+        inherited = _anonymous_volumes(old, self._target, operation.service) if operation.detail["inherit"] else []
+        body = self._body(operation, inherited, old_id)
         name = container_name(self._target, operation.service, operation.detail["number"])
         running = old["State"]["Running"]
         self.client.rename(old_id, f"{old_id[:12]}_{name}")
@@ -216,7 +223,6 @@ class Executor:
             self.client.start(id)
         except NotModifiedError:
             return
-        self.started.append(operation.name)
         self._hooks(POST_START, operation.service, id, operation.name)
 
     def _hooks(self, phase: str, service: str, id: str, name: str) -> None:
@@ -241,7 +247,7 @@ class Executor:
 
     def _remove(self, operation: Operation) -> None:
         id = operation.detail["id"]
-        if self._existing.get(id) is None or self._existing[id].state in ("running", "paused", "restarting"):
+        if self._existing.get(id) is None or self._existing[id].is_alive:
             # after a "stop" of the same plan the container does not run: the hooks find that out
             self._stop_container(id, operation.service, operation.name)
         try:
@@ -254,6 +260,8 @@ class Executor:
         if condition not in ("service_healthy", "service_completed_successfully"):
             return
         names = [id for (service, _), id in self._ids.items() if service == operation.service]
+        if not names and operation.detail.get("required", True):
+            raise SkiffError(f"{operation.detail.get('dependant')} is missing dependency {operation.service}")
         shown = [self.client.container(id)["Name"].removeprefix("/") for id in names]
         try:
             for name in shown:
@@ -279,22 +287,10 @@ class Executor:
 
 def _anonymous_volumes(old: Mapping[str, Any], target: Target, service: str) -> list[dict[str, Any]]:
     """Return mounts that take over the anonymous volumes of the container that is replaced."""
-    declared = {volume["target"] for volume in target.services[service].get("volumes") or ()}
+    mounts = target.services[service].get("volumes") or ()
+    declared = {mount["target"] for mount in mounts if mount.get("source") or mount.get("type") != "volume"}
     return [
-        {"Type": "volume", "Source": mount["Name"], "Target": mount["Destination"]}
+        {"Type": "volume", "Source": mount["Name"], "Target": mount["Destination"], "ReadOnly": not mount["RW"]}
         for mount in old.get("Mounts") or ()
         if mount["Type"] == "volume" and len(mount.get("Name") or "") == 64 and mount["Destination"] not in declared
     ]
-
-
-def restarted_with(target: Target, service: str) -> list[str]:
-    """Return the services that are to be restarted with `service` (depends_on, restart: true)."""
-    return [name for name, other in target.services.items() if dependencies(other).get(service, {}).get("restart")]
-
-
-def existing_by_service(observed: Observed) -> dict[str, list[Existing]]:
-    """Return the containers by service."""
-    found: dict[str, list[Existing]] = {}
-    for container in observed.containers:
-        found.setdefault(container.service, []).append(container)
-    return found

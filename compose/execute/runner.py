@@ -14,18 +14,21 @@ PATIENT = (Kind.AWAIT, Kind.PULL, Kind.BUILD)
 """What may take long and leaves nothing half made: a failure elsewhere, or Ctrl-C, does not wait for its end."""
 
 
-async def run_plan(plan: Plan, perform: Callable[[Operation], None]) -> None:
+async def run_plan(plan: Plan, perform: Callable[[Operation], None], parallel: int = 0) -> None:
     """Run `perform(operation)` in a thread for each operation, after those it waits for.
 
-    Raises what `perform` raises; operations that change containers are waited for then, none is begun any more.
+    At most `parallel` operations run at once (0: no limit); those that only wait do not count. Raises what `perform`
+    raises; operations that change containers are waited for then, none is begun any more.
     """
     done = {operation.key: anyio.Event() for operation in plan.operations}
     before = plan.predecessors()
-    limiter = anyio.CapacityLimiter(max(PARALLEL, len(plan.operations)))
+    unlimited = anyio.CapacityLimiter(max(PARALLEL, len(plan.operations)))
+    limited = anyio.CapacityLimiter(parallel) if parallel > 0 else unlimited
 
     async def run(operation: Operation) -> None:
         for key in before[operation.key]:
             await done[key].wait()
+        limiter = unlimited if operation.kind is Kind.AWAIT else limited
         await anyio.to_thread.run_sync(perform, operation, limiter=limiter, abandon_on_cancel=operation.kind in PATIENT)
         done[operation.key].set()
 
@@ -34,12 +37,12 @@ async def run_plan(plan: Plan, perform: Callable[[Operation], None]) -> None:
             group.start_soon(run, operation)
 
 
-def run(plan: Plan, perform: Callable[[Operation], None]) -> None:
+def run(plan: Plan, perform: Callable[[Operation], None], parallel: int = 0) -> None:
     """Run the plan to its end from ordinary code; the first failure is raised as it is."""
     if not plan.operations:
         return
     try:
-        anyio.run(run_plan, plan, perform)
+        anyio.run(run_plan, plan, perform, parallel)
     except BaseExceptionGroup as group:
         raise _leaf(group) from None
 

@@ -7,11 +7,8 @@ from typing import Any
 
 from compose.plan import project as labels
 from compose.plan.content import service_hash
-from compose.plan.project import Target, config_hash, dependencies, image_name
+from compose.plan.project import COMPOSE_VERSION, Target, container_name, dependencies, image_name
 from compose.plan.values import duration_ns, nano_cpus, whole
-
-COMPOSE_VERSION = "2.40.3"
-"""The reference whose labels and rules we follow."""
 
 
 def container_body(
@@ -20,20 +17,22 @@ def container_body(
     number: int,
     *,
     image_id: str,
-    oneoff: bool = False,
+    replaces: str = "",
     files: Sequence[Mapping[str, Any]] = (),
     inherited: Sequence[Mapping[str, Any]] = (),
     container_of: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the body of "Create a container" for the service's container `number`.
 
-    `files` are mounts of configs and secrets; `inherited` are anonymous volumes taken over from the container that is
-    replaced; `container_of` maps services to the containers that `network_mode: service:x` and its like mean.
+    `replaces` is the ID of the container that is recreated; `files` are mounts of configs and secrets; `inherited` are
+    anonymous volumes taken over from the container that is replaced; `container_of` maps services to the containers
+    that `network_mode: service:x` and its like mean.
     """
     service = target.services[name]
     host = _host_config(target, service, container_of or {})
-    host["Mounts"] = [*_mounts(target, service), *files, *inherited] or None
-    networks = _networks(target, name, service, oneoff)
+    taken = {mount["Target"] for mount in inherited}
+    host["Mounts"] = [*(m for m in _mounts(target, service) if m["Target"] not in taken), *files, *inherited] or None
+    networks = _networks(target, name, service, container_name(target, name, number))
     mode = service.get("network_mode")
     if not mode:
         host["NetworkMode"] = next(iter(networks), "none")
@@ -42,7 +41,7 @@ def container_body(
         "Cmd": service.get("command"),
         "Entrypoint": service.get("entrypoint"),
         "Env": _environment(service),
-        "Labels": _labels(target, name, service, number, image_id, oneoff),
+        "Labels": _labels(target, name, service, number, image_id) | ({labels.REPLACE: replaces} if replaces else {}),
         "ExposedPorts": _exposed(service),
         "Hostname": service.get("hostname") or "",
         "Domainname": service.get("domainname") or "",
@@ -67,19 +66,19 @@ def _environment(service: Mapping[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
-def _labels(
-    target: Target, name: str, service: Mapping[str, Any], number: int, image_id: str, oneoff: bool
-) -> dict[str, str]:
+def _labels(target: Target, name: str, service: Mapping[str, Any], number: int, image_id: str) -> dict[str, str]:
     depends = ",".join(
         f"{other}:{how.get('condition', 'service_started')}:{str(bool(how.get('restart'))).lower()}"
         for other, how in dependencies(service).items()
     )
+    named = {labels.ENVIRONMENT_FILE: ",".join(target.environment_files)} if target.environment_files else {}
     return {
         **{key: str(value) for key, value in (service.get("labels") or {}).items()},
+        **named,
         labels.PROJECT: target.name,
         labels.SERVICE: name,
         labels.NUMBER: str(number),
-        labels.ONEOFF: str(oneoff),
+        labels.ONEOFF: "False",
         labels.CONFIG_HASH: service_hash(target, name),
         labels.CONFIG_FILES: ",".join(target.config_files),
         labels.WORKING_DIR: target.working_directory,
@@ -173,16 +172,14 @@ def _host_config(target: Target, service: Mapping[str, Any], container_of: Mappi
 
 
 def _restart_policy(service: Mapping[str, Any]) -> dict[str, Any]:
+    policy = (service.get("deploy") or {}).get("restart_policy") or {}
+    if policy:  # it goes before `restart`
+        name = {"any": "always", "none": "no"}.get(policy.get("condition") or "any", policy.get("condition"))
+        return {"Name": name, "MaximumRetryCount": int(policy.get("max_attempts") or 0) if name == "on-failure" else 0}
     text = service.get("restart")
     if text:
         name, _, count = str(text).partition(":")
         return {"Name": name, "MaximumRetryCount": int(count or 0)}
-    policy = (service.get("deploy") or {}).get("restart_policy") or {}
-    if policy:
-        name = {"any": "always", "on-failure": "on-failure", "none": "no"}.get(
-            policy.get("condition") or "any", "always"
-        )
-        return {"Name": name, "MaximumRetryCount": int(policy.get("max_attempts") or 0) if name == "on-failure" else 0}
     return {"Name": "no", "MaximumRetryCount": 0}
 
 
@@ -293,24 +290,18 @@ def _healthcheck(check: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def network_name(target: Target, key: str) -> str:
-    """Return the engine's name of the project's network `key`."""
-    declared = (target.model.get("networks") or {}).get(key) or {}
-    return declared.get("name") or f"{target.name}_{key}"
-
-
-def _networks(target: Target, name: str, service: Mapping[str, Any], oneoff: bool) -> dict[str, dict[str, Any]]:
+def _networks(target: Target, name: str, service: Mapping[str, Any], container: str) -> dict[str, dict[str, Any]]:
     if service.get("network_mode"):
         return {}
     wanted = service.get("networks") or {}
     ordered = sorted(wanted.items(), key=lambda item: (-((item[1] or {}).get("priority") or 0), item[0]))
     found = {}
+    links = [*(service.get("links") or ()), *(service.get("external_links") or ())]
     for key, how in ordered:
         how = how or {}
-        aliases = [] if oneoff else [name, *(how.get("aliases") or ())]
         settings: dict[str, Any] = {
-            "Aliases": aliases,
-            "Links": [link if ":" in link else f"{link}:{link}" for link in service.get("links") or ()] or None,
+            "Aliases": [container, name, *(how.get("aliases") or ())],
+            "Links": [link if ":" in link else f"{link}:{link}" for link in links] or None,
             "DriverOpts": how.get("driver_opts"),
             "GwPriority": how.get("gw_priority") or 0,
         }
@@ -322,54 +313,5 @@ def _networks(target: Target, name: str, service: Mapping[str, Any], oneoff: boo
             }
         if how.get("mac_address"):
             settings["MacAddress"] = how["mac_address"]
-        found[network_name(target, key)] = {k: v for k, v in settings.items() if v not in (None, 0)}
+        found[target.resource_name("networks", key)] = {k: v for k, v in settings.items() if v not in (None, 0)}
     return found
-
-
-def network_body(target: Target, key: str) -> dict[str, Any]:
-    """Return the body of "Create a network" for the project's network `key`."""
-    declared = (target.model.get("networks") or {}).get(key) or {}
-    ipam = declared.get("ipam") or {}
-    return {
-        "Name": network_name(target, key),
-        "Driver": declared.get("driver") or "bridge",
-        "Options": declared.get("driver_opts"),
-        "Internal": bool(declared.get("internal")),
-        "Attachable": bool(declared.get("attachable")),
-        "EnableIPv6": bool(declared.get("enable_ipv6")),
-        "IPAM": {
-            "Driver": ipam.get("driver") or "default",
-            "Config": [
-                {
-                    "Subnet": one.get("subnet") or "",
-                    "Gateway": one.get("gateway") or "",
-                    "IPRange": one.get("ip_range") or "",
-                }
-                for one in ipam.get("config") or ()
-            ],
-        },
-        "Labels": {
-            **(declared.get("labels") or {}),
-            labels.PROJECT: target.name,
-            labels.NETWORK: key,
-            labels.VERSION: COMPOSE_VERSION,
-            labels.CONFIG_HASH: config_hash(declared),
-        },
-    }
-
-
-def volume_body(target: Target, key: str) -> dict[str, Any]:
-    """Return the body of "Create a volume" for the project's volume `key`."""
-    declared = (target.model.get("volumes") or {}).get(key) or {}
-    return {
-        "Name": declared.get("name") or f"{target.name}_{key}",
-        "Driver": declared.get("driver") or "local",
-        "DriverOpts": declared.get("driver_opts"),
-        "Labels": {
-            **(declared.get("labels") or {}),
-            labels.PROJECT: target.name,
-            labels.VOLUME: key,
-            labels.VERSION: COMPOSE_VERSION,
-            labels.CONFIG_HASH: config_hash(declared),
-        },
-    }

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from compose.plan.operations import Kind, Operation, Plan
-from compose.plan.project import DEPENDS_ON, NETWORK, VOLUME, Existing, Observed, Target
+from compose.plan.project import (
+    DEPENDS_ON,
+    NETWORK,
+    PROJECT,
+    VOLUME,
+    Existing,
+    Observed,
+    Target,
+    image_name,
+    labelled,
+)
 
 
 def plan_stop(observed: Observed, containers: Sequence[Existing], *, remove: bool) -> list[Operation]:
@@ -26,7 +37,7 @@ def plan_stop(observed: Observed, containers: Sequence[Existing], *, remove: boo
         }
         stop = Operation(
             f"stop {container.id}", Kind.STOP, container.name, "", container.service, frozenset(others),
-            {"id": container.id, "is_running": container.state in ("running", "restarting", "paused")},
+            {"id": container.id, "is_running": container.is_alive},
         )  # fmt: skip
         operations.append(stop)
         if remove:
@@ -72,59 +83,52 @@ def plan_down(
 ) -> Plan:
     """Return what takes the project down: containers, then networks, volumes and images where that is wanted.
 
-    Without files (`has_files` false) everything that carries the project's label is taken.
+    With files, only what they name is taken, one-offs and orphans where that is wanted; without (`has_files` false)
+    everything that carries the project's label. Networks that others still use stay.
     """
-    chosen = list(observed.containers)
+    chosen = [c for c in observed.containers if remove_orphans or not c.is_oneoff]
     if services:
         chosen = [container for container in chosen if container.service in services]
     elif has_files and not remove_orphans:
-        known = {*target.services, *(target.model.get("disabled") or ())}
-        chosen = [container for container in chosen if container.service in known or container.is_oneoff]
+        known = {*target.services, *target.disabled}
+        chosen = [container for container in chosen if container.service in known]
     operations = plan_stop(observed, chosen, remove=True)
     removed = frozenset(operation.key for operation in operations)
-    if not services:
-        operations += _networks(target, observed, removed)
-        if volumes:
-            operations += _volumes(target, observed, removed)
+    for name in _owned(target, observed.networks, "networks", has_files):
+        detail = {"id": observed.networks[name]["Id"]}
+        operations.append(Operation(f"network {name}", Kind.REMOVE_NETWORK, name, "", after=removed, detail=detail))
+    if volumes:
+        for name in _owned(target, observed.volumes, "volumes", has_files):
+            operations.append(Operation(f"volume {name}", Kind.REMOVE_VOLUME, name, "", after=removed))
     if images:
         operations += _images(target, observed, images, removed, services)
     return Plan.of(operations)
 
 
-def _networks(target: Target, observed: Observed, after: frozenset[str]) -> list[Operation]:
-    return [
-        Operation(f"network {name}", Kind.REMOVE_NETWORK, name, "", after=after, detail={"id": network["Id"]})
-        for name, network in observed.networks.items()
-        if NETWORK in (network.get("Labels") or {}) and not _external(target, "networks", name)
-    ]
-
-
-def _volumes(target: Target, observed: Observed, after: frozenset[str]) -> list[Operation]:
-    return [
-        Operation(f"volume {name}", Kind.REMOVE_VOLUME, name, "", after=after)
-        for name, volume in observed.volumes.items()
-        if VOLUME in (volume.get("Labels") or {}) and not _external(target, "volumes", name)
-    ]
-
-
-def _external(target: Target, kind: str, name: str) -> bool:
-    return any(
-        (declared or {}).get("external") and ((declared or {}).get("name") or key) == name
-        for key, declared in (target.model.get(kind) or {}).items()
-    )
+def _owned(target: Target, here: Mapping[str, Mapping[str, Any]], section: str, has_files: bool) -> list[str]:
+    """Return the names of the project's own networks or volumes that are here."""
+    label = {"networks": NETWORK, "volumes": VOLUME}[section]
+    own = [name for name, one in here.items() if labelled(one, PROJECT) == target.name and labelled(one, label)]
+    if not has_files:
+        return own
+    declared = {
+        target.resource_name(section, key)
+        for key in target.model.get(section) or {}
+        if not target.is_external(section, key)
+    }
+    return [name for name in own if name in declared]
 
 
 def _images(
     target: Target, observed: Observed, which: str, after: frozenset[str], services: Sequence[str]
 ) -> list[Operation]:
-    names = []
-    for name, service in target.services.items():
-        if services and name not in services:
-            continue
-        if which == "all":
-            names.append(service.get("image") or f"{target.name}-{name}")
-        elif service.get("build") and not service.get("image"):
-            names.append(f"{target.name}-{name}")
+    names = [
+        image_name(target, name)
+        for name, service in target.services.items()
+        if (not services or name in services)
+        and not service.get("provider")
+        and (which == "all" or (service.get("build") and not service.get("image")))
+    ]
     return [
         Operation(f"image {name}", Kind.REMOVE_IMAGE, name, "", after=after)
         for name in dict.fromkeys(names)

@@ -18,14 +18,22 @@ CONFIG_HASH, IMAGE, DEPENDS_ON, VERSION = (
 )
 CONFIG_FILES, WORKING_DIR = f"{LABEL}project.config_files", f"{LABEL}project.working_dir"
 NETWORK, VOLUME, REPLACE = f"{LABEL}network", f"{LABEL}volume", f"{LABEL}replace"
-ENVIRONMENT_FILE = f"{LABEL}project.environment_file"
+ENVIRONMENT_FILE, SLUG = f"{LABEL}project.environment_file", f"{LABEL}slug"
+
+COMPOSE_VERSION = "2.40.3"
+"""The reference whose labels and rules we follow."""
 
 Service = Mapping[str, Any]
+ALIVE = ("running", "paused", "restarting")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A project to bring up or take down; `model` is its canonical form, what `config --format json` prints."""
+    """A project to bring up or take down; `model` is its canonical form, what `config --format json` prints.
+
+    `disabled` are services of the files that are not meant: of other profiles, or not asked for. `environment_files`
+    are those that the user named. `separator` stands between the parts of a container's name.
+    """
 
     name: str
     model: Mapping[str, Any]
@@ -33,6 +41,8 @@ class Target:
     config_files: tuple[str, ...] = ()
     environment_files: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    disabled: tuple[str, ...] = ()
+    separator: str = "-"
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -42,6 +52,15 @@ class Target:
     def labels(self) -> dict[str, str]:
         """The labels that every object of the project carries."""
         return {PROJECT: self.name}
+
+    def resource_name(self, section: str, key: str) -> str:
+        """Return the engine's name of the network or volume `key` (`section` is "networks" or "volumes")."""
+        declared = (self.model.get(section) or {}).get(key) or {}
+        return declared.get("name") or f"{self.name}_{key}"
+
+    def is_external(self, section: str, key: str) -> bool:
+        """Whether somebody else makes and removes the network or volume `key`."""
+        return bool(((self.model.get(section) or {}).get(key) or {}).get("external"))
 
 
 @dataclass(frozen=True)
@@ -78,15 +97,33 @@ class Existing:
         """Whether `run` made it."""
         return self.labels.get(ONEOFF, "False").lower() == "true"
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has processes, or will have again soon."""
+        return self.state in ALIVE
+
+    def short_name(self) -> str:
+        """Return its name before its log lines: without the project's where it is the usual one."""
+        project = self.labels.get(PROJECT, "")
+        for separator in "-_":
+            if self.name == separator.join((project, self.service, str(self.number))):
+                return self.name[len(project) + 1 :]
+        return self.name
+
 
 @dataclass(frozen=True)
 class Observed:
-    """What the engine has of a project: containers, networks and volumes by name, IDs of images by the names in use."""
+    """What the engine has: the project's containers, networks and volumes by name, images by the names in use.
+
+    `networks` and `volumes` are all that the engine has, also those of others; `images` are IDs, `tagged_s` when each
+    got its name last (Unix time), where the engine says so.
+    """
 
     containers: Sequence[Existing] = ()
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    tagged_s: Mapping[str, float] = field(default_factory=dict)
 
     def of_service(self, service: str) -> list[Existing]:
         """Return the service's containers, one-offs left out, by number."""
@@ -117,7 +154,7 @@ def config_hash(service: Service) -> str:
 
 def image_name(target: Target, name: str) -> str:
     """Return the image that the service's containers run."""
-    return target.services[name].get("image") or f"{target.name}-{name}"
+    return target.services[name].get("image") or target.separator.join((target.name, name))
 
 
 def replicas(service: Service, scale: int | None = None) -> int:
@@ -132,7 +169,14 @@ def replicas(service: Service, scale: int | None = None) -> int:
 
 def container_name(target: Target, name: str, number: int) -> str:
     """Return the name of the service's container `number`."""
-    return target.services[name].get("container_name") or f"{target.name}-{name}-{number}"
+    usual = target.separator.join((target.name, name, str(number)))
+    return target.services[name].get("container_name") or usual
+
+
+def labelled(document: Mapping[str, Any], label: str) -> str | None:
+    """Return a label's value of a network or volume as the engine shows it, None where it has not that label."""
+    value = (document.get("Labels") or {}).get(label)
+    return None if value is None else str(value)
 
 
 def dependencies(service: Service) -> Mapping[str, Mapping[str, Any]]:

@@ -2,81 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from compose.plan.container_body import network_name
-from compose.plan.content import service_hash
+from compose.plan.changes import SHARED, why_recreate
 from compose.plan.operations import Kind, Operation, Plan
-from compose.plan.project import (
-    CONFIG_HASH,
-    IMAGE,
-    Existing,
-    Observed,
-    Target,
-    container_name,
-    dependencies,
-    image_name,
-    replicas,
-)
+from compose.plan.project import Existing, Observed, Service, Target, container_name, dependencies, replicas
+from compose.plan.resources import Divergence, network_keys, volume_keys
 from compose.plan.selection import select
 
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What `up` and `create` may be told."""
+    """What `up` and `create` may be told; `recreate_volumes` are keys of volumes that are made anew, with all data."""
 
     services: Sequence[str] = ()
     with_dependencies: bool = True
     force_recreate: bool = False
     no_recreate: bool = False
     always_recreate_dependencies: bool = False
-    build: bool = False
-    no_build: bool = False
-    pull: str = ""
     start: bool = True
     remove_orphans: bool = False
     scale: Mapping[str, int] = field(default_factory=dict)
     renew_anonymous_volumes: bool = False
-    stop_timeout_s: int | None = None
+    recreate_networks: frozenset[str] = frozenset()
+    recreate_volumes: frozenset[str] = frozenset()
 
-
-RUNNING = ("running",)
-SHARED = ("network_mode", "ipc", "pid")
+    @property
+    def lost(self) -> Divergence:
+        """The networks and volumes that are made anew."""
+        return Divergence(self.recreate_networks, self.recreate_volumes)
 
 
 def plan_up(target: Target, observed: Observed, options: UpOptions) -> Plan:
-    """Return what brings the selected services up; nothing for what runs as it should."""
+    """Return what brings the selected services up, their images being there; nothing for what runs as it should."""
     names = select(target, options.services, with_dependencies=options.with_dependencies)
-    operations: list[Operation] = []
-    unchanged: list[str] = []
-    operations += _images(target, observed, options, names)
-    operations += _networks(target, observed, names)
-    operations += _volumes(target, observed, names)
-    recreated: set[str] = set()
+    planner = _Planner(target, observed, options)
+    operations = [*planner.networks(names), *planner.volumes(names)]
     for name in _ordered(target, names):
-        operations += _service(target, observed, options, name, recreated, unchanged)
+        operations += planner.service(name)
     if options.remove_orphans:
         operations += [
-            Operation(
-                f"remove {c.id}",
-                Kind.REMOVE,
-                c.name,
-                "its service is no longer in the project",
-                c.service,
-                detail={"id": c.id},
-            )
-            for c in orphans(target, observed)
+            _remove(container, "its service is no longer in the project") for container in orphans(target, observed)
         ]
-    return Plan.of(operations, unchanged)
+    return Plan.of(planner.stopped_first(operations), planner.unchanged)
 
 
 def orphans(target: Target, observed: Observed) -> list[Existing]:
-    """Return the project's containers whose service is not in its files (any more)."""
-    known = set(target.services) | set(target.model.get("disabled") or ())
+    """Return the containers whose service is not in the project's files (any more), and one-offs that ended."""
+    known = {*target.services, *target.disabled}
     return [
-        container for container in observed.containers if container.service not in known and not container.is_oneoff
+        container
+        for container in observed.containers
+        if (container.state in ("exited", "dead") if container.is_oneoff else container.service not in known)
     ]
+
+
+def _remove(container: Existing, reason: str, after: frozenset[str] = frozenset()) -> Operation:
+    return Operation(
+        f"remove {container.id}",
+        Kind.REMOVE,
+        container.name,
+        reason,
+        container.service,
+        after,
+        {"id": container.id},
+    )
+
+
+def _stop(container: Existing, reason: str) -> Operation:
+    return Operation(
+        f"stop {container.id}",
+        Kind.STOP,
+        container.name,
+        reason,
+        container.service,
+        detail={"id": container.id, "is_running": True},
+    )
 
 
 def _ordered(target: Target, names: Sequence[str]) -> list[str]:
@@ -97,207 +99,215 @@ def _ordered(target: Target, names: Sequence[str]) -> list[str]:
     return done
 
 
-def _images(target: Target, observed: Observed, options: UpOptions, names: Sequence[str]) -> list[Operation]:
-    found: dict[str, Operation] = {}
-    for name in names:
-        service = target.services[name]
-        image = image_name(target, name)
-        is_here = image in observed.images
-        policy = options.pull or service.get("pull_policy") or ""
-        if service.get("provider") or image in found:
-            continue
-        if service.get("build") and not options.no_build and (options.build or policy == "build" or not is_here):
-            reason = "asked for" if options.build or policy == "build" else "the image is missing"
-            found[image] = Operation(f"image {image}", Kind.BUILD, image, reason, name)
-        elif not service.get("build") or policy == "always":
-            wanted = policy == "always" or (not is_here and policy != "never")
-            if wanted and not image.startswith("rootfs:"):
-                reason = "pull policy" if policy == "always" else "the image is missing"
-                found[image] = Operation(f"image {image}", Kind.PULL, image, reason, name)
-    # an image that another service builds is made before those that are built on it (additional contexts)
-    for image, operation in list(found.items()):
-        build = target.services[operation.service].get("build") or {}
-        bases = [c[8:] for c in (build.get("additional_contexts") or {}).values() if str(c).startswith("service:")]
-        after = frozenset(f"image {image_name(target, base)}" for base in bases if base in target.services)
-        if after:
-            found[image] = Operation(
-                operation.key, operation.kind, operation.name, operation.reason, operation.service, after
-            )
-    return list(found.values())
+class _Planner:
+    """Plans one service after the other, dependencies first; what is recreated has effects on those behind it."""
 
+    def __init__(self, target: Target, observed: Observed, options: UpOptions) -> None:
+        self._target = target
+        self._observed = observed
+        self._options = options
+        self._recreated: set[str] = set()
+        self._stopped: dict[str, set[str]] = {}
+        """Keys of operations that stop a container, by the service whose recreation they come before."""
+        self.unchanged: list[str] = []
 
-def _networks(target: Target, observed: Observed, names: Sequence[str]) -> list[Operation]:
-    wanted = {key for name in names for key in target.services[name].get("networks") or {}}
-    found = []
-    for key in target.model.get("networks") or {}:
-        declared = target.model["networks"][key] or {}
-        name = network_name(target, key)
-        if key in wanted and not declared.get("external") and name not in observed.networks:
-            found.append(Operation(f"network {key}", Kind.CREATE_NETWORK, name, "it is missing", detail={"key": key}))
-    return found
+    # --- networks and volumes
 
-
-def _volumes(target: Target, observed: Observed, names: Sequence[str]) -> list[Operation]:
-    wanted = {
-        volume.get("source")
-        for name in names
-        for volume in target.services[name].get("volumes") or ()
-        if volume.get("type") == "volume"
-    }
-    found = []
-    for key, declared in (target.model.get("volumes") or {}).items():
-        name = (declared or {}).get("name") or f"{target.name}_{key}"
-        if key in wanted and not (declared or {}).get("external") and name not in observed.volumes:
-            found.append(Operation(f"volume {key}", Kind.CREATE_VOLUME, name, "it is missing", detail={"key": key}))
-    return found
-
-
-def _why_recreate(
-    target: Target, observed: Observed, options: UpOptions, name: str, container: Existing, recreated: set[str]
-) -> str | None:
-    """Return the reason for which `container` can't stay, or None."""
-    service = target.services[name]
-    if options.no_recreate:
-        return None
-    if options.force_recreate and (
-        not options.services or name in options.services or options.always_recreate_dependencies
-    ):
-        return "forced"
-    if options.always_recreate_dependencies and options.services and name not in options.services:
-        return "forced for dependencies"
-    if container.labels.get(CONFIG_HASH) != service_hash(target, name):
-        return "its configuration changed"
-    image = observed.images.get(image_name(target, name))
-    if image is not None and container.labels.get(IMAGE) not in ("", None, image):
-        return "its image changed"
-    for key in SHARED:
-        mode = service.get(key) or ""
-        if mode.startswith("service:") and mode[8:] in recreated:
-            return f"it shares {key} with {mode[8:]}, which is recreated"
-    return None
-
-
-def _service(
-    target: Target,
-    observed: Observed,
-    options: UpOptions,
-    name: str,
-    recreated: set[str],
-    unchanged: list[str],
-) -> list[Operation]:
-    service = target.services[name]
-    if service.get("provider"):
-        return []
-    wanted = replicas(service, options.scale.get(name))
-    existing = observed.of_service(name)
-    operations: list[Operation] = []
-    prerequisites = {f"image {image_name(target, name)}"}
-    prerequisites |= {f"network {key}" for key in service.get("networks") or {}}
-    prerequisites |= {
-        f"volume {v['source']}" for v in service.get("volumes") or () if v.get("type") == "volume" and v.get("source")
-    }
-    sharing = [str(service.get(key))[8:] for key in SHARED if str(service.get(key) or "").startswith("service:")]
-    sharing += [
-        entry.partition(":")[0] for entry in service.get("volumes_from") or () if not entry.startswith("container:")
-    ]
-    prerequisites |= {f"created {other}" for other in sharing}
-    awaited = {f"await {name} {other}" for other in dependencies(service)}
-    will_build = any(service.get("build") and (options.build or service.get("pull_policy") == "build") for _ in (0,))
-    surplus = existing[wanted:]
-    kept = existing[:wanted]
-    for container in surplus:
-        operations.append(
-            Operation(
-                f"remove {container.id}",
-                Kind.REMOVE,
-                container.name,
-                "fewer replicas are wanted",
-                name,
-                detail={"id": container.id},
-            )
-        )
-    numbers = [container.number for container in kept]
-    created_keys: set[str] = set()
-    started_keys: set[str] = set()
-
-    def start(key: str, label: str, reason: str, after: set[str], **detail: object) -> None:
-        if options.start:
-            started_keys.add(key)
-            operations.append(Operation(key, Kind.START, label, reason, name, frozenset(after | awaited), dict(detail)))
-
-    for container in kept:
-        reason = _why_recreate(target, observed, options, name, container, recreated)
-        if reason is not None or will_build:
-            # whether a build gives another image is known only after it: the executor compares, and may keep it
-            recreated.add(name)
-            key = f"recreate {name} {container.number}"
-            created_keys.add(key)
-            detail = {"id": container.id, "number": container.number, "only_if_image_changed": reason is None}
-            operations.append(
-                Operation(
-                    key,
-                    Kind.RECREATE,
-                    container.name,
-                    reason or "its image may change",
+    def networks(self, names: Sequence[str]) -> list[Operation]:
+        """Return what makes the networks of the services `names`; one that is to change is taken down before."""
+        target, found = self._target, []
+        wanted = set().union(*(network_keys(target.services[name]) for name in names))
+        for key in target.model.get("networks") or {}:
+            name = target.resource_name("networks", key)
+            if key not in wanted or target.is_external("networks", key):
+                continue
+            create = Operation(f"network {key}", Kind.CREATE_NETWORK, name, "it is missing", detail={"key": key})
+            if key in self._options.recreate_networks:
+                stops = [_stop(c, f"the network {key} changed") for c in self._using(key, network_keys) if c.is_alive]
+                removal = Operation(
+                    f"remove network {key}",
+                    Kind.REMOVE_NETWORK,
                     name,
-                    frozenset(prerequisites),
+                    "its configuration changed",
+                    after=frozenset(stop.key for stop in stops),
+                    detail={"id": self._observed.networks[name]["Id"], "must": True},
+                )
+                found += [*stops, removal, replace(create, reason="it changed", after=frozenset({removal.key}))]
+            elif name not in self._observed.networks:
+                found.append(create)
+        return found
+
+    def volumes(self, names: Sequence[str]) -> list[Operation]:
+        """Return what makes the volumes of the services `names`; one that is made anew goes with its containers."""
+        target, found = self._target, []
+        wanted = set().union(*(volume_keys(target.services[name]) for name in names))
+        for key in target.model.get("volumes") or {}:
+            name = target.resource_name("volumes", key)
+            if key not in wanted or target.is_external("volumes", key):
+                continue
+            create = Operation(f"volume {key}", Kind.CREATE_VOLUME, name, "it is missing", detail={"key": key})
+            if key in self._options.recreate_volumes:
+                removals = [_remove(c, f"the volume {key} is made anew") for c in self._using(key, volume_keys)]
+                removal = Operation(
+                    f"remove volume {key}",
+                    Kind.REMOVE_VOLUME,
+                    name,
+                    "its configuration changed",
+                    after=frozenset(each.key for each in removals),
+                    detail={"must": True},
+                )
+                found += [*removals, removal, replace(create, reason="it changed", after=frozenset({removal.key}))]
+            elif name not in self._observed.volumes:
+                found.append(create)
+        return found
+
+    def _using(self, key: str, keys: Callable[[Service], set[str]]) -> list[Existing]:
+        """Return the containers of services that use the network or volume `key` (`keys` tells a service's)."""
+        return [
+            container
+            for name, service in self._target.services.items()
+            if key in keys(service)
+            for container in self._observed.of_service(name)
+        ]
+
+    # --- services
+
+    def service(self, name: str) -> list[Operation]:
+        """Return what brings the containers of one service to what it says."""
+        service = self._target.services[name]
+        if service.get("provider"):
+            return []
+        existing = self._observed.of_service(name)
+        if volume_keys(service) & self._options.recreate_volumes:
+            existing = []  # they go together with the volume
+            self._recreated.add(name)
+        reasons = {container.id: self._why(name, container) for container in existing}
+        wanted = replicas(service, self._options.scale.get(name))
+        # those that can't stay go first when fewer are wanted, then those with the highest numbers
+        kept = sorted(existing, key=lambda container: (reasons[container.id] is not None, container.number))
+        operations = [_remove(container, "fewer replicas are wanted") for container in kept[wanted:]]
+        kept = kept[:wanted]
+        prerequisites = self._prerequisites(name)
+        awaited = {f"await {name} {other}" for other in dependencies(service)}
+        created: set[str] = set()
+        started: set[str] = set()
+
+        def start(label: str, number: int, reason: str, after: set[str]) -> None:
+            key = f"start {name} {number}"
+            if self._options.start:
+                started.add(key)
+                operations.append(
+                    Operation(key, Kind.START, label, reason, name, frozenset(after | awaited), {"number": number})
+                )
+
+        for container in kept:
+            reason = reasons[container.id]
+            if reason is not None:
+                self._recreated.add(name)
+                key = f"recreate {name} {container.number}"
+                created.add(key)
+                detail = {
+                    "id": container.id,
+                    "number": container.number,
+                    "inherit": not self._options.renew_anonymous_volumes,
+                }
+                operations.append(
+                    Operation(key, Kind.RECREATE, container.name, reason, name, frozenset(prerequisites), detail)
+                )
+                start(container.name, container.number, "recreated", {key})
+            elif (other := self._restarts_with(name)) and container.state == "running":
+                stop = _stop(container, f"it is restarted with {other}")
+                self._stopped.setdefault(other, set()).add(stop.key)
+                operations.append(stop)
+                start(container.name, container.number, stop.reason, {stop.key})
+            elif container.state == "running":
+                self.unchanged.append(container.name)
+            else:
+                start(container.name, container.number, f"it is {container.state}", prerequisites)
+        first = max((container.number for container in existing), default=0) + 1
+        for number in range(first, first + wanted - len(kept)):
+            key = f"create {name} {number}"
+            created.add(key)
+            label = container_name(self._target, name, number)
+            operations.append(
+                Operation(key, Kind.CREATE, label, "it is missing", name, frozenset(prerequisites), {"number": number})
+            )
+            start(label, number, "created", {key})
+        if created or started:
+            operations += self._marks(name, created, started)
+        return operations
+
+    def _why(self, name: str, container: Existing) -> str | None:
+        """Return the reason for which `container` is to be recreated, or None."""
+        options = self._options
+        if options.no_recreate:
+            return None
+        is_named = not options.services or name in options.services
+        if options.force_recreate and is_named:
+            return "forced"
+        if options.always_recreate_dependencies and not is_named:
+            return "forced for dependencies"
+        return why_recreate(self._target, self._observed, name, container, recreated=self._recreated, lost=options.lost)
+
+    def _restarts_with(self, name: str) -> str:
+        """Return a recreated service with which `name` is to be restarted (depends_on, restart: true), or ""."""
+        wanted = dependencies(self._target.services[name]).items()
+        return next((other for other, how in wanted if how.get("restart") and other in self._recreated), "")
+
+    def _prerequisites(self, name: str) -> set[str]:
+        """Return the keys of what must be there before a container of the service is made."""
+        service = self._target.services[name]
+        sharing = [str(service.get(key))[8:] for key in SHARED if str(service.get(key) or "").startswith("service:")]
+        sharing += [
+            entry.partition(":")[0] for entry in service.get("volumes_from") or () if not entry.startswith("container:")
+        ]
+        return {
+            *(f"network {key}" for key in network_keys(service)),
+            *(f"volume {key}" for key in volume_keys(service)),
+            *(f"created {other}" for other in sharing),
+        }
+
+    def _marks(self, name: str, created: set[str], started: set[str]) -> list[Operation]:
+        """Return the moments that others wait for: the service's containers made, started, and ready."""
+        marks = [Operation(f"created {name}", Kind.AWAIT, name, "", name, frozenset(created), {"condition": "created"})]
+        if self._options.start:
+            detail = {"condition": "started"}
+            marks.append(Operation(f"started {name}", Kind.AWAIT, name, "", name, frozenset(started), detail))
+        if started and self._options.with_dependencies:
+            marks += self._awaits(name)
+        return marks
+
+    def _awaits(self, name: str) -> list[Operation]:
+        found = []
+        for other, how in dependencies(self._target.services[name]).items():
+            if other not in self._target.services or self._scaled_to_none(other):
+                continue
+            detail = {
+                "condition": how.get("condition") or "service_started",
+                "required": how.get("required", True),
+                "dependant": name,
+            }
+            found.append(
+                Operation(
+                    f"await {name} {other}",
+                    Kind.AWAIT,
+                    other,
+                    f"{name} depends on it",
+                    other,
+                    frozenset({f"started {other}"}),
                     detail,
                 )
             )
-            start(f"start {name} {container.number}", container.name, "recreated", {key}, number=container.number)
-        elif container.state in RUNNING:
-            unchanged.append(container.name)
-        else:
-            start(
-                f"start {name} {container.number}",
-                container.name,
-                f"it is {container.state}",
-                set(prerequisites),
-                id=container.id,
-                number=container.number,
-            )
-    number = 1
-    for _ in range(wanted - len(kept)):
-        while number in numbers:
-            number += 1
-        numbers.append(number)
-        key = f"create {name} {number}"
-        created_keys.add(key)
-        label = container_name(target, name, number)
-        operations.append(
-            Operation(key, Kind.CREATE, label, "it is missing", name, frozenset(prerequisites), {"number": number})
-        )
-        start(f"start {name} {number}", label, "created", {key}, number=number)
-    operations.append(
-        Operation(f"created {name}", Kind.AWAIT, name, "", name, frozenset(created_keys), {"condition": "created"})
-    )
-    if options.start:
-        operations.append(
-            Operation(f"started {name}", Kind.AWAIT, name, "", name, frozenset(started_keys), {"condition": "started"})
-        )
-        if started_keys:
-            operations += _awaits(target, options, name)
-    if not created_keys and not started_keys:
-        return [operation for operation in operations if operation.kind is not Kind.AWAIT]
-    return operations
+        return found
 
+    def _scaled_to_none(self, name: str) -> bool:
+        return replicas(self._target.services[name], self._options.scale.get(name)) == 0
 
-def _awaits(target: Target, options: UpOptions, name: str) -> list[Operation]:
-    found = []
-    for other, how in dependencies(target.services[name]).items():
-        if other not in target.services or not options.with_dependencies:
-            continue
-        condition = how.get("condition") or "service_started"
-        detail = {"condition": condition, "required": how.get("required", True), "dependant": name}
-        found.append(
-            Operation(
-                f"await {name} {other}",
-                Kind.AWAIT,
-                other,
-                f"{name} depends on it",
-                other,
-                frozenset({f"started {other}"}),
-                detail,
-            )  # fmt: skip
-        )
-    return found
+    def stopped_first(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Return `operations` with each recreation after the stop of those that are restarted with the service."""
+        return [
+            replace(operation, after=operation.after | self._stopped[operation.service])
+            if operation.kind is Kind.RECREATE and operation.service in self._stopped
+            else operation
+            for operation in operations
+        ]

@@ -42,26 +42,26 @@ class LiveProgress(Progress):
             self._title = doing
         elif kind not in ("build", "pull"):
             self._title = "Running"
-        self._set(f"{subject} {name}", doing, Status.WORKING)
+        self._set(f"{self.prefix}{subject} {name}", doing, Status.WORKING)
 
     def end(self, kind: str, name: str) -> None:
         """Say that a step is done."""
         subject, _, done = WORDS[kind]
-        self._set(f"{subject} {name}", done, Status.DONE)
+        self._set(f"{self.prefix}{subject} {name}", done, Status.DONE)
 
     def fail(self, kind: str, name: str, state: str = "Error") -> None:
         """Say that a step failed."""
-        self._set(f"{WORDS[kind][0]} {name}", state, Status.ERROR)
+        self._set(f"{self.prefix}{WORDS[kind][0]} {name}", state, Status.ERROR)
 
     def state(self, subject: str, name: str, state: str) -> None:
         """Say what is so."""
         working = Status.WORKING if state in WAITING else Status.DONE
-        self._set(f"{subject} {name}", state, BAD.get(state, working))
+        self._set(f"{self.prefix}{subject} {name}", state, BAD.get(state, working))
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Show a line that the step prints, under its row, while it works."""
         with self._lock:
-            row = self._rows.get(f"{WORDS[kind][0]} {name}")
+            row = self._rows.get(f"{self.prefix}{WORDS[kind][0]} {name}")
             if row is not None:
                 row.tail.append(line)
                 del row.tail[:-20]

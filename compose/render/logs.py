@@ -6,14 +6,26 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from typing import BinaryIO
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class LogPrinter:
-    """Writes output of several containers to standard output; lines are never mixed. Safe from several threads."""
+    """Writes output of several containers to standard output; lines are never mixed. Safe from several threads.
 
-    def __init__(self, names: Sequence[str], *, prefix: bool = True, colour: bool | None = None) -> None:
+    `errors` is where their standard error goes, when not to standard output, too.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        prefix: bool = True,
+        colour: bool | None = None,
+        errors: BinaryIO | None = None,
+    ) -> None:
+        self._errors = errors
         self._width = max((len(name) for name in names), default=0)
         self._prefix = prefix
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") if colour is None else colour
@@ -26,10 +38,7 @@ class LogPrinter:
         if not self._prefix:
             return b""
         text = f"{name.ljust(self._width)}  | "
-        if self._colour:
-            number = self._numbers.setdefault(name, len(self._numbers))
-            text = f"\x1b[{COLOURS[number % len(COLOURS)]}m{text}\x1b[0m"
-        return text.encode()
+        return (self._coloured(name, text) if self._colour else text).encode()
 
     def write(self, name: str, stream: int, data: bytes) -> None:
         """Write the whole lines of `data`; what has no end yet is kept for the next call."""
@@ -38,20 +47,32 @@ class LogPrinter:
         end = data.rfind(b"\n") + 1
         if end < len(data):
             self._open[key] = data[end:]
-        self._put(name, data[:end])
+        self._put(name, stream, data[:end])
 
     def finish(self, name: str) -> None:
         """Write what container `name` left without a line's end."""
         for key in [key for key in self._open if key[0] == name]:
-            self._put(name, self._open.pop(key) + b"\n")
+            self._put(name, key[1], self._open.pop(key) + b"\n")
 
-    def _put(self, name: str, lines: bytes) -> None:
+    def status(self, name: str, text: str) -> None:
+        """Write a line about container `name` itself."""
+        line = f"{name} {text}"
+        with self._lock:
+            out = sys.stdout.buffer
+            out.write((self._coloured(name, line) if self._colour else line).encode() + b"\n")
+            out.flush()
+
+    def _coloured(self, name: str, text: str) -> str:
+        number = self._numbers.setdefault(name, len(self._numbers))
+        return f"\x1b[{COLOURS[number % len(COLOURS)]}m{text}\x1b[0m"
+
+    def _put(self, name: str, stream: int, lines: bytes) -> None:
         if not lines:
             return
         head = self.head(name)
         if head:
             lines = head + lines[:-1].replace(b"\n", b"\n" + head) + b"\n"
         with self._lock:
-            out = sys.stdout.buffer
+            out = self._errors if stream == 2 and self._errors is not None else sys.stdout.buffer
             out.write(lines)
             out.flush()

@@ -11,6 +11,7 @@ from typing import Self, TextIO
 from runtime.errors import SkiffError
 
 MODES = ("auto", "tty", "plain", "json", "quiet")
+QUIET = ("quiet", "none")
 
 WORDS = {
     "create network": ("Network", "Creating", "Created"),
@@ -29,6 +30,10 @@ WORDS = {
     "kill": ("Container", "Killing", "Killed"),
     "pause": ("Container", "Pausing", "Paused"),
     "unpause": ("Container", "Unpausing", "Unpaused"),
+    "push": ("Image", "Pushing", "Pushed"),
+    "copy": ("Container", "Copying", "Copied"),
+    "commit": ("Container", "Committing", "Committed"),
+    "export": ("Container", "Exporting", "Exported"),
 }
 
 
@@ -41,6 +46,8 @@ class Progress:
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
         self._lock = threading.Lock()
+        self.prefix = ""
+        """What stands before everything that a step is about."""
 
     def line(self, text: str) -> None:
         """Write one line."""
@@ -63,7 +70,7 @@ class Progress:
 
     def state(self, subject: str, name: str, state: str) -> None:
         """Say what is so."""
-        self.line(f" {subject} {name}  {state}")
+        self.line(f" {self.prefix}{subject} {name}  {state}")
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Write a line that the step on `name` prints for `service`."""
@@ -99,19 +106,19 @@ class JsonProgress(Progress):
     def begin(self, kind: str, name: str) -> None:
         """Say that a step begins."""
         subject, doing, _ = WORDS[kind]
-        self._put(id=f"{subject} {name}", status="Working", text=doing)
+        self._put(id=f"{self.prefix}{subject} {name}", status="Working", text=doing)
 
     def fail(self, kind: str, name: str, state: str = "Error") -> None:
         """Say that a step failed."""
-        self._put(id=f"{WORDS[kind][0]} {name}", status="Error", text=state)
+        self._put(id=f"{self.prefix}{WORDS[kind][0]} {name}", status="Error", text=state)
 
     def state(self, subject: str, name: str, state: str) -> None:
         """Say what is so."""
-        self._put(id=f"{subject} {name}", status="Working" if state == "Waiting" else "Done", text=state)
+        self._put(id=f"{self.prefix}{subject} {name}", status="Working" if state == "Waiting" else "Done", text=state)
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Write a line that the step on `name` prints for `service`."""
-        self._put(id=f"{WORDS[kind][0]} {name}", status="Working", text=line)
+        self._put(id=f"{self.prefix}{WORDS[kind][0]} {name}", status="Working", text=line)
 
 
 def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO | None = None) -> Progress:
@@ -124,11 +131,13 @@ def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO 
     ansi = environ.get("COMPOSE_ANSI") or "auto" if ansi == "auto" else ansi
     if ansi not in ("auto", "never", "always"):
         raise SkiffError(f'unsupported --ansi value "{ansi}"', "write never, always or auto")
-    if mode not in MODES:
+    if mode not in (*MODES, *QUIET):
         raise SkiffError(f'unsupported --progress value "{mode}"', f"write one of {', '.join(MODES)}")
     if mode == "tty" and ansi == "never":
         raise SkiffError("can't use --progress tty while ANSI support is disabled", "leave --ansi never out")
-    if mode == "quiet":
+    if mode == "plain" and ansi == "always":
+        raise SkiffError("can't use --progress plain while ANSI support is forced", "leave --ansi always out")
+    if mode in QUIET:
         return QuietProgress(out)
     if mode == "json":
         return JsonProgress(out)

@@ -313,6 +313,19 @@ class Client:
         """List the processes of a container."""
         return dict(self.json("GET", f"/containers/{quote(name)}/top"))
 
+    def stats(self, name: str) -> dict[str, Any]:
+        """Get container stats, once."""
+        with self.stream("GET", f"/containers/{quote(name)}/stats", {"stream": 0}) as stream:
+            return next(stream.documents())
+
+    def commit(self, name: str, **query: Any) -> str:
+        """Create an image from a container (`query` in the API's own names); return the image's ID."""
+        return str(self.json("POST", "/commit", {"container": name, **query}, {})["Id"])
+
+    def export(self, name: str) -> Iterator[bytes]:
+        """Yield a tar stream of a container's root filesystem."""
+        return self.stream("GET", f"/containers/{quote(name)}/export").chunks()
+
     def exec_create(self, name: str, body: Mapping[str, Any]) -> str:
         """Create an exec; return its ID."""
         return str(self.json("POST", f"/containers/{quote(name)}/exec", document=body)["Id"])

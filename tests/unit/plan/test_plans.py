@@ -6,56 +6,12 @@ from compose.plan import project as labels
 from compose.plan.container_body import container_body
 from compose.plan.down import plan_down
 from compose.plan.operations import Kind, Operation, Plan
-from compose.plan.project import Existing, Observed, Target, config_hash
+from compose.plan.project import Observed
 from compose.plan.selection import select
-from compose.plan.up import UpOptions, plan_up
+from compose.plan.up import UpOptions, orphans, plan_up
 from compose.plan.values import duration_ns
 from runtime.errors import SkiffError
-
-MODEL = {
-    "name": "shop",
-    "services": {
-        "web": {
-            "image": "web:1",
-            "depends_on": {"db": {"condition": "service_healthy", "required": True}},
-            "networks": {"default": None},
-            "ports": [{"target": 80, "published": "8080", "protocol": "tcp"}],
-        },
-        "db": {
-            "image": "db:1",
-            "networks": {"default": None},
-            "volumes": [{"type": "volume", "source": "data", "target": "/data"}],
-        },
-    },
-    "networks": {"default": {"name": "shop_default"}},
-    "volumes": {"data": {"name": "shop_data"}},
-}
-TARGET = Target("shop", MODEL, "/shop", ("/shop/compose.yaml",))
-IMAGES = {"web:1": "sha256:web", "db:1": "sha256:db"}
-
-
-def existing(service, number=1, state="running", **changed):
-    held = {
-        labels.PROJECT: "shop",
-        labels.SERVICE: service,
-        labels.NUMBER: str(number),
-        labels.ONEOFF: "False",
-        labels.CONFIG_HASH: config_hash(MODEL["services"][service]),
-        labels.IMAGE: IMAGES[MODEL["services"][service]["image"]],
-        labels.DEPENDS_ON: "db:service_healthy:false" if service == "web" else "",
-        **changed,
-    }
-    row = {"Id": f"{service}{number}", "Names": [f"/shop-{service}-{number}"], "State": state, "Labels": held}
-    return Existing.of(row)
-
-
-def observed(*containers, networks=("shop_default",), volumes=("shop_data",)):
-    return Observed(
-        containers,
-        {name: {"Id": name, "Labels": {labels.NETWORK: "default"}} for name in networks},
-        {name: {"Labels": {labels.VOLUME: "data"}} for name in volumes},
-        IMAGES,
-    )
+from tests.unit.plan.shop import IMAGES, TARGET, existing, observed, target
 
 
 def kinds(plan):
@@ -89,18 +45,79 @@ def test_a_stopped_container_is_started_again():
     assert kinds(plan) == [(Kind.START, "shop-web-1")]
 
 
-def test_scale_adds_and_removes_the_last_ones():
+def test_scale_adds_behind_the_last_and_removes_the_last_ones():
     three = observed(existing("db"), existing("web"), existing("web", 2), existing("web", 3))
     fewer = plan_up(TARGET, three, UpOptions(scale={"web": 1}))
     assert kinds(fewer) == [(Kind.REMOVE, "shop-web-2"), (Kind.REMOVE, "shop-web-3")]
     more = plan_up(TARGET, observed(existing("db"), existing("web", 2)), UpOptions(scale={"web": 2}))
-    assert kinds(more) == [(Kind.CREATE, "shop-web-1"), (Kind.START, "shop-web-1")]
+    assert kinds(more) == [(Kind.CREATE, "shop-web-3"), (Kind.START, "shop-web-3")]
 
 
-def test_a_missing_image_is_pulled_before_the_container_is_made():
-    plan = plan_up(TARGET, Observed(images={"db:1": "sha256:db"}), UpOptions())
+def test_those_that_changed_go_first_when_fewer_are_wanted():
+    old = existing("web", 1, **{labels.CONFIG_HASH: "old"})
+    plan = plan_up(TARGET, observed(existing("db"), old, existing("web", 2)), UpOptions(scale={"web": 1}))
+    assert kinds(plan) == [(Kind.REMOVE, "shop-web-1")]
+    assert "shop-web-2" in plan.unchanged
+
+
+def test_those_who_want_it_are_stopped_and_started_around_a_recreation():
+    def restarts(model):
+        model["services"]["web"]["depends_on"]["db"]["restart"] = True
+
+    stale = existing("db", **{labels.CONFIG_HASH: "old"})
+    plan = plan_up(target(restarts), observed(stale, existing("web")), UpOptions())
+    assert kinds(plan) == [
+        (Kind.STOP, "shop-web-1"),
+        (Kind.RECREATE, "shop-db-1"),
+        (Kind.START, "shop-db-1"),
+        (Kind.START, "shop-web-1"),
+    ]
+    calm = plan_up(TARGET, observed(stale, existing("web")), UpOptions())
+    assert (Kind.STOP, "shop-web-1") not in kinds(calm)
+
+
+def test_a_changed_network_is_made_anew_between_its_containers_stop_and_recreation():
+    here = observed(existing("db"), existing("web"))
+    plan = plan_up(TARGET, here, UpOptions(recreate_networks=frozenset({"default"})))
     done = kinds(plan)
-    assert done.index((Kind.PULL, "web:1")) < done.index((Kind.CREATE, "shop-web-1"))
+    assert done.index((Kind.STOP, "shop-web-1")) < done.index((Kind.REMOVE_NETWORK, "shop_default"))
+    assert done.index((Kind.REMOVE_NETWORK, "shop_default")) < done.index((Kind.CREATE_NETWORK, "shop_default"))
+    assert done.index((Kind.CREATE_NETWORK, "shop_default")) < done.index((Kind.RECREATE, "shop-db-1"))
+    assert (Kind.START, "shop-web-1") in done
+
+
+def test_a_changed_volume_takes_its_containers_along_and_no_others():
+    here = observed(existing("db"), existing("web"))
+    done = kinds(plan_up(TARGET, here, UpOptions(recreate_volumes=frozenset({"data"}))))
+    order = [
+        (Kind.REMOVE, "shop-db-1"),
+        (Kind.REMOVE_VOLUME, "shop_data"),
+        (Kind.CREATE_VOLUME, "shop_data"),
+        (Kind.CREATE, "shop-db-1"),
+        (Kind.START, "shop-db-1"),
+    ]
+    assert [step for step in done if step in order] == order
+    assert not any(name == "shop-web-1" for _, name in done)
+
+
+def test_orphans_are_those_of_gone_services_and_one_offs_that_ended():
+    gone = existing("gone")
+    ended, running = (
+        existing("web", 0, state, **{labels.ONEOFF: "True"}, document={"Names": [f"/run-{state}"], "Id": state})
+        for state in ("exited", "running")
+    )
+    here = observed(existing("db"), existing("web"), gone, ended, running)
+    assert [container.name for container in orphans(TARGET, here)] == ["shop-gone-1", "run-exited"]
+    off = target(disabled=("gone",))
+    assert [container.name for container in orphans(off, here)] == ["run-exited"]
+    done = kinds(plan_up(TARGET, here, UpOptions(remove_orphans=True)))
+    assert done == [(Kind.REMOVE, "shop-gone-1"), (Kind.REMOVE, "run-exited")]
+
+
+def test_a_dependency_scaled_to_none_is_not_waited_for():
+    plan = plan_up(TARGET, Observed(images=IMAGES), UpOptions(scale={"db": 0}))
+    assert not any(operation.detail.get("condition") == "service_healthy" for operation in plan.operations)
+    assert (Kind.CREATE, "shop-db-1") not in kinds(plan)
 
 
 def test_down_stops_dependants_first_and_keeps_volumes_unless_asked():
@@ -110,6 +127,22 @@ def test_down_stops_dependants_first_and_keeps_volumes_unless_asked():
     assert done.index((Kind.STOP, "shop-web-1")) < done.index((Kind.STOP, "shop-db-1"))
     assert done[-1] == (Kind.REMOVE_NETWORK, "shop_default")
     assert (Kind.REMOVE_VOLUME, "shop_data") in kinds(plan_down(TARGET, here, volumes=True))
+
+
+def test_down_takes_only_what_the_files_name_and_without_files_all_of_the_name():
+    here = observed(existing("db"), existing("gone"), volumes=("shop_data", "shop_old"), networks=("shop_default",))
+    with_files = kinds(plan_down(TARGET, here, volumes=True))
+    assert (Kind.REMOVE, "shop-gone-1") not in with_files
+    assert (Kind.REMOVE_VOLUME, "shop_old") not in with_files
+    by_name = kinds(plan_down(target(lambda model: model.clear()), here, volumes=True, has_files=False))
+    assert {(Kind.REMOVE, "shop-gone-1"), (Kind.REMOVE_VOLUME, "shop_old")} <= set(by_name)
+
+
+def test_down_leaves_one_offs_alone_unless_orphans_go_too():
+    one_off = existing("web", 0, **{labels.ONEOFF: "True"}, document={"Names": ["/shop-web-run-1"]})
+    here = observed(existing("db"), one_off)
+    assert (Kind.REMOVE, "shop-web-run-1") not in kinds(plan_down(TARGET, here))
+    assert (Kind.REMOVE, "shop-web-run-1") in kinds(plan_down(TARGET, here, remove_orphans=True))
 
 
 def test_an_unknown_service_is_named_with_its_nearest():
@@ -160,4 +193,4 @@ def test_the_body_carries_the_labels_of_the_reference():
         "com.docker.compose.version": "2.40.3",
     }
     assert body["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}
-    assert body["NetworkingConfig"]["EndpointsConfig"] == {"shop_default": {"Aliases": ["web"]}}
+    assert body["NetworkingConfig"]["EndpointsConfig"] == {"shop_default": {"Aliases": ["shop-web-2", "web"]}}

@@ -1,0 +1,129 @@
+"""`cp`: files and folders as tar streams, into containers and out of them (Docker Engine API, "archive")."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+from runtime.client import Client
+from runtime.errors import NotFoundError, SkiffError
+
+CHUNK_BYTES = 1 << 20
+IN_MEMORY_BYTES = 16 << 20
+STREAM = "-"
+
+
+def split(text: str) -> tuple[str, str]:
+    """Return service and path of SERVICE:PATH; no service for a path here."""
+    service, colon, path = text.partition(":")
+    return (service, path) if colon and service and not service.startswith(".") and "/" not in service else ("", text)
+
+
+def copy_in(client: Client, id: str, source: str, path: str, *, follow_link: bool, owners: bool) -> None:
+    """Copy `source` here to `path` in container `id`: into it where it is a folder, else under that name.
+
+    Raises SkiffError for a source that is not there.
+    """
+    if source == STREAM:
+        client.archive_put(id, path or "/", _chunks(sys.stdin.buffer))
+        return
+    if not os.path.lexists(source):
+        raise SkiffError(f"{source}: no such file or directory", "correct the path")
+    follows = follow_link and os.path.islink(source)
+    real = os.path.realpath(source) if follows else source
+    whole = os.path.abspath(real)
+    is_contents = source.endswith(("/.", "/..")) or source in (".", "..")
+    if _is_folder(client, id, path):
+        folder, name = path, "." if is_contents else os.path.basename(os.path.abspath(source))
+    elif path.endswith("/") and not os.path.isdir(real):
+        raise SkiffError(f"{path}: no such directory in the container", "make it, or leave the last slash out")
+    else:
+        folder, name = os.path.split(path.rstrip("/"))
+    with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as out:
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            tar.add(whole, arcname=name, filter=None if owners else _as_root)
+        out.seek(0)
+        client.archive_put(id, folder or "/", _chunks(out))
+
+
+def copy_out(client: Client, id: str, path: str, destination: str, *, follow_link: bool) -> None:
+    """Copy `path` in container `id` to `destination` here. Raises SkiffError for what is not there."""
+    if destination == STREAM:
+        for data in client.archive_get(id, path):
+            sys.stdout.buffer.write(data)
+        return
+    parent = os.path.dirname(os.path.abspath(destination))
+    if not os.path.isdir(parent):
+        raise SkiffError(f"{parent}: no such directory", "make it, or correct the path")
+    if destination.endswith("/") and not os.path.isdir(destination):
+        raise SkiffError(f"{destination}: no such directory", "make it, or leave the last slash out")
+    with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as spool:
+        for piece in client.archive_get(id, f"{path}/." if follow_link and _is_folder(client, id, path) else path):
+            spool.write(piece)
+        spool.seek(0)
+        with tarfile.open(fileobj=spool) as tar:
+            _unpack(tar, path, destination)
+
+
+def _unpack(tar: tarfile.TarFile, path: str, destination: str) -> None:
+    is_contents = path.endswith("/.")
+    into = destination if os.path.isdir(destination) else os.path.dirname(os.path.abspath(destination))
+    wanted = "" if os.path.isdir(destination) else os.path.basename(destination.rstrip("/"))
+    for member in tar:
+        first, slash, rest = member.name.removeprefix("./").partition("/")
+        if is_contents and first in ("", "."):
+            first = ""
+        if is_contents and not wanted:
+            member.name = "/".join(filter(None, (first, rest))) or "."
+        else:
+            member.name = (
+                (wanted or first) + slash + rest if not is_contents else "/".join(filter(None, (wanted, first, rest)))
+            )
+        tar.extract(member, into, filter="tar")
+
+
+def _is_folder(client: Client, id: str, path: str) -> bool:
+    try:
+        next(iter(client.archive_get(id, (path.rstrip("/") or "") + "/.")), None)
+    except NotFoundError:
+        return False
+    except SkiffError as error:
+        if "not a directory" in str(error).lower():
+            return False
+        raise
+    return True
+
+
+def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while data := file.read(CHUNK_BYTES):
+        yield data
+
+
+def write_whole(pieces: Iterable[bytes], output: str) -> None:
+    """Write `pieces` to the file `output`, whole or not at all; to standard output where it is ""."""
+    if not output:
+        for data in pieces:
+            sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    part = f"{output}.part"
+    try:
+        with open(part, "wb") as file:
+            for data in pieces:
+                file.write(data)
+        os.replace(part, output)
+    except OSError as error:
+        raise SkiffError(f"{output}: {error.strerror}", "choose another file") from error
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)

@@ -1,0 +1,142 @@
+"""Which images are built or pulled before containers are made (Compose Specification, "pull_policy", "build"). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from compose.plan.operations import Kind, Operation, Plan
+from compose.plan.project import Observed, Service, Target, image_name
+from compose.plan.values import duration_ns
+from runtime.errors import SkiffError
+
+DAY_S = 86400.0
+REFRESHED_AFTER_S = {"daily": DAY_S, "weekly": 7 * DAY_S}
+ROOTFS = "rootfs:"
+"""The scheme of images that are plain directories: nothing to pull."""
+
+
+def plan_images(
+    target: Target,
+    observed: Observed,
+    names: Sequence[str],
+    *,
+    build: bool = False,
+    no_build: bool = False,
+    pull: str = "",
+    now_s: float = 0.0,
+) -> Plan:
+    """Return what gets the images of the services `names`; nothing for what is there and not to be renewed.
+
+    `build` and `no_build` are the flags of `up`, `pull` overrides every pull policy ("always", "missing", "never").
+    Raises SkiffError for an image that is missing and may be neither built nor pulled.
+    """
+    found: dict[str, Operation] = {}
+    for name in names:
+        service = target.services[name]
+        image = image_name(target, name)
+        if service.get("provider") or image in found or image.startswith(ROOTFS):
+            continue
+        policy = pull if pull not in ("", "policy") else str(service.get("pull_policy") or "")
+        is_here = image in observed.images
+        if not service.get("build"):
+            reason = _why_pull(policy, is_here, observed.tagged_s.get(image), now_s)
+            kind = Kind.PULL
+            if not reason and not is_here:
+                raise SkiffError(
+                    f"service {name!r}: no such image: {image}, and its pull policy is {policy}",
+                    "pull or load it, or choose another pull policy",
+                )
+        elif policy == "always" and service.get("image") and not build:
+            kind, reason = Kind.PULL, "pull policy"
+        else:
+            reason = "asked for" if build or policy == "build" else "" if is_here else "the image is missing"
+            kind = Kind.BUILD
+            if no_build:
+                if is_here:
+                    continue
+                raise SkiffError(
+                    f"service {name!r}: no such image: {image}, and --no-build forbids building it",
+                    "leave --no-build out, or build it: `skiff build`",
+                )
+        if reason:
+            found[image] = Operation(f"image {image}", kind, image, reason, name)
+    return Plan.of(_with_order(target, found))
+
+
+def _why_pull(policy: str, is_here: bool, tagged_s: float | None, now_s: float) -> str:
+    """Return the reason to pull, "" where the image stays as it is."""
+    if policy == "always":
+        return "pull policy"
+    after_s = refresh_s(policy)
+    if after_s is not None and (tagged_s is None or tagged_s + after_s <= now_s):
+        return f"pull policy {policy}"
+    return "" if is_here or policy in ("never", "build") else "the image is missing"
+
+
+def refresh_s(policy: str) -> float | None:
+    """Return after how many seconds an image is pulled anew: daily, weekly, every_<duration>; None for no such policy."""
+    if policy in REFRESHED_AFTER_S:
+        return REFRESHED_AFTER_S[policy]
+    if not policy.startswith("every_"):
+        return None
+    weeks, _, rest = policy[6:].rpartition("w")
+    days, _, rest = rest.rpartition("d")
+    return int(weeks or 0) * 7 * DAY_S + int(days or 0) * DAY_S + duration_ns(rest) / 1e9
+
+
+def build_bases(target: Target, service: Service) -> set[str]:
+    """Return the services whose images the build of `service` starts from (additional contexts `service:x`)."""
+    contexts = (service.get("build") or {}).get("additional_contexts") or {}
+    return {str(each)[8:] for each in contexts.values() if str(each).startswith("service:")} & set(target.services)
+
+
+def _with_order(target: Target, operations: Mapping[str, Operation]) -> list[Operation]:
+    """Return `operations` with each image after those that it is built on."""
+    ordered = []
+    for operation in operations.values():
+        bases = build_bases(target, target.services[operation.service])
+        after = frozenset(f"image {image_name(target, base)}" for base in bases)
+        ordered.append(
+            Operation(operation.key, operation.kind, operation.name, operation.reason, operation.service, after)
+        )
+    return ordered
+
+
+def plan_builds(target: Target, names: Sequence[str]) -> Plan:
+    """Return what builds the images of the services `names` that have a `build`, and of those that they start from."""
+    found: dict[str, Operation] = {}
+    waiting = list(reversed(names))
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        service = target.services[name]
+        if name in seen or not service.get("build"):
+            continue
+        seen.add(name)
+        image = image_name(target, name)
+        found.setdefault(image, Operation(f"image {image}", Kind.BUILD, image, "asked for", name))
+        waiting += sorted(build_bases(target, service))
+    return Plan.of(_with_order(target, found))
+
+
+def plan_pulls(
+    target: Target, observed: Observed, names: Sequence[str], *, policy: str = "", ignore_buildable: bool = False
+) -> tuple[Plan, dict[str, str]]:
+    """Return what pulls the images of the services `names`, and for each image that is passed over the reason."""
+    found: dict[str, Operation] = {}
+    skipped: dict[str, str] = {}
+    for name in names:
+        service = target.services[name]
+        image = service.get("image")
+        own = str(service.get("pull_policy") or "")
+        if not image:
+            skipped[name] = "No image to be pulled"
+        elif image.startswith(ROOTFS) or own in ("never", "build"):
+            skipped[image] = "No image to be pulled"
+        elif service.get("build") and ignore_buildable:
+            skipped[image] = "Image can be built"
+        elif policy == "missing" and image in observed.images:
+            skipped[image] = "Image is already present locally"
+        else:
+            found.setdefault(image, Operation(f"image {image}", Kind.PULL, image, "asked for", name))
+    return Plan.of(found.values()), skipped

@@ -1,0 +1,122 @@
+"""A service as `run` wants it for one container: its command line's settings over those of the files. Pure."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from compose.plan import project as labels
+from compose.plan.container_body import container_body
+from compose.plan.project import Target
+from compose.spec import values
+from runtime.errors import SkiffError
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The flags of `run` that shape its container; `entrypoint` None means the service's."""
+
+    command: Sequence[str] = ()
+    entrypoint: str | None = None
+    environment: Sequence[str] = ()
+    file_environment: Mapping[str, str] | None = None
+    labels: Sequence[str] = ()
+    ports: Sequence[str] = ()
+    service_ports: bool = False
+    volumes: Sequence[str] = ()
+    user: str = ""
+    working_directory: str = ""
+    cap_add: Sequence[str] = ()
+    cap_drop: Sequence[str] = ()
+    use_aliases: bool = False
+    tty: bool = False
+    interactive: bool = True
+    auto_remove: bool = False
+
+
+def one_off_target(target: Target, name: str, container: str, options: RunOptions, folder: str) -> Target:
+    """Return `target` with the service `name` as the container named `container` is to have it.
+
+    Paths of volumes are relative to `folder`. Raises SkiffError for what is malformed.
+    """
+    service: dict[str, Any] = {**target.services[name], "container_name": container, "tty": options.tty}
+    service["stdin_open"] = options.interactive
+    service.pop("restart", None)
+    service["deploy"] = {key: one for key, one in (service.get("deploy") or {}).items() if key != "restart_policy"}
+    if options.command:
+        service["command"] = list(options.command)
+    if options.entrypoint is not None:
+        service["entrypoint"] = _words(options.entrypoint)
+        service["command"] = list(options.command)
+    if options.user:
+        service["user"] = options.user
+    if options.working_directory:
+        service["working_dir"] = options.working_directory
+    service["environment"] = _environment(target, service, options)
+    service["labels"] = {**(service.get("labels") or {}), **dict(_label(text) for text in options.labels)}
+    if options.ports or not options.service_ports:
+        service["ports"] = [port for text in options.ports for port in _parsed("--publish", values.ports, text)]
+    mounts = [_volume(text, folder) for text in options.volumes]
+    taken = {mount["target"] for mount in mounts}
+    service["volumes"] = [v for v in service.get("volumes") or () if v["target"] not in taken] + mounts
+    service["cap_add"] = [c for c in service.get("cap_add") or () if c not in options.cap_drop] + [*options.cap_add]
+    service["cap_drop"] = [c for c in service.get("cap_drop") or () if c not in options.cap_add] + [*options.cap_drop]
+    return replace(target, model={**target.model, "services": {**target.services, name: service}})
+
+
+def one_off_body(target: Target, name: str, options: RunOptions, slug: str, **how: Any) -> dict[str, Any]:
+    """Return the body of "Create a container" for a one-off; `how` is as for `container_body`."""
+    body = container_body(target, name, 1, **how)
+    body["Labels"] |= {labels.ONEOFF: "True", labels.SLUG: slug}
+    del body["Labels"][labels.NUMBER]
+    body["StdinOnce"] = body["AttachStdin"] = options.interactive
+    body["HostConfig"]["AutoRemove"] = options.auto_remove
+    if not options.use_aliases:
+        container = target.services[name]["container_name"]
+        for settings in (body.get("NetworkingConfig") or {}).get("EndpointsConfig", {}).values():
+            settings["Aliases"] = [container]
+    return body
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text) or [""]
+    except ValueError as error:
+        raise SkiffError(f"--entrypoint: {error}", "close what is quoted") from None
+
+
+def _environment(target: Target, service: Mapping[str, Any], options: RunOptions) -> dict[str, str | None]:
+    found = {**(service.get("environment") or {}), **(options.file_environment or {})}
+    for entry in options.environment:
+        name, equals, value = entry.partition("=")
+        if equals:
+            found[name] = value
+        elif name in target.environment:
+            found[name] = target.environment[name]
+        else:
+            found.pop(name, None)
+    return found
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SkiffError("label must be set as KEY=VALUE", f"write --label {name}=...")
+    return name, value
+
+
+def _volume(text: str, folder: str) -> dict[str, Any]:
+    mount: dict[str, Any] = _parsed("--volume", values.mount, text)
+    if mount["type"] == "bind":
+        mount["source"] = os.path.normpath(os.path.join(folder, os.path.expanduser(mount["source"])))
+    return mount
+
+
+def _parsed(flag: str, parse: Any, text: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SkiffError(f"{flag}: {error}") from None

@@ -1,0 +1,61 @@
+"""What is refused before anything is made: services that can't be run, host files that are not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compose.plan.project import Target
+from runtime.errors import SkiffError
+
+
+def check_services(target: Target, names: Sequence[str], *, is_ours: bool) -> None:
+    """Raise SkiffError for the first of the services `names` that can't be run; `is_ours`: by our own engine."""
+    taken: dict[str, str] = {}
+    for name in names:
+        service = target.services[name]
+        _check_kind(name, service, is_ours)
+        _check_binds(name, service)
+        wanted = service.get("container_name")
+        if wanted and taken.setdefault(wanted, name) != name:
+            raise SkiffError(
+                f'services "{taken[wanted]}" and "{name}" both want the container name "{wanted}"',
+                "give one of them another, or leave container_name out",
+            )
+
+
+def _check_kind(name: str, service: Mapping[str, Any], is_ours: bool) -> None:
+    if service.get("provider"):
+        kind = (service["provider"] or {}).get("type")
+        raise SkiffError(
+            f'service "{name}" is provided by "{kind}": services of providers are not built yet',
+            "run the others by name, or put the service under a profile",
+        )
+    if service.get("models"):
+        raise SkiffError(
+            f'service "{name}" uses models ({", ".join(service["models"])}): models are not built yet',
+            "run a model server as a service of its own, and tell its address in the environment",
+        )
+    if is_ours and wants_devices(service):
+        raise SkiffError(
+            f'service "{name}" asks for devices like GPUs (gpus, deploy.resources.reservations.devices): the engine '
+            "can't give them",
+            "name device files instead: `devices: [/dev/...]`",
+        )
+
+
+def wants_devices(service: Mapping[str, Any]) -> bool:
+    """Return whether a service asks for devices by their capabilities."""
+    reservations = ((service.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
+    return bool(service.get("gpus") or reservations.get("devices"))
+
+
+def _check_binds(name: str, service: Mapping[str, Any]) -> None:
+    for volume in service.get("volumes") or ():
+        create = (volume.get("bind") or {}).get("create_host_path", True)
+        if volume.get("type") == "bind" and create is False and not os.path.lexists(volume["source"]):
+            raise SkiffError(
+                f"service {name!r}: the bind source does not exist: {volume['source']}",
+                "make it, or let it be made: bind: {create_host_path: true}",
+            )

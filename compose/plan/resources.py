@@ -1,0 +1,133 @@
+"""Networks and volumes of the canonical model as the Docker Engine API's bodies, and how they differ from what is there.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from compose.plan import project as labels
+from compose.plan.project import COMPOSE_VERSION, Observed, Target, config_hash, labelled
+from runtime.errors import SkiffError
+
+
+def network_body(target: Target, key: str) -> dict[str, Any]:
+    """Return the body of "Create a network" for the project's network `key`."""
+    declared = (target.model.get("networks") or {}).get(key) or {}
+    ipam = declared.get("ipam") or {}
+    body = {
+        "Name": target.resource_name("networks", key),
+        "Driver": declared.get("driver") or "bridge",
+        "Options": declared.get("driver_opts"),
+        "Internal": bool(declared.get("internal")),
+        "Attachable": bool(declared.get("attachable")),
+        "EnableIPv4": declared.get("enable_ipv4"),
+        "EnableIPv6": bool(declared.get("enable_ipv6")),
+        "IPAM": {
+            "Driver": ipam.get("driver") or "default",
+            "Config": [
+                {
+                    "Subnet": one.get("subnet") or "",
+                    "Gateway": one.get("gateway") or "",
+                    "IPRange": one.get("ip_range") or "",
+                    **({"AuxiliaryAddresses": one["aux_addresses"]} if one.get("aux_addresses") else {}),
+                }
+                for one in ipam.get("config") or ()
+            ],
+        },
+        "Labels": _labels(target, declared, labels.NETWORK, key),
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def volume_body(target: Target, key: str) -> dict[str, Any]:
+    """Return the body of "Create a volume" for the project's volume `key`."""
+    declared = (target.model.get("volumes") or {}).get(key) or {}
+    return {
+        "Name": target.resource_name("volumes", key),
+        "Driver": declared.get("driver") or "local",
+        "DriverOpts": declared.get("driver_opts"),
+        "Labels": _labels(target, declared, labels.VOLUME, key),
+    }
+
+
+def _labels(target: Target, declared: Mapping[str, Any], kind: str, key: str) -> dict[str, str]:
+    return {
+        **(declared.get("labels") or {}),
+        labels.PROJECT: target.name,
+        kind: key,
+        labels.VERSION: COMPOSE_VERSION,
+        labels.CONFIG_HASH: config_hash(declared),
+    }
+
+
+def network_keys(service: Mapping[str, Any]) -> set[str]:
+    """Return the networks that a service's containers are connected to."""
+    return set() if service.get("network_mode") else set(service.get("networks") or {})
+
+
+def volume_keys(service: Mapping[str, Any]) -> set[str]:
+    """Return the named volumes that a service's containers mount."""
+    mounts = service.get("volumes") or ()
+    return {volume["source"] for volume in mounts if volume.get("type") == "volume" and volume.get("source")}
+
+
+class Divergence(NamedTuple):
+    """Networks and volumes (keys) that are there, but were made with other settings than the project's now."""
+
+    networks: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+
+
+def diverged(target: Target, observed: Observed) -> Divergence:
+    """Return what does not match the project any more; what has no config hash is taken as it is."""
+    found: dict[str, set[str]] = {"networks": set(), "volumes": set()}
+    for section, existing in (("networks", observed.networks), ("volumes", observed.volumes)):
+        for key, declared in (target.model.get(section) or {}).items():
+            here = existing.get(target.resource_name(section, key))
+            if here is None or target.is_external(section, key):
+                continue
+            digest = labelled(here, labels.CONFIG_HASH)
+            if digest and digest != config_hash(declared or {}):
+                found[section].add(key)
+    return Divergence(frozenset(found["networks"]), frozenset(found["volumes"]))
+
+
+def check_resources(target: Target, observed: Observed) -> Iterator[str]:
+    """Yield a warning for each network and volume of the project's names that the project did not make.
+
+    Raises SkiffError for an external one that is not there, and for a network made for another key of the project.
+    """
+    for key in target.model.get("networks") or {}:
+        name = target.resource_name("networks", key)
+        here = observed.networks.get(name)
+        if target.is_external("networks", key):
+            if here is None and not any(network.get("Id") == name for network in observed.networks.values()):
+                raise SkiffError(
+                    f"network {name} declared as external, but could not be found",
+                    "make it, or take `external` away",
+                )
+        elif here is not None:
+            owner, made_as = labelled(here, labels.PROJECT), labelled(here, labels.NETWORK)
+            hint = "set `external: true` to use an existing network"
+            if owner is None:
+                yield f"WARN a network with name {name} exists but was not created by compose: {hint}"
+            elif owner != target.name:
+                yield f"WARN a network with name {name} exists but was not created for project {target.name!r}: {hint}"
+            if owner is not None and made_as != key:
+                raise SkiffError(
+                    f"network {name} was found but has incorrect label {labels.NETWORK} set to "
+                    f"{made_as or ''!r} (expected: {key!r})",
+                    hint,
+                )
+    for key in target.model.get("volumes") or {}:
+        name = target.resource_name("volumes", key)
+        here = observed.volumes.get(name)
+        if target.is_external("volumes", key):
+            if here is None:
+                raise SkiffError(f'external volume "{name}" not found', "make it, or take `external` away")
+        elif here is not None and (owner := labelled(here, labels.PROJECT)) != target.name:
+            how = "was not created by compose" if owner is None else f"was created for project {owner!r}"
+            yield f"WARN volume {name!r} already exists but {how}: set `external: true` to use an existing volume"

@@ -1,0 +1,69 @@
+"""What a container uses of the machine, from the engine's numbers, as `docker stats` shows it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+COLUMNS = (
+    ("CONTAINER ID", "ID"),
+    ("NAME", "Name"),
+    ("CPU %", "CPUPerc"),
+    ("MEM USAGE / LIMIT", "MemUsage"),
+    ("MEM %", "MemPerc"),
+    ("NET I/O", "NetIO"),
+    ("BLOCK I/O", "BlockIO"),
+    ("PIDS", "PIDs"),
+)
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def usage_row(id: str, name: str, document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the cells of one container from a document of "Get container stats"."""
+    memory = document.get("memory_stats") or {}
+    stats = memory.get("stats") or {}
+    # what the kernel can take back at any time does not count (docker stats does the same)
+    cached = int(stats.get("inactive_file") or stats.get("total_inactive_file") or 0)
+    used = max(0, int(memory.get("usage") or 0) - cached)
+    limit = int(memory.get("limit") or 0)
+    networks = (document.get("networks") or {}).values()
+    blocks = (document.get("blkio_stats") or {}).get("io_service_bytes_recursive") or ()
+    return {
+        "BlockIO": f"{_decimal(_blocks(blocks, 'read'))} / {_decimal(_blocks(blocks, 'write'))}",
+        "CPUPerc": f"{_cpu_percent(document):.2f}%",
+        "Container": id,
+        "ID": id,
+        "MemPerc": f"{used / limit * 100 if limit else 0:.2f}%",
+        "MemUsage": f"{_binary(used)} / {_binary(limit)}",
+        "Name": name,
+        "NetIO": f"{_decimal(sum(n['rx_bytes'] for n in networks))} / {_decimal(sum(n['tx_bytes'] for n in networks))}",
+        "PIDs": str((document.get("pids_stats") or {}).get("current") or 0),
+    }
+
+
+def _cpu_percent(document: Mapping[str, Any]) -> float:
+    """Return the share of one CPU that was used between the two measurements of the document."""
+    now, before = document.get("cpu_stats") or {}, document.get("precpu_stats") or {}
+    used = (now.get("cpu_usage") or {}).get("total_usage", 0) - (before.get("cpu_usage") or {}).get("total_usage", 0)
+    passed = (now.get("system_cpu_usage") or 0) - (before.get("system_cpu_usage") or 0)
+    return used / passed * (now.get("online_cpus") or 1) * 100 if used > 0 and passed > 0 else 0.0
+
+
+def _blocks(entries: Iterable[Mapping[str, Any]], operation: str) -> int:
+    return sum(int(entry["value"]) for entry in entries if str(entry["op"]).lower() == operation)
+
+
+def _binary(amount: float) -> str:
+    for unit in UNITS:
+        if amount < 1024 or unit == UNITS[-1]:
+            return f"{amount:.4g}{unit}"
+        amount /= 1024
+    return ""
+
+
+def _decimal(amount: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            return f"{amount:.3g}{unit}"
+        amount /= 1000
+    return ""

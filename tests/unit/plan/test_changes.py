@@ -1,0 +1,123 @@
+import pytest
+
+from compose.plan import project as labels
+from compose.plan.changes import why_recreate
+from compose.plan.project import Observed, config_hash
+from compose.plan.refusals import check_services
+from compose.plan.resources import Divergence, check_resources, diverged, network_body, volume_body
+from runtime.errors import SkiffError
+from tests.unit.plan.shop import MODEL, TARGET, existing, observed, target
+
+
+def why(container, here=None, project=TARGET, **how):
+    return why_recreate(
+        project, here or observed(), container.service, container, **{"recreated": set(), "lost": Divergence(), **how}
+    )
+
+
+def test_a_container_as_the_project_wants_it_stays():
+    assert why(existing("web")) is None
+    assert why(existing("db")) is None
+
+
+def test_each_change_is_a_reason():
+    assert why(existing("web", **{labels.CONFIG_HASH: "old"})) == "its configuration changed"
+    assert why(existing("web", **{labels.IMAGE: "sha256:old"})) == "its image changed"
+    assert why(existing("db", document={"Mounts": []})) == "it does not mount the volume data"
+    elsewhere = {"NetworkSettings": {"Networks": {"shop_default": {"NetworkID": "another"}}}}
+    assert why(existing("web", document=elsewhere)) == "it is not connected to the network default"
+    assert why(existing("web"), observed(networks=())) == "it is not connected to the network default"
+    assert why(existing("web"), lost=Divergence(networks=frozenset({"default"}))) == "a network of it changed"
+    assert why(existing("db"), lost=Divergence(volumes=frozenset({"data"}))) == "a volume of it changed"
+
+
+def test_what_shares_a_namespace_goes_with_its_owner():
+    def shares(model):
+        model["services"]["web"]["network_mode"] = "service:db"
+
+    project = target(shares)
+    here = existing("web", **{labels.CONFIG_HASH: config_hash(project.services["web"])})
+    assert why(here, project=project, recreated={"db"}) == "it shares network_mode with db, which is recreated"
+    assert why(here, project=project) is None
+
+
+def test_a_network_or_volume_made_with_other_settings_is_noticed_and_one_without_a_hash_is_not():
+    made = Observed(
+        networks={"shop_default": network_body(TARGET, "default")}, volumes={"shop_data": volume_body(TARGET, "data")}
+    )
+    assert diverged(TARGET, made) == Divergence()
+
+    def changed(model):
+        model["networks"]["default"]["internal"] = True
+        model["volumes"]["data"]["driver_opts"] = {"type": "tmpfs"}
+
+    assert diverged(target(changed), made) == Divergence(frozenset({"default"}), frozenset({"data"}))
+    assert diverged(target(changed), observed()) == Divergence()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "message"),
+    [
+        ("networks", "default", "network outside declared as external, but could not be found"),
+        ("volumes", "data", 'external volume "outside" not found'),
+    ],
+)
+def test_what_others_should_have_made_is_missed_in_the_words_of_the_reference(section, key, message):
+    def external(model):
+        model[section][key] = {"name": "outside", "external": True}
+
+    with pytest.raises(SkiffError, match=message):
+        list(check_resources(target(external), observed()))
+
+
+def test_what_others_made_is_used_with_a_warning():
+    foreign = Observed(
+        networks={"shop_default": {"Id": "n", "Labels": {}}},
+        volumes={"shop_data": {"Labels": {labels.PROJECT: "other", labels.VOLUME: "data"}}},
+    )
+    warnings = list(check_resources(TARGET, foreign))
+    assert "was not created by compose" in warnings[0]
+    assert "was created for project 'other'" in warnings[1]
+
+
+def test_a_network_made_for_another_key_is_refused():
+    wrong = Observed(networks={"shop_default": {"Labels": {labels.PROJECT: "shop", labels.NETWORK: "front"}}})
+    with pytest.raises(SkiffError, match="was found but has incorrect label"):
+        list(check_resources(TARGET, wrong))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"provider": {"type": "cloud"}}, 'provided by "cloud"'),
+        ({"models": {"llm": None}}, r"uses models \(llm\)"),
+        ({"gpus": [{"count": -1}]}, "asks for devices like GPUs"),
+        ({"deploy": {"resources": {"reservations": {"devices": [{"capabilities": ["gpu"]}]}}}}, "like GPUs"),
+    ],
+)
+def test_services_that_cannot_be_run_are_refused_by_name(settings, message):
+    project = target(lambda model: model["services"]["web"].update(settings))
+    with pytest.raises(SkiffError, match=message):
+        check_services(project, ["web"], is_ours=True)
+    check_services(project, ["db"], is_ours=True)
+
+
+def test_gpus_are_another_engines_own_affair():
+    project = target(lambda model: model["services"]["web"].update(gpus=[{"count": 1}]))
+    check_services(project, ["web"], is_ours=False)
+
+
+def test_two_services_cannot_have_one_container_name():
+    project = target(lambda model: [service.update(container_name="same") for service in model["services"].values()])
+    with pytest.raises(SkiffError, match='both want the container name "same"'):
+        check_services(project, ["web", "db"], is_ours=True)
+
+
+def test_a_network_carries_the_labels_of_the_reference():
+    assert network_body(TARGET, "default")["Labels"] == {
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.network": "default",
+        "com.docker.compose.version": "2.40.3",
+        "com.docker.compose.config-hash": config_hash(MODEL["networks"]["default"]),
+    }
+    assert volume_body(TARGET, "data")["Labels"]["com.docker.compose.volume"] == "data"
