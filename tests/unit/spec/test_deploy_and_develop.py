@@ -23,7 +23,8 @@ SECTIONS = [
     (
         "deploy",
         "{update_config: {parallelism: 3, delay: 10s, failure_action: continue, monitor: 60s, max_failure_ratio: 0.3, "
-        "order: start-first}, rollback_config: {parallelism: 0, delay: 0s, max_failure_ratio: '0.5', order: stop-first}}",
+        "order: start-first}, rollback_config: {parallelism: 0, delay: 0s, failure_action: pause, monitor: 0s, "
+        "max_failure_ratio: '0.5', order: stop-first}}",
         {
             "update_config": {
                 "parallelism": 3,
@@ -33,7 +34,12 @@ SECTIONS = [
                 "max_failure_ratio": 0.3,
                 "order": "start-first",
             },
-            "rollback_config": {"parallelism": 0, "max_failure_ratio": 0.5, "order": "stop-first"},
+            "rollback_config": {
+                "parallelism": 0,
+                "failure_action": "pause",
+                "max_failure_ratio": 0.5,
+                "order": "stop-first",
+            },
             "resources": {},
             "placement": {},
         },

@@ -192,6 +192,11 @@ ATTRIBUTES = [
         [{"command": ["a", "b"], "privileged": True, "working_dir": "/w", "environment": {"A": "1", "B": None}}],
     ),
     ("pre_stop", "[{command: sleep 1}]", [{"command": ["sleep", "1"]}]),
+    (
+        "pre_stop",
+        "[{command: a, user: u, privileged: 'yes', working_dir: /w, environment: [A=1]}]",
+        [{"command": ["a"], "user": "u", "privileged": True, "working_dir": "/w", "environment": {"A": "1"}}],
+    ),
     ("privileged", "true", True),
     ("privileged", '"no"', ABSENT),
     ("profiles", "[]", ABSENT),
