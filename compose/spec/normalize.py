@@ -122,6 +122,7 @@ def check_consistency(model: Tree, disabled: Tree, report: Report) -> None:
             if platforms and service.get("platform") and service["platform"] not in platforms:
                 report(f"build.platforms must include the platform {service['platform']}", (*at, "build", "platforms"))
             _references(build.get("secrets") or (), model.get("secrets"), "secret", (*at, "build", "secrets"), report)
+            _check_contexts(build, services, (*at, "build", "additional_contexts"), report)
         if service.get("network_mode") and service.get("networks"):
             report("network_mode and networks can't be used together", (*at, "network_mode"))
         for network in service.get("networks") or {}:
@@ -157,6 +158,15 @@ def check_consistency(model: Tree, disabled: Tree, report: Report) -> None:
         if secret and not has_source and not is_external(secret) and {"driver", *SECRET_WAYS, "external"} & set(secret):
             report("one of file, environment is needed", ("secrets", name))
     _check_cycles(services, report)
+
+
+def _check_contexts(build: Tree, services: Tree, at: tuple[str, ...], report: Report) -> None:
+    for key, context in (build.get("additional_contexts") or {}).items():
+        kind, _, name = str(context).partition(":")
+        if kind == "service" and name not in services:
+            report(_undefined("service", name, services), (*at, key))
+        elif kind == "service" and not services[name].get("build"):
+            report(f'the service "{name}" is not built, so that its image is no context: give it a build', (*at, key))
 
 
 def _references(entries: Any, defined: Tree | None, kind: str, at: tuple[str, ...], report: Report) -> None:

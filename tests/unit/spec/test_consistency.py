@@ -9,6 +9,9 @@ TOP = "networks: {n: {}}\nvolumes: {data: {}}\nsecrets: {s: {file: f}}\nconfigs:
 
 ACCEPTED = {
     "a build alone": "web: {build: .}",
+    "a context of a service that is built": (
+        "web: {build: {context: ., additional_contexts: {b: 'service:two', c: 'docker-image://x'}}}\n  two: {build: .}"
+    ),
     "a provider alone": "web: {provider: {type: a}}",
     "image and build": "web: {image: a, build: .}",
     "references that are defined": "web: {image: a, networks: [n], volumes: ['data:/v'], secrets: [s], configs: [c]}",
@@ -74,6 +77,14 @@ REFUSED = {
     "a volume": ("web: {image: a, volumes: ['vv:/v']}", 'volume "vv"'),
     "a secret": ("web: {image: a, secrets: [ss]}", 'secret "ss"'),
     "a secret of a build": ("web: {build: {context: ., secrets: [ss]}}", 'secret "ss"'),
+    "a context of a service": (
+        "web: {build: {context: ., additional_contexts: [b=service:nobody]}}",
+        'service "nobody", which no file defines',
+    ),
+    "a context of a service that is not built": (
+        "web: {build: {context: ., additional_contexts: [b=service:two]}}\n  two: {image: a}",
+        "is not built",
+    ),
     "a config": ("web: {image: a, configs: [cc]}", 'config "cc"'),
     "a model": ("web: {image: a, models: [mm]}", 'model "mm"'),
     "a dependency": ("web: {image: a, depends_on: [nobody]}", '"nobody", which no file defines'),
