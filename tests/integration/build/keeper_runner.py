@@ -17,7 +17,9 @@ class KeeperRunner:
         self.exit_codes = {}
         self.listening = anyio.Lock()
 
-    async def run(self, rootfs, process, mounts, network, output, *, extra_hosts=(), shm_size_bytes=0, is_privileged=False):
+    async def run(
+        self, rootfs, process, mounts, network, output, *, extra_hosts=(), shm_size_bytes=0, is_privileged=False
+    ):
         self.runs += 1
         id = secrets.token_hex(32)
         bundle = self.paths.bundles / id

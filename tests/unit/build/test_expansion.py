@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from runtime.build.errors import DockerfileError
 from runtime.build.expansion import expand, expand_text
 
-VARIABLES = {"name": "value", "empty": "", "path": "a/b/c.tar.gz"}
+VARIABLES = {"name": "value", "empty": "", "path": "a/b/c.tar.gz", "star": "*b*", "question": "a?b"}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,15 @@ VARIABLES = {"name": "value", "empty": "", "path": "a/b/c.tar.gz"}
         ("${path%%.*}", "a/b/c"),
         ("${path/b/x}", "a/x/c.tar.gz"),
         ("${path//a/x}", "x/b/c.txr.gz"),
+        ("${star#\\*}", "b*"),
+        ("${star%\\*}", "*b"),
+        ("${star/\\*/x}", "xb*"),
+        ("${star//\\*/x}", "xbx"),
+        ("${star/b/\\}}", "*}*"),
+        ("${question//\\?/x}", "axb"),
+        ("${question//?/x}", "xxx"),
+        ("${path//\\//-}", "a-b-c.tar.gz"),
+        ("${path#${unset:-a}}", "/b/c.tar.gz"),
         ("5$", "5$"),
         ("$ x", "$ x"),
     ],

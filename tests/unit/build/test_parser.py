@@ -148,3 +148,29 @@ def test_a_logical_line_begins_where_it_stands(lines):
 @given(st.lists(st.text(alphabet="abc=$", min_size=1), max_size=6))
 def test_words_without_quotes_split_at_white_space(words):
     assert split_words("  ".join(words)) == words
+
+
+def test_health_checks_may_have_tabs_and_all_options():
+    check = one(
+        'HEALTHCHECK --interval=1m30s --timeout=500ms --start-period=0s --start-interval=1s --retries=4 CMD\t["a"]'
+    )
+    assert (check.command.arguments, check.interval_ns, check.timeout_ns) == (("a",), 90 * 10**9, 5 * 10**8)
+    assert (check.start_period_ns, check.start_interval_ns, check.retries) == (0, 10**9, 4)
+    assert one("healthcheck\tNONE").command is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("RUN --security=unsafe x", "unsupported security 'unsafe'"),
+        ("RUN --network=bridge x", "unsupported network mode 'bridge'"),
+        ("RUN []", "RUN requires at least one argument"),
+        ("COPY --from=$BASE /a /b", "--from takes no variables"),
+        ("HEALTHCHECK --interval=1us CMD x", "less than 1ms"),
+        ("HEALTHCHECK --retries=-1 CMD x", "whole number"),
+    ],
+)
+def test_what_a_flag_cannot_say_is_named_with_its_line(text, problem):
+    with pytest.raises(DockerfileError, match="Dockerfile:2: ") as caught:
+        one(text)
+    assert problem in str(caught.value)

@@ -1,0 +1,155 @@
+import os
+
+import anyio
+import pytest
+
+from runtime.build.agents import relayed
+from runtime.build.writer import Owner
+from tests.integration.build.workbench import bench, proves
+
+pytestmark = pytest.mark.root
+
+
+@proves
+async def test_what_is_written_to_a_mount_goes_with_the_step(b):
+    b.write({"d/f": "one\n", "single": "1\n"})
+    result = await b.build(
+        "FROM busybox AS low\nRUN mkdir /m && echo low > /m/low\nFROM low AS high\nRUN echo high > /m/high\n"
+        "FROM busybox\nRUN --mount=source=d,target=/d,rw --mount=source=single,target=/s,rw "
+        "--mount=from=high,source=/m,target=/m,readwrite echo two >> /d/f && echo 2 >> /s && echo new > /m/new && "
+        "cat /d/f /s /m/* > /got\n"
+        "RUN --mount=source=d,target=/d --mount=from=high,source=/m,target=/m cat /d/f /m/* >> /got && ! touch /d/x\n"
+    )
+    assert result.read("/got").split() == ["one", "two", "1", "2", "high", "low", "new", "one", "high", "low"]
+    assert (b.context / "d/f").read_text() == "one\n"
+    assert [result.tree.find(path) for path in ("/d", "/s", "/m")] == [None] * 3
+
+
+@proves
+async def test_a_locked_cache_is_one_steps_at_a_time(b):
+    # each step fails when it finds the other's mark
+    step = "RUN --mount=type=cache,target=/c,sharing=locked mkdir /c/busy && sleep 0.1 && rmdir /c/busy && echo {0} > /{0}\n"
+    result = await b.build(
+        f"FROM busybox AS one\n{step.format(1)}FROM busybox AS two\n{step.format(2)}"
+        "FROM scratch\nCOPY --from=one /1 /\nCOPY --from=two /2 /\n"
+    )
+    assert result.read("/1") + result.read("/2") == "1\n2\n"
+
+
+@proves
+async def test_a_private_cache_in_use_is_another_one(b):
+    # both wait until each has seen the other run, through a shared cache, and both write the same name
+    step = (
+        "RUN --mount=type=cache,target=/p,sharing=private --mount=type=cache,id=meet,target=/m "
+        "set -o noclobber; echo x > /p/mine && touch /m/{0} && while [ ! -e /m/{1} ]; do sleep 0.01; done; ls /p > /{0}\n"
+    )
+    result = await b.build(
+        f"FROM busybox AS one\n{step.format('a', 'b')}FROM busybox AS two\n{step.format('b', 'a')}"
+        "FROM scratch\nCOPY --from=one /a /\nCOPY --from=two /b /\n"
+    )
+    assert result.read("/a") + result.read("/b") == "mine\nmine\n"
+
+
+@proves
+async def test_a_cache_begins_with_what_it_is_made_from_and_keeps_what_is_written(b):
+    text = (
+        "FROM busybox AS seed\nRUN mkdir /seed && echo first > /seed/f && chown 5 /seed/f\nFROM busybox\n"
+        "RUN --mount=type=cache,from=seed,source=/seed,target=/c,uid=3,gid=4,mode=0750 "
+        "echo more >> /c/f && cat /c/f > /got && stat -c '%u %g %a' /c >> /got && stat -c %u /c/f >> /got\n"
+    )
+    assert (await b.build(text)).read("/got").split() == ["first", "more", "3", "4", "750", "5"]
+    assert (await b.build(text, no_cache=True)).read("/got").split()[:3] == ["first", "more", "more"]
+
+
+@proves
+async def test_pruning_forgets_steps_and_caches(b):
+    text = "FROM busybox\nRUN --mount=type=cache,target=/c echo x >> /c/n; cp /c/n /n\n"
+    await b.build(text)
+    removed, freed = await b.builder.prune()
+    assert removed
+    assert freed >= 2
+    result = await b.build(text)
+    assert (result.read("/n"), b.runner.runs) == ("x\n", 2)
+
+
+@proves
+async def test_secrets_are_files_or_variables_and_no_part_of_the_key(b):
+    text = (
+        "FROM busybox\nRUN --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=file,target=/x/f,mode=0444,uid=7 "
+        "--mount=type=secret,id=absent echo $TOKEN $(cat /x/f) $(stat -c '%u %a' /x/f) > /got; ! test -e /run/secrets\n"
+    )
+    result = await b.build(text, secrets={"token": b"one", "file": b"two"})
+    assert result.read("/got") == "one two 7 444\n"
+    assert result.tree.find("/x") is None
+    assert "one" not in str(result.image.config)
+    again = await b.build(text, secrets={"token": b"other", "file": b"two"})
+    assert (again.image.id, b.runner.runs) == (result.image.id, 1)
+    missing = await b.build("FROM busybox\nRUN --mount=type=secret,id=absent,required true\n")
+    assert missing.error["message"].startswith("Dockerfile:2: secret absent: not found")
+
+
+@proves
+async def test_secrets_come_apart_from_the_context(b):
+    files = {
+        "Dockerfile": "FROM busybox\nCOPY . /c\nRUN --mount=type=secret,id=s cat /run/secrets/s > /got\n",
+        "hidden/s": "content",
+    }
+    result = await b.build_stream(files, secret_members={"s": "hidden/s"})
+    assert result.read("/got") == "content"
+    assert result.tree.find("/c/hidden/s") is None
+
+
+@proves
+async def test_a_step_has_a_socket_of_its_own_to_the_agent(b):
+    result = await b.build(
+        "FROM busybox\nUSER app\nRUN --mount=type=ssh,uid=1000 "
+        "test -S $SSH_AUTH_SOCK && echo $SSH_AUTH_SOCK $(stat -c '%u %a' $SSH_AUTH_SOCK) > /tmp/got\n",
+        ssh={"default": str(b.home / "agent.sock")},
+    )
+    assert result.read("/tmp/got") == "/run/buildkit/ssh_agent.0 1000 600\n"
+    assert result.tree.find("/run") is None
+    missing = await b.build("FROM busybox\nRUN --mount=type=ssh,required=true true\n")
+    assert "no SSH agent 'default' was given to the build" in missing.error["message"]
+
+
+def test_the_socket_of_a_step_leads_to_the_agent_and_goes_with_the_step(tmp_path):
+    async def agent(client):
+        async with client:
+            assert await client.receive() == b"hello"
+            await client.send(b"from the agent")
+
+    async def inside():
+        listener = await anyio.create_unix_listener(tmp_path / "agent")
+        async with listener, anyio.create_task_group() as group:
+            group.start_soon(listener.serve, agent)
+            async with relayed(tmp_path / "step", str(tmp_path / "agent"), 0o600, Owner(5, 6)):
+                async with await anyio.connect_unix(tmp_path / "step") as stream:
+                    await stream.send(b"hello")
+                    assert await stream.receive() == b"from the agent"
+                assert os.stat(tmp_path / "step").st_uid == 5
+            with pytest.raises(ConnectionRefusedError):
+                await anyio.connect_unix(tmp_path / "step")
+            group.cancel_scope.cancel()
+
+    anyio.run(inside)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--network=host", "network.host is not allowed"),
+        ("--security=insecure", "security.insecure is not allowed"),
+        ("--mount=type=bind,source=/gone,target=/x", "--mount: '/gone' not found in the build context"),
+        ("--mount=type=cache,target=/c,sharing=lokced", 'did you mean "locked"?'),
+        ("--mount=type=tmpfs,target=/c,size=big", "invalid size 'big'"),
+        ("--mount=type=secret,id=x,mode=rw", "mode=rw is not an octal mode"),
+    ],
+)
+def test_what_a_step_may_not_have_is_told(flag, message):
+    async def inside():
+        async with bench() as b:
+            result = await b.build(f"FROM busybox\nRUN {flag} true\n")
+            assert message in result.error["message"]
+            assert result.error["message"].startswith("Dockerfile:2: ")
+
+    anyio.run(inside)

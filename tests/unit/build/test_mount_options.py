@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.build.errors import DockerfileError
+from runtime.build.mount_options import checked_values, read_mount, size_bytes, switch
+
+
+def test_aliases_have_one_name_and_switches_need_no_value():
+    assert read_mount("type=bind,src=a,dst=/b,rw") == {
+        "type": "bind",
+        "source": "a",
+        "target": "/b",
+        "readwrite": "true",
+    }
+    assert read_mount("target=/x") == {"type": "bind", "target": "/x"}
+    assert switch(read_mount("type=secret,id=x,required"), "required")
+    assert not switch(read_mount("type=secret,id=x,required=false"), "required")
+
+
+@pytest.mark.parametrize(
+    ("written", "problem", "hint"),
+    [
+        ("type=bnid,target=/x", "unsupported mount type 'bnid'", 'did you mean "bind"?'),
+        ("type=bind,sharing=locked,target=/x", "unexpected key 'sharing' for mount type 'bind'", None),
+        ("type=cache,taget=/x", "unexpected key 'taget'", 'did you mean "target"?'),
+        ("type=cache", "target is missing", "add target=/path"),
+        ("type=cache,target", "invalid field 'target'", "write key=value"),
+        ("from=$X,target=/x", "from takes no variables", "name the image with FROM image AS name, and use the name"),
+    ],
+)
+def test_mistakes_in_mounts_are_named(written, problem, hint):
+    with pytest.raises(DockerfileError, match=None) as caught:
+        read_mount(written)
+    assert problem in caught.value.problem
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "9"}, {"uid": "app"}, {"sharing": "mine"}, {"required": "perhaps"}, {"size": "x"}, {"size": ""}],
+)
+def test_values_that_cannot_be_are_refused(options):
+    with pytest.raises(DockerfileError):
+        checked_values(options)
+
+
+@pytest.mark.parametrize(
+    ("written", "size"), [("64m", 64 << 20), ("1GB", 1 << 30), ("1.5k", 1536), ("7", 7), ("2gib", 2 << 30)]
+)
+def test_sizes_have_units(written, size):
+    assert size_bytes(written) == size
+
+
+@given(st.text(alphabet="abtypersc=,/$ 0", max_size=40))
+def test_any_text_is_read_or_refused(text):
+    try:
+        options = read_mount(text)
+    except DockerfileError:
+        return
+    assert options["type"] in ("bind", "cache", "tmpfs", "secret", "ssh")
