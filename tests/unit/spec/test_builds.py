@@ -26,10 +26,10 @@ BUILDS = [
     ("{no_cache: true, pull: 'yes', privileged: true}", {**BUILD, "no_cache": True, "pull": True, "privileged": True}),
     ("{no_cache: false}", BUILD),
     (
-        "{additional_contexts: {r: https://x/y.git, l: ./l, s: 'service:o', i: 'docker-image://a'}}",
+        "{additional_contexts: {r: https://x/y.git, l: ./l, s: 'service:web', i: 'docker-image://a'}}",
         {
             **BUILD,
-            "additional_contexts": {"r": "https://x/y.git", "l": "{here}/l", "s": "service:o", "i": "docker-image://a"},
+            "additional_contexts": {"r": "https://x/y.git", "l": "{here}/l", "s": "service:web", "i": "docker-image://a"},
         },
     ),
     ("{additional_contexts: [l=./l]}", {**BUILD, "additional_contexts": {"l": "{here}/l"}}),
