@@ -1,10 +1,13 @@
 """Our evaluator of the Compose schema gives jsonschema's verdicts."""
 
 import copy
+import json
+from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compose.spec.validation import Schema
@@ -54,6 +57,42 @@ def replaced(path, value):
     return document
 
 
+WORDS = st.sampled_from(
+    ["", "a", "always", "every_1d", "1", "true", "host", "all", "web_1", "service_started", "bind", "z"]
+)
+NUMBERS = st.one_of(st.integers(-1001, 1001), st.sampled_from([0.5, 1.0, -3.0, 1e3]))
+KEYS = st.sampled_from(["web", "x-a", "a b", "", "nofile", "NOFILE", "A.b-c_1"])
+SIMPLE = {"string": WORDS, "integer": NUMBERS, "number": NUMBERS, "boolean": st.booleans(), "null": st.none()}
+
+
+@st.composite
+def alike(draw, schema, depth=0):
+    """Values of the schema's shape: mostly what it asks for, at times something else."""
+    while "$ref" in schema:
+        schema = OURS.document["$defs"][schema["$ref"].rpartition("/")[2]]
+    if depth and draw(st.integers(0, 11)) == 0:
+        return draw(ODD)
+    if "enum" in schema:
+        return draw(st.sampled_from([*schema["enum"], "odd"]))
+    if "oneOf" in schema:
+        return draw(alike(draw(st.sampled_from(schema["oneOf"])), depth))
+    kinds = schema.get("type", "string")
+    kind = draw(st.sampled_from([kinds] if isinstance(kinds, str) else kinds))
+    if kind == "array":
+        return draw(st.lists(alike(schema["items"], depth + 1), max_size=3))
+    if kind != "object":
+        return draw(SIMPLE[kind])
+    found = {}
+    known = schema.get("properties", {})
+    chosen = draw(st.lists(st.sampled_from(sorted(known)), max_size=3, unique=True)) if known else []
+    for key in [*chosen, *(each for each in schema.get("required", ()) if draw(st.integers(0, 5)))]:
+        found[key] = draw(alike(known[key], depth + 1))
+    for child in schema.get("patternProperties", {}).values():
+        for key in draw(st.lists(KEYS, max_size=2, unique=True)):
+            found[key] = draw(alike(child, depth + 1)) if child else draw(ODD)
+    return found
+
+
 def test_the_schema_is_a_schema():
     jsonschema.validators.validator_for(OURS.document).check_schema(OURS.document)
 
@@ -67,6 +106,46 @@ def test_an_honest_document_is_valid():
 def test_the_verdict_is_that_of_jsonschema(path, value):
     document = replaced(path, value)
     assert OURS.is_valid(document) == THEIRS.is_valid(document)
+
+
+@given(alike(OURS.document))
+def test_the_verdict_on_any_document_is_that_of_jsonschema(document):
+    assert OURS.is_valid(document) == THEIRS.is_valid(document)
+
+
+@pytest.mark.parametrize("attribute", sorted(OURS.document["$defs"]["service"]["properties"]))
+@given(data=st.data())
+@settings(max_examples=25)
+def test_the_verdict_on_an_attribute_is_that_of_jsonschema(attribute, data):
+    value = data.draw(alike(OURS.document["$defs"]["service"]["properties"][attribute], 1))
+    document = {"services": {"web": {attribute: value}}}
+    assert OURS.is_valid(document) == THEIRS.is_valid(document)
+
+
+def parts(node):
+    """Yield every schema within a schema."""
+    if isinstance(node, dict):
+        yield node
+        for child in node.values():
+            yield from parts(child)
+    for child in node if isinstance(node, list) else ():
+        yield from parts(child)
+
+
+def test_an_editor_can_show_what_every_attribute_is():
+    assert OURS.document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    properties = [(key, each) for part in parts(OURS.document) for key, each in part.get("properties", {}).items()]
+    named = [*properties, *OURS.document["$defs"].items()]
+    assert [key for key, each in named if isinstance(each, dict) and not each.get("description")] == []
+    assert len(named) > 300
+
+
+def test_the_sample_names_the_schema_for_the_editor():
+    sample = Path(__file__).resolve().parents[3] / "samples/webstack/compose.yaml"
+    first = sample.read_text().partition("\n")[0]
+    assert first.startswith("# yaml-language-server: $schema=")
+    assert json.loads((sample.parent / first.partition("=")[2]).read_text()) == OURS.document
+    assert THEIRS.is_valid(yaml.safe_load(sample.read_text()))
 
 
 @pytest.mark.parametrize("section", ["services", "networks", "volumes", "configs", "secrets"])
