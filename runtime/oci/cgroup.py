@@ -43,8 +43,9 @@ class Cgroups:
                     self.v2 = point
         if not self.v1 and self.v2 is None:
             raise OSError(2, "no cgroup hierarchy is mounted")
+        self._mounted_at = str(self.v2)
         if self.is_unified:
-            self.v2 = _topmost_writable(str(self.v2))
+            self.v2 = _topmost_writable(self._mounted_at)
 
     @property
     def is_unified(self) -> bool:
@@ -56,6 +57,12 @@ class Cgroups:
         if self.is_unified:
             return {"unified": f"{self.v2}{path}"}
         return {controller: f"{point}{path}" for controller, point in self.v1.items()}
+
+    def shown(self, path: str, has_namespace: bool) -> dict[str, str]:
+        """Return what a container of cgroup `path` is to see bound; nothing where it mounts version 2's tree itself."""
+        if not self.is_unified:
+            return self.directories(path)
+        return {} if has_namespace else {"unified": self._mounted_at}
 
     def create(self, path: str, resources: Mapping[str, Any]) -> None:
         """Make cgroup `path` with the limits and the device rules of the OCI document's `linux.resources`."""

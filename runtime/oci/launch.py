@@ -117,7 +117,7 @@ def container(
         _continue_as_sibling(report)
     _set_kernel_values(spec)
     _leave_keyring()
-    hierarchies = {} if cgroups.is_unified else cgroups.directories(settings["cgroupsPath"])
+    hierarchies = cgroups.shown(settings["cgroupsPath"], bool(unshared & linux.CLONE_NEWCGROUP))
     root = rootfs.prepare(spec, bundle, hierarchies)
     terminal = console.console_of(root, console_socket, process) if console_socket is not None else -1
     os.close(root.provide(process.get("cwd") or "/", True))

@@ -125,7 +125,8 @@ class Root:
 def prepare(spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str]) -> Root:
     """Make the container's root a mount of its own with everything in it; `finish` enters it.
 
-    `hierarchies` are the container's version 1 cgroup directories by controller, empty with version 2.
+    `hierarchies` are the container's version 1 cgroup directories by controller; with version 2 none for a cgroup
+    namespace of its own, else "unified", the host's mount: one more from the host's namespace would change its options.
     Runs in the child, in its own mount namespace. Raises RootError, KernelError, OSError.
     """
     mounts = list(spec.get("mounts") or ())
@@ -247,12 +248,16 @@ def _keep_proc(root: Root, entry: Mapping[str, Any], target: int) -> None:
 def _mount_cgroups(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str]) -> None:
     """Show the container its own cgroups: version 2's tree, or version 1's hierarchies side by side."""
     point = entry["destination"]
+    kept = [option for option in entry.get("options") or () if option in ("ro", "nosuid", "noexec", "nodev")]
     if not hierarchies:
         _mount(root, {**entry, "type": "cgroup2", "source": "cgroup"})
         return
+    if "unified" in hierarchies:
+        one = {"destination": point, "source": hierarchies["unified"], "options": ["bind", *kept]}
+        _bind(root, one, _source(one))
+        return
     options = ["nosuid", "noexec", "nodev", "mode=755"]
     _mount(root, {"destination": point, "type": "tmpfs", "source": "tmpfs", "options": options})
-    kept = [option for option in entry.get("options") or () if option in ("ro", "nosuid", "noexec", "nodev")]
     for controller, directory in hierarchies.items():
         one = {"destination": f"{point}/{controller}", "source": directory, "options": ["bind", *kept]}
         _bind(root, one, _source(one))

@@ -1,0 +1,81 @@
+"""What a container sees of its cgroup, what it can do to it, and that none of it is left."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.oci.cgroup import Cgroups
+from tests.support.machine import look
+from tests.support.project import Project, eventually
+
+pytestmark = pytest.mark.root
+
+
+def test_a_container_sees_its_cgroup_as_the_root(ground):
+    _code, said = ground.run("cat /proc/self/cgroup; ls /sys/fs/cgroup/*/pids.max /sys/fs/cgroup/pids.max 2>/dev/null")
+    paths = [line.split(":")[2] for line in said.splitlines() if line.count(":") == 2]
+    own = {path for path, line in zip(paths, said.splitlines(), strict=False) if "name=" not in line}
+    assert own == {"/"}
+    assert "pids.max" in said
+
+
+def test_a_container_can_not_change_its_cgroup_unless_it_is_privileged(ground, is_unified):
+    made = "/sys/fs/cgroup/made" if is_unified else "/sys/fs/cgroup/pids/made"
+    code, said = ground.run(f"mkdir {made}")
+    assert code == 1
+    assert "Read-only file system" in said
+    assert ground.run(f"mkdir {made} && echo done", Privileged=True) == (0, "done\n")
+
+
+def test_a_container_that_divided_its_cgroup_is_joined_stopped_and_removed_whole(ground, is_unified):
+    top = "/sys/fs/cgroup" if is_unified else "/sys/fs/cgroup/pids"
+    divide = f"mkdir -p {top}/leaf/below && echo 1 > {top}/leaf/cgroup.procs"
+    enable = f" && echo +pids > {top}/cgroup.subtree_control" if is_unified else ""
+    id = ground.start(f"{divide}{enable} && echo ready; exec sleep 1000", Privileged=True)
+    with ground.client.logs(id, follow=1) as stream:
+        assert next(stream.frames())[1] == b"ready\n"
+    assert ground.execute(id, "echo joined") == (0, "joined\n")
+    assert len(ground.client.top(id)["Processes"]) == 1
+    ground.client.kill(id)
+    eventually(lambda: not ground.directories(id), what="the end of the cgroup")
+
+
+def test_a_container_in_the_cgroup_namespace_of_the_host_changes_no_mount_of_it(ground):
+    def options():
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+        return [line for line in lines if line.split()[2] in ("cgroup", "cgroup2")]
+
+    before = options()
+    _code, said = ground.run("cat /proc/self/cgroup; mkdir /sys/fs/cgroup/made", CgroupnsMode="host")
+    assert f"/skiff-{ground.engine_id}/" in said
+    assert "Read-only file system" in said
+    assert options() == before
+
+
+def test_nothing_is_left_of_a_stack_that_is_down(ground, tmp_path):
+    before = look(ground.home.root).cgroups
+    project = Project.of(
+        ground.home,
+        tmp_path / "short",
+        """
+        services:
+          a: {image: busybox, command: sleep 1000, network_mode: none, mem_limit: 32m, stop_signal: SIGKILL}
+          b: {image: busybox, command: sleep 1000, network_mode: none, cpus: 0.5, pid: host, stop_signal: SIGKILL}
+        """,
+    )
+    project.skiff("up", "-d")
+    assert len(look(ground.home.root).cgroups - before) >= 2
+    project.skiff("down")
+    left = {path for path in look(ground.home.root).cgroups - before if "standby" not in path}
+    assert {path for path in left if os.path.basename(path) != f"skiff-{ground.engine_id}"} == set()
+
+
+def test_the_engine_stays_where_it_was_started(ground, is_unified):
+    engine = ground.client.engine()
+    own = [line for line in Path("/proc/self/cgroup").read_text().splitlines() if "process" not in line]
+    for pid in (engine["engine_pid"], engine["keeper_pid"]):
+        theirs = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        assert [line for line in theirs if "process" not in line] == own
+    if is_unified:
+        assert "pids" in Path(str(Cgroups().v2), "cgroup.subtree_control").read_text().split()
