@@ -22,6 +22,8 @@ from runtime.client import Client
 from runtime.errors import SkiffError
 
 INTERRUPTED = 130
+LAST_LINES_S = 2.0
+"""How long the last lines of stopped containers are waited for."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Attached:
         self._is_aborting = False
         self._failure: BaseException | None = None
         self._watched: list[Existing] = []
+        self._following = threading.Thread()
 
     def run(self) -> int:
         """Create everything, show what it prints from the start on, and return the exit code. Raises SkiffError."""
@@ -86,7 +89,8 @@ class Attached:
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._interrupt)
         threading.Thread(target=self._start, args=(follower,), daemon=True).start()
-        threading.Thread(target=self._follow, args=(follower,), daemon=True).start()
+        self._following = threading.Thread(target=self._follow, args=(follower,), daemon=True)
+        self._following.start()
         self._ended.wait()
         if self._interrupts:
             return INTERRUPTED
@@ -107,8 +111,7 @@ class Attached:
             if not self._interrupts and not self._is_aborting:
                 self._failure = error
                 self._ended.set()
-        else:
-            follower.all_started()
+        follower.all_started()
 
     def _follow(self, follower: Follower) -> None:
         try:
@@ -162,6 +165,8 @@ class Attached:
             self._note_exit_code(client)
         except SkiffError as error:
             self._failure = self._failure or error
+        else:
+            self._following.join(LAST_LINES_S)
         self._ended.set()
 
     def _note_exit_code(self, client: Client) -> None:

@@ -199,15 +199,12 @@ def _push(common: Globals, target: Target, names: Sequence[str], progress: Progr
             if wanted in pushed:
                 continue
             pushed.add(wanted)
-            progress.begin("push", wanted)
             try:
-                for message in () if common.dry_run else common.client.push(wanted):
-                    if message.get("status") and message.get("id"):
-                        progress.output("push", wanted, name, f"{message['id']}: {message['status']}")
+                with progress.step("push", wanted):
+                    for message in () if common.dry_run else common.client.push(wanted):
+                        if message.get("status") and message.get("id"):
+                            progress.output("push", wanted, name, f"{message['id']}: {message['status']}")
             except SkiffError as error:
-                progress.fail("push", wanted)
                 if not ignore_failures:
                     raise
                 progress.line(f"WARN {error}")
-            else:
-                progress.end("push", wanted)

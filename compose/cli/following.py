@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from compose.plan.project import PROJECT, Existing
@@ -48,19 +50,33 @@ class Follower:
         self._shown: dict[str, Existing] = {}
         self._counting: dict[str, Existing] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._runs: dict[str, str] = {}
+        """When the last run that was taken in began, by the container's ID."""
         self._alive: set[str] = set()
         self._has_started = threading.Event()
+        self._is_settled = False
+        self._lock = threading.RLock()
 
     def watch(
         self, shown: Sequence[Existing], *, ending_with: Sequence[Existing], unchanged: Collection[str] = ()
     ) -> None:
-        """Set what is shown and what is waited for; of containers named in `unchanged` only what comes from now on."""
+        """Set what is shown and what is waited for; of containers named in `unchanged` what comes from now on is shown.
+
+        Of the others, runs that begin after this.
+        """
         self._shown = {container.id: container for container in shown}
         self._counting = {container.id: container for container in ending_with}
-        self._alive = {container.id for container in ending_with if container.is_alive}
-        for container in shown:
-            if container.name in unchanged:
+        client = Client(self._where)
+        for id, container in self._all().items():
+            state = client.container(id)["State"]
+            self._runs[id] = state["StartedAt"]
+            if state["Running"] or state.get("Restarting"):
+                self._alive.add(id)
+            if id in self._shown and container.name in unchanged:
                 self._show(container, {"since": f"{time.time():.9f}"})
+
+    def _all(self) -> dict[str, Existing]:
+        return {**self._counting, **self._shown}
 
     def show_all(self) -> None:
         """Show all output of the shown containers, as far as the query wants it, also of those that have ended."""
@@ -69,94 +85,78 @@ class Follower:
         self.all_started()
 
     def all_started(self) -> None:
-        """Say that nothing more will be started: when nobody is alive now, that is the end."""
+        """Say that nothing more will be started: when nobody is alive then, that is the end."""
         self._has_started.set()
 
     def follow(self) -> None:
         """Return when no container that counts is alive any more. Raises SkiffError when the engine is gone for good."""
-        project = next((c.labels.get(PROJECT, "") for c in (*self._shown.values(), *self._counting.values())), "")
+        project = next((container.labels.get(PROJECT, "") for container in self._all().values()), "")
         wanted = {"type": ["container"], "event": list(EVENTS), "label": [f"{PROJECT}={project}"]}
-        while True:
+        while not self._is_over():
             client = Client(self._where)
             with client.events(wanted) as stream:
-                self._settle(client)
-                waker = threading.Thread(target=self._wake, args=(stream,), daemon=True)
-                waker.start()
-                if self._is_over():
-                    break
+                threading.Thread(target=self._settle, args=(stream.socket,), daemon=True).start()
                 try:
                     for event in stream.documents():
                         self._take(client, event)
                         if self._is_over():
                             break
                 except OSError:
-                    pass  # hung up: by `_wake`, or because the engine went
-            if self._is_over():
-                break
+                    continue  # hung up: by `_settle`, or because the engine went
         for thread in list(self._threads.values()):
             thread.join(DRAIN_S)
 
     def _is_over(self) -> bool:
-        return self._has_started.is_set() and not self._alive
+        return self._is_settled and not self._alive & set(self._counting)
 
-    def _wake(self, stream: Any) -> None:
-        """End the wait for events when all was started and has ended before."""
-        import socket
-        from contextlib import suppress
-
+    def _settle(self, events: socket.socket) -> None:
+        """Once all was started, take in what no event told; end the wait for events when nobody is alive any more."""
         self._has_started.wait()
-        if not self._alive:
-            with suppress(OSError):
-                stream.socket.shutdown(socket.SHUT_RDWR)
-
-    def _settle(self, client: Client) -> None:
-        """Take in what happened while no events were heard."""
-        for id, container in {**self._counting, **self._shown}.items():
-            try:
-                state = client.container(id)["State"]
-            except NotFoundError:
-                self._alive.discard(id)
-                continue
-            if state["Running"] or state.get("Restarting"):
-                self._begun(client, container)
-            elif id in self._alive:
-                self._ended(client, container, int(state["ExitCode"]))
+        client = Client(self._where)
+        with suppress(SkiffError, OSError):
+            for container in self._all().values():
+                self._look(client, container)
+            self._is_settled = True
+            if self._is_over():
+                events.shutdown(socket.SHUT_RDWR)
 
     def _take(self, client: Client, event: Mapping[str, Any]) -> None:
-        id, action = event["Actor"]["ID"], event["Action"]
-        container = self._shown.get(id) or self._counting.get(id)
-        if container is None:
-            return
-        if action == "start":
-            self._begun(client, container)
-        elif action == "destroy":
-            self._alive.discard(id)
-        else:
-            self._ended(client, container, int(event["Actor"]["Attributes"].get("exitCode") or 0))
+        container = self._all().get(event["Actor"]["ID"])
+        if container is not None:
+            code = event["Actor"]["Attributes"].get("exitCode") if event["Action"] == "die" else None
+            self._look(client, container, None if code is None else int(code))
 
-    def _begun(self, client: Client, container: Existing) -> None:
-        if container.id in self._counting:
-            self._alive.add(container.id)
-        thread = self._threads.get(container.id)
-        if container.id in self._shown and (thread is None or not thread.is_alive()):
-            self._show(container, {"since": client.container(container.id)["State"]["StartedAt"]})
+    def _look(self, client: Client, container: Existing, died_with: int | None = None) -> None:
+        """Take in a container's state: a run that began, one that ended (an event told with which code), both."""
+        with self._lock:
+            try:
+                state = client.container(container.id)["State"]
+            except NotFoundError:
+                self._alive.discard(container.id)
+                return
+            goes_on = bool(state["Running"] or state.get("Restarting"))
+            if state["StartedAt"] != self._runs.get(container.id):
+                self._runs[container.id] = state["StartedAt"]
+                self._alive.add(container.id)
+                thread = self._threads.get(container.id)
+                if container.id in self._shown and (thread is None or not thread.is_alive()):
+                    self._show(container, {"since": state["StartedAt"]})
+            if container.id not in self._alive or (goes_on and died_with is None):
+                return
+            if not goes_on:
+                self._alive.discard(container.id)
+        self._ended(Run(container, int(state["ExitCode"]) if died_with is None else died_with, goes_on))
 
-    def _ended(self, client: Client, container: Existing, code: int) -> None:
-        try:
-            state = client.container(container.id)["State"]
-        except NotFoundError:
-            state = {}
-        goes_on = bool(state.get("Restarting") or state.get("Running"))
+    def _ended(self, run: Run) -> None:
+        container = run.container
         thread = self._threads.get(container.id)
-        if thread is not None and not goes_on:
+        if thread is not None and not run.goes_on:
             thread.join(DRAIN_S)
-        if not goes_on:
-            self._alive.discard(container.id)
         if container.id in self._shown and self._tell_exits:
-            how = " (restarting)" if goes_on else ""
-            self._printer.status(container.short_name(), f"exited with code {code}{how}")
+            how = " (restarting)" if run.goes_on else ""
+            self._printer.status(container.short_name(), f"exited with code {run.exit_code}{how}")
         if self._on_exit is not None:
-            self._on_exit(Run(container, code, goes_on))
+            self._on_exit(run)
 
     def _show(self, container: Existing, query: Mapping[str, Any]) -> None:
         thread = threading.Thread(target=self._read, args=(container, {**self._query, **query}), daemon=True)

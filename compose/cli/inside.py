@@ -132,21 +132,18 @@ def register(app: typer.Typer) -> None:
         target, _ = common.load_or_name([service or other])
         if service:
             container = common.one_container(target, service, index, running=False)
-            with common.display() as progress:
-                progress.begin("copy", container.name)
+            with common.display() as progress, progress.step("copy", container.name):
                 if not common.dry_run:
                     copy_out(common.client, container.id, path, other_path, follow_link=follow_link)
-                progress.end("copy", container.name)
             return
         found = [c for c in common.containers(target, [other], oneoff=all) if not index or c.number == index]
         if not found:
             raise SkiffError(f'no container found for service "{other}"', f"make it: `skiff up -d {other}`")
         with common.display() as progress:
             for container in found:
-                progress.begin("copy", container.name)
-                if not common.dry_run:
-                    copy_in(common.client, container.id, path, other_path, follow_link=follow_link, owners=archive)
-                progress.end("copy", container.name)
+                with progress.step("copy", container.name):
+                    if not common.dry_run:
+                        copy_in(common.client, container.id, path, other_path, follow_link=follow_link, owners=archive)
 
     @app.command()
     def commit(
@@ -164,12 +161,10 @@ def register(app: typer.Typer) -> None:
         target, _ = common.load_or_name([service])
         container = common.one_container(target, service, index, running=False)
         repository, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "")
-        with common.display() as progress:
-            progress.begin("commit", container.name)
+        with common.display() as progress, progress.step("commit", container.name):
             if not common.dry_run:
                 query = {"repo": repository, "tag": tag, "author": author, "comment": message, "pause": int(pause)}
                 print(common.client.commit(container.id, changes=list(change or ()), **query))
-            progress.end("commit", container.name)
 
     @app.command()
     def export(
@@ -186,8 +181,6 @@ def register(app: typer.Typer) -> None:
         container = common.one_container(target, service, index, running=False)
         if not output and sys.stdout.isatty():
             raise SkiffError("output option is required when exporting to terminal", "write --output FILE")
-        with common.display() as progress:
-            progress.begin("export", container.name)
+        with common.display() as progress, progress.step("export", container.name):
             if not common.dry_run:
                 write_whole(common.client.export(container.id), output)
-            progress.end("export", container.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -157,10 +158,17 @@ def register(app: typer.Typer) -> None:
         if not chosen:
             print("No stopped containers", file=sys.stderr)
             return
-        names = ", ".join(container.name for container in chosen)
-        if not force and not typer.confirm(f"? Going to remove {names}", err=True):
+        if not force and not _is_confirmed(f"Going to remove {', '.join(container.name for container in chosen)}"):
             return
         _each(common, "remove", chosen, lambda c, _: common.client.remove(c.id, force=True, volumes=volumes))
+
+
+def _is_confirmed(question: str) -> bool:
+    """Ask the user. Raises SkiffError when nobody is there to answer."""
+    try:
+        return typer.confirm(f"? {question}", err=True)
+    except typer.Abort:
+        raise SkiffError("nothing was removed: nobody confirmed it", "--force removes without asking") from None
 
 
 def take_down(
@@ -266,17 +274,9 @@ def _each(
     """Do `action` to each of `containers`, and show it as steps of `kind`."""
     with common.display() as progress:
         for container in containers:
-            progress.begin(kind, container.name)
-            try:
+            with progress.step(kind, container.name), suppress(NotModifiedError):
                 if not common.dry_run:
                     action(container, progress)
-            except NotModifiedError:
-                progress.end(kind, container.name)
-            except BaseException:
-                progress.fail(kind, container.name)
-                raise
-            else:
-                progress.end(kind, container.name)
 
 
 def _hooks(common: Globals, target: Target, phase: str, container: Existing, progress: Progress) -> None:

@@ -72,7 +72,8 @@ class Bringing:
             for name in plan.unchanged:
                 progress.state("Container", name, "Running")
             self.unchanged = frozenset(plan.unchanged)
-            self._check_ports(plan)
+            if options.start:
+                self._check_ports(plan)
             self._run(plan, observed, progress)
 
     def create(self, options: UpOptions) -> None:

@@ -10,6 +10,7 @@ from compose.plan.operations import Kind, Operation, Plan
 from compose.plan.project import Existing, Observed, Service, Target, container_name, dependencies, replicas
 from compose.plan.resources import Divergence, network_keys, volume_keys
 from compose.plan.selection import select
+from runtime.errors import SkiffError
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,11 @@ class _Planner:
                 start(container.name, container.number, stop.reason, {stop.key})
             elif container.state == "running":
                 self.unchanged.append(container.name)
+            elif container.state == "paused" and self._options.start:
+                raise SkiffError(
+                    f"container {container.name} is paused: it can't be started",
+                    f"let it go on: `skiff unpause {name}`",
+                )
             else:
                 start(container.name, container.number, f"it is {container.state}", prerequisites)
         first = max((container.number for container in existing), default=0) + 1

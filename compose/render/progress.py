@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self, TextIO
 
 from runtime.errors import SkiffError
@@ -67,6 +68,17 @@ class Progress:
     def fail(self, kind: str, name: str, state: str = "Error") -> None:
         """Say that a step failed."""
         self.state(WORDS[kind][0], name, state)
+
+    @contextmanager
+    def step(self, kind: str, name: str) -> Iterator[None]:
+        """Say that a step begins, and how it ends."""
+        self.begin(kind, name)
+        try:
+            yield
+        except BaseException:
+            self.fail(kind, name)
+            raise
+        self.end(kind, name)
 
     def state(self, subject: str, name: str, state: str) -> None:
         """Say what is so."""
