@@ -17,12 +17,14 @@ import anyio
 import anyio.abc
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from runtime.errors import EngineError, InternalError
+from runtime.errors import EngineError, InternalError, KernelError
 from runtime.keeper import wire
 from runtime.linux import seccomp as seccomp_filters
+from runtime.linux import syscalls as linux
 from runtime.paths import Paths
 
 UNKNOWN_EXIT = 255
+LAUNCH_S = 30.0
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
 
 
@@ -242,8 +244,13 @@ class Keeper:
             raise InternalError(f"keeper: {result['error']}")
         return result, received
 
-    async def launch(self, id: str, bundle: Path, spec: Mapping[str, Any], *, stdin: bool) -> KeptProcess:
-        """Run the OCI document `spec` as container `id`; returns when its process executes. Raises LaunchError."""
+    async def launch(
+        self, id: str, bundle: Path, spec: Mapping[str, Any], *, stdin: bool, timeout_s: float = LAUNCH_S
+    ) -> KeptProcess:
+        """Run the OCI document `spec` as container `id`; returns when its process executes.
+
+        Raises LaunchError, also when that took longer than `timeout_s`.
+        """
         (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
         settings = {**spec["linux"], "seccomp": _compiled(spec["linux"].get("seccomp"))}
         document = os.memfd_create(f"spec-{id[:12]}", os.MFD_CLOEXEC)
@@ -259,6 +266,7 @@ class Keeper:
                 namespaces=settings["namespaces"],
                 cgroup=settings["cgroupsPath"],
                 resources=settings.get("resources") or {},
+                timeout_s=timeout_s,
             )
         finally:
             os.close(document)
@@ -273,8 +281,9 @@ class Keeper:
         seccomp: Mapping[str, Any] | None,
         *,
         stdin: bool,
+        timeout_s: float = LAUNCH_S,
     ) -> KeptProcess:
-        """Run another OCI `process` inside the running `container`. Raises LaunchError."""
+        """Run another OCI `process` inside the running `container`. Raises LaunchError as `launch` does."""
         answer, fds = await self._ask(
             "exec",
             id=id,
@@ -283,6 +292,7 @@ class Keeper:
             annotations=dict(annotations),
             seccomp=_compiled(seccomp),
             stdin=stdin,
+            timeout_s=timeout_s,
         )
         return self._hold(_process(answer, fds))
 
@@ -309,7 +319,12 @@ class Keeper:
 
     async def list(self) -> list[KeptProcess]:
         """Return every process the keeper has, live and ended, with fresh duplicates."""
-        ids = (await self._ask("list"))[0]["ids"]
+        ids: list[str] = []
+        has_more = True
+        while has_more:
+            answer, _ = await self._ask("list", after=ids[-1] if ids else "")
+            ids += answer["ids"]
+            has_more = answer["has_more"]
         return [self._hold(_process(*(await self._ask("get", id=id)))) for id in ids]
 
     async def forget(self, id: str) -> None:
@@ -351,18 +366,43 @@ def start_keeper(paths: Paths) -> None:
     """Start a keeper and return once its socket is there. Raises InternalError with what it printed."""
     paths.run.mkdir(parents=True, exist_ok=True)
     ready, ready_child = os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", Path(__file__).with_name("main.py"), paths.keeper_socket, str(ready_child)],
-        pass_fds=[ready_child],
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        cwd="/",
-    )
-    os.close(ready_child)
+    interpreter = _read_only(sys.executable)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", Path(__file__).with_name("main.py"), paths.keeper_socket, str(ready_child)],
+            executable=sys.executable if interpreter is None else f"/proc/self/fd/{interpreter}",
+            pass_fds=[ready_child] if interpreter is None else [ready_child, interpreter],
+            # a container's init is the keeper's fork: it has nothing of the environment but what names the engine
+            env={"SKIFF_ROOT": str(paths.root), "SKIFF_RUN": str(paths.run)},
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+        )
+    finally:
+        os.close(ready_child)
+        if interpreter is not None:
+            os.close(interpreter)
     said = os.read(ready, 1)
     os.close(ready)
     if not said:
         raise InternalError(f"the keeper did not start (exit {process.wait()})", f"see {paths.engine_log}")
+
+
+def _read_only(program: str) -> int | None:
+    """Return a descriptor of `program` on a read-only mount that nobody can find; None where there can be none.
+
+    A container's process that executes /proc/self/exe executes what the keeper runs, and could open that file for
+    writing afterwards (CVE-2019-5736): on this mount it can't, whatever its rights.
+    """
+    mounted = -1
+    try:
+        mounted = linux.clone_mount(linux.AT_FDCWD, os.path.realpath(program), recursive=False)
+        linux.set_mount(mounted, linux.MOUNT_ATTR_RDONLY, recursive=False)
+    except KernelError:
+        if mounted >= 0:
+            os.close(mounted)
+        return None
+    return mounted
 
 
 def _compiled(filters: Mapping[str, Any] | None) -> bytes | None:

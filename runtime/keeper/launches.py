@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import select
 import signal
@@ -17,8 +18,8 @@ from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.process import LaunchError
 
-LAUNCH_S = 30.0
 READY = b"r"
+SIBLING = b"P"
 STANDBY = "standby-"
 STANDBY_NAMESPACES = {"pid", "ipc", "uts"}
 
@@ -41,17 +42,33 @@ class Launch:
         self.report = report
         self.stdio = stdio
         self.cgroup = cgroup
-        self.deadline_s = time.monotonic() + LAUNCH_S
+        self.timeout_s: float = message["timeout_s"]
+        self.deadline_s = time.monotonic() + self.timeout_s
         self.said = b""
+        self.is_late = False
 
     def hear(self) -> bool:
         """Take what the child says; False once it has said everything."""
         chunk = os.read(self.report, 4096)
         self.said += chunk
+        if self.said.startswith(SIBLING) and b"\n" in self.said:  # the child has put a sibling in its place
+            os.waitpid(self.pid, 0)
+            os.close(self.pidfd)
+            number, _, self.said = self.said.removeprefix(SIBLING).partition(b"\n")
+            self.pid = int(number)
+            self.pidfd = os.pidfd_open(self.pid)
+        if not chunk and self.is_late and not self.said:
+            self.said = f"128\n{self.lateness}".encode()
         return bool(chunk)
 
+    @property
+    def lateness(self) -> str:
+        """What is said of a child that had its time."""
+        return f"the process did not start within {self.timeout_s:g} s"
+
     def kill(self) -> None:
-        """Kill the child: it had its time."""
+        """Kill the child; one that is frozen, or waits for a device, dies later."""
+        self.is_late = True
         linux.call("pidfd_send_signal", self.pidfd, signal.SIGKILL, None, 0)
 
 
@@ -207,7 +224,7 @@ def _end_all(processes: str) -> None:
 
 
 def read(spec: int) -> dict[str, Any]:
-    """Return the document that descriptor `spec` holds."""
+    """Return the document that descriptor `spec` holds; read in a child, which a malformed one may cost."""
     size = os.fstat(spec).st_size
-    document: dict[str, Any] = wire.unpack(os.pread(spec, size, 0))
+    document: dict[str, Any] = marshal.loads(os.pread(spec, size, 0))
     return document

@@ -14,6 +14,8 @@ from runtime.hints import Any
 from runtime.keeper import launches, wire
 from runtime.keeper.kept import Kept, Stdio
 from runtime.keeper.launches import Launch, Standby
+from runtime.keeper.link import Link
+from runtime.keeper.revival import Revival
 from runtime.linux import pidfd as pidfds
 from runtime.linux import syscalls as linux
 from runtime.oci import cgroup_usage, launch, tasks
@@ -21,7 +23,10 @@ from runtime.oci.cgroup import Cgroups
 from runtime.oci.process import LaunchError
 
 LOOK_S = 2.0
+FORLORN_S = 600.0
+"""How long exit codes are kept for an engine that does not come."""
 UNKNOWN_EXIT = 255
+PAGE = 1000
 
 
 class Keeper:
@@ -30,9 +35,8 @@ class Keeper:
     def __init__(self, path: str) -> None:
         self.kept: dict[str, Kept] = {}
         self.poll = select.epoll()
-        self.engine: socket.socket | None = None
-        self.restart: list[str] | None = None
-        self.environment: dict[str, str] = {}
+        self.listing: list[tuple[socket.socket | None, dict[str, Any]]] = []
+        self.revival = Revival()
         self.said_bye = True
         self.linger_s = LOOK_S
         """How long a keeper that has nothing to keep waits for an engine: one may be about to connect."""
@@ -49,31 +53,50 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for ignored in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
             signal.signal(ignored, signal.SIG_IGN)
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        self.listener.bind(path)
-        os.chmod(path, 0o600)
-        self.listener.listen(4)
         self.path = path
-        for descriptor in (self.wakeup, self.listener.fileno()):
-            self.poll.register(descriptor, select.EPOLLIN)
+        self.link = Link(path, self.poll, self.lose_engine)
+        self.poll.register(self.wakeup, select.EPOLLIN)
 
     def run(self) -> None:
         """Serve until there is neither engine nor process."""
-        idle_since = time.monotonic()
+        needed_s = time.monotonic()
         while True:
-            ready = self.poll.poll(0 if self.wants_standby and not self.launches else LOOK_S)
-            for descriptor, _ in ready:
-                self.guard(lambda descriptor=descriptor: self.handle(descriptor))  # type: ignore[misc]
+            ready = self.poll.poll(self.pause_s())
+            for descriptor, events in ready:
+                self.guard(lambda descriptor=descriptor, events=events: self.handle(descriptor, events))  # type: ignore[misc]
             if not ready and self.wants_standby and not self.launches:
                 self.guard(self.stand_by)
-            for late in [one for one in self.launches.values() if time.monotonic() > one.deadline_s]:
-                late.kill()
-            if self.engine is not None or any(kept.exit is None for kept in self.kept.values()):
-                idle_since = time.monotonic()
-            elif time.monotonic() - idle_since > self.linger_s:
+            now_s = time.monotonic()
+            for late in [one for one in self.launches.values() if now_s > one.deadline_s and not one.is_late]:
+                self.guard(lambda late=late: self.end_late(late))  # type: ignore[misc]
+            if self.revival.due_s is not None and now_s >= self.revival.due_s:
+                self.guard(lambda: self.revival.start(time.monotonic()))
+            if self.is_needed:
+                needed_s = now_s
+            elif now_s - needed_s > (self.linger_s if self.said_bye or not self.kept else FORLORN_S):
                 self.retire_standby()
                 os.unlink(self.path)
                 return
+
+    def pause_s(self) -> float:
+        """Return how long nothing may happen before something is to be done."""
+        if self.wants_standby and not self.launches:
+            return 0.0
+        due: list[float] = [one.deadline_s for one in self.launches.values() if not one.is_late]
+        if self.revival.due_s is not None:
+            due.append(self.revival.due_s)
+        soonest: float = min([one - time.monotonic() for one in due], default=LOOK_S)
+        return max(0.0, min(LOOK_S, soonest))
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is an engine, or one on its way, or something alive to be kept for it."""
+        return (
+            self.link.engine is not None
+            or self.revival.is_pending
+            or bool(self.launches)
+            or any(kept.exit is None for kept in self.kept.values())
+        )
 
     def guard(self, action: Callable[[], None]) -> None:
         """Do one thing; every container hangs on this loop, so a failure is told and the loop goes on."""
@@ -97,52 +120,47 @@ class Keeper:
         if standby is not None:
             standby.retire()
 
-    def handle(self, descriptor: int) -> None:
-        """Do what a readable descriptor asks for."""
+    def handle(self, descriptor: int, events: int) -> None:
+        """Do what a descriptor that is ready asks for."""
         if descriptor == self.wakeup:
             os.read(self.wakeup, 4096)
             self.reap()
-        elif descriptor == self.listener.fileno():
-            self.accept()
         elif descriptor in self.launches:
             self.serve_launch(descriptor)
         elif descriptor in self.tasks:
             self.serve_task(descriptor)
         elif descriptor in self.adopted:
             self.serve_adopted(descriptor)
-        elif self.engine is not None and descriptor == self.engine.fileno():
-            self.serve()
+        else:
+            self.hear(descriptor, events)
 
-    def accept(self) -> None:
-        """Take the new engine's connection; an older one is let go."""
-        connection, _ = self.listener.accept()
-        if self.engine is not None:
-            self.tell({"replaced": True}, [])
-            self.drop()
-        self.engine = connection
-        self.said_bye, self.linger_s = False, LOOK_S
-        self.poll.register(connection.fileno(), select.EPOLLIN)
-
-    def drop(self) -> None:
-        """Forget the engine's connection."""
-        if self.engine is not None:
-            self.poll.unregister(self.engine.fileno())
-            self.engine.close()
-            self.engine = None
-            self.wants_standby = False
-            self.retire_standby()
-
-    def serve(self) -> None:
-        """Answer one message of the engine."""
-        assert self.engine is not None
+    def hear(self, descriptor: int, events: int) -> None:
+        """Take what comes over the keeper's socket; do what the engine asks for."""
+        before = self.link.engine
         try:
-            message, descriptors = wire.receive(self.engine)
-        except (OSError, ValueError):
-            message, descriptors = None, []
-        if message is None:
-            self.drop()
-            self.engine_lost()
+            heard = self.link.handle(descriptor, events)
+        except wire.MalformedError as error:
+            self.revival.say(f"a message of the engine could not be read: {error}")
             return
+        if heard is None:
+            return
+        message, descriptors = heard
+        if message is None:
+            self.lose_engine()
+            return
+        if self.link.engine is not before:
+            self.said_bye, self.linger_s = False, LOOK_S
+        self.obey(message, descriptors)
+
+    def lose_engine(self) -> None:
+        """Take note that the engine is gone."""
+        self.link.drop()
+        self.wants_standby = False
+        self.retire_standby()
+        self.engine_lost()
+
+    def obey(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        """Do what a message asks for, and answer it."""
         answer: dict[str, Any]
         carried: list[int] = []
         try:
@@ -164,27 +182,12 @@ class Keeper:
 
     def tell(self, message: dict[str, Any], descriptors: list[int]) -> None:
         """Send `message` to the engine, if it is there to hear it."""
-        if self.engine is None:
-            return
-        try:
-            wire.send(self.engine, message, descriptors)
-        except OSError:
-            self.drop()
-            self.engine_lost()
+        self.link.tell(message, descriptors)
 
     def engine_lost(self) -> None:
-        """Start the engine anew when it went without saying so while containers live."""
-        if self.said_bye or not self.restart or all(kept.exit for kept in self.kept.values()):
-            return
-        if os.fork() == 0:
-            try:
-                os.setsid()
-                for number in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
-                    signal.signal(number, signal.SIG_DFL)
-                os.execve(self.restart[0], self.restart, self.environment)
-            finally:
-                os._exit(127)
-        self.said_bye = True
+        """Have the engine started anew when it went without saying so while there is something to tell it."""
+        if not self.said_bye and (self.kept or self.launches):
+            self.revival.mourn(time.monotonic())
 
     def reap(self) -> None:
         """Take note of every process that ended."""
@@ -204,6 +207,10 @@ class Keeper:
                 self.note_exit(live.pop(pid), status)
             elif self.standby is not None and pid == self.standby.pid:
                 self.standby = None
+            elif pid == self.revival.pid:
+                self.revival.pid = 0
+                if self.link.engine is None:
+                    self.engine_lost()
         for kept in live.values():
             pid, status = os.waitpid(kept.pid, os.WNOHANG) if kept.pidfd not in self.adopted else (0, 0)
             if pid:
@@ -249,7 +256,7 @@ class Keeper:
 
     def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Learn how to start the engine anew, and where its containers' cgroups are."""
-        self.restart, self.environment = message["restart"], message["environment"]
+        self.revival.greet(message, time.monotonic())
         self.standby_parent = message["cgroup"]
         if self.standby is None and not self.cgroups.is_unified:
             launches.sweep_standbys(self.cgroups, self.standby_parent)
@@ -259,17 +266,25 @@ class Keeper:
     def do_bye(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Note that the engine is about to go on purpose."""
         self.said_bye, self.linger_s = True, 0.0
+        self.revival.forget()
         self.wants_standby = False
         self.retire_standby()
         return {}, []
 
-    def do_list(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Name every process; `get` gives the descriptors of one."""
-        # what an earlier engine asked for and did not hear of is known by then
-        for pending in list(self.launches.values()):
-            while pending.report in self.launches:
-                self.wait_for(pending)
-        return {"ids": sorted(self.kept)}, []
+    def do_list(self, message: dict[str, Any], _: list[int]) -> None:
+        """Name processes, those after the one that is named; `get` gives the descriptors of one."""
+        self.listing.append((self.link.engine, message))
+        self.answer_lists()
+
+    def answer_lists(self) -> None:
+        """Answer who wants to know what there is, once all children that an earlier engine asked for have become it."""
+        if self.listing and all(one.is_late for one in self.launches.values()):
+            listing, self.listing = self.listing, []
+            ids = sorted(self.kept)
+            for connection, message in listing:
+                rest = [id for id in ids if id > (message.get("after") or "")]
+                told = {"ids": rest[:PAGE], "has_more": len(rest) > PAGE, "re": message.get("re")}
+                self.answer(connection, told, [])
 
     def do_get(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Describe one process, with duplicates of its descriptors."""
@@ -289,6 +304,7 @@ class Keeper:
 
     def do_adopt(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Take over what an earlier keeper held: the descriptors are the pidfd's and those of `fds`, in order."""
+        self.make_room(message["id"])
         copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors]
         kept = Kept(
             message["id"], message["pid"], copies[0], dict(zip(message["fds"], copies[1:], strict=True)),
@@ -388,18 +404,9 @@ class Keeper:
 
     def follow(self, begun: Launch) -> None:
         """Watch a child on its way."""
-        begun.connection = self.engine
+        begun.connection = self.link.engine
         self.launches[begun.report] = begun
         self.poll.register(begun.report, select.EPOLLIN)
-
-    def wait_for(self, pending: Launch) -> None:
-        """Wait for the next word of a child; one that is silent for too long is killed."""
-        poll = select.poll()
-        poll.register(pending.report, select.POLLIN)
-        if not poll.poll(max(0.0, pending.deadline_s - time.monotonic()) * 1000):
-            pending.kill()
-            poll.poll()
-        self.serve_launch(pending.report)
 
     def serve_launch(self, report: int) -> None:
         """Hear a child; when it has said everything, it executes, or it said why it can't."""
@@ -410,12 +417,6 @@ class Keeper:
         del self.launches[report]
         os.close(report)
         ended.stdio.take_console()
-        if ended.said.startswith(b"P"):  # the child has put a sibling in its place
-            os.waitpid(ended.pid, 0)
-            os.close(ended.pidfd)
-            number, _, ended.said = ended.said[1:].partition(b"\n")
-            ended.pid = int(number)
-            ended.pidfd = os.pidfd_open(ended.pid)
         if ended.said:
             self.give_up(ended)
         else:
@@ -423,6 +424,16 @@ class Keeper:
             self.kept[kept.id] = kept
             self.answer(ended.connection, {**kept.describe(), "re": ended.re}, kept.descriptors())
         self.reap()
+        self.answer_lists()
+        if self.link.engine is None:
+            self.engine_lost()
+
+    def end_late(self, late: Launch) -> None:
+        """Kill a child that had its time; who waits for it waits no longer, even for its death."""
+        late.kill()
+        self.answer(late.connection, {"error": late.lateness, "exit_code": 128, "re": late.re}, [])
+        late.connection = None
+        self.answer_lists()
 
     def give_up(self, ended: Launch) -> None:
         """Clear away after a child that could not become the process, and say why."""
@@ -436,7 +447,7 @@ class Keeper:
 
     def answer(self, connection: socket.socket | None, message: dict[str, Any], descriptors: list[int]) -> None:
         """Answer later what was asked over `connection`; numbers of an engine that is gone mean nothing to the next."""
-        if connection is not None and connection is self.engine:
+        if connection is not None and connection is self.link.engine:
             self.tell(message, descriptors)
 
     def start_task(self, message: dict[str, Any], descriptors: list[int]) -> None:
@@ -456,7 +467,7 @@ class Keeper:
             os._exit(0)
         os.close(report_child)
         os.close(pidfd)
-        self.tasks[report] = (self.engine, message.get("re"), bytearray())
+        self.tasks[report] = (self.link.engine, message.get("re"), bytearray())
         self.poll.register(report, select.EPOLLIN)
 
     def serve_task(self, report: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import select
 import sys
 
@@ -16,29 +17,41 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from runtime.keeper.loop import Keeper
 from runtime.linux import syscalls as linux
+from runtime.oci import launch
 
 
 def main() -> None:
     """Become the keeper of the run directory whose socket is named, unless it has one."""
+    ready = int(sys.argv[2])
+    launch.close_all_but([ready])
     # a record lock, which children do not inherit, held as long as this process lives
     lock = os.open(sys.argv[1] + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    while not _is_ours(lock):
         # its holder may be about to listen: the lock file has content once it does
-        while os.fstat(lock).st_size == 0:
-            select.select((), (), (), 0.005)
-        os.write(int(sys.argv[2]), b"r")
-        return
+        if os.fstat(lock).st_size:
+            os.write(ready, b"r")
+            return
+        select.select((), (), (), 0.005)
     if os.path.lexists(sys.argv[1]):
         os.unlink(sys.argv[1])
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    # a container takes four descriptors; the default of 1,024 would end at 250 of them
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.ftruncate(lock, 0)
     keeper = Keeper(sys.argv[1])
     os.write(lock, b"%d\n" % os.getpid())
-    os.write(int(sys.argv[2]), b"r")
-    os.close(int(sys.argv[2]))
+    os.write(ready, b"r")
+    os.close(ready)
     keeper.run()
+
+
+def _is_ours(lock: int) -> bool:
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""Messages between engine and keeper: marshalled values in SOCK_SEQPACKET packets, descriptors beside them (unix(7)).
+"""Messages between engine and keeper: packed values in SOCK_SEQPACKET packets, descriptors beside them (unix(7)).
 
-marshal, in its version 2, which no release of Python changes any more: `json` would cost the keeper a megabyte of
-modules. Both ends belong to one user and trust each other.
+Values are packed as marshal does in its version 2, which no release of Python changes any more: `json` would cost the
+keeper a megabyte of modules. They are unpacked here, as marshal may crash on what is malformed, and every container
+hangs on the keeper.
 """
 
 from __future__ import annotations
 
 import array
 import marshal
+import os
 import socket
+import struct
 from collections.abc import Sequence
 
 from runtime.hints import Any
@@ -16,6 +19,14 @@ from runtime.hints import Any
 PACKET_BYTES = 1 << 18
 DESCRIPTORS = 8
 MARSHAL_VERSION = 2
+DEPTH = 32
+LONG_DIGIT_BITS = 15
+CONSTANTS = {b"N"[0]: None, b"T"[0]: True, b"F"[0]: False}
+INTEGER, LONG, FLOAT, BYTES, TEXT, TUPLE, LIST, MAPPING, END = b"ilgsu([{0"
+
+
+class MalformedError(ValueError):
+    """Bytes that are no message."""
 
 
 def pack(value: Any) -> bytes:
@@ -24,8 +35,65 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """Return the value that `pack` was given. Raises ValueError, EOFError or TypeError on anything else."""
-    return marshal.loads(data)
+    """Return the value that `pack` was given. Raises MalformedError on anything else."""
+    try:
+        value, at = _value(data, 0, DEPTH)
+    except (IndexError, struct.error, UnicodeDecodeError, TypeError) as error:
+        raise MalformedError(str(error)) from error
+    if at != len(data):
+        raise MalformedError("more than one value")
+    return value
+
+
+def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    """Return the value that begins at `at`, and where it ends."""
+    kind = data[at]
+    at += 1
+    if kind in CONSTANTS:
+        return CONSTANTS[kind], at
+    if kind == FLOAT:
+        return struct.unpack_from("<d", data, at)[0], at + 8
+    if not depth:
+        raise MalformedError("nested too deeply")
+    if kind == MAPPING:
+        return _mapping(data, at, depth - 1)
+    (count,) = struct.unpack_from("<i", data, at)
+    at += 4
+    if kind == INTEGER:
+        return count, at
+    if kind == LONG:
+        return _long(data, at, count)
+    if not 0 <= count <= len(data) - at:
+        raise MalformedError("a length beyond the end")
+    if kind == BYTES:
+        return data[at : at + count], at + count
+    if kind == TEXT:
+        return str(data[at : at + count], "utf-8", "surrogatepass"), at + count
+    if kind not in (TUPLE, LIST):
+        raise MalformedError(f"no kind of value: {kind}")
+    items = []
+    for _ in range(count):
+        item, at = _value(data, at, depth - 1)
+        items.append(item)
+    return (tuple(items) if kind == TUPLE else items), at
+
+
+def _mapping(data: bytes, at: int, depth: int) -> tuple[dict[Any, Any], int]:
+    found: dict[Any, Any] = {}
+    while data[at] != END:
+        key, at = _value(data, at, depth)
+        found[key], at = _value(data, at, depth)
+    return found, at + 1
+
+
+def _long(data: bytes, at: int, count: int) -> tuple[int, int]:
+    """Return an integer of `count` digits of 15 bits each; a negative count makes it negative."""
+    if abs(count) > len(data):
+        raise MalformedError("a length beyond the end")
+    value = 0
+    for digit in reversed(struct.unpack_from(f"<{abs(count)}H", data, at)):
+        value = value << LONG_DIGIT_BITS | digit
+    return (value if count >= 0 else -value), at + 2 * abs(count)
 
 
 def send(connection: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -34,9 +102,22 @@ def send(connection: socket.socket, message: dict[str, Any], descriptors: Sequen
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """Return the next message and its descriptors (close-on-exec); None when the peer is gone."""
+    """Return the next message and its descriptors (close-on-exec); None when the peer is gone.
+
+    Raises MalformedError on a packet that is no message; nothing of it stays open.
+    """
     data, descriptors = receive_descriptors(connection, PACKET_BYTES, DESCRIPTORS)
-    return (unpack(data) if data else None), descriptors
+    if not data and not descriptors:
+        return None, []
+    try:
+        message = unpack(data)
+        if not isinstance(message, dict):
+            raise MalformedError("a message is a dict")
+    except MalformedError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return message, descriptors
 
 
 def receive_descriptors(connection: socket.socket, size: int, count: int, flags: int = 0) -> tuple[bytes, list[int]]:

@@ -65,12 +65,17 @@ def namespace_flags(namespaces: Sequence[Mapping[str, Any]]) -> int:
 
 
 def let_go(kept: Iterable[int]) -> None:
-    """Close everything but the standard streams and `kept`: a forked child has all that its parent has open.
+    """Leave a forked child, of all that its parent has open, the standard streams and `kept`.
 
     What is open can be reached from inside a container by links to /proc/self/fd, and a pipe does not end while
     somebody has it.
     """
     signal.set_wakeup_fd(-1)
+    close_all_but(kept)
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor but the standard streams and `kept`."""
     low = 3
     for descriptor in sorted(kept):
         os.closerange(low, descriptor)

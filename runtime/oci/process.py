@@ -5,6 +5,7 @@ Runs inside the container's root, where everything is the container's: nothing i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -21,6 +22,9 @@ LIMITS = {
     "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4, "RLIMIT_RSS": 5,
     "RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9, "RLIMIT_LOCKS": 10,
     "RLIMIT_SIGPENDING": 11, "RLIMIT_MSGQUEUE": 12, "RLIMIT_NICE": 13, "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
+}  # fmt: skip
+DEFAULT_LIMITS = {
+    "RLIMIT_NOFILE": 1 << 20, "RLIMIT_NPROC": resource.RLIM_INFINITY, "RLIMIT_CORE": resource.RLIM_INFINITY,
 }  # fmt: skip
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAST_SIGNAL = 64
@@ -55,8 +59,7 @@ def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: 
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             linux.default_signal(number)
     capability.drop_bounding(capability.mask(sets.get("bounding") or ()))
-    for limit in process.get("rlimits") or ():
-        resource.setrlimit(LIMITS[limit["type"]], (_bound(limit["soft"]), _bound(limit["hard"])))
+    _set_limits(process.get("rlimits") or ())
     linux.prctl(linux.PR_SET_KEEPCAPS, 1)
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
@@ -114,6 +117,18 @@ def _capabilities(process: Mapping[str, Any], who: user.Identity) -> Mapping[str
     sets: Mapping[str, Sequence[str]] = process.get("capabilities") or {}
     ambient = sets.get("ambient") or ()
     return {**sets, "effective": ambient, "permitted": ambient} if who.uid else sets
+
+
+def _set_limits(wanted: Sequence[Mapping[str, Any]]) -> None:
+    """Set the limits of the document, and those that are not to depend on the shell in which the engine was started."""
+    named = {limit["type"] for limit in wanted}
+    for kind, value in DEFAULT_LIMITS.items():
+        if kind not in named:
+            # without the right to raise limits, what was inherited stays
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(LIMITS[kind], (value, value))
+    for limit in wanted:
+        resource.setrlimit(LIMITS[limit["type"]], (_bound(limit["soft"]), _bound(limit["hard"])))
 
 
 def _bound(value: int) -> int:

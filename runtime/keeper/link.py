@@ -1,0 +1,126 @@
+"""The keeper's side of its socket: the engine's connection, and those who come and may be a new engine."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Callable
+
+from runtime.hints import Any
+from runtime.keeper import wire
+
+VISITORS, WAITING = 8, 64
+
+Message = dict[str, Any]
+
+
+class Link:
+    """The listener, visitors and the one engine; `on_lost` is called when that one can't be told anything more."""
+
+    def __init__(self, path: str, poll: select.epoll, on_lost: Callable[[], None]) -> None:
+        self.engine: socket.socket | None = None
+        self._visitors: dict[int, socket.socket] = {}
+        self._unsent: list[tuple[Message, list[int]]] = []
+        self._poll = poll
+        self._on_lost = on_lost
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._listener.bind(path)
+        os.chmod(path, 0o600)
+        self._listener.listen(WAITING)
+        poll.register(self._listener.fileno(), select.EPOLLIN)
+
+    def handle(self, descriptor: int, events: int) -> tuple[Message | None, list[int]] | None:
+        """Do what a descriptor of this link that is ready asks for; return what the engine sent, with descriptors.
+
+        The message is None where the engine is gone. Raises wire.MalformedError on what it sent in error.
+        """
+        if descriptor == self._listener.fileno():
+            self._accept()
+        elif descriptor in self._visitors:
+            return self._receive_visitor(descriptor)
+        elif self.engine is not None and descriptor == self.engine.fileno():
+            if events & select.EPOLLOUT:
+                self._send_rest()
+                return None
+            try:
+                return wire.receive(self.engine)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return None, []
+        return None
+
+    def _accept(self) -> None:
+        """Let somebody in who may be a new engine."""
+        connection, _ = self._listener.accept()
+        connection.setblocking(False)
+        if len(self._visitors) == VISITORS:
+            self._show_out(next(iter(self._visitors))).close()
+        self._visitors[connection.fileno()] = connection
+        self._poll.register(connection.fileno(), select.EPOLLIN)
+
+    def _show_out(self, descriptor: int) -> socket.socket:
+        self._poll.unregister(descriptor)
+        return self._visitors.pop(descriptor)
+
+    def _receive_visitor(self, descriptor: int) -> tuple[Message | None, list[int]] | None:
+        """Hear who came: one that says hello is the engine from now on, and an older one is let go."""
+        connection = self._show_out(descriptor)
+        try:
+            message, carried = wire.receive(connection)
+        except (OSError, wire.MalformedError):
+            message, carried = None, []
+        if message is None or message.get("do") != "hello":
+            for one in carried:
+                os.close(one)
+            connection.close()
+            return None
+        if self.engine is not None:
+            self.tell({"replaced": True}, [])
+        self.drop()
+        self.engine = connection
+        self._poll.register(connection.fileno(), select.EPOLLIN)
+        return message, carried
+
+    def drop(self) -> None:
+        """Let the engine's connection go."""
+        if self.engine is not None:
+            self._poll.unregister(self.engine.fileno())
+            self.engine.close()
+            self.engine = None
+        for _, descriptors in self._unsent:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._unsent = []
+
+    def tell(self, message: Message, descriptors: list[int]) -> None:
+        """Send `message` to the engine, if it is there to hear it; what it has no room for is sent later."""
+        if self.engine is None:
+            return
+        try:
+            if not self._unsent:
+                wire.send(self.engine, message, descriptors)
+                return
+        except BlockingIOError:  # it does not read: nothing else is to wait for that
+            self._poll.modify(self.engine.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        except OSError:
+            self._on_lost()
+            return
+        self._unsent.append((message, [os.dup(descriptor) for descriptor in descriptors]))
+
+    def _send_rest(self) -> None:
+        assert self.engine is not None
+        while self._unsent:
+            message, descriptors = self._unsent[0]
+            try:
+                wire.send(self.engine, message, descriptors)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._on_lost()
+                return
+            del self._unsent[0]
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._poll.modify(self.engine.fileno(), select.EPOLLIN)
