@@ -1,22 +1,24 @@
-"""Building a service's image: the context as a tar stream, the engine's messages as lines."""
+"""Building a service's image: what its `build:` asks of the engine, and the engine's messages as lines."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compose.execute.build_context import stream
+from compose.plan.container_body import extra_hosts, ulimits
 from compose.plan.project import PROJECT, SERVICE, Target, image_name
+from compose.plan.values import whole
 from runtime.client import Client
 from runtime.errors import SkiffError
 
-DOCKERFILE_IN_STREAM = ".skiff-dockerfile"
-CHUNK_BYTES = 1 << 20
+OWN = ".skiff-build"
+"""Folder, in the stream, of what goes along with the context."""
+IMAGE_SCHEME, SERVICE_SCHEME = "docker-image://", "service:"
 
 
 @dataclass(frozen=True)
@@ -30,49 +32,25 @@ class BuildOptions:
     arguments: Mapping[str, str | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class BuildRequest:
+    """What is sent: the directory of the context, the Dockerfile in it, the query, and what goes along."""
+
+    context: Path
+    dockerfile: str
+    query: Mapping[str, Any]
+    extra: Mapping[str, bytes]
+    directories: Mapping[str, Path]
+
+
 def build_image(
     client: Client, target: Target, service: str, tell: Callable[[str], None], options: BuildOptions
 ) -> str:
     """Build the image of `service` and return its ID. Raises SkiffError with the build's own message."""
-    build = target.services[service].get("build") or {}
-    context = Path(build.get("context") or ".")
-    if "://" in str(build.get("context") or "") or str(build.get("context") or "").endswith(".git"):
-        raise SkiffError(
-            f"service {service!r}: remote build contexts are not supported", "clone it, and build the directory"
-        )
-    if not context.is_dir():
-        raise SkiffError(
-            f"service {service!r}: the build context does not exist: {context}", "correct build.context, or make it"
-        )
-    dockerfile = build.get("dockerfile") or "Dockerfile"
-    inline = build.get("dockerfile_inline")
-    path = Path(dockerfile) if os.path.isabs(dockerfile) else context / dockerfile
-    if inline is None and not path.is_file():
-        raise SkiffError(
-            f"service {service!r}: failed to read dockerfile: {path} does not exist",
-            "write it, or name another with build.dockerfile",
-        )
-    outside = inline is None and not _is_below(path, context)
-    query: dict[str, Any] = {
-        "t": [image_name(target, service), *(build.get("tags") or ())],
-        "dockerfile": DOCKERFILE_IN_STREAM if inline is not None or outside else os.path.relpath(path, context),
-        "buildargs": json.dumps({**(build.get("args") or {}), **options.arguments}),
-        "labels": json.dumps({**(build.get("labels") or {}), PROJECT: target.name, SERVICE: service}),
-        "target": build.get("target") or "",
-        "networkmode": build.get("network") or "",
-        "nocache": int(bool(build.get("no_cache")) or options.no_cache),
-        "pull": int(bool(build.get("pull")) or options.pull),
-        "extrahosts": list(build.get("extra_hosts") or ()),
-        "shmsize": build.get("shm_size") or "",
-        "memory": options.memory_bytes or "",
-    }
-    extra = (
-        {DOCKERFILE_IN_STREAM: inline.encode() if inline is not None else path.read_bytes()}
-        if inline is not None or outside
-        else {}
-    )
+    request = build_request(target, service, options, is_ours=client.endpoint.is_ours)
+    body = stream(request.context, request.dockerfile, OWN, request.extra, request.directories)
     image_id = ""
-    for message in client.build(context_stream(context, extra), {k: v for k, v in query.items() if v not in ("", [])}):
+    for message in client.build(body, request.query):
         for line in str(message.get("stream") or "").splitlines():
             if line.strip() and not options.quiet:
                 tell(line)
@@ -81,54 +59,215 @@ def build_image(
     return image_id
 
 
-def _is_below(path: Path, folder: Path) -> bool:
-    return not os.path.relpath(os.path.normpath(path), folder).startswith("..")
+def build_request(target: Target, service: str, options: BuildOptions, *, is_ours: bool) -> BuildRequest:
+    """Return what the `build:` of `service` asks for; `is_ours` says that the engine is Skiff's own.
 
-
-def context_stream(context: Path, extra: Mapping[str, bytes]) -> Iterator[bytes]:
-    """Yield a tar stream of the directory `context` and `extra` files; the engine applies .dockerignore.
-
-    Folders that .dockerignore leaves out as a whole by name are not sent.
+    Raises SkiffError for what is not there, and for what the engine can't do.
     """
-    skipped = _plainly_ignored(context)
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for base, folders, files in os.walk(context):
-            relative = os.path.relpath(base, context)
-            folders[:] = sorted(f for f in folders if os.path.normpath(os.path.join(relative, f)) not in skipped)
-            for name in sorted([*folders, *files]):
-                path = os.path.join(base, name)
-                member = tar.gettarinfo(path, os.path.normpath(os.path.join(relative, name)))
-                if member is None:  # a socket has no place in an archive
-                    continue
-                member.uid = member.gid = 0
-                member.uname = member.gname = ""
-                if member.isreg():
-                    with open(path, "rb") as content:
-                        tar.addfile(member, content)
-                else:
-                    tar.addfile(member)
-                if out.tell() > CHUNK_BYTES:
-                    yield out.getvalue()
-                    out.seek(0)
-                    out.truncate()
-        for name, data in extra.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    yield out.getvalue()
-
-
-def _plainly_ignored(context: Path) -> set[str]:
-    """Return folders named in .dockerignore without wildcards, where no exception could bring something back."""
-    try:
-        lines = [line.strip() for line in (context / ".dockerignore").read_text().splitlines()]
-    except OSError:
-        return set()
-    if any(line.startswith("!") for line in lines):
-        return set()
-    return {
-        os.path.normpath(line.lstrip("/"))
-        for line in lines
-        if line and not line.startswith("#") and not set(line) & set("*?[")
+    build = target.services[service].get("build") or {}
+    fail = _Failure(service)
+    context = _context(build, fail)
+    dockerfile, extra = _dockerfile(build, context, fail)
+    _refuse(build, fail)
+    query: dict[str, Any] = {
+        "t": [image_name(target, service), *(build.get("tags") or ())],
+        "dockerfile": dockerfile,
+        "buildargs": json.dumps({**(build.get("args") or {}), **options.arguments}),
+        "labels": json.dumps({**(build.get("labels") or {}), PROJECT: target.name, SERVICE: service}),
+        "target": build.get("target") or "",
+        "networkmode": build.get("network") or "",
+        "nocache": int(bool(build.get("no_cache")) or options.no_cache),
+        "pull": int(bool(build.get("pull")) or options.pull),
+        "extrahosts": extra_hosts(build),
+        "shmsize": whole(build.get("shm_size")) or "",
+        "memory": options.memory_bytes or "",
+        "ulimits": json.dumps(ulimits(build)) if build.get("ulimits") else "",
+        "platform": _platform(target.services[service], build, fail),
+        "cachefrom": json.dumps(_cache_images(build, fail)) if build.get("cache_from") else "",
     }
+    directories: dict[str, Path] = {}
+    if is_ours:
+        own, secrets, directories = _own(target, build, fail)
+        query |= own
+        extra = {**extra, **secrets}
+    else:
+        _refuse_elsewhere(build, fail)
+    kept = {name: value for name, value in query.items() if value not in ("", [])}
+    return BuildRequest(context, dockerfile, kept, extra, directories)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Makes the errors of one service."""
+
+    service: str
+
+    def __call__(self, problem: str, hint: str) -> SkiffError:
+        return SkiffError(f"service {self.service!r}: {problem}", hint)
+
+
+def _is_remote(context: str) -> bool:
+    return "://" in context or context.startswith("git@") or context.endswith(".git")
+
+
+def _context(build: Mapping[str, Any], fail: _Failure) -> Path:
+    written = str(build.get("context") or ".")
+    context = Path(written)
+    if context.is_dir():
+        return context
+    if _is_remote(written):
+        raise fail("remote build contexts are not supported", "clone it, and build the directory")
+    raise fail(f"the build context does not exist: {context}", "correct build.context, or make it")
+
+
+def _dockerfile(build: Mapping[str, Any], context: Path, fail: _Failure) -> tuple[str, dict[str, bytes]]:
+    """Return the Dockerfile's name in the stream, and its text where it is not part of the context."""
+    if (inline := build.get("dockerfile_inline")) is not None:
+        return f"{OWN}/Dockerfile", {f"{OWN}/Dockerfile": inline.encode()}
+    path = context / (build.get("dockerfile") or "Dockerfile")
+    if not path.is_file():
+        raise fail(
+            f"failed to read dockerfile: {path} does not exist", "write it, or name another with build.dockerfile"
+        )
+    relative = os.path.relpath(os.path.normpath(path), os.path.normpath(context))
+    if not relative.startswith(".."):
+        return relative, {}
+    name = f"{OWN}/{path.name}"
+    extra = {name: path.read_bytes()}
+    ignore = path.with_name(f"{path.name}.dockerignore")
+    if ignore.is_file():
+        extra[f"{name}.dockerignore"] = ignore.read_bytes()
+    return name, extra
+
+
+def _refuse(build: Mapping[str, Any], fail: _Failure) -> None:
+    isolation = build.get("isolation")
+    if isolation not in (None, "", "default"):
+        raise fail(f"build.isolation {isolation!r} is for Windows", "leave it out")
+    for key in ("provenance", "sbom"):
+        if str(build.get(key) or "false").lower() not in ("false", "0"):
+            raise fail(f"build.{key}: attestations are not made", f"leave it out, or write `{key}: false`")
+    for entry in build.get("cache_to") or ():
+        if _fields(str(entry)).get("type") != "inline":
+            raise fail(
+                f"build.cache_to: {entry} is not supported",
+                "the image itself carries its cache: push it, and name it in cache_from",
+            )
+
+
+def _platform(service: Mapping[str, Any], build: Mapping[str, Any], fail: _Failure) -> str:
+    platforms = build.get("platforms") or ()
+    wanted = service.get("platform")
+    if not wanted and len(platforms) > 1:
+        raise fail(
+            f"an image for several platforms ({', '.join(platforms)}) can't be built at once",
+            "name one of them: `platform:` of the service, or a single build.platforms",
+        )
+    return str(wanted or (platforms[0] if platforms else ""))
+
+
+def _fields(entry: str) -> dict[str, str]:
+    """Return the fields of a cache that is written `type=registry,ref=name`; an image alone is one of a registry."""
+    if "=" not in entry:
+        return {"type": "registry", "ref": entry}
+    return {name: value for name, _, value in (part.partition("=") for part in entry.split(","))}
+
+
+def _cache_images(build: Mapping[str, Any], fail: _Failure) -> list[str]:
+    found = []
+    for entry in build.get("cache_from") or ():
+        fields = _fields(str(entry))
+        if fields.get("type", "registry") != "registry" or not fields.get("ref"):
+            raise fail(f"build.cache_from: {entry} is not supported", "name an image, or write type=registry,ref=IMAGE")
+        found.append(fields["ref"])
+    return found
+
+
+# --- beyond the classic protocol: what our own engine alone knows
+
+
+def _own(
+    target: Target, build: Mapping[str, Any], fail: _Failure
+) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Path]]:
+    """Return parts of the query, files and directories that go along: secrets, agents, contexts, entitlements."""
+    files: dict[str, bytes] = {}
+    secrets: dict[str, str] = {}
+    for number, use in enumerate(build.get("secrets") or ()):
+        member = f"{OWN}/secrets/{number}"
+        secrets[use.get("target") or use["source"]] = member
+        files[member] = _secret(target, use["source"], fail)
+    contexts, directories = _contexts(target, build, fail)
+    entitlements = [*(build.get("entitlements") or ())]
+    if build.get("privileged") and "security.insecure" not in entitlements:
+        entitlements.append("security.insecure")
+    query = {
+        "secrets": json.dumps(secrets) if secrets else "",
+        "ssh": json.dumps(_agents(target, build, fail)) if build.get("ssh") else "",
+        "contexts": json.dumps(contexts) if contexts else "",
+        "entitlements": entitlements,
+    }
+    return query, files, directories
+
+
+def _secret(target: Target, name: str, fail: _Failure) -> bytes:
+    declared = (target.model.get("secrets") or {}).get(name) or {}
+    if variable := declared.get("environment"):
+        if variable not in target.environment:
+            raise fail(
+                f"environment variable {variable!r} required by secret {name!r} is not set", "set it, or in .env"
+            )
+        return target.environment[variable].encode()
+    if not declared.get("file"):
+        raise fail(f"secret {name!r} of the build has neither file nor environment", "give it one")
+    try:
+        return Path(declared["file"]).read_bytes()
+    except OSError as error:
+        raise fail(
+            f"secret {name!r} can't be read: {declared['file']}: {error.strerror}", "make it, or correct the path"
+        ) from error
+
+
+def _agents(target: Target, build: Mapping[str, Any], fail: _Failure) -> dict[str, str]:
+    found = {}
+    given = build["ssh"]
+    pairs = given.items() if isinstance(given, Mapping) else (str(one).partition("=")[::2] for one in given)
+    for name, written in pairs:
+        socket = written or target.environment.get("SSH_AUTH_SOCK") or os.environ.get("SSH_AUTH_SOCK") or ""
+        if not socket:
+            raise fail(
+                f"build.ssh: {name} wants an SSH agent, and none runs", "start one: `eval $(ssh-agent)`, `ssh-add`"
+            )
+        if not Path(socket).is_socket():
+            raise fail(f"build.ssh: {name}: {socket} is not an agent's socket", "add the key to an agent: `ssh-add`")
+        found[name] = socket
+    return found
+
+
+def _contexts(target: Target, build: Mapping[str, Any], fail: _Failure) -> tuple[dict[str, str], dict[str, Path]]:
+    contexts: dict[str, str] = {}
+    directories: dict[str, Path] = {}
+    for number, (name, written) in enumerate((build.get("additional_contexts") or {}).items()):
+        value = str(written)
+        if value.startswith(SERVICE_SCHEME):
+            contexts[name] = IMAGE_SCHEME + image_name(target, value[len(SERVICE_SCHEME) :])
+        elif value.startswith(IMAGE_SCHEME):
+            contexts[name] = value
+        elif Path(value).is_dir():
+            member = f"{OWN}/contexts/{number}"
+            contexts[name], directories[member] = f"stream:{member}", Path(value)
+        elif _is_remote(value):
+            raise fail(
+                f"additional context {name!r}: {value} is not supported", "give a directory or docker-image://NAME"
+            )
+        else:
+            raise fail(f"additional context {name!r} does not exist: {value}", "correct the path, or make it")
+    return contexts, directories
+
+
+def _refuse_elsewhere(build: Mapping[str, Any], fail: _Failure) -> None:
+    for key in ("secrets", "ssh", "additional_contexts", "entitlements", "privileged"):
+        if build.get(key):
+            raise fail(
+                f"build.{key} can't be told to this engine: its protocol has no words for it",
+                "build with Skiff's own engine, or leave it out",
+            )

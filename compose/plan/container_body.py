@@ -138,7 +138,7 @@ def _host_config(target: Target, service: Mapping[str, Any], container_of: Mappi
         "Dns": service.get("dns"),
         "DnsSearch": service.get("dns_search"),
         "DnsOptions": service.get("dns_opt"),
-        "ExtraHosts": _extra_hosts(service),
+        "ExtraHosts": extra_hosts(service),
         "GroupAdd": [str(group) for group in service.get("group_add") or ()],
         "PidMode": shared(service.get("pid")),
         "IpcMode": shared(service.get("ipc")),
@@ -149,7 +149,7 @@ def _host_config(target: Target, service: Mapping[str, Any], container_of: Mappi
         "ShmSize": whole(service.get("shm_size")),
         "Sysctls": {key: str(value) for key, value in (service.get("sysctls") or {}).items()},
         "Tmpfs": _tmpfs(service),
-        "Ulimits": _ulimits(service),
+        "Ulimits": ulimits(service),
         "Devices": _devices(service),
         "DeviceCgroupRules": service.get("device_cgroup_rules"),
         "OomKillDisable": bool(service.get("oom_kill_disable")),
@@ -183,7 +183,8 @@ def _restart_policy(service: Mapping[str, Any]) -> dict[str, Any]:
     return {"Name": "no", "MaximumRetryCount": 0}
 
 
-def _extra_hosts(service: Mapping[str, Any]) -> list[str]:
+def extra_hosts(service: Mapping[str, Any]) -> list[str]:
+    """Return `extra_hosts` as the engine wants them: name:address."""
     given = service.get("extra_hosts") or ()
     if isinstance(given, Mapping):
         return [
@@ -202,7 +203,8 @@ def _tmpfs(service: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _ulimits(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+def ulimits(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return `ulimits` as the engine wants them."""
     found = []
     for name, limit in (service.get("ulimits") or {}).items():
         soft, hard = (limit["soft"], limit["hard"]) if isinstance(limit, Mapping) else (limit, limit)

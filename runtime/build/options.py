@@ -15,7 +15,8 @@ class BuildOptions:
     """Options of one build.
 
     `dockerfile` is a path in the context; `dockerfile_text` stands for the file itself where the client sends it
-    apart. `build_args` maps to None for "take no value". `shm_size_bytes` 0 is the default of a container. `secrets`
+    apart. `build_args` maps to None for "take no value". `shm_size_bytes` 0 is the default of a container, `memory_bytes`
+    0 no limit of a step. `secrets`
     are contents by ID, `ssh` paths of agents' sockets by ID, `contexts` what `--from` may name besides stages and images.
     `secret_members` are the members of the stream that hold secrets, by ID.
     """
@@ -31,6 +32,7 @@ class BuildOptions:
     network_mode: str = "default"
     extra_hosts: tuple[str, ...] = ()
     shm_size_bytes: int = 0
+    memory_bytes: int = 0
     ulimits: tuple[Mapping[str, Any], ...] = ()
     platform: str | None = None
     cache_from: tuple[str, ...] = ()
@@ -50,7 +52,7 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
     """Return the options that the query of `POST /build` asks for (Docker Engine API, "Build an image").
 
     `query` maps each parameter to its values, as `urllib.parse.parse_qs` does. Parameters about intermediate containers
-    and their limits (`rm`, `forcerm`, `memory`, `cpu…`) have nothing to act on and are accepted. Beyond Docker's,
+    and of processors (`rm`, `forcerm`, `cpu…`) have nothing to act on and are accepted. Beyond Docker's,
     which the classic protocol has no words for: `secrets` (members of the stream by ID), `ssh` (sockets of agents by
     ID), `contexts` (named contexts) and `entitlements`.
 
@@ -75,6 +77,7 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
         network_mode=_last(query, "networkmode") or "default",
         extra_hosts=_extra_hosts(query.get("extrahosts", ())),
         shm_size_bytes=_whole_number(query, "shmsize"),
+        memory_bytes=_whole_number(query, "memory"),
         ulimits=tuple(_json(query, "ulimits", list) or ()),
         platform=_last(query, "platform") or None,
         cache_from=tuple(_json(query, "cachefrom", list) or ()),

@@ -10,10 +10,10 @@ from pathlib import Path
 from runtime.build import instructions as ins
 from runtime.build.contexts import NamedContexts, inside, named_contexts, take_out
 from runtime.build.errors import DockerfileError, suggestion
-from runtime.build.ignore import Ignore
 from runtime.build.options import BuildOptions
 from runtime.build.parser import parse
 from runtime.build.tree import Tree
+from runtime.dockerignore import Ignore
 from runtime.errors import BadRequestError
 
 

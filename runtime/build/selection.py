@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from runtime.build.errors import DockerfileError, suggestion
-from runtime.build.ignore import Ignore, path_pattern
 from runtime.build.tree import Entry, Tree
 from runtime.build.writer import Owner, xattrs_of
+from runtime.dockerignore import Ignore, path_pattern
 
 _WILDCARDS = re.compile(r"[*?\[]")
 

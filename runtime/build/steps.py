@@ -293,6 +293,7 @@ class RunStep:
                 extra_hosts=options.extra_hosts,
                 shm_size_bytes=options.shm_size_bytes,
                 is_privileged=self.instruction.is_insecure,
+                memory_bytes=options.memory_bytes,
             )
         if exit_code:
             shown = (

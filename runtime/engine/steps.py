@@ -60,6 +60,7 @@ class Steps:
         extra_hosts: Sequence[str] = (),
         shm_size_bytes: int = 0,
         is_privileged: bool = False,
+        memory_bytes: int = 0,
     ) -> int:
         """Run one step (see `runtime.build.runner.StepRunner`)."""
         id = secrets.token_hex(32)
@@ -70,8 +71,9 @@ class Steps:
         self._running[id] = (event, exits)
         try:
             (bundle / "rootfs").mkdir(parents=True)
+            host = {"Privileged": is_privileged, "Memory": memory_bytes}
             namespace = await self._join(id, network, bundle, extra_hosts)
-            spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, is_privileged)
+            spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, host)
             kept = await self._keeper.launch(id, bundle, spec, stdin=False)
             async with anyio.create_task_group() as group:
                 for name in ("stdout", "stderr"):
@@ -114,7 +116,7 @@ class Steps:
         namespace: str | None,
         bundle: Any,
         shm_size_bytes: int,
-        is_privileged: bool,
+        host: Mapping[str, Any],
     ) -> dict[str, Any]:
         overlay = [f"lowerdir+={layer}" for layer in rootfs.lower]
         overlay += [f"upperdir={rootfs.upper}", f"workdir={rootfs.work}"]
@@ -125,7 +127,7 @@ class Steps:
         namespaces = [{"type": kind} for kind in ("mount", "pid", "uts", "ipc", "cgroup")]
         if namespace is not None:
             namespaces.append({"type": "network", "path": namespace})
-        host = {"Privileged": is_privileged}
+        is_privileged = host["Privileged"]
         granted = capabilities(host)
         sets = {kind: list(granted) for kind in ("bounding", "effective", "permitted")}
         isolation: dict[str, Any] = {"devices": devices(host, is_privileged)}

@@ -18,7 +18,17 @@ class KeeperRunner:
         self.listening = anyio.Lock()
 
     async def run(
-        self, rootfs, process, mounts, network, output, *, extra_hosts=(), shm_size_bytes=0, is_privileged=False
+        self,
+        rootfs,
+        process,
+        mounts,
+        network,
+        output,
+        *,
+        extra_hosts=(),
+        shm_size_bytes=0,
+        is_privileged=False,
+        memory_bytes=0,
     ):
         self.runs += 1
         id = secrets.token_hex(32)

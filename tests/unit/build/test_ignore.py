@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.build.errors import DockerfileError
-from runtime.build.ignore import Ignore
+from runtime.dockerignore import Ignore
+from runtime.errors import BadRequestError
 
 NAME = st.text(alphabet="abcxyz._-", min_size=1, max_size=6).filter(lambda name: name not in (".", ".."))
 PATH = st.lists(NAME, min_size=1, max_size=4).map("/".join)
@@ -45,7 +45,7 @@ def test_patterns_hide_as_docker_says(rules, path, hidden):
 
 @pytest.mark.parametrize("rules", ["a\n[ab", "a\n!"])
 def test_a_malformed_pattern_is_told_with_its_line(rules):
-    with pytest.raises(DockerfileError, match=r"\.dockerignore:2: "):
+    with pytest.raises(BadRequestError, match=r"\.dockerignore:2: "):
         Ignore.parse(rules)
 
 
@@ -61,5 +61,5 @@ def test_an_exception_at_the_end_wins(rules, path):
 
 @given(st.text(max_size=40), PATH)
 def test_every_file_of_rules_is_read_or_refused(text, path):
-    with suppress(DockerfileError):
+    with suppress(BadRequestError):
         Ignore.parse(text).excludes(path)

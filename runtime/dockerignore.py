@@ -1,4 +1,4 @@
-"""`.dockerignore`: which paths of a context a build does not see.
+"""`.dockerignore`: which paths of a context a build does not see. Pure; who sends a context and who builds it share it.
 
 Source: Docker documentation, "Build context", "Syntax" of .dockerignore files: Go's `filepath.Match` plus `**`, `!` for
 exceptions, the last matching line wins, and a directory's match covers what is below it.
@@ -10,7 +10,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from runtime.build.errors import DockerfileError
+from runtime.errors import BadRequestError
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Ignore:
     def parse(cls, text: str, file: str = ".dockerignore") -> Ignore:
         """Read the rules of `text`.
 
-        Raises DockerfileError for a malformed pattern.
+        Raises BadRequestError, with file and line, for a malformed pattern.
         """
         rules = []
         for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
@@ -41,14 +41,14 @@ class Ignore:
                 continue
             body = written[1:].strip() if written.startswith("!") else written
             if not body:
-                raise DockerfileError('illegal exclusion pattern: "!"', number, file=file)
+                raise BadRequestError(f'{file}:{number}: illegal exclusion pattern: "!"')
             path = posixpath.normpath(body).lstrip("/")
             if path in ("", "."):
                 continue
             try:
                 expression = re.compile(path_pattern(path), re.DOTALL)
             except (re.error, ValueError) as error:
-                raise DockerfileError(f"malformed pattern {written!r}: {error}", number, file=file) from None
+                raise BadRequestError(f"{file}:{number}: malformed pattern {written!r}: {error}") from None
             rules.append(Rule(written, expression, excludes=not written.startswith("!")))
         return cls(tuple(rules), file)
 
