@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
             check_consistency=not (no_consistency or is_about_variables),
             resolve_environment=not no_env_resolution,
             provenance=provenance,
-            nested_extensions=True,
+            nested_extensions=format in ("", "yaml") and not quiet,
             services=() if is_listing else tuple(services or ()),
         )
         model = project.model()

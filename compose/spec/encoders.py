@@ -36,12 +36,12 @@ class FieldError(ValueError):
 def encoded_fields(given: Any, fields: Mapping[str, Encoder]) -> Tree:
     """Return the attributes of a mapping that `fields` knows, encoded, in the order of `fields`. Raises FieldError."""
     found: Tree = {}
-    for key, encoder in fields.items():
-        value = given.get(key)
+    for key in [key for key in fields if key in given]:
+        value = given[key]
         if value is None:
             continue
         try:
-            encoded = encoder(value)
+            encoded = fields[key](value)
         except FieldError as error:
             raise FieldError(str(error), (key, *error.path)) from None
         except ValueError as error:
