@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -11,15 +13,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import anyio
 
+from runtime.api.shapes import fitted
+from runtime.engine.times import moment
 from runtime.errors import BadRequestError
 from runtime.http.codec import LAST_CHUNK, Body, Head, ProtocolError, chunk, split_head
 
 READ_BYTES = 1 << 18
 LARGEST_JSON = 32 << 20
+LONGEST_NUMBER = 18
 REASONS = {
     101: "UPGRADED", 200: "OK", 201: "Created", 204: "No Content", 304: "Not Modified", 400: "Bad Request",
     403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict", 500: "Internal Server Error",
-    501: "Not Implemented", 503: "Service Unavailable",
+    413: "Request Entity Too Large", 431: "Request Header Fields Too Large", 501: "Not Implemented",
+    503: "Service Unavailable",
 }  # fmt: skip
 BASE_HEADERS = {
     "Api-Version": "1.50",
@@ -76,10 +82,11 @@ class Connection:
         except OSError:
             return
 
-    async def wait_closed(self) -> None:
-        """Return when the client hung up; what it still sends is dropped."""
-        while await self.receive():
-            pass
+    async def hung_up(self) -> None:
+        """Return when the client is gone altogether; one that only ended its input is still there. Reads nothing."""
+        with select.epoll() as watch:
+            watch.register(self._socket, 0)  # no event is asked for: a hang-up is reported all the same (epoll_ctl(2))
+            await anyio.wait_readable(watch.fileno())
 
     async def next_request(self) -> Request | None:
         """Return the next request, None when the client is done. Raises ProtocolError."""
@@ -101,11 +108,15 @@ class Request:
         self.method = head.first
         self.headers = head.headers
         self.wants_upgrade = head.wants_upgrade
-        split = urlsplit(head.second)
-        self.path = unquote(split.path)
-        self.queries: dict[str, list[str]] = parse_qs(split.query, keep_blank_values=True)
+        try:
+            split = urlsplit(head.second)
+            self.path = unquote(split.path)
+            self.queries: dict[str, list[str]] = parse_qs(split.query, keep_blank_values=True)
+        except ValueError as error:
+            raise ProtocolError(f"the request's target can't be read: {error}") from error
         self._body = Body(head)
-        self.keeps_alive = head.headers.get("connection", "").lower() != "close" and head.third != "HTTP/1.0"
+        self._is_chunked = head.third != "HTTP/1.0"
+        self.keeps_alive = head.headers.get("connection", "").lower() != "close" and self._is_chunked
         self.version: str | None = None
         self.arguments: tuple[str, ...] = ()
         self.has_answered = False
@@ -128,9 +139,14 @@ class Request:
         if value in (None, ""):
             return None
         try:
-            return int(value)
+            return int(value[:LONGEST_NUMBER])
         except ValueError:
             raise BadRequestError(f"invalid {name}: {value!r} is not a whole number") from None
+
+    def moment(self, name: str) -> int | None:
+        """Return a time of the query in nanoseconds since 1970, None for none. Raises BadRequestError."""
+        value = self.text(name)
+        return None if value in (None, "", "0") else moment(str(value), time.time_ns())
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives."""
@@ -161,21 +177,29 @@ class Request:
                 raise BadRequestError("the request's body is too large")
         return bytes(data)
 
-    async def json(self) -> dict[str, Any]:
-        """Return the body's JSON object; an empty body is an empty one. Raises BadRequestError."""
+    async def json(self, shape: Any, *, is_optional: bool = True) -> dict[str, Any]:
+        """Return the body's JSON object, fitted to `shape` (`runtime.api.shapes`).
+
+        An empty body is an empty object where that is allowed. Raises BadRequestError.
+        """
         data = await self.body()
         if not data.strip():
-            return {}
+            if is_optional:
+                return {}
+            raise BadRequestError("invalid JSON: got EOF while reading request body")
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in ("", "application/json"):
+            raise BadRequestError(f"unsupported Content-Type header ({kind}): must be 'application/json'")
         try:
             document = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequestError(f"invalid JSON: {error}") from error
-        if not isinstance(document, dict):
-            return {}
-        return document
+        return dict(fitted({} if document is None else document, shape))
 
     async def drain(self) -> None:
-        """Read what is left of the body, so that the next request can follow."""
+        """Read what is left of the body, so that the next request can follow. Raises Closed when nothing can."""
+        if self._expects and not self._body.is_complete:
+            raise Closed  # it still waits to be asked for the body, and we have answered already
         if not self._body.is_complete:
             async for _ in self.chunks():
                 pass
@@ -211,7 +235,12 @@ class Request:
             await self.connection.send(data)
 
     async def stream(
-        self, pieces: AsyncGenerator[bytes, None], *, kind: str = "application/json", waits: bool = False
+        self,
+        pieces: AsyncGenerator[bytes, None],
+        *,
+        kind: str = "application/json",
+        waits: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Answer with a chunked body, piece by piece as they come; ends early when the client hangs up.
 
@@ -221,7 +250,8 @@ class Request:
         async with anyio.create_task_group() as group:
 
             async def begin() -> None:
-                await self._head(200, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
+                about = {"Content-Type": kind, **(headers or {}), **self._framing()}
+                await self._head(200, about)
                 # not before: until the first piece, the request's body may still be read
                 group.start_soon(self._watch, group.cancel_scope)
 
@@ -232,16 +262,23 @@ class Request:
                     if not self.has_answered:
                         await begin()
                     if piece:
-                        await self.connection.send(chunk(piece))
+                        await self.connection.send(chunk(piece) if self._is_chunked else piece)
             if not self.has_answered:
                 await begin()
-            await self.connection.send(LAST_CHUNK)
+            if self._is_chunked:
+                await self.connection.send(LAST_CHUNK)
             group.cancel_scope.cancel()
+
+    def _framing(self) -> dict[str, str]:
+        """Return how the client learns where the body ends; one of HTTP/1.0 by the end of the connection."""
+        if self._is_chunked:
+            return {"Transfer-Encoding": "chunked"}
+        self.keeps_alive = False
+        return {"Connection": "close"}
 
     async def _watch(self, scope: anyio.CancelScope) -> None:
         """Cancel `scope` when the client hangs up: while nothing is sent that would otherwise not be noticed."""
-        while data := await self.connection.receive():
-            self.connection.buffer += data
+        await self.connection.hung_up()
         self.keeps_alive = False
         scope.cancel()
 

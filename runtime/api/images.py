@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from runtime.api import shapes
 from runtime.api.connection import Request, lines
 from runtime.engine import filters
-from runtime.errors import BadRequestError, SkiffError
+from runtime.errors import BadRequestError, EngineError, SkiffError
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 async def list_(engine: Engine, request: Request) -> None:
     """Answer "List images"."""
-    await request.answer(200, engine.image_api.list(filters.parse(request.text("filters")), all=request.flag("all")))
+    await request.answer(200, engine.image_api.list(filters.parse(request.text("filters"))))
 
 
 async def inspect(engine: Engine, request: Request) -> None:
@@ -77,13 +78,50 @@ async def _progress(request: Request, messages: AsyncGenerator[dict[str, Any], N
 
 
 async def pull(engine: Engine, request: Request) -> None:
-    """Answer "Create an image": a pull."""
+    """Answer "Create an image": a pull, or an import of the archive that comes as the body."""
     name, tag_ = request.text("fromImage") or "", request.text("tag") or ""
     if not name:
-        raise BadRequestError("importing from an archive is not supported", "use `skiff image load`")
+        await _import(engine, request)
+        return
     if tag_:
         name += f"@{tag_}" if ":" in tag_ else f":{tag_}"
     await _progress(request, engine.image_api.pull(name, platform=request.text("platform"), auth=_credentials(request)))
+
+
+async def _import(engine: Engine, request: Request) -> None:
+    if request.text("fromSrc") != "-":
+        raise BadRequestError("only an archive can be imported", "download it, and import it from a file or a pipe")
+    messages = engine.image_making.import_archive(
+        request.chunks(),
+        repository=request.text("repo") or "",
+        tag=request.text("tag") or "",
+        message=request.text("message") or "",
+        changes=request.queries.get("changes") or (),
+        platform=request.text("platform") or "",
+    )
+    await _progress(request, messages)
+
+
+async def commit(engine: Engine, request: Request) -> None:
+    """Answer "Create a new image from a container"."""
+    image = await engine.image_making.commit(
+        request.text("container") or "",
+        repository=request.text("repo") or "",
+        tag=request.text("tag") or "",
+        author=request.text("author") or "",
+        comment=request.text("comment") or "",
+        changes=request.queries.get("changes") or (),
+        overrides=await request.json(shapes.CONFIG),
+        pause=request.flag("pause", True),
+    )
+    await request.answer(201, {"Id": image.id})
+
+
+async def search(engine: Engine, request: Request) -> None:
+    """Refuse "Search images": registries have no interface for it, Docker Hub alone has one of its own."""
+    raise EngineError(
+        "searching Docker Hub is not supported", "search at https://hub.docker.com, then pull by name", status=501
+    )
 
 
 async def push(engine: Engine, request: Request) -> None:
@@ -99,7 +137,7 @@ async def distribution(engine: Engine, request: Request) -> None:
 
 async def auth(engine: Engine, request: Request) -> None:
     """Answer "Check auth configuration"."""
-    await request.answer(200, await engine.image_api.log_in(await request.json()))
+    await request.answer(200, await engine.image_api.log_in(await request.json(shapes.AUTHENTICATION)))
 
 
 async def load(engine: Engine, request: Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.api import shapes
 from runtime.api.connection import Request
 from runtime.engine import filters
 
@@ -23,7 +24,7 @@ async def inspect_network(engine: Engine, request: Request) -> None:
 
 async def create_network(engine: Engine, request: Request) -> None:
     """Answer "Create a network"."""
-    await request.answer(201, await engine.networks_api.create(await request.json()))
+    await request.answer(201, await engine.networks_api.create(await request.json(shapes.NETWORK, is_optional=False)))
 
 
 async def remove_network(engine: Engine, request: Request) -> None:
@@ -39,13 +40,13 @@ async def prune_networks(engine: Engine, request: Request) -> None:
 
 async def connect(engine: Engine, request: Request) -> None:
     """Answer "Connect a container to a network"."""
-    await engine.networks_api.connect(request.arguments[0], await request.json())
+    await engine.networks_api.connect(request.arguments[0], await request.json(shapes.CONNECT))
     await request.answer(200)
 
 
 async def disconnect(engine: Engine, request: Request) -> None:
     """Answer "Disconnect a container from a network"."""
-    await engine.networks_api.disconnect(request.arguments[0], await request.json())
+    await engine.networks_api.disconnect(request.arguments[0], await request.json(shapes.DISCONNECT))
     await request.answer(200)
 
 
@@ -61,7 +62,7 @@ async def inspect_volume(engine: Engine, request: Request) -> None:
 
 async def create_volume(engine: Engine, request: Request) -> None:
     """Answer "Create a volume"."""
-    await request.answer(201, engine.volumes_api.create(await request.json()))
+    await request.answer(201, engine.volumes_api.create(await request.json(shapes.VOLUME)))
 
 
 async def remove_volume(engine: Engine, request: Request) -> None:
@@ -72,4 +73,4 @@ async def remove_volume(engine: Engine, request: Request) -> None:
 
 async def prune_volumes(engine: Engine, request: Request) -> None:
     """Answer "Delete unused volumes"."""
-    await request.answer(200, engine.volumes_api.prune(filters.parse(request.text("filters"))))
+    await request.answer(200, await engine.volumes_api.prune(filters.parse(request.text("filters"))))

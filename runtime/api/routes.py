@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runtime.api import containers, images, networks, system
+from runtime.api import containers, files, images, networks, streams, system
 
 Route = tuple[str, str, Callable[..., Awaitable[Any]]]
 
@@ -19,6 +19,7 @@ ROUTES: list[Route] = [
     ("GET", r"/info", system.info),
     ("GET", r"/events", system.events),
     ("GET", r"/system/df", system.df),
+    ("GET", r"/plugins", system.plugins),
     ("POST", r"/auth", images.auth),
     ("POST", r"/build", system.build),
     ("POST", r"/build/prune", system.build_prune),
@@ -27,7 +28,7 @@ ROUTES: list[Route] = [
     ("POST", r"/containers/prune", containers.prune),
     ("GET", rf"/containers/{NAME}/json", containers.inspect),
     ("GET", rf"/containers/{NAME}/top", containers.top),
-    ("GET", rf"/containers/{NAME}/logs", containers.logs),
+    ("GET", rf"/containers/{NAME}/logs", streams.logs),
     ("GET", rf"/containers/{NAME}/stats", containers.stats),
     ("POST", rf"/containers/{NAME}/start", containers.start),
     ("POST", rf"/containers/{NAME}/stop", containers.stop),
@@ -39,16 +40,20 @@ ROUTES: list[Route] = [
     ("POST", rf"/containers/{NAME}/update", containers.update),
     ("POST", rf"/containers/{NAME}/wait", containers.wait),
     ("POST", rf"/containers/{NAME}/resize", containers.resize),
-    ("POST", rf"/containers/{NAME}/attach", containers.attach),
-    ("HEAD", rf"/containers/{NAME}/archive", containers.archive_head),
-    ("GET", rf"/containers/{NAME}/archive", containers.archive_get),
-    ("PUT", rf"/containers/{NAME}/archive", containers.archive_put),
+    ("POST", rf"/containers/{NAME}/attach", streams.attach),
+    ("GET", rf"/containers/{NAME}/changes", files.changes),
+    ("GET", rf"/containers/{NAME}/export", files.export),
+    ("HEAD", rf"/containers/{NAME}/archive", files.archive_head),
+    ("GET", rf"/containers/{NAME}/archive", files.archive_get),
+    ("PUT", rf"/containers/{NAME}/archive", files.archive_put),
     ("DELETE", rf"/containers/{NAME}", containers.remove),
-    ("POST", rf"/containers/{NAME}/exec", containers.exec_create),
-    ("POST", rf"/exec/{NAME}/start", containers.exec_start),
-    ("POST", rf"/exec/{NAME}/resize", containers.exec_resize),
-    ("GET", rf"/exec/{NAME}/json", containers.exec_inspect),
+    ("POST", rf"/containers/{NAME}/exec", streams.exec_create),
+    ("POST", rf"/exec/{NAME}/start", streams.exec_start),
+    ("POST", rf"/exec/{NAME}/resize", streams.exec_resize),
+    ("GET", rf"/exec/{NAME}/json", streams.exec_inspect),
+    ("POST", r"/commit", images.commit),
     ("GET", r"/images/json", images.list_),
+    ("GET", r"/images/search", images.search),
     ("POST", r"/images/create", images.pull),
     ("POST", r"/images/load", images.load),
     ("POST", r"/images/prune", images.prune),

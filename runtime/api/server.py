@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import re
 import socket
-import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
 
-from runtime.api.connection import Closed, Connection, Request
+from runtime.api.connection import REASONS, Closed, Connection, Request
 from runtime.api.routes import ROUTES
-from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError
+from runtime.engine.background import log
+from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError, UnavailableError
 from runtime.http.codec import ProtocolError
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
 
 Handler = Callable[["Engine", Request], Awaitable[None]]
+PAUSE_S = 0.1
 HIGHEST, LOWEST = (1, 50), (1, 24)
+SWARM_PATHS = ("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs")
 _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 
 
 async def serve(engine: Engine, listener: socket.socket) -> None:
     """Serve `engine` on a listening, non-blocking socket until cancelled."""
     routes = [(method, re.compile(pattern), handler) for method, pattern, handler in ROUTES]
-    async with anyio.create_task_group() as group:
-        while True:
-            await anyio.wait_readable(listener)
-            try:
-                peer, _ = listener.accept()
-            except OSError:
-                continue
-            group.start_soon(_converse, engine, peer, routes)
+    background = engine.background
+    while True:
+        await anyio.wait_readable(listener)
+        try:
+            peer, _ = listener.accept()
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            # no descriptor is left, most likely: the client waits in the queue until one is
+            log(error)
+            await anyio.sleep(PAUSE_S)
+            continue
+        background.start_soon(_converse, engine, peer, routes)
 
 
 async def _converse(engine: Engine, peer: socket.socket, routes: list[tuple[str, re.Pattern[str], Handler]]) -> None:
@@ -47,8 +53,20 @@ async def _converse(engine: Engine, peer: socket.socket, routes: list[tuple[str,
                 if not request.keeps_alive:
                     return
                 await request.drain()
-        except (Closed, ProtocolError, BadRequestError):
+        except ProtocolError as error:
+            await _refuse_bytes(connection, error)
+        except (Closed, BadRequestError):
             return
+
+
+async def _refuse_bytes(connection: Connection, error: ProtocolError) -> None:
+    """Answer what is no request; nothing can follow it."""
+    text = f"{error}\n".encode()
+    head = f"HTTP/1.1 {error.status} {REASONS[error.status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    try:
+        await connection.send(f"{head}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n".encode() + text)
+    except Closed:
+        return
 
 
 async def _answer(engine: Engine, request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) -> None:
@@ -59,8 +77,7 @@ async def _answer(engine: Engine, request: Request, routes: list[tuple[str, re.P
     except* SkiffError as group:
         await _refuse(request, _leaf(group))
     except* Exception as group:  # noqa: BLE001 - a bug of ours is answered and logged, it does not end the engine
-        traceback.print_exception(_leaf(group), file=sys.stderr)
-        sys.stderr.flush()
+        log(_leaf(group))
         text = f"internal error: {_leaf(group)}"
         await _refuse(request, SkiffError(text, f"the engine's log has more: {engine.paths.engine_log}"))
 
@@ -105,4 +122,8 @@ def _find(request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) 
         if found and method == request.method:
             request.arguments = found.groups()
             return handler
+    if request.path.startswith(SWARM_PATHS):
+        raise UnavailableError(
+            "This node is not a swarm manager.", "this engine runs one machine's containers: it has no swarm"
+        )
     raise NotFoundError(f"page not found: {request.method} {request.path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from runtime.api import shapes
 from runtime.api.connection import Request, lines
 from runtime.build.options import options_from_query
 from runtime.engine import filters
@@ -31,30 +32,18 @@ async def info(engine: Engine, request: Request) -> None:
 
 async def df(engine: Engine, request: Request) -> None:
     """Answer "Get data usage information"."""
-    await request.answer(200, engine.system.df())
+    await request.answer(200, await engine.system.df(request.queries.get("type") or ()))
 
 
-def nanoseconds(text: str | None) -> int | None:
-    """Return a time of a query (seconds with a fraction, or RFC 3339) in nanoseconds; None for none."""
-    if not text or text == "0":
-        return None
-    from runtime.engine.state import parse_rfc3339
-    from runtime.errors import BadRequestError
-
-    whole, _, fraction = text.partition(".")
-    try:
-        if whole.lstrip("-").isdigit():
-            return int(whole) * 1_000_000_000 + int((fraction + "000000000")[:9])
-        return parse_rfc3339(text)
-    except ValueError as error:
-        raise BadRequestError(f"invalid time: {text!r}", "use seconds since 1970, or RFC 3339") from error
+async def plugins(engine: Engine, request: Request) -> None:
+    """Answer "List plugins": there are none."""
+    await request.answer(200, [])
 
 
 async def events(engine: Engine, request: Request) -> None:
     """Answer "Monitor events"."""
     wanted = filters.parse(request.text("filters"))
-    until = nanoseconds(request.text("until"))
-    stream = engine.events.subscribe(filters=wanted, since_ns=nanoseconds(request.text("since")), until_ns=until)
+    stream = engine.events.subscribe(filters=wanted, since_ns=request.moment("since"), until_ns=request.moment("until"))
     await request.stream(lines(stream))
 
 
@@ -66,13 +55,7 @@ async def build(engine: Engine, request: Request) -> None:
 
 async def build_prune(engine: Engine, request: Request) -> None:
     """Answer "Delete builder cache"."""
-    rows = engine.store.collection("build_cache")
-    removed = [id for id, _ in rows.items()]
-    with engine.store.transaction():
-        for id in removed:
-            rows.delete(id)
-    freed = engine.images.collect_garbage()
-    await engine.images.garbage.empty_trash()
+    removed, freed = await engine.builder.prune()
     await request.answer(200, {"CachesDeleted": removed, "SpaceReclaimed": freed})
 
 
@@ -90,5 +73,5 @@ async def stop(engine: Engine, request: Request) -> None:
 
 async def ports_check(engine: Engine, request: Request) -> None:
     """Refuse with 409, naming the holder, when a host port can't be had."""
-    engine.ports_check((await request.json()).get("bindings") or ())
+    engine.ports_check((await request.json(shapes.PORTS_CHECK)).get("bindings") or ())
     await request.answer(200, {})

@@ -44,6 +44,23 @@ class HealthCheck:
         )
 
 
+class ProbeOutput:
+    """The beginning of what a probe prints, as much as is kept."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._is_cut = False
+
+    def take(self, data: bytes) -> None:
+        """Keep of `data` what there is room for."""
+        room = KEPT_OUTPUT - len(self._kept)
+        self._is_cut = self._is_cut or len(data) > room
+        self._kept += data[:room]
+
+    def __str__(self) -> str:
+        return self._kept.decode(errors="replace") + ("..." if self._is_cut else "")
+
+
 @dataclass(frozen=True)
 class Health:
     """The verdict, the failures in a row, and the last probes (Docker's `State.Health.Log`)."""
@@ -53,7 +70,7 @@ class Health:
     log: tuple[dict[str, Any], ...] = ()
 
     def after(self, check: HealthCheck, probe: dict[str, Any], age_s: float) -> Health:
-        """Return the health after `probe` of a container that runs for `age_s`."""
+        """Return the health after `probe`, which began when the container had run for `age_s`."""
         log = (*self.log, probe)[-KEPT_PROBES:]
         if probe["ExitCode"] == 0:
             return Health(HEALTHY, 0, log)

@@ -37,11 +37,13 @@ class Attachment:
         frames: AsyncGenerator[LogFrame, None],
         stdin: Callable[[], Awaitable[int | None]],
         close_stdin: Callable[[], Awaitable[None]],
+        detached: Callable[[], None],
     ) -> None:
         self.tty = tty
         self.frames = frames
         self._stdin = stdin
         self._close_stdin = close_stdin
+        self._detached = detached
 
     async def send(self, data: bytes) -> None:
         """Give `data` to the process's standard input, where it has one."""
@@ -56,3 +58,7 @@ class Attachment:
         """End the standard input. A terminal's goes on: its end is a character."""
         if not self.tty:
             await self._close_stdin()
+
+    def detach(self) -> None:
+        """Tell that the client leaves on purpose; the process goes on."""
+        self._detached()

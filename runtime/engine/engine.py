@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from importlib.metadata import version as installed_version
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
 from runtime.build.builder import Builder
+from runtime.engine.attendance import Attendance
+from runtime.engine.background import Background, attempt
 from runtime.engine.containers import Containers
 from runtime.engine.events import EventBus
 from runtime.engine.execs import Execs
 from runtime.engine.image_api import ImageApi
+from runtime.engine.image_making import ImageMaking
+from runtime.engine.lifecycle import Lifecycle
+from runtime.engine.mounts import Mounts
 from runtime.engine.network_api import NetworkApi
-from runtime.engine.state import PAUSED, RESTARTING, RUNNING
+from runtime.engine.networking import ContainerNetworks
+from runtime.engine.removal import Removal
+from runtime.engine.state import EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.steps import Steps
+from runtime.engine.system import System
+from runtime.engine.table import ContainerTable
 from runtime.engine.volume_api import VolumeApi
-from runtime.errors import SkiffError
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper, KeptProcess
 from runtime.network.networks import Networks
@@ -34,7 +38,6 @@ from runtime.paths import Paths
 from runtime.store import Store
 from runtime.volume.volumes import Volumes
 
-API_VERSION, LOWEST_API_VERSION = "1.50", "1.24"
 IDLE_S = 30.0
 
 
@@ -45,28 +48,46 @@ class Engine:
         self.paths = paths
         self.store = store
         self.keeper = keeper
-        self.group = group
+        self.background = Background(group)
         self.events = EventBus()
         self.images = Images(paths, store)
-        self.networks = Networks(paths, store, group)
+        # of the group's methods, networks use the one that the guarded tasks have too
+        self.networks = Networks(paths, store, cast(anyio.abc.TaskGroup, self.background))
         self.volumes = Volumes(paths, store)
+        self.table = ContainerTable(store.collection("container"), self.events)
+        self.execs = Execs(keeper, self.table, self.background)
+        self.networking = ContainerNetworks(paths, self.table, self.networks)
+        self.removal = Removal(paths, self.table, self.networking, self.volumes)
+        mounts = Mounts(paths, self.table, self.volumes, self.images, keeper, self.events)
+        self.lifecycle = Lifecycle(
+            paths,
+            self.table,
+            keeper,
+            self.images,
+            mounts,
+            self.networking,
+            Attendance(paths, self.table, self.background, self.execs.probe),
+            self.removal,
+            self.background,
+        )
         self.containers = Containers(
             paths,
-            store.collection("container"),
+            self.table,
             keeper,
             self.images,
             self.networks,
             self.volumes,
-            self.events,
-            group,
+            mounts,
+            self.networking,
+            self.lifecycle,
+            self.removal,
         )
-        self.execs = Execs(keeper, self.containers, group)
-        self.containers.run_probe = self.execs.probe  # type: ignore[method-assign]
         self.steps = Steps(paths, keeper, self.networks)
-        self.image_api = ImageApi(paths, self.images, self.containers, self.events)
+        self.image_api = ImageApi(paths, self.images, self.table, self.events)
+        self.image_making = ImageMaking(paths, self.images, self.table, keeper, self.events)
         self.builder = Builder(paths, store, self.images, self.steps, self.image_api.pull_for_build)
-        self.networks_api = NetworkApi(self.networks, self.containers, self.events)
-        self.volumes_api = VolumeApi(self.volumes, self.containers, self.events)
+        self.networks_api = NetworkApi(self.networks, self.table, self.networking, self.events)
+        self.volumes_api = VolumeApi(paths, self.volumes, self.table, self.events)
         self.system = System(self)
         self.stopping = anyio.Event()
         self._busy = 0
@@ -86,7 +107,7 @@ class Engine:
             ):
                 engine = cls(paths, store, keeper, group)
                 await engine._take_over()
-                group.start_soon(engine._hear_exits)
+                engine.background.start_soon(engine._hear_exits)
                 yield engine
                 await engine.networks.withdraw()
                 await keeper.bye()
@@ -98,52 +119,55 @@ class Engine:
         """Bring store, keeper and disk together."""
         kept = {process.id: process for process in await self.keeper.list()}
         live: dict[str, str] = {}
-        ended: list[KeptProcess] = []
-        for container in self.containers.all():
+        ended: list[Container] = []
+        for container in self.table:
             process = kept.get(container.id)
             if process is not None and process.exit is None:
                 live[container.id] = container.name
-                if (owner := self.containers.network_owner(container)) is not None:
+                if (owner := self.networking.owner(container)) is not None:
                     live[owner.id] = owner.name
             elif process is not None:
-                ended.append(process)
+                ended.append(container)
         # endpoints and namespaces of containers that ended meanwhile are still to be left in order
-        await self.networks.open({**live, **{p.id: self.containers.find(p.id).name for p in ended}})
-        for container in self.containers.all():
+        await self.networks.open({**live, **{container.id: container.name for container in ended}})
+        for container in self.table:
             process = kept.pop(container.id, None)
             if process is not None:
-                await self.containers.adopt(container, process)
-                if process.exit is not None:
-                    await self.containers.exited(container, process.exit)
+                await attempt(self._adopt, container, process)
             elif container.is_running:
-                self.containers.lost(container)
+                self.lifecycle.lost(container)
         for stray in kept.values():  # execs and build steps of the engine before
-            if stray.exit is None:
-                await self.keeper.signal(stray.id, 9)
-            else:
-                await self.keeper.forget(stray.id)
-            stray.close()
+            await attempt(self._end_stray, stray)
         await anyio.to_thread.run_sync(self._sweep)
-        for container in self.containers.all():
-            policy = container.policy
-            if container.state.status == RESTARTING or (
-                not container.is_running
-                and container.state.started_at[:4] != "0001"
-                and policy.starts_with_engine(container.state.stopped_by_user)
-            ):
-                self.group.start_soon(self._start_again, container.id)
-            elif not container.is_running and container.host.get("AutoRemove") and container.state.status == "exited":
-                self.group.start_soon(self.containers._auto_remove, container)
+        for container in self.table:
+            self._resume(container)
 
-    async def _start_again(self, id: str) -> None:
-        try:
-            await self.containers.start(self.containers.find(id))
-        except SkiffError as error:
-            print(f"container {id[:12]} could not be started again: {error}", file=sys.stderr, flush=True)
+    async def _adopt(self, container: Container, process: KeptProcess) -> None:
+        await self.lifecycle.adopt(container, process)
+        if process.exit is not None:
+            await self.lifecycle.exited(container, process.exit)
+
+    async def _end_stray(self, stray: KeptProcess) -> None:
+        if stray.exit is None:
+            await self.keeper.signal(stray.id, 9)
+        else:
+            await self.keeper.forget(stray.id)
+        stray.close()
+
+    def _resume(self, container: Container) -> None:
+        """Start a container that wants to run whenever the engine does; remove one that was to go when it ended."""
+        if container.is_running:
+            return
+        state = container.state
+        was_started = state.started_at[:4] != "0001"
+        if state.status == RESTARTING or (was_started and container.policy.starts_with_engine(state.stopped_by_user)):
+            self.background.start_soon(self.lifecycle.start_again, container)
+        elif state.status == REMOVING or (container.host.get("AutoRemove") and state.status == EXITED):
+            self.lifecycle.remove_later(container)
 
     def _sweep(self) -> None:
         """Remove what a crash left on disk: half-made containers, temporary files, bundles of the dead."""
-        known = {container.id for container in self.containers.all()}
+        known = {container.id for container in self.table}
         for directory in self.paths.containers.iterdir():
             if directory.name not in known:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -153,7 +177,7 @@ class Engine:
             else:
                 entry.unlink(missing_ok=True)
         if self.paths.bundles.is_dir():
-            running = {container.id for container in self.containers.all() if container.is_running}
+            running = {container.id for container in self.table if container.is_running}
             for directory in self.paths.bundles.iterdir():
                 if directory.name not in running:
                     shutil.rmtree(directory, ignore_errors=True)
@@ -165,10 +189,10 @@ class Engine:
         async for ended in self.keeper.exits:
             if self.steps.owns(ended.id):
                 self.steps.exited(ended)
-            elif (container := self.containers.get(ended.id)) is not None:
-                self.group.start_soon(self.containers.exited, container, ended)
+            elif (container := self.table.get(ended.id)) is not None:
+                self.background.start_soon(self.lifecycle.exited, container, ended)
             else:
-                self.group.start_soon(self.execs.exited, ended)
+                self.background.start_soon(self.execs.exited, ended)
 
     def ports_check(self, bindings: Sequence[Mapping[str, Any]]) -> None:
         """Raise ConflictError, naming the holder, when a host port of `bindings` can't be had."""
@@ -195,7 +219,7 @@ class Engine:
     def is_idle(self) -> bool:
         """Whether nothing runs and nobody is connected."""
         active = (RUNNING, PAUSED, RESTARTING)
-        return self._busy == 0 and not any(c.state.status in active for c in self.containers.all())
+        return self._busy == 0 and not any(c.state.status in active for c in self.table)
 
     async def wait_until_idle(self, idle_s: float) -> None:
         """Return when the engine was idle for `idle_s` seconds, or was told to stop."""
@@ -213,124 +237,11 @@ class Engine:
     async def stop(self, *, force: bool) -> None:
         """End the engine. With `force`, what runs is killed first; without, containers live on without it."""
         if force:
-            for container in self.containers.all():
+            for container in self.table:
                 if container.is_running or container.state.status == RESTARTING:
-                    await self.containers.stop(container, 9, 0)
+                    await self.lifecycle.stop(container, 9, 0)
         self.stopping.set()
         self._note()
-
-
-class System:
-    """What the engine says of itself and of the machine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def version(self) -> dict[str, Any]:
-        """Return "Get version"."""
-        own = installed_version("skiff")
-        uname = os.uname()
-        return {
-            "Platform": {"Name": "Skiff"},
-            "Components": [{"Name": "Engine", "Version": own, "Details": {"ApiVersion": API_VERSION}}],
-            "Version": own,
-            "ApiVersion": API_VERSION,
-            "MinAPIVersion": LOWEST_API_VERSION,
-            "GitCommit": "",
-            "GoVersion": "",
-            "PythonVersion": platform.python_version(),
-            "Os": "linux",
-            "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(uname.machine, uname.machine),
-            "KernelVersion": uname.release,
-            "Experimental": False,
-            "BuildTime": "",
-        }
-
-    def info(self) -> dict[str, Any]:
-        """Return "Get system information"."""
-        engine = self._engine
-        states = [container.state.status for container in engine.containers.all()]
-        uname = os.uname()
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        unified = not Path("/sys/fs/cgroup/memory").exists()
-        return {
-            "ID": engine.paths.engine_id,
-            "Containers": len(states),
-            "ContainersRunning": states.count(RUNNING),
-            "ContainersPaused": states.count(PAUSED),
-            "ContainersStopped": len(states) - states.count(RUNNING) - states.count(PAUSED),
-            "Images": len(engine.images.list()),
-            "Driver": "overlay2",
-            "DriverStatus": [["Backing Filesystem", "overlayfs"]],
-            "Plugins": {
-                "Volume": ["local"],
-                "Network": ["bridge", "host", "null"],
-                "Authorization": None,
-                "Log": ["local"],
-            },
-            "MemoryLimit": True,
-            "SwapLimit": True,
-            "CpuCfsPeriod": True,
-            "CpuCfsQuota": True,
-            "CPUShares": True,
-            "CPUSet": True,
-            "PidsLimit": True,
-            "IPv4Forwarding": True,
-            "Debug": False,
-            "LoggingDriver": "local",
-            "CgroupDriver": "cgroupfs",
-            "CgroupVersion": "2" if unified else "1",
-            "KernelVersion": uname.release,
-            "OperatingSystem": _operating_system(),
-            "OSType": "linux",
-            "Architecture": uname.machine,
-            "NCPU": os.cpu_count() or 1,
-            "MemTotal": memory,
-            "DockerRootDir": str(engine.paths.root),
-            "Name": uname.nodename,
-            "ServerVersion": installed_version("skiff"),
-            "DefaultRuntime": "skiff",
-            "Runtimes": {"skiff": {"path": "skiff"}},
-            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
-            "Swarm": {"LocalNodeState": "inactive"},
-            "LiveRestoreEnabled": True,
-            "Warnings": None,
-        }
-
-    def df(self) -> dict[str, Any]:
-        """Return "Get data usage information"."""
-        engine = self._engine
-        images = engine.image_api.list({}, all=True)
-        return {
-            "LayersSize": sum(image["Size"] for image in images),
-            "Images": [{**image, "SharedSize": 0, "Containers": 0} for image in images],
-            "Containers": [{**row, "SizeRw": 0, "SizeRootFs": 0} for row in engine.containers.list(all=True)],
-            "Volumes": [
-                {**volume, "UsageData": {"Size": 0, "RefCount": len(engine.containers.users_of(volume["Name"]))}}
-                for volume in engine.volumes_api.list({})["Volumes"]
-            ],
-            "BuildCache": [],
-        }
-
-    def engine(self) -> dict[str, Any]:
-        """Return what `skiff engine` shows: processes and places."""
-        paths = self._engine.paths
-        return {
-            "engine_pid": os.getpid(),
-            "keeper_pid": self._engine.keeper.pid,
-            "root": str(paths.root),
-            "run": str(paths.run),
-            "socket": str(paths.engine_socket),
-            "log": str(paths.engine_log),
-        }
-
-
-def _operating_system() -> str:
-    try:
-        lines = Path("/etc/os-release").read_text().splitlines()
-    except OSError:
-        return "Linux"
-    return next((line.partition("=")[2].strip('"') for line in lines if line.startswith("PRETTY_NAME=")), "Linux")
 
 
 def _say_what_was_lost(ids: Sequence[str]) -> None:

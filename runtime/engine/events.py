@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -11,9 +12,13 @@ from typing import Any
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from runtime.engine.filters import labels_match
+from runtime.engine.filters import check_known, labels_match
 
 KEPT_EVENTS = 1024
+UNREAD_EVENTS = 4096
+"""How many events a subscriber may leave unread before it is let go."""
+KINDS = ("builder", "container", "daemon", "image", "network", "plugin", "volume")
+FILTERS = frozenset(("config", "event", "label", "node", "scope", "secret", "service", "type", *KINDS))
 Event = dict[str, Any]
 
 
@@ -23,6 +28,11 @@ class EventBus:
     def __init__(self) -> None:
         self._kept: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._subscribers: set[MemoryObjectSendStream[Event]] = set()
+
+    @property
+    def listeners(self) -> int:
+        """How many listen now."""
+        return len(self._subscribers)
 
     def emit(self, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
         """Tell that `action` happened to the object `id` of `kind` ("container", "network", "volume", "image")."""
@@ -39,13 +49,28 @@ class EventBus:
             event |= {"status": action, "id": id, "from": attributes.get("image", "")}
         self._kept.append(event)
         for subscriber in list(self._subscribers):
-            subscriber.send_nowait(event)
+            try:
+                subscriber.send_nowait(event)
+            except (anyio.WouldBlock, anyio.BrokenResourceError):
+                # it does not read: better that its stream ends, which it notices, than that events are missing from it
+                print("a subscriber of events that did not read them was let go", file=sys.stderr, flush=True)
+                self._subscribers.discard(subscriber)
+                subscriber.close()
 
-    async def subscribe(
+    def subscribe(
         self, *, filters: Mapping[str, Sequence[str]], since_ns: int | None = None, until_ns: int | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Yield the events that `filters` let through: kept ones from `since_ns` on, then as they come, to `until_ns`."""
-        sender, receiver = anyio.create_memory_object_stream[Event](math.inf)
+        """Return the events that `filters` let through: kept ones from `since_ns` on, then as they come, to `until_ns`.
+
+        Raises BadRequestError for an unknown filter.
+        """
+        check_known(filters, FILTERS)
+        return self._events(filters, since_ns, until_ns)
+
+    async def _events(
+        self, filters: Mapping[str, Sequence[str]], since_ns: int | None, until_ns: int | None
+    ) -> AsyncGenerator[Event, None]:
+        sender, receiver = anyio.create_memory_object_stream[Event](UNREAD_EVENTS)
         past = [event for event in self._kept if since_ns is not None and event["timeNano"] >= since_ns]
         self._subscribers.add(sender)
         try:
@@ -56,7 +81,10 @@ class EventBus:
             deadline = anyio.current_time() + remaining_s
             while anyio.current_time() < deadline:
                 with anyio.move_on_at(deadline) if math.isfinite(deadline) else anyio.CancelScope():
-                    event = await receiver.receive()
+                    try:
+                        event = await receiver.receive()
+                    except anyio.EndOfStream:
+                        return
                     if matches(event, filters):
                         yield event
         finally:
@@ -67,25 +95,33 @@ class EventBus:
 
 def matches(event: Event, filters: Mapping[str, Sequence[str]]) -> bool:
     """Whether `event` passes Docker's event filters."""
-    attributes = event["Actor"]["Attributes"]
-    id, kind = event["Actor"]["ID"], event["Type"]
-    for key, values in filters.items():
-        if not values:
-            continue
-        if key == "type":
-            passed = kind in values
-        elif key == "event":
-            passed = any(event["Action"] == value or event["Action"].startswith(f"{value}:") for value in values)
-        elif key == "label":
-            passed = labels_match(attributes, values)
-        elif key in ("container", "network", "volume", "image"):
-            named = {attributes.get("name"), attributes.get("image") if key == "image" else None}
-            if key == "container" and kind != "container":
-                passed = attributes.get("container", "") in values
-            else:
-                passed = kind == key and any(id.startswith(value) or value in named for value in values)
-        else:
-            passed = True
-        if not passed:
-            return False
-    return True
+    return all(_passes(event, key, values) for key, values in filters.items() if values)
+
+
+def _passes(event: Event, key: str, values: Sequence[str]) -> bool:
+    attributes, id, kind = event["Actor"]["Attributes"], event["Actor"]["ID"], event["Type"]
+    if key == "type":
+        return kind in values
+    if key == "event":
+        return any(event["Action"] == value or event["Action"].startswith(f"{value}:") for value in values)
+    if key == "label":
+        return labels_match(attributes, values)
+    if key == "scope":
+        return event["scope"] in values
+    if key == "container" and kind != "container":
+        return attributes.get("container", "") in values
+    if key == "image":
+        names = {attributes.get("image"), attributes.get("name") if kind == "image" else None}
+        return any(_is_image(value, id if kind == "image" else "", names) for value in values)
+    return kind == key and any(id.startswith(value) or value == attributes.get("name") for value in values)
+
+
+def _is_image(wanted: str, id: str, names: set[str | None]) -> bool:
+    """Whether the filter `wanted` means the image: by its ID, its name, or its name without the tag."""
+    if id and (id == wanted or id.removeprefix("sha256:").startswith(wanted.removeprefix("sha256:"))):
+        return True
+    return any(name in (wanted, f"{wanted}:latest") or _untagged(name) == wanted for name in names if name)
+
+
+def _untagged(name: str) -> str:
+    return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name

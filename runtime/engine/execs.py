@@ -5,23 +5,29 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import signal
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-import anyio.abc
 
-from runtime.container.health import KEPT_OUTPUT, HealthCheck
+from runtime.container.health import HealthCheck, ProbeOutput
 from runtime.container.spec import build_exec
 from runtime.engine.attachment import Attachment, LogFrame
-from runtime.engine.containers import Containers, resize_console
+from runtime.engine.background import Background
+from runtime.engine.signals import resize_console
 from runtime.engine.state import PAUSED, Container
-from runtime.errors import ConflictError, NotFoundError
+from runtime.engine.table import ContainerTable
+from runtime.engine.times import go_duration
+from runtime.errors import ConflictError, NotFoundError, SkiffError
 from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
 
 CHUNK_BYTES = 1 << 16
-NEVER_STARTED = -1
+CANNOT_RUN, MISSING = 126, 127
+"""Exit codes of an exec that could not be started; the second when its program is missing."""
+KILL_PATIENCE_S = 5.0
+KEPT_S = 60.0
 
 
 @dataclass
@@ -45,10 +51,10 @@ class Exec:
 class Execs:
     """The execs of one engine. They end with their container and are not kept over an engine's restart."""
 
-    def __init__(self, keeper: Keeper, containers: Containers, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, keeper: Keeper, table: ContainerTable, background: Background) -> None:
         self._keeper = keeper
-        self._containers = containers
-        self._group = group
+        self._table = table
+        self._background = background
         self._execs: dict[str, Exec] = {}
 
     def _get(self, id: str) -> Exec:
@@ -59,41 +65,65 @@ class Execs:
 
     def create(self, name: str, body: Mapping[str, Any]) -> dict[str, str]:
         """Ask for a process in the running container `name`. Raises ConflictError when it does not run."""
-        container = self._containers.find(name)
+        container = self._table.find(name)
         if not container.is_running:
             raise ConflictError(f"container {container.id} is not running")
         if container.state.status == PAUSED:
-            raise ConflictError(f"container {container.name} is paused, unpause the container before exec")
+            raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
+        self._drop_stale()
         one = Exec(secrets.token_hex(32), container, dict(body))
         self._execs[one.id] = one
         container.exec_ids.append(one.id)
         shown = " ".join(body.get("Cmd") or ())
-        self._containers.tell(container, f"exec_create: {shown}", execID=one.id)
+        self._table.tell(container, f"exec_create: {shown}", execID=one.id)
         return {"Id": one.id}
 
-    async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
-        """Start it; returns its streams, or None when it is detached. Raises LaunchError."""
+    def ready(self, id: str) -> Exec:
+        """Return an exec that can be started now. Raises NotFoundError, ConflictError."""
         one = self._get(id)
         if one.is_started:
             raise ConflictError(f"exec {id} has already run")
+        if not one.container.is_running:
+            raise ConflictError(f"container {one.container.id} is not running")
+        if one.container.state.status == PAUSED:
+            raise ConflictError(f"Container {one.container.id} is paused, unpause the container before exec")
+        return one
+
+    def _drop_stale(self) -> None:
+        """Let go of what was asked for and never started in containers that have ended."""
+        for one in list(self._execs.values()):
+            if not one.is_started and not one.container.is_running:
+                self._drop(one)
+
+    def _drop(self, one: Exec) -> None:
+        self._execs.pop(one.id, None)
+        if one.id in one.container.exec_ids:
+            one.container.exec_ids.remove(one.id)
+
+    async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
+        """Start it; returns its streams, or None when it is detached. Raises LaunchError."""
+        one = self.ready(id)
         one.is_started = True
         size = body.get("ConsoleSize") or one.body.get("ConsoleSize") or [0, 0]
         shown = " ".join(one.body.get("Cmd") or ())
-        self._containers.tell(one.container, f"exec_start: {shown}", execID=id)
+        self._table.tell(one.container, f"exec_start: {shown}", execID=id)
         try:
             one.process = await self._run(one, size, bool(one.body.get("AttachStdin")) and not body.get("Detach"))
-        except LaunchError as error:
-            one.exit_code = error.exit_code
+        except SkiffError as error:
+            code = error.exit_code if isinstance(error, LaunchError) else CANNOT_RUN
+            one.exit_code = code if code in (CANNOT_RUN, MISSING) else CANNOT_RUN
             one.ended.set()
+            self._background.start_soon(self._forget_later, one)
             raise
         if body.get("Detach"):
-            self._group.start_soon(self._discard, one)
+            self._background.start_soon(self._discard, one)
             return None
         return Attachment(
             tty=one.tty,
             frames=self._frames(one),
             stdin=lambda: _stdin_of(one),
             close_stdin=lambda: self._close_stdin(one),
+            detached=lambda: self._table.tell(one.container, "exec_detach", execID=one.id),
         )
 
     async def _run(self, one: Exec, size: Any, stdin: bool) -> KeptProcess:
@@ -127,22 +157,20 @@ class Execs:
     async def exited(self, ended: ProcessExit) -> None:
         """Take note of the end of an exec's process."""
         one = self._execs.get(ended.id)
+        if one is not None:
+            one.exit_code = ended.exit_code
+            one.ended.set()
+            if not one.body.get("Probe"):
+                self._table.tell(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
+                self._background.start_soon(self._forget_later, one)
         await self._keeper.forget(ended.id)
-        if one is None:
-            return
-        one.exit_code = ended.exit_code
-        one.ended.set()
-        self._containers.tell(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
-        self._group.start_soon(self._forget_later, one)
 
     async def _forget_later(self, one: Exec) -> None:
         """Keep the exit code for who asks after the streams ended, then let go."""
-        await anyio.sleep(60)
+        await anyio.sleep(KEPT_S)
         if one.process is not None:
             one.process.close()
-        self._execs.pop(one.id, None)
-        if one.id in one.container.exec_ids:
-            one.container.exec_ids.remove(one.id)
+        self._drop(one)
 
     def inspect(self, id: str) -> dict[str, Any]:
         """Return Docker's view of an exec."""
@@ -177,18 +205,20 @@ class Execs:
         """Run a health probe; return its exit code and the end of its output; -1 when it took too long."""
         one = Exec(secrets.token_hex(32), container, {"Cmd": list(check.test), "Probe": True})
         self._execs[one.id] = one
-        output = bytearray()
+        output = ProbeOutput()
         try:
             one.process = await self._run(one, [0, 0], False)
             with anyio.move_on_after(check.timeout_s) as scope:
                 async for frame in self._frames(one):
-                    output += frame.data
-                    del output[:-KEPT_OUTPUT]
+                    output.take(frame.data)
             if scope.cancelled_caught:
                 with anyio.CancelScope(shield=True):
-                    await self._keeper.signal(one.id, 9)
-                return -1, f"Health check exceeded timeout ({check.timeout_s:g}s): {output.decode(errors='replace')}"
-            return one.exit_code or 0, output.decode(errors="replace")
+                    await self._keeper.signal(one.id, signal.SIGKILL)
+                    with anyio.move_on_after(KILL_PATIENCE_S):  # probes that hang in the kernel are not waited for
+                        await one.ended.wait()
+                said = f": {output}" if str(output) else ""
+                return -1, f"Health check exceeded timeout ({go_duration(check.timeout_s)}){said}"
+            return one.exit_code or 0, str(output)
         except LaunchError as error:
             return -1, str(error)
         finally:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
+from runtime.engine.times import moment
 from runtime.errors import BadRequestError
+
+Filters = Mapping[str, Sequence[str]]
 
 
 def parse(text: str | None) -> dict[str, list[str]]:
@@ -14,11 +17,33 @@ def parse(text: str | None) -> dict[str, list[str]]:
         return {}
     try:
         document = json.loads(text)
-        return {
-            key: [v for v in values if not isinstance(values, dict) or values[v]] for key, values in document.items()
+        found = {
+            key: [v for v in values if not isinstance(values, dict) or values[v]]
+            for key, values in document.items()
+            if isinstance(values, list | dict)
         }
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadRequestError(f"invalid filters: {text}") from error
+    if len(found) < len(document) or any(not isinstance(v, str) for values in found.values() for v in values):
+        raise BadRequestError(f"invalid filters: {text}")
+    return found
+
+
+def check_known(filters: Filters, known: Container[str]) -> None:
+    """Raise BadRequestError when one of `filters` is none of the `known`."""
+    for key in filters:
+        if key not in known:
+            raise BadRequestError(f"invalid filter '{key}'")
+
+
+def flag(name: str, values: Sequence[str]) -> bool:
+    """Return what a filter of yes or no says. Raises BadRequestError on anything else."""
+    told = {value.lower() for value in values}
+    if told <= {"1", "true", "t"}:
+        return True
+    if told <= {"0", "false", "f"}:
+        return False
+    raise BadRequestError(f"invalid filter '{name}={','.join(values)}'")
 
 
 def labels_match(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
@@ -30,6 +55,13 @@ def labels_match(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
     return True
 
 
-def any_prefix(text: str, prefixes: Sequence[str]) -> bool:
-    """Whether `text` begins with one of `prefixes`; true when there are none."""
-    return not prefixes or any(text.startswith(prefix) for prefix in prefixes)
+def may_be_pruned(filters: Filters, labels: Mapping[str, str], created_ns: int, now_ns: int) -> bool:
+    """Whether the filters of a prune (`label`, `label!`, `until`) let an object with `labels` go.
+
+    `until` spares what was made after it. Raises BadRequestError.
+    """
+    if not labels_match(labels, filters.get("label") or ()):
+        return False
+    if any(labels_match(labels, [one]) for one in filters.get("label!") or ()):
+        return False
+    return all(created_ns < moment(text, now_ns) for text in filters.get("until") or ())

@@ -6,6 +6,7 @@ import builtins
 import json
 import os
 import tempfile
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from runtime.engine.containers import Containers
 from runtime.engine.events import EventBus
-from runtime.engine.filters import labels_match
-from runtime.engine.state import parse_rfc3339
-from runtime.errors import NotFoundError, SkiffError
+from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.table import ContainerTable
+from runtime.engine.times import moment, parse_rfc3339
+from runtime.errors import SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
 from runtime.image.reference import Reference
@@ -31,42 +32,52 @@ Progress = dict[str, Any]
 READ_BYTES = 1 << 20
 
 
+LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
+PRUNE_FILTERS = ("dangling", "label", "label!", "until")
+
+
 class ImageApi:
     """Docker's image operations over the image room."""
 
-    def __init__(self, paths: Paths, images: Images, containers: Containers, events: EventBus) -> None:
+    def __init__(self, paths: Paths, images: Images, table: ContainerTable, events: EventBus) -> None:
         self._paths = paths
         self._images = images
-        self._containers = containers
+        self._table = table
         self._events = events
 
-    def list(self, filters: Mapping[str, Sequence[str]], *, all: bool = False) -> list[dict[str, Any]]:
-        """Return "List images"."""
-        found = []
-        for image in self._images.list():
-            names = [Reference.parse(reference).familiar for reference in image.references]
-            if filters.get("reference") and not any(_names_match(name, filters["reference"]) for name in names):
-                continue
-            if filters.get("label") and not labels_match(image.defaults.get("Labels") or {}, filters["label"]):
-                continue
-            if filters.get("dangling") and (filters["dangling"][0] in ("true", "1")) == bool(names):
-                continue
-            if not names and not all and not filters.get("dangling"):
-                names = []
-            found.append(
-                {
-                    "Id": image.id,
-                    "ParentId": "",
-                    "RepoTags": names,
-                    "RepoDigests": [Reference.parse(digest).familiar for digest in image.digests],
-                    "Created": parse_rfc3339(image.config.get("created") or "") // 1_000_000_000,
-                    "Size": image.size_bytes,
-                    "SharedSize": -1,
-                    "Labels": image.defaults.get("Labels") or {},
-                    "Containers": -1,
-                }
-            )
-        return found
+    def list(self, filters: Filters) -> list[dict[str, Any]]:
+        """Return "List images". Raises BadRequestError for an unknown filter."""
+        check_known(filters, LIST_FILTERS)
+        return [self._row(image) for image in self._images.list() if self._passes(image, filters)]
+
+    def _passes(self, image: Image, filters: Filters) -> bool:
+        names = [Reference.parse(reference).familiar for reference in image.references]
+        created = image.config.get("created") or ""
+        checks: dict[str, Callable[[Sequence[str]], bool]] = {
+            "reference": lambda values: any(_names_match(name, values) for name in names),
+            "label": lambda values: labels_match(image.defaults.get("Labels") or {}, values),
+            "dangling": lambda values: flag("dangling", values) != bool(names),
+            "before": lambda values: all(_created_ns(image) < self._created_ns(name) for name in values),
+            "since": lambda values: all(_created_ns(image) > self._created_ns(name) for name in values),
+            "until": lambda values: all(parse_rfc3339(created) < moment(value, time.time_ns()) for value in values),
+        }
+        return all(checks[key](values) for key, values in filters.items() if values)
+
+    def _created_ns(self, name: str) -> int:
+        return _created_ns(self._images.resolve(name))
+
+    def _row(self, image: Image) -> dict[str, Any]:
+        return {
+            "Id": image.id,
+            "ParentId": "",
+            "RepoTags": [Reference.parse(reference).familiar for reference in image.references],
+            "RepoDigests": [Reference.parse(digest).familiar for digest in image.digests],
+            "Created": _created_ns(image) // 1_000_000_000,
+            "Size": image.size_bytes,
+            "SharedSize": -1,
+            "Labels": image.defaults.get("Labels") or {},
+            "Containers": -1,
+        }
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return "Inspect an image"."""
@@ -90,17 +101,21 @@ class ImageApi:
     def history(self, name: str) -> builtins.list[dict[str, Any]]:
         """Return "Get the history of an image", the newest step first."""
         image = self._images.resolve(name)
-        steps = [
-            {
-                "Id": "<missing>",
-                "Created": parse_rfc3339(step.get("created") or "") // 1_000_000_000,
-                "CreatedBy": step.get("created_by") or "",
-                "Tags": None,
-                "Size": 0,
-                "Comment": step.get("comment") or "",
-            }
-            for step in reversed(image.config.get("history") or ())
-        ]
+        layers = iter(image.diff_ids)
+        steps = []
+        for step in image.config.get("history") or ():
+            layer = None if step.get("empty_layer") else next(layers, None)
+            steps.append(
+                {
+                    "Id": "<missing>",
+                    "Created": parse_rfc3339(step.get("created") or "") // 1_000_000_000,
+                    "CreatedBy": step.get("created_by") or "",
+                    "Tags": None,
+                    "Size": self._images.layers.size(layer) if layer else 0,
+                    "Comment": step.get("comment") or "",
+                }
+            )
+        steps.reverse()
         if steps:
             steps[0] |= {"Id": image.id, "Tags": [Reference.parse(r).familiar for r in image.references]}
         return steps
@@ -118,24 +133,35 @@ class ImageApi:
     async def remove(self, name: str, *, force: bool = False) -> builtins.list[dict[str, str]]:
         """Remove a name or an image; returns Docker's list of what went."""
         image = self._images.resolve(name)
-        done = self._images.remove(name, force=force, in_use=self._containers.user_of_image)
+        done = self._images.remove(name, force=force, in_use=self._table.user_of_image)
         for one in done:
             self._tell("untag" if "Untagged" in one else "delete", image, name)
         await self._images.garbage.empty_trash()
         return done
 
-    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    async def prune(self, filters: Filters) -> dict[str, Any]:
         """Remove images that no container uses: those without a name, or all with `dangling=false`."""
-        only_dangling = (filters.get("dangling") or ["true"])[0] in ("true", "1")
+        check_known(filters, PRUNE_FILTERS)
+        only_dangling = flag("dangling", filters.get("dangling") or ["true"])
+        now_ns = time.time_ns()
         deleted: builtins.list[dict[str, str]] = []
-        before = sum(image.size_bytes for image in self._images.list())
+        before = self._layers_bytes()
         for image in self._images.list():
-            if (only_dangling and image.references) or self._containers.user_of_image(image.id):
+            if (only_dangling and image.references) or self._table.user_of_image(image.id):
                 continue
-            deleted += self._images.remove(image.id, force=True, in_use=self._containers.user_of_image)
-        after = sum(image.size_bytes for image in self._images.list())
+            if not may_be_pruned(filters, image.defaults.get("Labels") or {}, _created_ns(image), now_ns):
+                continue
+            done = self._images.remove(image.id, force=True, in_use=self._table.user_of_image)
+            for one in done:
+                self._tell("untag" if "Untagged" in one else "delete", image, image.id)
+            deleted += done
+        freed = before - self._layers_bytes()
         await self._images.garbage.empty_trash()
-        return {"ImagesDeleted": deleted or None, "SpaceReclaimed": before - after}
+        return {"ImagesDeleted": deleted or None, "SpaceReclaimed": freed}
+
+    def _layers_bytes(self) -> int:
+        layers = {diff_id for image in self._images.list() for diff_id in image.diff_ids}
+        return sum(self._images.layers.size(diff_id) for diff_id in layers)
 
     async def load(self, source: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
         """Load a `docker save` archive or an OCI layout; yields Docker's progress messages."""
@@ -238,6 +264,10 @@ class ImageApi:
         return {"Status": "Login Succeeded", "IdentityToken": ""}
 
 
+def _created_ns(image: Image) -> int:
+    return parse_rfc3339(image.config.get("created") or "")
+
+
 def _credentials(auth: Mapping[str, str] | None) -> Credentials | None:
     from runtime.image.registry_auth import Credentials
 
@@ -276,11 +306,3 @@ async def _in_task(work: Callable[[Callable[[Progress], None]], Any]) -> AsyncGe
             yield message
     if failed:
         raise failed[0]
-
-
-def named(images: Images, name: str) -> Image | None:
-    """Return the image of `name`, or None."""
-    try:
-        return images.resolve(name)
-    except NotFoundError:
-        return None

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.container.spec import DEFAULT_SHM_BYTES, command
-from runtime.engine.state import CREATED, EXITED, PAUSED, RESTARTING, RUNNING, Container, parse_rfc3339
+from runtime.engine.state import CREATED, EXITED, PAUSED, RESTARTING, RUNNING, Container
+from runtime.engine.times import parse_rfc3339
 from runtime.errors import NotFoundError
-from runtime.image.images import Images
 from runtime.network.model import Endpoint
 from runtime.network.networks import Networks
 from runtime.paths import Paths
 
 
-def whole(container: Container, paths: Paths, networks: Networks, images: Images) -> dict[str, Any]:
+def whole(container: Container, paths: Paths, networks: Networks) -> dict[str, Any]:
     """Return the answer of "Inspect a container"."""
     state = container.state
     arguments = command(container.config)
@@ -28,7 +28,7 @@ def whole(container: Container, paths: Paths, networks: Networks, images: Images
         "Args": arguments[1:],
         "State": {
             "Status": state.status,
-            "Running": container.is_running,
+            "Running": container.is_running or state.status == RESTARTING,
             "Paused": state.status == PAUSED,
             "Restarting": state.status == RESTARTING,
             "OOMKilled": state.oom_killed,

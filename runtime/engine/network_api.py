@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from typing import Any
 
-from runtime.engine.containers import Containers
 from runtime.engine.events import EventBus
-from runtime.engine.filters import labels_match
-from runtime.engine.lifecycle import endpoint_settings
+from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.networking import ContainerNetworks, endpoint_settings
+from runtime.engine.table import ContainerTable
+from runtime.engine.times import parse_rfc3339
 from runtime.errors import BadRequestError, ForbiddenError, SkiffError
 from runtime.network.model import Network, Subnet
 from runtime.network.networks import PREDEFINED, Networks
+
+LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+PRUNE_FILTERS = ("label", "label!", "until")
 
 
 class NetworkApi:
     """Docker's network operations over the network room."""
 
-    def __init__(self, networks: Networks, containers: Containers, events: EventBus) -> None:
+    def __init__(
+        self, networks: Networks, table: ContainerTable, networking: ContainerNetworks, events: EventBus
+    ) -> None:
         self._networks = networks
-        self._containers = containers
+        self._table = table
+        self._networking = networking
         self._events = events
 
     def _tell(self, action: str, network: Network, **attributes: str) -> None:
         self._events.emit("network", action, network.id, {"name": network.name, "type": network.driver, **attributes})
 
-    def list(self, filters: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-        """Return "List networks"."""
+    def list(self, filters: Filters) -> list[dict[str, Any]]:
+        """Return "List networks". Raises BadRequestError for an unknown filter."""
+        check_known(filters, LIST_FILTERS)
         return [self._document(network) for network in self._networks.list() if self._passes(network, filters)]
 
-    def _passes(self, network: Network, filters: Mapping[str, Sequence[str]]) -> bool:
+    def _passes(self, network: Network, filters: Filters) -> bool:
         checks = {
             "name": lambda values: any(value in network.name for value in values),
             "id": lambda values: any(network.id.startswith(value) for value in values),
@@ -37,9 +46,9 @@ class NetworkApi:
             "label": lambda values: labels_match(network.labels, values),
             "type": lambda values: ("builtin" if network.name in PREDEFINED else "custom") in values,
             "scope": lambda values: "local" in values,
-            "dangling": lambda values: (values[0] in ("true", "1")) != bool(self._networks.attached(network)),
+            "dangling": lambda values: flag("dangling", values) != self._is_used(network),
         }
-        return all(checks[key](values) for key, values in filters.items() if values and key in checks)
+        return all(checks[key](values) for key, values in filters.items() if values)
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return "Inspect a network"."""
@@ -119,23 +128,26 @@ class NetworkApi:
         await self._networks.remove(network)
         self._tell("destroy", network)
 
-    async def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    async def prune(self, filters: Filters) -> dict[str, Any]:
         """Remove the networks that no container is on."""
+        check_known(filters, PRUNE_FILTERS)
+        now_ns = time.time_ns()
         removed = []
-        wanted = {container_network for c in self._containers.all() for container_network in c.networks}
         for network in self._networks.list():
-            if network.name in PREDEFINED or network.name in wanted or self._networks.attached(network):
+            if network.name in PREDEFINED or self._is_used(network):
                 continue
-            if filters.get("label") and not labels_match(network.labels, filters["label"]):
-                continue
-            await self.remove(network.id)
-            removed.append(network.name)
+            if may_be_pruned(filters, network.labels, parse_rfc3339(network.created), now_ns):
+                await self.remove(network.id)
+                removed.append(network.name)
         return {"NetworksDeleted": removed}
+
+    def _is_used(self, network: Network) -> bool:
+        return bool(self._networks.attached(network)) or any(network.name in one.networks for one in self._table)
 
     async def connect(self, name: str, body: Mapping[str, Any]) -> None:
         """Attach a container, running or not."""
         network = self._networks.resolve(name)
-        container = self._containers.find(body.get("Container") or "")
+        container = self._table.find(body.get("Container") or "")
         if (container.host.get("NetworkMode") or "").startswith(("host", "container:")):
             raise ForbiddenError(
                 "container sharing network namespace with another container or host cannot be connected"
@@ -145,27 +157,27 @@ class NetworkApi:
             await self._networks.connect(
                 container.id, container.name, network, endpoint_settings(settings, container.host)
             )
-            await self._containers.publish_ports(container)
+            await self._networking.publish_ports(container)
         had_names = not set(container.networks) <= {"bridge"}
         container.networks[network.name] = settings
         if container.is_running and not had_names:
-            self._containers.write_resolv_conf(container)
-        self._containers.save(container)
+            self._networking.write_resolv_conf(container)
+        self._table.save(container)
         self._tell("connect", network, container=container.id)
 
     async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
         """Take a container off the network."""
         network = self._networks.resolve(name)
-        container = self._containers.find(body.get("Container") or "")
+        container = self._table.find(body.get("Container") or "")
         if container.is_running:
             try:
                 await self._networks.disconnect(container.id, network)
-                await self._containers.publish_ports(container)
+                await self._networking.publish_ports(container)
             except SkiffError:
                 if not body.get("Force"):
                     raise
         elif network.name not in container.networks:
             raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
         container.networks.pop(network.name, None)
-        self._containers.save(container)
+        self._table.save(container)
         self._tell("disconnect", network, container=container.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -65,7 +64,11 @@ class Container:
     scope: anyio.CancelScope | None = None
     drained: anyio.Event = field(default_factory=anyio.Event)
     exec_ids: list[str] = field(default_factory=list)
-    stdin_attached: int = 0
+    exits: int = 0
+    """How often its process has ended: who waits for an end misses none, however short the next run is."""
+    restart_delay_s: float = 0.0
+    stays: bool = False
+    """Whether its end is not the end of it, even with AutoRemove: it is about to be started again."""
 
     @property
     def is_running(self) -> bool:
@@ -107,18 +110,3 @@ class Container:
         """Wake who follows the log."""
         self.written.set()
         self.written = anyio.Event()
-
-
-def rfc3339(time_ns: int) -> str:
-    """Return a time as the Docker Engine API writes it."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
-
-
-def parse_rfc3339(text: str) -> int:
-    """Return the nanoseconds since 1970 of `text`; 0 for Docker's "never"."""
-    if not text or text.startswith("0001"):
-        return 0
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    seconds = int(datetime.fromisoformat(whole + "+00:00").timestamp())
-    return seconds * 1_000_000_000 + int((fraction + "000000000")[:9])

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import pwd
 import time
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from runtime.engine.state import Container, rfc3339
+import anyio
+
+from runtime.engine.state import Container
+from runtime.engine.times import rfc3339
+from runtime.errors import BadRequestError
 from runtime.oci.cgroup import Cgroups
 
+DEFAULT_PS = "-ef"
 TITLES = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
 
 NOTHING: dict[str, Any] = {
@@ -26,15 +32,39 @@ INTERFACE_COUNTS = {
 """Docker's names, and the columns of proc_net_dev(5) after the interface's."""
 
 
-def processes(engine_id: str, container: Container) -> dict[str, Any]:
-    """Return the processes of a running container as `ps -ef` on the host would list them."""
+async def processes(engine_id: str, container: Container, ps_arguments: str) -> dict[str, Any]:
+    """Return the processes of a running container as `ps` on the host lists them with `ps_arguments`.
+
+    Raises BadRequestError when ps refuses them.
+    """
+    pids = Cgroups().processes(f"/skiff-{engine_id}/{container.id}")
+    if ps_arguments.strip() == DEFAULT_PS:
+        return {"Titles": TITLES, "Processes": _rows(pids)}
+    result = await anyio.run_process(["ps", *ps_arguments.split()], check=False)
+    if result.returncode:
+        raise BadRequestError(f"ps: {result.stderr.decode(errors='replace').strip()}")
+    return listed(result.stdout.decode(errors="replace"), {str(pid) for pid in pids})
+
+
+def listed(output: str, pids: Collection[str]) -> dict[str, Any]:
+    """Return what ps printed, of the processes `pids` alone. Raises BadRequestError when it has no column PID."""
+    header, _, rest = output.partition("\n")
+    titles = header.split()
+    if "PID" not in titles:
+        raise BadRequestError("Couldn't find PID field in ps output")
+    place = titles.index("PID")
+    rows = [line.split(None, len(titles) - 1) for line in rest.splitlines()]
+    return {"Titles": titles, "Processes": [row for row in rows if len(row) > place and row[place] in pids]}
+
+
+def _rows(pids: Iterable[int]) -> list[list[str]]:
     rows = []
-    for pid in Cgroups().processes(f"/skiff-{engine_id}/{container.id}"):
+    for pid in pids:
         try:
             rows.append(_row(str(pid)))
         except OSError:  # it ended meanwhile
             continue
-    return {"Titles": TITLES, "Processes": rows}
+    return rows
 
 
 def _row(pid: str) -> list[str]:

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from typing import Any
 
-from runtime.engine.containers import Containers
 from runtime.engine.events import EventBus
-from runtime.engine.filters import labels_match
-from runtime.errors import BadRequestError, NotFoundError
+from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.sizes import trees_bytes
+from runtime.engine.table import ContainerTable
+from runtime.engine.times import parse_rfc3339
+from runtime.errors import NotFoundError
+from runtime.paths import Paths
 from runtime.volume.volumes import ANONYMOUS_LABEL, Volume, Volumes
+
+LIST_FILTERS = ("dangling", "driver", "label", "name")
+PRUNE_FILTERS = ("all", "label", "label!")
 
 
 class VolumeApi:
     """Docker's volume operations over the volume room."""
 
-    def __init__(self, volumes: Volumes, containers: Containers, events: EventBus) -> None:
+    def __init__(self, paths: Paths, volumes: Volumes, table: ContainerTable, events: EventBus) -> None:
+        self._paths = paths
         self._volumes = volumes
-        self._containers = containers
+        self._table = table
         self._events = events
 
-    def list(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """Return "List volumes"."""
+    def list(self, filters: Filters) -> dict[str, Any]:
+        """Return "List volumes". Raises BadRequestError for an unknown filter."""
+        check_known(filters, LIST_FILTERS)
         found = [volume for volume in self._volumes.list() if self._passes(volume, filters)]
         return {"Volumes": [self._volumes.document(volume) for volume in found], "Warnings": None}
 
-    def _passes(self, volume: Volume, filters: Mapping[str, Sequence[str]]) -> bool:
+    def _passes(self, volume: Volume, filters: Filters) -> bool:
         if filters.get("name") and not any(value in volume.name for value in filters["name"]):
             return False
         if filters.get("label") and not labels_match(volume.labels, filters["label"]):
@@ -33,7 +42,7 @@ class VolumeApi:
         if filters.get("driver") and volume.driver not in filters["driver"]:
             return False
         dangling = filters.get("dangling")
-        return not dangling or (dangling[0] in ("true", "1")) != bool(self._containers.users_of(volume.name))
+        return not dangling or flag("dangling", dangling) != bool(self._table.users_of_volume(volume.name))
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return "Inspect a volume"."""
@@ -56,25 +65,24 @@ class VolumeApi:
     def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a volume that no container has."""
         try:
-            self._volumes.remove(name, self._containers.users_of(name))
+            self._volumes.remove(name, self._table.users_of_volume(name))
         except NotFoundError:
             if not force:
                 raise
             return
         self._events.emit("volume", "destroy", name, {"driver": "local"})
 
-    def prune(self, filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    async def prune(self, filters: Filters) -> dict[str, Any]:
         """Remove the volumes that no container has: anonymous ones, or all with `all=true`."""
-        unknown = set(filters) - {"all", "label"}
-        if unknown:
-            raise BadRequestError(f"invalid filter '{min(unknown)}'")
-        everything = (filters.get("all") or ["false"])[0] in ("true", "1")
-        removed = []
+        check_known(filters, PRUNE_FILTERS)
+        everything = flag("all", filters.get("all") or ["false"])
+        now_ns = time.time_ns()
+        removed, freed = [], 0
         for volume in self._volumes.list():
-            if self._containers.users_of(volume.name) or not (everything or ANONYMOUS_LABEL in volume.labels):
+            if self._table.users_of_volume(volume.name) or not (everything or ANONYMOUS_LABEL in volume.labels):
                 continue
-            if filters.get("label") and not labels_match(volume.labels, filters["label"]):
-                continue
-            self.remove(volume.name)
-            removed.append(volume.name)
-        return {"VolumesDeleted": removed, "SpaceReclaimed": 0}
+            if may_be_pruned(filters, volume.labels, parse_rfc3339(volume.created), now_ns):
+                freed += await trees_bytes([self._paths.volume(volume.name)])
+                self.remove(volume.name)
+                removed.append(volume.name)
+        return {"VolumesDeleted": removed, "SpaceReclaimed": freed}

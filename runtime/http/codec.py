@@ -6,10 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 LONGEST_HEAD = 256 << 10
+LONGEST_NUMBER = 18
+LONGEST_CHUNK_LINE = 1024
+_HEXADECIMAL = frozenset(b"0123456789abcdefABCDEF")
 
 
 class ProtocolError(ValueError):
-    """The bytes are no HTTP/1.1 message."""
+    """The bytes are no HTTP/1.1 message; `status` is what a server answers then."""
+
+    status = 400
+
+
+class TooLargeError(ProtocolError):
+    """The head is longer than is read."""
+
+    status = 431
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ class Head:
         text = self.headers.get("content-length")
         if text is None:
             return None
-        if not text.isdigit():
+        if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
             raise ProtocolError(f"the content length {text!r} is no number")
         return int(text)
 
@@ -55,8 +66,10 @@ def split_head(data: bytes | bytearray) -> tuple[Head, int] | None:
     end = data.find(b"\r\n\r\n")
     if end < 0:
         if len(data) > LONGEST_HEAD:
-            raise ProtocolError("the head of the message has no end")
+            raise TooLargeError("the head of the message has no end")
         return None
+    if end > LONGEST_HEAD:
+        raise TooLargeError("the head of the message is too long")
     lines = bytes(data[:end]).decode("latin-1").split("\r\n")
     parts = lines[0].split(" ", 2)
     if len(parts) < 2:
@@ -113,27 +126,38 @@ class Body:
             if self._ends_chunk:
                 if len(self._buffer) < 2:
                     return
+                if self._buffer[:2] != b"\r\n":
+                    raise ProtocolError("a chunk is longer than it says")
                 del self._buffer[:2]
                 self._ends_chunk = False
             end = self._buffer.find(b"\r\n")
             if end < 0:
-                if len(self._buffer) > 1024:
+                if len(self._buffer) > LONGEST_CHUNK_LINE:
                     raise ProtocolError("a chunk has no size")
                 return
             text = bytes(self._buffer[:end]).split(b";")[0].strip()
-            try:
-                size = int(text, 16)
-            except ValueError as error:
-                raise ProtocolError(f"the chunk size {text!r} is no number") from error
+            if not text or len(text) > LONGEST_NUMBER or set(text) - _HEXADECIMAL:
+                raise ProtocolError(f"the chunk size {text!r} is no number")
+            size = int(text, 16)
             if size == 0:
-                finish = self._buffer.find(b"\r\n", end + 2)
-                if finish < 0:
+                if not self._skip_trailers(end + 2):
                     return
-                del self._buffer[: finish + 2]
                 self.is_complete = True
                 return
             del self._buffer[: end + 2]
             self._chunk_left = size
+
+    def _skip_trailers(self, start: int) -> bool:
+        """Drop the trailer fields after the last chunk; return whether their end is there."""
+        position = start
+        while (finish := self._buffer.find(b"\r\n", position)) != position:
+            if finish < 0:
+                if len(self._buffer) > LONGEST_HEAD:
+                    raise TooLargeError("the trailer of the message has no end")
+                return False
+            position = finish + 2
+        del self._buffer[: position + 2]
+        return True
 
     def rest(self) -> bytes:
         """Return what came after the body."""

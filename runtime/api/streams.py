@@ -1,0 +1,148 @@
+"""Routes of raw streams: logs, attachments, execs (Docker Engine API, "Attach", hijacking)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runtime.api import shapes
+from runtime.api.connection import Closed, Connection, Request
+from runtime.engine.attachment import Attachment, LogFrame
+from runtime.engine.detach import DetachKeys, parse_keys
+from runtime.engine.state import PAUSED
+from runtime.engine.streams import check_readable
+from runtime.errors import BadRequestError, ConflictError, SkiffError
+from runtime.http.codec import frame_header
+
+if TYPE_CHECKING:
+    from runtime.engine.engine import Engine
+
+LONGEST_TAIL = 18
+RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
+
+
+async def _framed(frames: AsyncGenerator[LogFrame, None], tty: bool) -> AsyncGenerator[bytes, None]:
+    async with aclosing(frames):
+        async for frame in frames:
+            yield frame.data if tty else frame_header(frame.stream or 1, len(frame.data)) + frame.data
+
+
+async def logs(engine: Engine, request: Request) -> None:
+    """Answer "Get container logs"."""
+    container = engine.containers.find(request.arguments[0])
+    stdout, stderr = request.flag("stdout"), request.flag("stderr")
+    if not stdout and not stderr:
+        raise BadRequestError("Bad parameters: you must choose at least one stream")
+    check_readable(container)
+    tail = request.text("tail") or "all"
+    frames = engine.containers.streams.logs(
+        container,
+        stdout=stdout,
+        stderr=stderr,
+        follow=request.flag("follow"),
+        since_ns=request.moment("since") or 0,
+        until_ns=request.moment("until") or 0,
+        timestamps=request.flag("timestamps"),
+        tail=int(tail) if tail.isascii() and tail.isdigit() and len(tail) < LONGEST_TAIL else None,
+    )
+    await request.stream(_framed(frames, container.tty), kind=RAW if container.tty else MULTIPLEXED)
+
+
+async def attach(engine: Engine, request: Request) -> None:
+    """Answer "Attach to a container"."""
+    container = engine.containers.find(request.arguments[0])
+    keys = parse_keys(request.text("detachKeys"))
+    if container.state.status == PAUSED:
+        raise ConflictError(f"Container {container.id} is paused, unpause the container before attach.")
+    attachment = engine.containers.streams.attach(
+        container,
+        stdin=request.flag("stdin"),
+        stdout=request.flag("stdout"),
+        stderr=request.flag("stderr"),
+        stream=request.flag("stream"),
+        logs=request.flag("logs"),
+    )
+    connection = await request.hijack(RAW if container.tty else MULTIPLEXED)
+    await _exchange(connection, attachment, keys, takes_input=request.flag("stdin") and request.flag("stream"))
+
+
+async def _exchange(connection: Connection, attachment: Attachment, keys: bytes, *, takes_input: bool) -> None:
+    """Carry bytes both ways until the process's output ends, the client hangs up, or its user types the detach keys."""
+    detach_keys = DetachKeys(keys) if attachment.tty else None
+    async with anyio.create_task_group() as group:
+
+        async def outwards() -> None:
+            with suppress(Closed):
+                async with aclosing(_framed(attachment.frames, attachment.tty)) as frames:
+                    async for data in frames:
+                        await connection.send(data)
+                connection.end_output()
+            group.cancel_scope.cancel()
+
+        async def inwards() -> None:
+            data = bytes(connection.buffer)
+            connection.buffer.clear()
+            while data or (data := await connection.receive()):
+                is_detached = False
+                if takes_input:
+                    if detach_keys is not None:
+                        data, is_detached = detach_keys.feed(data)
+                    await attachment.send(data)
+                if is_detached:
+                    attachment.detach()
+                    group.cancel_scope.cancel()
+                    return
+                data = b""
+            if takes_input:
+                await attachment.send_eof()
+            # the client has no more to say; that it hears no more either is not told by reading
+            await connection.hung_up()
+            group.cancel_scope.cancel()
+
+        group.start_soon(outwards)
+        group.start_soon(inwards)
+
+
+async def exec_create(engine: Engine, request: Request) -> None:
+    """Answer "Create an exec instance"."""
+    body = await request.json(shapes.EXEC, is_optional=False)
+    parse_keys(body.get("DetachKeys"))
+    if not body.get("Cmd"):
+        raise BadRequestError("No exec command specified")
+    await request.answer(201, engine.execs.create(request.arguments[0], body))
+
+
+async def exec_start(engine: Engine, request: Request) -> None:
+    """Answer "Start an exec instance"."""
+    body = await request.json(shapes.EXEC_START)
+    id = request.arguments[0]
+    one = engine.execs.ready(id)
+    if body.get("Detach"):
+        await engine.execs.start(id, body)
+        await request.answer(200)
+        return
+    # the head goes before the process starts: clients read it alone, and raw bytes from then on
+    keys = parse_keys(one.body.get("DetachKeys"))
+    connection = await request.hijack(RAW if one.tty else MULTIPLEXED)
+    try:
+        attachment = await engine.execs.start(id, body)
+    except SkiffError as error:
+        text = f"OCI runtime exec failed: {error}\r\n".encode()
+        await connection.send(text if one.tty else frame_header(1, len(text)) + text)
+        return
+    assert attachment is not None
+    await _exchange(connection, attachment, keys, takes_input=bool(one.body.get("AttachStdin")))
+
+
+async def exec_resize(engine: Engine, request: Request) -> None:
+    """Answer "Resize an exec instance"."""
+    engine.execs.resize(request.arguments[0], request.number("h") or 0, request.number("w") or 0)
+    await request.answer(200)
+
+
+async def exec_inspect(engine: Engine, request: Request) -> None:
+    """Answer "Inspect an exec instance"."""
+    await request.answer(200, engine.execs.inspect(request.arguments[0]))

@@ -1,0 +1,48 @@
+"""The engine's background tasks: what fails in one of them is logged, and ends nothing else."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio.abc
+
+
+class Background:
+    """Starts tasks in the engine's task group, each guarded: none of them can take the engine with it."""
+
+    def __init__(self, group: anyio.abc.TaskGroup) -> None:
+        self._group = group
+
+    def start_soon(
+        self, work: Callable[..., Awaitable[Any]], *arguments: Any, failed: Callable[[Exception], None] | None = None
+    ) -> None:
+        """Run `work(*arguments)` as a task; when it raises, that is logged and `failed` is told."""
+        self._group.start_soon(self._guarded, work, arguments, failed)
+
+    async def _guarded(
+        self,
+        work: Callable[..., Awaitable[Any]],
+        arguments: tuple[Any, ...],
+        failed: Callable[[Exception], None] | None,
+    ) -> None:
+        if (error := await attempt(work, *arguments)) is not None and failed is not None:
+            failed(error)
+
+
+async def attempt(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Exception | None:
+    """Await `work(*arguments)`; an error of it is logged and returned: what comes next is to be done all the same."""
+    try:
+        await work(*arguments)
+    except Exception as error:  # noqa: BLE001 - the one place that lets a task fail without the engine
+        log(error)
+        return error
+    return None
+
+
+def log(error: BaseException) -> None:
+    """Write an error that nobody waits for to the engine's log."""
+    traceback.print_exception(error, file=sys.stderr)
+    sys.stderr.flush()

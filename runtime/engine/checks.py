@@ -1,0 +1,133 @@
+"""What a container may be asked to be: values that Docker refuses at "create", in its words. Pure.
+
+Limits on resources are judged in `runtime.container.resources`, what becomes of the process in `runtime.container.spec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.errors import BadRequestError, NotFoundError
+from runtime.image.images import Image
+
+LEAST_DURATION_NS = 1_000_000
+LOG_DRIVERS = ("", "json-file", "local", "none", "default")
+RUNTIMES = ("", "skiff", "runc", "io.containerd.runc.v2")
+"""The names under which this runtime is asked for: its own, and those that files written for Docker have in them."""
+RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+LONGEST_HOST_NAME = 64
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Check a container's own configuration. Raises BadRequestError."""
+    directory = config.get("WorkingDir") or ""
+    if directory and not directory.startswith("/"):
+        raise BadRequestError(f"the working directory '{directory}' is invalid, it needs to be an absolute path")
+    name = config.get("Hostname") or ""
+    if len(name) > LONGEST_HOST_NAME:
+        raise BadRequestError(f"invalid hostname: {name!r} is longer than {LONGEST_HOST_NAME} characters")
+    for pair in config.get("Env") or ():
+        if not pair or pair.startswith("="):
+            raise BadRequestError(f"invalid environment variable: {pair}")
+    health = config.get("Healthcheck") or {}
+    for key in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
+        if health.get(key) and health[key] < LEAST_DURATION_NS:
+            raise BadRequestError(f"{key} in Healthcheck cannot be less than 1ms")
+    if (health.get("Retries") or 0) < 0:
+        raise BadRequestError("Retries in Healthcheck cannot be negative")
+    if (config.get("StopTimeout") or 0) < -1:
+        raise BadRequestError(f"invalid stop timeout: {config['StopTimeout']}", "-1 waits for ever")
+
+
+def check_host(host: Mapping[str, Any]) -> None:
+    """Check a HostConfig. Raises BadRequestError."""
+    _check_restart_policy(host)
+    score = host.get("OomScoreAdj") or 0
+    if not -1000 <= score <= 1000:
+        raise BadRequestError(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
+    if (host.get("ShmSize") or 0) < 0:
+        raise BadRequestError("SHM size can not be less than 0")
+    driver = (host.get("LogConfig") or {}).get("Type") or ""
+    if driver not in LOG_DRIVERS:
+        raise BadRequestError(
+            f"logger: no log driver named '{driver}' is registered",
+            "json-file, local and none are what is offered here",
+        )
+    if (host.get("Runtime") or "") not in RUNTIMES:
+        raise BadRequestError(f"unknown or invalid runtime name: {host['Runtime']}", "leave it out: there is one")
+    if host.get("StorageOpt"):
+        raise BadRequestError("--storage-opt is not supported by this storage driver", "leave it out")
+    for wanted in host.get("DeviceRequests") or ():
+        driver, capabilities = wanted.get("Driver") or "", wanted.get("Capabilities") or []
+        raise BadRequestError(
+            f'could not select device driver "{driver}" with capabilities: {_listed(capabilities)}',
+            "devices that need a driver of their own (gpus) are not offered here; `devices` passes device files",
+        )
+    _check_network_mode(host)
+
+
+def _listed(capabilities: Sequence[Sequence[str]]) -> str:
+    return "[" + " ".join(f"[{' '.join(one)}]" for one in capabilities) + "]"
+
+
+def _check_restart_policy(host: Mapping[str, Any]) -> None:
+    policy = host.get("RestartPolicy") or {}
+    name, maximum = policy.get("Name") or "", policy.get("MaximumRetryCount") or 0
+    if name not in RESTART_POLICIES:
+        raise BadRequestError(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or "
+            "'unless-stopped'"
+        )
+    if maximum < 0:
+        raise BadRequestError("invalid restart policy: maximum retry count cannot be negative")
+    if maximum and name != "on-failure":
+        raise BadRequestError("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    if host.get("AutoRemove") and name not in ("", "no"):
+        raise BadRequestError("can't create 'AutoRemove' container with restart policy")
+
+
+def _check_network_mode(host: Mapping[str, Any]) -> None:
+    mode = host.get("NetworkMode") or ""
+    if mode == "container:":
+        raise BadRequestError("invalid container network mode: 'container:' names no container")
+
+
+def check_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+    """Refuse what can't be had in another container's network namespace, where that one's word holds."""
+    if not (host.get("NetworkMode") or "").startswith("container:"):
+        return
+    asked = {
+        "port publishing": host.get("PortBindings") or host.get("PublishAllPorts"),
+        "hostname": body.get("Hostname"),
+        "dns": host.get("Dns"),
+        "custom host-to-IP mapping": host.get("ExtraHosts"),
+        "mac-address": body.get("MacAddress"),
+        "links": host.get("Links"),
+    }
+    for what, value in asked.items():
+        if value:
+            raise BadRequestError(
+                f"conflicting options: {what} and the container type network mode",
+                "set it on the container whose network is shared",
+            )
+
+
+def check_platform(image: Image, name: str, wanted: str | None) -> None:
+    """Raise NotFoundError when the image is none of the platform `wanted` ("linux/arm64"), as for one that is missing."""
+    if not wanted:
+        return
+    system, _, rest = wanted.lower().partition("/")
+    architecture = rest.partition("/")[0]
+    own_system = image.config.get("os") or "linux"
+    own = image.config.get("architecture") or ""
+    own = ARCHITECTURES.get(own, own)
+    if not architecture:  # "arm64" alone
+        system, architecture = ("linux", system) if system not in ("linux", "windows") else (system, own)
+    architecture = ARCHITECTURES.get(architecture, architecture)
+    if system != own_system or architecture != own:
+        raise NotFoundError(
+            f"image with reference {name} was found but its platform ({own_system}/{own}) does not match the specified "
+            f"platform ({wanted})"
+        )

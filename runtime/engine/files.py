@@ -1,0 +1,154 @@
+"""Files of containers: into them, out of them, what has changed in them (Docker Engine API, "archive", "changes")."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from runtime.engine.changes import Change, changes
+from runtime.engine.roots import LiveRoot, ReadOnlyRoot, ScratchRoot
+from runtime.engine.state import Container
+from runtime.engine.times import rfc3339
+from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError
+from runtime.image.images import Images
+from runtime.keeper.client import Keeper
+from runtime.paths import Paths
+
+READ_BYTES = 1 << 16
+
+
+class Files:
+    """Works on containers' root filesystems through the keeper."""
+
+    def __init__(self, paths: Paths, images: Images, keeper: Keeper) -> None:
+        self._paths = paths
+        self._images = images
+        self._keeper = keeper
+
+    async def about(self, container: Container, path: str) -> dict[str, Any]:
+        """Return Docker's description of a path in the container. Raises NotFoundError."""
+        with self._root_of(container) as root:
+            try:
+                found: dict[str, Any] = await self._keeper.task("stat", root, path=_absolute(path))
+            except InternalError as error:
+                raise NotFoundError(f"Could not find the file {path} in container {container.name}") from error
+        found["mode"] = go_mode(found["mode"])
+        found["mtime"] = rfc3339(int(found["mtime"] * 1e9))
+        return found
+
+    async def get(self, container: Container, path: str) -> AsyncGenerator[bytes, None]:
+        """Yield a tar stream of a path in the container."""
+        async for data in self._tar(self._root_of(container), _absolute(path)):
+            yield data
+
+    async def export(self, container: Container) -> AsyncGenerator[bytes, None]:
+        """Yield the container's whole root filesystem, without what is mounted in it, as a tar stream."""
+        root = ReadOnlyRoot(self._paths.tmp, self._layers(container), self._directory(container))
+        async for data in self._tar(root, "/."):
+            yield data
+
+    async def _tar(self, root: AbstractContextManager[dict[str, Any]], path: str) -> AsyncGenerator[bytes, None]:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reader, False)
+        try:
+            with root as where:
+                async with anyio.create_task_group() as group:
+
+                    async def produce() -> None:
+                        try:
+                            await self._keeper.task("tar_out", where, [writer], path=path)
+                        finally:
+                            os.close(writer)
+
+                    group.start_soon(produce)
+                    try:
+                        while True:
+                            await anyio.wait_readable(reader)
+                            data = os.read(reader, READ_BYTES)
+                            if not data:
+                                break
+                            yield data
+                    finally:
+                        group.cancel_scope.cancel()
+        finally:
+            os.close(reader)
+
+    async def put(
+        self, container: Container, path: str, source: AsyncIterator[bytes], *, no_overwrite_dir_non_dir: bool = False
+    ) -> None:
+        """Unpack a tar stream into a directory of the container. Raises NotFoundError, BadRequestError."""
+        about = await self.about(container, path.rstrip("/") + "/." if path.strip("/") else "/")
+        if not about["mode"] & 1 << 31:
+            raise BadRequestError(f"extraction point is not a directory: {path}")
+        self._paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._paths.tmp) as spool, self._root_of(container) as root:
+            async for data in source:
+                await anyio.to_thread.run_sync(spool.write, data)
+            spool.flush()
+            spool.seek(0)
+            try:
+                await self._keeper.task(
+                    "tar_in",
+                    root,
+                    [spool.fileno()],
+                    path=_absolute(path),
+                    no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
+                )
+            except InternalError as error:
+                raise BadRequestError(f"can't extract into {path}: {error.message.removeprefix('keeper: ')}") from error
+
+    async def changes(self, container: Container) -> list[Change]:
+        """Return what the container's process has changed on the image's files."""
+        layers = self._images.layer_directories(self._images.resolve(container.image_id))
+        targets = [mount["Destination"] for mount in container.mounts]
+        upper = self._directory(container) / "upper"
+        return await anyio.to_thread.run_sync(changes, upper, layers, targets)
+
+    def _root_of(self, container: Container) -> AbstractContextManager[dict[str, Any]]:
+        if container.is_running:
+            return LiveRoot(container.id)
+        return ScratchRoot(self._paths.tmp, self._layers(container), self._directory(container))
+
+    def _directory(self, container: Container) -> Any:
+        directory = self._paths.container(container.id)
+        if not directory.is_dir():
+            raise ConflictError(f"container {container.name} is being removed")
+        (directory / "upper").mkdir(exist_ok=True)
+        return directory
+
+    def _layers(self, container: Container) -> list[str]:
+        image = self._images.resolve(container.image_id)
+        return [str(layer) for layer in self._images.layer_directories(image)]
+
+
+def _absolute(path: str) -> str:
+    ends_with_dot = path.endswith(("/", "/."))
+    normal = os.path.normpath("/" + path.lstrip("/"))
+    return normal + "/." if ends_with_dot and normal != "/" else normal
+
+
+def go_mode(mode: int) -> int:
+    """Return a file mode in the bits of Go's os.FileMode, which the API speaks."""
+    found = stat.S_IMODE(mode) & 0o777
+    for bit, is_kind in (
+        (31, stat.S_ISDIR),
+        (27, stat.S_ISLNK),
+        (26, stat.S_ISBLK),
+        (25, stat.S_ISFIFO),
+        (24, stat.S_ISSOCK),
+    ):
+        if is_kind(mode):
+            found |= 1 << bit
+    if stat.S_ISCHR(mode):
+        found |= 1 << 26 | 1 << 21
+    for flag, bit in ((stat.S_ISUID, 23), (stat.S_ISGID, 22), (stat.S_ISVTX, 20)):
+        if mode & flag:
+            found |= 1 << bit
+    return found

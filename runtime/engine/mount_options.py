@@ -1,0 +1,129 @@
+"""Mounts as a request writes them (HostConfig's Binds, Mounts, Tmpfs, VolumesFrom) to Docker's mount points. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runtime.errors import BadRequestError
+
+PROPAGATIONS = ("shared", "slave", "private", "rshared", "rslave", "rprivate")
+BIND_MODES = frozenset(("", "ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *PROPAGATIONS))
+KNOWN_TYPES = ("bind", "volume", "tmpfs")
+
+MountPoint = dict[str, Any]
+
+
+def target_of(path: str) -> str:
+    """Return the normal form of a mount's target. Raises BadRequestError when it can't be one."""
+    if not path:
+        raise BadRequestError("invalid mount config: field Target must not be empty")
+    if not path.startswith("/"):
+        raise BadRequestError(f"invalid mount path: {path!r}: mount path must be absolute")
+    normal = os.path.normpath(path)
+    if normal.strip("/") == "":
+        raise BadRequestError("invalid specification: destination can't be '/'")
+    return "/" + normal.lstrip("/")
+
+
+def parse_bind(text: str) -> MountPoint:
+    """Return the mount point of one of HostConfig's Binds, "SOURCE:TARGET[:MODE]" or "TARGET"."""
+    parts = text.split(":")
+    if len(parts) == 1:
+        return {"Type": "volume", "Destination": target_of(parts[0]), "RW": True}
+    if len(parts) > 3 or not parts[0]:
+        raise BadRequestError(f"invalid volume specification: '{text}'", "write SOURCE:TARGET[:MODE]")
+    source, target, options = parts[0], target_of(parts[1]), (parts[2].split(",") if len(parts) == 3 else [])
+    for option in options:
+        if option not in BIND_MODES:
+            raise BadRequestError(f"invalid mode: {parts[2]}", f"{option!r} is none of {', '.join(sorted(BIND_MODES))}")
+    mount = {"Destination": target, "RW": "ro" not in options, "Mode": ",".join(options)}
+    if source.startswith("/"):
+        propagation = next((option for option in options if option in PROPAGATIONS), "rprivate")
+        return {**mount, "Type": "bind", "Source": os.path.normpath(source), "Propagation": propagation, "Create": True}
+    return {**mount, "Type": "volume", "Name": source, "NoCopy": "nocopy" in options}
+
+
+def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
+    """Return the mount point of one of HostConfig's Mounts."""
+    kind = wanted.get("Type") or "volume"
+    mount: MountPoint = {
+        "Type": kind,
+        "Destination": target_of(wanted.get("Target") or ""),
+        "RW": not wanted.get("ReadOnly"),
+    }
+    if kind == "bind":
+        options = wanted.get("BindOptions") or {}
+        return mount | {
+            "Source": wanted.get("Source") or "",
+            "Propagation": options.get("Propagation") or "rprivate",
+            "Create": bool(options.get("CreateMountpoint")),
+        }
+    if kind == "volume":
+        options = wanted.get("VolumeOptions") or {}
+        driver = options.get("DriverConfig") or {}
+        return mount | {
+            "Name": wanted.get("Source") or "",
+            "NoCopy": bool(options.get("NoCopy")),
+            "Subpath": options.get("Subpath") or "",
+            "Labels": options.get("Labels"),
+            "DriverOpts": driver.get("Options"),
+        }
+    if kind == "tmpfs":
+        options = wanted.get("TmpfsOptions") or {}
+        chosen = []
+        if options.get("SizeBytes"):
+            chosen.append(f"size={options['SizeBytes']}")
+        if options.get("Mode"):
+            chosen.append(f"mode={options['Mode']:o}")
+        return mount | {"Options": tmpfs_options(chosen)}
+    raise BadRequestError(f"mount type {kind!r} is not known", f"known: {', '.join(KNOWN_TYPES)}")
+
+
+def parse_tmpfs(target: str, options: str) -> MountPoint:
+    """Return the mount point of one of HostConfig's Tmpfs."""
+    return {
+        "Type": "tmpfs",
+        "Destination": target_of(target),
+        "RW": "ro" not in options.split(","),
+        "Options": tmpfs_options([option for option in options.split(",") if option]),
+    }
+
+
+def tmpfs_options(options: Sequence[str]) -> list[str]:
+    """Return mount options with Docker's defaults, where they do not say otherwise."""
+    chosen = list(options)
+    for default, opposite in (("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")):
+        if opposite not in chosen and default not in chosen:
+            chosen.append(default)
+    return chosen
+
+
+def mount_points(
+    config: Mapping[str, Any], host: Mapping[str, Any], others: Mapping[str, Sequence[MountPoint]]
+) -> list[MountPoint]:
+    """Return the mount points that a request asks for; `others` are those of the containers in VolumesFrom.
+
+    An explicit mount takes the place of one from another container or of the image. Raises BadRequestError, also when
+    two explicit ones have the same target.
+    """
+    found: dict[str, MountPoint] = {}
+    for source in host.get("VolumesFrom") or ():
+        name, _, mode = source.partition(":")
+        for mount in others[name]:
+            found[mount["Destination"]] = {**mount, "RW": mount.get("RW", True) and mode != "ro"}
+    for target in config.get("Volumes") or {}:
+        found.setdefault(target_of(target), {"Type": "volume", "Destination": target_of(target), "RW": True})
+    explicit = [parse_bind(text) for text in host.get("Binds") or ()]
+    explicit += [parse_mount(wanted) for wanted in host.get("Mounts") or ()]
+    targets = set()
+    for mount in explicit:
+        if mount["Destination"] in targets:
+            raise BadRequestError(f"Duplicate mount point: {mount['Destination']}")
+        targets.add(mount["Destination"])
+        found[mount["Destination"]] = mount
+    for target, options in (host.get("Tmpfs") or {}).items():
+        mount = parse_tmpfs(target, options)
+        found[mount["Destination"]] = mount
+    return list(found.values())

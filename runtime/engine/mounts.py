@@ -1,0 +1,117 @@
+"""A container's mount points made real: directories of binds, volumes, and what the image has in their place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from runtime.container import spec
+from runtime.engine.events import EventBus
+from runtime.engine.mount_options import MountPoint, mount_points
+from runtime.engine.roots import ScratchRoot
+from runtime.engine.table import ContainerTable
+from runtime.errors import BadRequestError, NotFoundError
+from runtime.image.images import Image, Images
+from runtime.keeper.client import Keeper
+from runtime.paths import Paths
+from runtime.volume.volumes import Volumes
+
+
+class Mounts:
+    """Provides what containers mount."""
+
+    def __init__(
+        self, paths: Paths, table: ContainerTable, volumes: Volumes, images: Images, keeper: Keeper, events: EventBus
+    ) -> None:
+        self._paths = paths
+        self._table = table
+        self._volumes = volumes
+        self._images = images
+        self._keeper = keeper
+        self._events = events
+
+    async def provide(
+        self, config: Mapping[str, Any], host: Mapping[str, Any], image: Image, made: list[str]
+    ) -> list[MountPoint]:
+        """Return the container's mount points as Docker shows them; volumes are made, and filled from the image.
+
+        `made` takes the names of the volumes that were not there before.
+        """
+        others = {}
+        for source in host.get("VolumesFrom") or ():
+            name, _, mode = source.partition(":")
+            if mode not in ("", "ro", "rw", "z", "Z"):
+                raise BadRequestError(f"invalid mode for volumes-from: {mode}")
+            try:
+                others[name] = self._table.find(name).mounts
+            except NotFoundError as error:  # 404 would say that the image is missing
+                raise BadRequestError(error.message) from error
+        found = mount_points(config, host, others)
+        for mount in found:
+            if mount["Type"] == "bind":
+                _check_bind(mount)
+            elif mount["Type"] == "volume":
+                await self._provide_volume(mount, image, made)
+            mount.setdefault("Source", "")
+            mount.setdefault("Mode", "" if mount.get("RW", True) else "ro")
+            mount.setdefault("Propagation", "" if mount["Type"] != "bind" else "rprivate")
+        return found
+
+    async def _provide_volume(self, mount: MountPoint, image: Image, made: list[str]) -> None:
+        name = mount.get("Name")
+        is_new = not name or not self._volumes.has(name)
+        volume = self._volumes.create(name, labels=mount.pop("Labels", None), options=mount.pop("DriverOpts", None))
+        if is_new:
+            made.append(volume.name)
+            self._events.emit("volume", "create", volume.name, {"driver": "local"})
+        path = self._volumes.path(volume.name)
+        mount |= {"Name": volume.name, "Driver": "local", "Source": str(path)}
+        if mount.pop("NoCopy", False) or not path.is_dir() or any(path.iterdir()):
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        layers = [str(layer) for layer in self._images.layer_directories(image)]
+        try:
+            with ScratchRoot(self._paths.tmp, layers) as root:
+                await self._keeper.task("copy_up", root, [descriptor], path=mount["Destination"])
+        finally:
+            os.close(descriptor)
+
+    def resolved(self, mount: Mapping[str, Any]) -> spec.MountPoint:
+        """Return a mount point with the place on the host that it shows now."""
+        source = mount.get("Source") or ""
+        if mount["Type"] == "volume":
+            source = str(self._volumes.path(mount["Name"]))
+            if mount.get("Subpath"):
+                source = f"{source}/{mount['Subpath']}"
+        return spec.MountPoint(
+            mount["Type"],
+            mount["Destination"],
+            source,
+            mount.get("Name") or "",
+            not mount.get("RW", True),
+            mount.get("Propagation") or "rprivate",
+            tuple(mount.get("Options") or ()),
+        )
+
+
+def _check_bind(mount: MountPoint) -> None:
+    source = mount["Source"]
+    create = mount.pop("Create", False)
+    if not source.startswith("/"):
+        raise BadRequestError(
+            f"invalid mount config for type \"bind\": invalid mount path: '{source}' must be absolute"
+        )
+    if os.path.lexists(source):
+        return
+    if not create:
+        raise BadRequestError(
+            f'invalid mount config for type "bind": bind source path does not exist: {source}',
+            "make it, or let it be made (bind: create_host_path: true)",
+        )
+    try:
+        os.makedirs(source, exist_ok=True)
+    except OSError as error:
+        raise BadRequestError(
+            f"error while creating mount source path '{source}': {error.strerror}", "name a directory that can be made"
+        ) from error

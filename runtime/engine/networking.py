@@ -1,0 +1,170 @@
+"""A container's place on its networks: namespace, attachments, published ports, the files of name resolution."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime.engine.hosts import hosts_file, resolv_conf
+from runtime.engine.state import Container
+from runtime.engine.table import ContainerTable
+from runtime.errors import ConflictError, SkiffError
+from runtime.network.model import EndpointSettings
+from runtime.network.names import RESOLVER_ADDRESS, default_resolvers
+from runtime.network.networks import Networks
+from runtime.network.ports import PortBinding, parse_bindings
+from runtime.network.resolver import host_resolvers, host_search
+from runtime.paths import Paths
+
+NAME_FILES = ("hosts", "hostname", "resolv.conf")
+
+
+class ContainerNetworks:
+    """Puts containers on their networks, and takes them off."""
+
+    def __init__(self, paths: Paths, table: ContainerTable, networks: Networks) -> None:
+        self._paths = paths
+        self._table = table
+        self._networks = networks
+
+    async def join(self, container: Container) -> Path | None:
+        """Attach the container to its networks; return its network namespace, None for the host's."""
+        directory = self._paths.container(container.id)
+        mode = container.host.get("NetworkMode") or "default"
+        if mode.startswith("container:"):
+            return self._share(container, self._table.find(mode.partition(":")[2]))
+        hostname = container.config.get("Hostname") or container.id[:12]
+        (directory / "hostname").write_text(hostname + "\n")
+        if mode == "host":
+            (directory / "hosts").write_text(hosts_file((), container.host.get("ExtraHosts") or ()))
+            (directory / "resolv.conf").write_text(resolv_conf(host_resolvers(), container.host, host_search()))
+            return None
+        sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
+        path = self._networks.namespace(container.id)
+        if not path.exists():  # else it waited for us, with all its attachments, for the sake of who shares it
+            await self._networks.open_namespace(container.id, container.name, sysctls)
+        attached = {endpoint.network_id: endpoint for endpoint in self._networks.endpoints(container.id)}
+        own: list[tuple[str, str]] = []
+        gateway = ""
+        if mode != "none":
+            for name, wanted in container.networks.items():
+                network = self._networks.resolve(name)
+                endpoint = attached.get(network.id) or await self._networks.connect(
+                    container.id, container.name, network, endpoint_settings(wanted, container.host)
+                )
+                own += [(str(address), hostname) for address in endpoint.addresses]
+                joined = self._networks.resolve(network.id).ipv4
+                gateway = gateway or (joined.gateway if joined else "")
+            await self.publish_ports(container)
+        own = [*self._links(container), *own]
+        (directory / "hosts").write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
+        self.write_resolv_conf(container)
+        return path
+
+    def _share(self, container: Container, owner: Container) -> Path | None:
+        if not owner.is_running:
+            raise ConflictError(f"cannot join network of a non running container: {owner.name}")
+        container.config["Hostname"] = owner.config.get("Hostname") or ""
+        source, directory = self._paths.container(owner.id), self._paths.container(container.id)
+        for name in NAME_FILES:
+            if (source / name).exists():
+                shutil.copy(source / name, directory / name)
+        namespace = self._networks.namespace(owner.id)
+        return namespace if namespace.exists() else None  # None: the other one is on the host's network
+
+    def _links(self, container: Container) -> list[tuple[str, str]]:
+        """Return addresses and names of the containers that it is linked to on the default bridge (HostConfig.Links)."""
+        found = []
+        for link in container.host.get("Links") or ():
+            name, _, alias = link.partition(":")
+            other = self._table.find(name)
+            names = " ".join(dict.fromkeys((alias or other.name, other.id[:12], other.name)))
+            if not other.is_running:
+                raise ConflictError(
+                    f"cannot link to a non running container: /{other.name} AS /{container.name}/{alias}"
+                )
+            found += [(str(a), names) for one in self._networks.endpoints(other.id) for a in one.addresses]
+        return found
+
+    async def publish_ports(self, container: Container) -> None:
+        """Publish the container's ports over the networks that it is on."""
+        bindings = held_ports(container) or port_bindings(container.config, container.host)
+        published = await self._networks.publish(container.id, bindings)
+        container.ports = [
+            {"IP": b.host_ip, "PrivatePort": b.container_port, "PublicPort": b.host_port, "Type": b.protocol}
+            for b in published
+        ]
+
+    def write_resolv_conf(self, container: Container) -> None:
+        """Write the container's resolv.conf for the networks that it is on; into the same file, which it may see."""
+        servers = [] if "none" in container.networks else [RESOLVER_ADDRESS]
+        if set(container.networks) <= {"bridge"}:
+            servers = default_resolvers()
+        path = self._paths.container(container.id) / "resolv.conf"
+        path.write_text(resolv_conf(servers, container.host, host_search()))
+
+    async def leave(self, container: Container) -> None:
+        """Take the container off its networks; but not while others run in its network namespace."""
+        if not self._sharers(container):
+            if self._networks.namespace(container.id).exists():
+                await self._networks.close_namespace(container.id)
+            container.ports = []
+        owner = self.owner(container)
+        if owner is not None and not owner.is_running and not self._sharers(owner, but=container):
+            await self.leave(owner)
+            self._table.save(owner)
+
+    async def forget(self, container: Container) -> None:
+        """Drop what was kept of a container that is removed, for the sake of who shared it."""
+        if self._networks.namespace(container.id).exists():
+            await self._networks.close_namespace(container.id)
+
+    async def adopt(self, container: Container) -> None:
+        """Publish again the ports of a container that an earlier engine started, and of whose network it shares."""
+        await self._networks.publish(container.id, held_ports(container))
+        if (owner := self.owner(container)) is not None:
+            await self._networks.publish(owner.id, held_ports(owner))
+
+    def owner(self, container: Container) -> Container | None:
+        """Return whose network namespace the container runs in, when it is another container's."""
+        mode = container.host.get("NetworkMode") or ""
+        try:
+            return self._table.find(mode.partition(":")[2]) if mode.startswith("container:") else None
+        except SkiffError:
+            return None
+
+    def _sharers(self, owner: Container, but: Container | None = None) -> list[Container]:
+        """Return the running containers, `but` one, in the network namespace of `owner`."""
+        return [one for one in self._table if one.is_running and one is not but and self.owner(one) is owner]
+
+
+def endpoint_settings(wanted: Mapping[str, Any], host: Mapping[str, Any]) -> EndpointSettings:
+    """Return the attachment that Docker's EndpointSettings describe, for a container with this HostConfig."""
+    ipam = wanted.get("IPAMConfig") or {}
+    return EndpointSettings(
+        aliases=tuple(wanted.get("Aliases") or ()),
+        ipv4_address=ipam.get("IPv4Address") or "",
+        ipv6_address=ipam.get("IPv6Address") or "",
+        mac_address=wanted.get("MacAddress") or "",
+        links=tuple(wanted.get("Links") or ()),
+        driver_opts=dict(wanted.get("DriverOpts") or {}),
+        gw_priority=wanted.get("GwPriority") or 0,
+        link_local_ips=tuple(ipam.get("LinkLocalIPs") or ()),
+        dns_servers=tuple(host.get("Dns") or ()),
+    )
+
+
+def port_bindings(config: Mapping[str, Any], host: Mapping[str, Any]) -> list[PortBinding]:
+    """Return the ports to publish: HostConfig's, and with PublishAllPorts every exposed one that it does not name."""
+    wanted = dict(host.get("PortBindings") or {})
+    if host.get("PublishAllPorts"):
+        for exposed in config.get("ExposedPorts") or ():
+            wanted.setdefault(exposed if "/" in exposed else f"{exposed}/tcp", [{"HostIp": "", "HostPort": ""}])
+    return parse_bindings(wanted)
+
+
+def held_ports(container: Container) -> list[PortBinding]:
+    """Return the ports that the container has on the host, with those that were chosen for it."""
+    return [PortBinding(port["PrivatePort"], port["Type"], port["IP"], port["PublicPort"]) for port in container.ports]

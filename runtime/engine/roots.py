@@ -1,0 +1,70 @@
+"""Root filesystems for the keeper's tasks (`runtime.oci.tasks`): a container's own, or one put together for the task."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SMALLEST_STACK = 2
+"""An overlay without an upper directory needs two lower ones."""
+
+
+class LiveRoot:
+    """A running container's own root."""
+
+    def __init__(self, id: str) -> None:
+        self._id = id
+
+    def __enter__(self) -> dict[str, Any]:
+        return {"container": self._id}
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+class ScratchRoot:
+    """A root put together for one task: layers, and the changes of a stopped container."""
+
+    def __init__(self, tmp: Path, layers: Sequence[str], container: Path | None = None) -> None:
+        tmp.mkdir(parents=True, exist_ok=True)
+        self._directory = Path(tempfile.mkdtemp(dir=tmp, prefix="root-"))
+        self._layers = list(layers)
+        self._container = container
+
+    def __enter__(self) -> dict[str, Any]:
+        place = self._directory if self._container is None else self._container
+        for part in ("upper", "work"):
+            (place / part).mkdir(exist_ok=True)
+        (self._directory / "root").mkdir()
+        return {
+            "mountpoint": str(self._directory / "root"),
+            "lower": self._layers,
+            "upper": str(place / "upper"),
+            "work": str(place / "work"),
+        }
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+class ReadOnlyRoot:
+    """A container's root without its mounts, for reading: running or not, its changes are one more layer."""
+
+    def __init__(self, tmp: Path, layers: Sequence[str], container: Path) -> None:
+        tmp.mkdir(parents=True, exist_ok=True)
+        self._directory = Path(tempfile.mkdtemp(dir=tmp, prefix="root-"))
+        self._layers = [str(container / "upper"), *layers]
+
+    def __enter__(self) -> dict[str, Any]:
+        (self._directory / "root").mkdir()
+        while len(self._layers) < SMALLEST_STACK:
+            empty = self._directory / f"empty-{len(self._layers)}"
+            empty.mkdir()
+            self._layers.append(str(empty))
+        return {"mountpoint": str(self._directory / "root"), "lower": self._layers}
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)

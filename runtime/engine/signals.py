@@ -1,0 +1,37 @@
+"""Signals and terminals as clients name them. Pure, but for the terminal's size."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import struct
+import termios
+
+from runtime.errors import BadRequestError
+
+LARGEST_SIDE = (1 << 16) - 1
+
+
+def signal_number(name: str) -> int:
+    """Return the number of a signal by name ("SIGTERM", "TERM", "SIGRTMIN+3") or number. Raises BadRequestError."""
+    text = str(name).upper()
+    if text.isascii() and text.isdigit() and 0 < int(text) <= signal.SIGRTMAX:
+        return int(text)
+    full = text if text.startswith("SIG") else f"SIG{text}"
+    for base, direction in (("SIGRTMIN+", 1), ("SIGRTMAX-", -1)):
+        offset = full.removeprefix(base)
+        if full.startswith(base) and offset.isascii() and offset.isdigit():
+            number = int(signal.SIGRTMIN if direction > 0 else signal.SIGRTMAX) + direction * int(offset)
+            if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+                return number
+    try:
+        return int(signal.Signals[full])
+    except KeyError:
+        raise BadRequestError(f"Invalid signal: {name}") from None
+
+
+def resize_console(console: int, height: int, width: int) -> None:
+    """Set a terminal's size in rows and columns. Raises BadRequestError on sizes that no terminal has."""
+    if not (0 <= height <= LARGEST_SIDE and 0 <= width <= LARGEST_SIDE):
+        raise BadRequestError(f"invalid terminal size: {height} rows, {width} columns")
+    fcntl.ioctl(console, termios.TIOCSWINSZ, struct.pack("4H", height, width, 0, 0))
