@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from compose.spec import values
 from compose.spec.merging import Report, Tree, unify
-
-REMOTES = ("https://", "http://", "git://", "ssh://", "git@", "github.com/", "oci://")
 
 
 def canonical(model: Tree, report: Report, *, interpolated: bool) -> Tree:
@@ -177,64 +174,6 @@ def device_requests(service: Tree) -> list[Tree]:
     reserved = ((deploy.get("resources") or {}).get("reservations") or {}).get("devices") or []
     gpus = service.get("gpus") or []
     return [each for each in [*reserved, *(gpus if isinstance(gpus, list) else [])] if isinstance(each, dict)]
-
-
-def resolve_paths(model: Tree, folder: str, home: str) -> None:
-    """Make every path of the host in `model` absolute, in place: relative ones start at `folder`, "~" is `home`."""
-
-    def absolute(path: Any) -> Any:
-        if not isinstance(path, str) or not path:
-            return path
-        if path.startswith("~"):
-            path = os.path.normpath(f"{home}/{path[1:]}")
-        return path if os.path.isabs(path) else os.path.normpath(os.path.join(folder, path))
-
-    def of_host(path: Any) -> Any:
-        if not isinstance(path, str) or values.is_windows_path(path) or path.startswith("\\\\"):
-            return path
-        return absolute(path) or os.path.normpath(folder)
-
-    def context(path: Any) -> Any:
-        if not isinstance(path, str) or "://" in path or path.startswith("service:") or path.startswith(REMOTES):
-            return path
-        return absolute(path)
-
-    for service in (model.get("services") or {}).values():
-        if not isinstance(service, dict):
-            continue
-        build = service.get("build")
-        if isinstance(build, dict):
-            if "context" in build:
-                build["context"] = context(build["context"])
-            contexts = build.get("additional_contexts")
-            if isinstance(contexts, dict):
-                build["additional_contexts"] = {key: context(each) for key, each in contexts.items()}
-            if isinstance(build.get("ssh"), dict):
-                build["ssh"] = {key: absolute(each) for key, each in build["ssh"].items()}
-        for file in service.get("env_file") or ():
-            if isinstance(file, dict):
-                file["path"] = absolute(file.get("path"))
-        if isinstance(service.get("label_file"), list):
-            service["label_file"] = [absolute(each) for each in service["label_file"]]
-        extends = service.get("extends")
-        if isinstance(extends, dict) and "file" in extends:
-            extends["file"] = context(extends["file"])
-        for volume in service.get("volumes") or ():
-            if isinstance(volume, dict) and volume.get("type") == "bind" and "source" in volume:
-                volume["source"] = of_host(volume["source"])
-        watches = (service.get("develop") or {}).get("watch")
-        for watch in watches if isinstance(watches, list) else ():
-            if isinstance(watch, dict):
-                watch["path"] = absolute(watch.get("path"))
-    for section in ("configs", "secrets"):
-        for resource in (model.get(section) or {}).values():
-            if isinstance(resource, dict) and "file" in resource:
-                resource["file"] = of_host(resource["file"])
-    for volume in (model.get("volumes") or {}).values():
-        if isinstance(volume, dict) and volume.get("driver") == "local":
-            options = volume.get("driver_opts")
-            if isinstance(options, dict) and options.get("o") == "bind" and "device" in options:
-                options["device"] = of_host(options["device"])
 
 
 def resolve_environment(model: Tree, environment: Callable[[str], str | None]) -> None:

@@ -9,12 +9,14 @@ from compose.errors import ConfigError
 from compose.spec import canonical as forms
 from compose.spec import normalize as rules
 from compose.spec.document import Document, Path
+from compose.spec.documents import Documents
 from compose.spec.encode import encode_resource, encode_service, nested_extensions
 from compose.spec.files import Environment, discover, normalize_name
 from compose.spec.merging import Tree
-from compose.spec.model import LoadOptions, Place, Project, Service
-from compose.spec.problems import Problems
-from compose.spec.reader import SECTIONS, Reader, prune
+from compose.spec.model import SECTIONS, LoadOptions, Place, Project, Service
+from compose.spec.paths import resolve_paths
+from compose.spec.problems import Problems, prune
+from compose.spec.reader import Reader
 from compose.spec.selection import enable, select, used
 from compose.spec.service_files import ServiceFiles
 from compose.spec.sources import Sources, leaves
@@ -27,9 +29,10 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     files, folder = discover(options, environment)
     sources = Sources()
     problems = Problems(sources)
-    home = environ.get("HOME") or "/"
-    reader = Reader(options, problems, sources, home)
-    name = _project_name(options, [each for file in files for each in reader.documents(file)], folder, environment)
+    home = environ.get("HOME", "")
+    documents = Documents(options, problems)
+    reader = Reader(options, documents, problems, sources, home)
+    name = _project_name(options, [each for file in files for each in documents.of(file)], folder, environment)
     environment.set("COMPOSE_PROJECT_NAME", name, "the project's name")
     model = reader.model(files, folder, environment)
     if not model and not problems.errors:
@@ -40,7 +43,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     if options.interpolate:
         rules.check_resources(model, problems)
     if options.resolve_paths:
-        forms.resolve_paths(model, folder, home)
+        resolve_paths(model, folder, home)
     forms.resolve_environment(model, environment.lookup)
     enabled, disabled = dict(model.get("services") or {}), dict[str, Tree]()
     extensions: Mapping[Path, object] = {}
@@ -70,8 +73,8 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         files=tuple(files),
         env_files=tuple(environment.files),
         environment=environment.values,
-        warnings=(*environment.warnings, *_warnings(reader)),
-        variables=tuple(reader.variables),
+        warnings=(*environment.warnings, *_warnings(documents, reader)),
+        variables=tuple(documents.variables),
         sources=_provenance(model, name, sources) if options.provenance else {},
         nested_extensions=extensions,
         origins={key: tuple(found) for key, found in environment.origins.items()},
@@ -104,10 +107,12 @@ def _encode(model: Tree, problems: Problems) -> None:
         model[section] = {key: encode_resource(section, key, one, problems) for key, one in resources}
 
 
-def _warnings(reader: Reader) -> Iterable[str]:
-    for place in reader.obsolete:
+def _warnings(documents: Documents, reader: Reader) -> Iterable[str]:
+    for place in documents.obsolete:
         yield f'{place}: "version" has no effect: leave it out'
-    for name, places in reader.unset.items():
+    for place, key in reader.ignored.items():
+        yield f'{place}: "{key}" is not known here and has no effect'
+    for name, places in documents.unset.items():
         first, *further = places
         also = f" (also at {len(further)} further place{'s' if len(further) > 1 else ''})" if further else ""
         yield f'{first}: variable "{name}" is not set, an empty string stands in for it{also}'
@@ -141,6 +146,8 @@ def _project_name(options: LoadOptions, documents: Sequence[Document], folder: s
         except TemplateError as error:
             raise ConfigError(f"name: {error}", place.file, place.line, place.column) from None
     name = normalize_name(name) if options.normalize or place is None else name
+    # as in the reference, a written name of which nothing is left counts for nothing
+    name = name or normalize_name(os.path.basename(folder))
     if not name:
         hint = "give it one: `name:` in the file, -p or COMPOSE_PROJECT_NAME"
         file, line, column = place or ("", 0, 0)

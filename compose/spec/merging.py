@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compose.spec.document import Path
@@ -169,7 +169,7 @@ def _as_mapping(value: Any, default: Tree | None = None) -> Tree:
 
 
 def _builds(base: Any, over: Any, path: Path) -> Any:
-    first, second = ({"context": each} if isinstance(each, str) else each or {} for each in (base, over))
+    first, second = ({"context": each} if isinstance(each, str) else _as_mapping(each) for each in (base, over))
     return _mappings(first, second, path)
 
 
@@ -210,6 +210,16 @@ def _subnets(base: Any, over: Any, path: Path) -> Any:
     return merged
 
 
+def reset(tree: Any, paths: Sequence[Path]) -> None:
+    """Take, in place, what later files tag `!reset` or `!override` out of what came before (specification, "Merge")."""
+    for path in paths:
+        node = tree
+        for step in path[:-1]:
+            node = node.get(step) if isinstance(node, dict) and isinstance(step, str) else None
+        if isinstance(node, dict) and path:
+            node.pop(path[-1], None)
+
+
 ATTRIBUTES: Mapping[str, Callable[[Any, Any, Path], Any]] = {
     "build": _builds,
     "depends_on": _dependencies,
@@ -217,7 +227,7 @@ ATTRIBUTES: Mapping[str, Callable[[Any, Any, Path], Any]] = {
     "models": _networks,
     "networks": _networks,
 }
-KEYED = SEQUENCES - {"env_file"} | frozenset(("cap_add", "cap_drop", "links", "profiles"))
+KEYED = SEQUENCES - {"env_file", "label_file"} | frozenset(("cap_add", "cap_drop", "links", "profiles"))
 
 
 def unify(model: Tree) -> Tree:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+SECTIONS = ("networks", "volumes", "secrets", "configs", "models")
+"""What a project has besides services, in the order of the model."""
+
 
 class LoadOptions(NamedTuple):
     """What a load is told: paths as the user gave them, relative to `working_directory` (absolute).

@@ -6,7 +6,7 @@ from typing import Any
 
 from compose.errors import ConfigError, ConfigErrors
 from compose.spec.document import Path
-from compose.spec.model import Place
+from compose.spec.model import SECTIONS, Place
 from compose.spec.sources import Sources
 
 
@@ -47,6 +47,13 @@ class Problems:
             self._recent.append(path)
         self.errors.extend(error.errors if isinstance(error, ConfigErrors) else [error])
 
+    def lead(self, error: ConfigError, path: Path, place: Place | None) -> None:
+        """Note a problem of a file that another leads to: at its own place, or at `place`, which leads to it."""
+        if error.line:
+            self.add(error, path)
+        else:
+            self.at(str(error), path, place)
+
     def settle(self) -> list[Path]:
         """End a step; return the paths of all problems so far."""
         self._settled += self._recent
@@ -76,3 +83,17 @@ class Problems:
 def dotted(path: Path) -> str:
     """Return a path as users read it: `services.web.ports[0].target`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def prune(model: Any, path: Path) -> None:
+    """Take, in place, out of the model what has a problem: the attribute, or what it is in where that is all there is."""
+    holder: Any = model
+    for step in path[:-1][:2]:
+        holder = holder.get(step) if isinstance(holder, dict) else None
+    if not isinstance(holder, dict) or not path:
+        return
+    last = path[:3][-1]
+    if len(path) == 2 and path[0] in ("services", *SECTIONS) and last in holder:
+        holder[last] = {}  # others may refer to it
+    else:
+        holder.pop(last, None)

@@ -1,8 +1,7 @@
-"""From files to one model: each file's variables, its `extends`, its `include`, then the files upon each other."""
+"""From files to one model: each document's `extends`, its `include`, then the documents upon each other."""
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -11,57 +10,44 @@ from typing import Any, NamedTuple
 from compose.errors import ConfigError
 from compose.spec import canonical as forms
 from compose.spec import normalize as rules
-from compose.spec.document import Document, Path, parse
-from compose.spec.files import Environment, read, shown
-from compose.spec.merging import MergeError, Tree, interpolate, merge, unify
-from compose.spec.model import LoadOptions, Place, Variable
-from compose.spec.problems import Problems
+from compose.spec.chain import MAXIMUM_DEPTH, Link, chain_text
+from compose.spec.document import Document, Path
+from compose.spec.documents import Documents
+from compose.spec.extension import Extension
+from compose.spec.files import Environment, shown
+from compose.spec.merging import MergeError, Tree, merge, reset, unify
+from compose.spec.model import SECTIONS, LoadOptions, Place
+from compose.spec.paths import resolve_paths
+from compose.spec.problems import Problems, prune
 from compose.spec.sources import Source, Sources
-from compose.spec.template import Mention
 from compose.spec.validation import Schema
 
-SECTIONS = ("networks", "volumes", "secrets", "configs", "models")
-
-
-class Link(NamedTuple):
-    """A step of a chain of `extends` or `include`: what leads where, and the place that says so."""
-
-    place: Place | None
-    source: str
-    target: str
+MAXIMUM_INCLUDES = 1000
+"""How many files may be included, each as often as it is: they can double with every level."""
 
 
 class Reader:
-    """Reads files; what is wrong goes to `problems`, and where each value comes from to `sources`."""
+    """Reads files; what is wrong goes to `problems`, and where each value comes from to `sources`.
 
-    def __init__(self, options: LoadOptions, problems: Problems, sources: Sources, home: str) -> None:
-        self.variables: dict[Variable, None] = {}
-        self.unset: dict[str, dict[Place, None]] = {}
-        self.obsolete: dict[Place, None] = {}
-        self._options, self._problems, self._sources, self._home = options, problems, sources, home
-        self._parsed: dict[str, list[Document]] = {}
-        self._cyclic: set[str] = set()
-        self._bases: dict[tuple[str, Environment], tuple[Tree, Document] | None] = {}
+    `ignored` are the places of what `include` doesn't know.
+    """
 
-    def documents(self, file: str) -> list[Document]:
-        """Return the documents of a file. Raises ConfigError."""
-        if file not in self._parsed:
-            name = shown(file, self._options.working_directory)
-            data = self._options.file_text if file == "-" else read(file, name)
-            found = parse(data, name)
-            for document in found:
-                if not isinstance(document.content, dict):
-                    what = "the document is empty" if document.content is None else "a Compose file is a mapping"
-                    raise ConfigError(what, name, document.root.line, document.root.column, "begin with `services:`")
-            self._parsed[file] = found
-        return self._parsed[file]
+    def __init__(
+        self, options: LoadOptions, documents: Documents, problems: Problems, sources: Sources, home: str
+    ) -> None:
+        self.ignored: dict[Place, str] = {}
+        self._options, self._documents, self._home = options, documents, home
+        self._problems, self._sources = problems, sources
+        self._extension = Extension(options, documents, problems, sources, home)
+        self._schema = Schema.compose()
+        self._included = 0
 
     def model(self, files: Sequence[str], folder: str, environment: Environment, above: tuple[Link, ...] = ()) -> Tree:
         """Return the model of `files` in canonical forms; `above` is how `include` leads here. Raises ConfigError."""
         model: Tree = {}
         for file in files:
             try:
-                documents = self.documents(file)
+                documents = self._documents.of(file)
             except ConfigError as error:
                 if above and not error.line:
                     raise
@@ -69,29 +55,36 @@ class Reader:
                 self._problems.stop()
                 continue
             for document in documents:
-                content = self._content(document, environment)
-                self._extend(content, document, file, folder, environment)
+                content = self._documents.content(document, environment)
+                self._extension.extend(content, document, file, folder, environment)
                 reset(model, document.replaced)
                 self._include(content, document, file, folder, environment, above)
-                self._sources.add(Source(document, partial(self._pristine, document, environment)))
+                self._sources.add(Source(document, partial(self._documents.pristine, document, environment)))
                 try:
                     model = merge(model, content) if model else content
                 except MergeError as error:
                     self._problems(str(error), error.path)
                     self._problems.stop()
-                unify(model)
-        return self._checked(model) if model else model
+                self._check(unify(model))
+        return model
 
-    def _checked(self, model: Tree) -> Tree:
+    def _check(self, model: Tree) -> None:
+        """Check, in place, what there is after a document and put it into canonical forms: the next is laid upon these."""
+        bad: list[Path] = []
+
+        def report(message: str, path: Path) -> None:
+            self._problems(message, path)
+            bad.append(path)  # also what is not told because an earlier file has it
+
         self._problems.model = model
         self._prune(model)
         model.pop("version", None)
-        Schema.compose().validate(model, self._problems)
+        self._schema.validate(model, report)
         self._prune(model)
-        model.pop("include", None)
+        for path in bad:
+            prune(model, path)
         forms.canonical(model, self._problems, interpolated=self._options.interpolate)
         self._prune(model)
-        return model
 
     def _prune(self, model: Tree) -> None:
         """Take, in place, out of the model what has a problem, so that the following steps find only what is sound."""
@@ -99,130 +92,6 @@ class Reader:
             if len(path) < 2 and (not path or rules.suggestion(str(path[0]), ("services", *SECTIONS))):
                 self._problems.stop()
             prune(model, path)
-
-    # --- one document
-
-    def _content(self, document: Document, environment: Environment) -> Tree:
-        """Return a document's content with its variables replaced."""
-        interpolated = self._options.interpolate
-
-        def report(message: str, path: Path) -> None:
-            self._problems.at(message, path, document.value_place(path))
-
-        def note(mention: Mention, path: Path) -> None:
-            place = document.value_place(path)
-            self.variables[_variable(mention, place)] = None
-            if interpolated and not mention.operator and environment.lookup(mention.name) is None:
-                self.unset.setdefault(mention.name, {})[place] = None
-
-        if "version" in document.content:
-            self.obsolete[document.place(("version",))[1]] = None
-        if not interpolated:
-            interpolate(document.content, lambda name: "x", _ignore, note)
-        content: Tree = interpolate(document.content, environment.lookup, report, note, values=interpolated)
-        return content
-
-    def _pristine(self, document: Document, environment: Environment) -> Tree:
-        """Return a document's content as `_content` does, without telling of anything."""
-        values = self._options.interpolate
-        content: Tree = interpolate(document.content, environment.lookup, _ignore, _ignore, values=values)
-        return content
-
-    # --- extends
-
-    def _extend(self, content: Tree, document: Document, file: str, folder: str, environment: Environment) -> None:
-        """Replace, in place, every service that extends another by the two merged."""
-        services = content.get("services")
-        if isinstance(services, dict):
-            step = _Step(services, document, file, folder, environment)
-            content["services"] = {name: self._extended(step, name, ("services", name), ()) for name in services}
-
-    def _extended(self, step: _Step, name: str, at: Path, trail: tuple[Link, ...]) -> Any:
-        """Return service `name` with what it extends, which becomes the model's `at`."""
-        service = step.services.get(name)
-        if not isinstance(service, dict) or "extends" not in service:
-            return service
-        own = {key: value for key, value in service.items() if key != "extends"}
-        how = service["extends"]
-        path = ("services", name, "extends")
-        wanted = how.get("service") if isinstance(how, dict) else how
-        other = how.get("file") if isinstance(how, dict) else None
-        if not isinstance(wanted, str) or not (other is None or isinstance(other, str)):
-            return service  # the schema tells what is wrong with it
-        place = step.document.value_place((*path, "service") if isinstance(how, dict) else path)
-        link = Link(place, f"{step.file}\0{name}", "")
-        if link.source in {each.source for each in trail}:
-            links = (*trail[[each.source for each in trail].index(link.source) :], link)
-            if not self._cyclic & {each.source for each in links}:
-                self._problems.at(f'service "{name}" extends itself{_chain(links)}', path, place)
-            self._cyclic |= {each.source for each in links}
-            return own
-        trail = (*trail, link)
-        base = self._base(step, wanted, other, name, at, trail)
-        if not isinstance(base, dict):
-            return own
-        if step.document.replaced:
-            reset({"services": {name: base}}, step.document.replaced)
-        try:
-            merged: Tree = {"services": {name: merge(base, own, ("services", name))}}
-        except MergeError as error:
-            self._problems.at(str(error), error.path, step.document.value_place(error.path))
-            return own
-        unify(merged)
-        return merged["services"][name]
-
-    def _base(self, step: _Step, wanted: str, other: str | None, name: str, at: Path, trail: tuple[Link, ...]) -> Any:
-        """Return a copy of the service that is extended, in canonical forms where it is another file's."""
-        path = ("services", name, "extends")
-        folder = step.folder
-        if other is not None:
-            file = os.path.normpath(os.path.join(step.folder, os.path.expanduser(other)))
-            known = self._other_file(file, step, (*path, "file"))
-            if known is None:
-                return None
-            services, document = known
-            step = _Step(services, document, file, os.path.dirname(file), step.environment)
-        services = step.services
-        if wanted not in services:
-            origin = trail[-1].place
-            hint = rules.suggestion(wanted, services)
-            named = shown(step.file, self._options.working_directory)
-            self._problems.at(f'service "{wanted}", which it extends, is not in {named}{hint}', path, origin)
-            return None
-        base = copy.deepcopy(self._extended(step, wanted, at, trail))
-        if other is not None and isinstance(base, dict):
-            holder: Tree = {"services": {wanted: base}}
-            forms.canonical(holder, _ignore, interpolated=False)
-            forms.resolve_paths(holder, self._relative(step.folder, folder), self._home)
-        pristine = partial(self._pristine, step.document, step.environment)
-        self._sources.add(Source(step.document, pristine, at, ("services", wanted)))
-        return base
-
-    def _other_file(self, file: str, step: _Step, path: Path) -> tuple[Tree, Document] | None:
-        """Return the services of an extended file, and its last document; problems are told at `path`."""
-        key = (file, step.environment)
-        if key not in self._bases:
-            self._bases[key] = None
-            place = step.document.value_place(path)
-            try:
-                documents = self.documents(file)
-            except ConfigError as error:
-                self._tell(error, path, place)
-                return None
-            found: Tree = {}
-            for document in documents:
-                reset(found, document.replaced)
-                content = self._content(document, step.environment)
-                try:
-                    found = unify(merge(found, content)) if found else content
-                except MergeError as error:
-                    self._problems.at(str(error), error.path, document.value_place(error.path))
-            services = found.get("services")
-            if isinstance(services, dict):
-                self._bases[key] = services, documents[-1]
-            else:
-                self._problems.at(f"{shown(file, self._options.working_directory)} has no services", path, place)
-        return self._bases[key]
 
     # --- include
 
@@ -236,39 +105,75 @@ class Reader:
         above: tuple[Link, ...],
     ) -> None:
         """Take in, in place, the models that a file includes; what both define must be the same."""
-        entries = content.get("include")
-        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        entries = content.pop("include", None)
+        if entries is not None and not isinstance(entries, list):
+            self._problems.at("must be a list", ("include",), document.value_place(("include",)))
+            self._problems.stop()
+            return
+        for index, entry in enumerate(entries or ()):
             path: Path = ("include", index)
-            how = {"path": entry} if isinstance(entry, str) else entry
-            paths = _texts(how.get("path")) if isinstance(how, dict) else []
-            if not paths or not isinstance(how, dict):
-                continue
+            how = self._inclusion(entry, document, path)
             place = document.value_place((*path, "path")) or document.value_place(path)
-            files = [os.path.normpath(os.path.join(folder, os.path.expanduser(each))) for each in paths]
+            if how is None or not how.paths:
+                continue
+            files = [os.path.normpath(os.path.join(folder, each)) for each in how.paths]
             links = (*above, Link(place, file, files[0]))
             sources = [link.source for link in links]
+            self._included += 1
+            problem = ""
             if files[0] in sources:
-                chain = _chain(links[sources.index(files[0]) :])
-                self._problems.at(f"the file includes itself{chain}", path, place)
+                problem = f"the file includes itself{chain_text(links[sources.index(files[0]) :])}"
+            elif len(links) > MAXIMUM_DEPTH or self._included > MAXIMUM_INCLUDES:
+                problem = f"more than {MAXIMUM_INCLUDES} files are included, or {MAXIMUM_DEPTH} levels of them"
+            if problem:
+                self._problems.at(problem, path, place)
                 self._problems.stop()
                 continue
-            base = how.get("project_directory")
-            inner = os.path.normpath(os.path.join(folder, base)) if isinstance(base, str) else os.path.dirname(files[0])
+            inner = os.path.dirname(files[0])
+            if how.project_directory:
+                inner = os.path.normpath(os.path.join(folder, how.project_directory))
             try:
-                local = self._local_environment(how.get("env_file"), folder, inner, environment)
+                local = self._local_environment(how.env_files, folder, inner, environment)
                 found = self.model(files, inner, local, links)
             except ConfigError as error:
-                self._tell(error, path, place)
+                self._problems.lead(error, path, place)
                 self._problems.stop()
                 continue
             forms.defaults(found)
-            forms.resolve_paths(found, self._relative(inner, folder), self._home)
+            # as in the reference, a project directory that is not there stands for the folder above it
+            base = inner if os.path.isdir(inner) else os.path.dirname(inner)
+            resolve_paths(found, self._relative(base, folder), self._home)
             forms.resolve_environment(found, local.lookup)
             self._import(content, found, document, path, place)
 
-    def _local_environment(self, named: Any, folder: str, inner: str, environment: Environment) -> Environment:
+    def _inclusion(self, entry: Any, document: Document, path: Path) -> _Inclusion | None:
+        """Return what an entry of `include` says; None where a problem was told."""
+        if isinstance(entry, str):
+            return _Inclusion([entry])
+        if not isinstance(entry, dict):
+            self._problems.at("must be a path or a mapping", path, document.value_place(path))
+            self._problems.stop()
+            return None
+        is_good = True
+        for key, value in entry.items():
+            at = (*path, key)
+            if key not in ("path", "project_directory", "env_file"):
+                self.ignored[document.place(at)[1]] = str(key)
+                continue
+            texts = value if isinstance(value, list) and key != "project_directory" else [value]
+            if value is not None and not all(isinstance(each, str) for each in texts):
+                expected = "a string" if key == "project_directory" else "a string or a list of them"
+                self._problems.at(f"must be {expected}", at, document.value_place(at))
+                self._problems.stop()
+                is_good = False
+        paths, env_files = (_texts(entry.get(key)) for key in ("path", "env_file"))
+        return _Inclusion(paths, entry.get("project_directory") or "", env_files) if is_good else None
+
+    def _local_environment(
+        self, named: Sequence[str], folder: str, inner: str, environment: Environment
+    ) -> Environment:
         local = environment.copy()
-        paths = [os.path.normpath(os.path.join(folder, path)) for path in _texts(named)]
+        paths = [os.path.normpath(os.path.join(folder, path)) for path in named]
         default = os.path.join(inner, ".env")
         if not paths and os.path.isfile(default):
             paths = [default]
@@ -298,79 +203,19 @@ class Reader:
                     )
                 target[key] = value
 
-    # --- telling
-
-    def _tell(self, error: ConfigError, path: Path, place: Place | None) -> None:
-        """Note a problem of a file that another leads to: at its own place, or where it is led to."""
-        if error.line:
-            self._problems.add(error, path)
-        else:
-            self._problems.at(str(error), path, place)
-
     def _relative(self, folder: str, start: str) -> str:
         """Return what paths of `folder` are relative to: itself, or, when paths stay relative, its way from `start`."""
         return folder if self._options.resolve_paths else os.path.relpath(folder, start)
 
 
-class _Step(NamedTuple):
-    """The services among which `extends` looks for a name, and where they are from."""
+class _Inclusion(NamedTuple):
+    """What an entry of `include` says: paths as they are written."""
 
-    services: Tree
-    document: Document
-    file: str
-    folder: str
-    environment: Environment
-
-
-def reset(tree: Any, paths: Sequence[Path]) -> None:
-    """Take, in place, what later files tag `!reset` or `!override` out of what came before (specification, "Merge")."""
-    for path in paths:
-        node = tree
-        for step in path[:-1]:
-            node = node.get(step) if isinstance(node, dict) and isinstance(step, str) else None
-        if isinstance(node, dict) and path:
-            node.pop(path[-1], None)
-
-
-def prune(model: Tree, path: Path) -> None:
-    """Take, in place, out of the model what has a problem: the attribute, or what it is in where that is all there is."""
-    holder: Any = model
-    for step in path[:-1][:2]:
-        holder = holder.get(step) if isinstance(holder, dict) else None
-    if not isinstance(holder, dict) or not path:
-        return
-    last = path[:3][-1]
-    if len(path) == 2 and path[0] in ("services", *SECTIONS) and last in holder:
-        holder[last] = {}  # others may refer to it
-    else:
-        holder.pop(last, None)
-
-
-def _ignore(said: Any, path: Path) -> None:
-    return None
+    paths: Sequence[str]
+    project_directory: str = ""
+    env_files: Sequence[str] = ()
 
 
 def _texts(value: Any) -> list[str]:
     entries = value if isinstance(value, list) else [value]
     return [each for each in entries if isinstance(each, str)]
-
-
-def _chain(links: Sequence[Link]) -> str:
-    """Return the further lines that show how a chain leads back to where it was."""
-    lines = []
-    for link, following in zip(links, (*links[1:], None), strict=True):
-        if link.target:
-            lines.append(f"{link.place}: {_short(link.source)} includes {_short(link.target)}")
-        elif following:
-            lines.append(f"{link.place}: {_short(link.source)} extends {_short(following.source)}")
-    return "".join(f"\n    {line}" for line in lines)
-
-
-def _short(name: str) -> str:
-    file, _, service = name.partition("\0")
-    return service or os.path.basename(file)
-
-
-def _variable(mention: Mention, place: Place) -> Variable:
-    given = {kind: mention.argument if mention.operator.lstrip(":") == kind else "" for kind in ("-", "+")}
-    return Variable(mention.name, mention.operator.endswith("?"), given["-"], given["+"], place)

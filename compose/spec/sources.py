@@ -68,13 +68,15 @@ class Sources:
     """The sources of a model, in the order in which they were laid upon each other."""
 
     def __init__(self) -> None:
-        self._sources: list[Source] = []
+        self._sources: dict[Path, list[tuple[int, Source]]] = {}
+        self._number = 0
         self.others: dict[Path, Place] = {}
         """Values that come from an env_file or label_file, by path: what a Compose file says comes before them."""
 
     def add(self, source: Source) -> None:
         """Lay a source upon those before it."""
-        self._sources.append(source)
+        self._sources.setdefault(source.at, []).append((self._number, source))
+        self._number += 1
 
     def nearest(self, path: Path, model: Any = None) -> Place | None:
         """Return the place of `path`, or of the nearest thing around it that a file has."""
@@ -82,7 +84,7 @@ class Sources:
             if found := self.places(path[:end], model):
                 return found[0]
         best: tuple[int, Place] | None = None
-        for source in reversed(self._sources):
+        for source in self._latest_first(path):
             placed = source.nearest(path)
             if placed is not None and (best is None or placed[0] > best[0]):
                 best = placed
@@ -90,10 +92,16 @@ class Sources:
 
     def places(self, path: Path, model: Any) -> tuple[Place, ...]:
         """Return every place that gives the model's value at `path`: the one that won first, then those it overrode."""
-        found = [place for source in reversed(self._sources) if (place := source.trace(path, model)) is not None]
+        found = [place for source in self._latest_first(path) if (place := source.trace(path, model)) is not None]
         if path in self.others:
             found.append(self.others[path])
         return tuple(dict.fromkeys(found))
+
+    def _latest_first(self, path: Path) -> Iterator[Source]:
+        """Yield the sources that may have a part of `path`."""
+        numbered = [each for end in range(len(path) + 1) for each in self._sources.get(path[:end], ())]
+        for _, source in sorted(numbered, key=lambda each: each[0], reverse=True):
+            yield source
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[Path]:

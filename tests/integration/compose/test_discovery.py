@@ -184,8 +184,15 @@ def test_names_that_can_not_be_are_refused(folder, tmp_path):
     assert "invalid project name 'Bad Name'" in folder.refusal("-p", "Bad Name")
     assert "'badname' would be one" in folder.refusal("-p", "Bad Name")
     assert "invalid project name" in folder.refusal(COMPOSE_PROJECT_NAME="UPPER")
-    folder.file("compose.yaml", "name: ${NOBODY}\n" + service("a"))
-    assert "compose.yaml:1:7: the project has no name" in folder.refusal()
+    strange = tmp_path / "-_"
+    strange.mkdir()
+    assert "the project has no name" in Folder(strange).file("compose.yaml", service("a")).refusal()
+
+
+@pytest.mark.parametrize("written", ["${NOBODY}", "___", "''"])
+def test_a_written_name_of_which_nothing_is_left_counts_for_nothing(folder, written):
+    folder.file("compose.yaml", f"name: {written}\n" + service("a"))
+    assert folder.config()["name"] == "project"
 
 
 def test_the_files_may_use_the_projects_name(folder):
