@@ -100,6 +100,12 @@ class Client:
                 connection = socket.socket(socket.AF_UNIX)
                 connection.connect(where.path)
                 return connection
+            except PermissionError as error:
+                raise SkiffError(
+                    f"cannot connect to the engine at {where}: {error.strerror}",
+                    "run as the user whose engine it is, or use your own: without -H and $DOCKER_HOST, and with "
+                    "$SKIFF_RUN and $SKIFF_ROOT in directories that are yours",
+                ) from error
             except OSError as error:
                 last = error
                 if not (where.is_ours and self._starts):

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
 
 from runtime.errors import SkiffError
 from runtime.paths import Paths
@@ -41,15 +43,26 @@ def ensure_engine(paths: Paths) -> None:
             f"{paths.run}: {error.strerror}: the engine's run directory can't be made",
             "run as a user who may, or choose others with $SKIFF_ROOT and $SKIFF_RUN",
         ) from error
-    with open(paths.locks / "start.lock", "w") as lock:
+    with _opened(paths.locks / "start.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_served(paths):
             _start(paths)
 
 
+def _opened(path: Path, mode: str) -> IO[Any]:
+    """Open a file of the run directory. Raises SkiffError when this user may not, or there is no room for it."""
+    try:
+        return open(path, mode)
+    except OSError as error:
+        raise SkiffError(
+            f"{path}: {error.strerror}: the engine can't be started",
+            "run as the user whose engine this is, or choose other directories with $SKIFF_ROOT and $SKIFF_RUN",
+        ) from error
+
+
 def _start(paths: Paths) -> None:
     ready, told = os.pipe()
-    with open(paths.engine_log, "ab") as log:
+    with _opened(paths.engine_log, "ab") as log:
         begin = log.tell()
         process = subprocess.Popen(
             [sys.executable, "-m", "runtime.engine"],
