@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -12,14 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
-from runtime.errors import BadRequestError
+from runtime.errors import BadRequestError, InternalError
 from runtime.image import tar
 from runtime.image.assembly import AssemblyWriter
 from runtime.image.compression import CompressionError, decoded
 
-WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
+WHITEOUT, OPAQUE, METADATA = ".wh.", ".wh..wh..opq", ".wh..wh."
 OPAQUE_XATTR = "trusted.overlay.opaque"
 XATTR_PREFIX = "SCHILY.xattr."
+FOREIGN_XATTRS = ("trusted.overlay.", "user.overlay.")
+"""Attributes that steer overlayfs: a layer says what it hides by whiteouts, and nothing else about other layers."""
+OWN_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+"""Errors of writing that are this machine's, not the layer's."""
 AHEAD = 8
 """Pieces, of about a mebibyte, that reading may be ahead of extraction, and extraction of digesting."""
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -52,6 +57,16 @@ def unpack(
             return Unpacked(pieces.digest(), size_bytes)
     except (tar.TarError, CompressionError) as error:
         raise BadRequestError(f"the layer can't be read: {error}", "it is damaged: pull or build it again") from error
+    except OSError as error:
+        where = f" at {os.path.relpath(error.filename, target)}" if isinstance(error.filename, str) else ""
+        if error.errno in OWN_FAULTS:
+            raise InternalError(
+                f"the layer can't be unpacked{where}: {error.strerror}",
+                f"make room on, or repair, the disk of {target}",
+            ) from error
+        raise BadRequestError(f"the layer can't be unpacked{where}: {error.strerror}", "build it again") from error
+    except (ValueError, OverflowError) as error:  # a name with a NUL, a number that no file can have
+        raise BadRequestError(f"the layer can't be unpacked: {error}", "it is damaged: build it again") from error
     finally:
         if writer is not None:
             writer.close()
@@ -191,6 +206,8 @@ class _Extraction:
         if name == OPAQUE:
             os.setxattr(parent, OPAQUE_XATTR, b"y")
             return
+        if name.startswith(METADATA):  # of AUFS's own: its pseudo-links and the like are no files
+            return
         hidden = f"{parent}/{_part(name[len(WHITEOUT) :])}"
         if not os.path.lexists(hidden):
             # overlayfs: a whiteout is a 0/0 character device (kernel Documentation/filesystems/overlayfs.rst)
@@ -307,10 +324,18 @@ def _write(descriptor: int, data: memoryview) -> None:
 
 
 def _set_xattr(where: str | int, key: str, value: bytes) -> None:
-    if isinstance(where, int):
-        os.setxattr(where, key, value)
-    else:
-        os.setxattr(where, key, value, follow_symlinks=False)
+    """Set an attribute, unless it is overlayfs's or one that the filesystem does not carry here."""
+    if key.startswith(FOREIGN_XATTRS):
+        return
+    try:
+        if isinstance(where, int):
+            os.setxattr(where, key, value)
+        else:
+            os.setxattr(where, key, value, follow_symlinks=False)
+    except OSError as error:
+        # user attributes are for files and directories alone: on what else has them, EPERM (xattr(7))
+        if error.errno != errno.EOPNOTSUPP and not (error.errno == errno.EPERM and key.startswith("user.")):
+            raise
 
 
 def _umask() -> int:
