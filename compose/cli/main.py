@@ -121,7 +121,7 @@ def _show_version(wanted: bool) -> None:
 def main() -> None:
     """Run the command line; exit as docker compose would."""
     try:
-        code = make_app()(standalone_mode=False)
+        code = make_app()(prog_name="skiff", standalone_mode=False)
         _leave(code if isinstance(code, int) else 0)
     except SkiffError as error:
         print(f"skiff: {error}", file=sys.stderr)
@@ -129,7 +129,9 @@ def main() -> None:
     except KeyboardInterrupt:
         _leave(INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(1)
+    except OSError as error:
+        print(f"skiff: {error.filename or 'writing output'}: {error.strerror or error}", file=sys.stderr)
         _leave(1)
     except Exception as error:  # noqa: BLE001 - the last stop: no traceback reaches a user
         _tell_usage(error)
@@ -137,8 +139,15 @@ def main() -> None:
 
 def _leave(code: int) -> NoReturn:
     """Exit without waiting for threads that wait for something which nobody wants to know any more."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # closed by who started us
+                stream.flush()
+    except BrokenPipeError:
+        code = code or 1
+    except OSError as error:
+        os.write(2, f"skiff: standard output can't be written: {error.strerror}\n".encode())
+        code = code or 1
     os._exit(code)
 
 
@@ -147,7 +156,7 @@ def _tell_usage(error: Exception) -> NoReturn:
     show = getattr(error, "show", None)
     if show is not None:
         show()
-        _leave(getattr(error, "exit_code", 1))
+        _leave(1)  # as docker compose: click would say 2
     if type(error).__name__ in ("Abort", "Exit"):
         _leave(getattr(error, "exit_code", INTERRUPTED))
     if os.environ.get("SKIFF_DEBUG"):

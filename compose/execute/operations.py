@@ -106,6 +106,9 @@ class Executor:
         except StillUsedError:
             self._progress.fail(operation.kind.value, operation.name, "Resource is still in use")
             return
+        except SkiffError as error:
+            self._progress.fail(operation.kind.value, operation.name)
+            raise _about(operation, error) from error
         except BaseException:
             self._progress.fail(operation.kind.value, operation.name)
             raise
@@ -283,6 +286,15 @@ class Executor:
                 return
             dependant = operation.detail.get("dependant")
             raise SkiffError(f"dependency {operation.service} of {dependant} failed to start: {error}") from error
+
+
+def _about(operation: Operation, error: SkiffError) -> SkiffError:
+    """Return `error` with what it is about: the service, and the object that was worked on."""
+    what = {Kind.PULL: f"image {operation.name}", Kind.BUILD: "build"}.get(operation.kind, operation.name)
+    about = f"service {operation.service!r}: " if operation.service else ""
+    if about and error.message.startswith(about):
+        return error
+    return SkiffError(f"{about}{what}: {error.message}", error.hint)
 
 
 def _anonymous_volumes(old: Mapping[str, Any], target: Target, service: str) -> list[dict[str, Any]]:

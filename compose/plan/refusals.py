@@ -16,7 +16,7 @@ def check_services(target: Target, names: Sequence[str], *, is_ours: bool) -> No
     for name in names:
         service = target.services[name]
         _check_kind(name, service, is_ours)
-        _check_binds(name, service)
+        _check_binds(name, service, is_ours)
         wanted = service.get("container_name")
         if wanted and taken.setdefault(wanted, name) != name:
             raise SkiffError(
@@ -51,11 +51,28 @@ def wants_devices(service: Mapping[str, Any]) -> bool:
     return bool(service.get("gpus") or reservations.get("devices"))
 
 
-def _check_binds(name: str, service: Mapping[str, Any]) -> None:
+def _check_binds(name: str, service: Mapping[str, Any], is_ours: bool) -> None:
     for volume in service.get("volumes") or ():
+        if volume.get("type") != "bind":
+            continue
+        source = volume["source"]
         create = (volume.get("bind") or {}).get("create_host_path", True)
-        if volume.get("type") == "bind" and create is False and not os.path.lexists(volume["source"]):
+        if create is False and not os.path.lexists(source):
             raise SkiffError(
-                f"service {name!r}: the bind source does not exist: {volume['source']}",
+                f"service {name!r}: the bind source does not exist: {source}",
                 "make it, or let it be made: bind: {create_host_path: true}",
             )
+        if is_ours and (why := _why_unusable(source)):
+            raise SkiffError(f"service {name!r}: the bind source {source} can't be used: {why}", "correct the path")
+
+
+def _why_unusable(path: str) -> str:
+    """Return why a path of this machine can be neither read nor made by this user; "" when it can."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        return _why_unusable(parent) or ("" if os.access(parent, os.W_OK) else f"{parent} can't be written to")
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "" if os.access(path, os.R_OK) else "permission denied"
