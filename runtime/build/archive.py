@@ -8,6 +8,7 @@ import posixpath
 import shutil
 import tarfile
 from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -17,6 +18,9 @@ import anyio.to_thread
 from runtime.build.writer import Owner, Writer
 from runtime.errors import BadRequestError
 from runtime.image.compression import CompressionError, decoded
+
+END_BYTES = 3 * tarfile.BLOCKSIZE - 1
+"""The most that can be missing: the padding of the last member, and two blocks of zeros."""
 
 
 async def unpack_context(chunks: AsyncIterator[bytes], directory: Path) -> None:
@@ -54,7 +58,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def _unpack_and_drain(source: IO[bytes], writer: Writer) -> None:
     # closed here, so that a refused archive also ends the writer that waits for a reader
     with source:
-        unpack(source, writer, "/", keep_owner=False)
+        unpack(source, writer, "/", keep_owner=False, may_lack_end=True)
         while source.read(1 << 16):
             pass
 
@@ -75,15 +79,25 @@ def is_archive(location: str | Path) -> bool:
 
 
 def unpack(
-    source: IO[bytes], writer: Writer, destination: str, *, keep_owner: bool, owner: Owner | None = None
+    source: IO[bytes],
+    writer: Writer,
+    destination: str,
+    *,
+    keep_owner: bool,
+    owner: Owner | None = None,
+    may_lack_end: bool = False,
 ) -> None:
     """Unpack a tar stream (plain, gzip, bzip2, xz or zstd) below `destination`.
 
     What is there stays unless the archive replaces it. Everything belongs to `owner`, or with `keep_owner` to whom the
-    archive says. Raises BadRequestError for a stream that is not a whole archive, and for a member that cannot be placed.
+    archive says. Raises BadRequestError for a stream that is not a whole archive, and for a member that cannot be placed;
+    with `may_lack_end` the padding after its last member is no part of the whole.
     """
     directories: list[tuple[str, int]] = []
-    plain = cast(IO[bytes], _Pieces(decoded(cast(BinaryIO, source))))
+    pieces = decoded(cast(BinaryIO, source))
+    if may_lack_end:  # `docker build -f -` adds the Dockerfile it read to the end of the context, and nothing after it
+        pieces = chain(pieces, (bytes(END_BYTES),))
+    plain = cast(IO[bytes], _Pieces(pieces))
     try:
         with tarfile.open(fileobj=plain, mode="r|") as archive:
             for member in archive:
