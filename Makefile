@@ -7,8 +7,9 @@ PYTHON ?= python3
 # python3-venv: the venv below; mmdebstrap: makes the base image where no registry answers
 RUN_PACKAGES := python3-venv mmdebstrap
 # busybox-static: small images for tests; docker-registry: a real registry on loopback; iproute2, nftables:
-# look at the kernel's network state from outside; uidmap: user namespaces of unprivileged users
-TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap
+# look at the kernel's network state from outside; uidmap: user namespaces of unprivileged users; qemu-system-x86: a
+# machine with cgroup version 2 alone
+TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap qemu-system-x86
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
 
@@ -20,7 +21,7 @@ demo: $(VENV)/installed
 
 test: check
 	@.ci/packages $(TEST_PACKAGES)
-	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" $(BIN)/python -m pytest
+	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" $(BIN)/python -m pytest
 
 check: $(VENV)/tested
 	$(BIN)/ruff check .

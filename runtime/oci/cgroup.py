@@ -16,7 +16,8 @@ from runtime.linux import bpf
 from runtime.oci import device_filter, limits
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
-UNIFIED_CONTROLLERS = ("memory", "cpu", "cpuset", "pids", "io")
+UNIFIED_CONTROLLERS = ("memory", "io", "cpu", "cpuset", "pids")
+"""In the order of enabling: the last three, which judge threads, would be let by the processes that hinder the others."""
 SETTLE_S = 2.0
 """How long the kernel has to freeze, or to end, the processes of a cgroup."""
 LEAF = "init"
@@ -80,9 +81,9 @@ class Cgroups:
         """Enable the controllers in every ancestor (version 2: "Top-down Constraint")."""
         directory = str(self.v2)
         for part in path.strip("/").split("/"):
-            enabled = _words(f"{directory}/cgroup.subtree_control")
-            for controller in _words(f"{directory}/cgroup.controllers"):
-                if controller in UNIFIED_CONTROLLERS and controller not in enabled:
+            offered, enabled = (_words(f"{directory}/cgroup.{name}") for name in ("controllers", "subtree_control"))
+            for controller in UNIFIED_CONTROLLERS:
+                if controller in offered and controller not in enabled:
                     self._enable(directory, controller)
             directory = f"{directory}/{part}"
 

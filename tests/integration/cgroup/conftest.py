@@ -13,8 +13,10 @@ import pytest
 
 from runtime.client.blocking import Client
 from runtime.client.endpoint import Endpoint
+from runtime.client.start import ensure_engine
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.cgroup_usage import measure
+from runtime.paths import Paths
 from tests.conftest import Home
 
 
@@ -96,7 +98,7 @@ def is_unified():
 @pytest.fixture(scope="session")
 def engine(shared_home, busybox_tar):
     """A running engine that has the image busybox."""
-    shared_home.skiff("engine", "start")
+    ensure_engine(Paths(shared_home.root, shared_home.run))
     client = Client(Endpoint(path=str(shared_home.run / "engine.sock")), starts=False)
     for _ in client.load([busybox_tar.read_bytes()]):
         pass

@@ -7,6 +7,7 @@ import pytest
 
 from runtime.errors import SkiffError
 from runtime.oci.limits import cpu_weight, io_weight
+from tests.support.machine import look
 from tests.support.project import Project, eventually
 
 pytestmark = pytest.mark.root
@@ -80,7 +81,8 @@ def test_a_fork_bomb_is_stopped(ground):
     assert code == 2
 
 
-def test_the_kernel_kills_what_takes_too_much_memory_and_the_engine_says_so(ground, tmp_path):
+def test_a_stack_that_took_too_much_memory_says_so_and_leaves_nothing(ground, tmp_path):
+    before = look(ground.home.root).cgroups
     project = Project.of(
         ground.home,
         tmp_path / "hungry",
@@ -89,20 +91,28 @@ def test_the_kernel_kills_what_takes_too_much_memory_and_the_engine_says_so(grou
           hog:
             image: busybox
             container_name: hog
-            command: tail /dev/zero
+            command: sh -c "sleep 1000 & exec tail /dev/zero"
             network_mode: none
+            pid: host
             mem_limit: 16m
             memswap_limit: 16m
+          beside:
+            image: busybox
+            command: sleep 1000
+            network_mode: none
+            cpus: 0.5
+            stop_signal: SIGKILL
           after:
             image: busybox
-            container_name: after
             command: "true"
             network_mode: none
-            depends_on: {hog: {condition: service_completed_successfully}}
+            depends_on:
+              hog: {condition: service_completed_successfully}
+              beside: {condition: service_started}
         """,
     )
     with ground.client.events({"type": ["container"], "event": ["oom", "die"]}) as events:
-        result = project.skiff("up", check=False)
+        result = project.skiff("up", "-d", check=False)
         told = events.documents()
         assert [next(told)["Action"] for _ in range(2)] == ["oom", "die"]
     assert result.returncode != 0
@@ -110,7 +120,9 @@ def test_the_kernel_kills_what_takes_too_much_memory_and_the_engine_says_so(grou
     state = ground.client.container("hog")["State"]
     assert (state["OOMKilled"], state["ExitCode"], state["Status"]) == (True, 137, "exited")
     assert "Exited (137)" in project.skiff("ps", "-a").stdout
-    ground.made += ["hog", "after"]
+    project.skiff("down")
+    left = {path for path in look(ground.home.root).cgroups - before if "standby" not in path}
+    assert {path for path in left if os.path.basename(path) != f"skiff-{ground.engine_id}"} == set()
 
 
 def test_a_paused_container_uses_no_time_and_can_be_killed(ground, is_unified):
