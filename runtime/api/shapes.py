@@ -6,6 +6,7 @@ as its only key for any names. Members that a shape does not name pass unseen; n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from runtime.errors import BadRequestError
 KINDS: Mapping[type, str] = {str: "a string", int: "a whole number", bool: "true or false", float: "a number"}
 WORDS = "a string or an array of strings"
 LARGEST = 1 << 63
+UNUSABLE = re.compile("[\0\ud800-\udfff]")
+"""NUL ends a string for the kernel; half a surrogate pair has no encoding."""
 
 ENDPOINT = {
     "Aliases": [str],
@@ -112,8 +115,8 @@ def fitted(document: Any, shape: Any, place: str = "") -> Any:
         raise _misfit(document, KINDS[shape], place)
     if shape is int and not -LARGEST <= document < LARGEST:
         raise BadRequestError(f"invalid JSON: {place} is out of range: {document}")
-    if shape is str and "\0" in document:
-        raise BadRequestError(f"invalid JSON: {place} holds a NUL character")
+    if shape is str and (match := UNUSABLE.search(document)):
+        raise BadRequestError(f"invalid JSON: {place} holds the character {match[0]!r}, which no text can")
     return document
 
 

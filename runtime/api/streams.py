@@ -11,6 +11,7 @@ import anyio
 from runtime.api import shapes
 from runtime.api.connection import Closed, Connection, Request
 from runtime.engine.attachment import Attachment, LogFrame
+from runtime.engine.checks import check_console_size
 from runtime.engine.detach import DetachKeys, parse_keys
 from runtime.engine.state import PAUSED
 from runtime.engine.streams import check_readable
@@ -120,6 +121,7 @@ async def exec_start(engine: Engine, request: Request) -> None:
     body = await request.json(shapes.EXEC_START)
     id = request.arguments[0]
     one = engine.execs.ready(id)
+    check_console_size(body.get("ConsoleSize"))
     if body.get("Detach"):
         await engine.execs.start(id, body)
         await request.answer(200)

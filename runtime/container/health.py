@@ -25,7 +25,7 @@ class HealthCheck:
     def of(cls, config: dict[str, Any] | None, shell: tuple[str, ...] = ("/bin/sh", "-c")) -> HealthCheck | None:
         """Return the check of a container's `Healthcheck`, or None when it has none or it is switched off."""
         test = list((config or {}).get("Test") or ())
-        if not config or not test or test[0] == "NONE":
+        if not config or not test or test[0] not in ("CMD", "CMD-SHELL"):
             return None
         command = (*shell, *test[1:]) if test[0] == "CMD-SHELL" else tuple(test[1:])
         if not command:

@@ -5,9 +5,12 @@ Limits on resources are judged in `runtime.container.resources`, what becomes of
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.engine.hosts import HOST_GATEWAY
+from runtime.engine.signals import LARGEST_SIDE, signal_number
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.images import Image
 
@@ -31,6 +34,8 @@ def check_config(config: Mapping[str, Any]) -> None:
     for pair in config.get("Env") or ():
         if not pair or pair.startswith("="):
             raise BadRequestError(f"invalid environment variable: {pair}")
+    if config.get("StopSignal"):
+        signal_number(config["StopSignal"])
     health = config.get("Healthcheck") or {}
     for key in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
         if health.get(key) and health[key] < LEAST_DURATION_NS:
@@ -39,6 +44,12 @@ def check_config(config: Mapping[str, Any]) -> None:
         raise BadRequestError("Retries in Healthcheck cannot be negative")
     if (config.get("StopTimeout") or 0) < -1:
         raise BadRequestError(f"invalid stop timeout: {config['StopTimeout']}", "-1 waits for ever")
+
+
+def check_console_size(size: Sequence[int] | None) -> None:
+    """Check the rows and columns of a terminal. Raises BadRequestError."""
+    if size and (len(size) != 2 or not all(0 <= side <= LARGEST_SIDE for side in size)):
+        raise BadRequestError(f"invalid console size: {list(size)}", "give rows and columns")
 
 
 def check_host(host: Mapping[str, Any]) -> None:
@@ -65,7 +76,10 @@ def check_host(host: Mapping[str, Any]) -> None:
             f'could not select device driver "{driver}" with capabilities: {_listed(capabilities)}',
             "devices that need a driver of their own (gpus) are not offered here; `devices` passes device files",
         )
-    _check_network_mode(host)
+    check_console_size(host.get("ConsoleSize"))
+    _check_modes(host)
+    _check_names(host)
+    _check_required(host)
 
 
 def _listed(capabilities: Sequence[Sequence[str]]) -> str:
@@ -88,10 +102,51 @@ def _check_restart_policy(host: Mapping[str, Any]) -> None:
         raise BadRequestError("can't create 'AutoRemove' container with restart policy")
 
 
-def _check_network_mode(host: Mapping[str, Any]) -> None:
-    mode = host.get("NetworkMode") or ""
-    if mode == "container:":
+MODES: Mapping[str, tuple[str, ...]] = {
+    "PidMode": ("", "host", "container:"),
+    "IpcMode": ("", "none", "private", "shareable", "host", "container:"),
+    "UTSMode": ("", "host"),
+    "UsernsMode": ("", "host"),
+    "CgroupnsMode": ("", "private", "host"),
+}
+
+
+def _check_modes(host: Mapping[str, Any]) -> None:
+    for key, known in MODES.items():
+        mode = host.get(key) or ""
+        kind, colon, name = mode.partition(":")
+        if (kind + colon) not in known or (colon and not name):
+            raise BadRequestError(f"invalid {key.removesuffix('Mode').upper()} mode: {mode}")
+    if host.get("NetworkMode") == "container:":
         raise BadRequestError("invalid container network mode: 'container:' names no container")
+
+
+def _check_names(host: Mapping[str, Any]) -> None:
+    for server in host.get("Dns") or ():
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            raise BadRequestError(f"invalid IP address in dns: {server}") from None
+    for entry in host.get("ExtraHosts") or ():
+        name, _, address = entry.partition("=" if "=" in entry else ":")
+        try:
+            usable = bool(name) and (address == HOST_GATEWAY or bool(ipaddress.ip_address(address.strip("[]"))))
+        except ValueError:
+            usable = False
+        if not usable:
+            raise BadRequestError(f'bad format for add-host: "{entry}"', 'write "name:address"')
+
+
+def _check_required(host: Mapping[str, Any]) -> None:
+    for device in host.get("Devices") or ():
+        if not device.get("PathOnHost"):
+            raise BadRequestError("invalid device: PathOnHost must not be empty")
+    for limit in host.get("Ulimits") or ():
+        soft, hard = limit.get("Soft"), limit.get("Hard", limit.get("Soft"))
+        if not limit.get("Name") or soft is None or hard is None:
+            raise BadRequestError("invalid ulimit: it needs a name, a soft and a hard limit")
+        if hard != -1 and soft > hard:
+            raise BadRequestError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
 
 
 def check_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:

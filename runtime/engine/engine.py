@@ -56,7 +56,7 @@ class Engine:
         self.volumes = Volumes(paths, store)
         self.table = ContainerTable(store.collection("container"), self.events)
         self.execs = Execs(keeper, self.table, self.background)
-        self.networking = ContainerNetworks(paths, self.table, self.networks)
+        self.networking = ContainerNetworks(paths, self.table, self.networks, self.events)
         self.removal = Removal(paths, self.table, self.networking, self.volumes)
         mounts = Mounts(paths, self.table, self.volumes, self.images, keeper, self.events)
         self.lifecycle = Lifecycle(

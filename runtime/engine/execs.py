@@ -16,6 +16,7 @@ from runtime.container.health import HealthCheck, ProbeOutput
 from runtime.container.spec import build_exec
 from runtime.engine.attachment import Attachment, LogFrame
 from runtime.engine.background import Background
+from runtime.engine.checks import check_console_size
 from runtime.engine.signals import resize_console
 from runtime.engine.state import PAUSED, Container
 from runtime.engine.table import ContainerTable
@@ -70,6 +71,7 @@ class Execs:
             raise ConflictError(f"container {container.id} is not running")
         if container.state.status == PAUSED:
             raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
+        check_console_size(body.get("ConsoleSize"))
         self._drop_stale()
         one = Exec(secrets.token_hex(32), container, dict(body))
         self._execs[one.id] = one
@@ -103,6 +105,7 @@ class Execs:
     async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
         """Start it; returns its streams, or None when it is detached. Raises LaunchError."""
         one = self.ready(id)
+        check_console_size(body.get("ConsoleSize"))
         one.is_started = True
         size = body.get("ConsoleSize") or one.body.get("ConsoleSize") or [0, 0]
         shown = " ".join(one.body.get("Cmd") or ())

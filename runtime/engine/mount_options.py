@@ -37,7 +37,9 @@ def parse_bind(text: str) -> MountPoint:
     source, target, options = parts[0], target_of(parts[1]), (parts[2].split(",") if len(parts) == 3 else [])
     for option in options:
         if option not in BIND_MODES:
-            raise BadRequestError(f"invalid mode: {parts[2]}", f"{option!r} is none of {', '.join(sorted(BIND_MODES))}")
+            raise BadRequestError(
+                f"invalid mode: {parts[2]}", f"{option!r} is none of {', '.join(sorted(BIND_MODES - {''}))}"
+            )
     mount = {"Destination": target, "RW": "ro" not in options, "Mode": ",".join(options)}
     if source.startswith("/"):
         propagation = next((option for option in options if option in PROPAGATIONS), "rprivate")
@@ -55,6 +57,10 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
     }
     if kind == "bind":
         options = wanted.get("BindOptions") or {}
+        if options.get("Propagation") not in (None, "", *PROPAGATIONS):
+            raise BadRequestError(
+                f'invalid mount config for type "bind": invalid propagation mode: {options["Propagation"]}'
+            )
         return mount | {
             "Source": wanted.get("Source") or "",
             "Propagation": options.get("Propagation") or "rprivate",

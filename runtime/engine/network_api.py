@@ -30,8 +30,8 @@ class NetworkApi:
         self._networking = networking
         self._events = events
 
-    def _tell(self, action: str, network: Network, **attributes: str) -> None:
-        self._events.emit("network", action, network.id, {"name": network.name, "type": network.driver, **attributes})
+    def _tell(self, action: str, network: Network) -> None:
+        self._events.emit("network", action, network.id, {"name": network.name, "type": network.driver})
 
     def list(self, filters: Filters) -> list[dict[str, Any]]:
         """Return "List networks". Raises BadRequestError for an unknown filter."""
@@ -148,9 +148,14 @@ class NetworkApi:
         """Attach a container, running or not."""
         network = self._networks.resolve(name)
         container = self._table.find(body.get("Container") or "")
-        if (container.host.get("NetworkMode") or "").startswith(("host", "container:")):
+        mode = container.host.get("NetworkMode") or ""
+        if mode == "host" or mode.startswith("container:"):
             raise ForbiddenError(
                 "container sharing network namespace with another container or host cannot be connected"
+            )
+        if mode == "none":
+            raise ForbiddenError(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode"
             )
         settings = dict(body.get("EndpointConfig") or {})
         if container.is_running:
@@ -163,7 +168,7 @@ class NetworkApi:
         if container.is_running and not had_names:
             self._networking.write_resolv_conf(container)
         self._table.save(container)
-        self._tell("connect", network, container=container.id)
+        self._networking.tell("connect", network, container)
 
     async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
         """Take a container off the network."""
@@ -180,4 +185,4 @@ class NetworkApi:
             raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
         container.networks.pop(network.name, None)
         self._table.save(container)
-        self._tell("disconnect", network, container=container.id)
+        self._networking.tell("disconnect", network, container)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runtime.engine.events import EventBus
 from runtime.engine.hosts import hosts_file, resolv_conf
 from runtime.engine.state import Container
 from runtime.engine.table import ContainerTable
 from runtime.errors import ConflictError, SkiffError
-from runtime.network.model import EndpointSettings
+from runtime.network.model import EndpointSettings, Network
 from runtime.network.names import RESOLVER_ADDRESS, default_resolvers
 from runtime.network.networks import Networks
 from runtime.network.ports import PortBinding, parse_bindings
@@ -24,10 +25,16 @@ NAME_FILES = ("hosts", "hostname", "resolv.conf")
 class ContainerNetworks:
     """Puts containers on their networks, and takes them off."""
 
-    def __init__(self, paths: Paths, table: ContainerTable, networks: Networks) -> None:
+    def __init__(self, paths: Paths, table: ContainerTable, networks: Networks, events: EventBus) -> None:
         self._paths = paths
         self._table = table
         self._networks = networks
+        self._events = events
+
+    def tell(self, action: str, network: Network, container: Container) -> None:
+        """Emit an event of the network and a container ("connect", "disconnect")."""
+        about = {"container": container.id, "name": network.name, "type": network.driver}
+        self._events.emit("network", action, network.id, about)
 
     async def join(self, container: Container) -> Path | None:
         """Attach the container to its networks; return its network namespace, None for the host's."""
@@ -51,9 +58,11 @@ class ContainerNetworks:
         if mode != "none":
             for name, wanted in container.networks.items():
                 network = self._networks.resolve(name)
-                endpoint = attached.get(network.id) or await self._networks.connect(
-                    container.id, container.name, network, endpoint_settings(wanted, container.host)
-                )
+                endpoint = attached.get(network.id)
+                if endpoint is None:
+                    settings = endpoint_settings(wanted, container.host)
+                    endpoint = await self._networks.connect(container.id, container.name, network, settings)
+                    self.tell("connect", network, container)
                 own += [(str(address), hostname) for address in endpoint.addresses]
                 joined = self._networks.resolve(network.id).ipv4
                 gateway = gateway or (joined.gateway if joined else "")
@@ -108,8 +117,7 @@ class ContainerNetworks:
     async def leave(self, container: Container) -> None:
         """Take the container off its networks; but not while others run in its network namespace."""
         if not self._sharers(container):
-            if self._networks.namespace(container.id).exists():
-                await self._networks.close_namespace(container.id)
+            await self.forget(container)
             container.ports = []
         owner = self.owner(container)
         if owner is not None and not owner.is_running and not self._sharers(owner, but=container):
@@ -117,9 +125,13 @@ class ContainerNetworks:
             self._table.save(owner)
 
     async def forget(self, container: Container) -> None:
-        """Drop what was kept of a container that is removed, for the sake of who shared it."""
-        if self._networks.namespace(container.id).exists():
-            await self._networks.close_namespace(container.id)
+        """Drop the container's network namespace with all its attachments, where there is one."""
+        if not self._networks.namespace(container.id).exists():
+            return
+        left = [self._networks.resolve(endpoint.network_id) for endpoint in self._networks.endpoints(container.id)]
+        await self._networks.close_namespace(container.id)
+        for network in left:
+            self.tell("disconnect", network, container)
 
     async def adopt(self, container: Container) -> None:
         """Publish again the ports of a container that an earlier engine started, and of whose network it shares."""
