@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 import anyio.to_thread
 
 from runtime.errors import BadRequestError, NotFoundError
+from runtime.image.compression import CompressionError, decoded, is_compressed
 from runtime.image.content import ContentStore
 from runtime.image.images import Image, Images
 from runtime.image.layers import LayerSource
-from runtime.image.manifest import Descriptor, Index, Platform, diff_ids, parse
+from runtime.image.manifest import (
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Index,
+    Manifest,
+    Platform,
+    diff_ids,
+    parse,
+)
 from runtime.image.reference import Reference
 
 COPY_BYTES = 1 << 20
@@ -52,51 +64,70 @@ async def load(images: Images, path: Path, progress: Tell) -> list[Image]:
                     f"the archive has {len(found.layers)} layers for an image of {len(layers)}", "it is damaged"
                 )
             for position, (member, diff_id) in enumerate(zip(found.layers, layers, strict=True)):
-                if not images.layers.has(diff_id):
-                    descriptor = found.descriptors[position] if found.descriptors else None
-                    await _load_layer(images, archive, member, diff_id, descriptor)
+                # two loads of the same layer take turns: the second finds it there
+                async with images.transfers.alone(diff_id):
+                    if not images.layers.has(diff_id):
+                        descriptor = found.descriptors[position] if found.descriptors else None
+                        await _load_layer(images, archive, member, diff_id, descriptor)
             loaded.append(_adopt(images, found, progress))
     return loaded
 
 
 @asynccontextmanager
 async def _opened(path: Path) -> AsyncIterator[_Archive]:
-    def begin() -> _Archive:
-        try:
-            return _Archive(tarfile.open(path, "r:*"))
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise BadRequestError(
-                f"the archive can't be read: {error}", "give what `docker save` or an OCI tool wrote"
-            ) from error
-
-    archive = await anyio.to_thread.run_sync(begin)
+    archive = await anyio.to_thread.run_sync(_open, path)
     try:
         yield archive
     finally:
-        archive.tar.close()
+        archive.close()
+
+
+def _open(path: Path) -> _Archive:
+    """Open an archive; a compressed one is decompressed once, beside it, since its members are read in any order."""
+    file: IO[bytes] = open(path, "rb")  # noqa: SIM115 - closed by the archive
+    try:
+        if is_compressed(file):
+            with file as compressed:
+                file = tempfile.TemporaryFile(dir=path.parent, prefix="load-")  # noqa: SIM115 - closed by the archive
+                for piece in decoded(cast(BinaryIO, compressed)):
+                    file.write(piece)
+            file.seek(0)
+        return _Archive(file, tarfile.open(fileobj=file, mode="r:"))
+    except (tarfile.TarError, CompressionError, EOFError, ValueError) as error:
+        file.close()
+        raise BadRequestError(
+            f"the archive can't be read: {error}", "give what `docker save` or an OCI tool wrote"
+        ) from error
+    except BaseException:
+        file.close()
+        raise
 
 
 async def _load_layer(
     images: Images, archive: _Archive, member: tarfile.TarInfo, diff_id: str, descriptor: Descriptor | None
 ) -> None:
     """Unpack one layer; its blob stays when it is a compressed one that a registry would know by its digest."""
-    expected = None if descriptor is None else descriptor.digest
-    digest = await anyio.to_thread.run_sync(archive.copy, member, images.content, expected)
-    is_plain = digest == diff_id
-    try:
-        await images.layers.add(images.content.path(digest), diff_id)
-    except BaseException:
-        images.content.delete(digest)
-        raise
-    if descriptor is not None and not is_plain:
+    if descriptor is not None and descriptor.digest != diff_id:
+        if not images.content.has(descriptor.digest):
+            await anyio.to_thread.run_sync(archive.copy_blob, member, images.content, descriptor.digest)
+        try:
+            await images.layers.add(images.content.path(descriptor.digest), diff_id)
+        except BaseException:
+            images.content.delete(descriptor.digest)
+            raise
         images.layers.know(diff_id, descriptor)
-    else:
-        images.content.delete(digest)
+        return
+    with tempfile.NamedTemporaryFile(dir=images.scratch(), prefix="layer-", buffering=0) as file:
+        await anyio.to_thread.run_sync(archive.copy, member, file)
+        await images.layers.add(Path(file.name), diff_id)
 
 
 def _adopt(images: Images, found: ArchivedImage, progress: Tell) -> Image:
     manifest = None
-    if found.manifest is not None and all(images.content.has(layer.digest) for layer in found.descriptors):
+    layers = zip(found.descriptors, diff_ids(found.raw_config), strict=False)
+    if found.manifest is not None and all(
+        one.digest == diff_id or images.content.has(one.digest) for one, diff_id in layers
+    ):
         manifest = images.content.put(found.manifest)
     image = images.adopt_config(found.raw_config, manifest)
     for name in found.names:
@@ -111,9 +142,15 @@ def _adopt(images: Images, found: ArchivedImage, progress: Tell) -> Image:
 class _Archive:
     """An open archive. All of it blocks."""
 
-    def __init__(self, tar: tarfile.TarFile) -> None:
+    def __init__(self, file: IO[bytes], tar: tarfile.TarFile) -> None:
+        self._file = file
         self.tar = tar
         self._members: dict[str, tarfile.TarInfo] = {}
+
+    def close(self) -> None:
+        """Close it."""
+        self.tar.close()
+        self._file.close()
 
     def images(self) -> list[ArchivedImage]:
         """Return what the archive holds. Raises BadRequestError."""
@@ -151,10 +188,22 @@ class _Archive:
 
     def _docker_image(self, entry: dict[str, Any]) -> ArchivedImage:
         layers = tuple(self._member(name) for name in entry["Layers"])
-        return ArchivedImage(self._read(entry["Config"]), layers, tuple(entry.get("RepoTags") or ()))
+        config = self._read(entry["Config"])
+        return ArchivedImage(config, layers, tuple(entry.get("RepoTags") or ()), *self._manifest_of(config))
+
+    def _manifest_of(self, config: bytes) -> tuple[bytes | None, tuple[Descriptor, ...]]:
+        """Return the manifest of the image with that configuration, where the docker archive is an OCI layout too."""
+        digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        if "index.json" in self._members:
+            for _, descriptor in self._entries():
+                if _blob_name(descriptor.digest) in self._members:
+                    raw, manifest = self._image_of(descriptor)
+                    if manifest.config.digest == digest:
+                        return raw, manifest.layers
+        return None, ()
 
     def _blob(self, descriptor: Descriptor) -> bytes:
-        raw = self._read("blobs/" + descriptor.digest.replace(":", "/"))
+        raw = self._read(_blob_name(descriptor.digest))
         if f"sha256:{hashlib.sha256(raw).hexdigest()}" != descriptor.digest:
             raise BadRequestError(f"the archive's blob {descriptor.digest} has other content", "it is damaged")
         return raw
@@ -162,49 +211,92 @@ class _Archive:
     def _layout(self) -> list[ArchivedImage]:
         """Read an OCI image layout (OCI image specification, "Image Layout")."""
         found = []
-        for document in json.loads(self._read("index.json"))["manifests"]:
-            descriptor = Descriptor.of(document)
-            raw = self._blob(descriptor)
-            manifest = parse(raw, descriptor.media_type)
-            while isinstance(manifest, Index):
-                raw = self._blob(self._of_this_machine(manifest))
-                manifest = parse(raw, "")
-            notes = document.get("annotations") or {}
-            name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name")
-            layers = tuple(self._member("blobs/" + layer.digest.replace(":", "/")) for layer in manifest.layers)
-            config = self._blob(manifest.config)
-            found.append(ArchivedImage(config, layers, (name,) if name else (), raw, manifest.layers))
+        for names, raw, manifest in self._manifests():
+            layers = tuple(self._member(_blob_name(layer.digest)) for layer in manifest.layers)
+            found.append(ArchivedImage(self._blob(manifest.config), layers, names, raw, manifest.layers))
+        if not found:
+            raise BadRequestError("the archive has no image", "it is an empty OCI layout")
         return found
+
+    def _manifests(self) -> Iterator[tuple[tuple[str, ...], bytes, Manifest]]:
+        """Yield the images that index.json lists: names, manifest as it is, and what that says.
+
+        Of one name's manifests for several platforms, one is chosen; attestations are no images.
+        """
+        entries: dict[tuple[str, ...] | int, list[Descriptor]] = {}
+        for number, (names, descriptor) in enumerate(self._entries()):
+            # without a name, manifests for several platforms are those of one image, others are images of their own
+            key = names or (() if descriptor.platform is not None else number)
+            entries.setdefault(key, []).append(descriptor)
+        for key, descriptors in entries.items():
+            raw, manifest = self._image_of(self._of_this_machine(Index(tuple(descriptors))))
+            yield key if isinstance(key, tuple) else (), raw, manifest
+
+    def _entries(self) -> Iterator[tuple[tuple[str, ...], Descriptor]]:
+        """Yield what index.json lists, with its names, but for attestations."""
+        for document in json.loads(self._read("index.json"))["manifests"]:
+            notes = document.get("annotations") or {}
+            if notes.get("vnd.docker.reference.type") != "attestation-manifest":
+                yield _names(notes), Descriptor.of(document)
+
+    def _image_of(self, descriptor: Descriptor) -> tuple[bytes, Manifest]:
+        """Return the image that a descriptor, of an index maybe, leads to: its manifest as it is, and what that says."""
+        raw = self._blob(descriptor)
+        manifest = parse(raw, descriptor.media_type)
+        while isinstance(manifest, Index):
+            raw = self._blob(self._of_this_machine(manifest))
+            manifest = parse(raw, "")
+        return raw, manifest
 
     def _of_this_machine(self, index: Index) -> Descriptor:
         """Return the manifest for this machine; from an archive with only one, that one."""
-        here = [one for one in index.manifests if "blobs/" + one.digest.replace(":", "/") in self._members]
-        if len(here) == 1:
-            return here[0]
+        here = [one for one in index.manifests if _blob_name(one.digest) in self._members]
+        if not here:
+            raise BadRequestError(
+                "the archive has no blob of the manifests that it lists", "it is damaged: save it again"
+            )
+        images = [one for one in here if one.platform is None or one.platform.os != "unknown"]
+        if len(images) == 1:
+            return images[0]
         try:
-            return Index(tuple(here)).select(Platform.host(), "the archive")
+            return Index(tuple(images)).select(Platform.host(), "the archive")
         except NotFoundError as error:
             raise BadRequestError(error.message, error.hint) from error
 
-    def copy(self, member: tarfile.TarInfo, content: ContentStore, expected: str | None) -> str:
-        """Copy a member into the content store; return its digest. Raises BadRequestError when it is not `expected`."""
+    def copy(self, member: tarfile.TarInfo, out: Any) -> None:
+        """Copy a member to `out`. Raises BadRequestError when it is not whole."""
         try:
             source = self._open(member)
-            with content.write(expected) as writer:
-                while data := source.read(COPY_BYTES):
-                    writer.write(data)
+            while data := source.read(COPY_BYTES):
+                out.write(data)
         except (tarfile.TarError, EOFError) as error:
             raise BadRequestError(f"the archive can't be read: {error}", "it is damaged: save it again") from error
-        return writer.digest
+
+    def copy_blob(self, member: tarfile.TarInfo, content: ContentStore, expected: str) -> None:
+        """Copy a member into the content store. Raises BadRequestError when its digest is not `expected`."""
+        with content.write(expected) as writer:
+            self.copy(member, writer)
+
+
+def _names(notes: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what an entry of index.json is called; a tag alone names no image."""
+    for name in (notes.get("io.containerd.image.name"), notes.get("org.opencontainers.image.ref.name")):
+        if isinstance(name, str) and set(name) & set(":/@"):
+            try:
+                return (str(Reference.parse(name)),)
+            except BadRequestError:
+                continue
+    return ()
 
 
 @dataclass(frozen=True)
 class Export:
-    """What `save` writes of one image."""
+    """What `save` writes of one image; its `manifest` as it came, where all that it names is here as it came."""
 
     raw_config: bytes
     layers: tuple[LayerSource, ...]
     tags: tuple[str, ...]
+    manifest: bytes | None = None
 
 
 def exports(images: Images, names: Sequence[str]) -> list[Export]:
@@ -219,12 +311,30 @@ def exports(images: Images, names: Sequence[str]) -> list[Export]:
             reference = Reference.parse(name)
         except BadRequestError:
             continue
-        if str(reference) in image.references:
+        if str(reference) in image.references and reference.familiar not in tags:
             tags.append(reference.familiar)
     return [
-        Export(images.content.read(image.id), tuple(map(images.layers.source, image.diff_ids)), tuple(tags))
+        Export(
+            images.content.read(image.id),
+            tuple(map(images.layers.source, image.diff_ids)),
+            tuple(tags),
+            _kept_manifest(images, image),
+        )
         for image, tags in found.values()
     ]
+
+
+def _kept_manifest(images: Images, image: Image) -> bytes | None:
+    if image.manifest is None or not images.content.has(image.manifest):
+        return None
+    raw = images.content.read(image.manifest)
+    manifest = parse(raw, "")
+    if isinstance(manifest, Index) or len(manifest.layers) != len(image.diff_ids):
+        return None
+    for layer, diff_id in zip(manifest.layers, image.diff_ids, strict=True):
+        if layer.digest != diff_id and not images.content.has(layer.digest):
+            return None
+    return raw
 
 
 def save(wanted: Sequence[Export], out: IO[bytes], scratch: Path) -> None:
@@ -233,38 +343,36 @@ def save(wanted: Sequence[Export], out: IO[bytes], scratch: Path) -> None:
     with tarfile.open(fileobj=out, mode="w|") as tar:
         writer = _LayoutWriter(tar, scratch)
         for image in wanted:
-            layers = [writer.layer(source) for source in image.layers]
-            raw = image.raw_config
-            config = json.loads(raw)
-            written = [layer.digest for layer in layers]
-            if written != config["rootfs"]["diff_ids"]:
-                # a layer that had to be packed anew may differ in its bytes: then the configuration follows it
-                raw = json.dumps({**config, "rootfs": {"type": "layers", "diff_ids": written}}).encode()
-            described = writer.blob(raw, "application/vnd.oci.image.config.v1+json")
-            manifest = {
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "config": described.document(),
-                "layers": [layer.document() for layer in layers],
-            }
-            entry = writer.blob(json.dumps(manifest).encode(), str(manifest["mediaType"])).document()
-            index += [
-                {**entry, "annotations": {"io.containerd.image.name": str(Reference.parse(tag))}} for tag in image.tags
-            ] or [entry]
+            config, layers, raw = writer.image(image)
+            media_type = json.loads(raw).get("mediaType") or OCI_MANIFEST
+            entry = {**writer.blob(raw, media_type).document(), "platform": _platform(image.raw_config)}
+            index += [{**entry, "annotations": _annotations(tag)} for tag in image.tags] or [entry]
             manifests.append(
                 {
-                    "Config": _blob_name(described.digest),
+                    "Config": _blob_name(config.digest),
                     "RepoTags": list(image.tags) or None,
                     "Layers": [_blob_name(layer.digest) for layer in layers],
                 }
             )
         writer.file("manifest.json", json.dumps(manifests).encode())
-        writer.file("index.json", json.dumps({"schemaVersion": 2, "manifests": index}).encode())
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": index}
+        writer.file("index.json", json.dumps(document).encode())
         writer.file("oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
 
 
+def _annotations(tag: str) -> dict[str, str]:
+    reference = Reference.parse(tag)
+    return {"io.containerd.image.name": str(reference), "org.opencontainers.image.ref.name": reference.tag or ""}
+
+
+def _platform(raw_config: bytes) -> dict[str, str]:
+    platform = Platform.of(json.loads(raw_config))
+    found = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
+    return {name: value for name, value in found.items() if value}
+
+
 def _blob_name(digest: str) -> str:
-    return f"blobs/sha256/{digest.partition(':')[2]}"
+    return "blobs/" + digest.replace(":", "/")
 
 
 class _LayoutWriter:
@@ -274,6 +382,41 @@ class _LayoutWriter:
         self._tar = tar
         self._scratch = scratch
         self._written: dict[str, Descriptor] = {}
+
+    def image(self, image: Export) -> tuple[Descriptor, list[Descriptor], bytes]:
+        """Write an image's layers and configuration; return what they are, and the manifest that says so."""
+        if image.manifest is not None:
+            manifest = parse(image.manifest, "")
+            assert isinstance(manifest, Manifest), "only an image's own manifest is kept"
+            if all(self._kept(source, layer) for source, layer in zip(image.layers, manifest.layers, strict=True)):
+                self.blob(image.raw_config, manifest.config.media_type)
+                return manifest.config, list(manifest.layers), image.manifest
+        layers = [self.layer(source) for source in image.layers]
+        raw = image.raw_config
+        config = json.loads(raw)
+        written = [layer.digest for layer in layers]
+        if written != config["rootfs"]["diff_ids"]:
+            # a layer that had to be packed anew may differ in its bytes: then the configuration follows it
+            raw = json.dumps({**config, "rootfs": {"type": "layers", "diff_ids": written}}).encode()
+        described = self.blob(raw, OCI_CONFIG)
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": described.document(),
+            "layers": [layer.document() for layer in layers],
+        }
+        return described, layers, json.dumps(document).encode()
+
+    def _kept(self, source: LayerSource, layer: Descriptor) -> bool:
+        """Write a layer as its manifest has it; return whether that is so."""
+        if layer.digest == source.diff_id:
+            return self.layer(source).digest == layer.digest
+        if layer.digest not in self._written:
+            assert source.blob is not None, "a kept manifest's compressed layers are here"
+            with open(source.blob, "rb") as blob:
+                self._add(_blob_name(layer.digest), layer.size, blob)
+            self._written[layer.digest] = layer
+        return True
 
     def layer(self, source: LayerSource) -> Descriptor:
         """Write a layer's uncompressed archive."""
@@ -301,8 +444,6 @@ class _LayoutWriter:
 
     def file(self, name: str, data: bytes) -> None:
         """Write a file."""
-        import io
-
         self._add(name, len(data), io.BytesIO(data))
 
     def _add(self, name: str, size: int, content: IO[bytes]) -> None:

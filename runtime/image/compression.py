@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from runtime.errors import BadRequestError
 
@@ -16,6 +16,13 @@ GZIP, BZIP2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd
 
 class CompressionError(ValueError):
     """The stream is damaged or ends too early."""
+
+
+def is_compressed(source: IO[bytes]) -> bool:
+    """Return whether `source` (seekable, at its beginning) is a stream that `decoded` changes."""
+    magic = source.read(len(XZ))
+    source.seek(0)
+    return magic.startswith((GZIP, BZIP2, XZ, ZSTD))
 
 
 def decoded(source: BinaryIO) -> Iterator[bytes]:

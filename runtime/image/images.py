@@ -55,6 +55,7 @@ class Images:
         self.layers = Layers(paths, store, self.content)
         self.garbage = Garbage(paths, store, self.content)
         self.transfers = KeyedLocks()
+        self._paths = paths
         self._images = store.collection("image")
         self._tags = store.collection("tag")
 
@@ -199,6 +200,11 @@ class Images:
         image = self.get(id)
         assert image is not None
         return image
+
+    def scratch(self) -> Path:
+        """Return the directory for temporary files: on the filesystem of the layers, emptied when an engine starts."""
+        self._paths.tmp.mkdir(parents=True, exist_ok=True)
+        return self._paths.tmp
 
     def has_layer(self, diff_id: str) -> bool:
         """Whether the layer is unpacked here."""
