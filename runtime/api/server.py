@@ -14,6 +14,7 @@ from runtime.api.routes import ROUTES
 from runtime.engine.background import log
 from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError, UnavailableError
 from runtime.http.codec import ProtocolError
+from runtime.space import told_as_full
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -77,9 +78,15 @@ async def _answer(engine: Engine, request: Request, routes: list[tuple[str, re.P
     except* SkiffError as group:
         await _refuse(request, _leaf(group))
     except* Exception as group:  # noqa: BLE001 - a bug of ours is answered and logged, it does not end the engine
-        log(_leaf(group))
-        text = f"internal error: {_leaf(group)}"
-        await _refuse(request, SkiffError(text, f"the engine's log has more: {engine.paths.engine_log}"))
+        await _refuse(request, _told(engine, _leaf(group)))
+
+
+def _told(engine: Engine, error: BaseException) -> SkiffError:
+    """Return what a client hears of an error that nobody expected: no room on a disk, or a bug, which is logged."""
+    if (full := told_as_full(error, engine.paths)) is not None:
+        return full
+    log(error)
+    return SkiffError(f"internal error: {error}", f"the engine's log has more: {engine.paths.engine_log}")
 
 
 def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -38,6 +38,7 @@ from runtime.image.manifest import Platform
 from runtime.image.reference import Reference
 from runtime.image.transfers import KeyedLocks, first_error
 from runtime.paths import Paths
+from runtime.space import told_as_full
 from runtime.store import Store
 
 SCRATCH_IMAGE = "scratch"
@@ -55,6 +56,7 @@ class Builder:
     """Builds images of one engine; builds may run side by side."""
 
     def __init__(self, paths: Paths, store: Store, images: Images, run: StepRunner, pull: Puller | None = None) -> None:
+        self._paths = paths
         self._images = images
         self._store = store
         self._pull = pull
@@ -107,6 +109,10 @@ class Builder:
                 if isinstance(error, DockerfileError) and error.exit_code is not None:
                     detail["code"] = error.exit_code
                 messages.send_nowait({"errorDetail": detail, "error": str(error)})
+            except OSError as error:
+                if (full := told_as_full(error, self._paths)) is None:
+                    raise
+                messages.send_nowait({"errorDetail": {"message": str(full)}, "error": str(full)})
 
     async def run(self, request: BuildRequest, emit: Emit) -> Image:
         """Build and tag the image that `request` asks for, telling each step to `emit`. Raises SkiffError."""

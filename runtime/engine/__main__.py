@@ -33,6 +33,11 @@ def main() -> None:
         for error in _leaves(group):
             print(f"skiff engine: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
+    except* (PermissionError, FileNotFoundError, NotADirectoryError) as group:
+        for error in _leaves(group):
+            print(f"skiff engine: {error}: its directories are {paths.root} and {paths.run}", file=sys.stderr)
+        print("    let this user write there, or name others with $SKIFF_ROOT and $SKIFF_RUN", file=sys.stderr)
+        sys.exit(1)
 
 
 def _locked(lock: int) -> bool:
@@ -43,7 +48,7 @@ def _locked(lock: int) -> bool:
     return True
 
 
-def _leaves(group: BaseExceptionGroup[SkiffError]) -> list[BaseException]:
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return [
         leaf
         for error in group.exceptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from runtime.errors import ConflictError, InternalError
 from runtime.store.migrations import KINDS, MIGRATIONS
 
 Document = dict[str, Any]
+PAGE_BYTES = 4096
+ROOM_BYTES = 1 << 21
 
 
 class Store:
@@ -40,8 +42,10 @@ class Store:
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={ROOM_BYTES // PAGE_BYTES // 2}")
             store = cls(connection)
             store._migrate(path)
+            store._make_room()
         except sqlite3.DatabaseError as error:
             raise InternalError(
                 f"{path}: {error}",
@@ -61,6 +65,20 @@ class Store:
                 for statement in statements:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version={number}")
+
+    def _make_room(self) -> None:
+        """Keep room in the database and its log, so that writes go on when the disk is full.
+
+        What is stopped and removed then is how room is made. A log that was written to its end is begun anew once half
+        of it is filled, and pages of the database that were freed are used again (SQLite, "Write-Ahead Logging", "The
+        Freelist"): both take no new blocks. Where there is none to be had any more, the store goes without.
+        """
+        with suppress(sqlite3.OperationalError):
+            with self.transaction():
+                self._connection.execute("CREATE TABLE room (bytes BLOB)")
+                self._connection.execute(f"INSERT INTO room VALUES (zeroblob({ROOM_BYTES}))")
+            self._connection.execute("DROP TABLE room")
+            self._connection.execute("PRAGMA wal_checkpoint")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
