@@ -194,7 +194,10 @@ class Executor:
 
     def _make(self, body: Mapping[str, Any], service: str, name: str) -> str:
         """Create a container with what is written into it; one that lacks that does not stay."""
-        id: str = self.client.create_container(body, name=name)["Id"]
+        made = self.client.create_container(body, name=name)
+        id: str = made["Id"]
+        for warning in made.get("Warnings") or ():
+            self._progress.line(f" Container {name}  Warning: {warning}")
         try:
             inject(self.client, self._target, service, id)
         except BaseException:
@@ -208,16 +211,16 @@ class Executor:
         inherited = _anonymous_volumes(old, self._target, operation.service) if operation.detail["inherit"] else []
         body = self._body(operation, inherited, old_id)
         name = container_name(self._target, operation.service, operation.detail["number"])
-        running = old["State"]["Running"]
-        self.client.rename(old_id, f"{old_id[:12]}_{name}")
+        # under another name until the old one is gone: what fails before leaves that as it was
+        created = self._make(body, operation.service, f"{old_id[:12]}_{name}")
         try:
-            created = self._make(body, operation.service, name)
+            if old["State"]["Running"]:
+                self._stop_container(old_id, operation.service, operation.name)
+            self.client.remove(old_id, force=True)
         except BaseException:
-            self.client.rename(old_id, name)
+            self.client.remove(created, force=True)
             raise
-        if running:
-            self._stop_container(old_id, operation.service, name)
-        self.client.remove(old_id, force=True)
+        self.client.rename(created, name)
         self._ids[operation.service, operation.detail["number"]] = created
 
     def _start(self, operation: Operation) -> None:
