@@ -13,8 +13,10 @@ from compose.spec.model import Place
 from compose.spec.scalars import Timestamp, resolve, tagged
 
 MAXIMUM_BYTES = 16 << 20
+MAXIMUM_EVENTS = 200_000
+"""Keys, values and ends of lists and mappings in a file: enough for some thousand services."""
 MAXIMUM_DEPTH = 100
-MAXIMUM_EXPANSION = 400_000
+MAXIMUM_EXPANSION = 200_000
 """Values that aliases may add to a document: enough for any honest file, too few to fill a memory."""
 
 TAGS = "tag:yaml.org,2002:"
@@ -24,13 +26,16 @@ Path = tuple[str | int, ...]
 
 
 class Node:
-    """A value in a file: `value` is a dict of nodes by key, a list of nodes, or a scalar; `keys` has the keys' places."""
+    """A value in a file: `value` is a dict of nodes by key, a list of nodes, or a scalar; a dict's `keys` have places."""
 
     __slots__ = ("column", "keys", "line", "tag", "value")
 
+    keys: dict[str, tuple[int, int]]
+
     def __init__(self, value: Any, line: int, column: int, tag: str = "") -> None:
         self.value, self.line, self.column, self.tag = value, line, column, tag
-        self.keys: dict[str, tuple[int, int]] = {}
+        if isinstance(value, dict):
+            self.keys = {}
 
 
 class Document:
@@ -119,11 +124,13 @@ def _roots(text: str, file: str) -> Iterator[Node]:
     pending: list[Node | None] = []  # per open mapping: the key that waits for its value
     merges: dict[int, Node] = {}
     unfinished: set[int] = set()
+    count = 0
     while True:
         event: Any = parser.get_event()
         if event is None:
             return
         kind = event.__class__.__name__
+        count += 1
         if kind == "DocumentStartEvent":
             anchors = {}
             continue
@@ -131,6 +138,8 @@ def _roots(text: str, file: str) -> Iterator[Node]:
             continue
         mark: Any = event.start_mark
         line, column = mark.line + 1, mark.column + 1
+        if count > MAXIMUM_EVENTS:
+            raise ConfigError("the file has more values than a Compose file needs", file, line, column)
         if kind in ("MappingEndEvent", "SequenceEndEvent"):
             node = open_nodes.pop()
             pending.pop()
