@@ -141,7 +141,7 @@ async def exec_start(engine: Engine, request: Request) -> None:
 
 async def exec_resize(engine: Engine, request: Request) -> None:
     """Answer "Resize an exec instance"."""
-    engine.execs.resize(request.arguments[0], request.number("h") or 0, request.number("w") or 0)
+    await engine.execs.resize(request.arguments[0], request.number("h") or 0, request.number("w") or 0)
     await request.answer(200)
 
 

@@ -29,6 +29,7 @@ CANNOT_RUN, MISSING = 126, 127
 """Exit codes of an exec that could not be started; the second when its program is missing."""
 KILL_PATIENCE_S = 5.0
 KEPT_S = 60.0
+START_PATIENCE_S = 10.0
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Exec:
     process: KeptProcess | None = None
     is_started: bool = False
     exit_code: int | None = None
+    launched: anyio.Event = field(default_factory=anyio.Event)
+    """Set when it is known whether the process could be started."""
     ended: anyio.Event = field(default_factory=anyio.Event)
 
     @property
@@ -118,6 +121,8 @@ class Execs:
             one.ended.set()
             self._background.start_soon(self._forget_later, one)
             raise
+        finally:
+            one.launched.set()
         if body.get("Detach"):
             self._background.start_soon(self._discard, one)
             return None
@@ -198,10 +203,15 @@ class Execs:
             },
         }
 
-    def resize(self, id: str, height: int, width: int) -> None:
-        """Tell the exec's terminal its size."""
+    async def resize(self, id: str, height: int, width: int) -> None:
+        """Tell the exec's terminal its size, as soon as it has one. Raises ConflictError when it does not start."""
         one = self._get(id)
-        if one.process is not None and "console" in one.process.fds and one.exit_code is None:
+        if one.exit_code is None:
+            with anyio.move_on_after(START_PATIENCE_S):
+                await one.launched.wait()
+        if one.process is None:
+            raise ConflictError(f"exec {id} is not running")
+        if "console" in one.process.fds and one.exit_code is None:
             resize_console(one.process.fds["console"], height, width)
 
     async def probe(self, container: Container, check: HealthCheck) -> tuple[int, str]:

@@ -114,6 +114,8 @@ class ImageMaking:
     async def _layer(self, container: Container, pause: bool) -> str | None:
         """Make a layer of what the container has written; None when that is nothing."""
         upper = self._paths.container(container.id) / "upper"
+        if not upper.is_dir():  # it was never started
+            return None
         mounted = [mount["Destination"] for mount in container.mounts]
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="commit-") as scratch:
