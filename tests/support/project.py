@@ -18,6 +18,7 @@ class Project:
 
     home: Home
     folder: Path
+    name: str = ""
 
     @classmethod
     def of(cls, home, folder, text, **files):
@@ -30,6 +31,23 @@ class Project:
 
     def skiff(self, *arguments, **options):
         return self.home.skiff(*arguments, cwd=self.folder, **options)
+
+    def write(self, text):
+        """Change compose.yaml; the project keeps its name."""
+        (self.folder / "compose.yaml").write_text(f"name: {self.name}\n" + textwrap.dedent(text))
+
+    def refused(self, *arguments, code=1, **options):
+        """Run a skiff command that must fail with `code` and without a bug's words; return what it says."""
+        done = self.skiff(*arguments, check=False, **options)
+        said = done.stdout + done.stderr
+        assert done.returncode == code, (done.returncode, said)
+        assert "Traceback" not in said, said
+        assert "internal error" not in said, said
+        return done.stderr
+
+    def states(self):
+        """The states of the project's containers by name."""
+        return {c["Name"]: c["State"] for found in self.containers().values() for c in found}
 
     def spawn(self, *arguments, **options):
         """Start a skiff command and return its process."""
