@@ -1,7 +1,7 @@
 """The whole model as `config` writes it. JSON and YAML differ where those of the reference differ.
 
 JSON has what is empty but belongs to a whole (a network's `ipam`, `resources` and `placement` of `deploy`) and a
-`command` that is null; YAML has extensions (`x-…`) wherever a file has them, JSON only those of the top level.
+`command` that is null, but no limit of 0; YAML has extensions (`x-…`) wherever a file has them, JSON only those of the top level.
 """
 
 from __future__ import annotations
@@ -81,11 +81,16 @@ def _insert(tree: Any, path: Path, value: Any) -> None:
 
 
 def _for_yaml(value: Any, path: Path) -> Any:
-    """Return a model without what the reference has in JSON alone; it writes rules of block devices in small letters."""
+    """Return a model without what the reference has in JSON alone; it writes rules of block devices in small letters.
+
+    Both limits of a pair are there, also where one is 0.
+    """
     if isinstance(value, list):
         return [_for_yaml(child, (*path, index)) for index, child in enumerate(value)]
     if not isinstance(value, dict):
         return value
+    if len(path) > 3 and path[0] == "services" and path[-2] == "ulimits" and path[-3] in (path[1], "build"):
+        return {"soft": value.get("soft", 0), "hard": value.get("hard", 0)}
     found = {}
     is_rule = len(path) == 5 and path[2] == "blkio_config"
     for key, child in value.items():

@@ -21,6 +21,17 @@ _HOOK = {
     "working_dir": e.text,
     "environment": e.with_equals,
 }
+
+
+def _hook(value: Tree) -> Tree:
+    """Encode a command to run in a container; it is always there, as a service's is."""
+    return {"command": None, **encoded_fields(value, _HOOK)}
+
+
+def _hooks(value: list[Tree]) -> list[Tree] | None:
+    return [_hook(each) for each in value] or None
+
+
 _DEVICES = e.entries(
     {
         "capabilities": e.strings,
@@ -119,7 +130,7 @@ _HEALTH = {
 }
 _WATCH = {
     **e.texts("path action target"),
-    "exec": e.mapping_of(_HOOK),
+    "exec": _hook,
     "include": e.strings,
     "ignore": e.strings,
     "initial_sync": e.flag,
@@ -188,7 +199,7 @@ SERVICE: Mapping[str, Encoder] = {
     "memswap_limit": e.size,
     "mem_swappiness": e.size,
     "mac_address": e.text,
-    "models": e.named(e.texts("endpoint_var model_var")),
+    "models": e.named(e.texts("endpoint_var model_var"), nothing={}),
     "network_mode": e.text,
     "networks": e.named(_ATTACHMENT),
     "oom_kill_disable": e.flag,
@@ -220,8 +231,8 @@ SERVICE: Mapping[str, Encoder] = {
     "volumes": e.entries(_MOUNT),
     "volumes_from": e.strings,
     "working_dir": e.text,
-    "post_start": e.entries(_HOOK),
-    "pre_stop": e.entries(_HOOK),
+    "post_start": _hooks,
+    "pre_stop": _hooks,
 }
 _POOL = {**e.texts("subnet gateway ip_range"), "aux_addresses": e.mapping}
 _FILE_OBJECT = {

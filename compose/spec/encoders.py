@@ -66,13 +66,12 @@ def mapping_of(fields: Mapping[str, Encoder], **defaults: Any) -> Encoder:
     return lambda value: encoded_fields({**defaults, **value}, fields)
 
 
-def named(fields: Mapping[str, Encoder]) -> Encoder:
-    """Return the encoder of mappings by the names of what they are about."""
+def named(fields: Mapping[str, Encoder], *, nothing: Any = None) -> Encoder:
+    """Return the encoder of mappings by the names of what they are about; `nothing` stands for one that is empty."""
 
     def encode(value: Any) -> Any:
-        return {
-            key: None if each is None else encoded_fields(each, fields) for key, each in sorted(value.items())
-        } or None
+        pairs = sorted(value.items())
+        return {key: nothing if each is None else encoded_fields(each, fields) for key, each in pairs} or None
 
     return encode
 

@@ -212,6 +212,8 @@ def ports(value: Any) -> list[dict[str, Any]]:
     if host and not is_address(host):
         raise ValueError(f'"{text}" has no valid address: {host}')
     first, last = _range(container, text)
+    if first == 0:
+        raise ValueError(f'"{text}": a container has no port 0')
     low, high = _range(published, text) if published else (0, 0)
     if published and last - first != high - low and last != first:
         raise ValueError(f'"{text}": the ranges have different lengths')

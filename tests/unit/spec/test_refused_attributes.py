@@ -127,6 +127,8 @@ REFUSED = [
     ("pids_limit", "few", "not a whole number"),
     ("platform", "1", "must be a string"),
     ("ports", '["70000"]', "0 to 65535"),
+    ("ports", "[0]", "no port 0"),
+    ("ports", '["8080:0-2"]', "no port 0"),
     ("ports", '["80:"]', "names no port"),
     ("ports", '["a:80"]', "not a port"),
     ("ports", '["81-80"]', "ranges rise"),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compose.spec.validation import Schema
+from tests.support.documents import ODD, alike
 
 OURS = Schema.compose()
 THEIRS = jsonschema.validators.validator_for(OURS.document)(OURS.document)
@@ -36,8 +37,6 @@ DOCUMENT = {
     "x-mine": [1, 2],
 }
 
-ODD = st.one_of(st.none(), st.booleans(), st.integers(-2, 3), st.text(max_size=5), st.lists(st.integers(), max_size=2))
-
 
 def paths(node, path=()):
     yield path
@@ -57,42 +56,6 @@ def replaced(path, value):
     return document
 
 
-WORDS = st.sampled_from(
-    ["", "a", "always", "every_1d", "1", "true", "host", "all", "web_1", "service_started", "bind", "z"]
-)
-NUMBERS = st.one_of(st.integers(-1001, 1001), st.sampled_from([0.5, 1.0, -3.0, 1e3]))
-KEYS = st.sampled_from(["web", "x-a", "a b", "", "nofile", "NOFILE", "A.b-c_1"])
-SIMPLE = {"string": WORDS, "integer": NUMBERS, "number": NUMBERS, "boolean": st.booleans(), "null": st.none()}
-
-
-@st.composite
-def alike(draw, schema, depth=0):
-    """Values of the schema's shape: mostly what it asks for, at times something else."""
-    while "$ref" in schema:
-        schema = OURS.document["$defs"][schema["$ref"].rpartition("/")[2]]
-    if depth and draw(st.integers(0, 11)) == 0:
-        return draw(ODD)
-    if "enum" in schema:
-        return draw(st.sampled_from([*schema["enum"], "odd"]))
-    if "oneOf" in schema:
-        return draw(alike(draw(st.sampled_from(schema["oneOf"])), depth))
-    kinds = schema.get("type", "string")
-    kind = draw(st.sampled_from([kinds] if isinstance(kinds, str) else kinds))
-    if kind == "array":
-        return draw(st.lists(alike(schema["items"], depth + 1), max_size=3))
-    if kind != "object":
-        return draw(SIMPLE[kind])
-    found = {}
-    known = schema.get("properties", {})
-    chosen = draw(st.lists(st.sampled_from(sorted(known)), max_size=3, unique=True)) if known else []
-    for key in [*chosen, *(each for each in schema.get("required", ()) if draw(st.integers(0, 5)))]:
-        found[key] = draw(alike(known[key], depth + 1))
-    for child in schema.get("patternProperties", {}).values():
-        for key in draw(st.lists(KEYS, max_size=2, unique=True)):
-            found[key] = draw(alike(child, depth + 1)) if child else draw(ODD)
-    return found
-
-
 def test_the_schema_is_a_schema():
     jsonschema.validators.validator_for(OURS.document).check_schema(OURS.document)
 
@@ -108,7 +71,7 @@ def test_the_verdict_is_that_of_jsonschema(path, value):
     assert OURS.is_valid(document) == THEIRS.is_valid(document)
 
 
-@given(alike(OURS.document))
+@given(alike(OURS.document, OURS.document))
 def test_the_verdict_on_any_document_is_that_of_jsonschema(document):
     assert OURS.is_valid(document) == THEIRS.is_valid(document)
 
@@ -117,7 +80,7 @@ def test_the_verdict_on_any_document_is_that_of_jsonschema(document):
 @given(data=st.data())
 @settings(max_examples=25)
 def test_the_verdict_on_an_attribute_is_that_of_jsonschema(attribute, data):
-    value = data.draw(alike(OURS.document["$defs"]["service"]["properties"][attribute], 1))
+    value = data.draw(alike(OURS.document["$defs"]["service"]["properties"][attribute], OURS.document, 1))
     document = {"services": {"web": {attribute: value}}}
     assert OURS.is_valid(document) == THEIRS.is_valid(document)
 

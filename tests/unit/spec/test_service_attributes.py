@@ -191,6 +191,7 @@ ATTRIBUTES = [
         "[{command: [a, b], privileged: true, working_dir: /w, environment: {A: 1, B: null}}]",
         [{"command": ["a", "b"], "privileged": True, "working_dir": "/w", "environment": {"A": "1", "B": None}}],
     ),
+    ("post_start", "[{command: null, user: a}]", [{"command": None, "user": "a"}]),
     ("pre_stop", "[{command: sleep 1}]", [{"command": ["sleep", "1"]}]),
     (
         "pre_stop",
