@@ -77,9 +77,11 @@ def register(app: typer.Typer) -> None:
             check_consistency=not (no_consistency or is_about_variables),
             resolve_environment=not no_env_resolution,
             provenance=provenance,
-            nested_extensions=format in ("", "yaml") and not quiet,
+            nested_extensions=format in ("", "yaml"),
             services=() if is_listing else tuple(services or ()),
         )
+        if quiet:
+            return
         model = project.model()
         if explain:
             text = "".join(_explanation(project, explain))
@@ -103,7 +105,7 @@ def register(app: typer.Typer) -> None:
         elif show_environment:
             text = _list(sorted(f"{key}={value}" for key, value in project.environment.items()))
         else:
-            if pins and not quiet:
+            if pins:
                 model = _pinned(common, model, lock_image_digests)
             from compose.render.model_text import model_text, raw_text
 
@@ -113,8 +115,7 @@ def register(app: typer.Typer) -> None:
                 # what is read again is interpolated again
                 kept = {} if lock_image_digests else project.nested_extensions
                 text = model_text(model, format or "yaml", kept).replace("$", "$$")
-        if not quiet:
-            _write(text, output)
+        _write(text, output)
 
 
 def _list(names: Iterable[str]) -> str:
