@@ -3,6 +3,7 @@
 import sys
 
 from tests.bench.commands import commands, health_gate, many_services
+from tests.bench.compose_files import compose_files
 from tests.bench.containers import launch, memory
 from tests.bench.layers import unpack
 from tests.bench.measure import table
@@ -11,7 +12,7 @@ from tests.bench.streams import logs, published_port
 
 BENCHES = {
     bench.__name__: bench
-    for bench in (launch, commands, many_services, health_gate, memory, logs, published_port, unpack)
+    for bench in (launch, commands, compose_files, many_services, health_gate, memory, logs, published_port, unpack)
 }
 
 
