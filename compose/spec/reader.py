@@ -78,8 +78,8 @@ class Reader:
 
         self._problems.model = model
         self._prune(model)
-        model.pop("version", None)
         self._schema.validate(model, report)
+        model.pop("version", None)
         self._prune(model)
         for path in bad:
             prune(model, path)

@@ -166,6 +166,8 @@ def test_names_are_of_letters_digits_dots_and_dashes(tmp_path, section):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("version: 3\n" + SERVICE, "version: must be a string"),
+        ("version: 3.8\n" + SERVICE, "version: must be a string"),
         ("name: 3\n" + SERVICE, "must be a string"),
         ("include: {a: b}\n" + SERVICE, "include"),
         ("include: [{path: 1}]\n" + SERVICE, "include"),
