@@ -241,7 +241,9 @@ class _Planner:
             start(label, number, "created", {key})
         if created or started:
             operations += self._marks(name, created, started)
-        return operations
+        # in the order of their running, so that the plan needs no sorting
+        awaits = self._awaits(name) if started and self._options.with_dependencies else []
+        return [*awaits, *operations]
 
     def _why(self, name: str, container: Existing) -> str | None:
         """Return the reason for which `container` is to be recreated, or None."""
@@ -274,13 +276,11 @@ class _Planner:
         }
 
     def _marks(self, name: str, created: set[str], started: set[str]) -> list[Operation]:
-        """Return the moments that others wait for: the service's containers made, started, and ready."""
+        """Return the moments that others wait for: the service's containers made, and started."""
         marks = [Operation(f"created {name}", Kind.AWAIT, name, "", name, frozenset(created), {"condition": "created"})]
         if self._options.start:
             detail = {"condition": "started"}
             marks.append(Operation(f"started {name}", Kind.AWAIT, name, "", name, frozenset(started), detail))
-        if started and self._options.with_dependencies:
-            marks += self._awaits(name)
         return marks
 
     def _awaits(self, name: str) -> list[Operation]:
