@@ -103,8 +103,9 @@ class Follower:
                             break
                 except OSError:
                     continue  # hung up: by `_settle`, or because the engine went
-        for thread in list(self._threads.values()):
-            thread.join(DRAIN_S)
+        for id, thread in list(self._threads.items()):
+            if id not in self._alive:
+                thread.join(DRAIN_S)
 
     def _is_over(self) -> bool:
         return self._is_settled and not self._alive & set(self._counting)

@@ -256,8 +256,12 @@ def moment(text: str) -> str:
         return f"{time.time() - duration_ns(text) / 1e9:.9f}"
     from datetime import datetime
 
+    whole, point, rest = text.partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))] if point else ""
     try:
-        return f"{datetime.fromisoformat(text).timestamp():.9f}"
+        # what is finer than a microsecond is kept as it is written: a log line's own time finds the line
+        seconds = datetime.fromisoformat(whole + rest[len(digits) :]).timestamp()
+        return f"{int(seconds)}.{digits or 0}"
     except ValueError:
         raise SkiffError(
             f"{text!r} is neither a time nor a duration", "write 10m, 1h30m, or 2030-01-31T12:00:00"
