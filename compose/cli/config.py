@@ -84,7 +84,9 @@ def register(app: typer.Typer) -> None:
             return
         model = project.model()
         if explain:
-            text = "".join(_explanation(project, explain))
+            from compose.cli.explanation import explanation
+
+            text = "".join(explanation(project, explain))
         elif show_variables:
             text = _variables(project, format)
         elif provenance:
@@ -134,44 +136,6 @@ def _pinned(common: Globals, model: Mapping[str, Any], is_lock: bool) -> dict[st
 
     pinned = resolved(model, lambda name: digest(common.client, name))
     return locked(pinned) if is_lock else pinned
-
-
-def _explanation(project: Project, name: str) -> Iterator[str]:
-    """Yield every place that could set variable `name` with what it says and which one counts, and every use."""
-    origins = project.origins.get(name) or ()
-    if origins:
-        yield f"{name} is {json.dumps(origins[0][1], ensure_ascii=False)}\n"
-    else:
-        yield f"{name} is not set\n"
-    if not any(origin == "the environment" for origin, _ in origins):
-        yield "  the environment: does not set it\n"
-    winner = origins[0][0] if origins else ""
-    for number, (origin, value) in enumerate(origins):
-        reason = f"not used: {winner} comes first"
-        if number == 0:
-            reason = "this one counts" + (": the environment comes before any file" if len(origins) > 1 else "")
-            if origin != "the environment" and len(origins) > 1:
-                reason = "this one counts: of several files the last" if ":" in origin else "this one counts"
-        yield f"  {origin}: {json.dumps(value, ensure_ascii=False)} ({reason})\n"
-    setting = {origin.rpartition(":")[0] for origin, _ in origins}
-    for path in project.env_files:
-        from compose.spec.files import shown
-
-        file = shown(path, os.getcwd())
-        if file not in setting:
-            yield f"  {file}: does not set it\n"
-    if not project.env_files:
-        yield f"  {os.path.join(project.working_directory, '.env')}: not there\n"
-    uses = [variable for variable in project.variables if variable.name == name]
-    for variable in uses:
-        notes = ["required"] if variable.required else []
-        if variable.default:
-            notes.append(f"default {json.dumps(variable.default, ensure_ascii=False)}")
-        if variable.alternative:
-            notes.append(f"{json.dumps(variable.alternative, ensure_ascii=False)} when it is set")
-        yield f"used at {variable.place}{': ' + ', '.join(notes) if notes else ''}\n"
-    if not uses:
-        yield "no file uses it\n"
 
 
 def _variables(project: Project, format: str) -> str:

@@ -77,7 +77,8 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         variables=tuple(documents.variables),
         sources=_provenance(model, name, sources) if options.provenance else {},
         nested_extensions=extensions,
-        origins={key: tuple(found) for key, found in environment.origins.items()},
+        origins=_origins(environment),
+        included_origins={file: _origins(local) for file, local in reader.inclusions.items()},
         **{section: model.get(section) or {} for section in SECTIONS},
     )
 
@@ -116,6 +117,10 @@ def _warnings(documents: Documents, reader: Reader) -> Iterable[str]:
         first, *further = places
         also = f" (also at {len(further)} further place{'s' if len(further) > 1 else ''})" if further else ""
         yield f'{first}: variable "{name}" is not set, an empty string stands in for it{also}'
+
+
+def _origins(environment: Environment) -> dict[str, tuple[tuple[str, str], ...]]:
+    return {key: tuple(found) for key, found in environment.origins.items()}
 
 
 def _provenance(model: Tree, name: str, sources: Sources) -> dict[Path, tuple[Place, ...]]:

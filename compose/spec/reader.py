@@ -40,6 +40,7 @@ class Reader:
         self._problems, self._sources = problems, sources
         self._extension = Extension(options, documents, problems, sources, home)
         self._schema = Schema.compose()
+        self.inclusions: dict[str, Environment] = {}
         self._included = 0
 
     def model(self, files: Sequence[str], folder: str, environment: Environment, above: tuple[Link, ...] = ()) -> Tree:
@@ -134,6 +135,7 @@ class Reader:
                 inner = os.path.normpath(os.path.join(folder, how.project_directory))
             try:
                 local = self._local_environment(how.env_files, folder, inner, environment)
+                self.inclusions[shown(files[0], self._options.working_directory)] = local
                 found = self.model(files, inner, local, links)
             except ConfigError as error:
                 self._problems.lead(error, path, place)

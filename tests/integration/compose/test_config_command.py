@@ -111,6 +111,30 @@ def test_an_ssh_key_with_a_path_is_yaml_alone(folder):
     assert "--format yaml" in done.stderr
 
 
+def test_a_variable_of_an_included_file_is_explained_too(folder):
+    folder.file("e.yaml", "include: [in/compose.yaml]\nservices: {w: {image: 'a:${TAG}'}}")
+    folder.file("in/compose.yaml", "services: {i: {image: 'b:${TAG}-${OWN:-1}'}}")
+    folder.file(".env", "TAG=1\n").file("in/.env", "TAG=2\nOWN=3\n")
+    assert folder.output("-f", "e.yaml", "config", "--explain", "TAG") == (
+        'TAG is "1"\n'
+        "  the environment: does not set it\n"
+        '  .env:1: "1" (this one counts)\n'
+        "  for in/compose.yaml, which is included:\n"
+        '    in/.env:1: "2" (not used: .env:1 comes first)\n'
+        "used at e.yaml:2:23\n"
+        "used at in/compose.yaml:1:23\n"
+    )
+    assert folder.output("-f", "e.yaml", "config", "--explain", "OWN") == (
+        "OWN is not set\n"
+        "  the environment: does not set it\n"
+        "  .env: does not set it\n"
+        "  for in/compose.yaml, which is included:\n"
+        '    in/.env:2: "3" (this one counts)\n'
+        'used at in/compose.yaml:1:23: default "1"\n'
+    )
+    assert folder.config("-f", "e.yaml")["services"]["i"]["image"] == "b:1-3"
+
+
 def test_models_are_what_services_use(folder):
     folder.file(
         "m.yaml", "services: {w: {image: a, models: [llm]}}\nmodels: {llm: {model: ai/small}, other: {model: b}}"
