@@ -80,13 +80,14 @@ class EventBus:
             remaining_s = math.inf if until_ns is None else (until_ns - time.time_ns()) / 1e9
             deadline = anyio.current_time() + remaining_s
             while anyio.current_time() < deadline:
-                with anyio.move_on_at(deadline) if math.isfinite(deadline) else anyio.CancelScope():
+                new: Event | None = None
+                with anyio.CancelScope(deadline=deadline):
                     try:
-                        event = await receiver.receive()
+                        new = await receiver.receive()
                     except anyio.EndOfStream:
                         return
-                    if matches(event, filters):
-                        yield event
+                if new is not None and matches(new, filters):
+                    yield new
         finally:
             self._subscribers.discard(sender)
             sender.close()

@@ -1,0 +1,49 @@
+import anyio
+
+from runtime.engine.background import Background, attempt
+
+
+def test_a_failing_task_is_logged_and_ends_nothing_else(capsys):
+    async def main():
+        told, ended = [], []
+
+        async def fail():
+            raise OSError(28, "no space left")
+
+        async def go_on():
+            await anyio.sleep(0.01)
+            ended.append(True)
+
+        async with anyio.create_task_group() as group:
+            background = Background(group)
+            background.start_soon(fail, failed=told.append)
+            background.start_soon(go_on)
+        return told, ended
+
+    told, ended = anyio.run(main)
+    assert [type(error) for error in told] == [OSError]
+    assert ended == [True]
+    assert "no space left" in capsys.readouterr().err
+
+
+def test_a_cancelled_task_ends_quietly(capsys):
+    async def main():
+        async with anyio.create_task_group() as group:
+            Background(group).start_soon(anyio.sleep_forever)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+
+    anyio.run(main)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_attempt_returns_its_error():
+    async def fail():
+        raise ValueError("x")
+
+    async def main():
+        return await attempt(fail), await attempt(anyio.sleep, 0)
+
+    error, none = anyio.run(main)
+    assert isinstance(error, ValueError)
+    assert none is None
