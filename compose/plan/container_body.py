@@ -162,13 +162,35 @@ def _host_config(target: Target, service: Mapping[str, Any], container_of: Mappi
         "CpuShares": whole(service.get("cpu_shares")),
         "CpuQuota": whole(service.get("cpu_quota")),
         "CpuPeriod": whole(service.get("cpu_period")),
+        "CpuRealtimePeriod": whole(service.get("cpu_rt_period")),
+        "CpuRealtimeRuntime": whole(service.get("cpu_rt_runtime")),
         "CpusetCpus": service.get("cpuset") or "",
         "PidsLimit": service.get("pids_limit") or limits.get("pids"),
+        **_block_io(service.get("blkio_config") or {}),
         "LogConfig": _logging(service),
         "Runtime": service.get("runtime") or "",
         "VolumesFrom": _volumes_from(service, container_of),
     }
     return {key: value for key, value in host.items() if value not in (None, "", 0, [], {})}
+
+
+def _block_io(config: Mapping[str, Any]) -> dict[str, Any]:
+    rates = {
+        "BlkioDeviceReadBps": "device_read_bps",
+        "BlkioDeviceWriteBps": "device_write_bps",
+        "BlkioDeviceReadIOps": "device_read_iops",
+        "BlkioDeviceWriteIOps": "device_write_iops",
+    }
+    return {
+        "BlkioWeight": whole(config.get("weight")),
+        "BlkioWeightDevice": [
+            {"Path": one["path"], "Weight": whole(one["weight"])} for one in config.get("weight_device") or ()
+        ],
+        **{
+            name: [{"Path": one["path"], "Rate": whole(one["rate"])} for one in config.get(key) or ()]
+            for name, key in rates.items()
+        },
+    }
 
 
 def _restart_policy(service: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,7 +290,12 @@ def _mount(target: Target, volume: Mapping[str, Any]) -> dict[str, Any]:
         mount["BindOptions"] = {
             "Propagation": options.get("propagation") or "",
             "CreateMountpoint": options.get("create_host_path", True) is not False,
+            "NonRecursive": options.get("recursive") == "disabled",
+            "ReadOnlyNonRecursive": options.get("recursive") == "writable",
+            "ReadOnlyForceRecursive": options.get("recursive") == "readonly",
         }
+    elif kind == "image":
+        mount["ImageOptions"] = {"Subpath": (volume.get("image") or {}).get("subpath") or ""}
     elif kind == "tmpfs":
         options = volume.get("tmpfs") or {}
         mount["Source"] = ""

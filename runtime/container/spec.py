@@ -32,7 +32,7 @@ IPC_SYSCTLS = frozenset(
 class MountPoint:
     """A volume, bind or tmpfs mount of a container, resolved: `source` is a path of the host, empty for tmpfs.
 
-    `subpath` is a place inside `source` that no link may lead out of.
+    `subpath` is a place inside `source` that no link may lead out of; `layers`, topmost first, are those of an image.
     """
 
     type: str
@@ -43,6 +43,8 @@ class MountPoint:
     propagation: str = "rprivate"
     options: tuple[str, ...] = ()
     subpath: str = ""
+    is_recursive: bool = True
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -335,9 +337,12 @@ def _mount(point: MountPoint) -> dict[str, Any]:
     if point.type == "tmpfs":
         options = list(point.options) or ["nosuid", "nodev", "noexec"]
         return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+    if len(point.layers) > 1:
+        lower = [f"lowerdir+={layer}" for layer in point.layers]
+        return {"destination": point.target, "type": "overlay", "source": "overlay", "options": [*lower, "ro"]}
     return {
         "destination": point.target,
         "type": "bind",
-        "source": point.source,
-        "options": ["rbind", "ro" if point.read_only else "rw", point.propagation],
+        "source": point.layers[0] if point.layers else point.source,
+        "options": ["rbind" if point.is_recursive else "bind", "ro" if point.read_only else "rw", point.propagation],
     } | ({"subpath": point.subpath} if point.subpath else {})

@@ -10,7 +10,7 @@ from runtime.errors import BadRequestError
 
 PROPAGATIONS = ("shared", "slave", "private", "rshared", "rslave", "rprivate")
 BIND_MODES = frozenset(("", "ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *PROPAGATIONS))
-KNOWN_TYPES = ("bind", "volume", "tmpfs")
+KNOWN_TYPES = ("bind", "volume", "tmpfs", "image")
 
 MountPoint = dict[str, Any]
 
@@ -61,10 +61,16 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
             raise BadRequestError(
                 f'invalid mount config for type "bind": invalid propagation mode: {options["Propagation"]}'
             )
+        if options.get("ReadOnlyNonRecursive"):
+            raise BadRequestError(
+                "binds that are read-only without what is mounted below them are not supported",
+                "leave `recursive: writable` (ReadOnlyNonRecursive) out",
+            )
         return mount | {
-            "Source": wanted.get("Source") or "",
+            "Source": os.path.normpath(wanted["Source"]) if wanted.get("Source") else "",
             "Propagation": options.get("Propagation") or "rprivate",
             "Create": bool(options.get("CreateMountpoint")),
+            "NonRecursive": bool(options.get("NonRecursive")),
         }
     if kind == "volume":
         options = wanted.get("VolumeOptions") or {}
@@ -72,7 +78,7 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
         return mount | {
             "Name": wanted.get("Source") or "",
             "NoCopy": bool(options.get("NoCopy")),
-            "Subpath": options.get("Subpath") or "",
+            "Subpath": _subpath(options, "volume"),
             "Labels": options.get("Labels"),
             "DriverOpts": driver.get("Options"),
         }
@@ -83,8 +89,24 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
             chosen.append(f"size={options['SizeBytes']}")
         if options.get("Mode"):
             chosen.append(f"mode={options['Mode']:o}")
-        return mount | {"Options": tmpfs_options(chosen)}
+        chosen += ["=".join(words) for words in options.get("Options") or ()]
+        return mount | {"Options": tmpfs_options([*chosen, *(["ro"] if wanted.get("ReadOnly") else [])])}
+    if kind == "image":
+        if not wanted.get("Source"):
+            raise BadRequestError('invalid mount config for type "image": field Source must not be empty')
+        subpath = _subpath(wanted.get("ImageOptions") or {}, "image")
+        return mount | {"Source": wanted["Source"], "RW": False, "Subpath": subpath}
     raise BadRequestError(f"mount type {kind!r} is not known", f"known: {', '.join(KNOWN_TYPES)}")
+
+
+def _subpath(options: Mapping[str, Any], kind: str) -> str:
+    subpath = options.get("Subpath") or ""
+    if subpath.startswith("/") or ".." in subpath.split("/"):
+        raise BadRequestError(
+            f'invalid mount config for type "{kind}": subpath must be a relative path within the {kind}',
+            f"{subpath!r} leads out of it",
+        )
+    return os.path.normpath(subpath) if subpath else ""
 
 
 def parse_tmpfs(target: str, options: str) -> MountPoint:

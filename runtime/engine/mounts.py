@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from runtime.build.tree import Tree
 from runtime.container import spec
 from runtime.engine.events import EventBus
 from runtime.engine.mount_options import MountPoint, mount_points
@@ -53,6 +54,8 @@ class Mounts:
                 _check_bind(mount)
             elif mount["Type"] == "volume":
                 await self._provide_volume(mount, image, made)
+            elif mount["Type"] == "image":
+                mount["Image"] = self._images.resolve(mount["Source"]).id
             mount.setdefault("Source", "")
             mount.setdefault("Mode", "" if mount.get("RW", True) else "ro")
             mount.setdefault("Propagation", "" if mount["Type"] != "bind" else "rprivate")
@@ -65,7 +68,7 @@ class Mounts:
         if is_new:
             made.append(volume.name)
             self._events.emit("volume", "create", volume.name, {"driver": "local"})
-        path = self._volumes.path(volume.name)
+        path = self._volumes.provide(volume.name)
         mount |= {"Name": volume.name, "Driver": "local", "Source": str(path)}
         if mount.pop("NoCopy", False) or not path.is_dir() or any(path.iterdir()):
             return
@@ -79,20 +82,41 @@ class Mounts:
 
     def resolved(self, mount: Mapping[str, Any]) -> spec.MountPoint:
         """Return a mount point with the place on the host that it shows now."""
-        source = mount.get("Source") or ""
+        source, is_writable = mount.get("Source") or "", mount.get("RW", True)
+        layers: tuple[str, ...] = ()
         if mount["Type"] == "volume":
-            source = str(self._volumes.path(mount["Name"]))
-            if mount.get("Subpath"):
-                source = f"{source}/{mount['Subpath']}"
+            source = str(self._volumes.provide(mount["Name"]))
+            is_writable = is_writable and not self._volumes.is_read_only(mount["Name"])
+            if mount.get("Subpath") and not os.path.lexists(f"{source}/{mount['Subpath']}"):
+                raise BadRequestError(
+                    f"cannot access path {source}/{mount['Subpath']}: no such file or directory",
+                    f"make it in the volume {mount['Name']} first",
+                )
+        elif mount["Type"] == "image":
+            layers = self._image_parts(mount)
         return spec.MountPoint(
             mount["Type"],
             mount["Destination"],
             source,
             mount.get("Name") or "",
-            not mount.get("RW", True),
+            not is_writable,
             mount.get("Propagation") or "rprivate",
             tuple(mount.get("Options") or ()),
+            (mount.get("Subpath") or "") if mount["Type"] == "volume" else "",
+            not mount.get("NonRecursive"),
+            layers,
         )
+
+    def _image_parts(self, mount: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the layers' parts of what a mount shows of an image, topmost first."""
+        tree = Tree(self._images.layer_directories(self._images.resolve(mount["Image"])))
+        entry = tree.find(mount.get("Subpath") or "/")
+        if entry is None:
+            raise BadRequestError(
+                f"cannot access path {mount['Subpath']} in image {mount['Source']}: no such file or directory",
+                "correct the subpath",
+            )
+        return entry.directories or (entry.location,)
 
 
 def _check_bind(mount: MountPoint) -> None:

@@ -77,5 +77,8 @@ class ContainerTable:
         return [one.id for one in self if any(mount.get("Name") == volume for mount in one.mounts)]
 
     def user_of_image(self, image_id: str) -> str | None:
-        """Return the name of a container of the image, or None."""
-        return next((one.name for one in self if one.image_id == image_id), None)
+        """Return the name of a container that is made of the image or mounts it, or None."""
+        for one in self:
+            if one.image_id == image_id or any(mount.get("Image") == image_id for mount in one.mounts):
+                return one.name
+        return None

@@ -49,7 +49,9 @@ def _mount_by_steps(target: str, options: Sequence[str], opened: list[int]) -> N
     finally:
         os.close(context)
     try:
-        linux.call("move_mount", mounted, b"", linux.AT_FDCWD, os.fsencode(target), linux.MOVE_MOUNT_F_EMPTY_PATH)
+        # the target may be a descriptor's path, which is a link
+        flags = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_SYMLINKS
+        linux.call("move_mount", mounted, b"", linux.AT_FDCWD, os.fsencode(target), flags)
     finally:
         os.close(mounted)
 

@@ -221,7 +221,10 @@ def _mount(root: Root, entry: Mapping[str, Any]) -> None:
     else:
         target = root.provide(entry["destination"], True)
         _keep_proc(root, entry, target)
-    linux.mount(source or kind, f"/proc/self/fd/{target}", kind, flags, data or None)
+    if kind == "overlay":
+        mount_overlay(f"/proc/self/fd/{target}", entry["options"])
+    else:
+        linux.mount(source or kind, f"/proc/self/fd/{target}", kind, flags, data or None)
     os.close(target)
     for change in propagation:
         mounted = root.open(entry["destination"], os.O_PATH)

@@ -119,31 +119,56 @@ def _copy_up(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[s
 
 
 def _copy_tree(source: str, target: int, copy: Callable[..., None]) -> None:
-    for entry in os.scandir(source):
-        found = entry.stat(follow_symlinks=False)
-        if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), entry.name, dir_fd=target)
-        elif entry.is_dir():
-            os.mkdir(entry.name, dir_fd=target)
-            inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=target)
+    """Copy what is in the directory `source` to the directory descriptor `target`, which becomes like it."""
+    linked: dict[tuple[int, int], str] = {}
+
+    def copy_directory(path: str, into: int, prefix: str) -> None:
+        for entry in os.scandir(path):
+            found = entry.stat(follow_symlinks=False)
+            name = entry.name
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.path), name, dir_fd=into)
+                os.chown(name, found.st_uid, found.st_gid, dir_fd=into, follow_symlinks=False)
+                os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=into, follow_symlinks=False)
+                continue
+            first = linked.setdefault((found.st_dev, found.st_ino), prefix + name)
+            if first != prefix + name and not entry.is_dir():
+                os.link(first, name, src_dir_fd=target, dst_dir_fd=into, follow_symlinks=False)
+                continue
+            if entry.is_dir():
+                os.mkdir(name, dir_fd=into)
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+            elif entry.is_file():
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            else:
+                os.mknod(name, found.st_mode, found.st_rdev, dir_fd=into)
+                os.chown(name, found.st_uid, found.st_gid, dir_fd=into)
+                os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=into)
+                continue
+            descriptor = os.open(name, flags, 0o600, dir_fd=into)
             try:
-                _copy_tree(entry.path, inner, copy)
+                if entry.is_dir():
+                    copy_directory(entry.path, descriptor, f"{prefix}{name}/")
+                else:
+                    with open(entry.path, "rb") as content, os.fdopen(os.dup(descriptor), "wb") as out:
+                        copy(content, out, 1 << 20)
+                _copy_attributes(entry.path, descriptor)
             finally:
-                os.close(inner)
-            continue
-        elif entry.is_file():
-            descriptor = os.open(entry.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
-            with open(entry.path, "rb") as content, os.fdopen(descriptor, "wb") as out:
-                copy(content, out, 1 << 20)
-        else:
-            os.mknod(entry.name, found.st_mode, found.st_rdev, dir_fd=target)
-        os.chown(entry.name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
-        if not entry.is_symlink():
-            os.chmod(entry.name, stat.S_IMODE(found.st_mode), dir_fd=target)
-        os.utime(entry.name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=target, follow_symlinks=False)
-    found = os.stat(source)
-    os.fchown(target, found.st_uid, found.st_gid)
-    os.fchmod(target, stat.S_IMODE(found.st_mode))
+                os.close(descriptor)
+
+    copy_directory(source, target, "")
+    _copy_attributes(source, target)
+
+
+def _copy_attributes(path: str, descriptor: int) -> None:
+    found = os.stat(path)
+    os.fchown(descriptor, found.st_uid, found.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+    # after chown, which takes capabilities away (chown(2))
+    for name in os.listxattr(path):
+        if not name.startswith(("trusted.", "security.selinux")):
+            os.setxattr(descriptor, name, os.getxattr(path, name))
+    os.utime(descriptor, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 TASKS: Mapping[str, Callable[[Mapping[str, Any], Sequence[int]], Any]] = {

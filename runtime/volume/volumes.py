@@ -7,14 +7,17 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import BadRequestError, ConflictError, NotFoundError
+from runtime.errors import BadRequestError, ConflictError, KernelError, NotFoundError
+from runtime.linux import syscalls as linux
 from runtime.paths import Paths
 from runtime.store import Store
+from runtime.volume.options import Backing, backing
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
@@ -30,6 +33,17 @@ class Volume:
     options: dict[str, str] = field(default_factory=dict)
     driver: str = "local"
 
+    @property
+    def backing(self) -> Backing:
+        """What is behind it."""
+        return backing(self.name, self.options)
+
+
+_MOUNT_FLAGS = {
+    "ro": linux.MS_RDONLY, "nosuid": linux.MS_NOSUID, "nodev": linux.MS_NODEV, "noexec": linux.MS_NOEXEC,
+    "noatime": linux.MS_NOATIME, "relatime": linux.MS_RELATIME, "sync": linux.MS_SYNCHRONOUS,
+}  # fmt: skip
+
 
 class Volumes:
     """Volumes over a store."""
@@ -39,11 +53,32 @@ class Volumes:
         self._rows = store.collection("volume")
 
     def path(self, name: str) -> Path:
-        """Return where the volume's data are."""
+        """Return where the volume's data are. Raises NotFoundError."""
+        found = self.get(name).backing
+        return Path(found.device) if found.kind == "bind" else self._paths.volume(name) / "_data"
+
+    def provide(self, name: str) -> Path:
+        """Return where the volume's data are, ready to be mounted: a tmpfs lies there from its first use on.
+
+        Raises NotFoundError, BadRequestError when the device of a bind is missing, KernelError.
+        """
         volume = self.get(name)
-        if volume.options.get("device") and "bind" in volume.options.get("o", "").split(","):
-            return Path(volume.options["device"])
-        return self._paths.volume(name) / "_data"
+        found, path = volume.backing, self.path(name)
+        if found.kind == "bind" and not path.exists():
+            raise BadRequestError(
+                f"error while mounting volume {name!r}: failed to mount local volume: {path}: no such file or directory",
+                "make the directory: the device of a volume is not made for it",
+            )
+        if found.kind == "tmpfs" and not path.is_mount():
+            flags = 0
+            for word in found.flags:
+                flags |= _MOUNT_FLAGS.get(word, 0)
+            linux.mount("tmpfs", str(path), "tmpfs", flags, ",".join(found.settings) or None)
+        return path
+
+    def is_read_only(self, name: str) -> bool:
+        """Whether its options let nobody write to it. Raises NotFoundError."""
+        return self.get(name).backing.is_read_only
 
     def get(self, name: str) -> Volume:
         """Return a volume. Raises NotFoundError."""
@@ -88,10 +123,7 @@ class Volumes:
         if self.has(name):
             return self.get(name)
         given = dict(options or {})
-        if given.get("device") and "bind" not in given.get("o", "").split(",") and given.get("type") != "tmpfs":
-            raise BadRequestError(
-                f"volume {name}: only bind and tmpfs devices are supported", "use driver_opts {type: none, o: bind}"
-            )
+        backing(name, given)
         data = self._paths.volume(name) / "_data"
         data.mkdir(parents=True, exist_ok=True)
         volume = Volume(name, datetime.now(UTC).isoformat().replace("+00:00", "Z"), chosen, given)
@@ -105,8 +137,17 @@ class Volumes:
             raise ConflictError(
                 f"remove {name}: volume is in use - [{', '.join(users)}]", "remove these containers first"
             )
+        data = self._paths.volume(name) / "_data"
+        if data.is_mount():
+            with suppress(KernelError):
+                linux.umount2(str(data), linux.MNT_DETACH)
         self._rows.delete(name)
-        shutil.rmtree(self._paths.volume(name), ignore_errors=True)
+        # renamed first: a removal that is broken off leaves nothing under the volume's name
+        self._paths.tmp.mkdir(parents=True, exist_ok=True)
+        gone = self._paths.tmp / f"volume-{secrets.token_hex(8)}"
+        with suppress(FileNotFoundError):
+            self._paths.volume(name).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def document(self, volume: Volume) -> dict[str, Any]:
         """Return Docker's Volume object."""
