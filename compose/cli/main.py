@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, up
 from compose.cli.context import Globals
 from compose.cli.flags import DRY_RUN, understood
+from compose.cli.on_demand import group_of
 from runtime.errors import SkiffError
 
 INTERRUPTED = 130
@@ -51,6 +52,7 @@ def make_app() -> typer.Typer:
         help="Brings up stacks from a Compose file on its own container runtime.",
         no_args_is_help=True,
         add_completion=False,
+        suggest_commands=False,  # click suggests them itself
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -121,7 +123,7 @@ def _show_version(wanted: bool) -> None:
 def main() -> None:
     """Run the command line; exit as docker compose would."""
     try:
-        code = make_app()(prog_name="skiff", standalone_mode=False)
+        code = group_of(make_app())(prog_name="skiff", standalone_mode=False)
         _leave(code if isinstance(code, int) else 0)
     except SkiffError as error:
         print(f"skiff: {error}", file=sys.stderr)
