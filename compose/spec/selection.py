@@ -9,15 +9,16 @@ from compose.spec.merging import Tree
 
 
 def enable(services: Mapping[str, Tree], active: set[str], named: Sequence[str] = ()) -> tuple[Tree, Tree]:
-    """Return the services that `active` profiles enable, and the others; naming a service enables its profiles."""
-    active = active | {each for name in named for each in (services.get(name) or {}).get("profiles") or ()}
-    enabled: Tree = {}
-    disabled: Tree = {}
-    for name, service in services.items():
-        wanted = set((service or {}).get("profiles") or ())
-        target = enabled if not wanted or wanted & active or "*" in active else disabled
-        target[name] = service
-    return enabled, disabled
+    """Return the services that `active` profiles enable, and the others; naming one that is off enables its profiles."""
+    wanted = {name: set((service or {}).get("profiles") or ()) for name, service in services.items()}
+
+    def is_enabled(name: str, profiles: set[str]) -> bool:
+        return not wanted[name] or bool(wanted[name] & profiles) or "*" in profiles
+
+    off = [name for name in named if name in services and not is_enabled(name, active)]
+    active = active.union(*(wanted[name] for name in off))
+    enabled = {name: service for name, service in services.items() if is_enabled(name, active)}
+    return enabled, {name: service for name, service in services.items() if name not in enabled}
 
 
 def select(services: Mapping[str, Tree], named: Sequence[str]) -> set[str]:
