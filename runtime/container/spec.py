@@ -304,9 +304,11 @@ def _mounts(host: Mapping[str, Any], place: Place, privileged: bool) -> list[dic
         mounts.append({"destination": "/", "type": "overlay", "source": "overlay", "options": options})
     base = defaults.mounts(host.get("ShmSize") or DEFAULT_SHM_BYTES)
     if "ipc" in place.namespaces or host.get("IpcMode") == "host":
-        shared = "/dev/shm" if host.get("IpcMode") == "host" else place.namespaces["shm"]
+        # of another container, the mount is to be looked for in its own mount namespace
+        process, _, path = place.namespaces.get("shm", "/dev/shm").partition("/root/")
+        shared = {"source": f"/{path}", "namespace": f"{process}/ns/mnt"} if path else {"source": process}
         base = [m for m in base if m["destination"] != "/dev/shm"]
-        base.append({"destination": "/dev/shm", "type": "bind", "source": shared, "options": ["rbind"]})
+        base.append({"destination": "/dev/shm", "type": "bind", **shared, "options": ["rbind"]})
     if privileged:
         base = [{**m, "options": [o for o in m["options"] if o != "ro"]} for m in base]
     base.append(

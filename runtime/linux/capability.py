@@ -86,35 +86,35 @@ def drop_bounding(keep: int) -> None:
                 return
 
 
-def hold_for_filter(sets: Mapping[str, Iterable[str]]) -> None:
-    """Hold, beside what `sets` permit, the right to install a seccomp filter; needs it among the permitted."""
+def permitted() -> int:
+    """Return the mask of what the calling process has: it can't give more, as where the engine is confined itself."""
+    data = (_Data * 2)()
+    linux.call("capget", _Header(_VERSION_3, 0), data)
+    return int(data[0].permitted | data[1].permitted << 32)
+
+
+def hold_for_filter(sets: Mapping[str, Iterable[str]], held: int) -> None:
+    """Hold, beside what `sets` permit of `held`, the right to install a seccomp filter."""
     names = {*(sets.get("permitted") or ()), "CAP_SYS_ADMIN"}
-    _set(mask(names), mask(names), mask(sets.get("inheritable") or ()))
+    _set(mask(names) & held, mask(names) & held, mask(sets.get("inheritable") or ()) & held)
 
 
-def set_process(sets: Mapping[str, Iterable[str]]) -> None:
-    """capset(2) from the OCI document's `process.capabilities`; ambient ones last, as they need the others."""
-    _set(*(mask(sets.get(kind) or ()) for kind in ("effective", "permitted", "inheritable")))
+def set_process(sets: Mapping[str, Iterable[str]], held: int) -> None:
+    """capset(2) of what the OCI document's `process.capabilities` and `held` both have.
+
+    Ambient ones come last, as they need the others.
+    """
+    _set(*(mask(sets.get(kind) or ()) & held for kind in ("effective", "permitted", "inheritable")))
     linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
     for name in sets.get("ambient") or ():
         linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, NUMBERS[name])
 
 
 def _set(effective: int, permitted: int, inheritable: int) -> None:
-    header = _Header(_VERSION_3, 0)
-    # what this process lacks, as where the engine itself runs in a container, it can't give either
-    held = _permitted(header)
-    effective, permitted, inheritable = effective & held, permitted & held, inheritable & held
     data = (_Data * 2)(
         *(
             _Data(effective >> s & 0xFFFFFFFF, permitted >> s & 0xFFFFFFFF, inheritable >> s & 0xFFFFFFFF)
             for s in (0, 32)
         )
     )
-    linux.call("capset", header, data)
-
-
-def _permitted(header: _Header) -> int:
-    data = (_Data * 2)()
-    linux.call("capget", header, data)
-    return int(data[0].permitted | data[1].permitted << 32)
+    linux.call("capset", _Header(_VERSION_3, 0), data)

@@ -72,7 +72,8 @@ def _take_title(arguments: Sequence[str]) -> None:
         return
     start, end = int(fields[ARGUMENTS_START - 2]), int(fields[ARGUMENTS_END - 2])
     if start:
-        ctypes.memmove(start, title[: end - start].ljust(end - start, b"\0"), end - start)
+        # its last byte stays 0: else the kernel takes it for one text up to the first 0 (setproctitle(3))
+        ctypes.memmove(start, title[: end - start - 1].ljust(end - start, b"\0"), end - start)
     name = ctypes.create_string_buffer(NAME)
     linux.prctl(linux.PR_SET_NAME, ctypes.addressof(name))
 

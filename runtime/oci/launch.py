@@ -7,6 +7,7 @@ returns: it becomes the process, or writes why not into `report` and exits.
 from __future__ import annotations
 
 import array
+import contextlib
 import os
 import signal
 import socket
@@ -125,7 +126,9 @@ def container(
     hierarchies = cgroups.shown(settings["cgroupsPath"], bool(unshared & linux.CLONE_NEWCGROUP))
     root = rootfs.prepare(spec, bundle, hierarchies)
     terminal = console.console_of(root, console_socket, process) if console_socket is not None else -1
-    os.close(root.provide(process.get("cwd") or "/", True))
+    # what can't be made can't be entered either, which is told better
+    with contextlib.suppress(KernelError, OSError):
+        os.close(root.provide(process.get("cwd") or "/", True))
     rootfs.finish(root, read_only=bool(spec["root"].get("readonly")))
     _take_streams(stdio, terminal)
     annotations = spec.get("annotations") or {}
@@ -171,10 +174,15 @@ def execute_inside(
 
 def _continue_as_sibling(report: int) -> None:
     """Go on in a new process beside this one: a process enters a PID namespace by birth alone (setns(2))."""
+    gate, ours = os.pipe2(os.O_CLOEXEC)
     pid, _ = clone(linux.CLONE_PARENT)
     if pid:
         os.write(report, b"P%d\n" % pid)
         os._exit(0)
+    # the sibling says nothing before its number is told
+    os.close(ours)
+    os.read(gate, 1)
+    os.close(gate)
 
 
 def _guard() -> None:
@@ -223,5 +231,5 @@ def _restrict_init(process: Mapping[str, Any]) -> None:
     """Leave init the container's capabilities, and nothing that an execution could give back."""
     capabilities = process.get("capabilities") or {}
     capability.drop_bounding(capability.mask(capabilities.get("bounding") or ()))
-    capability.set_process({**capabilities, "ambient": ()})
+    capability.set_process({**capabilities, "ambient": ()}, capability.permitted())
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)

@@ -5,7 +5,6 @@ Runs inside the container's root, where everything is the container's: nothing i
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import signal
@@ -60,6 +59,7 @@ def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: 
             linux.default_signal(number)
     capability.drop_bounding(capability.mask(sets.get("bounding") or ()))
     _set_limits(process.get("rlimits") or ())
+    held = capability.permitted()
     linux.prctl(linux.PR_SET_KEEPCAPS, 1)
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
@@ -67,9 +67,9 @@ def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: 
     os.umask((process.get("user") or {}).get("umask", 0o022))
     if filters is not None and not process.get("noNewPrivileges"):
         # as late as it can be: after it a profile needs to allow capset, prctl and execve alone
-        capability.hold_for_filter(sets)
+        capability.hold_for_filter(sets, held)
         linux.install_filter(filters)
-    capability.set_process(sets)
+    capability.set_process(sets, held)
     if not is_there:
         _enter(directory, may_fail=False)
     if filters is not None and process.get("noNewPrivileges"):
@@ -124,9 +124,11 @@ def _set_limits(wanted: Sequence[Mapping[str, Any]]) -> None:
     named = {limit["type"] for limit in wanted}
     for kind, value in DEFAULT_LIMITS.items():
         if kind not in named:
-            # without the right to raise limits, what was inherited stays
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 resource.setrlimit(LIMITS[kind], (value, value))
+            except (OSError, ValueError):  # without the right to raise limits, as much as can be had
+                _, most = resource.getrlimit(LIMITS[kind])
+                resource.setrlimit(LIMITS[kind], (most, most))
     for limit in wanted:
         resource.setrlimit(LIMITS[limit["type"]], (_bound(limit["soft"]), _bound(limit["hard"])))
 

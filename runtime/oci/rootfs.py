@@ -178,7 +178,9 @@ def _source(entry: Mapping[str, Any]) -> int:
     """Return a detached copy of the mount at a bind's source, with the flags and the propagation that it is to have."""
     flags, propagation, _ = split(entry.get("options") or ())
     is_recursive = bool(flags & linux.MS_REC)
-    if entry.get("subpath"):
+    if entry.get("namespace"):
+        source = _clone_elsewhere(entry["namespace"], entry["source"], is_recursive)
+    elif entry.get("subpath"):
         # whoever has the volume may have made links in it: they lead nowhere else
         volume = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         how = linux.OpenHow(os.O_PATH | os.O_CLOEXEC, 0, linux.RESOLVE_BENEATH | linux.RESOLVE_NO_MAGICLINKS)
@@ -202,6 +204,18 @@ def _source(entry: Mapping[str, Any]) -> int:
     for change in propagation:
         linux.set_mount(source, 0, propagation=change & ~linux.MS_REC, recursive=bool(change & linux.MS_REC))
     return source
+
+
+def _clone_elsewhere(namespace: str, path: str, is_recursive: bool) -> int:
+    """Return a detached copy of the mount at `path` of another mount namespace, which can't be reached from this one."""
+    own, other = (os.open(one, os.O_RDONLY | os.O_CLOEXEC) for one in ("/proc/self/ns/mnt", namespace))
+    linux.call("setns", other, linux.CLONE_NEWNS)
+    try:
+        return linux.clone_mount(linux.AT_FDCWD, path, recursive=is_recursive)
+    finally:
+        linux.call("setns", own, linux.CLONE_NEWNS)
+        os.close(own)
+        os.close(other)
 
 
 def _bind(root: Root, entry: Mapping[str, Any], source: int) -> None:

@@ -14,7 +14,7 @@ PASSWD = (
 GROUP = "root:x:0:\nnogroup:x:65534:\napp:x:1000:\nextra:x:2000:app\n"
 
 
-def _layer():
+def base_layer():
     """An uncompressed layer with busybox under /bin; the same bytes each time."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -37,7 +37,7 @@ def _layer():
 
 def busybox_archive(path: Path, *names: str) -> Path:
     """Write a `docker save` archive of a busybox image called `names` (default "busybox:latest") to `path`."""
-    layer = _layer()
+    layer = base_layer()
     diff_id = hashlib.sha256(layer).hexdigest()
     config = json.dumps(
         {
