@@ -34,9 +34,11 @@ def shown(path: str, folder: str) -> str:
 def read(path: str, name: str = "", limit_bytes: int = MAXIMUM_BYTES) -> bytes:
     """Return a regular file's content; anything else, or a larger one, is refused before a byte is read.
 
-    `name` is what messages call the file. Raises ConfigError.
+    `name` is what messages call the file; /dev/null is an empty one. Raises ConfigError.
     """
     name = name or path
+    if path == os.devnull:
+        return b""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:

@@ -148,8 +148,8 @@ def _project_name(options: LoadOptions, documents: Sequence[Document], folder: s
     if place is not None and options.interpolate:
         try:
             name = substitute(name, environment.lookup)
-        except TemplateError as error:
-            raise ConfigError(f"name: {error}", place.file, place.line, place.column) from None
+        except TemplateError:
+            name = ""  # told with all that is wrong in the file
     name = normalize_name(name) if options.normalize or place is None else name
     # as in the reference, a written name of which nothing is left counts for nothing
     name = name or normalize_name(os.path.basename(folder))

@@ -183,7 +183,7 @@ class Reader:
             if not os.path.exists(path):
                 name = shown(path, self._options.working_directory)
                 raise ConfigError(f"env file {name} not found", hint="make it, or take it out of include")
-        local.add_files([path for path in paths if path != "/dev/null"])
+        local.add_files(paths)
         return local
 
     def _import(self, content: Tree, found: Tree, document: Document, path: Path, place: Place | None) -> None:

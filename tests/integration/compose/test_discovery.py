@@ -143,6 +143,12 @@ def test_a_missing_env_file_is_told(folder):
     assert "COMPOSE_ENV_FILES names it" in told
 
 
+def test_the_null_device_is_an_empty_env_file(folder):
+    folder.file("compose.yaml", service("a:${TAG:-none}", env_file="/dev/null")).file(".env", "TAG=file\n")
+    assert image(folder.config("--env-file", "/dev/null")) == "a:none"
+    assert "empty compose file" in folder.refusal("-f", "/dev/null")
+
+
 def test_dotenv_can_be_disabled(folder):
     folder.file("compose.yaml", service("a:${TAG:-none}")).file(".env", "TAG=file\n")
     assert image(folder.config(COMPOSE_DISABLE_ENV_FILE="1")) == "a:none"

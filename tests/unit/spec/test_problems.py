@@ -77,6 +77,14 @@ networks: {front: {}}
         assert f'did you mean "{name}"?' in hints
 
 
+def test_a_name_that_can_not_be_made_does_not_hide_what_else_is_wrong(tmp_path):
+    (tmp_path / "compose.yaml").write_text("name: ${NAME:?set it}\nservices: {web: {imag: a}}\n")
+    assert [each.split("\n")[0] for each in told(tmp_path)] == [
+        "compose.yaml:1:7: name: required variable NAME is missing a value: set it",
+        "compose.yaml:2:18: services.web.imag: is not known here",
+    ]
+
+
 def test_an_unknown_section_hides_what_it_would_have_defined(tmp_path):
     (tmp_path / "compose.yaml").write_text("services: {web: {image: a, networks: [n]}}\nnetwork: {n: {}}\n")
     assert told(tmp_path) == ['compose.yaml:2:1: network: is not known here\n    did you mean "networks"?']
