@@ -41,7 +41,7 @@ def model_text(model: Mapping[str, Any], format: str, extensions: Mapping[Path, 
                 # the reference writes such a key as no JSON at all, and stops there
                 what = f'services.{name}.build.ssh: "{key}" has a path, for which the JSON of Compose has no form'
                 raise SkiffError(what, "write --format yaml")
-    return _json(dict(sorted(_shown(model).items())))
+    return _json(_for_json(_shown(model)))
 
 
 def _is_json(format: str) -> bool:
@@ -80,22 +80,30 @@ def _insert(tree: Any, path: Path, value: Any) -> None:
         holder[path[-1]] = value
 
 
-def _for_yaml(value: Any, path: Path) -> Any:
-    """Return a model without what the reference has in JSON alone; it writes rules of block devices in small letters.
+def _for_json(model: dict[str, Any]) -> dict[str, Any]:
+    """Return a model, which may be changed, as the reference's JSON has it."""
+    for service in (model.get("services") or {}).values():
+        for rules in (service.get("blkio_config") or {}).values():
+            for rule in rules if isinstance(rules, list) else ():
+                for key in list(rule):
+                    rule[key.capitalize()] = rule.pop(key)
+        for limits in (service.get("ulimits"), (service.get("build") or {}).get("ulimits")):
+            for pair in (limits or {}).values():
+                for key in [key for key in pair if not pair[key]] if isinstance(pair, dict) else ():
+                    del pair[key]
+    return dict(sorted(model.items()))
 
-    Both limits of a pair are there, also where one is 0.
-    """
+
+def _for_yaml(value: Any, path: Path) -> Any:
+    """Return a model without what the reference has in JSON alone."""
     if isinstance(value, list):
         return [_for_yaml(child, (*path, index)) for index, child in enumerate(value)]
     if not isinstance(value, dict):
         return value
-    if len(path) > 3 and path[0] == "services" and path[-2] == "ulimits" and path[-3] in (path[1], "build"):
-        return {"soft": value.get("soft", 0), "hard": value.get("hard", 0)}
     found = {}
-    is_rule = len(path) == 5 and path[2] == "blkio_config"
     for key, child in value.items():
         is_attribute = (len(path) == 2 and path[0] in ("services", "networks")) or path[2:] == ("deploy",)
         if is_attribute and ((key in EMPTY_IN_JSON and child == {}) or (key in NULL_IN_JSON and child is None)):
             continue
-        found[key.lower() if is_rule else key] = _for_yaml(child, (*path, key))
+        found[key] = _for_yaml(child, (*path, key))
     return found

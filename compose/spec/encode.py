@@ -23,6 +23,13 @@ _HOOK = {
 }
 
 
+def _rules(key: str, encoder: Encoder) -> Encoder:
+    """Return the encoder of a list of rules for devices: each has a path and a `key`, also where they are not given."""
+    return lambda value: (
+        [encoded_fields({"path": "", key: 0, **rule}, {"path": str, key: encoder}) for rule in value] or None
+    )
+
+
 def _hook(value: Tree) -> Tree:
     """Encode a command to run in a container; it is always there, as a service's is."""
     return {"command": None, **encoded_fields(value, _HOOK)}
@@ -41,7 +48,7 @@ _DEVICES = e.entries(
         "options": e.mapping,
     }
 )
-_BLKIO_LIMIT = e.device_rules("rate", e.byte_count)
+_BLKIO_LIMIT = _rules("rate", e.byte_count)
 _UPDATE = e.mapping_of(
     {
         "parallelism": e.natural,
@@ -144,7 +151,7 @@ SERVICE: Mapping[str, Encoder] = {
     "blkio_config": e.mapping_of(
         {
             "weight": e.natural_count,
-            "weight_device": e.device_rules("weight", e.natural),
+            "weight_device": _rules("weight", e.natural),
             "device_read_bps": _BLKIO_LIMIT,
             "device_read_iops": _BLKIO_LIMIT,
             "device_write_bps": _BLKIO_LIMIT,

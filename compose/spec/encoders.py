@@ -76,19 +76,6 @@ def named(fields: Mapping[str, Encoder], *, nothing: Any = None) -> Encoder:
     return encode
 
 
-def device_rules(key: str, encoder: Encoder) -> Encoder:
-    """Return the encoder of a list of rules for devices; the reference prints these, and only these, capitalized."""
-
-    def rules(value: Any) -> Any:
-        found = []
-        for rule in value or ():
-            given = encoded_fields({"path": "", key: 0, **rule}, {"path": text_of, key: encoder})
-            found.append({name.capitalize(): one for name, one in given.items()})
-        return found or None
-
-    return rules
-
-
 def texts(names: str) -> dict[str, Encoder]:
     """Return the fields of `names`, all of them texts."""
     return dict.fromkeys(names.split(), text)
@@ -263,11 +250,11 @@ def limits(value: Any) -> Any:
     found: Tree = {}
     for name, limit in sorted(value.items()):
         if isinstance(limit, dict):
-            found[name] = {key: one for key in ("soft", "hard") if (one := whole(limit.get(key)))}
+            found[name] = {key: whole(limit.get(key) or 0) for key in ("soft", "hard")}
         elif isinstance(limit, float):
             raise ValueError(f"{_shown(limit)} is not a whole number")
         else:
-            found[name] = whole(limit) or {}
+            found[name] = whole(limit) or {"soft": 0, "hard": 0}  # the reference can't tell one from the other
     return found or None
 
 

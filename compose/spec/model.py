@@ -1,4 +1,4 @@
-"""The loaded project: the canonical model that `config --format json` prints, with where it came from."""
+"""The loaded project: the canonical model that `config` prints, with where it came from."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Service(NamedTuple):
     config: Mapping[str, Any]
 
     def config_dict(self) -> dict[str, Any]:
-        """Return what `config --format json` prints for the service."""
+        """Return the service as a plain mapping."""
         return dict(self.config)
 
 
@@ -98,7 +98,7 @@ class Project(NamedTuple):
     included_origins: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]] = {}
 
     def model(self) -> dict[str, Any]:
-        """Return the whole canonical model: what `config --format json` prints."""
+        """Return the whole canonical model, which `config` prints."""
         found: dict[str, Any] = {"name": self.name}
         found["services"] = {name: dict(service.config) for name, service in sorted(self.services.items())}
         for section in ("networks", "volumes", "secrets", "configs", "models"):

@@ -56,6 +56,7 @@ def test_attributes_come_in_the_references_order_names_in_their_own(folder):
     text = (
         "services: {w: {x-note: n, working_dir: /w, image: a, environment: {B: 1, A: 2}, build: {x-b: 1, target: t},"
         "ports: ['80:80'], command: c, blkio_config: {device_read_bps: [{path: /dev/sda, rate: 1k}]},"
+        "ulimits: {core: 0, nofile: {soft: 0, hard: 9}, nproc: 5},"
         "deploy: {x-d: {k: v}, replicas: 2}}}"
     )
     folder.file("o.yaml", text)
@@ -90,6 +91,14 @@ services:
         target: 80
         published: "80"
         protocol: tcp
+    ulimits:
+      core:
+        soft: 0
+        hard: 0
+      nofile:
+        soft: 0
+        hard: 9
+      nproc: 5
     working_dir: /w
     x-note: "n"
 networks:
@@ -101,6 +110,7 @@ networks:
     assert list(service)[:5] == ["build", "blkio_config", "command", "deploy", "entrypoint"]
     assert service["deploy"] == {"replicas": 2, "resources": {}, "placement": {}}
     assert service["blkio_config"] == {"device_read_bps": [{"Path": "/dev/sda", "Rate": "1024"}]}
+    assert service["ulimits"] == {"core": {}, "nofile": {"hard": 9}, "nproc": 5}
 
 
 def test_an_ssh_key_with_a_path_is_yaml_alone(folder):

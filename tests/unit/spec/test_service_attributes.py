@@ -19,20 +19,20 @@ ATTRIBUTES = [
     (
         "blkio_config",
         "{weight_device: [{path: /dev/sda, weight: 400}, {path: /dev/sdb}]}",
-        {"weight_device": [{"Path": "/dev/sda", "Weight": 400}, {"Path": "/dev/sdb", "Weight": 0}]},
+        {"weight_device": [{"path": "/dev/sda", "weight": 400}, {"path": "/dev/sdb", "weight": 0}]},
     ),
     (
         "blkio_config",
         "{device_read_bps: [{path: /a, rate: 12mb}], device_write_bps: [{path: /a, rate: 1024}]}",
         {
-            "device_read_bps": [{"Path": "/a", "Rate": "12582912"}],
-            "device_write_bps": [{"Path": "/a", "Rate": "1024"}],
+            "device_read_bps": [{"path": "/a", "rate": "12582912"}],
+            "device_write_bps": [{"path": "/a", "rate": "1024"}],
         },
     ),
     (
         "blkio_config",
         "{device_read_iops: [{path: /a, rate: 120}], device_write_iops: [{path: /a, rate: '30'}]}",
-        {"device_read_iops": [{"Path": "/a", "Rate": "120"}], "device_write_iops": [{"Path": "/a", "Rate": "30"}]},
+        {"device_read_iops": [{"path": "/a", "rate": "120"}], "device_write_iops": [{"path": "/a", "rate": "30"}]},
     ),
     ("cap_add", "[ALL, NET_ADMIN]", ["ALL", "NET_ADMIN"]),
     ("cap_drop", "[SYS_ADMIN]", ["SYS_ADMIN"]),
@@ -242,7 +242,11 @@ ATTRIBUTES = [
         {"nofile": {"soft": 20000, "hard": 40000}, "nproc": 65535},
     ),
     ("ulimits", '{nproc: "65535", core: -1}', {"core": -1, "nproc": 65535}),
-    ("ulimits", "{core: 0, nofile: {soft: 0, hard: 1}}", {"core": {}, "nofile": {"hard": 1}}),
+    (
+        "ulimits",
+        "{core: 0, nofile: {soft: 0, hard: 1}}",
+        {"core": {"soft": 0, "hard": 0}, "nofile": {"soft": 0, "hard": 1}},
+    ),
     ("ulimits", "{nofile: {soft: '1', hard: '2'}}", {"nofile": {"soft": 1, "hard": 2}}),
     ("use_api_socket", "true", True),
     ("user", '"1000:1000"', "1000:1000"),
