@@ -29,7 +29,12 @@ BUILDS = [
         "{additional_contexts: {r: https://x/y.git, l: ./l, s: 'service:web', i: 'docker-image://a'}}",
         {
             **BUILD,
-            "additional_contexts": {"r": "https://x/y.git", "l": "{here}/l", "s": "service:web", "i": "docker-image://a"},
+            "additional_contexts": {
+                "r": "https://x/y.git",
+                "l": "{here}/l",
+                "s": "service:web",
+                "i": "docker-image://a",
+            },
         },
     ),
     ("{additional_contexts: [l=./l]}", {**BUILD, "additional_contexts": {"l": "{here}/l"}}),
