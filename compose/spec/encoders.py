@@ -7,6 +7,7 @@ It raises ValueError for a value that the reference can't take either.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from compose.spec.merging import Tree
@@ -132,6 +133,8 @@ def natural_count(value: Any) -> Any:
 def share(value: Any) -> Any:
     """Encode a number as the reference keeps it, in single precision; whole ones without a fraction."""
     rounded = single(number(value) if isinstance(value, str) else value)
+    if not isfinite(rounded):
+        raise ValueError(f"{_shown(value)} is no number that can be counted with")
     return (int(rounded) if rounded.is_integer() else rounded) or None
 
 

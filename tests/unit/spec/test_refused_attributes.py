@@ -35,6 +35,8 @@ REFUSED = [
     ("cpu_rt_runtime", "true", "cpu_rt_runtime"),
     ("cpu_shares", '""', "not a whole number"),
     ("cpus", "many", "not a number"),
+    ("cpus", ".inf", "counted with"),
+    ("cpus", ".nan", "counted with"),
     ("cpuset", "0", "must be a string"),
     ("credential_spec", "{files: a}", 'did you mean "file"'),
     ("depends_on", "other", "must be a list or a mapping"),
