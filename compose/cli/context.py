@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ConfigError
+from compose.plan.images import missing_bases
 from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, Existing, Target
 from compose.render.progress import Progress, make_progress
 from runtime.client import Client, Endpoint, endpoint
@@ -102,7 +103,17 @@ class Globals:
         return sys.stdin.buffer.read(MAXIMUM_BYTES + 1) if "-" in named else b""
 
     def load(self, services: Sequence[str] = ()) -> Target:
-        """Load the project's files for planning; `services` enable their profiles. Raises ConfigError."""
+        """Load the project's files for planning; `services` enable their profiles. Raises ConfigError.
+
+        Services whose images those of `services` are built on come along.
+        """
+        target = self._load(services)
+        while services and (bases := {base for name in target.services for base in missing_bases(target, name)}):
+            services = [*services, *sorted(bases)]
+            target = self._load(services)
+        return target
+
+    def _load(self, services: Sequence[str]) -> Target:
         project = self.project(services=tuple(services))
         self._project_environment = project.environment
         named = self.env_files or tuple(filter(None, self.environ.get("COMPOSE_ENV_FILES", "").split(",")))

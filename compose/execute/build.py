@@ -249,7 +249,10 @@ def _contexts(target: Target, build: Mapping[str, Any], fail: _Failure) -> tuple
     for number, (name, written) in enumerate((build.get("additional_contexts") or {}).items()):
         value = str(written)
         if value.startswith(SERVICE_SCHEME):
-            contexts[name] = IMAGE_SCHEME + image_name(target, value[len(SERVICE_SCHEME) :])
+            base = value[len(SERVICE_SCHEME) :]
+            if base not in target.services:
+                raise fail(f"additional context {name!r}: no such service: {base}", "correct its name")
+            contexts[name] = IMAGE_SCHEME + image_name(target, base)
         elif value.startswith(IMAGE_SCHEME):
             contexts[name] = value
         elif Path(value).is_dir():

@@ -86,8 +86,17 @@ def refresh_s(policy: str) -> float | None:
 
 def build_bases(target: Target, service: Service) -> set[str]:
     """Return the services whose images the build of `service` starts from (additional contexts `service:x`)."""
+    return _bases(service) & set(target.services)
+
+
+def missing_bases(target: Target, name: str) -> set[str]:
+    """Return the services that the build of the service `name` starts from and that were left out of the project."""
+    return _bases(target.services[name]) & set(target.disabled)
+
+
+def _bases(service: Service) -> set[str]:
     contexts = (service.get("build") or {}).get("additional_contexts") or {}
-    return {str(each)[8:] for each in contexts.values() if str(each).startswith("service:")} & set(target.services)
+    return {str(each)[8:] for each in contexts.values() if str(each).startswith("service:")}
 
 
 def _with_order(target: Target, operations: Mapping[str, Operation]) -> list[Operation]:
