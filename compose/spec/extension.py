@@ -149,8 +149,7 @@ class Extension:
                 self._problems.at(f'service "{wanted}" of {named}, which it extends, must be a mapping', path, origin)
             return None
         if other is not None and base is not None:
-            start = step.folder if self._options.resolve_paths else os.path.relpath(step.folder, folder)
-            resolve_paths({"services": {wanted: base}}, start, self._home)
+            resolve_paths({"services": {wanted: base}}, os.path.relpath(step.folder, folder), self._home)
         return base, (*extended.parts, (step, wanted)), step.resets
 
     def _other_file(self, file: str, step: _Step, path: Path) -> tuple[Tree, Document] | None:

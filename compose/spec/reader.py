@@ -20,6 +20,7 @@ from compose.spec.model import SECTIONS, LoadOptions, Place
 from compose.spec.paths import resolve_paths
 from compose.spec.problems import Problems, prune
 from compose.spec.sources import Source, Sources
+from compose.spec.template import Lookup
 from compose.spec.validation import Schema
 
 MAXIMUM_INCLUDES = 1000
@@ -142,10 +143,8 @@ class Reader:
                 self._problems.stop()
                 continue
             forms.defaults(found)
-            # as in the reference, a project directory that is not there stands for the folder above it
-            base = inner if os.path.isdir(inner) else os.path.dirname(inner)
-            resolve_paths(found, self._relative(base, folder), self._home)
-            forms.resolve_environment(found, local.lookup)
+            resolve_paths(found, _base(how.project_directory, inner, folder), self._home)
+            _resolve_environment(found, local.lookup)
             self._import(content, found, document, path, place)
 
     def _inclusion(self, entry: Any, document: Document, path: Path) -> _Inclusion | None:
@@ -205,10 +204,6 @@ class Reader:
                     )
                 target[key] = value
 
-    def _relative(self, folder: str, start: str) -> str:
-        """Return what paths of `folder` are relative to: itself, or, when paths stay relative, its way from `start`."""
-        return folder if self._options.resolve_paths else os.path.relpath(folder, start)
-
 
 class _Inclusion(NamedTuple):
     """What an entry of `include` says: paths as they are written."""
@@ -221,3 +216,28 @@ class _Inclusion(NamedTuple):
 def _texts(value: Any) -> list[str]:
     entries = value if isinstance(value, list) else [value]
     return [each for each in entries if isinstance(each, str)]
+
+
+def _resolve_environment(model: Tree, lookup: Lookup) -> None:
+    """Give, in place, the variables that lists of an included model name alone the value they have there.
+
+    As in the reference, those of mappings wait for the variables of the whole project.
+    """
+    for service in (model.get("services") or {}).values():
+        given = service.get("environment")
+        if isinstance(given, list):
+            values = [lookup(each) if isinstance(each, str) else None for each in given]
+            service["environment"] = [
+                each if value is None else f"{each}={value}" for each, value in zip(given, values, strict=True)
+            ]
+    forms.resolve_environment({"configs": model.get("configs")}, lookup)
+
+
+def _base(project_directory: str, inner: str, folder: str) -> str:
+    """Return what the paths of an included model are relative to: as in the reference, relative to `folder` itself.
+
+    A project directory that is not there stands for the folder above it.
+    """
+    if os.path.isabs(project_directory):
+        return inner
+    return os.path.relpath(inner if os.path.isdir(inner) else os.path.dirname(inner), folder)

@@ -318,19 +318,38 @@ def test_a_project_directory_that_is_not_there_stands_for_the_folder_above_it(fo
     assert folder.service("a")["volumes"][0]["source"] == str(folder.path / "sub/d")
 
 
-def test_what_an_include_brings_is_in_long_forms_so_only_long_forms_are_the_same(folder):
-    folder.file("compose.yaml", "include: [a.yaml]\nservices: {a: {image: i, build: {context: .}}}")
-    folder.file("a.yaml", "services: {a: {image: i, build: {context: .}}}")
-    assert "conflicts" in folder.refusal()  # its context is absolute there
-    folder.file("compose.yaml", "include: [a.yaml]\nservices: {a: {image: i, user: u}}")
-    folder.file("a.yaml", "services: {a: {user: u, image: i}}")
-    assert folder.service("a")["image"] == "i"
+@pytest.mark.parametrize(
+    ("own", "included", "is_same"),
+    [
+        ("{image: i, user: u}", "{user: u, image: i}", True),
+        ("{image: i, user: u}", "{image: i}", False),
+        # the included one is in long forms, with defaults, and relative to the file that includes it
+        ("{image: i, dns: [1.1.1.1]}", "{image: i, dns: 1.1.1.1}", True),
+        ("{image: i, dns: 1.1.1.1}", "{image: i, dns: 1.1.1.1}", False),
+        ("{build: {context: sub/x}}", "{build: x}", True),
+        ("{build: {context: x}}", "{build: x}", False),
+        ("{image: i, ports: ['80:80']}", "{image: i, ports: ['80:80']}", False),
+    ],
+)
+def test_what_an_include_and_its_file_define_must_be_the_same(folder, own, included, is_same):
+    folder.file("compose.yaml", f"include: [sub/a.yaml]\nservices: {{a: {own}}}")
+    folder.file("sub/a.yaml", f"services: {{a: {included}}}")
+    if is_same:
+        assert list(folder.load().services) == ["a"]
+    else:
+        assert "conflicts" in folder.refusal()
 
 
-def test_included_services_have_the_variables_of_their_own_files(folder):
-    folder.file("compose.yaml", "include: [sub/a.yaml]").file(".env", "A=main\nC=main\n")
-    folder.file("sub/a.yaml", "services: {a: {image: i, environment: [A, B, C, D]}}").file("sub/.env", "A=sub\nB=sub\n")
+def test_included_services_have_the_variables_of_their_own_files_in_lists(folder):
+    folder.file("compose.yaml", "include: [sub/a.yaml]").file(".env", "A=main\nC=main\n").file(
+        "sub/.env", "A=sub\nB=sub\n"
+    )
+    folder.file(
+        "sub/a.yaml",
+        "services: {a: {image: i, environment: [A, B, C, D]}, b: {image: i, environment: {A: , B: , C: , D: }}}\n",
+    )
     assert folder.service("a")["environment"] == {"A": "main", "B": "sub", "C": "main", "D": None}
+    assert folder.service("b")["environment"] == {"A": "main", "B": None, "C": "main", "D": None}
 
 
 def test_neither_deep_nor_doubling_includes_go_on_for_long(folder):
