@@ -38,6 +38,10 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.screen.resize(rows, columns)
 
+    def type(self, text):
+        """Press keys."""
+        os.write(self.master, text.encode())
+
     def feed(self, within_s=30.0):
         """Take in what came next; False at the end of the command's output."""
         assert select.select([self.master], [], [], within_s)[0], f"nothing was written:\n{self.text}"
