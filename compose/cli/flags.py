@@ -38,7 +38,7 @@ def understood(command: Command, arguments: Sequence[str]) -> tuple[list[str], b
             is_dry = True
         elif not argument.startswith("-") or argument == "-":
             found.append(argument)
-            if not command.allow_interspersed_args:
+            if not command.context_settings.get("allow_interspersed_args", True):
                 break
         elif option is not None and option.is_flag and equals:
             found += _flag(option, name, value)
