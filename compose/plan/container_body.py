@@ -157,7 +157,7 @@ def _host_config(target: Target, service: Mapping[str, Any], container_of: Mappi
         "Memory": whole(service.get("mem_limit")) or whole(limits.get("memory")),
         "MemoryReservation": whole(service.get("mem_reservation")) or whole(reservations.get("memory")),
         "MemorySwap": whole(service.get("memswap_limit")),
-        "MemorySwappiness": service.get("mem_swappiness"),
+        "MemorySwappiness": whole(service.get("mem_swappiness")),
         "NanoCpus": nano_cpus(service.get("cpus")) or nano_cpus(limits.get("cpus")),
         "CpuShares": whole(service.get("cpu_shares")),
         "CpuQuota": whole(service.get("cpu_quota")),
