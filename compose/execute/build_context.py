@@ -99,6 +99,8 @@ def _add(tar: tarfile.TarFile, path: str, name: str) -> None:
 def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
+    # whole seconds, as the docker CLI sends them: a fraction would take two more blocks for every file
+    member.mtime = int(member.mtime)
     return member
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import anyio
 import anyio.to_thread
@@ -19,6 +20,7 @@ from runtime.image.manifest import ACCEPTED, Descriptor, Index, Manifest, parse
 from runtime.image.reference import DEFAULT_DOMAIN, Reference
 from runtime.image.registry_auth import Credentials, authorize, constant, parse_challenges
 from runtime.image.registry_http import Body, HttpClient, Origin, Response, TransferError, is_loopback
+from runtime.image.registry_settings import RegistrySettings
 
 LARGEST_MANIFEST_BYTES = 4 << 20
 LARGEST_ERROR_BYTES = 1 << 20
@@ -38,24 +40,39 @@ class Found:
 
 
 class Registry:
-    """The registry at `domain`, asked with `credentials`."""
+    """The registry at `domain`, asked with `credentials`; `bases` are addresses to try, the first that answers stays."""
 
-    def __init__(self, http: HttpClient, domain: str, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, http: HttpClient, domain: str, credentials: Credentials | None = None, bases: Sequence[str] = ()
+    ) -> None:
         self.domain = domain
         self._http = http
         self._credentials = credentials
-        host = HUB if domain == DEFAULT_DOMAIN else domain
-        # a registry on this machine speaks plain HTTP: there is no wire to listen on
-        name = host if host.count(":") > 1 and not host.startswith("[") else host.rsplit(":", 1)[0]
-        self._base = f"{'http' if is_loopback(name) else 'https'}://{host}/v2/"
+        self._bases = list(bases or addresses(domain, RegistrySettings()))
         self._authorizations: dict[str, str] = {}
+
+    @property
+    def _base(self) -> str:
+        return self._bases[0]
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, domain: str, credentials: Credentials | None = None) -> AsyncIterator[Registry]:
-        """Provide the registry with connections of its own, closed when the block ends."""
-        async with HttpClient() as http:
-            yield cls(http, domain, credentials)
+    async def open(
+        cls,
+        domain: str,
+        credentials: Credentials | None = None,
+        settings: RegistrySettings | None = None,
+        mirror: str | None = None,
+    ) -> AsyncIterator[Registry]:
+        """Provide the registry, or its `mirror`, with connections of its own, closed when the block ends.
+
+        `settings` are those of this machine when None. Raises BadRequestError when they can't be read.
+        """
+        settings = RegistrySettings.read(os.environ) if settings is None else settings
+        bases = [f"{mirror.rstrip('/')}/v2/"] if mirror else addresses(domain, settings)
+        async with HttpClient(trusts_anybody=settings.is_insecure) as http:
+            # a mirror is another server: the credentials are not for it
+            yield cls(http, domain, None if mirror else credentials, bases)
 
     # --- reading
 
@@ -168,14 +185,11 @@ class Registry:
         also: str = "",
     ) -> Response:
         """Make a request, answering a 401 once; `also` is a further scope. Raises EngineError."""
-        url = urljoin(self._base, target)
         scope = f"repository:{path}:{actions}" if path else ""
         scopes = f"{scope} {also}".strip()
         known = self._authorizations.get(scopes)
         try:
-            response = await self._http.open(
-                method, url, {**(headers or {}), **self._carried(url, known)}, body=body, length=length
-            )
+            url, response = await self._first_answer(method, target, headers or {}, known, body, length)
             if response.status != 401:
                 return response
             async with response:
@@ -194,10 +208,28 @@ class Registry:
                 "`skiff image bootstrap` a Debian base",
             ) from error
 
+    async def _first_answer(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        known: str | None,
+        body: Body | None,
+        length: int | None,
+    ) -> tuple[str, Response]:
+        """Ask at the first address, and at the next one where that can't be reached; return the one that answered."""
+        while True:
+            url = urljoin(self._base, target)
+            try:
+                carried = {**headers, **self._carried(url, known)}
+                return url, await self._http.open(method, url, carried, body=body, length=length)
+            except TransferError:
+                if len(self._bases) == 1:
+                    raise
+                self._bases.pop(0)
+
     def _carried(self, url: str, authorization: str | None) -> dict[str, str]:
         """Return the Authorization header, for the registry itself alone: uploads may lead elsewhere."""
-        from urllib.parse import urlsplit
-
         is_own = Origin.of(urlsplit(url)) == Origin.of(urlsplit(self._base))
         return {"Authorization": authorization} if authorization and is_own else {}
 
@@ -230,6 +262,15 @@ class Registry:
         if status >= 500:
             return TransferError(f"{self.domain} failed with status {status} for {name}{detail}", "try again later")
         return EngineError(f"{self.domain} refused {name} with status {status}{detail}", None, 500)
+
+
+def addresses(domain: str, settings: RegistrySettings) -> list[str]:
+    """Return the base addresses of a registry: by TLS, and where that is not asked for, plainly too."""
+    host = HUB if domain == DEFAULT_DOMAIN else domain
+    name = urlsplit(f"//{host}").hostname or host
+    if is_loopback(name):
+        return [f"http://{host}/v2/"]
+    return [f"{scheme}://{host}/v2/" for scheme in (("https", "http") if settings.is_insecure(host) else ("https",))]
 
 
 def _error_of(data: bytes) -> tuple[str, str]:

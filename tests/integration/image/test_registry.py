@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from runtime.errors import BadRequestError, EngineError, NotFoundError
+from runtime.errors import BadRequestError, EngineError, NotFoundError, UnavailableError
 from runtime.image.archive import load
 from runtime.image.images import Images
 from runtime.image.manifest import OCI_INDEX, Descriptor
@@ -18,7 +18,7 @@ from runtime.image.push import push
 from runtime.image.reference import Reference
 from runtime.image.registry import Registry
 from runtime.image.registry_auth import Credentials, constant
-from runtime.image.registry_http import TransferError
+from runtime.image.registry_http import HttpClient, TransferError
 from runtime.paths import Paths
 from runtime.store import Store
 from tests.support.images import busybox_archive
@@ -315,5 +315,32 @@ def test_errors_say_what_is_missing(registry, published, base):
                 with pytest.raises(kind, match=words) as caught:
                     await pull(images, Reference.parse(name), progress=quiet)
                 assert caught.value.hint
+
+    anyio.run(main)
+
+
+def test_mirrors_stand_for_dockers_registry_and_one_that_fails_is_passed_over(registry, published, base, monkeypatch):
+    settings = base / "daemon.json"
+    settings.write_text(json.dumps({"registry-mirrors": ["http://127.0.0.1:1", f"http://{registry.domain}"]}))
+    monkeypatch.setenv("SKIFF_REGISTRIES", str(settings))
+
+    async def main():
+        async with images_of(base) as images:
+            image = await pull(images, Reference.parse("tests/app:1"), progress=quiet)
+            assert (image.id, image.references) == (published[0], ("docker.io/tests/app:1",))
+            assert image.digests == (f"docker.io/tests/app@{published[1]}",)
+
+    anyio.run(main)
+
+
+def test_a_registry_without_tls_is_reached_where_that_was_allowed(registry, published):
+    async def main():
+        bases = [f"{scheme}://{registry.domain}/v2/" for scheme in ("https", "http")]
+        reference = Reference.parse(f"{registry.domain}/tests/app:1")
+        async with HttpClient() as http:
+            found = await Registry(http, registry.domain, bases=bases).manifest(reference)
+            assert found.digest == published[1]
+            with pytest.raises(UnavailableError, match="TLS failed"):
+                await Registry(http, registry.domain, bases=bases[:1]).manifest(reference)
 
     anyio.run(main)
