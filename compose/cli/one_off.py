@@ -121,7 +121,7 @@ def _provide(
 ) -> dict[str, Any]:
     """Make what a one-off needs: dependencies up, image, networks and volumes; return how its body is to be made."""
     from compose.cli.stack import Bringing, Manners
-    from compose.execute.files import file_mounts
+    from compose.execute.files import file_mounts, security_options
     from compose.plan.project import dependencies, image_name
     from compose.plan.up import UpOptions
 
@@ -136,6 +136,7 @@ def _provide(
     return {
         "image_id": observed.images.get(image_name(special, service), ""),
         "files": list(file_mounts(special, service)),
+        "security": security_options(special, service),
         "container_of": shared,
     }
 

@@ -192,7 +192,7 @@ class Bringing:
 
     def _check(self, observed: Observed, names: Sequence[str]) -> None:
         """Refuse what would fail halfway: things that are not there, and services that this runtime can't run."""
-        from compose.execute.files import file_mounts
+        from compose.execute.files import file_mounts, security_options
         from compose.plan.content import injected
         from compose.plan.refusals import check_services
         from compose.plan.resources import check_resources
@@ -200,6 +200,7 @@ class Bringing:
         check_services(self._target, names, is_ours=self._common.where.is_ours)
         for name in names:
             list(file_mounts(self._target, name))
+            security_options(self._target, name)
             list(injected(self._target, name))
         for warning in check_resources(self._target, observed):
             print(warning, file=sys.stderr)

@@ -1,14 +1,17 @@
-"""Mounts of configs and secrets that are files of the host."""
+"""What containers take from files of the host: configs and secrets as mounts, seccomp profiles."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compose.plan.content import FOLDERS
 from compose.plan.project import Target
 from runtime.errors import SkiffError
+
+UNCONFINED = "systempaths=unconfined"
 
 
 def file_mounts(target: Target, name: str) -> Iterator[dict[str, Any]]:
@@ -39,3 +42,32 @@ def file_mounts(target: Target, name: str) -> Iterator[dict[str, Any]]:
                 "Target": path if path.startswith("/") else folder + path,
                 "ReadOnly": True,
             }
+
+
+def security_options(target: Target, name: str) -> dict[str, list[str]]:
+    """Return the service's `security_opt` as parts of a HostConfig: files of seccomp profiles read in.
+
+    Raises SkiffError for an option that is none and for a profile that can't be read.
+    """
+    given = list(target.services[name].get("security_opt") or ())
+    options = [_security_option(each, name, target.working_directory) for each in given if each != UNCONFINED]
+    found = {"SecurityOpt": options} if options else {}
+    return {**found, "MaskedPaths": [], "ReadonlyPaths": []} if UNCONFINED in given else found
+
+
+def _security_option(option: str, service: str, folder: str) -> str:
+    key, equals, value = option.replace(":", "=", 1).partition("=") if "=" not in option else option.partition("=")
+    if not equals and key != "no-new-privileges":
+        raise SkiffError(f'service {service!r}: invalid security option "{option}"', "write NAME=VALUE")
+    if key != "seccomp" or value in ("unconfined", "builtin"):
+        return option
+    path = os.path.join(folder, value)
+    try:
+        with open(path, "rb") as file:
+            profile: Mapping[str, Any] = json.load(file)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
+        raise SkiffError(
+            f"service {service!r}: seccomp profile {path}: {why}", "correct the path or the file"
+        ) from None
+    return "seccomp=" + json.dumps(profile, separators=(",", ":"))

@@ -9,7 +9,7 @@ from typing import Any
 from compose.execute.build import BuildOptions, build_image
 from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
-from compose.execute.files import file_mounts
+from compose.execute.files import file_mounts, security_options
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
 from compose.plan.container_body import container_body
 from compose.plan.operations import Kind, Operation
@@ -183,6 +183,7 @@ class Executor:
             image_id=self.images[image],
             replaces=replaces,
             files=list(file_mounts(self._target, name)),
+            security=security_options(self._target, name),
             inherited=inherited,
             container_of=self._container_of(),
         )

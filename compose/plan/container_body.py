@@ -7,6 +7,7 @@ from typing import Any
 
 from compose.plan import project as labels
 from compose.plan.content import service_hash
+from compose.plan.devices import device_requests
 from compose.plan.project import COMPOSE_VERSION, Target, container_name, dependencies, image_name
 from compose.plan.values import duration_ns, nano_cpus, whole
 
@@ -19,17 +20,19 @@ def container_body(
     image_id: str,
     replaces: str = "",
     files: Sequence[Mapping[str, Any]] = (),
+    security: Mapping[str, Sequence[str]] | None = None,
     inherited: Sequence[Mapping[str, Any]] = (),
     container_of: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the body of "Create a container" for the service's container `number`.
 
-    `replaces` is the ID of the container that is recreated; `files` are mounts of configs and secrets; `inherited` are
-    anonymous volumes taken over from the container that is replaced; `container_of` maps services to the containers
-    that `network_mode: service:x` and its like mean.
+    `replaces` is the ID of the container that is recreated; `files` are mounts of configs and secrets,
+    `security` are parts of the HostConfig made of `security_opt`; `inherited` are anonymous volumes taken over from the
+    container that is replaced; `container_of` maps services to the containers that `network_mode: service:x` and its
+    like mean.
     """
     service = target.services[name]
-    host = _host_config(target, service, container_of or {})
+    host = {**_host_config(target, service, container_of or {}), **(security or {})}
     taken = {mount["Target"] for mount in inherited}
     host["Mounts"] = [*(m for m in _mounts(target, service) if m["Target"] not in taken), *files, *inherited] or None
     networks = _networks(target, name, service, container_name(target, name, number))
@@ -132,7 +135,6 @@ def _host_config(target: Target, service: Mapping[str, Any], container_of: Mappi
         "Privileged": bool(service.get("privileged")),
         "CapAdd": service.get("cap_add"),
         "CapDrop": service.get("cap_drop"),
-        "SecurityOpt": service.get("security_opt"),
         "ReadonlyRootfs": bool(service.get("read_only")),
         "Init": service.get("init"),
         "Dns": service.get("dns"),
@@ -170,6 +172,9 @@ def _host_config(target: Target, service: Mapping[str, Any], container_of: Mappi
         "LogConfig": _logging(service),
         "Runtime": service.get("runtime") or "",
         "VolumesFrom": _volumes_from(service, container_of),
+        "Annotations": service.get("annotations"),
+        "StorageOpt": service.get("storage_opt"),
+        "DeviceRequests": device_requests(service),
     }
     return {key: value for key, value in host.items() if value not in (None, "", 0, [], {})}
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from compose.plan.devices import device_requests
 from compose.plan.project import Target
 from runtime.errors import SkiffError
 
@@ -37,18 +38,12 @@ def _check_kind(name: str, service: Mapping[str, Any], is_ours: bool) -> None:
             f'service "{name}" uses models ({", ".join(service["models"])}): models are not built yet',
             "run a model server as a service of its own, and tell its address in the environment",
         )
-    if is_ours and wants_devices(service):
+    if is_ours and device_requests(service):
         raise SkiffError(
             f'service "{name}" asks for devices like GPUs (gpus, deploy.resources.reservations.devices): the engine '
             "can't give them",
             "name device files instead: `devices: [/dev/...]`",
         )
-
-
-def wants_devices(service: Mapping[str, Any]) -> bool:
-    """Return whether a service asks for devices by their capabilities."""
-    reservations = ((service.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
-    return bool(service.get("gpus") or reservations.get("devices"))
 
 
 def _check_binds(name: str, service: Mapping[str, Any], is_ours: bool) -> None:
