@@ -16,7 +16,7 @@ from runtime.engine.changes import Change, changes
 from runtime.engine.roots import LiveRoot, ReadOnlyRoot, ScratchRoot
 from runtime.engine.state import Container
 from runtime.engine.times import rfc3339
-from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError
+from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, SkiffError
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper
 from runtime.paths import Paths
@@ -57,28 +57,31 @@ class Files:
     async def _tar(self, root: AbstractContextManager[dict[str, Any]], path: str) -> AsyncGenerator[bytes, None]:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
-        try:
-            with root as where:
-                async with anyio.create_task_group() as group:
+        failures: list[SkiffError] = []
+        with root as where:
+            async with anyio.create_task_group() as group:
 
-                    async def produce() -> None:
-                        try:
-                            await self._keeper.task("tar_out", where, [writer], path=path)
-                        finally:
-                            os.close(writer)
-
-                    group.start_soon(produce)
+                async def produce() -> None:
                     try:
-                        while True:
-                            await anyio.wait_readable(reader)
-                            data = os.read(reader, READ_BYTES)
-                            if not data:
-                                break
-                            yield data
+                        await self._keeper.task("tar_out", where, [writer], path=path)
+                    except SkiffError as error:
+                        failures.append(error)
                     finally:
-                        group.cancel_scope.cancel()
-        finally:
-            os.close(reader)
+                        os.close(writer)
+
+                group.start_soon(produce)
+                try:
+                    while True:
+                        await anyio.wait_readable(reader)
+                        data = os.read(reader, READ_BYTES)
+                        if not data:
+                            break
+                        yield data
+                finally:
+                    # before the producer is waited for: without a reader it ends, whatever is left
+                    os.close(reader)
+        if failures:
+            raise failures[0]
 
     async def put(
         self, container: Container, path: str, source: AsyncIterator[bytes], *, no_overwrite_dir_non_dir: bool = False
