@@ -17,7 +17,7 @@ from compose.spec.documents import Documents
 from compose.spec.files import Environment, shown
 from compose.spec.merging import MergeError, Tree, merge, reset, unify
 from compose.spec.model import LoadOptions
-from compose.spec.paths import expanded, resolve_paths
+from compose.spec.paths import check_local, expanded, resolve_paths
 from compose.spec.problems import Problems, prune
 from compose.spec.sources import Source, Sources
 
@@ -130,7 +130,7 @@ class Extension:
             # as in the reference, "~" is a home only in files that are extended themselves
             file = expanded(other, self._home) if step.is_extended else other
             file = os.path.normpath(os.path.join(step.folder, file))
-            known = self._other_file(file, step, (*path, "file"))
+            known = self._other_file(other, file, step, (*path, "file"))
             if known is None:
                 return None
             services, document = known
@@ -152,13 +152,14 @@ class Extension:
             resolve_paths({"services": {wanted: base}}, os.path.relpath(step.folder, folder), self._home)
         return base, (*extended.parts, (step, wanted)), step.resets
 
-    def _other_file(self, file: str, step: _Step, path: Path) -> tuple[Tree, Document] | None:
-        """Return the services of an extended file, and its last document; problems are told at `path`."""
+    def _other_file(self, named: str, file: str, step: _Step, path: Path) -> tuple[Tree, Document] | None:
+        """Return the services of an extended file, `named` so, and its last document; problems are told at `path`."""
         key = (file, step.environment)
         if key not in self._files:
             self._files[key] = None
             place = step.document.value_place(path)
             try:
+                check_local(named)
                 documents = self._documents.of(file)
             except ConfigError as error:
                 self._problems.lead(error, path, place)

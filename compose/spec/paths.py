@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from compose.errors import ConfigError
 from compose.spec import values
 from compose.spec.merging import Tree
 
@@ -16,6 +17,12 @@ REMOTE_FILES = (*REMOTE_CONTEXTS, "oci://")
 def expanded(path: str, home: str) -> str:
     """Return a path with a leading "~" replaced by `home`; as it is where there is no home."""
     return os.path.normpath(f"{home}/{path[1:]}") if path.startswith("~") and home else path
+
+
+def check_local(path: str) -> None:
+    """Raise ConfigError for a Compose file that lies in a repository or registry: none is fetched."""
+    if path.startswith(REMOTE_FILES):
+        raise ConfigError(f"{path} is not on this machine", hint="fetch it, and name the copy")
 
 
 def resolve_paths(model: Tree, folder: str, home: str) -> None:

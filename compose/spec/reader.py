@@ -17,7 +17,7 @@ from compose.spec.extension import Extension
 from compose.spec.files import Environment, shown
 from compose.spec.merging import MergeError, Tree, merge, reset, unify
 from compose.spec.model import SECTIONS, LoadOptions, Place
-from compose.spec.paths import resolve_paths
+from compose.spec.paths import check_local, resolve_paths
 from compose.spec.problems import Problems, prune
 from compose.spec.sources import Source, Sources
 from compose.spec.template import Lookup
@@ -135,6 +135,8 @@ class Reader:
             if how.project_directory:
                 inner = os.path.normpath(os.path.join(folder, how.project_directory))
             try:
+                for each in how.paths:
+                    check_local(each)
                 local = self._local_environment(how.env_files, folder, inner, environment)
                 self.inclusions[shown(files[0], self._options.working_directory)] = local
                 found = self.model(files, inner, local, links)

@@ -285,6 +285,16 @@ def test_a_chain_of_services_that_is_too_long_is_told(folder):
     assert "more than 100 levels deep" in folder.refusal()
 
 
+@pytest.mark.parametrize("remote", ["oci://example.com/a", "https://example.com/a.git", "git@example.com:a/b.git"])
+def test_files_that_are_elsewhere_are_told_apart_from_missing_ones(folder, remote):
+    problem = f"{remote} is not on this machine\n    fetch it, and name the copy"
+    folder.file("compose.yaml", f"services: {{web: {{extends: {{file: '{remote}', service: a}}}}}}")
+    assert f"compose.yaml:1:34: services.web.extends.file: {problem}" in folder.refusal()
+    folder.file("compose.yaml", f"include: ['{remote}']")
+    assert f"compose.yaml:1:11: include[0]: {problem}" in folder.refusal()
+    assert problem in folder.refusal(remote)
+
+
 # --- include
 
 
