@@ -18,7 +18,7 @@ import anyio.to_thread
 from runtime.engine.events import EventBus
 from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
 from runtime.engine.table import ContainerTable
-from runtime.engine.times import moment, parse_rfc3339
+from runtime.engine.times import moment, parse_rfc3339, rfc3339
 from runtime.errors import SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Progress = dict[str, Any]
 READ_BYTES = 1 << 20
+NEVER = "0001-01-01T00:00:00Z"
 
 
 LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
@@ -82,6 +83,7 @@ class ImageApi:
     def inspect(self, name: str) -> dict[str, Any]:
         """Return "Inspect an image"."""
         image = self._images.resolve(name)
+        tagged_s = self._images.tagged_s(image)
         return {
             "Id": image.id,
             "RepoTags": [Reference.parse(reference).familiar for reference in image.references if not image.rootfs],
@@ -96,6 +98,7 @@ class ImageApi:
             "Size": image.size_bytes,
             "GraphDriver": {"Name": "overlay2", "Data": {}},
             "RootFS": {"Type": "layers", "Layers": [*image.diff_ids]},
+            "Metadata": {"LastTagTime": rfc3339(int(tagged_s * 1e9)) if tagged_s else NEVER},
         }
 
     def history(self, name: str) -> builtins.list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -134,7 +135,11 @@ class Images:
 
     def tag(self, image: Image, reference: Reference) -> None:
         """Make `reference` a name of `image`, no longer of another; one by digest is where a registry has it."""
-        self._tags.put(_key(reference), {"image": image.id})
+        self._tags.put(_key(reference), {"image": image.id, "tagged_s": time.time()})
+
+    def tagged_s(self, image: Image) -> float:
+        """Return when `image` got a name last (Unix time), 0 where that is not known."""
+        return max((float((self._tags.get(name) or {}).get("tagged_s") or 0) for name in image.references), default=0.0)
 
     def untag(self, reference: Reference) -> None:
         """Take the name away."""

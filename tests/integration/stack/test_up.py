@@ -1,8 +1,11 @@
 """`up`, `create`, `down`, `scale`: what is made, what is made anew, what stays."""
 
 import json
+from datetime import datetime
 
 import pytest
+
+from tests.support.project import eventually
 
 pytestmark = pytest.mark.root
 
@@ -310,3 +313,14 @@ def test_no_more_than_the_limit_is_done_at_once(stack):
     pairs = list(zip(said[::2], said[1::2], strict=True))
     assert all(begun.split()[1] == ended.split()[1] for begun, ended in pairs)
     assert "must be an integer" in project.refused("up", "-d", env={"COMPOSE_PARALLEL_LIMIT": "many"})
+
+
+def test_an_image_is_renewed_by_policy_only_when_its_time_is_over(stack):
+    project = stack(f"services:\n  web: {{{SLEEP}, pull_policy: daily}}\n")
+    project.skiff("up", "-d")
+    assert project.states() == {f"{project.name}-web-1": "running"}
+    project.write(f"services:\n  web: {{{SLEEP}, pull_policy: every_1s}}\n")
+    tagged = project.home.get("/images/busybox/json")["Metadata"]["LastTagTime"]
+    eventually(lambda: project.home.get("/skiff/v1/engine")["time"] > datetime.fromisoformat(tagged).timestamp() + 1)
+    assert "image busybox: " in project.refused("up", "-d")  # no registry has it
+    assert project.states() == {f"{project.name}-web-1": "running"}
