@@ -26,6 +26,7 @@ from runtime.paths import Paths
 UNKNOWN_EXIT = 255
 LAUNCH_S = 30.0
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
+GREETINGS = 10
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Keeper:
         async with anyio.create_task_group() as group:
             group.start_soon(keeper._receive, group)
             try:
-                await keeper._hello()
+                await keeper._greet()
                 yield keeper
             finally:
                 keeper.is_closing = True
@@ -141,6 +142,22 @@ class Keeper:
         for event, _ in self._waiting.values():
             event.set()
         self._waiting.clear()
+
+    async def _greet(self) -> None:
+        """Say who is here, and have ended what nobody keeps.
+
+        That is asked for once, before anything is launched: a keeper that takes over later is told what to keep.
+        """
+        for attempt in range(GREETINGS):
+            try:
+                await self._hello()
+                await self._ask("sweep")
+                return
+            except InternalError:
+                # a keeper that was killed while it forked leaves its socket, for a moment, with the child
+                if attempt == GREETINGS - 1:
+                    raise
+                await anyio.sleep(CONNECT_PAUSE_S)
 
     async def _hello(self) -> None:
         answer, _ = await self._ask(

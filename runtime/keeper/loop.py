@@ -263,6 +263,18 @@ class Keeper:
         self.wants_standby = True
         return {"pid": os.getpid()}, []
 
+    def do_sweep(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """End what runs in the engine's cgroups and nobody keeps: it outlived both an engine and a keeper."""
+        known = {kept.cgroup for kept in self.kept.values()} | {begun.cgroup for begun in self.launches.values()}
+        if self.standby is not None:
+            known.add(self.standby.cgroup)
+        parents = self.cgroups.directories(self.standby_parent).values()
+        names = {name for parent in parents if os.path.isdir(parent) for name in next(os.walk(parent))[1]}
+        strays = sorted(name for name in names if f"{self.standby_parent}/{name}" not in known)
+        for name in strays:
+            self.cgroups.remove(f"{self.standby_parent}/{name}")
+        return {"ended": strays}, []
+
     def do_bye(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Note that the engine is about to go on purpose."""
         self.said_bye, self.linger_s = True, 0.0

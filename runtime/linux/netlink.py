@@ -71,15 +71,15 @@ class Netlink:
         except OSError:
             raise KeyError(name) from None
 
-    def add_bridge(self, name: str, mac: str | None = None) -> None:
-        """Make the bridge `name`."""
+    def add_bridge(self, name: str, mac: str | None = None, group: int = 0) -> None:
+        """Make the bridge `name`, born into the device group `group`."""
         info = _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "bridge"))
         body = _link(0) + _text(IFLA_IFNAME, name) + info + (_mac(mac) if mac else b"")
-        self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, ("add bridge", name))
+        self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + _number(IFLA_GROUP, group), ("add bridge", name))
 
     def set_alias(self, name: str, alias: str) -> None:
-        """Tell what the interface is for; `aliases` and `ip link` show it."""
-        body = _link(0) + _text(IFLA_IFNAME, name) + _attribute(IFLA_IFALIAS, alias.encode())
+        """Tell what the interface is for, as `aliases` and `ip link` show it, and take it out of its group."""
+        body = _link(0) + _text(IFLA_IFNAME, name) + _attribute(IFLA_IFALIAS, alias.encode()) + _number(IFLA_GROUP, 0)
         self._ask(RTM_SETLINK, 0, body, ("set alias", name))
 
     def add_veth(self, name: str, master: int, peer: str, peer_mac: str, namespace: int, mtu: int = 1500) -> None:
@@ -184,6 +184,16 @@ def aliases() -> dict[str, str]:
         with contextlib.suppress(OSError):  # it went meanwhile, or is no interface
             if alias := path.read_text().strip():
                 found[name] = alias
+    return found
+
+
+def members(group: int) -> set[str]:
+    """Return the names of this machine's interfaces in the device group `group`."""
+    found = set()
+    for path in Path("/sys/class/net").iterdir():
+        with contextlib.suppress(OSError):  # it went meanwhile, or is no interface
+            if int((path / "netdev_group").read_text()) == group:
+                found.add(path.name)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from runtime.errors import ConflictError, KernelError
 from runtime.linux import netns
-from runtime.linux.netlink import Netlink, aliases, forward_ipv6, write_sysctl
+from runtime.linux.netlink import Netlink, aliases, forward_ipv6, members, write_sysctl
 from runtime.network.addresses import hardware_address
 from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
@@ -28,6 +28,8 @@ class Bridges:
         self._alias = f"skiff-{engine_id} "
         # the device group of what is to go; users' own groups are small numbers
         self._going = int(engine_id, 16) & 0x7FFFFFFF | 0x40000000
+        # of what has no alias yet: an interface can't be born with one, and an engine may be killed in between
+        self._coming = self._going ^ 0x20000000
         self._netlink: Netlink | None = None
 
     def _link(self) -> Netlink:
@@ -45,6 +47,7 @@ class Bridges:
         """Remove bridges that an engine made and was killed before it could write them down."""
         known = {network.bridge for network in networks}
         ours = {name for name, alias in aliases().items() if alias.startswith(self._alias)}
+        ours |= members(self._coming)
         if ours - known:
             self.delete(list(ours - known))
 
@@ -64,7 +67,7 @@ class Bridges:
         link = self._link()
         # a bridge without an address of its own takes its lowest port's, and changes it with the ports
         try:
-            link.add_bridge(network.bridge, hardware_address(secrets.token_bytes(4)))
+            link.add_bridge(network.bridge, hardware_address(secrets.token_bytes(4)), self._coming)
         except KernelError as error:
             if error.errno != errno.EEXIST:
                 raise

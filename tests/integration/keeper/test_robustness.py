@@ -78,7 +78,7 @@ async def test_strangers_do_not_take_the_keeper_from_its_engine():
         await made.keeper.forget("check")
         for one in silent:
             one.close()
-        await settled(lambda: descriptors(pid) <= before + 1)
+        await settled(lambda: descriptors(pid) <= before + 4)
         assert made.losses == []
 
 
@@ -302,3 +302,15 @@ async def test_two_who_start_a_keeper_at_once_get_the_same(tmp_path):
         assert (paths.run / "keeper.sock.lock").read_text() == f"{keeper.pid}\n"
         await keeper.bye()
         await kill(keeper.pid)
+
+
+async def test_what_outlives_both_engine_and_keeper_is_ended_by_the_next():
+    async with ground() as made:
+        process = await made.launch("orphan", "sleep", "100")
+        made.keeper.is_closing = True  # an engine that dies with its keeper hands nothing on
+        await kill(made.keeper.pid)
+        async with Keeper.connect(made.paths, restart=["/bin/false"]) as made.keeper:
+            with anyio.fail_after(10):
+                await anyio.wait_readable(process.pidfd)
+            again = await made.launch("orphan", "echo", "again")
+            assert await read(again.fds["stdout"]) == "again\n"

@@ -2,33 +2,12 @@
 
 import os
 import signal
-import time
 
 import pytest
 
-from tests.support.machine import look
 from tests.support.project import Project, eventually, kill_and_wait, pid_of
 
 pytestmark = pytest.mark.root
-
-TEN = "name: ten\nservices:\n" + "".join(
-    f"  s{number}: {{image: busybox, init: true, command: sleep infinity}}\n" for number in range(10)
-)
-
-
-@pytest.mark.parametrize("after_s", [0.05, 0.2, 0.5])
-def test_up_converges_after_the_engine_was_killed_in_the_midst(home, busybox, tmp_path, after_s):
-    project = Project.of(home, tmp_path, TEN)
-    engine = pid_of(home, "engine")
-    up = project.spawn("up", "-d")
-    time.sleep(after_s)  # the moment of the crash is the test's parameter, not something to wait for
-    kill_and_wait(engine)
-    up.communicate(timeout=60)
-    project.skiff("up", "-d")
-    containers = project.containers()
-    assert {name: [c["State"] for c in found] for name, found in containers.items()} == {
-        f"s{number}": ["running"] for number in range(10)
-    }
 
 
 def test_no_log_line_is_lost_or_doubled_when_the_engine_dies_in_a_flood(home, busybox, tmp_path):
@@ -74,22 +53,6 @@ def test_containers_outlive_the_engine_and_their_exit_codes_are_known(home, busy
     assert project.inspect("steady")["State"]["Pid"] == steady
     state = project.inspect("leaver")["State"]
     assert (state["Status"], state["ExitCode"]) == ("exited", 7)
-
-
-def test_down_converges_after_the_engine_was_killed_in_the_midst(home, busybox, tmp_path):
-    before = look(home.root)
-    project = Project.of(home, tmp_path, TEN)
-    project.skiff("up", "-d")
-    engine = pid_of(home, "engine")
-    down = project.spawn("down")
-    time.sleep(0.3)  # the moment of the crash, not something to wait for
-    kill_and_wait(engine)
-    down.communicate(timeout=60)
-    project.skiff("down", "-v")
-    assert project.containers() == {}
-    home.stop()
-    left = look(home.root).since(before)
-    assert left == {}
 
 
 def test_containers_outlive_the_keeper_and_the_engine_says_what_was_lost(home, busybox, tmp_path):
