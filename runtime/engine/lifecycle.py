@@ -139,30 +139,34 @@ class Lifecycle:
 
     async def exited(self, container: Container, ended: ProcessExit) -> None:
         """Take note of the end of the container's process: state, log, network; restart or remove it as it wants."""
-        process = container.process
-        if process is None:
-            return
-        ran_for_s = (ended.finished_at_ns - process.started_at_ns) / 1e9
         with anyio.CancelScope(shield=True):
-            # whatever of this fails: that it has ended is to be known
-            await attempt(self._attendance.end, container)
-            process.close()
-            container.process = None
-            await attempt(self._networks.leave, container)
-            await anyio.to_thread.run_sync(shutil.rmtree, self._paths.bundles / container.id, True)
-            restarts = self._note_exit(container, ended)
-            # before anyone wakes: who waited for the end finds it among the events
-            if ended.oom_killed:
-                self._table.tell(container, "oom")
-            self._table.tell(container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0)))
-            container.notify_log()
-            # only now: until the store has the exit code, the keeper is the one who knows it
-            await attempt(self._keeper.forget, container.id)
+            async with container.lock:  # an end may be heard of before the start that it follows is written down
+                process = container.process
+                if process is None:
+                    return
+                ran_for_s = (ended.finished_at_ns - process.started_at_ns) / 1e9
+                removes_itself = bool(container.host.get("AutoRemove")) and not container.stays
+                # whatever of this fails: that it has ended is to be known
+                await attempt(self._attendance.end, container)
+                process.close()
+                container.process = None
+                await attempt(self._networks.leave, container)
+                await anyio.to_thread.run_sync(shutil.rmtree, self._paths.bundles / container.id, True)
+                restarts = self._note_exit(container, ended)
+                # before anyone wakes: who waited for the end finds it among the events
+                if ended.oom_killed:
+                    self._table.tell(container, "oom")
+                self._table.tell(
+                    container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0))
+                )
+                container.notify_log()
+                # only now: until the store has the exit code, the keeper is the one who knows it
+                await attempt(self._keeper.forget, container.id)
         if restarts:
             self._background.start_soon(
                 self._restart_later, container, ran_for_s, failed=lambda error: self._give_up(container, error)
             )
-        elif container.host.get("AutoRemove") and not container.stays:
+        elif removes_itself:
             self.remove_later(container)
 
     def remove_later(self, container: Container) -> None:
