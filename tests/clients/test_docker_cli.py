@@ -239,3 +239,77 @@ def test_top_and_stats_tell_what_runs(docker):
     docker("run", "-d", "--name", "worker", "-m", "64m", "busybox", "sleep", "77")
     assert "sleep 77" in docker("top", "worker").stdout
     assert "64MiB" in docker("stats", "--no-stream", "--format", "{{.MemUsage}}", "worker").stdout
+
+
+def test_diff_commit_export_and_import(docker, tmp_path):
+    docker("run", "--name", "base", "busybox", "sh", "-c", "echo hi > /f; rm /etc/group")
+    assert docker("diff", "base").stdout.splitlines() == ["C /etc", "D /etc/group", "A /f"]
+    docker("commit", "-m", "why", "-c", 'CMD ["cat", "/f"]', "base", "committed:1")
+    assert docker("run", "--rm", "committed:1").stdout == "hi\n"
+    assert docker("run", "--rm", "committed:1", "cat", "/etc/group", check=False).returncode == 1
+    assert "why" in docker("history", "committed:1").stdout
+    docker("export", "-o", str(tmp_path / "root.tar"), "base")
+    docker("import", "-c", "CMD cat /f", str(tmp_path / "root.tar"), "imported:1")
+    assert docker("run", "--rm", "imported:1").stdout == "hi\n"
+    assert "known: CMD" in docker("commit", "-c", "RUN true", "base", check=False).stderr
+    docker("rmi", "committed:1", "imported:1")
+
+
+def test_a_prune_with_filters_spares_what_they_do_not_name(docker):
+    docker("tag", "busybox", "spared:1")
+    docker("image", "prune", "-a", "-f", "--filter", "label=nobody-has-this")
+    assert "spared" in docker("images", "--format", "{{.Repository}}").stdout.split()
+    docker("rmi", "spared:1")
+    assert "invalid filter" in docker("image", "prune", "-f", "--filter", "colour=red", check=False).stderr
+
+
+def test_a_dockerfile_may_come_apart_from_its_context(docker, tmp_path):
+    (tmp_path / "kept").write_text("content\n")
+    docker(
+        "build", "-q", "-t", "apart", "-f", "-", str(tmp_path), input="FROM busybox\nCOPY kept /kept\nCMD cat /kept\n"
+    )
+    assert docker("run", "--rm", "apart").stdout == "content\n"
+    docker("rmi", "apart")
+
+
+def test_links_reach_a_container_by_its_alias(docker):
+    docker("run", "-d", "--name", "target", "busybox", "sleep", "60")
+    docker("run", "--rm", "--link", "target:alias", "busybox", "ping", "-c1", "-W2", "alias")
+
+
+def test_every_exposed_port_can_be_published(docker):
+    docker("run", "-d", "--name", "open", "-P", "--expose", "99", "--expose", "98/udp", "busybox", "sleep", "60")
+    assert {line.split()[0] for line in docker("port", "open").stdout.splitlines()} == {"99/tcp", "98/udp"}
+
+
+def test_what_is_missing_at_start_leaves_the_exit_code_and_no_more(docker):
+    for arguments, code in (
+        (["--network", "nowhere", "busybox", "true"], 125),
+        (["--volumes-from", "nobody", "busybox", "true"], 125),
+        (["busybox", "no-such-command"], 127),
+        (["busybox", "/etc/passwd"], 126),
+    ):
+        result = docker("run", "--rm", *arguments, check=False)
+        assert (result.returncode, result.stdout) == (code, "")
+        assert "Unable to find image" not in result.stderr
+        assert "Error waiting" not in result.stderr
+    assert docker("ps", "-aq").stdout == ""
+
+
+def test_ps_finds_containers_by_what_docker_filters_by(docker):
+    first = docker("run", "-d", "--name", "first", "-p", "127.0.0.1::80", "busybox", "sleep", "60").stdout.strip()
+    second = docker("create", "--name", "second", "--expose", "99", "busybox", "true").stdout.strip()
+
+    def found(*filters):
+        flags = [part for one in filters for part in ("--filter", one)]
+        return docker("ps", "-aq", "--no-trunc", *flags).stdout.split()
+
+    assert found("name=^first$") == found("publish=80") == found("before=second") == found("status=running") == [first]
+    assert found("name=^/second$") == found("expose=99") == found("since=first") == found("status=created") == [second]
+    assert "invalid filter 'status=bored'" in docker("ps", "-f", "status=bored", check=False).stderr
+
+
+def test_top_takes_the_options_of_ps(docker):
+    docker("run", "-d", "--name", "worker", "busybox", "sleep", "78")
+    assert docker("top", "worker", "-o", "pid,args").stdout.splitlines()[1].split(None, 1)[1].strip() == "sleep 78"
+    assert docker("top", "worker", "-o", "comm", check=False).returncode == 1
