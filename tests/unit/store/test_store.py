@@ -1,12 +1,12 @@
 import sqlite3
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import ConflictError, InternalError
 from runtime.store import Store
-from runtime.store.migrations import MIGRATIONS
+from runtime.store.migrations import KINDS, MIGRATIONS
 
 
 @pytest.fixture
@@ -85,4 +85,65 @@ def test_with_prefix_finds_exactly_the_ids_that_begin_so(tmp_path_factory, ids, 
     for id in ids:
         images.put(id, {})
     assert images.with_prefix(prefix) == sorted(id for id in ids if id.startswith(prefix))
+    store.close()
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_every_earlier_schema_is_brought_forward(tmp_path, version):
+    path = tmp_path / "state.db"
+    connection = sqlite3.connect(path)
+    for statements in MIGRATIONS[:version]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={version}")
+    connection.commit()
+    connection.close()
+    store = Store.open(path)
+    for kind in KINDS:
+        store.collection(kind).put("id", {"kind": kind}, name="name")
+        assert store.collection(kind).by_name("name") == ("id", {"kind": kind})
+    store.close()
+    reopened = Store.open(path)
+    assert reopened.collection("container").get("id") == {"kind": "container"}
+    reopened.close()
+
+
+def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path, monkeypatch):
+    path = tmp_path / "state.db"
+    Store.open(path).close()
+    broken = (*MIGRATIONS, ("CREATE TABLE half (id TEXT)", "this is no SQL"))
+    monkeypatch.setattr("runtime.store.store.MIGRATIONS", broken)
+    with pytest.raises(InternalError):
+        Store.open(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'half'").fetchall() == []
+    connection.close()
+
+
+@settings(max_examples=40)  # each opens a database
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["put", "delete", "fail"]), st.sampled_from("abc"), st.integers(0, 9)), max_size=20
+    )
+)
+def test_transactions_take_effect_whole_or_not_at_all(tmp_path_factory, steps):
+    store = Store.open(tmp_path_factory.mktemp("store") / "state.db")
+    volumes, expected = store.collection("volume"), {}
+    for action, id, value in steps:
+        try:
+            with store.transaction():
+                if action == "delete":
+                    volumes.delete(id)
+                else:
+                    volumes.put(id, {"value": value})
+                if action == "fail":
+                    raise RuntimeError
+        except RuntimeError:
+            continue
+        if action == "put":
+            expected[id] = {"value": value}
+        else:
+            expected.pop(id, None)
+    assert dict(volumes.items()) == expected
     store.close()
