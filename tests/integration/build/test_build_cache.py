@@ -35,7 +35,8 @@ async def test_builds_side_by_side_do_a_common_step_once(b):
 @proves
 async def test_a_step_that_another_build_gave_up_is_done_after_all(b):
     text = (
-        "FROM busybox\nRUN --mount=type=cache,target=/x echo begun; mkdir /x/first && sleep 1000; echo done > /done\n"
+        # killed once it said so, and not before the next one can tell that it is the second
+        "FROM busybox\nRUN --mount=type=cache,target=/x mkdir /x/first && echo begun && sleep 1000; echo done > /done\n"
     )
     second = {}
 
