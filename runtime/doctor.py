@@ -1,5 +1,7 @@
 """`skiff doctor`: what this machine offers to the engine, what is missing, and the exact cure.
 
+What can be tried at little cost is tried (`runtime.trials`), as root, rather than read off what the kernel says of itself.
+
 Run as `python -m runtime.doctor [--json]`; needs no running engine. Exit status 0 when stacks can run, 1 when something
 they need is missing.
 """
@@ -11,15 +13,31 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+from runtime import trials
+from runtime.container.resources import features
+from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
 
 NEEDED, WANTED = "missing", "limited"
 SOCKET_PATH_BYTES = 107  # unix(7): sun_path is 108 bytes with its NUL
 DISK_FLOOR_BYTES = 1 << 30
+
+LIMITS = (
+    ("memory", "memory limits", "memory", "memory"),
+    ("swap", "limits on swap", "memory", "memory"),
+    ("cpu_quota", "CPU limits", "cpu", "cpu"),
+    ("cpu_shares", "CPU shares", "cpu", "cpu"),
+    ("cpuset", "choice of CPUs", "cpuset", "cpuset"),
+    ("pids", "process limits", "pids", "pids"),
+    ("io_throttle", "block I/O limits", "blkio", "io"),
+    ("io_weight", "block I/O weights", "blkio", "io"),
+)
+"""A feature (`runtime.container.resources`), what it is for, and the controller that has it with version 1 and 2."""
 
 
 @dataclass(frozen=True)
@@ -91,63 +109,137 @@ def _state(paths: Paths) -> Iterator[Finding]:
     )
 
 
-def _kernel(_: Paths) -> Iterator[Finding]:
-    offered = {entry.name for entry in Path("/proc/self/ns").iterdir()}
-    lacking = [kind for kind in ("mnt", "pid", "net", "uts", "ipc", "cgroup") if kind not in offered]
-    yield _verdict(
-        "namespaces",
-        not lacking,
-        "mount, pid, network, uts, ipc, cgroup",
-        f"none of kind {', '.join(lacking)}",
-        "use a kernel built with CONFIG_NAMESPACES and all its kinds",
-    )
-    yield _verdict(
+def _tried(
+    subject: str, action: Callable[[], None], what: str, lost: str, cure: str, state: str = NEEDED
+) -> Iterator[Finding]:
+    """Yield what came of trying; nothing without root, whose lack is a finding of its own."""
+    if os.geteuid() == 0:
+        failure = trials.attempt(action)
+        yield _verdict(subject, failure is None, f"{what} (tried)", f"{lost}: {failure}", cure, state)
+
+
+def _kernel(paths: Paths) -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        failures = {kind: trials.attempt(partial(trials.namespace, kind)) for kind in trials.NAMESPACES}
+        refused = {kind: failure for kind, failure in failures.items() if failure is not None}
+        yield _verdict(
+            "namespaces",
+            not refused,
+            f"{', '.join(trials.NAMESPACES)} (tried)",
+            "; ".join(f"no {kind} namespace: {failure}" for kind, failure in refused.items()),
+            "use a kernel with all kinds of CONFIG_NAMESPACES; inside a container, run that privileged",
+        )
+    folder = next(parent for parent in (paths.root, *paths.root.parents) if parent.exists())
+    yield from _tried(
         "overlayfs",
-        _filesystem("overlay"),
-        "offered by the kernel",
-        "not offered by the kernel",
-        "`modprobe overlay`, or use a kernel with CONFIG_OVERLAY_FS",
+        partial(trials.overlay, folder),
+        f"layers under {folder}",
+        f"no overlay can be mounted under {folder}",
+        "`modprobe overlay`; or move the state with --root to a local filesystem, as ext4, xfs or btrfs, not an overlay",
     )
-    actions = Path("/proc/sys/kernel/seccomp/actions_avail")
-    yield _verdict(
+    yield from _tried(
         "seccomp",
-        actions.exists(),
+        trials.system_call_filter,
         "filters",
-        "no seccomp filters",
+        "no filter of system calls",
         "use a kernel with CONFIG_SECCOMP_FILTER; without it containers need `security_opt: [seccomp=unconfined]`",
         WANTED,
     )
 
 
-def _cgroups(_: Paths) -> Iterator[Finding]:
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    offered: set[str] = set()
-    for _device, point, kind, options, *_rest in mounts:
-        if kind == "cgroup":
-            offered.update(options.split(","))
-        elif kind == "cgroup2":
-            offered.update((Path(point) / "cgroup.controllers").read_text().split())
-    version = "v2" if not any(fields[2] == "cgroup" for fields in mounts) else "v1"
-    for controller, what in (("memory", "memory limits"), ("cpu", "CPU limits"), ("pids", "process limits")):
+def _cgroups(paths: Paths) -> Iterator[Finding]:
+    try:
+        cgroups = Cgroups()
+    except OSError:
+        yield Finding(
+            "cgroups",
+            NEEDED,
+            "no hierarchy is mounted",
+            "`mount -t cgroup2 cgroup2 /sys/fs/cgroup`",
+        )
+        return
+    version = 2 if cgroups.is_unified else 1
+    where = cgroups.v2 if cgroups.is_unified else os.path.commonpath(list(cgroups.v1.values()))
+    if os.geteuid() != 0:
+        yield Finding("cgroups", "ok", f"version {version}: {where}")
+        return
+    probe = f"/skiff-{paths.engine_id}-doctor/probe"
+    failure = trials.attempt(lambda: Cgroups().remove(_made(cgroups, probe)))
+    yield _verdict(
+        "cgroups",
+        failure is None,
+        f"version {version}: {where} (tried)",
+        f"version {version}: no cgroup can be made at {where}: {failure}",
+        "remount it writable (`mount -o remount,rw`, with version 1 each hierarchy); inside a container, run that "
+        "privileged with a cgroup namespace of its own",
+    )
+    if failure is not None:
+        return
+    offered = features(cgroups.offered(probe))
+    for feature, what, *controllers in LIMITS:
         yield _verdict(
-            f"cgroup {controller}",
-            controller in offered,
-            f"{version}: {what}",
-            f"the {controller} controller is not there: {what} would be refused",
-            f"boot with `cgroup_enable={controller}`, or mount the controller",
+            f"cgroup {feature.replace('_', ' ')}",
+            feature in offered,
+            what,
+            f"no {what}: they are left out, with a warning",
+            _cure_of(feature, controllers[version - 1], cgroups),
             WANTED,
         )
+    yield from _tried(
+        "device rules",
+        partial(trials.device_rules, probe),
+        "containers reach the devices that they were given",
+        "containers can't be confined to devices",
+        "use a kernel with CONFIG_CGROUP_BPF" if version == 2 else "`mount -t cgroup -o devices cgroup DIR`",
+    )
+
+
+def _made(cgroups: Cgroups, path: str) -> str:
+    cgroups.create(path, {})
+    return path
+
+
+def _cure_of(feature: str, controller: str, cgroups: Cgroups) -> str:
+    """Return what brings `controller` back, by what /proc/cgroups says of it (cgroups(7))."""
+    if feature == "swap" and "memory" in _controllers(cgroups):
+        return "boot with `swapaccount=1`, or use a kernel with CONFIG_SWAP"
+    rows = {fields[0]: fields for fields in map(str.split, _lines("/proc/cgroups")) if len(fields) == 4}
+    row = rows.get("blkio" if controller == "io" else controller)
+    if row is None:
+        return f"use a kernel that has the {controller} controller"
+    if row[3] == "0":
+        return f"boot with `cgroup_enable={controller}`, without `cgroup_disable={controller}`"
+    if controller in _controllers(cgroups):
+        return "use a kernel that has it: the controller is there, this limit is not"
+    if not cgroups.is_unified:
+        return f"`mkdir DIR && mount -t cgroup -o {controller} cgroup DIR`"
+    if row[1] != "0":
+        return f"unmount version 1's {controller} hierarchy, or boot with `systemd.unified_cgroup_hierarchy=1`"
+    return f"have it delegated: `systemctl edit user@.service`, with `Delegate={controller}` under [Service]"
+
+
+def _controllers(cgroups: Cgroups) -> list[str]:
+    """Return the controllers that are there: mounted, or with version 2 offered to the engine's cgroups."""
+    if not cgroups.is_unified:
+        return list(cgroups.v1)
+    return " ".join(_lines(f"{cgroups.v2}/cgroup.controllers")).split()
 
 
 def _network(_: Paths) -> Iterator[Finding]:
-    for module, what in (("veth", "pairs of interfaces"), ("bridge", "networks"), ("nf_tables", "address translation")):
-        yield _verdict(
-            module,
-            _module(module),
-            what,
-            f"the kernel has no {module}: no {what}",
-            f"`modprobe {module}`, or use a kernel that has it",
-        )
+    yield from _tried(
+        "interfaces",
+        trials.interfaces,
+        "a bridge and a veth pair",
+        "no networks for containers",
+        "`modprobe bridge veth`, or use a kernel with CONFIG_BRIDGE and CONFIG_VETH; meanwhile `network_mode: host`",
+    )
+    yield from _tried(
+        "nftables",
+        trials.address_translation,
+        "address translation",
+        "no published ports and no way out of networks",
+        "`modprobe nf_tables nft_chain_nat nft_masq nft_fib_inet nft_ct`, or use a kernel that has them",
+    )
     resolvers = [
         line.split()[1]
         for line in _lines("/etc/resolv.conf")
@@ -180,21 +272,6 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
-
-
-def _filesystem(name: str) -> bool:
-    return any(line.split()[-1] == name for line in _lines("/proc/filesystems")) or _module(name)
-
-
-def _module(name: str) -> bool:
-    """Whether the kernel has module `name`: loaded, loadable, or built in (the last leaves a trace only sometimes)."""
-    if Path("/sys/module", name).exists():
-        return True
-    listed = Path("/lib/modules") / platform.release()
-    if not listed.exists():
-        # a kernel without loadable modules: what it has is built in, and only use can tell
-        return True
-    return any(f"/{name}.ko" in line for kind in ("dep", "builtin") for line in _lines(str(listed / f"modules.{kind}")))
 
 
 def main() -> None:

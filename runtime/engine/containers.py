@@ -20,7 +20,7 @@ from runtime.engine import checks, inspection, names, usage
 from runtime.engine.files import Files
 from runtime.engine.filters import Filters, check_known, may_be_pruned
 from runtime.engine.lifecycle import STOP_TIMEOUT_S, Lifecycle
-from runtime.engine.limits import settled
+from runtime.engine.limits import MachineLimits
 from runtime.engine.listing import Listing
 from runtime.engine.mounts import Mounts
 from runtime.engine.networking import ContainerNetworks, port_bindings
@@ -68,6 +68,7 @@ class Containers:
         self._networking = networking
         self._lifecycle = lifecycle
         self._removal = removal
+        self._limits = MachineLimits(paths.engine_id)
         self._listing = Listing(table, networks, images)
         self.streams = Streams(paths, table, keeper)
         self.files = Files(paths, images, keeper)
@@ -91,7 +92,7 @@ class Containers:
         command(config)
         capabilities(host)
         port_bindings(config, host)
-        host, warnings = await settled(self._paths.engine_id, host)
+        host, warnings = await self._limits.settle(host)
         id = secrets.token_hex(32)
         name = self._free_name(name)
         config["Hostname"] = config.get("Hostname") or ("" if host.get("NetworkMode") == "host" else id[:12])
@@ -246,7 +247,7 @@ class Containers:
         if (changed.get("RestartPolicy") or {}).get("Name") and container.host.get("AutoRemove"):
             raise BadRequestError("Restart policy cannot be updated because AutoRemove is enabled for the container")
         checks.check_host({**container.host, **changed})
-        host, warnings = await settled(self._paths.engine_id, {**container.host, **changed})
+        host, warnings = await self._limits.settle({**container.host, **changed})
         if container.is_running:
             try:
                 # the rules on devices, which a privileged one has none of, stay

@@ -1,31 +1,45 @@
-"""What this machine can limit, asked of the kernel each time: controllers can be mounted and modules loaded."""
+"""What this machine can limit."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
+import anyio
 import anyio.to_thread
 
 from runtime.container.resources import features, parse_list, settle
 from runtime.oci.cgroup import Cgroups
 
 
-def offered(engine_id: str) -> frozenset[str]:
-    """Return which of `runtime.container.resources.FEATURES` the machine has; none where no cgroup can be made."""
-    try:
-        return features(Cgroups().offered(f"/skiff-{engine_id}-probe/{os.getpid()}"))
-    except OSError:
-        return frozenset()
+class MachineLimits:
+    """The features (`runtime.container.resources.FEATURES`) of this machine, found out once by making a cgroup."""
+
+    def __init__(self, engine_id: str) -> None:
+        # one name for all times: what an engine left that was killed meanwhile goes with the next one's
+        self._path = f"/skiff-{engine_id}-probe/one"
+        self._offered: frozenset[str] = frozenset()
+        self._lock = anyio.Lock()
+
+    async def offered(self) -> frozenset[str]:
+        """Return the features; none where no cgroup can be made."""
+        async with self._lock:
+            if not self._offered:
+                self._offered = await anyio.to_thread.run_sync(self._find)
+            return self._offered
+
+    def _find(self) -> frozenset[str]:
+        try:
+            return features(Cgroups().offered(self._path))
+        except OSError:
+            return frozenset()
+
+    async def settle(self, host: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Return HostConfig `host` without what the machine can't limit, and a warning of each; as `settle`."""
+        return settle(host, await self.offered(), processors())
 
 
 def processors() -> frozenset[int]:
     """Return the numbers of the machine's CPUs that run."""
     with open("/sys/devices/system/cpu/online") as file:
         return parse_list(file.read())
-
-
-async def settled(engine_id: str, host: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return HostConfig `host` without what the machine can't limit, and a warning of each; as `settle`."""
-    return await anyio.to_thread.run_sync(lambda: settle(host, offered(engine_id), processors()))

@@ -2,9 +2,11 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from runtime.client.blocking import Client
 from runtime.errors import SkiffError
 from runtime.oci.limits import cpu_weight, io_weight
 from tests.support.machine import look
@@ -73,6 +75,18 @@ def test_an_update_changes_a_running_container_up_and_down(ground, is_unified):
         assert ground.settings(id, *names, "pids.max") == dict(zip(names, map(str, (memory, swap)), strict=True)) | {
             "pids.max": "30"
         }
+
+
+def test_limits_are_known_to_many_that_are_made_at_once(ground):
+    def create(_):
+        client = Client(ground.client.endpoint, starts=False)
+        body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NanoCpus": 10**9, "PidsLimit": 9, "CpuShares": 9}}
+        return client.create_container(body)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(create, range(8)))
+    ground.made += [answer["Id"] for answer in answers]
+    assert [answer["Warnings"] for answer in answers] == [[]] * 8
 
 
 def test_a_fork_bomb_is_stopped(ground):

@@ -1,0 +1,116 @@
+"""Trying out what containers need, for `skiff doctor`: each trial in a child, in namespaces of its own, leaving nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime.linux import nftables as nft
+from runtime.linux import syscalls as linux
+from runtime.linux.netlink import Netlink
+from runtime.linux.nfnetlink import Nfnetlink
+from runtime.oci import defaults
+from runtime.oci.cgroup import Cgroups
+from runtime.oci.overlay import mount_overlay
+
+NAMESPACES = {
+    "mount": linux.CLONE_NEWNS, "pid": linux.CLONE_NEWPID, "network": linux.CLONE_NEWNET, "uts": linux.CLONE_NEWUTS,
+    "ipc": linux.CLONE_NEWIPC, "cgroup": linux.CLONE_NEWCGROUP,
+}  # fmt: skip
+BRIDGE, WIRE, OTHER_END, MAC = "skiff-doctor", "skiff-doctor1", "skiff-doctor2", "02:00:00:00:00:01"
+_LOAD_ALLOW, _BPF_RETURN = (
+    0x7FFF0000,
+    0x06,
+)  # <linux/seccomp.h>: SECCOMP_RET_ALLOW; <linux/bpf_common.h>: BPF_RET | BPF_K
+
+
+def attempt(action: Callable[[], None]) -> str | None:
+    """Run `action` in a child of this process; return what went wrong in it, None when nothing did."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        told = b""
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the finding
+            told = (str(error) or type(error).__name__).encode()
+        finally:
+            os.write(writer, told or b"\0")
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        told = answer.read()
+    os.waitpid(pid, 0)
+    if told == b"\0":
+        return None
+    return told.decode(errors="replace") or "the trial was killed"
+
+
+def namespace(kind: str) -> None:
+    """Make a namespace of `kind`, one of NAMESPACES."""
+    linux.call("unshare", NAMESPACES[kind])
+
+
+def overlay(folder: Path) -> None:
+    """Mount an overlay whose layers are in `folder`, in a mount namespace, and write through it."""
+    base = Path(tempfile.mkdtemp(prefix="skiff-doctor-", dir=folder))
+    try:
+        linux.call("unshare", linux.CLONE_NEWNS)
+        linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
+        names = ("lower", "upper", "work", "merged")
+        lower, upper, work, merged = (base / name for name in names)
+        for one in (lower, upper, work, merged):
+            one.mkdir()
+        (lower / "below").write_text("below")
+        mount_overlay(str(merged), [f"lowerdir+={lower}", f"upperdir={upper}", f"workdir={work}"])
+        try:
+            (merged / "below").unlink()  # leaves a whiteout, which not every filesystem can hold
+            (merged / "above").write_text("above")
+        finally:
+            linux.umount2(str(merged), linux.MNT_DETACH)
+    finally:
+        shutil.rmtree(base)
+
+
+def interfaces() -> None:
+    """Make a bridge with one end of a veth pair on it, in a network namespace."""
+    linux.call("unshare", linux.CLONE_NEWNET)
+    link = Netlink()
+    link.add_bridge(BRIDGE)
+    with open("/proc/self/ns/net") as here:
+        link.add_veth(WIRE, link.index(BRIDGE), OTHER_END, MAC, here.fileno())
+
+
+def address_translation() -> None:
+    """Make a table with a chain and a rule of each kind that publishing ports takes, in a network namespace."""
+    linux.call("unshare", linux.CLONE_NEWNET)
+    table = nft.Table(nft.INET, BRIDGE)
+    Nfnetlink().batch(
+        [
+            table.create(),
+            table.base_chain("arriving", "nat", nft.PREROUTING, nft.DSTNAT),
+            table.base_chain("leaving", "nat", nft.POSTROUTING, nft.SRCNAT),
+            table.rule("arriving", nft.to_this_machine()),
+            table.rule("leaving", nft.translated_connection(), nft.masquerade()),
+            table.delete(),
+        ]
+    )
+
+
+def system_call_filter() -> None:
+    """Install a seccomp filter that allows everything."""
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    linux.install_filter(struct.pack("<HBBI", _BPF_RETURN, 0, 0, _LOAD_ALLOW))
+
+
+def device_rules(path: str) -> None:
+    """Make cgroup `path` with the rules on devices that containers have; it goes again."""
+    cgroups = Cgroups()
+    try:
+        cgroups.create(path, {"devices": list(defaults.DEVICE_RULES)})
+    finally:
+        cgroups.remove(path)

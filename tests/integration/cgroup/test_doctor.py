@@ -1,0 +1,114 @@
+"""`skiff doctor` says what is so: it tries things, leaves nothing, and knows what is missing where something is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.linux import syscalls as linux
+from runtime.oci.cgroup import Cgroups
+from tests.support.machine import look
+
+pytestmark = pytest.mark.root
+
+CAP_SYS_ADMIN = 21
+
+
+def examine(root, before=None):
+    """Run the doctor, after `before` in its process; return its exit code and its findings by subject."""
+    result = subprocess.run(
+        [sys.executable, "-m", "runtime.doctor", "--json"],
+        env={"SKIFF_ROOT": str(root / "root"), "SKIFF_RUN": str(root / "run"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=before,
+    )
+    assert result.stdout, result.stderr
+    return result.returncode, {finding["subject"]: finding for finding in json.loads(result.stdout)}
+
+
+def cgroup_mounts():
+    lines = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    return [point for _, point, kind, *_ in lines if kind in ("cgroup", "cgroup2")]
+
+
+def alone_with_mounts():
+    linux.call("unshare", linux.CLONE_NEWNS)
+    linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
+
+
+def test_a_machine_that_runs_containers_is_well_and_nothing_of_the_trials_is_left(tmp_path, engine):
+    before = look(tmp_path)
+    code, found = examine(tmp_path)
+    tried = {subject for subject, finding in found.items() if "(tried)" in finding["detail"]}
+    assert tried == {"namespaces", "overlayfs", "seccomp", "cgroups", "device rules", "interfaces", "nftables"}
+    assert [finding for finding in found.values() if finding["state"] == "missing"] == []
+    assert [finding for finding in found.values() if "cgroup" in finding["subject"] and finding["state"] != "ok"] == []
+    assert code == 0
+    after = look(tmp_path).since(before)
+    assert {kind: after[kind] for kind in ("mounts", "links", "nftables", "cgroups") if kind in after} == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hierarchy_is_named(tmp_path, is_unified):
+    _, found = examine(tmp_path)
+    assert found["cgroups"]["detail"].startswith(f"version {2 if is_unified else 1}: /sys/fs/cgroup")
+
+
+def test_what_is_refused_is_missing_and_has_a_cure(tmp_path):
+    code, found = examine(tmp_path, lambda: linux.prctl(linux.PR_CAPBSET_DROP, CAP_SYS_ADMIN))
+    assert code == 1
+    for subject in ("namespaces", "overlayfs"):
+        assert found[subject]["state"] == "missing"
+        assert "Operation not permitted" in found[subject]["detail"]
+        assert found[subject]["cure"]
+
+
+def test_cgroups_that_can_not_be_written_are_missing(tmp_path):
+    def before():
+        alone_with_mounts()
+        for point in cgroup_mounts():
+            linux.mount(None, point, None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY)
+
+    code, found = examine(tmp_path, before)
+    assert code == 1
+    assert found["cgroups"]["state"] == "missing"
+    assert "Read-only file system" in found["cgroups"]["detail"]
+    assert "remount" in found["cgroups"]["cure"]
+
+
+def test_cgroups_that_are_not_mounted_are_missing(tmp_path):
+    def before():
+        alone_with_mounts()
+        for point in cgroup_mounts():
+            linux.umount2(point, linux.MNT_DETACH)
+
+    code, found = examine(tmp_path, before)
+    assert code == 1
+    assert found["cgroups"]["cure"] == "`mount -t cgroup2 cgroup2 /sys/fs/cgroup`"
+
+
+def test_a_controller_that_is_not_there_limits_and_has_its_cure(tmp_path, is_unified):
+    def before():
+        alone_with_mounts()
+        if is_unified:  # a cgroup whose parent offers no controller, as the root of a namespace
+            Path("/sys/fs/cgroup/plain/leaf").mkdir(parents=True, exist_ok=True)
+            linux.mount("/sys/fs/cgroup/plain/leaf", "/sys/fs/cgroup", None, linux.MS_BIND)
+        else:
+            linux.umount2(next(point for point in cgroup_mounts() if point.endswith("/pids")), linux.MNT_DETACH)
+
+    try:
+        code, found = examine(tmp_path, before)
+    finally:
+        if is_unified:
+            Cgroups().remove("/plain/leaf")
+    assert code == 0
+    assert found["cgroup pids"]["state"] == "limited"
+    assert found["cgroup pids"]["cure"] == (
+        "have it delegated: `systemctl edit user@.service`, with `Delegate=pids` under [Service]"
+        if is_unified
+        else "`mkdir DIR && mount -t cgroup -o pids cgroup DIR`"
+    )
