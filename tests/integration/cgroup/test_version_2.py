@@ -11,7 +11,7 @@ from tests.support import virtual_machine
 pytestmark = pytest.mark.root
 
 # without a processor that helps, the machine is emulated: some ten times slower
-LONGEST_S = 600
+LONGEST_S = 850
 
 
 def test_everything_here_holds_on_version_2(tmp_path, is_unified):
