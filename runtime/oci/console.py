@@ -7,14 +7,14 @@ import os
 import socket
 import stat
 import struct
-import termios
 from collections.abc import Mapping
 
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
 from runtime.oci.rootfs import Root
 
-TIOCSPTLCK, TIOCGPTPEER = 0x40045431, 0x5441  # <asm-generic/ioctls.h>; Python's termios lacks them
+# <asm-generic/ioctls.h>; Python's termios lacks some, and would cost the keeper a third of a megabyte
+TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER = 0x540E, 0x5414, 0x40045431, 0x5441
 PTMX = os.makedev(5, 2)
 
 
@@ -31,7 +31,7 @@ def open_console(ptmx: int, console: socket.socket, size: Mapping[str, int] | No
     # by its peer, not by a name: what lies at /dev/pts is the container's to change
     side = fcntl.ioctl(ptmx, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     if size and size.get("height"):
-        fcntl.ioctl(ptmx, termios.TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0))
+        fcntl.ioctl(ptmx, TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0))
     socket.send_fds(console, [b"c"], [ptmx])
     os.close(ptmx)
     return side
@@ -53,4 +53,4 @@ def control(side: int) -> None:
     """Make `side` the standard streams and the controlling terminal of the calling session leader."""
     for target in range(3):
         os.dup2(side, target, inheritable=True)
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    fcntl.ioctl(0, TIOCSCTTY, 0)
