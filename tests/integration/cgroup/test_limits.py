@@ -166,7 +166,7 @@ def test_no_process_outlives_a_container_in_the_pid_namespace_of_the_host(ground
 def test_statistics_are_what_the_kernel_counts(ground):
     id = ground.start(
         "dd if=/dev/zero of=/dev/shm/held bs=1M count=20 2>/dev/null; while :; do :; done",
-        network="bridge", Memory=64 * MIB, NanoCpus=100_000_000, PidsLimit=40,
+        network="bridge", Memory=64 * MIB, NanoCpus=300_000_000, PidsLimit=40,
     )  # fmt: skip
     eventually(lambda: ground.numbers(id)["throttled_periods"] > 1 and ground.numbers(id)["memory"] > 20 * MIB)
     stats = ground.statistics(id)
