@@ -94,7 +94,7 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(str(path))
     finally:
         os.umask(umask)
-    listener.listen(128)
+    listener.listen(1024)
     return listener
 
 

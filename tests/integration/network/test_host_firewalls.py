@@ -30,6 +30,7 @@ services:
     init: true
     command: sh -c 'echo within > /tmp/index.html; exec httpd -f -h /tmp'
     ports: ["8080:80"]
+    healthcheck: {test: "wget -q -O /dev/null http://127.0.0.1/", interval: 50ms, retries: 200}
 """
 
 
@@ -88,7 +89,7 @@ def test_a_dropping_firewall_of_the_host_lets_containers_out_and_callers_in(home
         (tmp_path / "firewall").write_text(FIREWALL)
         machine.run("nft", "-f", "firewall")
         try:
-            machine.skiff("up", "-d")
+            machine.skiff("up", "-d", "--wait")
             assert len(machine.rules()) == 4
             make = partial(netns.inside, f"/run/netns/{neighbour}")
             with make(partial(socket.create_connection, ("198.51.100.1", 8080), 5)) as caller:
