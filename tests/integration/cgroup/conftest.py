@@ -123,5 +123,8 @@ def disk(tmp_path_factory):
         ["losetup", "--find", "--show", file], check=True, capture_output=True, text=True
     ).stdout.strip()
     number = os.stat(path).st_rdev
-    yield path, os.major(number), os.minor(number)
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # it goes with its last opener: also when this process is killed
     subprocess.run(["losetup", "--detach", path], check=True)
+    yield path, os.major(number), os.minor(number)
+    os.close(opened)
