@@ -34,8 +34,12 @@ async def unpack_context(chunks: AsyncIterator[bytes], directory: Path) -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(_feed, chunks, writing)
                 await anyio.to_thread.run_sync(_unpack_and_drain, source, Writer(directory), abandon_on_cancel=False)
-        except* BadRequestError as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as group:
+            # not by `except*`: on Debian 12's own Python what is raised inside comes out as a group
+            refused = group.subgroup(BadRequestError)
+            if refused is None:
+                raise
+            raise refused.exceptions[0] from None
 
 
 async def _feed(chunks: AsyncIterator[bytes], writing: int) -> None:
