@@ -103,3 +103,8 @@ class KernelError(SkiffError):
         self.syscall = syscall
         self.arguments = tuple(arguments)
         self.errno = errno
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the first error in a group, however deep; one that is no group is itself."""
+    return first_error(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

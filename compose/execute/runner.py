@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 
 from compose.plan.operations import Kind, Operation, Plan
+from runtime.errors import first_error
 
 PARALLEL = 32
 PATIENT = (Kind.AWAIT, Kind.PULL, Kind.BUILD)
@@ -44,8 +45,4 @@ def run(plan: Plan, perform: Callable[[Operation], None], parallel: int = 0) -> 
     try:
         anyio.run(run_plan, plan, perform, parallel)
     except BaseExceptionGroup as group:
-        raise _leaf(group) from None
-
-
-def _leaf(error: BaseException) -> BaseException:
-    return _leaf(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+        raise first_error(group) from None

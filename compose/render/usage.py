@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from compose.render.table import size
+
 COLUMNS = (
     ("CONTAINER ID", "ID"),
     ("NAME", "Name"),
@@ -29,14 +31,14 @@ def usage_row(id: str, name: str, document: Mapping[str, Any]) -> dict[str, str]
     networks = (document.get("networks") or {}).values()
     blocks = (document.get("blkio_stats") or {}).get("io_service_bytes_recursive") or ()
     return {
-        "BlockIO": f"{_decimal(_blocks(blocks, 'read'))} / {_decimal(_blocks(blocks, 'write'))}",
+        "BlockIO": f"{size(_blocks(blocks, 'read'))} / {size(_blocks(blocks, 'write'))}",
         "CPUPerc": f"{_cpu_percent(document):.2f}%",
         "Container": id,
         "ID": id,
         "MemPerc": f"{used / limit * 100 if limit else 0:.2f}%",
         "MemUsage": f"{_binary(used)} / {_binary(limit)}",
         "Name": name,
-        "NetIO": f"{_decimal(sum(n['rx_bytes'] for n in networks))} / {_decimal(sum(n['tx_bytes'] for n in networks))}",
+        "NetIO": f"{size(sum(n['rx_bytes'] for n in networks))} / {size(sum(n['tx_bytes'] for n in networks))}",
         "PIDs": str((document.get("pids_stats") or {}).get("current") or 0),
     }
 
@@ -58,12 +60,4 @@ def _binary(amount: float) -> str:
         if amount < 1024 or unit == UNITS[-1]:
             return f"{amount:.4g}{unit}"
         amount /= 1024
-    return ""
-
-
-def _decimal(amount: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            return f"{amount:.3g}{unit}"
-        amount /= 1000
     return ""

@@ -12,7 +12,7 @@ import anyio
 from runtime.api.connection import REASONS, Closed, Connection, Request
 from runtime.api.routes import ROUTES
 from runtime.engine.background import log
-from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError, UnavailableError
+from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError, UnavailableError, first_error
 from runtime.http.codec import ProtocolError
 from runtime.space import told_as_full
 
@@ -76,9 +76,9 @@ async def _answer(engine: Engine, request: Request, routes: list[tuple[str, re.P
     except* Closed:
         request.keeps_alive = False
     except* SkiffError as group:
-        await _refuse(request, _leaf(group))
+        await _refuse(request, first_error(group))
     except* Exception as group:  # noqa: BLE001 - a bug of ours is answered and logged, it does not end the engine
-        await _refuse(request, _told(engine, _leaf(group)))
+        await _refuse(request, _told(engine, first_error(group)))
 
 
 def _told(engine: Engine, error: BaseException) -> SkiffError:
@@ -87,11 +87,6 @@ def _told(engine: Engine, error: BaseException) -> SkiffError:
         return full
     log(error)
     return SkiffError(f"internal error: {error}", f"the engine's log has more: {engine.paths.engine_log}")
-
-
-def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _refuse(request: Request, error: BaseException) -> None:

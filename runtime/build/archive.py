@@ -18,6 +18,7 @@ import anyio.to_thread
 from runtime.build.writer import Owner, Writer
 from runtime.errors import BadRequestError
 from runtime.image.compression import CompressionError, decoded
+from runtime.image.transfers import together
 
 END_BYTES = 3 * tarfile.BLOCKSIZE - 1
 """The most that can be missing: the padding of the last member, and two blocks of zeros."""
@@ -30,16 +31,9 @@ async def unpack_context(chunks: AsyncIterator[bytes], directory: Path) -> None:
     """
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as source:
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(_feed, chunks, writing)
-                await anyio.to_thread.run_sync(_unpack_and_drain, source, Writer(directory), abandon_on_cancel=False)
-        except BaseExceptionGroup as group:
-            # not by `except*`: on Debian 12's own Python what is raised inside comes out as a group
-            refused = group.subgroup(BadRequestError)
-            if refused is None:
-                raise
-            raise refused.exceptions[0] from None
+        async with together() as group:
+            group.start_soon(_feed, chunks, writing)
+            await anyio.to_thread.run_sync(_unpack_and_drain, source, Writer(directory), abandon_on_cancel=False)
 
 
 async def _feed(chunks: AsyncIterator[bytes], writing: int) -> None:

@@ -36,7 +36,7 @@ from runtime.errors import BadRequestError, NotFoundError, SkiffError
 from runtime.image.images import Image, Images, now
 from runtime.image.manifest import Platform
 from runtime.image.reference import Reference
-from runtime.image.transfers import KeyedLocks, first_error
+from runtime.image.transfers import KeyedLocks, together
 from runtime.paths import Paths
 from runtime.space import told_as_full
 from runtime.store import Store
@@ -252,12 +252,9 @@ class _Build:
 
     async def target_state(self) -> StageState:
         """Build every stage that the target needs; return the target's. Raises the first stage's error."""
-        try:
-            async with anyio.create_task_group() as group:
-                for planned in self._planned:
-                    group.start_soon(self._stage, planned)
-        except BaseExceptionGroup as errors:
-            raise first_error(errors) from None
+        async with together() as group:
+            for planned in self._planned:
+                group.start_soon(self._stage, planned)
         return self._states[self._target]
 
     async def _stage(self, planned: PlannedStage) -> None:

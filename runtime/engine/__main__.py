@@ -27,16 +27,16 @@ LOOK_AGAIN_S = 0.02
 def main() -> None:
     """Run the engine of the directories that the environment names."""
     paths = Paths.from_environment(os.environ, os.getuid())
+    told: list[str] = []
     try:
         anyio.run(_run, paths)
     except* SkiffError as group:
-        for error in _leaves(group):
-            print(f"skiff engine: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
+        told += [f"skiff engine: {error}" for error in _leaves(group)]
     except* (PermissionError, FileNotFoundError, NotADirectoryError) as group:
-        for error in _leaves(group):
-            print(f"skiff engine: {error}: its directories are {paths.root} and {paths.run}", file=sys.stderr)
-        print("    let this user write there, or name others with $SKIFF_ROOT and $SKIFF_RUN", file=sys.stderr)
+        told += [f"skiff engine: {error}: its directories are {paths.root} and {paths.run}" for error in _leaves(group)]
+        told.append("    let this user write there, or name others with $SKIFF_ROOT and $SKIFF_RUN")
+    if told:  # not inside `except*`: Debian 12's own Python makes a group of the exit
+        print("\n".join(told), file=sys.stderr, flush=True)
         sys.exit(1)
 
 

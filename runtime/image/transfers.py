@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.abc
 
+from runtime.errors import first_error
+
 
 class KeyedLocks:
     """One lock for each key, there as long as somebody holds it or waits for it."""
@@ -42,8 +44,3 @@ async def together() -> AsyncIterator[anyio.abc.TaskGroup]:
             yield group
     except BaseExceptionGroup as errors:
         raise first_error(errors) from None
-
-
-def first_error(error: BaseException) -> BaseException:
-    """Return the first error in a group, however deep; one that is no group is itself."""
-    return first_error(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
