@@ -7,7 +7,7 @@ through at the head of theirs, as Docker does for its own; what may pass is deci
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.errors import KernelError
@@ -22,6 +22,8 @@ REJECTING = ("firewalld",)
 class _Chain:
     table: nft.Table
     name: str
+    is_closed: bool
+    """Whether it lets only chosen packets pass."""
 
 
 class HostFirewalls:
@@ -36,7 +38,9 @@ class HostFirewalls:
         A chain that can't be changed, because it belongs to a running program, is told of in the engine's log.
         """
         device, accept = nft.interface(bridge), nft.verdict(nft.ACCEPT)
-        for chain in list(_closed(link)):
+        for chain in _foreign(link):
+            if not chain.is_closed:
+                continue
             rules = [
                 chain.table.rule(
                     chain.name, direction(), nft.equal(device), accept, comment=self._comment(bridge), first=True
@@ -48,7 +52,8 @@ class HostFirewalls:
     def withdraw(self, link: Nfnetlink, bridge: str = "") -> None:
         """Take the rules for `bridge`, or for every bridge of the engine, out of others' chains."""
         wanted = self._comment(bridge)
-        for chain in list(_closed(link)):
+        # also out of chains that were opened since
+        for chain in _foreign(link):
             found = [
                 handle
                 for handle, comment in chain.table.rules(link, chain.name)
@@ -73,11 +78,11 @@ def _change(link: Nfnetlink, chain: _Chain, messages: Sequence[Message]) -> None
         )
 
 
-def _closed(link: Nfnetlink) -> Iterator[_Chain]:
-    """Yield the base chains of others that let only chosen packets pass through this machine."""
-    for family in (nft.INET, nft.IPV4, nft.IPV6):
-        for found in nft.base_chains(link, family):
-            if found.kind != "filter" or found.hook != nft.FORWARD or found.table.startswith("skiff-"):
-                continue
-            if found.policy == nft.DROP or found.table in REJECTING:
-                yield _Chain(nft.Table(family, found.table), found.name)
+def _foreign(link: Nfnetlink) -> list[_Chain]:
+    """Return the base chains of others that see what passes through this machine."""
+    return [
+        _Chain(nft.Table(family, found.table), found.name, found.policy == nft.DROP or found.table in REJECTING)
+        for family in (nft.INET, nft.IPV4, nft.IPV6)
+        for found in nft.base_chains(link, family)
+        if found.kind == "filter" and found.hook == nft.FORWARD and not found.table.startswith("skiff-")
+    ]
