@@ -82,11 +82,23 @@ def _processes(root):
 
 def _namespaces():
     for folder in Path("/proc").glob("[0-9]*"):
+        if _awaits_its_burial(folder):
+            continue
         for kind in ("net", "pid", "mnt", "uts", "ipc"):
             try:
                 yield os.readlink(folder / "ns" / kind)
             except OSError:
                 continue
+
+
+def _awaits_its_burial(folder):
+    """Whether a process is dead and the machine's own init has yet to reap it: nothing but its number is left."""
+    try:
+        _, _, about = (folder / "stat").read_text().rpartition(")")
+    except OSError:
+        return True
+    state, parent, *_ = about.split()
+    return state == "Z" and parent == "1"
 
 
 def describe(residue: Residue) -> str:

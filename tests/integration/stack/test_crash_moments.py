@@ -74,10 +74,10 @@ class Stack:
         """Bring everything up after the crash, and down; nothing is left of it."""
         self.project.skiff("up", "-d", "-t", "1")
         for name, found in self.project.containers().items():
-            # a one-off that nobody came to start is still to be seen, as with Docker, until `down`
+            # a one-off that nobody came to start is still to be seen, as with Docker, until `down` takes orphans too
             states = [one["State"] for one in found if one["State"] != "created" or "-run-" not in one["Name"]]
             assert states == ["running"], name
-        self.project.skiff("down", "-v", "-t", "0")
+        self.project.skiff("down", "-v", "-t", "0", "--remove-orphans")
         self.write(STACK.format(version=self.version))
         assert self.project.containers() == {}
         for place in ("containers", "volumes"):
