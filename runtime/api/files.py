@@ -59,5 +59,6 @@ async def archive_put(engine: Engine, request: Request) -> None:
         _path(request),
         request.chunks(),
         no_overwrite_dir_non_dir=request.flag("noOverwriteDirNonDir"),
+        owned_by_user=request.flag("copyUIDGID"),
     )
     await request.answer(200)

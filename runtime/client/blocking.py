@@ -432,9 +432,9 @@ class Client:
         """Yield a tar stream of a path in a container."""
         return self.stream("GET", f"/containers/{quote(name)}/archive", {"path": path}).chunks()
 
-    def archive_put(self, name: str, path: str, body: Iterable[bytes]) -> None:
-        """Unpack a tar stream into a directory of a container."""
-        with self.stream("PUT", f"/containers/{quote(name)}/archive", {"path": path}, body=body) as stream:
+    def archive_put(self, name: str, path: str, body: Iterable[bytes], **query: Any) -> None:
+        """Unpack a tar stream into a directory of a container (`query` in the API's own names)."""
+        with self.stream("PUT", f"/containers/{quote(name)}/archive", {"path": path, **query}, body=body) as stream:
             for _ in stream.chunks():
                 pass
 

@@ -84,9 +84,18 @@ class Files:
             raise failures[0]
 
     async def put(
-        self, container: Container, path: str, source: AsyncIterator[bytes], *, no_overwrite_dir_non_dir: bool = False
+        self,
+        container: Container,
+        path: str,
+        source: AsyncIterator[bytes],
+        *,
+        no_overwrite_dir_non_dir: bool = False,
+        owned_by_user: bool = False,
     ) -> None:
-        """Unpack a tar stream into a directory of the container. Raises NotFoundError, BadRequestError."""
+        """Unpack a tar stream into a directory of the container. Raises NotFoundError, BadRequestError.
+
+        With `owned_by_user` everything belongs to the user that the container is configured to run as, if any.
+        """
         about = await self.about(container, path.rstrip("/") + "/." if path.strip("/") else "/")
         if not about["mode"] & 1 << 31:
             raise BadRequestError(f"extraction point is not a directory: {path}")
@@ -103,6 +112,7 @@ class Files:
                     [spool.fileno()],
                     path=_absolute(path),
                     no_overwrite_dir_non_dir=no_overwrite_dir_non_dir,
+                    user=str(container.config.get("User") or "") if owned_by_user else "",
                 )
             except InternalError as error:
                 raise BadRequestError(f"can't extract into {path}: {error.message.removeprefix('keeper: ')}") from error

@@ -6,6 +6,7 @@ the child's own, or the live container's), so no link in it can lead outside.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from runtime.hints import Any
 from runtime.linux import syscalls as linux
 from runtime.oci import launch
 from runtime.oci.overlay import mount_overlay
+from runtime.oci.user import resolve
 
 
 def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None) -> Any:
@@ -84,9 +86,10 @@ def _tar_out(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[s
 
 
 def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
-    """Unpack a tar stream into directory `path`, which is made when `make` is set."""
+    """Unpack a tar stream into directory `path`, which is made when `make` is set; all is of `user`, if given."""
     import tarfile
 
+    owner = resolve(arguments["user"]) if arguments.get("user") else None
     path = arguments["path"]
     if arguments.get("make"):
         os.makedirs(path, exist_ok=True)
@@ -103,8 +106,31 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
                 target = os.path.join(path, member.name)
                 if os.path.lexists(target) and os.path.isdir(target) != member.isdir():
                     raise IsADirectoryError(21, f"{target} would change between directory and file")
+            if owner is not None:
+                member.uid, member.gid = owner.uid, owner.gid
+            _make_way(os.path.join(path, member.name), member.isdir())
             tar.extract(member, path, set_attrs=True, numeric_owner=True)
     return {}
+
+
+def _make_way(path: str, for_directory: bool) -> None:
+    """Remove what is at `path`, as Docker does: nothing is written through a link, or into a file that is in use."""
+    try:
+        is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if is_directory and for_directory:
+        return
+    try:
+        if is_directory:
+            import shutil
+
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # a mount point: it can only be written to
+            raise
 
 
 def _copy_up(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:

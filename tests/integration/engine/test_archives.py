@@ -1,0 +1,65 @@
+"""What an archive does to the files of a container (Docker Engine API, "Extract an archive")."""
+
+import io
+import tarfile
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+
+def archive(**files):
+    """A tar archive: text makes a file, None a directory."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.uid = member.gid = 7
+            if text is None:
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(member)
+            else:
+                member.size, member.mode = len(text), 0o644
+                tar.addfile(member, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def put(api, id, path, data, query=""):
+    answer = api.ask("PUT", f"/containers/{id}/archive?path={path}{query}", data, Content_Type="application/x-tar")
+    assert answer.status == 200, answer.body
+
+
+def seen(api, id, command):
+    """What `command` prints in the container."""
+    made = api.ask("POST", f"/containers/{id}/exec", {"Cmd": ["sh", "-c", command], "AttachStdout": True, "Tty": True})
+    started = api.ask("POST", f"/exec/{made.json['Id']}/start", {"Detach": False, "Tty": True})
+    return started.body.decode().replace("\r\n", "\n")
+
+
+def test_files_belong_to_the_user_of_the_container_where_that_is_asked_for(api, containers):
+    id = containers("sleep", "60", User="app")
+    put(api, id, "/home/app", archive(told=""))
+    put(api, id, "/home/app", archive(asked="", folder=None), "&copyUIDGID=1")
+    assert seen(api, id, "stat -c '%n %u:%g' /home/app/*") == (
+        "/home/app/asked 1000:1000\n/home/app/folder 1000:1000\n/home/app/told 7:7\n"
+    )
+
+
+def test_without_a_user_the_archive_says_whose_its_files_are(api, containers):
+    id = containers("sleep", "60")
+    put(api, id, "/tmp", archive(file=""), "&copyUIDGID=1")
+    assert seen(api, id, "stat -c %u:%g /tmp/file") == "7:7\n"
+
+
+def test_a_file_takes_the_place_of_what_was_there_and_is_not_written_through_it(api, containers):
+    id = containers("sleep", "60")
+    seen(api, id, "cd /tmp; mkdir -p a; touch a/b; echo kept > real; ln -s real link; mkdir merged; touch merged/old")
+    put(api, id, "/tmp", archive(a="new", link="other", merged=None))
+    assert seen(api, id, "cd /tmp; cat a real; test -L link || cat link; ls merged") == "newkept\notherold\n"
+
+
+def test_a_program_that_runs_can_be_replaced(api, containers):
+    id = containers("sh", "-c", "cp /bin/busybox /tmp/sleep; exec /tmp/sleep 60")
+    seen(api, id, "until [ $(readlink /proc/1/exe) = /tmp/sleep ]; do :; done")
+    put(api, id, "/tmp", archive(sleep="new"))
+    assert seen(api, id, "cat /tmp/sleep") == "new"
