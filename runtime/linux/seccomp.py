@@ -19,9 +19,10 @@ LONGEST_PROGRAM = 4096
 RET = {
     "SCMP_ACT_KILL": 0x00000000, "SCMP_ACT_KILL_THREAD": 0x00000000, "SCMP_ACT_KILL_PROCESS": 0x80000000,
     "SCMP_ACT_TRAP": 0x00030000, "SCMP_ACT_ERRNO": 0x00050000, "SCMP_ACT_TRACE": 0x7FF00000,
-    "SCMP_ACT_LOG": 0x7FFC0000, "SCMP_ACT_ALLOW": 0x7FFF0000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000, "SCMP_ACT_LOG": 0x7FFC0000, "SCMP_ACT_ALLOW": 0x7FFF0000,
 }  # fmt: skip
 
+NOTIFY = "SCMP_ACT_NOTIFY"
 WITH_DATA = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 """Default actions that let a call pass, one that nobody has heard of too."""
@@ -30,14 +31,18 @@ Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, operand; jumps count from the next instruction (struct sock_filter)."""
 
 
-def assemble(filters: Mapping[str, Any], architectures: Mapping[int, Mapping[str, int]]) -> list[Instruction]:
+def assemble(
+    filters: Mapping[str, Any], architectures: Mapping[int, Mapping[str, int]], *, has_listener: bool = False
+) -> list[Instruction]:
     """Return the program of the OCI document's `linux.seccomp` (OCI runtime spec, "Seccomp").
 
     `architectures` has the numbers of the system calls by name for each AUDIT_ARCH constant; a call by another kills
     the process. Where the document does not let unknown calls pass, one newer than the table answers ENOSYS, as on an
     older kernel, so that libraries fall back. Rules of calls that the table does not have are passed over. Raises
-    ValueError on an unknown action or comparison, and on a program that is too long for the kernel.
+    ValueError on an unknown action or comparison, on one that asks a listener where there is none, and on a program
+    that is too long for the kernel.
     """
+    _need_listener(filters, has_listener)
     default = _action(filters["defaultAction"], filters.get("defaultErrnoRet"))
     parts = [(architecture, _calls(filters, numbers, default)) for architecture, numbers in architectures.items()]
     program: list[Instruction] = [(LD_W_ABS, 0, 0, OFFSET_ARCH)]
@@ -77,11 +82,21 @@ def _calls(filters: Mapping[str, Any], numbers: Mapping[str, int], default: int)
     return program
 
 
-def check(filters: Mapping[str, Any]) -> None:
-    """Raise ValueError where `filters` have an action, comparison or argument that there is not."""
+def check(filters: Mapping[str, Any], *, has_listener: bool = False) -> None:
+    """Raise ValueError where `filters` have an action, comparison or argument that there is not.
+
+    The action that asks a listener is one only where there is a listener.
+    """
+    _need_listener(filters, has_listener)
     _action(filters["defaultAction"], filters.get("defaultErrnoRet"))
     for rule in filters.get("syscalls") or ():
         _conditions(rule.get("args") or (), _action(rule["action"], rule.get("errnoRet")))
+
+
+def _need_listener(filters: Mapping[str, Any], has_listener: bool) -> None:
+    actions = [filters["defaultAction"], *(rule["action"] for rule in filters.get("syscalls") or ())]
+    if NOTIFY in actions and not has_listener:
+        raise ValueError(f"{NOTIFY} needs a listener")
 
 
 def _action(name: str, errno: int | None) -> int:

@@ -13,6 +13,7 @@ _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 
 # <linux/sched.h>
+CLONE_NEWTIME = 0x00000080
 CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
@@ -61,11 +62,13 @@ SYS = {
         {
             "getcwd": 17, "pivot_root": 41, "splice": 76, "capget": 90, "capset": 91, "unshare": 97,
             "rt_sigaction": 134, "keyctl": 219, "setns": 268, "seccomp": 277, "bpf": 280,
+            "ioprio_set": 30, "personality": 92, "sched_setattr": 274,
         }
         if os.uname().machine == "aarch64"
         else {
             "getcwd": 79, "pivot_root": 155, "splice": 275, "capget": 125, "capset": 126, "unshare": 272,
             "rt_sigaction": 13, "keyctl": 250, "setns": 308, "seccomp": 317, "bpf": 321,
+            "ioprio_set": 251, "personality": 135, "sched_setattr": 314,
         }
     ),
 }  # fmt: skip
@@ -136,9 +139,12 @@ class FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install_filter(packed: bytes) -> None:
-    """Put the calling thread, and all it will execute, under a program of struct sock_filter (seccomp(2))."""
-    call("seccomp", SECCOMP_SET_MODE_FILTER, 0, FilterProgram(len(packed) // 8, packed))
+def install_filter(packed: bytes, flags: int = 0) -> int:
+    """Put the calling thread, and all it will execute, under a program of struct sock_filter (seccomp(2)).
+
+    Returns the listener's descriptor when `flags` ask for one, else 0.
+    """
+    return call("seccomp", SECCOMP_SET_MODE_FILTER, flags, FilterProgram(len(packed) // 8, packed))
 
 
 SIGACTION_BYTES, SIGSET_BYTES = 32, 8
