@@ -99,7 +99,7 @@ calls = st.tuples(
 @settings(max_examples=400)
 @given(documents, st.lists(calls, min_size=1, max_size=20))
 def test_a_program_decides_as_its_document_says(document, asked):
-    program = seccomp.assemble(document, NUMBERS)
+    program = seccomp.assemble(document, NUMBERS, has_listener=True)
     for architecture, number, args in asked:
         assert run(program, architecture, number, args) == expected(document, architecture, number, args)
 
@@ -107,7 +107,7 @@ def test_a_program_decides_as_its_document_says(document, asked):
 @settings(max_examples=100)
 @given(documents)
 def test_every_jump_stays_inside_and_every_path_ends(document):
-    program = seccomp.assemble(document, NUMBERS)
+    program = seccomp.assemble(document, NUMBERS, has_listener=True)
     for at, (code, if_true, if_false, operand) in enumerate(program):
         assert 0 <= if_true <= 255
         assert 0 <= if_false <= 255
@@ -126,7 +126,7 @@ def test_a_comparison_of_an_argument_decides_at_its_borders():
                 "args": [{"index": 2, "value": bound, "op": operator}],
             }
             document = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule]}
-            program = seccomp.assemble(document, NUMBERS)
+            program = seccomp.assemble(document, NUMBERS, has_listener=True)
             for given_value in {max(0, bound - 1), bound, min(bound + 1, (1 << 64) - 1)}:
                 args = [0, 0, given_value, 0, 0, 0]
                 assert run(program, NATIVE, 1, args) == expected(document, NATIVE, 1, args)
