@@ -146,11 +146,11 @@ class Cgroups:
             period, runtime = (int(_text(f"{directory}/cpu.rt_{name}_us")) for name in ("period", "runtime"))
             _write(f"{directory}/cpu.rt_runtime_us", runtime + math.ceil(share * period))
 
-    def enter(self, path: str) -> None:
-        """Move the calling process into cgroup `path`."""
+    def enter(self, path: str, pid: int = 0) -> None:
+        """Move process `pid`, the calling one when it is 0, into cgroup `path`."""
         for directory in self.directories(path).values():
             try:
-                _write(f"{directory}/cgroup.procs", "0")
+                _write(f"{directory}/cgroup.procs", pid)
             except OSError as error:
                 if error.errno != errno.EBUSY:
                     raise
@@ -158,7 +158,7 @@ class Cgroups:
                 below = next((folder for folder in _tree(directory) if _words(f"{folder}/cgroup.procs")), None)
                 if below is None:
                     raise
-                _write(f"{below}/cgroup.procs", "0")
+                _write(f"{below}/cgroup.procs", pid)
 
     def descriptor(self, path: str) -> int:
         """Return a descriptor of version 2's cgroup `path`, for a child to be born in it; -1 with version 1."""
@@ -187,6 +187,13 @@ class Cgroups:
         if not settled:
             _write(file, back)
             raise TimeoutError(errno.ETIMEDOUT, "a process of the container can't be stopped: it waits for a device")
+
+    def is_frozen(self, path: str) -> bool:
+        """Return whether cgroup `path` was asked to stop, by `freeze` or by others."""
+        directories = self.directories(path)
+        if self.is_unified:
+            return _words(f"{directories['unified']}/cgroup.freeze") == ["1"]
+        return _words(f"{directories.get('freezer')}/freezer.state") in (["FREEZING"], ["FROZEN"])
 
     def processes(self, path: str) -> list[int]:
         """Return the numbers of the processes of cgroup `path` and of those that the container made below it."""
