@@ -29,7 +29,9 @@ class Paths:
             root, default_run = "/var/lib/skiff", Path("/run/skiff")
         else:
             root = str(Path(environ.get("XDG_DATA_HOME") or home / ".local/share") / "skiff")
-            default_run = Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}") / "skiff"
+            session = Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}")
+            # without a session manager there is no such directory: then it lies with the rest
+            default_run = session / "skiff" if session.is_dir() else Path(root).absolute() / "run"
         run = Path(environ["SKIFF_RUN"]).absolute() if environ.get("SKIFF_RUN") else default_run
         return cls(Path(root).absolute(), run)
 
@@ -82,6 +84,11 @@ class Paths:
     def keeper_socket(self) -> Path:
         """Where the keeper listens."""
         return self.run / "keeper.sock"
+
+    @property
+    def host_socket(self) -> Path:
+        """Where a user's engine reaches the process that stays outside of its namespaces."""
+        return self.run / "host.sock"
 
     @property
     def netns(self) -> Path:

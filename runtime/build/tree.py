@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import BadRequestError
+from runtime.image.unpack import is_opaque
 
 MAX_LINKS = 40
 """Symbolic links that one path may lead through, as in the kernel (path_resolution(7))."""
@@ -147,14 +148,3 @@ class Tree:
 def is_whiteout(info: os.stat_result) -> bool:
     """Return whether `info` is of a whiteout: a 0/0 character device."""
     return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
-
-
-def is_opaque(location: str) -> bool:
-    """Return whether a directory hides those below it."""
-    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
-        try:
-            if os.getxattr(location, name, follow_symlinks=False) == b"y":
-                return True
-        except OSError:
-            continue
-    return False

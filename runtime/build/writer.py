@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runtime.build.tree import Entry, Tree
 from runtime.errors import BadRequestError
+from runtime.linux.ownership import chown
 
 _PRIVATE_XATTRS = ("trusted.", "user.overlay.", "security.selinux")
 
@@ -67,7 +68,7 @@ class Writer:
             return self.directory(target, owner, mode)
         location = f"{self.directory(posixpath.dirname(path), owner, mode)}/{posixpath.basename(path)}"
         os.mkdir(location)
-        os.chown(location, owner.uid, owner.gid)
+        chown(location, owner.uid, owner.gid)
         os.chmod(location, mode)
         return location
 
@@ -100,7 +101,7 @@ class Writer:
     def put_directory(self, path: str, owner: Owner, mode: int, mtime_ns: int | None = None) -> None:
         """Make the directory `path`, or give the one that stands there this owner, mode and time (nanoseconds)."""
         location = self.directory(path, owner, mode)
-        os.chown(location, owner.uid, owner.gid)
+        chown(location, owner.uid, owner.gid)
         os.chmod(location, mode)
         if mtime_ns is not None:
             os.utime(location, ns=(mtime_ns, mtime_ns))
@@ -123,7 +124,7 @@ class Writer:
         location: str, owner: Owner, mode: int, mtime_ns: int, xattrs: Mapping[str, bytes] | None = None
     ) -> None:
         """Give what stands at `location` its owner, mode (permission bits), time and extended attributes."""
-        os.chown(location, owner.uid, owner.gid, follow_symlinks=False)
+        chown(location, owner.uid, owner.gid)
         if not os.path.islink(location):
             # after chown, which takes set-ID bits and capabilities away (chown(2))
             os.chmod(location, stat.S_IMODE(mode))
@@ -134,7 +135,7 @@ class Writer:
 def copy_metadata(entry: Entry, location: str) -> None:
     """Give `location` the owner, mode, attributes and times of `entry`."""
     info = entry.info
-    os.chown(location, info.st_uid, info.st_gid)
+    chown(location, info.st_uid, info.st_gid)
     os.chmod(location, stat.S_IMODE(info.st_mode))
     set_xattrs(location, xattrs_of(entry.location))
     os.utime(location, ns=(info.st_atime_ns, info.st_mtime_ns))

@@ -26,6 +26,8 @@ LOOK_AGAIN_S = 0.02
 
 def main() -> None:
     """Run the engine of the directories that the environment names."""
+    if os.getuid() != 0:  # a user's engine is root in a namespace of the user's own
+        os.execv(sys.executable, [sys.executable, "-m", "runtime.rootless"])
     paths = Paths.from_environment(os.environ, os.getuid())
     told: list[str] = []
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.image.unpack import OPAQUE_XATTR
+from runtime.image.unpack import is_opaque
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
 """Kinds as the Docker Engine API numbers them."""
@@ -43,7 +43,7 @@ def _of_directory(directory: str, path: str, layers: Sequence[Path], hidden: fro
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     except OSError:  # removed while we look: the container may run
         return
-    is_opaque = _is_opaque(directory)
+    hides = is_opaque(directory)
     for entry in entries:
         inner = f"{path}/{entry.name}"
         if inner in hidden:
@@ -52,7 +52,7 @@ def _of_directory(directory: str, path: str, layers: Sequence[Path], hidden: fro
             found = entry.stat(follow_symlinks=False)
         except OSError:
             continue
-        below = None if is_opaque else _below(layers, inner)
+        below = None if hides else _below(layers, inner)
         if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
             yield Change(inner, DELETED)
         elif stat.S_ISDIR(found.st_mode):
@@ -78,7 +78,7 @@ def _below(layers: Sequence[Path], path: str) -> os.stat_result | None:
     for layer in layers:
         place = str(layer)
         for part in path.strip("/").split("/"):
-            hides_below = place != str(layer) and _is_opaque(place)
+            hides_below = place != str(layer) and is_opaque(place)
             place = f"{place}/{part}"
             try:
                 found = os.lstat(place)
@@ -91,10 +91,3 @@ def _below(layers: Sequence[Path], path: str) -> os.stat_result | None:
         else:
             return found
     return None
-
-
-def _is_opaque(directory: str) -> bool:
-    try:
-        return os.getxattr(directory, OPAQUE_XATTR) == b"y"
-    except OSError:
-        return False

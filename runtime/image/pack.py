@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 from typing import IO
 
-from runtime.image.unpack import OPAQUE, OPAQUE_XATTR, WHITEOUT, XATTR_PREFIX
+from runtime.image.unpack import FOREIGN_XATTRS, OPAQUE, WHITEOUT, XATTR_PREFIX, is_opaque
 
 
 def pack(directory: Path, out: IO[bytes]) -> int:
@@ -26,7 +26,7 @@ def _add_directory(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple
     size_bytes = 0
     if name:
         tar.addfile(_member(path, name, os.lstat(path), tarfile.DIRTYPE))
-        if _is_opaque(path):
+        if is_opaque(path):
             tar.addfile(tarfile.TarInfo(f"{name}/{OPAQUE}"))
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
         found = entry.stat(follow_symlinks=False)
@@ -61,20 +61,13 @@ def _add_directory(tar: tarfile.TarFile, path: str, name: str, links: dict[tuple
     return size_bytes
 
 
-def _is_opaque(path: str) -> bool:
-    try:
-        return os.getxattr(path, OPAQUE_XATTR) == b"y"
-    except OSError:
-        return False
-
-
 def _member(path: str, name: str, found: os.stat_result, kind: bytes) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.mode, member.uid, member.gid = kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
     member.mtime = int(found.st_mtime)
     if kind != tarfile.SYMTYPE:
         for key in os.listxattr(path, follow_symlinks=False):
-            if not key.startswith("trusted.overlay."):
+            if not key.startswith(FOREIGN_XATTRS):
                 value = os.getxattr(path, key, follow_symlinks=False)
                 headers: dict[str, str] = member.pax_headers  # type: ignore[assignment]
                 headers[XATTR_PREFIX + key] = value.decode("utf-8", "surrogateescape")

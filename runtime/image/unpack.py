@@ -17,9 +17,12 @@ from runtime.errors import BadRequestError, InternalError
 from runtime.image import tar
 from runtime.image.assembly import AssemblyWriter
 from runtime.image.compression import CompressionError, decoded
+from runtime.linux import userns
+from runtime.linux.ownership import chown
 
 WHITEOUT, OPAQUE, METADATA = ".wh.", ".wh..wh..opq", ".wh..wh."
-OPAQUE_XATTR = "trusted.overlay.opaque"
+OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
+"""Overlayfs's mark of a directory that hides those below it: with root's rights, and in a user namespace."""
 XATTR_PREFIX = "SCHILY.xattr."
 FOREIGN_XATTRS = ("trusted.overlay.", "user.overlay.")
 """Attributes that steer overlayfs: a layer says what it hides by whiteouts, and nothing else about other layers."""
@@ -142,6 +145,8 @@ class _Extraction:
         self._assembly = assembly
         self._directories: dict[str, tar.Entry | None] = {root: None}
         self._owner = (os.geteuid(), os.getegid())
+        self._has_all_rights = userns.is_initial()
+        self._opaque_xattr = OPAQUE_XATTRS[not self._has_all_rights]
         self._inherits_group = bool(os.stat(root).st_mode & stat.S_ISGID)
         self._umask = _umask()
 
@@ -204,7 +209,7 @@ class _Extraction:
 
     def _whiteout(self, parent: str, name: str) -> None:
         if name == OPAQUE:
-            os.setxattr(parent, OPAQUE_XATTR, b"y")
+            os.setxattr(parent, self._opaque_xattr, b"y")
             return
         if name.startswith(METADATA):  # of AUFS's own: its pseudo-links and the like are no files
             return
@@ -234,7 +239,7 @@ class _Extraction:
                 if size & 511:
                     source.skip(tar.padding(size))
             if (entry.uid, entry.gid) != self._owner or self._inherits_group:
-                os.fchown(descriptor, entry.uid, entry.gid)
+                chown(descriptor, entry.uid, entry.gid)
             if entry.mode != mode & ~self._umask:
                 os.fchmod(descriptor, entry.mode)
             for key, value in entry.xattrs.items():
@@ -279,6 +284,8 @@ class _Extraction:
             os.symlink(entry.link, path)
         elif entry.kind == tar.FIFO:
             os.mkfifo(path, 0o600)
+        elif not self._has_all_rights:  # nodes of devices are for the machine's own root alone (mknod(2))
+            return
         else:
             kind = stat.S_IFCHR if entry.kind == tar.CHARACTER else stat.S_IFBLK
             os.mknod(path, kind | 0o600, os.makedev(entry.major, entry.minor))
@@ -294,7 +301,7 @@ class _Extraction:
 
     def _attributes(self, path: str, entry: tar.Entry) -> None:
         if (entry.uid, entry.gid) != self._owner or self._inherits_group:
-            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+            chown(path, entry.uid, entry.gid)
         if entry.kind != tar.SYMLINK:
             os.chmod(path, entry.mode)
         for key, value in entry.xattrs.items():
@@ -333,9 +340,22 @@ def _set_xattr(where: str | int, key: str, value: bytes) -> None:
         else:
             os.setxattr(where, key, value, follow_symlinks=False)
     except OSError as error:
-        # user attributes are for files and directories alone: on what else has them, EPERM (xattr(7))
-        if error.errno != errno.EOPNOTSUPP and not (error.errno == errno.EPERM and key.startswith("user.")):
+        # user attributes are for files and directories alone: on what else has them, EPERM (xattr(7)); as those of
+        # other kinds are in a user namespace
+        may_lack = key.startswith("user.") or not userns.is_initial()
+        if error.errno != errno.EOPNOTSUPP and not (error.errno == errno.EPERM and may_lack):
             raise
+
+
+def is_opaque(directory: str) -> bool:
+    """Return whether a directory of a layer hides those below it."""
+    for name in OPAQUE_XATTRS:
+        try:
+            if os.getxattr(directory, name, follow_symlinks=False) == b"y":
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def _umask() -> int:

@@ -15,7 +15,7 @@ import anyio
 import anyio.abc
 
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
-from runtime.linux import netns
+from runtime.linux import netns, userns
 from runtime.linux.netlink import Netlink, write_sysctl
 from runtime.network.addresses import complete_subnet, free_subnet
 from runtime.network.bridges import Bridges
@@ -226,7 +226,7 @@ class Networks:
             finally:
                 link.close()
             write_sysctl("net/ipv4/ip_unprivileged_port_start", "0")
-            write_sysctl("net/ipv4/ping_group_range", "0\t2147483647")
+            write_sysctl("net/ipv4/ping_group_range", f"0\t{userns.highest_group()}")
             for key, value in sysctls.items():
                 write_sysctl(key.replace(".", "/"), value)
 

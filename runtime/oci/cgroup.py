@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from runtime.hints import Any
-from runtime.linux import bpf
+from runtime.linux import bpf, userns
 from runtime.oci import device_filter, limits
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
@@ -47,6 +47,10 @@ class Cgroups:
         self._mounted_at = str(self.v2)
         if self.is_unified:
             self.v2 = _topmost_writable(self._mounted_at)
+        self.are_ours = (
+            any(os.access(point, os.W_OK) for point in self.v1.values() or [str(self.v2)]) or userns.is_initial()
+        )
+        """Whether cgroups can be made: not by a user without root to whom none was delegated; then there are none."""
 
     @property
     def is_unified(self) -> bool:
@@ -54,15 +58,20 @@ class Cgroups:
         return not self.v1
 
     def directories(self, path: str) -> dict[str, str]:
-        """Return the directories of cgroup `path`, by controller; version 2's is "unified"."""
+        """Return the directories of cgroup `path`, by controller; version 2's is "unified". None where none are ours."""
+        if not self.are_ours:
+            return {}
         if self.is_unified:
             return {"unified": f"{self.v2}{path}"}
         return {controller: f"{point}{path}" for controller, point in self.v1.items()}
 
-    def shown(self, path: str, has_namespace: bool) -> dict[str, str]:
-        """Return what a container of cgroup `path` is to see bound; nothing where it mounts version 2's tree itself."""
+    def shown(self, path: str, has_namespace: bool) -> dict[str, str] | None:
+        """Return what a container of cgroup `path` is to see bound; nothing where it mounts version 2's tree itself.
+
+        None where there is nothing to be seen: version 1 knows no view of a cgroup that is not ours.
+        """
         if not self.is_unified:
-            return self.directories(path)
+            return self.directories(path) or None
         return {} if has_namespace else {"unified": self._mounted_at}
 
     def create(self, path: str, resources: Mapping[str, Any]) -> None:
@@ -71,7 +80,8 @@ class Cgroups:
             os.makedirs(directory, exist_ok=True)
             if controller == "unified":
                 self._delegate(path)
-                if resources.get("devices"):
+                # in a user namespace nobody may, and nobody needs to: nodes of devices can't be made there
+                if resources.get("devices") and userns.is_initial():
                     bpf.confine_devices(directory, device_filter.assemble(resources["devices"]))
             elif controller == "cpuset":
                 self._inherit_cpuset(path)
@@ -118,6 +128,8 @@ class Cgroups:
         Raises OSError where the machine lacks what a limit needs, or the kernel refuses its value.
         """
         directories = self.directories(path)
+        if not directories:
+            return
         form = limits.unified if self.is_unified else limits.legacy
         io = directories.get("unified") or directories.get("blkio") or ""
         again = []
@@ -162,7 +174,9 @@ class Cgroups:
 
     def descriptor(self, path: str) -> int:
         """Return a descriptor of version 2's cgroup `path`, for a child to be born in it; -1 with version 1."""
-        return os.open(f"{self.v2}{path}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if self.is_unified else -1
+        if not (self.is_unified and self.are_ours):
+            return -1
+        return os.open(f"{self.v2}{path}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def rename(self, path: str, wanted: str) -> None:
         """Give cgroup `path` the name `wanted`, beside it (version 1 alone has this)."""
@@ -173,9 +187,11 @@ class Cgroups:
     def freeze(self, path: str, frozen: bool) -> None:
         """Stop, or go on scheduling, every process of cgroup `path`; returns when the kernel has done so.
 
-        Raises TimeoutError, with everything scheduled again, when one can't be stopped.
+        Raises TimeoutError, with everything scheduled again, when one can't be stopped, OSError without cgroups.
         """
         directories = self.directories(path)
+        if not directories:
+            raise OSError(errno.EOPNOTSUPP, "pausing takes a control group, and none is delegated to this user")
         if self.is_unified:
             file, wanted, back = f"{directories['unified']}/cgroup.freeze", str(int(frozen)), "0"
             events = f"{directories['unified']}/cgroup.events"
@@ -198,6 +214,8 @@ class Cgroups:
     def processes(self, path: str) -> list[int]:
         """Return the numbers of the processes of cgroup `path` and of those that the container made below it."""
         directories = self.directories(path)
+        if not directories:
+            return []
         top = directories.get("pids") or next(iter(directories.values()))
         return [int(number) for folder in _tree(top) for number in _words(f"{folder}/cgroup.procs")]
 

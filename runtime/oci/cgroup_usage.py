@@ -14,7 +14,7 @@ def measure(cgroups: Cgroups, path: str) -> dict[str, Any]:
     """
     directories = cgroups.directories(path)
     if cgroups.is_unified:
-        return _unified(directories["unified"])
+        return _unified(directories.get("unified", ""))
     return _legacy({name: directories.get(name, "") for name in ("memory", "cpu", "cpuacct", "pids", "blkio")})
 
 
@@ -58,7 +58,7 @@ def oom_kills(cgroups: Cgroups, path: str) -> int:
     """Return how many processes of cgroup `path` the kernel killed for want of memory."""
     directories = cgroups.directories(path)
     if cgroups.is_unified:
-        return _keyed(f"{directories['unified']}/memory.events").get("oom_kill", 0)
+        return _keyed(f"{directories.get('unified', '')}/memory.events").get("oom_kill", 0)
     return _keyed(f"{directories.get('memory', '')}/memory.oom_control").get("oom_kill", 0)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from runtime.errors import KernelError
 from runtime.linux import syscalls as linux
+from runtime.linux import userns
 
 LONGEST_VALUE = 255  # fsconfig(2) takes strings of 256 bytes with their end
 LONGEST_DATA = 4095  # mount(2) takes one page
@@ -18,8 +19,12 @@ def mount_overlay(target: str, options: Sequence[str]) -> None:
 
     Layers are added one by one through the mount API, any number of them; kernels before 6.7, which know `lowerdir`
     alone, get them in one option, as descriptors' paths so that 200 of them fit into it.
+
+    In a user namespace, where "trusted." attributes can't be set, overlayfs keeps its marks in "user." ones.
     """
     opened: list[int] = []
+    if not userns.is_initial():
+        options = [*options, "userxattr"]
     try:
         try:
             _mount_by_steps(target, options, opened)

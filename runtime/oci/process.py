@@ -12,7 +12,7 @@ import stat
 from collections.abc import Mapping, Sequence
 
 from runtime.hints import Any, NoReturn
-from runtime.linux import capability
+from runtime.linux import capability, userns
 from runtime.linux import syscalls as linux
 from runtime.oci import user
 
@@ -28,6 +28,7 @@ DEFAULT_LIMITS = {
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAST_SIGNAL = 64
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+INVALID = 22
 
 
 class LaunchError(Exception):
@@ -61,9 +62,7 @@ def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: 
     _set_limits(process.get("rlimits") or ())
     held = capability.permitted()
     linux.prctl(linux.PR_SET_KEEPCAPS, 1)
-    os.setgroups(who.groups)
-    os.setresgid(who.gid, who.gid, who.gid)
-    os.setresuid(who.uid, who.uid, who.uid)
+    _take_identity(who)
     os.umask((process.get("user") or {}).get("umask", 0o022))
     if filters is not None and not process.get("noNewPrivileges"):
         # as late as it can be: after it a profile needs to allow capset, prctl and execve alone
@@ -83,6 +82,25 @@ def _identity(process: Mapping[str, Any], annotations: Mapping[str, str]) -> use
         return user.resolve(annotations["skiff.user"], extra)
     wanted = process["user"]
     return user.Identity(wanted["uid"], wanted["gid"], tuple(wanted.get("additionalGids") or ()), "/")
+
+
+def _take_identity(who: user.Identity) -> None:
+    """Become `who`. Raises LaunchError where the user namespace has no such user."""
+    try:
+        try:
+            os.setgroups(who.groups)
+        except PermissionError:  # a namespace of one user, which may drop no groups (user_namespaces(7), setgroups)
+            if not userns.has_one_user():
+                raise
+        os.setresgid(who.gid, who.gid, who.gid)
+        os.setresuid(who.uid, who.uid, who.uid)
+    except OSError as error:
+        if error.errno != INVALID:
+            raise
+        raise LaunchError(
+            f"user {who.uid}, group {who.gid} are none of this engine's user namespace: it needs ranges of them in "
+            "/etc/subuid and /etc/subgid (`skiff doctor`)"
+        ) from error
 
 
 def _enter(directory: str, *, may_fail: bool) -> bool:

@@ -48,7 +48,10 @@ MOUNTABLE_PROC = frozenset(
     "sys/crypto/fips_enabled".split()
 )
 """Files of /proc that something may be mounted on, as lxcfs does."""
+HOST_OWN = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
+"""Where the host has filesystems that show a namespace: of a namespace that is not ours they can't be mounted anew."""
 LINKS_FOLLOWED = 40
+NOT_PERMITTED = 1
 NO_ENTRY, NOT_A_DIRECTORY, LOOP, EXISTS = 2, 20, 40, 17
 
 
@@ -122,7 +125,7 @@ class Root:
         return os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(self.path.rstrip("/")) or "/"
 
 
-def prepare(spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str]) -> Root:
+def prepare(spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str] | None) -> Root:
     """Make the container's root a mount of its own with everything in it; `finish` enters it.
 
     `hierarchies` are the container's version 1 cgroup directories by controller; with version 2 none for a cgroup
@@ -238,12 +241,26 @@ def _mount(root: Root, entry: Mapping[str, Any]) -> None:
     if kind == "overlay":
         mount_overlay(f"/proc/self/fd/{target}", entry["options"])
     else:
-        linux.mount(source or kind, f"/proc/self/fd/{target}", kind, flags, data or None)
+        _mount_new(source or kind, target, kind, flags, data)
     os.close(target)
     for change in propagation:
         mounted = root.open(entry["destination"], os.O_PATH)
         linux.mount(None, f"/proc/self/fd/{mounted}", None, change)
         os.close(mounted)
+
+
+def _mount_new(source: str | None, target: int, kind: str | None, flags: int, data: str) -> None:
+    """Mount a filesystem; in its place the host's own, when it shows a namespace that is not ours."""
+    try:
+        linux.mount(source, f"/proc/self/fd/{target}", kind, flags, data or None)
+    except KernelError as error:
+        if error.errno != NOT_PERMITTED or kind not in HOST_OWN:
+            raise
+        same = linux.clone_mount(linux.AT_FDCWD, HOST_OWN[kind], recursive=True)
+        attributes = sum(attribute for flag, attribute in ATTRIBUTES if flags & flag)
+        linux.set_mount(same, attributes, recursive=True)
+        linux.attach_mount(same, target)
+        os.close(same)
 
 
 def _ordinary_directory(root: Root, path: str, kind: str) -> int:
@@ -262,10 +279,13 @@ def _keep_proc(root: Root, entry: Mapping[str, Any], target: int) -> None:
         raise RootError(f'"{entry["destination"]}" cannot be mounted because it is inside /proc')
 
 
-def _mount_cgroups(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str]) -> None:
+def _mount_cgroups(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str] | None) -> None:
     """Show the container its own cgroups: version 2's tree, or version 1's hierarchies side by side."""
     point = entry["destination"]
     kept = [option for option in entry.get("options") or () if option in ("ro", "nosuid", "noexec", "nodev")]
+    if hierarchies is None:
+        _mount(root, {"destination": point, "type": "tmpfs", "source": "tmpfs", "options": ["size=0", *kept]})
+        return
     if not hierarchies:
         _mount(root, {**entry, "type": "cgroup2", "source": "cgroup"})
         return
@@ -292,7 +312,7 @@ def _default_devices(root: Root) -> None:
     """Make what every container has in /dev (OCI runtime spec, "Default Devices", "Dev symbolic links")."""
     dev = root.provide("/dev", True)
     for name, major, minor in DEVICES:
-        _node(dev, name, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+        _node(dev, name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), f"/dev/{name}")
     for target, name in LINKS:
         try:
             os.symlink(target, name, dir_fd=dev)
@@ -306,18 +326,44 @@ def _device(root: Root, device: Mapping[str, Any]) -> None:
     parent = root.provide(folder, True)
     kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]
     number = os.makedev(device.get("major", 0), device.get("minor", 0))
-    if _node(parent, name, device.get("fileMode", 0o666) | kind, number):
+    if _node(parent, name, device.get("fileMode", 0o666) | kind, number, device["path"]):
         os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
     os.close(parent)
 
 
-def _node(parent: int, name: str, mode: int, number: int) -> bool:
-    """Make a device node unless there is something by its name; returns whether it was made."""
+def _node(parent: int, name: str, mode: int, number: int, path: str) -> bool:
+    """Make a device node unless there is something by its name; returns whether it was made.
+
+    Who may make none, as in a user namespace, gets the host's own, which `path` may name.
+    """
     try:
         os.mknod(name, mode, number, dir_fd=parent)
     except FileExistsError:
         return False
+    except PermissionError:
+        _bind_node(parent, name, mode, number, path)
+        return False
     return True
+
+
+def _bind_node(parent: int, name: str, mode: int, number: int, path: str) -> None:
+    """Bind the host's node of device `number` in the place of one that can't be made."""
+    kind = "block" if stat.S_ISBLK(mode) else "char"
+    for candidate in (path, f"/dev/{kind}/{os.major(number)}:{os.minor(number)}"):
+        try:
+            about = os.stat(candidate)
+        except OSError:
+            continue
+        if about.st_rdev == number and stat.S_IFMT(about.st_mode) == stat.S_IFMT(mode):
+            break
+    else:
+        raise RootError(f"device {name}: the host has no node of {kind} device {os.major(number)}:{os.minor(number)}")
+    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=parent))
+    target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    same = linux.clone_mount(linux.AT_FDCWD, os.path.realpath(candidate), recursive=False)
+    linux.attach_mount(same, target)
+    os.close(same)
+    os.close(target)
 
 
 def _hide(root: Root, paths: Sequence[str]) -> None:

@@ -1,0 +1,286 @@
+"""The process that stays outside: makes a user's namespaces, starts engines in them, hands out the host's sockets.
+
+It is the subreaper of all that runs inside, and goes when nothing does. One thread, one poll loop, standard library.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+
+from runtime.errors import SkiffError
+from runtime.linux import syscalls as linux
+from runtime.paths import Paths
+from runtime.rootless import pasta
+from runtime.rootless.namespaces import CURE_OF_RANGES, Namespaces, end_all, make, mapping, processes
+from runtime.rootless.pasta import Pasta
+
+LONGEST_MESSAGE = 1 << 20
+RETRY_S = 0.02
+SOCKET_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+SOCKET_KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+VARIABLE = "SKIFF_ROOTLESS"
+"""Environment of an engine in a user's namespaces: "ranges", or "one" where it has no user but its own."""
+
+
+def main(paths: Paths, environment: Mapping[str, str]) -> None:
+    """Have an engine started in the namespaces of `paths`: by the process that has them, or by becoming it.
+
+    $SKIFF_READY_FD of `environment` is a descriptor that the engine is given. Raises SkiffError.
+    """
+    _provide_directories(paths)
+    wanted = {**environment}
+    ready = wanted.pop("SKIFF_READY_FD", None)
+    descriptors = [] if ready is None else [int(ready)]
+    lock = os.open(paths.locks / "rootless.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        if _ask_to_start(paths, wanted, descriptors):
+            return
+        select.select((), (), (), RETRY_S)  # its holder begins or ends: neither tells us
+    host = HostSide(paths)
+    host.start_engine(wanted, descriptors)
+    host.run()
+
+
+def _provide_directories(paths: Paths) -> None:
+    # closed to others: images have programs with the set-user-ID bit, which would run as this user
+    for folder in (paths.root, paths.run):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+    paths.locks.mkdir(exist_ok=True)
+
+
+def _ask_to_start(paths: Paths, environment: Mapping[str, str], descriptors: list[int]) -> bool:
+    """Ask the process outside to start an engine; False when it is not there to hear."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link:
+        try:
+            link.connect(str(paths.host_socket))
+            message = json.dumps({"do": "start", "environment": dict(environment)})
+            socket.send_fds(link, [message.encode()], descriptors)
+            return bool(link.recv(1))
+        except OSError:
+            return False
+
+
+class HostSide:
+    """The poll loop outside of the namespaces, and what it holds."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._pasta = Pasta(paths.run / "pasta.pid")
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+        self._wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for ignored in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
+            signal.signal(ignored, signal.SIG_IGN)
+        self._namespaces = self._find_or_make()
+        self._record_identity()
+        if pasta.lack() is None:
+            self._pasta.start(self._namespaces)
+        paths.host_socket.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._listener.bind(str(paths.host_socket))
+        os.chmod(paths.host_socket, 0o600)
+        self._listener.listen(64)
+        self._visitors: dict[int, socket.socket] = {}
+        self._poll = select.epoll()
+        self._poll.register(self._wakeup, select.EPOLLIN)
+        self._poll.register(self._listener.fileno(), select.EPOLLIN)
+
+    # --- the namespaces
+
+    def _find_or_make(self) -> Namespaces:
+        """Return the namespaces of what runs for these paths; where no keeper does, new ones, and the rest is ended."""
+        keeper = lock_holder(f"{self._paths.keeper_socket}.lock")
+        if keeper:
+            return Namespaces.of(keeper)
+        with suppress(OSError, ValueError):
+            # what outlived engine and keeper is nobody's: its exit would not be known, nor its output taken
+            end_all(int((self._paths.run / "namespace").read_text()))
+        wanted = mapping(os.getuid(), os.getgid())
+        return make(wanted)
+
+    def _record_identity(self) -> None:
+        (self._paths.run / "namespace").write_text(f"{self._namespaces.identity}\n")
+
+    def _is_empty(self) -> bool:
+        return not [pid for pid in processes(self._namespaces.identity) if pid != self._pasta.pid]
+
+    # --- the loop
+
+    def run(self) -> None:
+        """Serve until nothing runs inside any more."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor == self._wakeup:
+                    os.read(self._wakeup, 4096)
+                    if self._reap() and self._is_empty():
+                        self._end()
+                        return
+                elif descriptor == self._listener.fileno():
+                    self._accept()
+                else:
+                    self._serve(self._visitors[descriptor])
+
+    def _end(self) -> None:
+        self._paths.host_socket.unlink(missing_ok=True)
+        (self._paths.run / "namespace").unlink(missing_ok=True)
+        self._pasta.end()
+
+    def _reap(self) -> bool:
+        """Take note of who ended; return whether anybody did who ran inside."""
+        was_inside = False
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if pid == 0:
+                return was_inside
+            if pid == self._pasta.pid:
+                self._pasta.forget()
+                _say(f"pasta ended ({status}): containers have no way out until the engine is stopped and started")
+            else:
+                was_inside = True
+
+    def _accept(self) -> None:
+        visitor, _ = self._listener.accept()
+        self._visitors[visitor.fileno()] = visitor
+        self._poll.register(visitor.fileno(), select.EPOLLIN)
+
+    def _serve(self, visitor: socket.socket) -> None:
+        """Do what a visitor asks for; one that says nothing sensible is shown out."""
+        descriptors: list[int] = []
+        try:
+            data, descriptors, _, _ = socket.recv_fds(visitor, LONGEST_MESSAGE, 4)
+            message = json.loads(data) if data else None
+            if message is None:
+                self._show_out(visitor)
+            elif message["do"] == "start":
+                if not lock_holder(f"{self._paths.keeper_socket}.lock"):
+                    end_all(self._namespaces.identity)
+                self.start_engine(message["environment"], descriptors)
+                visitor.send(b"s")
+            elif message["do"] == "socket":
+                self._give_socket(visitor, message["family"], message["kind"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._show_out(visitor)
+        finally:
+            for descriptor in descriptors:
+                with suppress(OSError):  # `start_engine` closes them itself
+                    os.close(descriptor)
+
+    def _show_out(self, visitor: socket.socket) -> None:
+        if self._visitors.pop(visitor.fileno(), None) is not None:
+            self._poll.unregister(visitor.fileno())
+            visitor.close()
+
+    def _give_socket(self, visitor: socket.socket, family: int, kind: int) -> None:
+        if family not in SOCKET_FAMILIES or kind not in SOCKET_KINDS:
+            raise ValueError(f"no socket of family {family} and kind {kind} is given")
+        try:
+            made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            visitor.send(str(error.errno).encode())
+            return
+        with made:
+            socket.send_fds(visitor, [b"0"], [made.fileno()])
+
+    # --- engines
+
+    def start_engine(self, environment: Mapping[str, str], descriptors: list[int]) -> None:
+        """Start an engine inside; it gets `descriptors`, of which the first is to be told when it is ready."""
+        inside = {
+            **environment,
+            "SKIFF_ROOT": str(self._paths.root),
+            "SKIFF_RUN": str(self._paths.run),
+            # inside it is root, whose cache is not this user's
+            "SKIFF_CACHE": environment.get("SKIFF_CACHE") or str(_cache(environment)),
+            VARIABLE: "ranges" if self._namespaces.has_ranges else "one",
+        }
+        if descriptors:
+            inside["SKIFF_READY_FD"] = str(descriptors[0])
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
+                    signal.signal(number, signal.SIG_DFL)
+                for descriptor in descriptors:
+                    os.set_inheritable(descriptor, True)
+                self._namespaces.join()
+                os.chdir("/")
+                os.execve(sys.executable, [sys.executable, "-m", "runtime.engine"], inside)
+            except BaseException as error:  # noqa: BLE001 - the child must never return into the loop
+                _say(f"the engine can't be started: {error}")
+            finally:
+                os._exit(1)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        descriptors.clear()
+
+
+def _cache(environment: Mapping[str, str]) -> str:
+    return f"{environment.get('XDG_CACHE_HOME') or environment.get('HOME', '') + '/.cache'}/skiff"
+
+
+def lock_holder(path: str) -> int:
+    """Return the process that has a record lock on the file at `path`; 0 when none has."""
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            # struct flock (fcntl(2)): type, whence, start, length, process
+            asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+            return 0 if kind == fcntl.F_UNLCK else int(pid)
+        finally:
+            os.close(descriptor)
+    return 0
+
+
+def notices(uid: int, gid: int) -> list[str]:
+    """Return what an engine of this user has to do without, each with its cure."""
+    found = []
+    if lack := mapping(uid, gid).lack:
+        found.append(
+            f"one user only ({lack}): all files of images belong to root, and nothing can run as another user; "
+            f"cure: {CURE_OF_RANGES.format('USER')}"
+        )
+    if missing := pasta.lack():
+        found.append(f"no way out ({missing[0]}): containers reach each other, nothing outside; cure: {missing[1]}")
+    return found
+
+
+def _say(text: str) -> None:
+    os.write(2, f"skiff rootless: {text}\n".encode())
+
+
+def run() -> None:
+    """`python -m runtime.rootless`: see `main`."""
+    paths = Paths.from_environment(os.environ, os.getuid())
+    try:
+        main(paths, os.environ)
+    except SkiffError as error:
+        print(f"skiff engine: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except OSError as error:
+        print(
+            f"skiff engine: {error}: its directories are {paths.root} and {paths.run}\n"
+            "    let this user write there, or name others with $SKIFF_ROOT and $SKIFF_RUN",
+            file=sys.stderr,
+            flush=True,
+        )
+        sys.exit(1)
