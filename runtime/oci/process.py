@@ -39,14 +39,27 @@ class LaunchError(Exception):
         self.exit_code = exit_code
 
 
-def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: bytes | None) -> NoReturn:
+class LastSteps:
+    """What is done between the last preparation of a process and its execution: nothing but installing its filter."""
+
+    def wait(self) -> None:
+        """Return once the process may execute: all that can be known before has been found well."""
+
+    def restrict(self, filters: bytes) -> None:
+        """Install the compiled seccomp program."""
+        linux.install_filter(filters)
+
+
+def become(
+    process: Mapping[str, Any], annotations: Mapping[str, str], filters: bytes | None, last: LastSteps | None = None
+) -> NoReturn:
     """Take on the directory, limits, identity and restrictions of `process` and execute it. Raises LaunchError.
 
-    `filters` is a compiled seccomp program.
+    `filters` is a compiled seccomp program; `last` is what else is done late.
     """
     environment = dict(pair.split("=", 1) for pair in process.get("env") or () if "=" in pair)
     who = _identity(process, annotations)
-    if "skiff.user" in annotations and not environment.get("HOME"):
+    if not environment.get("HOME"):
         environment["HOME"] = who.home
     directory = process.get("cwd") or "/"
     is_there = _enter(directory, may_fail=bool(who.uid))
@@ -64,15 +77,20 @@ def become(process: Mapping[str, Any], annotations: Mapping[str, str], filters: 
     linux.prctl(linux.PR_SET_KEEPCAPS, 1)
     _take_identity(who)
     os.umask((process.get("user") or {}).get("umask", 0o022))
+    if last is None:
+        last = LastSteps()
+    else:
+        _check_executable(process["args"][0], environment)
+        last.wait()
     if filters is not None and not process.get("noNewPrivileges"):
         # as late as it can be: after it a profile needs to allow capset, prctl and execve alone
         capability.hold_for_filter(sets, held)
-        linux.install_filter(filters)
+        last.restrict(filters)
     capability.set_process(sets, held)
     if not is_there:
         _enter(directory, may_fail=False)
     if filters is not None and process.get("noNewPrivileges"):
-        linux.install_filter(filters)
+        last.restrict(filters)
     _execute(process["args"], environment)
 
 
@@ -81,7 +99,8 @@ def _identity(process: Mapping[str, Any], annotations: Mapping[str, str]) -> use
         extra = [group for group in annotations.get("skiff.group_add", "").split(",") if group]
         return user.resolve(annotations["skiff.user"], extra)
     wanted = process["user"]
-    return user.Identity(wanted["uid"], wanted["gid"], tuple(wanted.get("additionalGids") or ()), "/")
+    groups = tuple(wanted.get("additionalGids") or ())
+    return user.Identity(wanted["uid"], wanted["gid"], groups, user.home(wanted["uid"]))
 
 
 def _take_identity(who: user.Identity) -> None:
@@ -155,15 +174,27 @@ def _bound(value: int) -> int:
     return resource.RLIM_INFINITY if value < 0 or value >= 1 << 63 else value
 
 
+def _candidates(name: str, environment: Mapping[str, str]) -> list[str]:
+    """Return the paths by which `name` may be meant, in their order."""
+    if "/" in name:
+        return [name]
+    return [f"{folder or '.'}/{name}" for folder in environment.get("PATH", DEFAULT_PATH).split(":")]
+
+
+def _check_executable(name: str, environment: Mapping[str, str]) -> None:
+    """Raise LaunchError where no program is found by `name`: who makes a container is told before it is started."""
+    found = [path for path in _candidates(name, environment) if os.path.exists(path)]
+    if not found:
+        reason = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
+        raise LaunchError(f'exec: "{name}": {reason}', NOT_FOUND)
+    if not any(os.path.isfile(path) and os.access(path, os.X_OK, effective_ids=True) for path in found):
+        raise LaunchError(f'exec: "{name}": permission denied', NOT_EXECUTABLE)
+
+
 def _execute(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     name = arguments[0]
-    if "/" in name:
-        candidates = [name]
-    else:
-        folders = environment.get("PATH", DEFAULT_PATH).split(":")
-        candidates = [f"{folder or '.'}/{name}" for folder in folders]
     refused: OSError | None = None
-    for candidate in candidates:
+    for candidate in _candidates(name, environment):
         try:
             os.execve(candidate, list(arguments), environment)
         except (FileNotFoundError, NotADirectoryError) as error:

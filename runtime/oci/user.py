@@ -86,6 +86,12 @@ def resolve(user: str, extra: Sequence[str] = ()) -> Identity:
     return Identity(uid, gid, tuple(dict.fromkeys([gid, *groups])), home)
 
 
+def home(uid: int) -> str:
+    """Return the home directory of user `uid`, "/" where no account tells one."""
+    account = next((r for r in _records("/etc/passwd") if r[2] == str(uid)), None)
+    return account[5] if account and len(account) > 5 and account[5] else "/"
+
+
 def _group(wanted: str, records: Sequence[Sequence[str]]) -> int:
     if _is_number(wanted):
         return _number(wanted)
