@@ -122,7 +122,7 @@ def container(
     if any(namespace["type"] == "pid" and namespace.get("path") for namespace in settings["namespaces"]):
         _continue_as_sibling(report)
     _set_kernel_values(spec)
-    _leave_keyring()
+    leave_keyring()
     hierarchies = cgroups.shown(settings["cgroupsPath"], bool(unshared & linux.CLONE_NEWCGROUP))
     root = rootfs.prepare(spec, bundle, hierarchies)
     terminal = console.console_of(root, console_socket, process) if console_socket is not None else -1
@@ -130,10 +130,10 @@ def container(
     with contextlib.suppress(KernelError, OSError):
         os.close(root.provide(process.get("cwd") or "/", True))
     rootfs.finish(root, read_only=bool(spec["root"].get("readonly")))
-    _take_streams(stdio, terminal)
+    take_streams(stdio, terminal)
     annotations = spec.get("annotations") or {}
     if annotations.get("skiff.init") == "true":
-        init.supervise(process["args"], lambda: _restrict_init(process))
+        init.supervise(process["args"], lambda: restrict_init(process))
     become(process, annotations, settings.get("seccomp"))
 
 
@@ -157,7 +157,7 @@ def execute_inside(
     _guard()
     forbid_imports()
     _set_oom_score(process)
-    _leave_keyring()
+    leave_keyring()
     linux.call("setns", pidfd, JOINED)
     os.close(pidfd)
     _continue_as_sibling(report)
@@ -168,7 +168,7 @@ def execute_inside(
         ptmx = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(ptmx, True)
         terminal = console.open_console(ptmx, console_socket, process.get("consoleSize"))
-    _take_streams(stdio, terminal)
+    take_streams(stdio, terminal)
     become(process, annotations, filters)
 
 
@@ -211,7 +211,7 @@ def _write(path: str, value: object) -> None:
         file.write(str(value))
 
 
-def _leave_keyring() -> None:
+def leave_keyring() -> None:
     """Take a session keyring of its own: the one inherited is that of who started the engine (keyrings(7))."""
     try:
         linux.call("keyctl", linux.KEYCTL_JOIN_SESSION_KEYRING, None)
@@ -220,14 +220,15 @@ def _leave_keyring() -> None:
             raise
 
 
-def _take_streams(stdio: Sequence[int], terminal: int) -> None:
+def take_streams(stdio: Sequence[int], terminal: int) -> None:
+    """Make `stdio` the standard streams, or the terminal where there is one (not -1)."""
     if terminal >= 0:
         console.control(terminal)
     for number, descriptor in enumerate(stdio):
         os.dup2(descriptor, number, inheritable=True)
 
 
-def _restrict_init(process: Mapping[str, Any]) -> None:
+def restrict_init(process: Mapping[str, Any]) -> None:
     """Leave init the container's capabilities, and nothing that an execution could give back."""
     capabilities = process.get("capabilities") or {}
     capability.drop_bounding(capability.mask(capabilities.get("bounding") or ()))

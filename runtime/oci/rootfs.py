@@ -173,6 +173,27 @@ def finish(root: Root, *, read_only: bool) -> None:
     os.chdir("/")
 
 
+def finish_without_pivot(root: Root, *, read_only: bool) -> None:
+    """Enter `root` by moving its mount over the old root: the root of an initramfs can't be pivoted (pivot_root(2))."""
+    if read_only:
+        linux.set_mount(root.descriptor, linux.MOUNT_ATTR_RDONLY, recursive=False)
+    with open("/proc/self/mountinfo") as file:
+        mounts = [line.split() for line in file]
+    for fields in mounts:
+        point, kind = fields[4].encode().decode("unicode_escape"), fields[fields.index("-") + 1]
+        # who finds a way to the old root is to find no host's processes and devices there
+        if kind in ("proc", "sysfs") and not f"{point}/".startswith(f"{root.path.rstrip('/')}/"):
+            try:
+                linux.umount2(point, linux.MNT_DETACH)
+            except KernelError:
+                linux.mount("tmpfs", point, "tmpfs", linux.MS_RDONLY, "size=0")
+    os.fchdir(root.descriptor)
+    os.close(root.descriptor)
+    linux.mount(root.path, "/", None, linux.MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")
+
+
 def _is_bind(entry: Mapping[str, Any]) -> bool:
     return entry.get("type") == "bind" or bool(split(entry.get("options") or ())[0] & linux.MS_BIND)
 
