@@ -12,8 +12,10 @@ from typing import Any
 
 import anyio
 
-from runtime.container import logs
 from runtime.container.health import UNHEALTHY, Health, HealthCheck
+from runtime.container.logs.files import CHUNK_BYTES, STDERR, STDIN, STDOUT
+from runtime.container.logs.options import limits_of
+from runtime.container.logs.writer import LogWriter
 from runtime.engine.background import Background, log
 from runtime.engine.state import PAUSED, Container
 from runtime.engine.table import ContainerTable
@@ -54,6 +56,7 @@ class Attendance:
         """Let the output come to its end, as far as it does, and stop probing."""
         if container.scope is not None:
             container.scope.cancel()
+        container.notify_read()  # its last words wait for nobody
         with anyio.move_on_after(5):  # a stray holder of the pipes, outside the container, is not waited for
             await container.drained.wait()
         if container.health is not None:  # Docker: whoever is not watched is not healthy
@@ -63,13 +66,14 @@ class Attendance:
 
     async def _drain(self, container: Container, process: KeptProcess) -> None:
         """Move the process's output into the log until its pipes end."""
-        writer = logs.LogWriter(self._paths.container(container.id))
+        limits = limits_of(container.host.get("LogConfig"))
+        writer = LogWriter(self._paths.container(container.id), limits, container.readers)
         container.log = writer
         try:
             async with anyio.create_task_group() as group:
                 if "console" in process.fds:
                     group.start_soon(self._drain_console, container, writer, process.fds["console"])
-                for name, stream in (("stdout", logs.STDOUT), ("stderr", logs.STDERR)):
+                for name, stream in (("stdout", STDOUT), ("stderr", STDERR)):
                     if name in process.fds:
                         group.start_soon(self._drain_pipe, container, writer, process.fds[name], stream)
         finally:
@@ -78,11 +82,12 @@ class Attendance:
             container.drained.set()
             container.notify_log()
 
-    async def _drain_pipe(self, container: Container, writer: logs.LogWriter, pipe: int, stream: int) -> None:
+    async def _drain_pipe(self, container: Container, writer: LogWriter, pipe: int, stream: int) -> None:
         os.set_blocking(pipe, False)
         is_losing = False
         while True:
             await anyio.wait_readable(pipe)
+            await _until_read(container, writer)
             try:
                 if writer.take(pipe, stream) == 0:
                     return
@@ -98,13 +103,14 @@ class Attendance:
                     return
             container.notify_log()
 
-    async def _drain_console(self, container: Container, writer: logs.LogWriter, console: int) -> None:
+    async def _drain_console(self, container: Container, writer: LogWriter, console: int) -> None:
         os.set_blocking(console, False)
         is_losing = False
         while True:
             await anyio.wait_readable(console)
+            await _until_read(container, writer)
             try:
-                data = os.read(console, logs.CHUNK_BYTES)
+                data = os.read(console, CHUNK_BYTES)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -114,7 +120,7 @@ class Attendance:
             if not data:
                 return
             try:
-                writer.append(data, logs.STDIN)
+                writer.append(data, STDIN)
                 is_losing = False
             except OSError as error:
                 if not is_losing:
@@ -154,10 +160,18 @@ class Attendance:
         }
 
 
+async def _until_read(container: Container, writer: LogWriter) -> None:
+    """Wait, while the log is full, until those who are attached have read what it drops next: they miss nothing."""
+    while writer.is_full and container.scope is not None and not container.scope.cancel_called:
+        if not any(reader.is_awaited and reader.position < writer.next_drop for reader in container.readers):
+            return
+        await container.read.wait()
+
+
 def _skip(pipe: int) -> bool:
     """Throw away what the pipe holds; return whether more can come."""
     try:
-        return bool(os.read(pipe, logs.CHUNK_BYTES))
+        return bool(os.read(pipe, CHUNK_BYTES))
     except BlockingIOError:
         return True
 

@@ -9,13 +9,13 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.container.logs.options import limits_of
 from runtime.engine.hosts import HOST_GATEWAY
 from runtime.engine.signals import LARGEST_SIDE, signal_number
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.images import Image
 
 LEAST_DURATION_NS = 1_000_000
-LOG_DRIVERS = ("", "json-file", "local", "none", "default")
 RUNTIMES = ("", "skiff", "runc", "io.containerd.runc.v2")
 """The names under which this runtime is asked for: its own, and those that files written for Docker have in them."""
 RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
@@ -60,12 +60,7 @@ def check_host(host: Mapping[str, Any]) -> None:
         raise BadRequestError(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
     if (host.get("ShmSize") or 0) < 0:
         raise BadRequestError("SHM size can not be less than 0")
-    driver = (host.get("LogConfig") or {}).get("Type") or ""
-    if driver not in LOG_DRIVERS:
-        raise BadRequestError(
-            f"logger: no log driver named '{driver}' is registered",
-            "json-file, local and none are what is offered here",
-        )
+    limits_of(host.get("LogConfig"))
     if (host.get("Runtime") or "") not in RUNTIMES:
         raise BadRequestError(f"unknown or invalid runtime name: {host['Runtime']}", "leave it out: there is one")
     if host.get("StorageOpt"):

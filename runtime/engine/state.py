@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 
 from runtime.container.health import Health
-from runtime.container.logs import LogWriter
+from runtime.container.logs.reader import LogReader
+from runtime.container.logs.writer import LogWriter
 from runtime.container.restart import RestartPolicy
 from runtime.keeper.client import KeptProcess
 
@@ -57,9 +58,12 @@ class Container:
     # what follows lives with the engine, not in the store
     process: KeptProcess | None = None
     log: LogWriter | None = None
+    readers: set[LogReader] = field(default_factory=set)
+    """Who reads its log now: what the log drops may be held for them."""
     health: Health | None = None
     changed: anyio.Event = field(default_factory=anyio.Event)
     written: anyio.Event = field(default_factory=anyio.Event)
+    read: anyio.Event = field(default_factory=anyio.Event)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     scope: anyio.CancelScope | None = None
     drained: anyio.Event = field(default_factory=anyio.Event)
@@ -110,3 +114,8 @@ class Container:
         """Wake who follows the log."""
         self.written.set()
         self.written = anyio.Event()
+
+    def notify_read(self) -> None:
+        """Wake who waits until somebody has read the log."""
+        self.read.set()
+        self.read = anyio.Event()

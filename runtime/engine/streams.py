@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
-from dataclasses import replace
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
+import anyio
 import anyio.lowlevel
 
-from runtime.container.logs import STDERR, STDIN, STDOUT, LogReader, Selection, select
+from runtime.container.logs.files import STDERR, STDIN, STDOUT, segment_starts
+from runtime.container.logs.options import NONE, details
+from runtime.container.logs.reader import LogReader
+from runtime.container.logs.selection import Passage, Selection
 from runtime.engine.attachment import Attachment, LogFrame
 from runtime.engine.state import CREATED, Container
 from runtime.engine.table import ContainerTable
@@ -17,11 +22,9 @@ from runtime.errors import EngineError
 from runtime.keeper.client import Keeper
 from runtime.paths import Paths
 
-UNREADABLE_DRIVERS = ("none",)
-
 
 class Streams:
-    """Reads logs and holds attachments. Readers pull: what a slow one has not read yet waits in the log's file."""
+    """Reads logs and holds attachments. Readers pull: what a slow one has not read yet waits in the log's files."""
 
     def __init__(self, paths: Paths, table: ContainerTable, keeper: Keeper) -> None:
         self._paths = paths
@@ -39,37 +42,47 @@ class Streams:
         until_ns: int = 0,
         timestamps: bool = False,
         tail: int | None = None,
+        with_details: bool = False,
     ) -> AsyncGenerator[LogFrame, None]:
-        """Yield the container's output in big pieces; with `follow` until the container stops."""
-        selection = Selection(_wanted(stdout, stderr), since_ns, until_ns, tail, timestamps)
+        """Yield the container's output in big pieces; with `follow` until the container stops, or `until_ns` comes."""
+        before_lines = _details(container) if with_details else b""
+        selection = Selection(_wanted(stdout, stderr), since_ns, until_ns, tail, timestamps, before_lines)
         async for frame in self._read(container, selection, follow):
             yield frame
 
     async def _read(self, container: Container, selection: Selection, follow: bool) -> AsyncGenerator[LogFrame, None]:
-        directory = self._paths.container(container.id)
-        if not (directory / "log.data").exists():
+        if not segment_starts(self._paths.container(container.id)):
             return
-        reader = LogReader(directory)
-        try:
-            written = container.written
-            is_live = container.log is not None or container.is_running
-            seen = 0
-            while True:
-                chunks = reader.chunks(seen)
-                for stream, data in select(reader, chunks, selection):
+        with suppress(FileNotFoundError), self._reader(container) as reader:  # it may be removed meanwhile
+            written, is_live = container.written, _is_live(container)
+            passage, end = Passage(reader, selection), reader.end
+            while not passage.is_over and (follow or reader.position < end):
+                chunks = reader.chunks()
+                for stream, data in passage.frames(chunks):
                     yield LogFrame(stream, data)
                     await anyio.lowlevel.checkpoint()
                 if chunks:
-                    seen = chunks[-1].end
-                selection = replace(selection, tail=None)
-                if not follow or (not is_live and not chunks):
+                    reader.position = chunks[-1].end
+                elif not is_live or not follow:
                     return
-                if is_live:
-                    await written.wait()
-                written = container.written
-                is_live = container.log is not None or container.is_running
+                else:
+                    with anyio.move_on_after(_seconds_to(selection.until_ns)) as scope:
+                        await written.wait()
+                    if scope.cancelled_caught:
+                        return
+                    written, is_live = container.written, _is_live(container)
+
+    @contextmanager
+    def _reader(self, container: Container, *, is_awaited: bool = False) -> Iterator[LogReader]:
+        """Open the container's log for reading, as one for whom what it drops is held."""
+        reader = LogReader(self._paths.container(container.id), is_awaited=is_awaited)
+        container.readers.add(reader)
+        try:
+            yield reader
         finally:
+            container.readers.discard(reader)
             reader.close()
+            container.notify_read()
 
     def attach(
         self, container: Container, *, stdin: bool, stdout: bool, stderr: bool, stream: bool, logs: bool
@@ -110,9 +123,10 @@ class Streams:
         self, container: Container, streams: frozenset[int], from_beginning: bool
     ) -> AsyncGenerator[LogFrame, None]:
         """Yield what the container writes from now on, until the process that runs, or is started next, ends."""
-        reader = LogReader(self._paths.container(container.id))
-        try:
-            seen = 0 if from_beginning else os.fstat(reader.descriptor).st_size
+        with suppress(FileNotFoundError), self._reader(container, is_awaited=True) as reader:
+            passage = Passage(reader, Selection(streams))
+            if not from_beginning:
+                reader.position = reader.end
             exits = container.exits
             while not container.is_running and container.log is None and container.exits == exits:
                 was_started = container.state.finished_at > container.created
@@ -120,25 +134,46 @@ class Streams:
                     break
                 await container.changed.wait()
             while True:
-                written, is_live = container.written, container.log is not None or container.is_running
-                chunks = reader.chunks(seen)
-                for stream, data in select(reader, chunks, Selection(streams)):
+                written, is_live = container.written, _is_live(container)
+                chunks = reader.chunks()
+                for stream, data in passage.frames(chunks):
                     yield LogFrame(stream, data)
                 if chunks:
-                    seen = chunks[-1].end
+                    reader.position = chunks[-1].end
+                    container.notify_read()
                 elif not is_live:
                     return
                 else:
                     await written.wait()
-        finally:
-            reader.close()
 
 
 def _wanted(stdout: bool, stderr: bool) -> frozenset[int]:
     return frozenset({STDIN} | ({STDOUT} if stdout else set()) | ({STDERR} if stderr else set()))
 
 
+def _is_live(container: Container) -> bool:
+    """Whether more output can come."""
+    return container.log is not None or container.is_running
+
+
+def _seconds_to(time_ns: int) -> float:
+    return max(0.0, (time_ns - time.time_ns()) / 1e9) if time_ns else float("inf")
+
+
+def _details(container: Container) -> bytes:
+    environment = dict(pair.split("=", 1) for pair in container.config.get("Env") or () if "=" in pair)
+    fields = {
+        "ID": container.id[:12],
+        "FullID": container.id,
+        "Name": container.name,
+        "ImageName": container.image_name,
+        "ImageFullID": container.image_id,
+        "ImageID": container.image_id.removeprefix("sha256:")[:12],
+    }
+    return details(container.host.get("LogConfig"), container.labels, environment, fields)
+
+
 def check_readable(container: Container) -> None:
     """Raise EngineError when the container's log is not kept (HostConfig.LogConfig)."""
-    if (container.host.get("LogConfig") or {}).get("Type") in UNREADABLE_DRIVERS:
+    if (container.host.get("LogConfig") or {}).get("Type") == NONE:
         raise EngineError("configured logging driver does not support reading", status=501)

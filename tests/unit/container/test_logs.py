@@ -5,7 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.container.logs import STDERR, STDOUT, LogReader, LogWriter, Selection, select, stamp
+from runtime.container.logs.files import RECORD, STDERR, STDOUT, segment_starts
+from runtime.container.logs.options import UNLIMITED, Limits
+from runtime.container.logs.reader import MOST_HELD, LogReader
+from runtime.container.logs.selection import LONGEST_REST, Passage, Selection, Stamps
+from runtime.container.logs.writer import LEAST_TAKEN_BYTES, LogWriter
 
 PIECES = st.lists(
     st.tuples(
@@ -13,19 +17,38 @@ PIECES = st.lists(
     ),
     max_size=12,
 )
+EVERYTHING = Selection()
+SMALL = Limits(1, 3)
+"""Segments as small as they can be: each holds LEAST_TAKEN_BYTES."""
 
 
-def write(directory, pieces):
-    """Write pieces to the log in `directory` through real pipes."""
-    writer = LogWriter(directory)
-    pipes = {stream: os.pipe() for stream in (STDOUT, STDERR)}
+class Flow:
+    """Writes to a log through real pipes."""
+
+    def __init__(self, directory, limits=UNLIMITED, readers=()):
+        self.writer = LogWriter(directory, limits, readers)
+        self.pipes = {stream: os.pipe() for stream in (STDOUT, STDERR)}
+
+    def put(self, stream, data):
+        reading, writing = self.pipes[stream]
+        os.write(writing, data)
+        taken = 0
+        while taken < len(data):
+            taken += self.writer.take(reading, stream)
+        return self
+
+    def close(self):
+        for ends in self.pipes.values():
+            for end in ends:
+                os.close(end)
+        self.writer.close()
+
+
+def write(directory, pieces, limits=UNLIMITED):
+    flow = Flow(directory, limits)
     for stream, data in pieces:
-        os.write(pipes[stream][1], data)
-        assert writer.take(pipes[stream][0], stream) == len(data)
-    for ends in pipes.values():
-        for end in ends:
-            os.close(end)
-    writer.close()
+        flow.put(stream, data)
+    flow.close()
 
 
 @pytest.fixture
@@ -33,32 +56,76 @@ def log(tmp_path):
     """Writes pieces to a fresh log; returns its directory."""
     numbers = count()
 
-    def make(pieces):
+    def make(pieces, limits=UNLIMITED):
         directory = tmp_path / str(next(numbers))
         directory.mkdir()
-        write(directory, pieces)
+        write(directory, pieces, limits)
         return directory
 
     return make
 
 
-def read(directory, selection):
+def drain(reader, passage):
+    """Return the frames of everything that there is now."""
+    found = []
+    while chunks := reader.chunks():
+        found += passage.frames(chunks)
+        reader.position = chunks[-1].end
+    return found
+
+
+def read(directory, selection=EVERYTHING):
     reader = LogReader(directory)
     try:
-        return list(select(reader, reader.chunks(), selection))
+        return drain(reader, Passage(reader, selection))
     finally:
         reader.close()
 
 
-def times_of(directory):
+def chunks_of(directory):
     reader = LogReader(directory)
-    times = [chunk.time_ns for chunk in reader.chunks()]
+    found = []
+    while chunks := reader.chunks():
+        found += chunks
+        reader.position = chunks[-1].end
     reader.close()
-    return times
+    return found
+
+
+def times_of(directory):
+    return [chunk.time_ns for chunk in chunks_of(directory)]
+
+
+def stamp(time_ns):
+    return Stamps().of(time_ns)
 
 
 def joined(frames, stream=None):
     return b"".join(data for of, data in frames if stream in (None, of))
+
+
+def lines_of(pieces):
+    """Return the lines of `pieces` in the order in which they began: (piece in which it began, stream, line)."""
+    found, open_lines = [], {}
+    for number, (stream, data) in enumerate(pieces):
+        for part in data.splitlines(keepends=True):
+            if stream in open_lines:
+                at = open_lines.pop(stream)
+                found[at] = (*found[at][:2], found[at][2] + part)
+            else:
+                at = len(found)
+                found.append((number, stream, part))
+            if not part.endswith(b"\n"):
+                open_lines[stream] = at
+    return found
+
+
+def by_stream(lines):
+    return {stream: b"".join(line for _, of, line in lines if of == stream) for stream in (STDOUT, STDERR)}
+
+
+def shown(frames):
+    return {stream: joined(frames, stream) for stream in (STDOUT, STDERR)}
 
 
 any_log = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -67,7 +134,7 @@ any_log = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], 
 @any_log
 @given(pieces=PIECES)
 def test_every_byte_comes_back_once_and_in_order(log, pieces):
-    frames = read(log(pieces), Selection())
+    frames = read(log(pieces))
     assert joined(frames) == b"".join(data for _, data in pieces)
     for stream in (STDOUT, STDERR):
         assert joined(frames, stream) == b"".join(data for of, data in pieces if of == stream)
@@ -80,40 +147,156 @@ def test_one_stream_can_be_had_alone(log, pieces, stream):
 
 
 @any_log
-@given(pieces=st.lists(st.sampled_from([b"a\n", b"bb", b"c\nd\n", b"\n"]), max_size=12), lines=st.integers(0, 8))
-def test_tail_gives_the_last_lines(log, pieces, lines):
-    whole = b"".join(pieces)
-    wanted = whole.splitlines(keepends=True)[-lines:] if lines else []
-    assert joined(read(log([(STDOUT, piece) for piece in pieces]), Selection(tail=lines))) == b"".join(wanted)
+@given(pieces=PIECES, lines=st.integers(0, 8))
+def test_tail_gives_the_lines_that_began_last_and_gives_them_whole(log, pieces, lines):
+    wanted = lines_of(pieces)[-lines:] if lines else []
+    assert shown(read(log(pieces), Selection(tail=lines))) == by_stream(wanted)
 
 
 @any_log
-@given(first=PIECES, second=PIECES, third=PIECES)
-def test_following_a_growing_log_misses_and_doubles_nothing(log, first, second, third):
+@given(pieces=PIECES, data=st.data())
+def test_since_and_until_cut_between_lines(log, pieces, data):
+    directory = log(pieces)
+    times = times_of(directory)
+    at = data.draw(st.integers(0, len(pieces)))
+    began = [line for line in lines_of(pieces) if line[0] >= at]
+    since = times[at] if at < len(pieces) else (times[-1] + 1 if times else 1)
+    assert shown(read(directory, Selection(since_ns=since))) == by_stream(began)
+    before = {s: b"".join(d for of, d in pieces[:at] if of == s) for s in (STDOUT, STDERR)}
+    assert shown(read(directory, Selection(until_ns=times[at - 1] if at else 1))) == before
+
+
+@any_log
+@given(pieces=PIECES)
+def test_each_line_has_the_time_of_its_beginning(log, pieces):
+    directory = log(pieces)
+    times = times_of(directory)
+    stamped = [(number, stream, stamp(times[number]) + line) for number, stream, line in lines_of(pieces)]
+    assert shown(read(directory, Selection(timestamps=True))) == by_stream(stamped)
+
+
+@any_log
+@given(first=PIECES, second=PIECES, third=PIECES, timestamps=st.booleans())
+def test_following_a_growing_log_misses_and_doubles_nothing(log, first, second, third, timestamps):
     directory = log(first)
     reader = LogReader(directory)
-    seen, found = 0, b""
+    passage = Passage(reader, Selection(timestamps=timestamps))
+    found = []
     for more in (second, third, []):
-        chunks = reader.chunks(seen)
-        found += joined(select(reader, chunks, Selection()))
-        seen = chunks[-1].end if chunks else seen
+        found += drain(reader, passage)
         write(directory, more)
     reader.close()
-    assert found == b"".join(data for _, data in (*first, *second, *third))
-
-
-def test_each_line_has_the_time_of_its_beginning(log):
-    directory = log([(STDOUT, b"one\ntw"), (STDERR, b"err\n"), (STDOUT, b"o\n")])
-    times, shown = times_of(directory), read(directory, Selection(timestamps=True))
-    assert joined(shown, STDOUT) == stamp(times[0]) + b"one\n" + stamp(times[0]) + b"two\n"
-    assert joined(shown, STDERR) == stamp(times[1]) + b"err\n"
-
-
-def test_since_and_until_choose_by_time(log):
-    directory = log([(STDOUT, b"1\n"), (STDOUT, b"2\n"), (STDOUT, b"3\n")])
+    pieces = (*first, *second, *third)
     times = times_of(directory)
-    assert joined(read(directory, Selection(since_ns=times[1]))) == b"2\n3\n"
-    assert joined(read(directory, Selection(until_ns=times[1]))) == b"1\n2\n"
+    lines = [(n, s, (stamp(times[n]) if timestamps else b"") + line) for n, s, line in lines_of(pieces)]
+    assert shown(found) == by_stream(lines)
+
+
+@any_log
+@given(
+    sizes=st.lists(st.integers(1, 9000), min_size=1, max_size=40),
+    files=st.integers(1, 4),
+    max_bytes=st.integers(1, 20_000),
+)
+def test_a_log_with_limits_keeps_the_last_lines_whole_and_no_more_than_it_may(log, sizes, files, max_bytes):
+    lines = [b"%d %s\n" % (number, b"x" * size) for number, size in enumerate(sizes)]
+    directory = log([(STDOUT, line) for line in lines], Limits(max_bytes, files))
+    kept = joined(read(directory))
+    assert b"".join(lines).endswith(kept)
+    assert not kept or kept.split(b" ")[0] in {line.split(b" ")[0] for line in lines}
+    assert len(segment_starts(directory)) <= files
+    largest = max(max_bytes, LEAST_TAKEN_BYTES) + LEAST_TAKEN_BYTES
+    assert all(path.stat().st_size < largest for path in directory.glob("*.data"))
+    if sum(map(len, lines)) <= max_bytes:
+        assert kept == b"".join(lines)
+    assert len(list(directory.glob("*.index"))) == len(list(directory.glob("*.data")))
+
+
+@any_log
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 6), st.sampled_from([STDOUT, STDERR]), st.booleans()), max_size=40),
+    data=st.data(),
+)
+def test_who_follows_a_log_with_limits_gets_every_line_once_also_when_the_engine_is_killed(
+    tmp_path_factory, steps, data
+):
+    directory = tmp_path_factory.mktemp("log")
+    readers = set()
+    flow = Flow(directory, SMALL, readers)
+    reader = LogReader(directory)
+    readers.add(reader)
+    passage = Passage(reader, Selection())
+    written, found = {STDOUT: b"", STDERR: b""}, []
+    for number, (size, stream, reads) in enumerate(steps):
+        line = b"%d %s\n" % (number, b"y" * 1000 * size)
+        flow.put(stream, line)
+        written[stream] += line
+        if reads:
+            found += drain(reader, passage)
+        if data.draw(st.integers(0, 9)) == 0:
+            flow.close()  # what a killed engine leaves: no more than is written here
+            flow = Flow(directory, SMALL, readers)
+    found += drain(reader, passage)
+    flow.close()
+    reader.close()
+    assert shown(found) == written
+
+
+def test_a_reader_that_stays_too_far_behind_goes_on_with_what_is_kept(tmp_path):
+    readers = set()
+    flow = Flow(tmp_path, Limits(1, 1), readers)
+    reader = LogReader(tmp_path)
+    readers.add(reader)
+    passage = Passage(reader, Selection())
+    lines = [b"%06d %s\n" % (number, b"z" * (LEAST_TAKEN_BYTES - 8)) for number in range(MOST_HELD + 10)]
+    for line in lines:
+        flow.put(STDOUT, line)
+    assert joined(drain(reader, passage)) == b"".join([*lines[:MOST_HELD], lines[-1]])
+    assert len(os.listdir(tmp_path)) == 2
+    reader.close()
+    flow.close()
+
+
+def test_the_end_of_a_pipe_drops_nothing(tmp_path):
+    writer = LogWriter(tmp_path, Limits(1, 1))
+    reading, writing = os.pipe()
+    os.write(writing, b"last words\n")
+    os.close(writing)
+    assert writer.take(reading, STDOUT) == 11
+    assert writer.take(reading, STDOUT) == 0
+    writer.close()
+    os.close(reading)
+    assert joined(read(tmp_path)) == b"last words\n"
+
+
+def test_the_rest_of_a_line_whose_beginning_was_dropped_is_left_out_unless_it_has_no_end(log):
+    long_line = b"w" * 10_000 + b"\nnext\n"
+    assert joined(read(log([(STDOUT, long_line)], Limits(1, 1)))) == b"next\n"
+    endless = b"v" * 60_000
+    kept = joined(read(log([(STDOUT, endless)], Limits(40_000, 1))))
+    assert kept
+    assert kept == endless[40_000 + LONGEST_REST :]
+
+
+def test_a_terminals_output_is_split_among_segments_too(tmp_path):
+    writer = LogWriter(tmp_path, Limits(1, 2))
+    for number in range(10):
+        writer.append(b"%d %s\n" % (number, b"u" * 3000), 0)
+    writer.close()
+    assert len(segment_starts(tmp_path)) == 2
+    assert joined(read(tmp_path)).endswith(b"9 " + b"u" * 3000 + b"\n")
+
+
+def test_a_log_whose_limits_became_narrower_is_cut_when_it_is_written_next(log):
+    directory = log([(STDOUT, b"t" * 20_000)], Limits(1, 4))
+    assert len(segment_starts(directory)) == 4
+    write(directory, [], Limits(1, 1))
+    assert len(segment_starts(directory)) == 1
+
+
+def test_times_grow_even_when_the_clock_does_not(log, monkeypatch):
+    monkeypatch.setattr("time.time_ns", lambda: 5)
+    assert times_of(log([(STDOUT, b"1\n"), (STDERR, b"2\n"), (STDOUT, b"3\n")])) == [5, 6, 7]
 
 
 def test_a_record_without_bytes_of_a_killed_engine_is_no_chunk(tmp_path):
@@ -133,7 +316,15 @@ def test_a_record_without_bytes_of_a_killed_engine_is_no_chunk(tmp_path):
     again.close()
     os.close(reading)
     os.close(writing)
-    assert joined(read(tmp_path, Selection())) == b"kept\nlater\n"
+    assert joined(read(tmp_path)) == b"kept\nlater\n"
+
+
+def test_records_of_data_that_the_machine_lost_are_dropped(log):
+    directory = log([(STDOUT, b"one\n"), (STDOUT, b"two\n"), (STDOUT, b"three\n")])
+    os.truncate(directory / "log.data", 4)
+    write(directory, [(STDOUT, b"four\n")])
+    assert joined(read(directory)) == b"one\nfour\n"
+    assert (directory / "log.index").stat().st_size == 3 * RECORD.size
 
 
 def test_times_are_written_as_docker_writes_them():

@@ -1,0 +1,141 @@
+"""The files of a log: names, index records, and one segment opened for reading."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from bisect import bisect_left, bisect_right
+from pathlib import Path
+from typing import NamedTuple
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+"""Stream numbers as the Docker Engine API frames them; a terminal's output is STDIN's 0: it is not framed."""
+CHUNK_BYTES = 1 << 20
+"""The most that is moved or read at once."""
+RECORD = struct.Struct("<QQQ")
+"""Time in nanoseconds since 1970; the stream, and from OPEN_SHIFT on a bit for each stream that is amid a line; offset."""
+OPEN_SHIFT = 8
+_STREAM_BITS = (1 << OPEN_SHIFT) - 1
+_DATA_NAME = re.compile(r"log(?:\.([0-9]+))?\.data")
+
+
+class Chunk(NamedTuple):
+    """Output of one stream from offset `start` to `end` that came at `time_ns`; whether it `continues` a line."""
+
+    time_ns: int
+    stream: int
+    start: int
+    end: int
+    continues: bool
+
+
+def data_path(directory: Path, start: int) -> Path:
+    """Return the data file of the segment that begins at offset `start`."""
+    return directory / (f"log.{start}.data" if start else "log.data")
+
+
+def index_path(directory: Path, start: int) -> Path:
+    """Return the index file of the segment that begins at offset `start`."""
+    return data_path(directory, start).with_suffix(".index")
+
+
+def segment_starts(directory: Path) -> list[int]:
+    """Return the offsets at which the kept segments begin, the oldest first; none when there is no log."""
+    try:
+        found = [match for name in os.listdir(directory) if (match := _DATA_NAME.fullmatch(name))]
+    except FileNotFoundError:
+        return []
+    return sorted(int(match[1] or 0) for match in found)
+
+
+def ends_line(descriptor: int, position: int) -> bool:
+    """Whether the byte before `position` of an open file ends a line; so does the beginning of the file."""
+    return position == 0 or os.pread(descriptor, 1, position - 1) in (b"\n", b"")
+
+
+class Segment:
+    """One segment for reading. Raises FileNotFoundError when it is gone."""
+
+    def __init__(self, directory: Path, start: int) -> None:
+        self.start = start
+        self._data = os.open(data_path(directory, start), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._index = os.open(index_path(directory, start), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            os.close(self._data)
+            raise
+
+    def close(self) -> None:
+        """Close the files."""
+        os.close(self._data)
+        os.close(self._index)
+
+    @property
+    def end(self) -> int:
+        """The offset behind its last byte."""
+        return self.start + os.fstat(self._data).st_size
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether it only lives on because it is open here."""
+        return os.fstat(self._data).st_nlink == 0
+
+    @property
+    def count(self) -> int:
+        """The number of its records."""
+        return os.fstat(self._index).st_size // RECORD.size
+
+    def _words(self, record: int) -> tuple[int, int, int]:
+        time_ns, stream, offset = RECORD.unpack(os.pread(self._index, RECORD.size, record * RECORD.size))
+        return time_ns, stream, offset
+
+    def record_at(self, offset: int) -> int:
+        """Return the number of the record in whose chunk `offset` lies; of those without bytes before it, none."""
+        return max(0, bisect_right(range(self.count), offset, key=lambda record: self._words(record)[2]) - 1)
+
+    def offset_since(self, time_ns: int) -> int:
+        """Return where the first chunk begins that came at `time_ns` or later; the end when there is none."""
+        count = self.count
+        record = bisect_left(range(count), time_ns, key=lambda record: self._words(record)[0])
+        return self._words(record)[2] if record < count else self.end
+
+    def open_streams(self, record: int) -> int:
+        """Return the streams that are amid a line where the chunk of `record` begins, a bit each."""
+        return self._words(record)[1] >> OPEN_SHIFT if record < self.count else 0
+
+    def open_at_end(self) -> int:
+        """Return the streams that are amid a line at the end of the data, a bit each."""
+        count = self.count
+        if not count:
+            return 0
+        _, word, start = self._words(count - 1)
+        stream, is_open = word & _STREAM_BITS, word >> OPEN_SHIFT
+        size = os.fstat(self._data).st_size
+        if self.start + size <= start:
+            return is_open
+        return is_open & ~(1 << stream) | ((not ends_line(self._data, size)) << stream)
+
+    def chunks(self, first: int, last: int) -> list[Chunk]:
+        """Return the chunks of the records from `first` to `last`, the latter not included; those with bytes."""
+        raw = os.pread(self._index, (last - first + 1) * RECORD.size, first * RECORD.size)
+        records = list(RECORD.iter_unpack(raw[: len(raw) // RECORD.size * RECORD.size]))
+        ends = [offset for _, _, offset in records[1:]]
+        if len(records) <= last - first:
+            ends.append(self.end)
+        return [
+            Chunk(time_ns, word & _STREAM_BITS, start, end, bool(word >> OPEN_SHIFT + (word & _STREAM_BITS) & 1))
+            for (time_ns, word, start), end in zip(records, ends, strict=False)
+            if end > start
+        ]
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from offset `start` to `end`, as far as there are any."""
+        parts = []
+        while start < end:
+            part = os.pread(self._data, min(end - start, CHUNK_BYTES), start - self.start)
+            if not part:
+                break
+            parts.append(part)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,150 @@
+"""The options of the log drivers (HostConfig.LogConfig), judged in Docker's words. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote_plus
+
+from runtime.errors import BadRequestError
+
+JSON_FILE, LOCAL, NONE = "json-file", "local", "none"
+DRIVERS = ("", "default", JSON_FILE, LOCAL, NONE)
+NON_BLOCKING = "non-blocking"
+MODES = ("", "blocking", NON_BLOCKING)
+COMMON = ("mode", "max-buffer-size")
+OPTIONS = ("max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag")
+LOCAL_MAX_BYTES, LOCAL_MAX_FILES = 20 << 20, 5
+"""What the driver "local" keeps where nobody says otherwise."""
+UNREAD_BYTES = 1 << 20
+"""What is kept of the output of a container without a log, for those who are attached and a little behind."""
+TRUE = ("1", "t", "T", "TRUE", "true", "True")
+FALSE = ("0", "f", "F", "FALSE", "false", "False")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([kKmMgGtTpP]?)i?[bB]?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
+_FIELD = re.compile(r"\{\{ *\.(\w+) *\}\}")
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a log is kept: `files` segments, each of `max_bytes` (None: without end)."""
+
+    max_bytes: int | None = None
+    files: int = 1
+
+
+UNLIMITED = Limits()
+
+
+def limits_of(config: Mapping[str, Any] | None) -> Limits:
+    """Return the limits that a LogConfig sets. Raises BadRequestError for what Docker refuses."""
+    driver = (config or {}).get("Type") or ""
+    options = dict((config or {}).get("Config") or {})
+    if driver == NONE:
+        return Limits(UNREAD_BYTES, 1)
+    _check_mode(options)
+    if driver not in DRIVERS:
+        raise BadRequestError(
+            f"logger: no log driver named '{driver}' is registered",
+            "json-file, local and none are what is offered here",
+        )
+    for name in options:
+        if name not in (*COMMON, *OPTIONS):
+            which = "for log driver local" if driver == LOCAL else "for json-file log driver"
+            raise BadRequestError(f"unknown log opt '{name}' {which}", f"known are {', '.join((*OPTIONS, *COMMON))}")
+    for name in ("labels-regex", "env-regex"):
+        _pattern(name, options.get(name, ""))
+    return _local(options) if driver == LOCAL else _json_file(options)
+
+
+def _json_file(options: Mapping[str, str]) -> Limits:
+    max_bytes = _bytes("max-size", options["max-size"]) if "max-size" in options else None
+    if max_bytes == 0:
+        raise _refusal("max-size must be a positive number", "write a size, as in 10m")
+    files = _whole("max-file", options.get("max-file", "1"))
+    if files < 1:
+        raise _refusal("max-file cannot be less than 1", "write a number of files, as in 3")
+    if _flag("compress", options.get("compress", "false")) and (files == 1 or max_bytes is None):
+        raise _refusal(
+            "compress cannot be true when max-file is less than 2 or max-size is not set", "set max-size and max-file"
+        )
+    return Limits(max_bytes, files)
+
+
+def _local(options: Mapping[str, str]) -> Limits:
+    max_bytes = _bytes("max-size", options["max-size"]) if "max-size" in options else LOCAL_MAX_BYTES
+    files = _whole("max-file", options.get("max-file", str(LOCAL_MAX_FILES)))
+    if files < 0:
+        raise _refusal("max-file must not be negative", "write a number of files, as in 3")
+    if _flag("compress", options.get("compress", "true")) and files <= 1:
+        raise _refusal("compression cannot be enabled when max file count is 1", "set compress to false")
+    return Limits(max_bytes or None, max(files, 1))
+
+
+def _check_mode(options: Mapping[str, str]) -> None:
+    mode = options.get("mode", "")
+    if mode not in MODES:
+        raise BadRequestError(f"logger: logging mode not supported: {mode}", "write blocking or non-blocking")
+    if "max-buffer-size" in options:
+        if mode != NON_BLOCKING:
+            raise BadRequestError(
+                "logger: max-buffer-size option is only supported with 'mode=non-blocking'", "set mode to non-blocking"
+            )
+        _bytes("max-buffer-size", options["max-buffer-size"])
+
+
+def _refusal(message: str, hint: str) -> BadRequestError:
+    return BadRequestError(f"failed to initialize logging driver: {message}", hint)
+
+
+def _bytes(name: str, text: str) -> int:
+    """Return the bytes of a size in decimal units, as Docker reads it: "10m" is 10,000,000."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise _refusal(f"{name}: invalid size: '{text}'", "write a size, as in 10m")
+    return int(float(match[1]) * 1000 ** _POWERS[match[2].lower()])
+
+
+def _whole(name: str, text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise _refusal(f"{name}: invalid number: '{text}'", "write a number of files, as in 3")
+    return int(text)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in (*TRUE, *FALSE):
+        raise _refusal(f"{name}: invalid boolean value: '{text}'", "write true or false")
+    return text in TRUE
+
+
+def _pattern(name: str, text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise _refusal(f"{name}: error parsing regexp: {error}: `{text}`", "write a regular expression") from error
+
+
+def details(
+    config: Mapping[str, Any] | None,
+    labels: Mapping[str, str],
+    environment: Mapping[str, str],
+    fields: Mapping[str, str],
+) -> bytes:
+    """Return what stands before each line when details are asked for, from what a LogConfig names.
+
+    That are labels, variables of the environment, and a tag with `fields` of the container ("{{.Name}}").
+    """
+    options = dict((config or {}).get("Config") or {})
+    found: dict[str, str] = {}
+    for what, known in (("labels", labels), ("env", environment)):
+        names = options.get(what, "").split(",")
+        found |= {name: known[name] for name in names if name in known}
+        if text := options.get(f"{what}-regex"):
+            found |= {name: value for name, value in known.items() if _pattern(what, text).search(name)}
+    if tag := options.get("tag"):
+        found["tag"] = _FIELD.sub(lambda match: fields.get(match[1], match[0]), tag)
+    pairs = (f"{quote_plus(name)}={quote_plus(found[name])}" for name in sorted(found))
+    return ",".join(pairs).encode() + b" "

@@ -1,0 +1,146 @@
+"""Reading a log from its files, from a place on; needs no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.container.logs.files import Chunk, Segment, segment_starts
+
+BATCH_RECORDS = 2048
+MOST_HELD = 64
+"""How many dropped segments one reader may hold open, two files each."""
+
+
+class LogReader:
+    """Reads the log in `directory`; `position` is the offset from which on nothing was read yet.
+
+    The writer lets its readers hold what it drops before they have read it. One that stays too far behind goes on with
+    what is kept. `is_awaited` says that nothing may be dropped before it was read here.
+    """
+
+    def __init__(self, directory: Path, *, is_awaited: bool = False) -> None:
+        self.is_awaited = is_awaited
+        self._directory = directory
+        self._held: dict[int, Segment] = {}
+        self._current: Segment | None = None
+        starts = segment_starts(directory)
+        self.first = starts[0] if starts else 0
+        """The offset of the first byte that was kept when reading began."""
+        self.position = self.first
+
+    def close(self) -> None:
+        """Close all files."""
+        for segment in self._held.values():
+            segment.close()
+        self._held.clear()
+        self._enter(None)
+
+    def hold(self, start: int) -> None:
+        """Keep the segment that begins at `start`, which is being dropped, where it is still to be read."""
+        if self._current is not None and self._current.start == start:
+            return
+        try:
+            segment = Segment(self._directory, start)
+        except OSError:  # too many files are open, most likely
+            return
+        if segment.end <= self.position or len(self._held) >= MOST_HELD:
+            segment.close()
+        else:
+            self._held[start] = segment
+
+    # --- forwards
+
+    def chunks(self) -> list[Chunk]:
+        """Return the next chunks from `position` on; none when all was read. Who reads them sets `position`."""
+        segment = self._reach()
+        if segment is None:
+            return []
+        first = segment.record_at(self.position)
+        found = segment.chunks(first, first + BATCH_RECORDS)
+        if found and found[0].start < self.position:  # a part of it was read before
+            before = segment.read(self.position - 1, self.position)
+            found[0] = found[0]._replace(start=self.position, continues=before != b"\n")
+        return found
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to `end` of chunks that `chunks` returned last."""
+        return self._current.read(start, end) if self._current is not None else b""
+
+    def _reach(self) -> Segment | None:
+        """Go to the segment that has the byte at `position`, or else the next byte; None when there is none."""
+        while self._current is None or self.position >= self._current.end:
+            following = self._following()
+            if following is None:
+                return None
+            self._enter(following)
+            # what lay between was dropped before it was read
+            self.position = max(self.position, following)
+        return self._current
+
+    def _following(self) -> int | None:
+        starts = sorted({*self._held, *segment_starts(self._directory)})
+        if self._current is None:
+            here = [start for start in starts if start <= self.position]
+            return here[-1] if here else next(iter(starts), None)
+        return next((start for start in starts if start > self._current.start), None)
+
+    def _enter(self, start: int | None) -> None:
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+        if start is not None:
+            self._current = self._held.pop(start, None) or Segment(self._directory, start)
+
+    # --- places
+
+    @property
+    def end(self) -> int:
+        """The offset behind the last byte there is now."""
+        starts = segment_starts(self._directory)
+        if not starts:
+            return self.position
+        with self._borrowed(starts[-1]) as segment:
+            return segment.end
+
+    def offset_since(self, time_ns: int) -> int:
+        """Return where the first chunk begins that came at `time_ns` or later; the end when there is none."""
+        for start in segment_starts(self._directory):
+            with self._borrowed(start) as segment:
+                if (offset := segment.offset_since(time_ns)) < segment.end:
+                    return offset
+        return self.end
+
+    def open_streams(self, offset: int) -> int:
+        """Return which streams, a bit each, were amid a line when the chunk came in which `offset` lies."""
+        here = [start for start in segment_starts(self._directory) if start <= offset]
+        if not here:
+            return 0
+        with self._borrowed(here[-1]) as segment:
+            if offset >= segment.end:
+                return segment.open_at_end()
+            return segment.open_streams(segment.record_at(offset))
+
+    def backwards(self, begin: int, end: int) -> Iterator[tuple[Segment, list[Chunk]]]:
+        """Yield the chunks between two offsets in batches, the last batch first; `begin` is where a chunk begins."""
+        for start in reversed([start for start in segment_starts(self._directory) if start < end]):
+            with self._borrowed(start) as segment:
+                last = segment.record_at(end - 1) + 1 if segment.count else 0
+                while last > 0:
+                    first = max(0, last - BATCH_RECORDS)
+                    chunks = segment.chunks(first, last)
+                    yield segment, [chunk._replace(end=min(chunk.end, end)) for chunk in chunks if chunk.start >= begin]
+                    if chunks and chunks[0].start <= begin:
+                        return
+                    last = first
+            if start <= begin:
+                return
+
+    @contextmanager
+    def _borrowed(self, start: int) -> Iterator[Segment]:
+        segment = Segment(self._directory, start)
+        try:
+            yield segment
+        finally:
+            segment.close()
