@@ -102,11 +102,16 @@ def hold_for_filter(sets: Mapping[str, Iterable[str]], held: int) -> None:
 def set_process(sets: Mapping[str, Iterable[str]], held: int) -> None:
     """capset(2) of what the OCI document's `process.capabilities` and `held` both have.
 
-    Ambient ones come last, as they need the others.
+    Ambient ones come last, as they need the others: one that is not permitted and inheritable is left out.
     """
-    _set(*(mask(sets.get(kind) or ()) & held for kind in ("effective", "permitted", "inheritable")))
+    effective, permitted, inheritable = (
+        mask(sets.get(kind) or ()) & held for kind in ("effective", "permitted", "inheritable")
+    )
+    _set(effective, permitted, inheritable)
     linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
     for name in sets.get("ambient") or ():
+        if not permitted & inheritable & mask([name]):
+            continue
         linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_RAISE, NUMBERS[name])
 
 

@@ -1,0 +1,56 @@
+"""`update`: other limits for a container that runs."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from runtime.hints import Any
+from runtime.oci.cgroup import Cgroups
+from runtime.oci.program import document
+from runtime.oci.program.arguments import NUMBERS, TEXTS
+from runtime.oci.program.errors import ProgramError
+from runtime.oci.program.shape import RESOURCES, shaped
+from runtime.oci.program.store import Container
+
+
+def update(container: Container, options: Namespace) -> None:
+    """Set the limits that `options` name. Raises ProgramError where they can't be; the record follows what was set."""
+    wanted = _resources(options)
+    if wanted.pop("intelRdt", None):
+        raise ProgramError("Intel RDT is not supported")
+    if container.cgroup is None:
+        raise ProgramError(f"container {container.id} has no cgroup to limit")
+    wanted.pop("devices", None)
+    current = container.document["linux"].get("resources") or {}
+    merged = {**current}
+    for kind, values in wanted.items():
+        merged[kind] = {**(current.get(kind) or {}), **values} if isinstance(values, dict) else values
+    # a quota is a share of a period, a limit on swap counts memory: each is told with its other half
+    told = {kind: merged[kind] for kind in wanted}
+    try:
+        Cgroups().update(container.cgroup, told)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise ProgramError(f"the limits can't be set: {where}{error.strerror}") from error
+    container.document["linux"]["resources"] = merged
+    container.save()
+
+
+def _resources(options: Namespace) -> dict[str, Any]:
+    """Return what is to change in the form of `linux.resources`."""
+    if options.resources:
+        where = "standard input" if options.resources == "-" else options.resources
+        if options.resources == "-":
+            text = sys.stdin.buffer.read()
+        else:
+            with open(options.resources, "rb") as file:
+                text = file.read()
+        found: dict[str, Any] = shaped(document.decoded(text, where), RESOURCES, where)
+        return found
+    wanted: dict[str, Any] = {}
+    for option, (kind, name) in {**NUMBERS, **TEXTS}.items():
+        value = getattr(options, option.replace("-", "_"))
+        if value is not None:
+            wanted.setdefault(kind, {})[name] = value
+    return wanted

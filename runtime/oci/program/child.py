@@ -1,0 +1,281 @@
+r"""What the forked child does to become the container's process, step by step.
+
+It talks with who forked it over `sync`, a message each: "N" now map my user namespace, "P<pid>" my sibling goes on in my
+place, "H" now run the hooks, "R" ready, "E<code>\n<text>" why not; what it waits for are answers. When the other end is
+closed the child ends: nobody who was not told of it is left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+
+from runtime.errors import KernelError
+from runtime.hints import Any, NoReturn
+from runtime.linux import syscalls as linux
+from runtime.oci import console, init, launch, rootfs
+from runtime.oci.cgroup import Cgroups
+from runtime.oci.process import LastSteps, LaunchError, become
+from runtime.oci.program import confinement, hooks, mappings, scheduling
+from runtime.oci.program.document import PERSONALITIES
+from runtime.oci.program.namespaces import NAMESPACES, Spaces
+
+NEED_MAP, SIBLING, RUN_HOOKS, READY, FAILED, LISTENER, GO = b"N", b"P", b"H", b"R", b"E", b"F", b"g"
+LONGEST_MESSAGE = 1 << 17
+NOT_PERMITTED = 1
+
+
+class Plan:
+    """What the child is to become, and the descriptors that it needs for it."""
+
+    def __init__(self, document: Mapping[str, Any], bundle: str, spaces: Spaces, sync: socket.socket) -> None:
+        self.document = document
+        self.bundle = bundle
+        self.spaces = spaces
+        self.sync = sync
+        self.cgroups: Cgroups | None = None
+        self.cgroup: str | None = None
+        self.filters: bytes | None = None
+        self.door: socket.socket | None = None
+        """Where `start` knocks; without it, the answer to "R" is the start."""
+        self.waiting = -1
+        """The lock that tells that the process waits; it goes with the execution."""
+        self.console: socket.socket | None = None
+        self.preserved = 0
+        self.pivots = True
+        self.has_new_keyring = True
+
+    def kept(self) -> list[int]:
+        """Return the descriptors that the child keeps open."""
+        sockets = [one.fileno() for one in (self.sync, self.door, self.console) if one is not None]
+        mounts = [entry["mount"] for entry in self.document["mounts"] if "mount" in entry]
+        waiting = [self.waiting] if self.waiting >= 0 else []
+        preserved = range(3, 3 + self.preserved)
+        return [*sockets, *mounts, *waiting, *self.spaces.joined.values(), *preserved]
+
+
+class Talk:
+    """The child's words with who forked it, and later with who starts it."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        self.peer = peer
+
+    def say(self, message: bytes) -> None:
+        """Tell something."""
+        self.peer.send(message)
+
+    def ask(self, message: bytes) -> bytes:
+        """Tell something, and return the answer; the process ends where nobody is left to answer."""
+        self.peer.send(message)
+        return self.hear()
+
+    def hear(self) -> bytes:
+        """Return the next message; the process ends where nobody is left who could send one."""
+        answer = self.peer.recv(LONGEST_MESSAGE)
+        if not answer:
+            os._exit(1)
+        return answer
+
+
+def run(plan: Plan) -> NoReturn:
+    """Become the container's process; called in the forked child. Tells why where it can't, and exits."""
+    talk = Talk(plan.sync)
+    code, text = 1, "the process was not executed"
+    try:
+        launch.let_go(plan.kept())
+        _become(plan, talk)
+    except LaunchError as error:
+        code, text = error.exit_code, str(error)
+    except BaseException as error:  # noqa: BLE001 - the child must never return into the program
+        text = str(error) or type(error).__name__
+    with contextlib.suppress(OSError):
+        talk.say(FAILED + f"{code}\n{text}".encode()[: LONGEST_MESSAGE - 1])
+    os._exit(code)
+
+
+def _become(plan: Plan, talk: Talk) -> NoReturn:
+    document, settings, process = plan.document, plan.document["linux"], plan.document["process"]
+    os.setsid()
+    launch.forbid_imports()
+    talk.hear()  # by now the child is in its cgroup, and its user namespace has users
+    _enter_namespaces(plan, talk)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    _set_kernel_values(document)
+    if plan.has_new_keyring:
+        launch.leave_keyring()
+    hierarchies: Mapping[str, str] | None = None
+    if plan.cgroups is not None and plan.cgroup is not None:
+        hierarchies = plan.cgroups.shown(plan.cgroup, "cgroup" in plan.spaces.new)
+    root = _prepare_root(plan, hierarchies)
+    terminal = console.console_of(root, plan.console, process) if plan.console is not None else -1
+    # what can't be made can't be entered either, which is told better
+    with contextlib.suppress(KernelError, OSError):
+        os.close(root.provide(process["cwd"], True))
+    _call_hooks(document.get("hooks") or {}, talk)
+    label = confinement.label_file(process)
+    _enter_root(root, plan)
+    launch.take_streams((), terminal)
+    if settings.get("personality"):
+        linux.call("personality", PERSONALITIES[settings["personality"]["domain"]])
+    scheduling.apply(process)
+    for descriptor in range(3, 3 + plan.preserved):
+        os.set_inheritable(descriptor, True)
+    last = Waiting(plan, talk, label)
+    annotations = document.get("annotations") or {}
+    if annotations.get("skiff.init") == "true":
+        last.wait()
+        last.is_started = True
+        init.supervise(process["args"], lambda: launch.restrict_init(process))
+    become(process, annotations, plan.filters, last)
+
+
+class Waiting(LastSteps):
+    """The process waits for `start`; then it runs the hooks that are to run inside, and takes its labels."""
+
+    def __init__(self, plan: Plan, talk: Talk, label: tuple[int, bytes] | None) -> None:
+        self._plan = plan
+        self._talk = talk
+        self._label = label
+        self.is_started = False
+
+    def wait(self) -> None:
+        """Tell that all is prepared, and return when the container is started."""
+        if not self.is_started:
+            self._wait_for_start()
+        if self._label is not None:
+            os.write(*self._label)
+
+    def _wait_for_start(self) -> None:
+        document = self._plan.document
+        message = self._talk.ask(READY)
+        if self._plan.door is not None:
+            message = self._open_door(self._plan.door)
+        hooks.run("startContainer", (document.get("hooks") or {}).get("startContainer") or (), json.loads(message[1:]))
+
+    def _open_door(self, door: socket.socket) -> bytes:
+        """Return what `start` says; who knocked and went was killed, and another may come."""
+        self._plan.sync.close()
+        while True:
+            peer, _ = door.accept()
+            message = peer.recv(LONGEST_MESSAGE)
+            if message.startswith(GO):
+                self._talk.peer = peer
+                return message
+            peer.close()
+
+    def restrict(self, filters: bytes) -> None:
+        """Install the filter, and hand over its listener where it has one."""
+        flags = confinement.filter_flags(self._plan.document["linux"].get("seccomp"))
+        listener = linux.install_filter(filters, flags)
+        if flags & confinement.NEW_LISTENER:
+            socket.send_fds(self._talk.peer, [LISTENER], [listener])
+            os.close(listener)
+
+
+def _enter_namespaces(plan: Plan, talk: Talk) -> None:
+    """Join the namespaces that the document names, and make the new ones that the child was not born into."""
+    spaces = plan.spaces
+    # a namespace of the host takes the rights of the host, one of the user namespace those that come with it
+    later = [kind for kind in spaces.joined if kind != "user" and not _join(spaces, kind)]
+    if "user" in spaces.joined:
+        _join(spaces, "user", may_fail=False)
+    elif spaces.makes_user_later:
+        linux.call("unshare", linux.CLONE_NEWUSER)
+        talk.ask(NEED_MAP)
+    for kind in later:
+        _join(spaces, kind, may_fail=False)
+    if "user" in spaces.joined or ("user" in spaces.new and mappings.has_root(plan.document["linux"])):
+        _become_root()
+    flags = 0
+    for kind in spaces.new - spaces.born_into - {"user"}:
+        flags |= NAMESPACES[kind]
+    if flags:
+        linux.call("unshare", flags)
+    if "time" in spaces.new:
+        _set_clocks(plan.document["linux"].get("timeOffsets") or {})
+    if spaces.needs_sibling:
+        _continue_as_sibling(talk)
+
+
+def _join(spaces: Spaces, kind: str, *, may_fail: bool = True) -> bool:
+    descriptor = spaces.joined[kind]
+    try:
+        linux.call("setns", descriptor, NAMESPACES[kind])
+    except KernelError as error:
+        if may_fail and error.errno == NOT_PERMITTED and "user" in spaces.joined:
+            return False
+        raise LaunchError(f"the {kind} namespace {spaces.paths[kind]} can't be joined: {error}") from error
+    os.close(descriptor)
+    return True
+
+
+def _become_root() -> None:
+    """Be the user namespace's root; who a process was outside means nothing in it."""
+    with contextlib.suppress(PermissionError):  # a namespace of one user, which may drop no groups
+        os.setgroups(())
+    with contextlib.suppress(OSError):  # a joined namespace may have no root
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+
+
+def _set_clocks(offsets: Mapping[str, Mapping[str, int]]) -> None:
+    """Set the offsets of the new time namespace, which the next child is born into (time_namespaces(7))."""
+    lines = [f"{clock} {one.get('secs', 0)} {one.get('nanosecs', 0)}\n" for clock, one in offsets.items()]
+    if lines:
+        with open("/proc/self/timens_offsets", "w") as file:
+            file.write("".join(lines))
+
+
+def _continue_as_sibling(talk: Talk) -> None:
+    """Go on in a new process beside this one: PID and time namespaces are entered by birth alone."""
+    pid, _ = launch.clone(linux.CLONE_PARENT)
+    if pid:
+        talk.say(SIBLING + b"%d" % pid)
+        os._exit(0)
+    talk.hear()
+
+
+def _set_kernel_values(document: Mapping[str, Any]) -> None:
+    for name, value in (document["linux"].get("sysctl") or {}).items():
+        try:
+            with open("/proc/sys/" + (name if "/" in name else name.replace(".", "/")), "w") as file:
+                file.write(value)
+        except OSError as error:
+            raise LaunchError(f"sysctl {name} can't be set to {value!r}: {error.strerror}") from error
+    if document.get("hostname"):
+        linux.sethostname(document["hostname"])
+    if document.get("domainname"):
+        linux.setdomainname(document["domainname"])
+
+
+def _prepare_root(plan: Plan, hierarchies: Mapping[str, str] | None) -> rootfs.Root:
+    document = plan.document
+    if "mount" in plan.spaces.new or "mount" in plan.spaces.joined:
+        return rootfs.prepare(document, plan.bundle, hierarchies)
+    return rootfs.Root(os.path.join(plan.bundle, document["root"]["path"]))
+
+
+def _call_hooks(wanted: Mapping[str, Sequence[Mapping[str, Any]]], talk: Talk) -> None:
+    """Have the hooks of the runtime's namespaces run, then run those that belong into the container's own."""
+    if any(wanted.get(kind) for kind in ("prestart", "createRuntime", "createContainer")):
+        state = json.loads(talk.ask(RUN_HOOKS)[1:])
+        hooks.run("createContainer", wanted.get("createContainer") or (), state)
+
+
+def _enter_root(root: rootfs.Root, plan: Plan) -> None:
+    """Make `root` the process's root; how mounts spread from it is set once it is one."""
+    if "mount" not in plan.spaces.new and "mount" not in plan.spaces.joined:
+        os.fchdir(root.descriptor)
+        os.chroot(".")
+        return
+    read_only = bool(plan.document["root"].get("readonly"))
+    if plan.pivots:
+        rootfs.finish(root, read_only=read_only)
+    else:
+        rootfs.finish_without_pivot(root, read_only=read_only)
+    propagation = plan.document["linux"].get("rootfsPropagation")
+    if propagation:
+        linux.mount(None, "/", None, rootfs.PROPAGATION[propagation])

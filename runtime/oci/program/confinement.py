@@ -1,0 +1,120 @@
+"""Seccomp filters and the labels of security modules: what is checked before, and what is done at the last moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from runtime.hints import Any
+from runtime.linux import seccomp, syscall_table
+from runtime.linux.seccomp import NOTIFY
+from runtime.oci.program.errors import DocumentError
+
+ARCHITECTURES = {"SCMP_ARCH_X86_64": 0xC000003E, "SCMP_ARCH_X86": 0x40000003, "SCMP_ARCH_AARCH64": 0xC00000B7}
+"""AUDIT_ARCH_… of <linux/audit.h>, for the architectures whose calls are known."""
+OTHER_ARCHITECTURES = frozenset(
+    f"SCMP_ARCH_{name}"
+    for name in (
+        "X32 ARM MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE S390 S390X PARISC PARISC64 "
+        "RISCV64 LOONGARCH64 M68K SH SHEB"
+    ).split()
+)
+# <linux/seccomp.h>
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1 << 0, "SECCOMP_FILTER_FLAG_LOG": 1 << 1, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
+}  # fmt: skip
+NEW_LISTENER = 1 << 3
+NEVER_NOTIFIED = ("sendmsg",)
+"""The call by which the process hands its listener over: nobody could answer for it yet."""
+APPARMOR = "/sys/module/apparmor/parameters/enabled"
+SELINUX = "/sys/fs/selinux/enforce"
+
+
+def check_process(process: Mapping[str, Any], where: str) -> None:
+    """Raise DocumentError where `process` asks for a label that this machine has no security module for."""
+    if process.get("apparmorProfile") and not _has_apparmor():
+        raise DocumentError(f"{where}: process.apparmorProfile is set, and AppArmor is not enabled on this machine")
+    if process.get("selinuxLabel") and not os.path.exists(SELINUX):
+        raise DocumentError(f"{where}: process.selinuxLabel is set, and SELinux is not enabled on this machine")
+
+
+def check_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Raise DocumentError where the mounts' label or the filter of `linux` can't be had."""
+    if settings.get("mountLabel") and not os.path.exists(SELINUX):
+        raise DocumentError(f"{where}: linux.mountLabel is set, and SELinux is not enabled on this machine")
+    filters = settings.get("seccomp")
+    if not filters:
+        return
+    for flag in filters.get("flags") or ():
+        if flag not in FLAGS:
+            raise DocumentError(f"{where}: linux.seccomp.flags: {flag!r} is none of {', '.join(FLAGS)}")
+    for architecture in filters.get("architectures") or ():
+        if architecture not in ARCHITECTURES and architecture not in OTHER_ARCHITECTURES:
+            raise DocumentError(f"{where}: linux.seccomp.architectures: {architecture!r} is unknown")
+    rules = [("", filters["defaultAction"], filters.get("defaultErrnoRet"))]
+    rules += [
+        (name, rule["action"], rule.get("errnoRet"))
+        for rule in filters.get("syscalls") or ()
+        for name in rule["names"] or [""]
+    ]
+    for name, action, errno in rules:
+        if errno is not None and action not in seccomp.WITH_DATA:
+            raise DocumentError(f"{where}: linux.seccomp: {action} takes no errno")
+        if action == NOTIFY and name in ("", *NEVER_NOTIFIED):
+            what = name or "the default action"
+            raise DocumentError(f"{where}: linux.seccomp: {NOTIFY} can't be the action of {what}")
+    if any(action == NOTIFY for _, action, _ in rules) and not filters.get("listenerPath"):
+        raise DocumentError(f"{where}: linux.seccomp: {NOTIFY} needs listenerPath")
+    if filters.get("listenerMetadata") and not filters.get("listenerPath"):
+        raise DocumentError(f"{where}: linux.seccomp: listenerMetadata needs listenerPath")
+    try:
+        seccomp.check(filters, has_listener=True)
+    except ValueError as error:
+        raise DocumentError(f"{where}: linux.seccomp: {error}") from error
+
+
+def compiled(filters: Mapping[str, Any] | None) -> bytes | None:
+    """Return the program of the document's filter for this machine and the other architectures that it names."""
+    if not filters:
+        return None
+    tables = syscall_table.tables()
+    own = next(iter(tables))
+    wanted = {ARCHITECTURES[name] for name in filters.get("architectures") or () if name in ARCHITECTURES}
+    chosen = {number: calls for number, calls in tables.items() if number == own or number in wanted}
+    try:
+        return seccomp.pack(seccomp.assemble(filters, chosen, has_listener=True))
+    except ValueError as error:
+        raise DocumentError(f"linux.seccomp: {error}") from error
+
+
+def filter_flags(filters: Mapping[str, Any] | None) -> int:
+    """Return the flags that the document's filter is to be installed with (seccomp(2))."""
+    if not filters:
+        return 0
+    flags = 0
+    for flag in filters.get("flags") or ():
+        # without TSYNC: the process has one thread, and the kernel has no room beside a listener's number to tell of more
+        flags |= FLAGS[flag] & ~FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]
+    if any(rule["action"] == NOTIFY for rule in filters.get("syscalls") or ()):
+        flags |= NEW_LISTENER
+    return flags
+
+
+def label_file(process: Mapping[str, Any]) -> tuple[int, bytes] | None:
+    """Return where, and what, the process writes to be labelled when it executes; opened while /proc is the host's."""
+    if process.get("apparmorProfile"):
+        own = "/proc/self/attr/apparmor/exec"
+        path = own if os.path.exists(own) else "/proc/self/attr/exec"
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC), b"exec " + process["apparmorProfile"].encode()
+    if process.get("selinuxLabel"):
+        return os.open("/proc/self/attr/exec", os.O_WRONLY | os.O_CLOEXEC), process["selinuxLabel"].encode()
+    return None
+
+
+def _has_apparmor() -> bool:
+    try:
+        with open(APPARMOR) as file:
+            return file.read(1) == "Y"
+    except OSError:
+        return False

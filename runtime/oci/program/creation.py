@@ -1,0 +1,303 @@
+"""`create`: from a bundle to a container whose process waits to be started; and `run`, which starts it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+
+from runtime.errors import SkiffError
+from runtime.hints import Any
+from runtime.oci import launch
+from runtime.oci.cgroup import Cgroups
+from runtime.oci.program import child, confinement, document, ending, hooks, mappings, store
+from runtime.oci.program.child import FAILED, GO, LONGEST_MESSAGE, NEED_MAP, READY, RUN_HOOKS, SIBLING
+from runtime.oci.program.errors import ProgramError
+from runtime.oci.program.log import Log
+from runtime.oci.program.namespaces import Spaces
+from runtime.oci.program.store import Container, Store
+
+PARENT_CGROUP = "/skiff.oci"
+"""Above the cgroups of containers that name none, or a relative one."""
+LONGEST_SOCKET_PATH = 107
+
+
+class Request:
+    """What a command line asks of a new container."""
+
+    def __init__(self, identity: str, bundle: str) -> None:
+        self.id = identity
+        self.bundle = os.path.abspath(bundle)
+        self.console: socket.socket | None = None
+        self.preserved = 0
+        self.pivots = True
+        self.has_new_keyring = True
+        self.waits_at_door = True
+        """Whether another command starts the container; otherwise the caller does, with `Made.start`."""
+
+
+class Made:
+    """A container whose process waits; `talk` is the line to it where it was made to be started by the caller."""
+
+    def __init__(self, container: Container, pid: int, pidfd: int, talk: socket.socket) -> None:
+        self.container = container
+        self.pid = pid
+        self.pidfd = pidfd
+        self.talk = talk
+
+
+def create(kept: Store, request: Request, log: Log) -> Made:
+    """Make the container of `request`. Raises ProgramError, and leaves nothing behind then."""
+    store.check_id(request.id)
+    config = document.read(request.bundle)
+    for name in document.drop_unknown_capabilities(config["process"]):
+        log.warning(f"unknown capability {name} is left out")
+    if not os.path.isdir(os.path.join(request.bundle, config["root"]["path"])):
+        raise ProgramError(f"the root filesystem {config['root']['path']} of {request.bundle} is no directory")
+    filters = confinement.compiled(config["linux"].get("seccomp"))
+    cgroup, resources = _cgroup_path(request.id, config), config["linux"].get("resources") or {}
+    created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z"
+    container, lock = kept.add(store.record_of(request.id, request.bundle, config, cgroup, created))
+    birth = None
+    try:
+        cgroups = _make_cgroup(container, cgroup, resources)
+        birth = _Birth(container, request, cgroups, filters)
+        return birth.complete()
+    except BaseException as error:
+        if birth is not None:
+            birth.abort()
+        ending.destroy(kept, container, log)
+        if isinstance(error, OSError):
+            raise ProgramError(f"container {request.id} can't be made: {_told(error)}") from error
+        raise
+    finally:
+        os.close(lock)
+
+
+def _told(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _cgroup_path(identity: str, config: Mapping[str, Any]) -> str:
+    """Return the path of the container's cgroup below the hierarchies' mounts."""
+    wanted: str = config["linux"].get("cgroupsPath") or identity
+    if wanted.count(":") == 2:
+        raise ProgramError(
+            f"linux.cgroupsPath {wanted} is systemd's form, and its cgroup manager is not supported",
+            "give a path such as /containers/" + identity,
+        )
+    path = wanted if wanted.startswith("/") else f"{PARENT_CGROUP}/{wanted}"
+    if ".." in path.split("/") or not path.strip("/"):
+        raise ProgramError(f"linux.cgroupsPath {wanted} leads out of the cgroups of containers")
+    return os.path.normpath("/" + path.strip("/"))
+
+
+def _make_cgroup(container: Container, path: str, resources: Mapping[str, Any]) -> Cgroups | None:
+    """Make the container's cgroup; None where the caller, who is not root, has none to give and no limit is asked."""
+    try:
+        cgroups = Cgroups()
+        if cgroups.are_ours:
+            if any(os.path.isdir(directory) for directory in cgroups.directories(path).values()) and (
+                others := cgroups.processes(path)
+            ):
+                container.record["cgroup"] = None  # not ours to remove
+                raise ProgramError(f"the container's cgroup {path} is not empty: it has {len(others)} processes")
+            cgroups.create(path, resources)
+            return cgroups
+    except OSError as error:
+        if os.geteuid() == 0:
+            raise ProgramError(f"the cgroup {path} can't be made: {_told(error)}") from error
+    if any(value for name, value in resources.items() if name != "devices"):
+        raise ProgramError("linux.resources: this user has no cgroups to limit a container with")
+    container.record["cgroup"] = None
+    container.save()
+    return None
+
+
+class _Birth:
+    """A container's process from its fork to its readiness."""
+
+    def __init__(self, container: Container, request: Request, cgroups: Cgroups | None, filters: bytes | None) -> None:
+        self.container = container
+        self.request = request
+        self.settings = container.document["linux"]
+        self.spaces = Spaces(self.settings["namespaces"])
+        self.cgroups = cgroups
+        self.pid, self.pidfd = 0, -1
+        self.sync, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        plan = child.Plan(container.document, request.bundle, self.spaces, theirs)
+        plan.cgroups, plan.cgroup, plan.filters = cgroups, container.cgroup, filters
+        plan.console, plan.preserved = request.console, request.preserved
+        plan.pivots, plan.has_new_keyring = request.pivots, request.has_new_keyring
+        plan.waiting = os.open(os.path.join(container.directory, store.WAITING), os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(plan.waiting, fcntl.LOCK_EX)
+        if request.waits_at_door:
+            plan.door = _open_door(container)
+        born_in = -1 if cgroups is None or container.cgroup is None else cgroups.descriptor(container.cgroup)
+        try:
+            self.spaces.open()
+            self.pid, self.pidfd = launch.clone(self.spaces.clone_flags(), born_in)
+            if self.pid == 0:
+                child.run(plan)
+        finally:
+            self.spaces.close()
+            theirs.close()
+            os.close(plan.waiting)
+            if plan.door is not None:
+                plan.door.close()
+            if born_in >= 0:
+                os.close(born_in)
+        if cgroups is not None and container.cgroup is not None and born_in < 0:
+            cgroups.enter(container.cgroup, self.pid)
+        if "user" in self.spaces.born_into:
+            mappings.write(self.pid, self.settings)
+        self._set_oom_score()
+        self.sync.send(GO)
+
+    def _set_oom_score(self) -> None:
+        score = self.container.document["process"].get("oomScoreAdj")
+        if score is not None:
+            with open(f"/proc/{self.pid}/oom_score_adj", "w") as file:
+                file.write(str(score))
+
+    def complete(self) -> Made:
+        """Serve the child until it is ready; the container is on record then."""
+        while True:
+            message = self.sync.recv(LONGEST_MESSAGE)
+            if message.startswith(SIBLING):
+                self._take_sibling(int(message[1:]))
+            elif message == NEED_MAP:
+                mappings.write(self.pid, self.settings)
+            elif message == RUN_HOOKS:
+                self._run_hooks()
+                continue
+            elif message == READY:
+                return self._keep()
+            elif message.startswith(FAILED):
+                raise ProgramError(_reason(message))
+            else:
+                raise ProgramError(f"the container's process ended before it was ready{self._how_it_ended()}")
+            self.sync.send(GO)
+
+    def _take_sibling(self, pid: int) -> None:
+        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
+        self.pid, self.pidfd = pid, os.pidfd_open(pid)
+
+    def _run_hooks(self) -> None:
+        """Run the hooks that belong into the runtime's namespaces; the child runs its own next, with the same state."""
+        self.container.record["pid"] = self.pid
+        state = self.container.state(store.CREATING)
+        wanted = self.container.document.get("hooks") or {}
+        for kind in ("prestart", "createRuntime"):
+            hooks.run(kind, wanted.get(kind) or (), state)
+        self.sync.send(GO + json.dumps(state).encode())
+
+    def _keep(self) -> Made:
+        self.container.record["pid"] = self.pid
+        self.container.record["started_at"] = store.started_at(self.pid)
+        self.container.save()
+        if self.request.waits_at_door:
+            self.sync.send(GO)
+            self.sync.close()
+        return Made(self.container, self.pid, self.pidfd, self.sync)
+
+    def _how_it_ended(self) -> str:
+        """Return what is known of a child that said nothing more."""
+        status = os.waitpid(self.pid, 0)[1]
+        self.pid = 0
+        if os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            return f": {name}" + (" (is its memory limit too low?)" if name == "SIGKILL" else "")
+        return ""
+
+    def abort(self) -> None:
+        """End the child."""
+        self.sync.close()
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+
+
+def _reason(message: bytes) -> str:
+    return message[1:].decode("utf-8", "replace").partition("\n")[2]
+
+
+def _open_door(container: Container) -> socket.socket:
+    """Return the socket where `start` knocks; bound by a path that is short whatever the state directory's is."""
+    directory = os.open(container.directory, os.O_PATH | os.O_CLOEXEC)
+    try:
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        door.bind(f"/proc/self/fd/{directory}/{store.DOOR}")
+        door.listen()
+        return door
+    finally:
+        os.close(directory)
+
+
+def start(made: Made, log: Log) -> None:
+    """Start a container that was made to be started by the caller."""
+    begin(made.container, made.talk, log)
+
+
+def begin(container: Container, talk: socket.socket, log: Log) -> None:
+    """Tell the process at the other end of `talk` to execute. Raises ProgramError when it can't."""
+    talk.send(GO + json.dumps(container.state(store.CREATED)).encode())
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(talk, LONGEST_MESSAGE, 1)
+        if message == child.LISTENER:
+            send_listener(container, descriptors[0], container.record["pid"])
+        elif message.startswith(FAILED):
+            raise ProgramError(_reason(message))
+        elif not message:
+            break
+    talk.close()
+    try:
+        hooks.run("poststart", (container.document.get("hooks") or {}).get("poststart") or (), container.state())
+    except SkiffError:
+        # "the runtime MUST generate an error, stop the container" (OCI runtime spec, "Lifecycle")
+        ending.stop(container)
+        raise
+
+
+def send_listener(container: Container, listener: int, pid: int) -> None:
+    """Send the seccomp listener of process `pid` to the agent (OCI runtime spec, "The Container Process State")."""
+    filters = container.document["linux"]["seccomp"]
+    told = {
+        "ociVersion": document.NEWEST,
+        "fds": ["seccompFd"],
+        "pid": pid,
+        "metadata": filters.get("listenerMetadata") or "",
+        "state": container.state(store.CREATED),
+    }
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
+            agent.connect(filters["listenerPath"])
+            socket.send_fds(agent, [json.dumps(told).encode()], [listener])
+    except OSError as error:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        raise ProgramError(f"the seccomp agent at {filters['listenerPath']}: {error.strerror}") from error
+    finally:
+        os.close(listener)
+
+
+def knock(container: Container) -> socket.socket:
+    """Return the line to a process that waits to be started. Raises ProgramError when it is gone."""
+    directory = os.open(container.directory, os.O_PATH | os.O_CLOEXEC)
+    try:
+        talk = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        talk.connect(f"/proc/self/fd/{directory}/{store.DOOR}")
+        return talk
+    except OSError as error:
+        raise ProgramError(f"container {container.id} can't be started: {error.strerror}") from error
+    finally:
+        os.close(directory)

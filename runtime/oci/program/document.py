@@ -1,0 +1,232 @@
+"""A bundle's config.json as a document that the launch can follow: read, checked, its defaults filled in.
+
+All but `read` is pure. Messages tell the place in the document, as the OCI runtime specification names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+from runtime.hints import Any
+from runtime.linux import capability
+from runtime.oci import rootfs
+from runtime.oci.launch import NAMESPACES
+from runtime.oci.process import LIMITS
+from runtime.oci.program import confinement, scheduling
+from runtime.oci.program.errors import DocumentError
+from runtime.oci.program.shape import DOCUMENT, PROCESS, shaped
+
+NAME = "config.json"
+NEWEST = "1.2.1"
+"""The version of the specification that this follows."""
+LARGEST_BYTES = 1 << 24
+CLOCKS = ("monotonic", "boottime")
+SYSCTLS_OF_IPC = frozenset(
+    "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax kernel.shmmni "
+    "kernel.shm_rmid_forced".split()
+)
+DEVICE_TYPES = "cubp"
+PERSONALITIES = {"LINUX": 0x0, "LINUX32": 0x8}
+"""<linux/personality.h>"""
+HIGHEST_ID = (1 << 32) - 2
+
+
+def read(bundle: str) -> dict[str, Any]:
+    """Return the checked document of the directory `bundle`. Raises DocumentError."""
+    path = os.path.join(bundle, NAME)
+    try:
+        with open(path, "rb") as file:
+            text = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DocumentError(f"{path}: {reason}", "--bundle names the directory that has config.json") from error
+    if len(text) > LARGEST_BYTES:
+        raise DocumentError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB")
+    return checked(decoded(text, path), path)
+
+
+def decoded(text: bytes, where: str) -> Any:
+    """Return the JSON value `text`. Raises DocumentError."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"{where}: {error or 'no JSON'}") from error
+
+
+def checked(value: Any, where: str = NAME) -> dict[str, Any]:
+    """Return JSON `value` as a document whose parts fit each other. Raises DocumentError."""
+    document: dict[str, Any] = shaped(value, DOCUMENT, where)
+    document["linux"] = settings = document.get("linux") or {}
+    settings.setdefault("namespaces", [])
+    document.setdefault("mounts", [])
+    version = document["ociVersion"]
+    if version.split(".")[0] != "1":
+        raise DocumentError(f"{where}: ociVersion {version} is none of 1.0.0 to {NEWEST}")
+    _check_process(document["process"], where)
+    new, joined = _namespaces(settings["namespaces"], where)
+    _check_namespaces(document, new, joined, where)
+    _check_mounts(document, where)
+    _check_hooks(document.get("hooks") or {}, where)
+    for device in settings.get("devices") or ():
+        if device["type"] not in tuple(DEVICE_TYPES) or not device["path"].startswith("/"):
+            raise DocumentError(f"{where}: linux.devices: {device['path']} of type {device['type']!r} can't be made")
+        if device["type"] != "p" and ("major" not in device or "minor" not in device):
+            raise DocumentError(f"{where}: linux.devices: {device['path']} needs major and minor")
+    _check_settings(settings, where)
+    return document
+
+
+def checked_process(value: Any, where: str) -> dict[str, Any]:
+    """Return JSON `value` as a process for `exec`. Raises DocumentError."""
+    process: dict[str, Any] = shaped(value, PROCESS, where, {"args"})
+    process.setdefault("cwd", "/")
+    _check_process(process, where)
+    return process
+
+
+def _check_process(process: dict[str, Any], where: str) -> None:
+    if not process["args"]:
+        raise DocumentError(f"{where}: process.args must not be empty")
+    if not process["cwd"].startswith("/"):
+        raise DocumentError(f"{where}: process.cwd must be an absolute path, not {process['cwd']!r}")
+    user = process.setdefault("user", {})
+    for name in ("uid", "gid"):
+        if not 0 <= user.setdefault(name, 0) <= HIGHEST_ID:
+            raise DocumentError(f"{where}: process.user.{name} {user[name]} is out of range")
+    if any(not 0 <= gid <= HIGHEST_ID for gid in user.get("additionalGids") or ()):
+        raise DocumentError(f"{where}: process.user.additionalGids is out of range")
+    kinds = [limit["type"] for limit in process.get("rlimits") or ()]
+    for kind in kinds:
+        if kind not in LIMITS:
+            raise DocumentError(f"{where}: process.rlimits: {kind} is no limit of Linux")
+        if kinds.count(kind) > 1:
+            raise DocumentError(f"{where}: process.rlimits has {kind} twice")
+    for limit in process.get("rlimits") or ():
+        limit.setdefault("soft", 0)
+        limit.setdefault("hard", 0)
+    if not -1000 <= process.get("oomScoreAdj", 0) <= 1000:
+        raise DocumentError(f"{where}: process.oomScoreAdj must be from -1000 to 1000")
+    scheduling.check(process, where)
+    confinement.check_process(process, where)
+
+
+def drop_unknown_capabilities(process: dict[str, Any]) -> list[str]:
+    """Take the capabilities that Linux does not have out of `process`; returns their names.
+
+    "Any value which cannot be mapped to a relevant kernel interface MUST be logged as a warning" (OCI runtime spec).
+    """
+    sets = process.get("capabilities") or {}
+    process["capabilities"] = {kind: [n for n in names if n in capability.NUMBERS] for kind, names in sets.items()}
+    return sorted({name for names in sets.values() for name in names if name not in capability.NUMBERS})
+
+
+def _namespaces(entries: list[dict[str, Any]], where: str) -> tuple[set[str], set[str]]:
+    new: set[str] = set()
+    joined: set[str] = set()
+    for entry in entries:
+        kind = entry["type"]
+        if kind not in NAMESPACES:
+            raise DocumentError(f"{where}: linux.namespaces: {kind!r} is none of {', '.join(NAMESPACES)}")
+        if kind in new | joined:
+            raise DocumentError(f"{where}: linux.namespaces has {kind} twice")
+        if entry.get("path") and not entry["path"].startswith("/"):
+            raise DocumentError(f"{where}: linux.namespaces: the path of {kind} must be absolute")
+        (joined if entry.get("path") else new).add(kind)
+    return new, joined
+
+
+def _check_namespaces(document: Mapping[str, Any], new: set[str], joined: set[str], where: str) -> None:
+    settings = document["linux"]
+    there = new | joined
+    for field in ("hostname", "domainname"):
+        if document.get(field) and "uts" not in there:
+            raise DocumentError(f"{where}: {field} needs a UTS namespace")
+    mappings = bool(settings.get("uidMappings")), bool(settings.get("gidMappings"))
+    if "user" in new and not all(mappings):
+        raise DocumentError(f"{where}: a new user namespace needs linux.uidMappings and linux.gidMappings")
+    if any(mappings) and "user" not in there:
+        raise DocumentError(f"{where}: linux.uidMappings and linux.gidMappings need a user namespace")
+    if "mount" not in there:
+        for field in ("maskedPaths", "readonlyPaths"):
+            if settings.get(field):
+                raise DocumentError(f"{where}: linux.{field} needs a mount namespace")
+        if document["mounts"]:
+            raise DocumentError(f"{where}: mounts need a mount namespace")
+    offsets = settings.get("timeOffsets") or {}
+    if offsets and "time" not in new:
+        raise DocumentError(f"{where}: linux.timeOffsets need a new time namespace")
+    for clock in offsets:
+        if clock not in CLOCKS:
+            raise DocumentError(f"{where}: linux.timeOffsets: {clock!r} is none of {', '.join(CLOCKS)}")
+    for name in settings.get("sysctl") or {}:
+        _check_sysctl(name, there, where)
+
+
+def _check_sysctl(name: str, there: set[str], where: str) -> None:
+    """Refuse what would change the host: only what a namespace has of its own may be set."""
+    plain = name.replace("/", ".")
+    if plain in SYSCTLS_OF_IPC or plain.startswith("fs.mqueue."):
+        needed = "ipc"
+    elif plain.startswith("net."):
+        needed = "network"
+    elif plain.startswith("user."):
+        needed = "user"
+    elif plain in ("kernel.domainname", "kernel.hostname"):
+        needed = "uts"
+    else:
+        raise DocumentError(f"{where}: linux.sysctl: {name} is not of a namespace: it would change the host")
+    if needed not in there or ".." in name:
+        raise DocumentError(f"{where}: linux.sysctl: {name} needs a namespace of its own: {needed}")
+
+
+def _check_mounts(document: Mapping[str, Any], where: str) -> None:
+    for entry in document["mounts"]:
+        if not entry["destination"].startswith("/"):
+            # what was allowed up to 1.0.0 is taken for absolute, as other runtimes do
+            entry["destination"] = "/" + entry["destination"]
+        if bool(entry.get("uidMappings")) != bool(entry.get("gidMappings")):
+            raise DocumentError(f"{where}: mounts: {entry['destination']} needs both uidMappings and gidMappings")
+        options = entry.get("options") or ()
+        if (entry.get("uidMappings") or "idmap" in options or "ridmap" in options) and not _is_bind(entry):
+            raise DocumentError(f"{where}: mounts: {entry['destination']}: only a bind mount can map IDs")
+
+
+def _is_bind(entry: Mapping[str, Any]) -> bool:
+    return entry.get("type") == "bind" or not {"bind", "rbind"}.isdisjoint(entry.get("options") or ())
+
+
+def _check_hooks(hooks: Mapping[str, Any], where: str) -> None:
+    for kind, entries in hooks.items():
+        for hook in entries:
+            if not hook["path"].startswith("/"):
+                raise DocumentError(f"{where}: hooks.{kind}: the path {hook['path']!r} must be absolute")
+            if hook.get("timeout", 1) <= 0:
+                raise DocumentError(f"{where}: hooks.{kind}: the timeout of {hook['path']} must be above 0")
+
+
+def _check_settings(settings: Mapping[str, Any], where: str) -> None:
+    propagation = settings.get("rootfsPropagation") or "private"
+    if propagation not in rootfs.PROPAGATION:
+        raise DocumentError(
+            f"{where}: linux.rootfsPropagation {propagation!r} is none of {', '.join(rootfs.PROPAGATION)}"
+        )
+    for field in ("maskedPaths", "readonlyPaths"):
+        for path in settings.get(field) or ():
+            if not path.startswith("/"):
+                raise DocumentError(f"{where}: linux.{field}: {path!r} must be an absolute path")
+    personality = settings.get("personality")
+    if personality:
+        if personality["domain"] not in PERSONALITIES:
+            raise DocumentError(
+                f"{where}: linux.personality.domain {personality['domain']!r} is none of LINUX, LINUX32"
+            )
+        if personality.get("flags"):
+            raise DocumentError(f"{where}: linux.personality.flags: the specification has none")
+    for field, what in (
+        ("intelRdt", "Intel RDT"), ("netDevices", "moving network devices"), ("memoryPolicy", "a NUMA memory policy"),
+    ):  # fmt: skip
+        if settings.get(field):
+            raise DocumentError(f"{where}: linux.{field}: {what} is not supported")
+    confinement.check_settings(settings, where)

@@ -1,0 +1,129 @@
+"""The end of a container: signals, and the removal of everything that was made for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+
+from runtime.errors import SkiffError
+from runtime.oci.cgroup import Cgroups
+from runtime.oci.program import hooks, store
+from runtime.oci.program.errors import ProgramError, StateError
+from runtime.oci.program.log import Log
+from runtime.oci.program.store import Container, Store
+
+END_S = 10.0
+"""How long the kernel may take to end a killed process."""
+HIGHEST_SIGNAL = 64
+
+
+def signal_number(text: str) -> int:
+    """Return the number of signal `text`: "9", "KILL", "SIGKILL", "RTMIN+1". Raises ProgramError."""
+    if text.isascii() and text.isdigit():
+        number = int(text)
+        if 0 <= number <= HIGHEST_SIGNAL:
+            return number
+    else:
+        name, plus, more = text.upper().removeprefix("SIG").partition("+")
+        found = getattr(signal, "SIG" + name, None)
+        if isinstance(found, signal.Signals) and (not plus or more.isdigit()):
+            number = int(found) + int(more or 0)
+            if number <= HIGHEST_SIGNAL:
+                return number
+    raise ProgramError(f"unknown signal {text!r}")
+
+
+def send(container: Container, number: int, *, everybody: bool = False) -> None:
+    """Send a signal to the container's process, or to `everybody` in its cgroup. Raises StateError when it is stopped."""
+    status = container.status()
+    if everybody and container.cgroup is not None:
+        cgroups = Cgroups()
+        pids = cgroups.processes(container.cgroup)
+        if status == store.STOPPED and not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return
+    if status not in (store.CREATED, store.RUNNING, store.PAUSED):
+        raise StateError(
+            f"container {container.id} is {status}: there is no process to signal", "container not running"
+        )
+    _signal(container, number)
+
+
+def _signal(container: Container, number: int) -> None:
+    """Signal the container's process, never a later one that has its number."""
+    pid = int(container.record["pid"])
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise StateError(f"container {container.id} is stopped: there is no process to signal") from None
+    try:
+        if container.pid != pid:
+            raise StateError(f"container {container.id} is stopped: there is no process to signal")
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, number)
+        if number == signal.SIGKILL and container.cgroup is not None:
+            # version 1 does not let a frozen process die
+            cgroups = Cgroups()
+            if cgroups.is_frozen(container.cgroup):
+                cgroups.freeze(container.cgroup, False)
+    finally:
+        os.close(pidfd)
+
+
+def stop(container: Container) -> None:
+    """Kill what runs of `container`; returns when it is gone. Raises ProgramError when the kernel does not end it."""
+    pid = container.pid
+    if pid:
+        pidfd = os.pidfd_open(pid)
+        try:
+            with contextlib.suppress(StateError):
+                _signal(container, signal.SIGKILL)
+            if not select.select([pidfd], (), (), END_S)[0]:
+                raise ProgramError(
+                    f"the process {pid} of container {container.id} does not end", "it waits for a device"
+                )
+        finally:
+            os.close(pidfd)
+    if container.cgroup is not None:
+        cgroups = Cgroups()
+        if any(os.path.isdir(directory) for directory in cgroups.directories(container.cgroup).values()):
+            cgroups.kill(container.cgroup)
+
+
+def destroy(kept: Store, container: Container, log: Log) -> None:
+    """End `container` and remove all of it; then run its poststop hooks, whose failures are only told."""
+    stop(container)
+    state = container.state(store.STOPPED)
+    if container.cgroup is not None:
+        Cgroups().remove(container.cgroup)
+    kept.remove(container)
+    for hook in (container.document.get("hooks") or {}).get("poststop") or ():
+        try:
+            hooks.run("poststop", (hook,), state)
+        except SkiffError as error:
+            log.warning(str(error))
+
+
+def delete(kept: Store, identity: str, log: Log, *, force: bool) -> None:
+    """Delete the container `identity`; with `force`, whatever its state is, and also when there is none."""
+    try:
+        container = kept.find(identity)
+        with store.locked(container):
+            if not force:
+                status = container.status()
+                if status != store.STOPPED:
+                    raise StateError(
+                        f"container {identity} is {status}: only what is stopped can be deleted",
+                        "--force ends it first",
+                    )
+            destroy(kept, container, log)
+    except StateError:
+        if not force:
+            raise
+        if os.path.lexists(os.path.join(kept.root, identity)):
+            raise

@@ -1,0 +1,48 @@
+"""`features`: what this runtime can do (OCI runtime spec, features.md)."""
+
+from __future__ import annotations
+
+from runtime.hints import Any
+from runtime.linux import capability, seccomp
+from runtime.oci import rootfs
+from runtime.oci.program import confinement
+from runtime.oci.program.document import NEWEST
+from runtime.oci.program.namespaces import NAMESPACES
+from runtime.oci.program.shape import HOOKS
+
+OLDEST = "1.0.0"
+OPERATORS = tuple(f"SCMP_CMP_{name}" for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"))
+
+
+def features() -> dict[str, Any]:
+    """Return the features document: what is known here, whether or not this machine has it."""
+    return {
+        "ociVersionMin": OLDEST,
+        "ociVersionMax": NEWEST,
+        "hooks": list(HOOKS),
+        "mountOptions": sorted([*rootfs.FLAGS, *rootfs.PROPAGATION]),
+        "linux": {
+            "namespaces": sorted(NAMESPACES),
+            "capabilities": list(capability.NUMBERS),
+            "cgroup": {
+                "v1": True,
+                "v2": True,
+                "systemd": False,
+                "systemdUser": False,
+                "rdma": True,
+            },
+            "seccomp": {
+                "enabled": True,
+                "actions": sorted(seccomp.RET),
+                "operators": sorted(OPERATORS),
+                "archs": sorted(confinement.ARCHITECTURES),
+                "knownFlags": sorted(confinement.FLAGS),
+                "supportedFlags": sorted(confinement.FLAGS),
+            },
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": True}},
+        },
+        "potentiallyUnsafeConfigAnnotations": ["skiff.init", "skiff.user"],
+    }

@@ -1,0 +1,71 @@
+"""Hooks: programs that run at points of a container's life (OCI runtime spec, "POSIX-platform Hooks")."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+from collections.abc import Mapping, Sequence
+
+from runtime.hints import Any
+from runtime.oci.program.errors import ProgramError
+
+LONGEST_SAID = 4096
+
+
+class HookError(ProgramError):
+    """A hook that could not run, failed, or had its time."""
+
+
+def run(kind: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> None:
+    """Run `hooks` in their order, each with `state` as JSON on standard input. Raises HookError at the first that fails."""
+    for number, hook in enumerate(hooks):
+        _run_one(f"{kind} hook #{number} ({hook['path']})", hook, json.dumps(state).encode())
+
+
+def _run_one(name: str, hook: Mapping[str, Any], state: bytes) -> None:
+    # files in memory: no hook can make us wait by not reading, or by having left somebody who writes
+    stdin, said = os.memfd_create("state"), os.memfd_create("said")
+    try:
+        os.write(stdin, state)
+        os.lseek(stdin, 0, os.SEEK_SET)
+        environment = os.environ
+        if hook.get("env") is not None:
+            environment = dict(pair.split("=", 1) for pair in hook["env"] if "=" in pair)  # type: ignore[assignment]
+        try:
+            pid = os.posix_spawn(
+                hook["path"],
+                hook.get("args") or [hook["path"]],
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, said, 1), (os.POSIX_SPAWN_DUP2, said, 2)],
+                setsigmask=(),
+                setsigdef=[signal.SIGPIPE],
+            )  # fmt: skip
+        except OSError as error:
+            raise HookError(f"{name} can't be run: {(error.strerror or str(error)).lower()}") from error
+        status = _wait(pid, hook.get("timeout"))
+        told = os.pread(said, LONGEST_SAID, 0).decode("utf-8", "replace").strip()
+    finally:
+        os.close(stdin)
+        os.close(said)
+    if status is None:
+        raise HookError(f"{name} did not end within {hook['timeout']} s", told or None)
+    if status:
+        how = f"exit status {os.WEXITSTATUS(status)}" if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}"
+        raise HookError(f"{name} failed: {how}", told or None)
+
+
+def _wait(pid: int, timeout_s: int | None) -> int | None:
+    """Return the wait status of the child `pid`; None when it had to be killed."""
+    if timeout_s is None:
+        return os.waitpid(pid, 0)[1]
+    descriptor = os.pidfd_open(pid)
+    try:
+        if select.select([descriptor], (), (), timeout_s)[0]:
+            return os.waitpid(pid, 0)[1]
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return None
+    finally:
+        os.close(descriptor)

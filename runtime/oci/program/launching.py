@@ -1,0 +1,107 @@
+"""`create` and `run` as commands: terminals, descriptors to pass on, files to write, the end to wait for."""
+
+from __future__ import annotations
+
+import os
+import socket
+from argparse import Namespace
+from collections.abc import Mapping
+
+from runtime.oci.program import creation, ending, store
+from runtime.oci.program.errors import ProgramError
+from runtime.oci.program.foreground import Foreground
+from runtime.oci.program.log import Log
+from runtime.oci.program.store import Store, write_whole
+
+
+def create(options: Namespace, kept: Store, log: Log) -> int:
+    """Make a container; its process waits for `start`."""
+    request = _request(options)
+    request.console = console(options.console_socket, _wants_terminal(options.bundle), attached=False)
+    made = creation.create(kept, request, log)
+    _write_pid(options.pid_file, made, kept, log)
+    return 0
+
+
+def run(options: Namespace, kept: Store, log: Log) -> int:
+    """Make a container, start it, and, unless told to detach, wait for its end; returns the process's exit code."""
+    request = _request(options)
+    request.waits_at_door = False
+    has_terminal = _wants_terminal(options.bundle)
+    request.console = console(options.console_socket, has_terminal, attached=not options.detach)
+    if options.detach:
+        made = creation.create(kept, request, log)
+        _write_pid(options.pid_file, made, kept, log)
+        _start(made, kept, log)
+        return 0
+    with Foreground(has_terminal, reaps=not options.no_subreaper) as foreground:
+        request.console = foreground.console
+        made = creation.create(kept, request, log)
+        _write_pid(options.pid_file, made, kept, log)
+        foreground.take_terminal()
+        _start(made, kept, log)
+        code = foreground.wait(made.pid, made.pidfd)
+    if not options.keep:
+        with store.locked(made.container):
+            ending.destroy(kept, made.container, log)
+    return code
+
+
+def _request(options: Namespace) -> creation.Request:
+    request = creation.Request(options.id, options.bundle)
+    request.preserved = preserved(options.preserve_fds, os.environ)
+    request.pivots = not options.no_pivot
+    request.has_new_keyring = not options.no_new_keyring
+    return request
+
+
+def _start(made: creation.Made, kept: Store, log: Log) -> None:
+    try:
+        creation.start(made, log)
+    except BaseException:
+        ending.destroy(kept, made.container, log)
+        raise
+
+
+def _wants_terminal(bundle: str) -> bool:
+    """Return whether the bundle's process has a terminal, as far as that can be told before the document is checked."""
+    from runtime.oci.program import document
+
+    return bool(document.read(bundle)["process"].get("terminal"))
+
+
+def console(path: str, has_terminal: bool, *, attached: bool) -> socket.socket | None:
+    """Return a connection to the console socket at `path`. Raises ProgramError where it does not go with the rest."""
+    if not path:
+        if has_terminal and not attached:
+            raise ProgramError("a terminal without somebody at it needs --console-socket", "or process.terminal false")
+        return None
+    if not has_terminal or attached:
+        raise ProgramError("--console-socket goes with a terminal, and with a container that is left to itself")
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+    except OSError as error:
+        raise ProgramError(f"--console-socket {path}: {(error.strerror or str(error)).lower()}") from error
+    return connection
+
+
+def preserved(count: int, environ: Mapping[str, str]) -> int:
+    """Return how many descriptors from 3 on the process is to have. Raises ProgramError when one is not open."""
+    listening = environ.get("LISTEN_FDS", "")
+    total = count + (int(listening) if listening.isascii() and listening.isdigit() else 0)
+    for descriptor in range(3, 3 + total):
+        try:
+            os.fstat(descriptor)
+        except OSError as error:
+            raise ProgramError(f"--preserve-fds: descriptor {descriptor} is not open") from error
+    return total
+
+
+def _write_pid(path: str, made: creation.Made, kept: Store, log: Log) -> None:
+    if path:
+        try:
+            write_whole(path, str(made.pid))
+        except OSError as error:
+            ending.destroy(kept, made.container, log)
+            raise ProgramError(f"--pid-file {path}: {error.strerror}") from error

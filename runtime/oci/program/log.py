@@ -1,0 +1,45 @@
+"""Where the program tells what went wrong: standard error, and the file that --log names."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+
+class Log:
+    """Lines of warnings and errors; `file` takes them too, as text or as JSON, a line each."""
+
+    def __init__(self, file: str = "", form: str = "text", *, tells_all: bool = False) -> None:
+        self._file = file
+        self._form = form
+        self._tells_all = tells_all
+
+    def debug(self, message: str) -> None:
+        """Tell what is of interest to who asked with --debug."""
+        if self._tells_all:
+            self._write("debug", message)
+
+    def warning(self, message: str) -> None:
+        """Tell what does not stop the command."""
+        self._write("warning", message)
+
+    def error(self, message: str) -> None:
+        """Tell why the command failed."""
+        self._write("error", message)
+
+    def _write(self, level: str, message: str) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        text = f"skiff oci: {message}" if level == "error" else f"skiff oci: {level}: {message}"
+        # who closed standard error does not want to know
+        with contextlib.suppress(OSError):
+            os.write(2, (text + "\n").encode())
+        if self._file:
+            entry = {"level": level, "msg": message, "time": now}
+            if self._form == "json":
+                line = json.dumps(entry)
+            else:
+                line = f"time={json.dumps(now)} level={level} msg={json.dumps(message)}"
+            with open(self._file, "a") as file:
+                file.write(line + "\n")

@@ -1,0 +1,59 @@
+"""The users and groups of a new user namespace (user_namespaces(7), "User and group ID mappings")."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+
+from runtime.hints import Any
+from runtime.oci.program.errors import ProgramError
+
+FILES = (("uidMappings", "uid_map", "newuidmap"), ("gidMappings", "gid_map", "newgidmap"))
+
+
+def write(pid: int, settings: Mapping[str, Any]) -> None:
+    """Give the user namespace of process `pid` the mappings of the document's `linux`. Raises ProgramError.
+
+    Who is not root may map only itself; for more, newuidmap(1) and newgidmap(1) do it by /etc/subuid and /etc/subgid.
+    """
+    for field, file, program in FILES:
+        lines = [f"{one.get('containerID', 0)} {one.get('hostID', 0)} {one['size']}" for one in settings[field]]
+        own = os.geteuid() if field == "uidMappings" else os.getegid()
+        is_self = len(lines) == 1 and settings[field][0].get("hostID", 0) == own and settings[field][0]["size"] == 1
+        try:
+            if os.geteuid() and not is_self:
+                _by_program(program, pid, lines)
+                continue
+            if os.geteuid() and file == "gid_map":
+                _write(f"/proc/{pid}/setgroups", "deny")
+            _write(f"/proc/{pid}/{file}", "\n".join(lines))
+        except OSError as error:
+            raise ProgramError(f"linux.{field} can't be set: {error.strerror or error}") from error
+
+
+def has_root(settings: Mapping[str, Any]) -> bool:
+    """Return whether the mappings have a user 0 and a group 0."""
+    return all(
+        any(one.get("containerID", 0) == 0 and one["size"] for one in settings.get(field) or ())
+        for field, _, _ in FILES
+    )
+
+
+def _by_program(program: str, pid: int, lines: Sequence[str]) -> None:
+    path = shutil.which(program)
+    if path is None:
+        raise ProgramError(f"{program} is missing: it maps users and groups for who is not root", "install uidmap")
+    arguments = [program, str(pid), *(word for line in lines for word in line.split())]
+    child = os.posix_spawn(path, arguments, os.environ)
+    if os.waitpid(child, 0)[1]:
+        raise ProgramError(f"{program} refused {'; '.join(lines)}", "/etc/subuid and /etc/subgid give ranges to users")
+
+
+def _write(path: str, text: str) -> None:
+    # in one call: the kernel takes a whole map or nothing
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

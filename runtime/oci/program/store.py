@@ -1,0 +1,249 @@
+"""The containers of one state directory: a directory each, with a record that is written whole or not at all.
+
+A container is there once its directory has its name. Whether its process still waits for `start` is what the kernel
+knows: the process holds a lock on the file `waiting` that goes when it executes, or ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+
+from runtime.hints import Any
+from runtime.oci.cgroup import Cgroups
+from runtime.oci.program.errors import ProgramError, StateError
+
+RECORD, WAITING, DOOR = "state.json", "waiting", "start"
+UNNAMED = ".new-"
+"""What the names of directories begin with that are no containers yet, or no more."""
+LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+LONGEST_ID = 200
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+START_TIME, PROCESS_STATE = 19, 0
+"""Fields of /proc/<pid>/stat after the name, counted from 0 (proc(5))."""
+
+
+class Container:
+    """A container's record; `directory` is where it is kept."""
+
+    __slots__ = ("directory", "record")
+
+    def __init__(self, directory: str, record: dict[str, Any]) -> None:
+        self.directory = directory
+        self.record = record
+
+    @property
+    def id(self) -> str:
+        """The ID that the user gave."""
+        return str(self.record["id"])
+
+    @property
+    def pid(self) -> int:
+        """The number of the container's process on the host; 0 while there is none, and once it has ended."""
+        pid = int(self.record.get("pid") or 0)
+        return pid if pid and started_at(pid) == self.record["started_at"] else 0
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The configuration, as it was when the container was made."""
+        document: dict[str, Any] = self.record["document"]
+        return document
+
+    @property
+    def cgroup(self) -> str | None:
+        """The path of its cgroup; None where it has none of its own."""
+        path: str | None = self.record["cgroup"]
+        return path
+
+    def status(self) -> str:
+        """Return the status (OCI runtime spec, "State"), or "paused"."""
+        if not self.pid:
+            return CREATING if "pid" not in self.record and is_locked(self.directory) else STOPPED
+        if is_locked(os.path.join(self.directory, WAITING)):
+            return CREATED
+        if self.cgroup and Cgroups().is_frozen(self.cgroup):
+            return PAUSED
+        # it may have ended since it was looked for
+        return RUNNING if self.pid else STOPPED
+
+    def state(self, status: str | None = None) -> dict[str, Any]:
+        """Return the state (OCI runtime spec, "State"); `status` where it is known."""
+        status = status or self.status()
+        found: dict[str, Any] = {
+            "ociVersion": self.document["ociVersion"],
+            "id": self.id,
+            "status": status,
+            "pid": 0 if status == STOPPED else self.record.get("pid") or 0,
+            "bundle": self.record["bundle"],
+        }
+        if self.document.get("annotations"):
+            found["annotations"] = self.document["annotations"]
+        return found
+
+    def save(self) -> None:
+        """Write the record."""
+        write_whole(os.path.join(self.directory, RECORD), json.dumps(self.record))
+
+    def need(self, *wanted: str) -> str:
+        """Return the status when it is one of `wanted`. Raises StateError."""
+        status = self.status()
+        if status not in wanted:
+            raise StateError(f"container {self.id} is {status}, not {' or '.join(wanted)}")
+        return status
+
+
+class Store:
+    """The state directory `root`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+
+    def find(self, identity: str) -> Container:
+        """Return the container `identity`. Raises StateError when there is none."""
+        check_id(identity)
+        directory = os.path.join(self.root, identity)
+        try:
+            with open(os.path.join(directory, RECORD), "rb") as file:
+                return Container(directory, json.loads(file.read()))
+        except (FileNotFoundError, NotADirectoryError):
+            raise StateError(f"container {identity} does not exist") from None
+        except (OSError, ValueError) as error:
+            raise StateError(f"the record of container {identity} can't be read: {error}") from error
+
+    def all(self) -> list[Container]:
+        """Return every container, by ID."""
+        found = []
+        try:
+            names = sorted(os.listdir(self.root))
+        except FileNotFoundError:
+            return []
+        for name in names:
+            if not name.startswith(UNNAMED):
+                with contextlib.suppress(ProgramError):  # it goes while we look
+                    found.append(self.find(name))
+        return found
+
+    def add(self, record: dict[str, Any]) -> tuple[Container, int]:
+        """Make the container of `record`; returns it and a descriptor that holds its lock. Raises StateError."""
+        check_id(record["id"])
+        os.makedirs(self.root, mode=0o711, exist_ok=True)
+        self._sweep()
+        path = os.path.join(self.root, record["id"])
+        if os.path.lexists(path):
+            raise StateError(f"container {record['id']} exists", "another ID, or `delete` that one")
+        unnamed = os.path.join(self.root, f"{UNNAMED}{os.getpid()}-{record['id']}")
+        os.mkdir(unnamed, 0o700)
+        lock = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.close(os.open(os.path.join(unnamed, WAITING), os.O_CREAT | os.O_CLOEXEC, 0o600))
+            container = Container(unnamed, record)
+            container.save()
+            # a directory takes the name of another one only where that is empty: none of ours is
+            os.rename(unnamed, path)
+        except OSError as error:
+            os.close(lock)
+            shutil.rmtree(unnamed, ignore_errors=True)
+            if os.path.lexists(path):
+                raise StateError(f"container {record['id']} exists", "another ID, or `delete` that one") from error
+            raise
+        container.directory = path
+        return container, lock
+
+    def remove(self, container: Container) -> None:
+        """Forget `container`: at once for everybody else, then its files."""
+        gone = os.path.join(self.root, f"{UNNAMED}{os.getpid()}-{container.id}")
+        os.rename(container.directory, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what a killed program left: directories without a name that nobody holds."""
+        for name in os.listdir(self.root):
+            path = os.path.join(self.root, name)
+            if name.startswith(UNNAMED) and not is_locked(path):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(container: Container) -> Iterator[None]:
+    """Hold the lock of `container`, once nobody else changes it. Raises StateError when it is gone by then."""
+    try:
+        lock = os.open(container.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise StateError(f"container {container.id} does not exist") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(container.directory) or not os.path.samestat(
+            os.fstat(lock), os.stat(container.directory)
+        ):
+            raise StateError(f"container {container.id} does not exist")
+        with open(os.path.join(container.directory, RECORD), "rb") as file:
+            container.record = json.loads(file.read())
+        yield
+    finally:
+        os.close(lock)
+
+
+def is_locked(path: str) -> bool:
+    """Return whether somebody holds the lock of the file or directory `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def check_id(identity: str) -> None:
+    """Raise ProgramError unless `identity` can be a container's: letters, digits and "_+-."."""
+    if not identity or identity in (".", "..") or len(identity) > LONGEST_ID or not LETTERS.issuperset(identity):
+        raise ProgramError(f"invalid container ID {identity!r}", "an ID has letters, digits and _ + - . alone")
+    if identity.startswith(UNNAMED):
+        raise ProgramError(f"invalid container ID {identity!r}", f"IDs that begin with {UNNAMED} are the program's own")
+
+
+def started_at(pid: int) -> int | None:
+    """Return when process `pid` began (clock ticks since boot), which tells it from a later one; None once it ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[PROCESS_STATE] in (b"Z", b"X") else int(fields[START_TIME])
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write the file `path`: whoever reads it finds all of `text`, or what was there before."""
+    part = f"{path}.{os.getpid()}"
+    try:
+        with open(part, "w") as file:
+            file.write(text)
+        os.rename(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def record_of(
+    identity: str, bundle: str, document: Mapping[str, Any], cgroup: str | None, created: str
+) -> dict[str, Any]:
+    """Return the record of a container that is about to be made."""
+    return {
+        "id": identity,
+        "bundle": bundle,
+        "rootfs": os.path.realpath(os.path.join(bundle, document["root"]["path"])),
+        "created": created,
+        "owner": os.geteuid(),
+        "cgroup": cgroup,
+        "document": document,
+    }
