@@ -27,6 +27,14 @@ def register(app: typer.Typer) -> None:
         """Check what this machine offers; print the cure for what is missing."""
         os.execv(sys.executable, [sys.executable, "-m", "runtime.doctor", *ctx.args])
 
+    @app.command(
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+        add_help_option=False,
+    )
+    def oci(ctx: typer.Context) -> None:
+        """Run containers from OCI bundles: a runtime with the command line of runc and crun."""
+        os.execv(sys.executable, [sys.executable, "-m", "runtime.oci.program", *ctx.args])
+
 
 def _image() -> typer.Typer:
     group = typer.Typer(no_args_is_help=True, help="Images of the engine.", rich_markup_mode=None)

@@ -18,11 +18,14 @@ from runtime.oci.program.store import CREATED, PAUSED, RUNNING, STOPPED, Store, 
 EXEC_FAILED = 255
 
 
-def main(words: Sequence[str]) -> NoReturn:
-    """Run the command line `words`; exits with runc's codes: 1 for what failed, `run` and `exec` with the process's."""
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line `words`, by default the process's own.
+
+    Exits with runc's codes: 1 for what failed, `run` and `exec` with the process's own.
+    """
     log = Log()
     try:
-        options = arguments.parse(words)
+        options = arguments.parse(sys.argv[1:] if words is None else words)
         log = Log(options.log, options.log_format, tells_all=options.debug)
         code = _dispatch(options, log)
         sys.stdout.flush()
