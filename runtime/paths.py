@@ -51,6 +51,11 @@ class Paths:
         return self.root / "layers"
 
     @property
+    def init_layer(self) -> Path:
+        """The lowest layer of every container: what is mounted on."""
+        return self.root / "init-layer"
+
+    @property
     def containers(self) -> Path:
         """A directory a container: its writable layer, logs and bound files."""
         return self.root / "containers"

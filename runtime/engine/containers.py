@@ -98,7 +98,7 @@ class Containers:
         config["Hostname"] = config.get("Hostname") or ("" if host.get("NetworkMode") == "host" else id[:12])
         host.setdefault("NetworkMode", "default")
         directory = self._paths.container(id)
-        await anyio.to_thread.run_sync(lambda: directory.mkdir(parents=True))
+        directory.mkdir(parents=True)
         made: list[str] = []
         try:
             container = await self._make(id, name, image, body, config, host, made)

@@ -13,6 +13,7 @@ import anyio.abc
 import anyio.to_thread
 
 from runtime.build.builder import Builder
+from runtime.container.ordinary import ordinary
 from runtime.engine.attendance import Attendance
 from runtime.engine.background import Background, attempt
 from runtime.engine.containers import Containers
@@ -20,6 +21,7 @@ from runtime.engine.events import EventBus
 from runtime.engine.execs import Execs
 from runtime.engine.image_api import ImageApi
 from runtime.engine.image_making import ImageMaking
+from runtime.engine.init_layer import make_init_layer
 from runtime.engine.lifecycle import Lifecycle
 from runtime.engine.mounts import Mounts
 from runtime.engine.network_api import NetworkApi
@@ -99,10 +101,11 @@ class Engine:
         """Open the engine of `paths`: take over what runs, repair what a crash left; `restart` is its own command."""
         for directory in (paths.root, paths.run, paths.containers, paths.volumes, paths.layers, paths.blobs, paths.tmp):
             directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+        make_init_layer(paths.init_layer)
         store = Store.open(paths.database)
         try:
             async with (
-                Keeper.connect(paths, restart=restart, on_lost=_say_what_was_lost) as keeper,
+                Keeper.connect(paths, restart=restart, on_lost=_say_what_was_lost, ordinary=ordinary()) as keeper,
                 anyio.create_task_group() as group,
             ):
                 engine = cls(paths, store, keeper, group)

@@ -86,7 +86,7 @@ class Lifecycle:
         directory = self._paths.container(container.id)
         network = await self._networks.join(container)
         bundle = self._paths.bundles / container.id
-        await anyio.to_thread.run_sync(self._prepare, container, directory, bundle)
+        self._prepare(container, directory, bundle)
         document = build(container.config, container.host, self._place(container, directory, network))
         return await self._keeper.launch(container.id, bundle, document, stdin=bool(container.config.get("OpenStdin")))
 
@@ -126,7 +126,7 @@ class Lifecycle:
         return Place(
             id=container.id,
             engine_id=self._paths.engine_id,
-            layers=self._images.layer_directories(image),
+            layers=(*self._images.layer_directories(image), self._paths.init_layer),
             upper=directory / "upper",
             work=directory / "work",
             rootfs=None,
