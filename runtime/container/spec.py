@@ -237,7 +237,7 @@ def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:
 
 def build_exec(
     body: Mapping[str, Any], config: Mapping[str, Any], host: Mapping[str, Any], size: Sequence[int]
-) -> tuple[dict[str, Any], dict[str, str], dict[str, Any] | None]:
+) -> tuple[dict[str, Any], dict[str, str], Mapping[str, Any] | None]:
     """Return the OCI process, annotations and seccomp filter of an exec (Docker's ExecConfig) in a container."""
     granted = capabilities({**host, "Privileged": host.get("Privileged") or body.get("Privileged")})
     # the filter is the container's, whatever the process is granted beyond it
@@ -255,9 +255,9 @@ def build_exec(
     return document, _identity(body.get("User") or config.get("User"), host), seccomp
 
 
-def _security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, dict[str, Any] | None]:
+def _security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, Mapping[str, Any] | None]:
     no_new_privileges = False
-    seccomp: dict[str, Any] | None = defaults.seccomp(set(granted))
+    seccomp: Mapping[str, Any] | None = defaults.seccomp(granted)
     for option in _security_options(host):
         key, _, value = option.partition("=")
         if key == "no-new-privileges":

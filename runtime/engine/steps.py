@@ -135,7 +135,7 @@ class Steps:
             isolation = {
                 "maskedPaths": list(defaults.MASKED_PATHS),
                 "readonlyPaths": list(defaults.READ_ONLY_PATHS),
-                "seccomp": defaults.seccomp(set(granted)),
+                "seccomp": defaults.seccomp(granted),
             }
         return {
             "ociVersion": "1.2.0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 _X86_64 = (
     "read:0 write:1 open:2 close:3 stat:4 fstat:5 lstat:6 poll:7 lseek:8 mmap:9 mprotect:10 munmap:11 brk:12 "
@@ -182,6 +183,7 @@ _TABLES = {
 }
 
 
+@cache
 def tables(machine: str | None = None) -> dict[int, dict[str, int]]:
     """Return the system call numbers by name of each architecture whose programs `machine` (this one) runs.
 

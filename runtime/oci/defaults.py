@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 from runtime.linux import syscall_table
@@ -81,8 +82,13 @@ _AF_VSOCK = 40
 _ENOSYS = 38
 
 
-def seccomp(capabilities: Collection[str]) -> dict[str, Any]:
+def seccomp(capabilities: Collection[str]) -> Mapping[str, Any]:
     """Return the default filter in the OCI document's form for a process with `capabilities` ("CAP_…")."""
+    return _seccomp(frozenset(capabilities))
+
+
+@cache
+def _seccomp(capabilities: frozenset[str]) -> Mapping[str, Any]:
     denied = {name for name, guards in GUARDED.items() if not any(guard in capabilities for guard in guards)}
     special = {"clone", "socket"}
     known = dict.fromkeys(name for numbers in syscall_table.tables().values() for name in numbers)
