@@ -77,8 +77,15 @@ class LaunchError(EngineError):
 class Keeper:
     """A connection to the keeper. Made by `connect`; safe for many tasks at once."""
 
-    def __init__(self, paths: Paths, restart: Sequence[str], on_lost: Callable[[Sequence[str]], None] | None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        restart: Sequence[str],
+        on_lost: Callable[[Sequence[str]], None] | None,
+        ordinary: Mapping[str, Any],
+    ) -> None:
         self._on_lost = on_lost
+        self._ordinary = dict(ordinary)
         self._held: dict[str, KeptProcess] = {}
         self._ready = anyio.Event()
         self._ready.set()
@@ -96,14 +103,19 @@ class Keeper:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, paths: Paths, *, restart: Sequence[str], on_lost: Callable[[Sequence[str]], None] | None = None
+        cls,
+        paths: Paths,
+        *,
+        restart: Sequence[str],
+        on_lost: Callable[[Sequence[str]], None] | None = None,
+        ordinary: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[Keeper]:
         """Connect to the keeper of `paths`, started when there is none; `restart` is the engine's own command.
 
         When the keeper dies, a new one takes over what this side holds duplicates of; `on_lost` then gets the ids of
-        the live processes that changed parents.
+        the live processes that changed parents. `ordinary` is what it may make ahead (`runtime.container.ordinary`).
         """
-        keeper = cls(paths, restart, on_lost)
+        keeper = cls(paths, restart, on_lost, ordinary or {})
         await keeper._open()
         async with anyio.create_task_group() as group:
             group.start_soon(keeper._receive, group)
@@ -165,6 +177,7 @@ class Keeper:
             restart=self._restart,
             environment=dict(os.environ),
             cgroup=f"/skiff-{self._paths.engine_id}",
+            ordinary=self._ordinary,
         )
         self.pid = answer["pid"]
 

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from runtime.hints import Any
 from runtime.keeper import launches, wire
 from runtime.keeper.kept import Kept, Stdio
-from runtime.keeper.launches import Launch, Standby
+from runtime.keeper.launches import Launch
 from runtime.keeper.link import Link
 from runtime.keeper.revival import Revival
+from runtime.keeper.standby import Standbys
 from runtime.linux import pidfd as pidfds
 from runtime.linux import syscalls as linux
 from runtime.oci import cgroup_usage, launch, tasks
 from runtime.oci.cgroup import Cgroups
-from runtime.oci.process import LaunchError
+from runtime.oci.process import IGNORED, LaunchError, take_no_signal_for_granted
 
 LOOK_S = 2.0
 FORLORN_S = 600.0
@@ -44,14 +45,13 @@ class Keeper:
         self.adopted: dict[int, Kept] = {}
         self.launches: dict[int, Launch] = {}
         self.cgroups = Cgroups()
-        self.standby: Standby | None = None
-        self.standby_parent = ""
-        self.wants_standby = False
-        self.standbys = 0
+        self.standbys = Standbys(self.cgroups, os.path.dirname(path))
+        self.cgroup_parent = ""
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        take_no_signal_for_granted()
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for ignored in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
+        for ignored in IGNORED:
             signal.signal(ignored, signal.SIG_IGN)
         self.path = path
         self.link = Link(path, self.poll, self.lose_engine)
@@ -64,8 +64,8 @@ class Keeper:
             ready = self.poll.poll(self.pause_s())
             for descriptor, events in ready:
                 self.guard(lambda descriptor=descriptor, events=events: self.handle(descriptor, events))  # type: ignore[misc]
-            if not ready and self.wants_standby and not self.launches:
-                self.guard(self.stand_by)
+            if not ready and self.standbys.are_wanted and not self.launches:
+                self.guard(self.standbys.add)
             now_s = time.monotonic()
             for late in [one for one in self.launches.values() if now_s > one.deadline_s and not one.is_late]:
                 self.guard(lambda late=late: self.end_late(late))  # type: ignore[misc]
@@ -74,13 +74,13 @@ class Keeper:
             if self.is_needed:
                 needed_s = now_s
             elif now_s - needed_s > (self.linger_s if self.said_bye or not self.kept else FORLORN_S):
-                self.retire_standby()
+                self.standbys.retire()
                 os.unlink(self.path)
                 return
 
     def pause_s(self) -> float:
         """Return how long nothing may happen before something is to be done."""
-        if self.wants_standby and not self.launches:
+        if self.standbys.are_wanted and not self.launches:
             return 0.0
         due: list[float] = [one.deadline_s for one in self.launches.values() if not one.is_late]
         if self.revival.due_s is not None:
@@ -106,19 +106,6 @@ class Keeper:
             import traceback  # only now: it costs half a megabyte
 
             traceback.print_exc()
-
-    def stand_by(self) -> None:
-        """Have a child wait for the next container, where that is of use."""
-        self.wants_standby = False
-        if self.standby is None and self.standby_parent and not self.cgroups.is_unified:
-            self.standbys += 1
-            self.standby = Standby(self.cgroups, self.standby_parent, self.standbys)
-
-    def retire_standby(self) -> None:
-        """Let the child that waits go."""
-        standby, self.standby = self.standby, None
-        if standby is not None:
-            standby.retire()
 
     def handle(self, descriptor: int, events: int) -> None:
         """Do what a descriptor that is ready asks for."""
@@ -155,8 +142,7 @@ class Keeper:
     def lose_engine(self) -> None:
         """Take note that the engine is gone."""
         self.link.drop()
-        self.wants_standby = False
-        self.retire_standby()
+        self.standbys.retire()
         self.engine_lost()
 
     def obey(self, message: dict[str, Any], descriptors: list[int]) -> None:
@@ -205,9 +191,7 @@ class Keeper:
             pid, status = os.waitpid(found.si_pid, 0)
             if pid in live:
                 self.note_exit(live.pop(pid), status)
-            elif self.standby is not None and pid == self.standby.pid:
-                self.standby = None
-            elif pid == self.revival.pid:
+            elif not self.standbys.lose(pid) and pid == self.revival.pid:
                 self.revival.pid = 0
                 if self.link.engine is None:
                     self.engine_lost()
@@ -257,30 +241,26 @@ class Keeper:
     def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Learn how to start the engine anew, and where its containers' cgroups are."""
         self.revival.greet(message, time.monotonic())
-        self.standby_parent = message["cgroup"]
-        if self.standby is None and not self.cgroups.is_unified:
-            launches.sweep_standbys(self.cgroups, self.standby_parent)
-        self.wants_standby = True
+        self.cgroup_parent = message["cgroup"]
+        self.standbys.prepare_for(self.cgroup_parent, message["ordinary"])
         return {"pid": os.getpid()}, []
 
     def do_sweep(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """End what runs in the engine's cgroups and nobody keeps: it outlived both an engine and a keeper."""
         known = {kept.cgroup for kept in self.kept.values()} | {begun.cgroup for begun in self.launches.values()}
-        if self.standby is not None:
-            known.add(self.standby.cgroup)
-        parents = self.cgroups.directories(self.standby_parent).values()
+        known |= self.standbys.cgroup_paths
+        parents = self.cgroups.directories(self.cgroup_parent).values()
         names = {name for parent in parents if os.path.isdir(parent) for name in next(os.walk(parent))[1]}
-        strays = sorted(name for name in names if f"{self.standby_parent}/{name}" not in known)
+        strays = sorted(name for name in names if f"{self.cgroup_parent}/{name}" not in known)
         for name in strays:
-            self.cgroups.remove(f"{self.standby_parent}/{name}")
+            self.cgroups.remove(f"{self.cgroup_parent}/{name}")
         return {"ended": strays}, []
 
     def do_bye(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Note that the engine is about to go on purpose."""
         self.said_bye, self.linger_s = True, 0.0
         self.revival.forget()
-        self.wants_standby = False
-        self.retire_standby()
+        self.standbys.retire()
         return {}, []
 
     def do_list(self, message: dict[str, Any], _: list[int]) -> None:
@@ -350,17 +330,14 @@ class Keeper:
             self.cgroups.remove(message["cgroup"])
             raise
         self.follow(begun)
-        self.wants_standby = True
 
     def use_standby(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch | None:
         """Have the child that waits become the container, if there is one that fits."""
-        standby = self.standby
-        if standby is None or not standby.is_ready() or not standby.fits(message):
+        standby = self.standbys.take(message)
+        if standby is None:
             return None
-        self.standby = None
         try:
-            standby.move(message["cgroup"])
-            self.cgroups.update(message["cgroup"], message["resources"])
+            standby.move(message["cgroup"], message["resources"])
             return standby.become(message, spec, stdio)
         except BaseException:
             standby.retire()

@@ -21,6 +21,7 @@ from runtime.linux import syscalls as linux
 from runtime.oci import console, init, rootfs
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.process import become
+from runtime.oci.tree import Tree
 
 NAMESPACES = {
     "pid": linux.CLONE_NEWPID, "network": linux.CLONE_NEWNET, "mount": linux.CLONE_NEWNS, "ipc": linux.CLONE_NEWIPC,
@@ -97,12 +98,15 @@ def container(
     *,
     is_placed: bool = False,
     report: int = -1,
+    made: Sequence[Tree] = (),
+    cgroups: Cgroups | None = None,
 ) -> NoReturn:
     """Become the container's process; called in the child that `clone` made, raises on failure.
 
     `linux.seccomp` of `spec` is the program that the document's was compiled to. With `is_placed` the child is in the
-    container's cgroup already. Where the document names a PID namespace to join, the child clones a sibling into it and
-    tells the sibling's number through `report`, as `execute_inside` does.
+    container's cgroup already; `made` are mount trees that it made ahead, `cgroups` the machine's hierarchies where it
+    knows them. Where the document names a PID namespace to join, the child clones a sibling into it and tells the
+    sibling's number through `report`, as `execute_inside` does.
     """
     settings, process = spec["linux"], spec["process"]
     os.setsid()
@@ -115,7 +119,7 @@ def container(
                 linux.call("setns", file.fileno(), NAMESPACES[namespace["type"]])
         elif namespace["type"] in LATER:
             unshared |= NAMESPACES[namespace["type"]]
-    cgroups = Cgroups()
+    cgroups = cgroups or Cgroups()
     if not is_placed:
         cgroups.enter(settings["cgroupsPath"])
     linux.call("unshare", unshared)
@@ -124,7 +128,7 @@ def container(
     _set_kernel_values(spec)
     leave_keyring()
     hierarchies = cgroups.shown(settings["cgroupsPath"], bool(unshared & linux.CLONE_NEWCGROUP))
-    root = rootfs.prepare(spec, bundle, hierarchies)
+    root = rootfs.prepare(spec, bundle, hierarchies, made)
     terminal = console.console_of(root, console_socket, process) if console_socket is not None else -1
     # what can't be made can't be entered either, which is told better
     with contextlib.suppress(KernelError, OSError):

@@ -26,6 +26,8 @@ DEFAULT_LIMITS = {
     "RLIMIT_NOFILE": 1 << 20, "RLIMIT_NPROC": resource.RLIM_INFINITY, "RLIMIT_CORE": resource.RLIM_INFINITY,
 }  # fmt: skip
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
+"""What the keeper and its interpreter ignore; handlers end with an execution by themselves (execve(2))."""
 LAST_SIGNAL = 64
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 INVALID = 22
@@ -37,6 +39,13 @@ class LaunchError(Exception):
     def __init__(self, message: str, exit_code: int = 128) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def take_no_signal_for_granted() -> None:
+    """Give every signal its default action: what whoever started us ignores would be ignored by every container."""
+    for number in range(1, LAST_SIGNAL + 1):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            linux.default_signal(number)
 
 
 class LastSteps:
@@ -68,9 +77,8 @@ def become(
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     sets = _capabilities(process, who)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in range(1, LAST_SIGNAL + 1):
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            linux.default_signal(number)
+    for number in IGNORED:
+        linux.default_signal(number)
     capability.drop_bounding(capability.mask(sets.get("bounding") or ()))
     _set_limits(process.get("rlimits") or ())
     held = capability.permitted()

@@ -16,6 +16,7 @@ from runtime.errors import KernelError
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
 from runtime.oci.overlay import mount_overlay
+from runtime.oci.tree import Tree
 
 FLAGS = {
     "ro": (linux.MS_RDONLY, True), "rw": (linux.MS_RDONLY, False),
@@ -125,11 +126,14 @@ class Root:
         return os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(self.path.rstrip("/")) or "/"
 
 
-def prepare(spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str] | None) -> Root:
+def prepare(
+    spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str] | None, made: Sequence[Tree] = ()
+) -> Root:
     """Make the container's root a mount of its own with everything in it; `finish` enters it.
 
-    `hierarchies` are the container's version 1 cgroup directories by controller; with version 2 none for a cgroup
-    namespace of its own, else "unified", the host's mount: one more from the host's namespace would change its options.
+    `made` are trees that need only be put in their place, where they fit. `hierarchies` are the container's version 1
+    cgroup directories by controller; with version 2 none for a cgroup namespace of its own, else "unified", the host's
+    mount: one more from the host's namespace would change its options.
     Runs in the child, in its own mount namespace. Raises RootError, KernelError, OSError.
     """
     mounts = list(spec.get("mounts") or ())
@@ -145,19 +149,22 @@ def prepare(spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str]
         linux.mount(path, path, None, linux.MS_BIND | linux.MS_REC)
     root = Root(path)
     umask = os.umask(0)
+    fitting = {tree.point: tree for tree in made if tree.fits(mounts, settings)}
+    covered = [entry for tree in fitting.values() for entry in tree.entries]
     for entry, source in zip(mounts, sources, strict=True):
         if source >= 0:
             _bind(root, entry, source)
-        elif entry.get("type") == "cgroup":
-            _mount_cgroups(root, entry, hierarchies)
-        else:
-            _mount(root, entry)
-    if not any(entry["destination"].rstrip("/") == "/dev" and _is_bind(entry) for entry in mounts):
-        _default_devices(root)
+        elif entry not in covered:
+            mount_entry(root, entry, hierarchies)
+        elif entry["destination"] in fitting:
+            _attach(root, entry, fitting[entry["destination"]].descriptor)
+    if "/dev" not in fitting and not any(_is_bind(one) and one["destination"].rstrip("/") == "/dev" for one in mounts):
+        make_default_devices(root)
     for device in settings.get("devices") or ():
         _device(root, device)
-    _hide(root, settings.get("maskedPaths") or ())
-    _protect(root, settings.get("readonlyPaths") or ())
+    done = "/proc/" if "/proc" in fitting else None
+    for act, key in ((hide, "maskedPaths"), (protect, "readonlyPaths")):
+        act(root, [path for path in settings.get(key) or () if not (done and path.startswith(done))])
     os.umask(umask)
     return root
 
@@ -192,6 +199,22 @@ def finish_without_pivot(root: Root, *, read_only: bool) -> None:
     linux.mount(root.path, "/", None, linux.MS_MOVE)
     os.chroot(".")
     os.chdir("/")
+
+
+def mount_entry(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str] | None) -> None:
+    """Mount what is no bind: a filesystem of its own, or the view of the cgroups."""
+    if entry.get("type") == "cgroup":
+        _mount_cgroups(root, entry, hierarchies)
+    else:
+        _mount(root, entry)
+
+
+def _attach(root: Root, entry: Mapping[str, Any], made: int) -> None:
+    """Put a tree that was made ahead where `entry` wants it."""
+    target = _target(root, entry)
+    linux.attach_mount(made, target)
+    os.close(target)
+    os.close(made)
 
 
 def _is_bind(entry: Mapping[str, Any]) -> bool:
@@ -254,11 +277,7 @@ def _bind(root: Root, entry: Mapping[str, Any], source: int) -> None:
 def _mount(root: Root, entry: Mapping[str, Any]) -> None:
     kind, source = entry.get("type"), entry.get("source")
     flags, propagation, data = split(entry.get("options") or ())
-    if kind in ("proc", "sysfs"):
-        target = _ordinary_directory(root, entry["destination"], str(kind))
-    else:
-        target = root.provide(entry["destination"], True)
-        _keep_proc(root, entry, target)
+    target = _target(root, entry)
     if kind == "overlay":
         mount_overlay(f"/proc/self/fd/{target}", entry["options"])
     else:
@@ -282,6 +301,16 @@ def _mount_new(source: str | None, target: int, kind: str | None, flags: int, da
         linux.set_mount(same, attributes, recursive=True)
         linux.attach_mount(same, target)
         os.close(same)
+
+
+def _target(root: Root, entry: Mapping[str, Any]) -> int:
+    """Return the descriptor of the directory on which a filesystem is to be mounted."""
+    kind = entry.get("type")
+    if kind in ("proc", "sysfs"):
+        return _ordinary_directory(root, entry["destination"], str(kind))
+    target = root.provide(entry["destination"], True)
+    _keep_proc(root, entry, target)
+    return target
 
 
 def _ordinary_directory(root: Root, path: str, kind: str) -> int:
@@ -329,7 +358,7 @@ def _set_read_only(root: Root, path: str) -> None:
     os.close(mounted)
 
 
-def _default_devices(root: Root) -> None:
+def make_default_devices(root: Root) -> None:
     """Make what every container has in /dev (OCI runtime spec, "Default Devices", "Dev symbolic links")."""
     dev = root.provide("/dev", True)
     for name, major, minor in DEVICES:
@@ -387,7 +416,7 @@ def _bind_node(parent: int, name: str, mode: int, number: int, path: str) -> Non
     os.close(target)
 
 
-def _hide(root: Root, paths: Sequence[str]) -> None:
+def hide(root: Root, paths: Sequence[str]) -> None:
     """Cover `paths` with nothing (OCI runtime spec, "Masked Paths")."""
     for path in paths:
         target = root.find(path)
@@ -403,7 +432,7 @@ def _hide(root: Root, paths: Sequence[str]) -> None:
         os.close(target)
 
 
-def _protect(root: Root, paths: Sequence[str]) -> None:
+def protect(root: Root, paths: Sequence[str]) -> None:
     """Make `paths` read-only (OCI runtime spec, "Readonly Paths")."""
     for path in paths:
         target = root.find(path)

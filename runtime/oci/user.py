@@ -38,7 +38,7 @@ def _records(path: str) -> list[list[str]]:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_FILE:
             return []
-        text = os.read(descriptor, LARGEST_FILE).decode("utf-8", "replace")
+        text = os.read(descriptor, about.st_size).decode("utf-8", "replace")
     except OSError:
         return []
     finally:

@@ -114,7 +114,7 @@ async def kill(pid):
 
 
 @asynccontextmanager
-async def ground(restart=("/bin/false",)):
+async def ground(restart=("/bin/false",), ordinary=None):
     folder = Path(tempfile.mkdtemp(prefix="skf-k-"))
     busybox_root(folder / "lower")
     paths = Paths.from_environment({"SKIFF_ROOT": str(folder / "r"), "SKIFF_RUN": str(folder / "run")}, 0)
@@ -127,7 +127,9 @@ async def ground(restart=("/bin/false",)):
 
     try:
         async with AsyncExitStack() as stack:
-            keeper = await stack.enter_async_context(Keeper.connect(paths, restart=restart, on_lost=note))
+            keeper = await stack.enter_async_context(
+                Keeper.connect(paths, restart=restart, on_lost=note, ordinary=ordinary)
+            )
             made = Ground(folder, keeper, paths, losses, was_lost)
             stack.push_async_callback(clean, made)
             yield made

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -10,8 +9,7 @@ import pytest
 
 from runtime.errors import InternalError
 from runtime.keeper.client import Keeper, LaunchError
-from runtime.oci.cgroup import Cgroups
-from tests.support.keeper import ground, kill, processes, read
+from tests.support.keeper import ground, kill, read
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
 
@@ -40,22 +38,6 @@ async def test_nothing_of_the_host_is_open_or_mounted_inside():
         assert descriptors.split()[:4] == ["0", "1", "2", "3"]  # 3 is the directory that ls reads
         assert "/dev/vda" not in mounts
         assert str(made.folder) not in "".join(line.split()[1] for line in mounts.splitlines()[1:])
-
-
-async def test_the_child_that_stands_by_becomes_the_next_container():
-    async with ground() as made:
-        if Cgroups().is_unified:
-            pytest.skip("with cgroup version 2 children are born in their cgroups: none stands by")
-        await made.launch("first", "sleep", "100")
-        directory = Path(Cgroups().directories(f"/skiff-{made.paths.engine_id}")["pids"])
-        with anyio.fail_after(10):
-            while not (standing := [pid for one in directory.glob("standby-*") for pid in processes(one)]):  # noqa: ASYNC240
-                await anyio.lowlevel.checkpoint()
-        process = await made.launch("second", "sh", "-c", "echo $$; cat /proc/self/cgroup; sleep 100")
-        assert standing == [process.pid]
-        assert processes(directory / "second")[0] == process.pid
-        await anyio.wait_readable(process.fds["stdout"])
-        assert os.read(process.fds["stdout"], 9000).startswith(b"1\n")
 
 
 async def test_a_limit_that_cannot_be_set_leaves_nothing():

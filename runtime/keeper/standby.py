@@ -1,0 +1,219 @@
+"""Children that stand by for the next containers: forked, in their namespaces and cgroups, with mounts made ahead."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Mapping
+
+from runtime.errors import KernelError
+from runtime.hints import Any
+from runtime.keeper import wire
+from runtime.keeper.kept import Stdio
+from runtime.keeper.launches import Launch, attempt, read
+from runtime.linux import syscalls as linux
+from runtime.oci import launch
+from runtime.oci.cgroup import Cgroups
+from runtime.oci.prepared import make_trees
+from runtime.oci.rootfs import RootError
+
+READY = b"r"
+STANDBY = "standby-"
+STANDBYS = 2
+"""How many stand by: one takes about as long to get ready as a container to be created, started and removed."""
+EVERY_DEVICE = {"allow": True, "access": "rwm"}
+NAMESPACES = {"pid", "ipc", "uts"}
+
+
+class Standby:
+    """A child that waits, inside a cgroup of its own, to become the next container's process.
+
+    With cgroup version 1 a process that enters a cgroup waits for the kernel: cgroup_threadgroup_rwsem is a percpu
+    lock, and its first writer waits for an RCU grace period (6 to 16 ms). The standby has waited already; its cgroup is
+    renamed to the container's. Version 2 needs none: clone3(2) makes the child inside its cgroup.
+    """
+
+    def __init__(self, cgroups: Cgroups, parent: str, number: int, ordinary: Mapping[str, Any], place: str) -> None:
+        self.cgroup = f"{parent}/{STANDBY}{os.getpid()}-{number}"
+        self._cgroups = cgroups
+        self._has_entered = False
+        self._ordinary = ordinary
+        self._devices: list[Any] = ordinary.get("devices") or []
+        self._job, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid, self.pidfd = launch.clone(launch.namespace_flags([{"type": one} for one in NAMESPACES]))
+        if self.pid == 0:
+            try:
+                self._wait(theirs, place)
+            except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
+                os.write(2, f"skiff keeper: the standby failed: {error!r}\n".encode())
+            os._exit(128)
+        theirs.close()
+
+    def _wait(self, job: socket.socket, place: str) -> None:
+        launch.let_go([job.fileno()])
+        self._cgroups.create(self.cgroup, {"devices": self._devices})
+        self._cgroups.enter(self.cgroup)
+        try:
+            made = make_trees(self._ordinary, place, self._cgroups.shown(self.cgroup, True))
+        except (KernelError, OSError, RootError):  # then the container's own launch tells what can't be made
+            made = []
+        job.send(READY)
+        try:
+            message, descriptors = wire.receive(job)
+        except ConnectionResetError:  # the keeper let go of it before it heard that it is ready
+            message, descriptors = None, []
+        job.close()
+        if message is None:
+            os._exit(0)
+        report, spec, *stdio = descriptors
+        console = None
+        if message["terminal"]:
+            console = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=stdio.pop())
+        attempt(
+            report,
+            lambda: launch.container(
+                read(spec), message["bundle"], stdio, console, is_placed=True, made=made, cgroups=self._cgroups
+            ),
+        )
+
+    def is_ready(self) -> bool:
+        """Whether the standby waits inside its cgroup."""
+        if not self._has_entered:
+            try:
+                # taken, not peeked at: closing a socket with something unread takes from the peer what was sent to it
+                self._has_entered = self._job.recv(1, socket.MSG_DONTWAIT) == READY
+            except OSError:
+                return False
+        return self._has_entered
+
+    def fits(self, message: Mapping[str, Any]) -> bool:
+        """Whether the container of `message` can be made of the standby: its namespaces, its cgroup's place."""
+        made = {one["type"] for one in message["namespaces"] if not one.get("path")}
+        return (
+            made - {"mount", "cgroup", "network"} == NAMESPACES
+            and "user" not in {one["type"] for one in message["namespaces"]}
+            and os.path.dirname(message["cgroup"]) == os.path.dirname(self.cgroup)
+        )
+
+    def move(self, cgroup: str, resources: Mapping[str, Any]) -> None:
+        """Give the standby's cgroup the container's name and limits. Raises OSError when it can't have them."""
+        self._cgroups.rename(self.cgroup, cgroup)
+        self.cgroup = cgroup
+        has, wanted = self._devices, resources.get("devices") or []
+        more = wanted[len(has) :] if wanted[: len(has)] == has else [EVERY_DEVICE, *wanted]
+        self._cgroups.update(cgroup, {**resources, "devices": more})
+
+    def become(self, message: Mapping[str, Any], spec: int, stdio: Stdio) -> Launch:
+        """Have the standby become the container of `message`. Raises OSError when it can't be asked."""
+        report, report_child = os.pipe2(os.O_CLOEXEC)
+        consoles = [] if stdio.console_child is None else [stdio.console_child.fileno()]
+        try:
+            wire.send(
+                self._job,
+                {"bundle": message["bundle"], "terminal": bool(consoles)},
+                [report_child, spec, *stdio.inner, *consoles],
+            )
+        except OSError:
+            os.close(report)
+            raise
+        finally:
+            os.close(report_child)
+        self._job.close()
+        stdio.close_inner()
+        return Launch(message, self.pid, self.pidfd, report, stdio, self.cgroup)
+
+    def retire(self) -> None:
+        """End the standby and remove its cgroup."""
+        self._job.close()
+        linux.call("pidfd_send_signal", self.pidfd, signal.SIGKILL, None, 0)
+        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        os.close(self.pidfd)
+        self._cgroups.remove(self.cgroup)
+
+
+class Standbys:
+    """The children that stand by. There are none with cgroup version 2, or before an engine said what they are for."""
+
+    def __init__(self, cgroups: Cgroups, place: str) -> None:
+        """`place` is a directory to mount on, in namespaces of their own."""
+        self._cgroups = cgroups
+        self._place = place
+        self._waiting: list[Standby] = []
+        self._parent = ""
+        self._ordinary: Mapping[str, Any] = {}
+        self._made = 0
+        self._may_be = False
+
+    def prepare_for(self, parent: str, ordinary: Mapping[str, Any]) -> None:
+        """Stand by for containers whose cgroups lie in `parent`, `ordinary` ones (see Standby)."""
+        self._parent, self._ordinary = parent, ordinary
+        if not self._waiting and not self._cgroups.is_unified:
+            _sweep(self._cgroups, parent)
+        self._may_be = not self._cgroups.is_unified
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether there are fewer than there should be."""
+        return self._may_be and len(self._waiting) < STANDBYS
+
+    @property
+    def cgroup_paths(self) -> set[str]:
+        """The cgroups in which they wait."""
+        return {one.cgroup for one in self._waiting}
+
+    def add(self) -> None:
+        """Have one more child wait; the next try is for `lost` or `take` to give when it can't be made."""
+        try:
+            self._made += 1
+            self._waiting.append(Standby(self._cgroups, self._parent, self._made, self._ordinary, self._place))
+        except BaseException:
+            self._may_be = False
+            raise
+
+    def take(self, message: Mapping[str, Any]) -> Standby | None:
+        """Return one that is ready to become the container of `message`; it is the caller's from now on."""
+        self._may_be = bool(self._parent) and not self._cgroups.is_unified
+        found = next((one for one in self._waiting if one.is_ready() and one.fits(message)), None)
+        if found is not None:
+            self._waiting.remove(found)
+        return found
+
+    def lose(self, pid: int) -> bool:
+        """Take note that process `pid` ended; returns whether it was one of them."""
+        before = len(self._waiting)
+        self._waiting = [one for one in self._waiting if one.pid != pid]
+        if len(self._waiting) < before:
+            self._may_be = False  # until there is a launch: a child that can't stand by is not made again and again
+        return len(self._waiting) < before
+
+    def retire(self) -> None:
+        """Let all of them go, until somebody says anew what they are for."""
+        self._may_be = False
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.retire()
+
+
+def _sweep(cgroups: Cgroups, parent: str) -> None:
+    """Remove what the standby of a keeper that was killed left."""
+    for directory in cgroups.directories(parent).values():
+        names = os.listdir(directory) if os.path.isdir(directory) else []
+        for name in names:
+            if name.startswith(STANDBY):
+                _end_all(f"{directory}/{name}/cgroup.procs")
+                cgroups.remove(f"{parent}/{name}")
+
+
+def _end_all(processes: str) -> None:
+    with open(processes) as file:
+        pids = [int(line) for line in file]
+    for pid in pids:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        select.select([pidfd], (), ())
+        os.close(pidfd)

@@ -1,0 +1,50 @@
+"""Mounts made ahead: what of the next container's root the child that stands by can make before it is asked to.
+
+Each tree is detached (open_tree(2), OPEN_TREE_CLONE) and complete with what lies on it; `rootfs.prepare` puts it in its
+place where the document asks for exactly what it was made of.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from runtime.hints import Any
+from runtime.linux import syscalls as linux
+from runtime.oci import rootfs
+from runtime.oci.tree import Tree
+
+POINTS = ("/proc", "/dev", "/sys/fs/cgroup")
+
+
+def make_trees(ordinary: Mapping[str, Any], place: str, hierarchies: Mapping[str, str] | None) -> list[Tree]:
+    """Return the trees of what an `ordinary` container has; the caller is in the namespaces they are to show.
+
+    `ordinary` is {"mounts", "maskedPaths", "readonlyPaths"} of an OCI document, `place` a directory to mount on,
+    `hierarchies` as `rootfs.prepare` takes them. Raises KernelError, OSError, RootError; the caller is in its mount
+    namespace again in any case.
+    """
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    linux.call("unshare", linux.CLONE_NEWNS)
+    try:
+        linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
+        linux.mount("tmpfs", place, "tmpfs", 0, "mode=755")
+        root = rootfs.Root(place)
+        umask = os.umask(0)
+        trees = [tree for tree in (Tree(point, ordinary) for point in POINTS) if tree.entries]
+        for tree in trees:
+            for entry in tree.entries:
+                rootfs.mount_entry(root, entry, hierarchies)
+            if tree.point == "/dev":
+                rootfs.make_default_devices(root)
+            rootfs.hide(root, tree.hidden)
+            rootfs.protect(root, tree.protected)
+            mounted = root.open(tree.point, os.O_PATH)
+            tree.descriptor = linux.clone_mount(mounted, "", recursive=True)
+            os.close(mounted)
+        os.umask(umask)
+        os.close(root.descriptor)
+        return trees
+    finally:
+        linux.call("setns", own, linux.CLONE_NEWNS)
+        os.close(own)

@@ -1,0 +1,52 @@
+"""Whether mounts made ahead are what a document asks for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.container.ordinary import ordinary
+from runtime.oci.tree import Tree
+
+HAS = ordinary()
+SETTINGS = {key: HAS[key] for key in ("maskedPaths", "readonlyPaths")}
+POINTS = ("/proc", "/dev", "/sys/fs/cgroup")
+elsewhere = st.lists(
+    st.sampled_from(["/data", "/proc2", "/devices", "/sys", "/sys/fs", "/procedures/a"]).map(
+        lambda path: {"destination": path, "type": "tmpfs"}
+    )
+)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@given(before=elsewhere, after=elsewhere)
+def test_mounts_elsewhere_do_not_matter(point, before, after):
+    assert Tree(point, HAS).fits([*before, *HAS["mounts"], *after], SETTINGS)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@given(data=st.data())
+def test_a_mount_that_is_missing_or_differs_does(point, data):
+    tree = Tree(point, HAS)
+    changed = data.draw(st.sampled_from(tree.entries))
+    other = data.draw(st.sampled_from([[], [{**changed, "options": [*changed["options"], "sync"]}]]))
+    mounts = [one for mount in HAS["mounts"] for one in (other if mount == changed else [mount])]
+    assert not tree.fits(mounts, SETTINGS)
+
+
+@pytest.mark.parametrize("key", sorted(SETTINGS))
+@given(data=st.data())
+def test_proc_is_to_be_hidden_and_protected_alike(key, data):
+    kept = data.draw(st.lists(st.sampled_from(SETTINGS[key]), unique=True).filter(lambda kept: kept != SETTINGS[key]))
+    in_proc = [path for path in SETTINGS[key] if path.startswith("/proc/")]
+    is_alike = [path for path in kept if path.startswith("/proc/")] == in_proc
+    assert Tree("/proc", HAS).fits(HAS["mounts"], {**SETTINGS, key: kept}) == is_alike
+
+
+def test_a_mount_inside_proc_is_to_be_hidden_with_the_rest():
+    mounts = [*HAS["mounts"], {"destination": "/proc/uptime", "type": "bind"}]
+    assert not Tree("/proc", HAS).fits(mounts, SETTINGS)
+
+
+def test_a_mount_inside_dev_comes_on_top():
+    mounts = [*HAS["mounts"], {"destination": "/dev/shm", "type": "tmpfs"}]
+    assert Tree("/dev", HAS).fits(mounts, SETTINGS)
