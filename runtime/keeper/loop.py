@@ -242,7 +242,7 @@ class Keeper:
         """Learn how to start the engine anew, and where its containers' cgroups are."""
         self.revival.greet(message, time.monotonic())
         self.cgroup_parent = message["cgroup"]
-        self.standbys.prepare_for(self.cgroup_parent, message["ordinary"])
+        self.standbys.prepare_for(self.cgroup_parent, message.get("ordinary") or {})
         return {"pid": os.getpid()}, []
 
     def do_sweep(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
