@@ -96,6 +96,11 @@ class Paths:
         return self.run / "host.sock"
 
     @property
+    def bridges_netns(self) -> Path:
+        """The network namespace of a user's bridges, pinned; root's are in the host's."""
+        return self.run / "bridges.net"
+
+    @property
     def netns(self) -> Path:
         """Pinned network namespaces, a file a container."""
         return self.run / "netns"

@@ -20,6 +20,7 @@ from runtime.client.start import is_served
 from runtime.engine.engine import IDLE_S, Engine
 from runtime.errors import SkiffError
 from runtime.paths import Paths
+from runtime.rootless.inside import Rootless
 
 LOOK_AGAIN_S = 0.02
 
@@ -73,7 +74,7 @@ async def _run(paths: Paths) -> None:
     # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
     ready = os.environ.pop("SKIFF_READY_FD", None)
     restart = [sys.executable, "-m", "runtime.engine"]
-    async with Engine.open(paths, restart) as engine:
+    async with Engine.open(paths, restart, Rootless.of(paths, os.environ)) as engine:
         listener = _listen(paths.engine_socket)
         try:
             async with anyio.create_task_group() as group:

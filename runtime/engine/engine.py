@@ -34,9 +34,11 @@ from runtime.engine.table import ContainerTable
 from runtime.engine.volume_api import VolumeApi
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper, KeptProcess
+from runtime.linux.ports import holder
 from runtime.network.networks import Networks
 from runtime.network.ports import parse_binding
 from runtime.paths import Paths
+from runtime.rootless.inside import Rootless
 from runtime.store import Store
 from runtime.volume.volumes import Volumes
 
@@ -46,15 +48,24 @@ IDLE_S = 30.0
 class Engine:
     """One engine. Made by `open`; its rooms are its attributes."""
 
-    def __init__(self, paths: Paths, store: Store, keeper: Keeper, group: anyio.abc.TaskGroup) -> None:
+    def __init__(
+        self, paths: Paths, store: Store, keeper: Keeper, group: anyio.abc.TaskGroup, rootless: Rootless | None
+    ) -> None:
         self.paths = paths
+        self.rootless = rootless
         self.store = store
         self.keeper = keeper
         self.background = Background(group)
         self.events = EventBus()
         self.images = Images(paths, store)
         # of the group's methods, networks use the one that the guarded tasks have too
-        self.networks = Networks(paths, store, cast(anyio.abc.TaskGroup, self.background))
+        self.networks = Networks(
+            paths,
+            store,
+            cast(anyio.abc.TaskGroup, self.background),
+            apart=paths.bridges_netns if rootless else None,
+            find_holder=rootless.find_holder if rootless else holder,
+        )
         self.volumes = Volumes(paths, store)
         self.table = ContainerTable(store.collection("container"), self.events)
         self.execs = Execs(keeper, self.table, self.background)
@@ -97,8 +108,13 @@ class Engine:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, paths: Paths, restart: Sequence[str]) -> AsyncIterator[Engine]:
-        """Open the engine of `paths`: take over what runs, repair what a crash left; `restart` is its own command."""
+    async def open(
+        cls, paths: Paths, restart: Sequence[str], rootless: Rootless | None = None
+    ) -> AsyncIterator[Engine]:
+        """Open the engine of `paths`: take over what runs, repair what a crash left; `restart` is its own command.
+
+        `rootless` are the namespaces of an engine without root.
+        """
         for directory in (paths.root, paths.run, paths.containers, paths.volumes, paths.layers, paths.blobs, paths.tmp):
             directory.mkdir(parents=True, exist_ok=True, mode=0o711)
         make_init_layer(paths.init_layer)
@@ -108,7 +124,7 @@ class Engine:
                 Keeper.connect(paths, restart=restart, on_lost=_say_what_was_lost, ordinary=ordinary()) as keeper,
                 anyio.create_task_group() as group,
             ):
-                engine = cls(paths, store, keeper, group)
+                engine = cls(paths, store, keeper, group, rootless)
                 await engine._take_over()
                 engine.background.start_soon(engine._hear_exits)
                 yield engine

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import KernelError
 
-RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 16, 17, 19, 20, 24, 26
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
+RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 24, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_IFALIAS = 1, 3, 4, 10, 18, 20
@@ -146,27 +147,61 @@ class Netlink:
 
     def routes(self) -> list[ipaddress.IPv4Network]:
         """Return the destinations of the IPv4 routes, the default route left out."""
-        self._sequence += 1
-        body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
-        header = struct.pack("=IHHII", 16 + len(body), RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
-        self._socket.send(header + body)
         found: list[ipaddress.IPv4Network] = []
+        for message in self._dump(RTM_GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
+            prefix = message[1]
+            inner = 12  # struct rtmsg
+            while inner + 4 <= len(message):
+                size, attribute = struct.unpack_from("=HH", message, inner)
+                if attribute == RTA_DST and size == 8:
+                    found.append(ipaddress.IPv4Network((message[inner + 4 : inner + 8], prefix), strict=False))
+                inner += (size + 3) & ~3 or 4
+        return found
+
+    def interfaces(self) -> list[Interface]:
+        """Return all interfaces."""
+        return [_interface(message) for message in self._dump(RTM_GETLINK, _link(0))]
+
+    def _dump(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """Yield the messages, without their headers, of all objects of a kind."""
+        self._sequence += 1
+        header = struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
+        self._socket.send(header + body)
         while True:
             data = self._socket.recv(65536)
             offset = 0
             while offset < len(data):
-                length, kind = struct.unpack_from("=IH", data, offset)
-                if kind in (NLMSG_DONE, NLMSG_ERROR):
-                    return found
-                prefix = data[offset + 17]
-                inner = offset + 28
-                while inner + 4 <= offset + length:
-                    size, attribute = struct.unpack_from("=HH", data, inner)
-                    if attribute == RTA_DST and size == 8:
-                        network = ipaddress.IPv4Network((data[inner + 4 : inner + 8], prefix), strict=False)
-                        found.append(network)
-                    inner += (size + 3) & ~3 or 4
+                length, answered = struct.unpack_from("=IH", data, offset)
+                if answered in (NLMSG_DONE, NLMSG_ERROR):
+                    return
+                yield data[offset + 16 : offset + length]
                 offset += (length + 3) & ~3
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network interface: its name, its alias ("" for none) and its device group."""
+
+    name: str
+    alias: str
+    group: int
+
+
+def _interface(message: bytes) -> Interface:
+    """Return what a message of RTM_NEWLINK tells, without its header."""
+    name, alias, group = "", "", 0
+    inner = 16  # struct ifinfomsg
+    while inner + 4 <= len(message):
+        size, attribute = struct.unpack_from("=HH", message, inner)
+        value = message[inner + 4 : inner + size]
+        if attribute == IFLA_IFNAME:
+            name = value.rstrip(b"\0").decode(errors="replace")
+        elif attribute == IFLA_IFALIAS:
+            alias = value.rstrip(b"\0").decode(errors="replace")
+        elif attribute == IFLA_GROUP:
+            (group,) = struct.unpack("=I", value)
+        inner += (size + 3) & ~3 or 4
+    return Interface(name, alias, group)
 
 
 def _link(index: int, flags: int = 0) -> bytes:
@@ -175,26 +210,6 @@ def _link(index: int, flags: int = 0) -> bytes:
 
 def _mac(text: str) -> bytes:
     return _attribute(IFLA_ADDRESS, bytes.fromhex(text.replace(":", "")))
-
-
-def aliases() -> dict[str, str]:
-    """Return the aliases of this machine's interfaces that have one."""
-    found = {}
-    for name, path in ((path.name, path / "ifalias") for path in Path("/sys/class/net").iterdir()):
-        with contextlib.suppress(OSError):  # it went meanwhile, or is no interface
-            if alias := path.read_text().strip():
-                found[name] = alias
-    return found
-
-
-def members(group: int) -> set[str]:
-    """Return the names of this machine's interfaces in the device group `group`."""
-    found = set()
-    for path in Path("/sys/class/net").iterdir():
-        with contextlib.suppress(OSError):  # it went meanwhile, or is no interface
-            if int((path / "netdev_group").read_text()) == group:
-                found.add(path.name)
-    return found
 
 
 def forward_ipv6() -> None:

@@ -34,6 +34,22 @@ def create(path: Path, set_up: Callable[[], T]) -> T:
         os.close(home)
 
 
+def enter(path: Path) -> None:
+    """Bring the calling thread into the namespace pinned to `path`."""
+    target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.call("setns", target, linux.CLONE_NEWNET)
+    finally:
+        os.close(target)
+
+
+def pin(path: Path) -> None:
+    """Pin the calling thread's namespace to the new file `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(exist_ok=False)
+    linux.mount(_OWN, str(path), None, linux.MS_BIND)
+
+
 def inside(path: Path, action: Callable[[], T]) -> T:
     """Run `action` in the namespace pinned to `path`. Call it in a worker thread."""
     home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from runtime.errors import ConflictError, KernelError
 from runtime.linux import netns
-from runtime.linux.netlink import Netlink, aliases, forward_ipv6, members, write_sysctl
+from runtime.linux.netlink import Netlink, forward_ipv6, write_sysctl
 from runtime.network.addresses import hardware_address
 from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
@@ -46,8 +46,8 @@ class Bridges:
     def sweep(self, networks: Sequence[Network]) -> None:
         """Remove bridges that an engine made and was killed before it could write them down."""
         known = {network.bridge for network in networks}
-        ours = {name for name, alias in aliases().items() if alias.startswith(self._alias)}
-        ours |= members(self._coming)
+        interfaces = self._link().interfaces()
+        ours = {one.name for one in interfaces if one.alias.startswith(self._alias) or one.group == self._coming}
         if ours - known:
             self.delete(list(ours - known))
 

@@ -1,4 +1,7 @@
-"""What nftables can't turn to a container: connections to this machine's IPv6 addresses, carried by the engine."""
+"""What nftables can't turn to a container, carried by the engine.
+
+That is connections to this machine's IPv6 addresses and, where the bridges are in a namespace of their own, all.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -20,9 +24,11 @@ DATAGRAM_BYTES = 65535
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 Target = tuple[str, int]
+MakeSocket = Callable[[int, int], socket.socket]
+"""Returns a socket of a family and a kind from which containers are reached."""
 
 
-async def forward_tcp(listener: socket.socket, target: Target) -> None:
+async def forward_tcp(listener: socket.socket, target: Target, make: MakeSocket) -> None:
     """Connect every client of `listener` to `target`, until cancelled; bytes move in the kernel (splice(2))."""
     async with anyio.create_task_group() as group:
         while True:
@@ -32,11 +38,11 @@ async def forward_tcp(listener: socket.socket, target: Target) -> None:
             except OSError:
                 continue
             client.setblocking(False)
-            group.start_soon(_carry, client, target)
+            group.start_soon(_carry, client, target, make)
 
 
-async def _carry(client: socket.socket, target: Target) -> None:
-    with client, _socket_to(target, socket.SOCK_STREAM) as server:
+async def _carry(client: socket.socket, target: Target, make: MakeSocket) -> None:
+    with client, make(_family(target), socket.SOCK_STREAM) as server:
         try:
             with anyio.fail_after(CONNECT_TIMEOUT_S):
                 await _connect(server, target)
@@ -51,9 +57,8 @@ async def _carry(client: socket.socket, target: Target) -> None:
             group.start_soon(_pour, server, client)
 
 
-def _socket_to(target: Target, kind: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-    return socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+def _family(target: Target) -> int:
+    return socket.AF_INET6 if ":" in target[0] else socket.AF_INET
 
 
 async def _connect(server: socket.socket, target: Target) -> None:
@@ -98,7 +103,7 @@ async def _splice(
                 await anyio.wait_writable(writable)
 
 
-async def forward_udp(listener: socket.socket, target: Target) -> None:
+async def forward_udp(listener: socket.socket, target: Target, make: MakeSocket) -> None:
     """Carry the datagrams of every client of `listener` to `target` and the answers back, until cancelled."""
     clients: dict[Any, _UdpClient] = {}
     async with anyio.create_task_group() as group:
@@ -112,17 +117,17 @@ async def forward_udp(listener: socket.socket, target: Target) -> None:
             if client is None:
                 if len(clients) >= UDP_CLIENTS:
                     clients.pop(next(iter(clients))).scope.cancel()
-                client = clients[peer] = _UdpClient(listener, peer, target)
+                client = clients[peer] = _UdpClient(listener, peer, target, make)
                 group.start_soon(client.answer, clients)
             client.send(data)
 
 
 class _UdpClient:
-    def __init__(self, listener: socket.socket, peer: Any, target: Target) -> None:
+    def __init__(self, listener: socket.socket, peer: Any, target: Target, make: MakeSocket) -> None:
         self.scope = anyio.CancelScope()
         self._listener = listener
         self._peer = peer
-        self._server = _socket_to(target, socket.SOCK_DGRAM)
+        self._server = make(_family(target), socket.SOCK_DGRAM)
         self._server.connect(target)
 
     def send(self, data: bytes) -> None:

@@ -17,6 +17,7 @@ import anyio.abc
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
 from runtime.linux import netns, userns
 from runtime.linux.netlink import Netlink, write_sysctl
+from runtime.linux.ports import holder
 from runtime.network.addresses import complete_subnet, free_subnet
 from runtime.network.bridges import Bridges
 from runtime.network.endpoints import new_endpoint
@@ -24,7 +25,7 @@ from runtime.network.firewall import Firewall
 from runtime.network.model import Endpoint, EndpointSettings, Network, Subnet
 from runtime.network.names import Names, ResolverSockets, listen
 from runtime.network.options import BridgeOptions
-from runtime.network.ports import PortBinding
+from runtime.network.ports import FindHolder, PortBinding
 from runtime.network.publishing import Publishing
 from runtime.network.removals import Removals
 from runtime.network.table import NetworkTable
@@ -37,19 +38,31 @@ DEFAULT_LINGERS_S = 5.0
 
 
 class Networks:
-    """Networks and endpoints. `open` comes first: it brings kernel and store together."""
+    """Networks and endpoints. `open` comes first: it brings kernel and store together.
 
-    def __init__(self, paths: Paths, store: Store, group: anyio.abc.TaskGroup) -> None:
+    Bridges are in the network namespace of this process, or in the one pinned to `apart`; `find_holder` knows who has
+    the ports of the host.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        store: Store,
+        group: anyio.abc.TaskGroup,
+        *,
+        apart: Path | None = None,
+        find_holder: FindHolder = holder,
+    ) -> None:
         self._paths = paths
         self._group = group
         self._table = NetworkTable(store)
         self._lock = anyio.Lock()
-        self._worker = Worker()
+        self._worker = Worker(apart)
         self._firewall = Firewall(paths.engine_id)
         self._bridges = Bridges(self._firewall, paths.engine_id)
-        self._removals = Removals(self._bridges, group)
+        self._removals = Removals(self._bridges, self._worker, group)
         self._names = Names(self._table, group)
-        self._publishing = Publishing(self._firewall, self._worker, group)
+        self._publishing = Publishing(self._firewall, self._worker, group, find_holder)
         self._container_names: dict[str, str] = {}
 
     # --- networks

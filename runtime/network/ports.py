@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import ipaddress
-import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, SkiffError
+from runtime.linux.ports import holder as socket_holder
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 CHOICES = 16
@@ -108,7 +106,8 @@ def parse_bindings(bindings: Mapping[str, Any]) -> list[PortBinding]:
 class Held:
     """A port that is ours: `binding` with its one port, and the bound sockets, each of one address family.
 
-    No IPv4 traffic reaches `ipv4`: nftables turns it to the container before. `ipv6` is where a forwarder listens.
+    Where the bridges are the host's own, no IPv4 traffic reaches `ipv4`: nftables turns it to the container before.
+    The others are where a forwarder listens.
     """
 
     binding: PortBinding
@@ -122,7 +121,17 @@ class Held:
                 one.close()
 
 
-def hold(binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]]) -> Held:
+class _InUseError(ConflictError):
+    """A program has the port; who, is still to be found out."""
+
+
+FindHolder = Callable[[str, int], str]
+"""Returns who has a port of the host, by protocol and number."""
+
+
+def hold(
+    binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]], find_holder: FindHolder = socket_holder
+) -> Held:
     """Bind the host's port, or the first free one of a range, so that no other program takes it.
 
     `ours` are the bindings that containers have, by name, and under "" those of the same request.
@@ -135,6 +144,13 @@ def hold(binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]]) -> Hel
         try:
             _refuse_ours(one, ours)
             return _hold_chosen(one) if port == 0 else _hold_one(one)
+        except _InUseError:
+            refusals.append(
+                ConflictError(
+                    f"port {one} is already in use by {find_holder(one.protocol, one.host_port)}",
+                    'stop it, or publish another port (ports: "HOST:CONTAINER")',
+                )
+            )
         except ConflictError as error:
             refusals.append(error)
     if len(refusals) == 1:
@@ -214,42 +230,15 @@ def _bind(binding: PortBinding, family: int, address: str) -> socket.socket:
 
 def _refusal(binding: PortBinding, error: OSError) -> SkiffError:
     if error.errno == errno.EADDRINUSE:
-        return ConflictError(
-            f"port {binding} is already in use by {holder(binding)}",
-            'stop it, or publish another port (ports: "HOST:CONTAINER")',
-        )
+        return _InUseError(f"port {binding} is already in use")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return ForbiddenError(f"port {binding} can't be bound: {error.strerror}", "ports below 1024 need root")
+        return ForbiddenError(
+            f"port {binding} can't be bound: {error.strerror}",
+            "low ports, below 1024 unless the machine says otherwise, need root: publish a higher one, or as root "
+            f"`sysctl -w net.ipv4.ip_unprivileged_port_start={binding.host_port}`",
+        )
     if error.errno == errno.EADDRNOTAVAIL:
         return BadRequestError(
             f"port {binding}: this machine has no address {binding.host_ip}", "publish on another host IP"
         )
     return BadRequestError(f"port {binding} can't be bound: {error.strerror}")
-
-
-def holder(binding: PortBinding) -> str:
-    """Return who holds the port: "process 123 (nginx)", or what can be said."""
-    inodes = _inodes(binding)
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            for descriptor in os.scandir(folder / "fd"):
-                target = os.readlink(descriptor.path)
-                if target.startswith("socket:[") and target[8:-1] in inodes:
-                    return f"process {folder.name} ({(folder / 'comm').read_text().strip()})"
-    return "another process"
-
-
-def _inodes(binding: PortBinding) -> set[str]:
-    found = set()
-    for version in ("", "6"):
-        try:
-            lines = Path(f"/proc/net/{binding.protocol}{version}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if int(fields[1].rpartition(":")[2], 16) == binding.host_port and (
-                binding.protocol != "tcp" or fields[3] == "0A"
-            ):
-                found.add(fields[9])
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,9 +14,18 @@ import anyio.abc
 
 from runtime.linux.conntrack import forget_udp_flows
 from runtime.network.firewall import Firewall, Forward
-from runtime.network.forwarder import forward_tcp, forward_udp
-from runtime.network.ports import Held, PortBinding, hold
+from runtime.network.forwarder import MakeSocket, Target, forward_tcp, forward_udp
+from runtime.network.ports import FindHolder, Held, PortBinding, hold
 from runtime.network.worker import Worker
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """A socket of the host, what reaches which goes to `target` through the engine."""
+
+    socket: socket.socket
+    protocol: str
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -24,8 +34,9 @@ class _Published:
     addresses: tuple[str, str]
     held: Sequence[Held]
     forwards: Sequence[Forward]
+    carried: Sequence[_Carried]
     scope: anyio.CancelScope
-    carried: anyio.Event
+    finished: anyio.Event
 
     @property
     def bindings(self) -> list[PortBinding]:
@@ -35,22 +46,20 @@ class _Published:
     def udp_ports(self) -> set[int]:
         return {one.host_port for one in self.bindings if one.protocol == "udp"}
 
-    @property
-    def has_ipv6(self) -> bool:
-        return any(one.ipv6 is not None for one in self.held)
-
     def close(self) -> None:
-        """Let go of the ports; those over IPv6 are let go by who carries them, soon: then `carried` is set."""
+        """Let go of the ports; those that are carried are let go by who does, soon: then `finished` is set."""
         self.scope.cancel()
+        carried = {one.socket for one in self.carried}
         for one in self.held:
-            if one.ipv4 is not None:
+            if one.ipv4 is not None and one.ipv4 not in carried:
                 one.ipv4.close()
 
 
 class Publishing:
     """Which container has which ports of the host."""
 
-    def __init__(self, firewall: Firewall, worker: Worker, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, firewall: Firewall, worker: Worker, group: anyio.abc.TaskGroup, find_holder: FindHolder) -> None:
+        self._find_holder = find_holder
         self._firewall = firewall
         self._worker = worker
         self._group = group
@@ -68,7 +77,7 @@ class Publishing:
             # who names a port gets it; who leaves the choice to the host chooses from the rest
             order = sorted(range(len(bindings)), key=lambda at: _freedom(bindings[at]))
             for at in order:
-                one = hold(bindings[at], {**ours, "": [done.binding for done in held]})
+                one = hold(bindings[at], {**ours, "": [done.binding for done in held]}, self._find_holder)
                 stack.callback(one.close)
                 held.append(one)
             stack.pop_all()
@@ -92,7 +101,15 @@ class Publishing:
             return []
         held = self._hold(bindings)
         forwards = _forwards([one.binding for one in held], ipv4, ipv6)
-        published = _Published(container_name, (ipv4, ipv6), held, forwards, anyio.CancelScope(), anyio.Event())
+        published = _Published(
+            container_name,
+            (ipv4, ipv6),
+            held,
+            forwards,
+            _carried(held, ipv4, ipv6, is_apart=self._worker.namespace is not None),
+            anyio.CancelScope(),
+            anyio.Event(),
+        )
         try:
             await self._worker.run(partial(self._open, published))
         except BaseException:
@@ -100,8 +117,8 @@ class Publishing:
                 one.close()
             raise
         self._published[container_id] = published
-        if published.has_ipv6:
-            self._group.start_soon(_carry, published, ipv6 or ipv4)
+        if published.carried:
+            self._group.start_soon(_carry, published, self._worker.socket)
         return published.bindings
 
     def _open(self, published: _Published) -> None:
@@ -120,8 +137,8 @@ class Publishing:
         if published is not None:
             await self._worker.run(partial(self._shut, published))
             published.close()
-            if published.has_ipv6:
-                await published.carried.wait()
+            if published.carried:
+                await published.finished.wait()
 
     def close(self) -> None:
         """Let go of the host's ports without a word to the firewall, as the end of the process does."""
@@ -146,16 +163,27 @@ def _forwards(bindings: Sequence[PortBinding], ipv4: str, ipv6: str) -> list[For
     return found
 
 
-async def _carry(published: _Published, address: str) -> None:
-    """Forward what reaches the IPv6 sockets."""
+def _carried(held: Sequence[Held], ipv4: str, ipv6: str, *, is_apart: bool) -> list[_Carried]:
+    """Return the sockets whose traffic nftables does not see: of IPv6, and of both where the bridges are apart."""
+    found = []
+    for one in held:
+        port, protocol = one.binding.container_port, one.binding.protocol
+        if one.ipv6 is not None:
+            found.append(_Carried(one.ipv6, protocol, (ipv6 or ipv4, port)))
+        if one.ipv4 is not None and is_apart:
+            found.append(_Carried(one.ipv4, protocol, (ipv4, port)))
+    return found
+
+
+async def _carry(published: _Published, make: MakeSocket) -> None:
+    """Forward what reaches the sockets that are carried."""
     try:
         with published.scope:
             async with anyio.create_task_group() as group:
-                for one in published.held:
-                    if one.ipv6 is not None:
-                        forward = forward_tcp if one.binding.protocol == "tcp" else forward_udp
-                        group.start_soon(forward, one.ipv6, (address, one.binding.container_port))
+                for one in published.carried:
+                    forward = forward_tcp if one.protocol == "tcp" else forward_udp
+                    group.start_soon(forward, one.socket, one.target, make)
     finally:
-        for one in published.held:
-            one.close()
-        published.carried.set()
+        for held in published.held:
+            held.close()
+        published.finished.set()

@@ -21,9 +21,10 @@ class Removals:
     for a hundred at once. So nobody waits but who must, and what comes meanwhile goes together.
     """
 
-    def __init__(self, bridges: Bridges, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, bridges: Bridges, worker: Worker, group: anyio.abc.TaskGroup) -> None:
         self._bridges = bridges
-        self._worker = Worker()
+        # one beside the one that all else goes through
+        self._worker = Worker(worker.namespace)
         self._group = group
         self._waiting: dict[str, Endpoint | None] = {}
         self._removed: dict[str, Endpoint | None] = {}

@@ -1,4 +1,4 @@
-"""The process that stays outside: makes a user's namespaces, starts engines in them, hands out the host's sockets.
+"""The process that stays outside: makes a user's namespaces and starts engines in them.
 
 It is the subreaper of all that runs inside, and goes when nothing does. One thread, one poll loop, standard library.
 """
@@ -18,17 +18,15 @@ from contextlib import suppress
 
 from runtime.errors import SkiffError
 from runtime.linux import syscalls as linux
+from runtime.linux.ports import holder
 from runtime.paths import Paths
 from runtime.rootless import pasta
+from runtime.rootless.inside import ONE_USER, RANGES, VARIABLE
 from runtime.rootless.namespaces import CURE_OF_RANGES, Namespaces, end_all, make, mapping, processes
 from runtime.rootless.pasta import Pasta
 
 LONGEST_MESSAGE = 1 << 20
 RETRY_S = 0.02
-SOCKET_FAMILIES = (socket.AF_INET, socket.AF_INET6)
-SOCKET_KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
-VARIABLE = "SKIFF_ROOTLESS"
-"""Environment of an engine in a user's namespaces: "ranges", or "one" where it has no user but its own."""
 
 
 def main(paths: Paths, environment: Mapping[str, str]) -> None:
@@ -106,12 +104,12 @@ class HostSide:
         """Return the namespaces of what runs for these paths; where no keeper does, new ones, and the rest is ended."""
         keeper = lock_holder(f"{self._paths.keeper_socket}.lock")
         if keeper:
-            return Namespaces.of(keeper)
+            return Namespaces.of(keeper, self._paths.bridges_netns)
         with suppress(OSError, ValueError):
             # what outlived engine and keeper is nobody's: its exit would not be known, nor its output taken
             end_all(int((self._paths.run / "namespace").read_text()))
-        wanted = mapping(os.getuid(), os.getgid())
-        return make(wanted)
+        self._paths.bridges_netns.unlink(missing_ok=True)
+        return make(mapping(os.getuid(), os.getgid()), self._paths.bridges_netns)
 
     def _record_identity(self) -> None:
         (self._paths.run / "namespace").write_text(f"{self._namespaces.identity}\n")
@@ -174,8 +172,8 @@ class HostSide:
                     end_all(self._namespaces.identity)
                 self.start_engine(message["environment"], descriptors)
                 visitor.send(b"s")
-            elif message["do"] == "socket":
-                self._give_socket(visitor, message["family"], message["kind"])
+            elif message["do"] == "holder":
+                visitor.send(holder(message["protocol"], int(message["port"])).encode())
         except (OSError, ValueError, KeyError, TypeError):
             self._show_out(visitor)
         finally:
@@ -188,17 +186,6 @@ class HostSide:
             self._poll.unregister(visitor.fileno())
             visitor.close()
 
-    def _give_socket(self, visitor: socket.socket, family: int, kind: int) -> None:
-        if family not in SOCKET_FAMILIES or kind not in SOCKET_KINDS:
-            raise ValueError(f"no socket of family {family} and kind {kind} is given")
-        try:
-            made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        except OSError as error:
-            visitor.send(str(error.errno).encode())
-            return
-        with made:
-            socket.send_fds(visitor, [b"0"], [made.fileno()])
-
     # --- engines
 
     def start_engine(self, environment: Mapping[str, str], descriptors: list[int]) -> None:
@@ -209,7 +196,7 @@ class HostSide:
             "SKIFF_RUN": str(self._paths.run),
             # inside it is root, whose cache is not this user's
             "SKIFF_CACHE": environment.get("SKIFF_CACHE") or str(_cache(environment)),
-            VARIABLE: "ranges" if self._namespaces.has_ranges else "one",
+            VARIABLE: RANGES if self._namespaces.has_ranges else ONE_USER,
         }
         if descriptors:
             inside["SKIFF_READY_FD"] = str(descriptors[0])

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import SkiffError
+from runtime.linux import netns
 from runtime.linux import syscalls as linux
 from runtime.linux.netlink import Netlink
 from runtime.rootless.ranges import Extent, arguments, extents
 
-KINDS = {"user": linux.CLONE_NEWUSER, "net": linux.CLONE_NEWNET, "mnt": linux.CLONE_NEWNS}
-"""In the order of joining: the first gives the right to the others."""
+KINDS = {"user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS}
+"""In the order of joining: the first gives the right to the second."""
 WAYS = {"uid": "newuidmap", "gid": "newgidmap"}
 CURE_OF_RANGES = (
     "`apt-get install uidmap`, then as root `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}`"
@@ -36,27 +37,33 @@ class Mapping:
 
 @dataclass(frozen=True)
 class Namespaces:
-    """Descriptors of the namespaces, by kind; `has_ranges` says whether there are more users than one in them."""
+    """Descriptors of the namespaces that an engine runs in, and of the network namespace that its bridges are in.
 
-    descriptors: dict[str, int]
+    `has_ranges` says whether there are more users than one in them.
+    """
+
+    user: int
+    mnt: int
+    net: int
     has_ranges: bool
 
     @property
     def identity(self) -> int:
         """The number of the user namespace, as its processes show it."""
-        return os.fstat(self.descriptors["user"]).st_ino
+        return os.fstat(self.user).st_ino
 
     def join(self) -> None:
         """Bring the calling process, which has one thread, into the namespaces."""
-        for kind, flag in KINDS.items():
-            linux.call("setns", self.descriptors[kind], flag)
+        linux.call("setns", self.user, KINDS["user"])
+        linux.call("setns", self.mnt, KINDS["mnt"])
 
     @classmethod
-    def of(cls, pid: int) -> Namespaces:
-        """Return the namespaces of a process of this user."""
-        opened = {kind: os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS}
+    def of(cls, pid: int, pin: Path) -> Namespaces:
+        """Return the namespaces that a process of this user runs in; `pin` is where the network's is pinned there."""
+        user, mnt = (os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS)
+        net = os.open(f"/proc/{pid}/root{pin}", os.O_RDONLY | os.O_CLOEXEC)
         rows = Path(f"/proc/{pid}/uid_map").read_text().splitlines()
-        return cls(opened, len(rows) > 1)
+        return cls(user, mnt, net, len(rows) > 1)
 
 
 def mapping(uid: int, gid: int) -> Mapping:
@@ -77,14 +84,17 @@ def mapping(uid: int, gid: int) -> Mapping:
     return Mapping(own.uids, own.gids, f"user {uid} has no name in /etc/passwd")
 
 
-def make(wanted: Mapping) -> Namespaces:
-    """Make the namespaces. Raises SkiffError when this machine does not let a user have them."""
+def make(wanted: Mapping, pin: Path) -> Namespaces:
+    """Make the namespaces, that of the network pinned to the new file `pin`.
+
+    Raises SkiffError when this machine does not let a user have them.
+    """
     gate, opened = os.pipe2(os.O_CLOEXEC)
     answers, said = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         os.close(opened)
-        _stay(gate, said)
+        _stay(gate, said, pin)
     os.close(gate)
     os.close(said)
     try:
@@ -92,20 +102,21 @@ def make(wanted: Mapping) -> Namespaces:
         _map(pid, wanted)
         os.write(opened, b"m")
         _hear(answers)
-        return Namespaces.of(pid)
+        return Namespaces.of(pid, pin)
     finally:
         os.close(answers)
         os.close(opened)
         os.waitpid(pid, 0)
 
 
-def _stay(gate: int, said: int) -> None:
+def _stay(gate: int, said: int, pin: Path) -> None:
     """Make the namespaces in a forked child and keep them until they are taken; never returns."""
     try:
         linux.call("unshare", KINDS["user"])
         os.write(said, b"u")
         if os.read(gate, 1):  # mapped: only now it is somebody there
-            linux.call("unshare", KINDS["net"] | KINDS["mnt"])
+            linux.call("unshare", KINDS["mnt"] | linux.CLONE_NEWNET)
+            netns.pin(pin)
             link = Netlink()
             link.up(link.index("lo"))
             os.write(said, b"n")

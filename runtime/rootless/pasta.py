@@ -43,7 +43,8 @@ class Pasta:
     def start(self, namespaces: Namespaces) -> None:
         """Connect the namespace to the host's network: its addresses and routes as the host's, nothing forwarded in."""
         self.end_earlier()
-        user, net = (f"/proc/self/fd/{namespaces.descriptors[kind]}" for kind in ("user", "net"))
+        inherited = (namespaces.user, namespaces.net)
+        user, net = (f"/proc/self/fd/{descriptor}" for descriptor in inherited)
         command = ["pasta", "--foreground", "--quiet", "--config-net", "--no-map-gw", "--pid", str(self._record)]
         for option in ("--tcp-ports", "--udp-ports", "--tcp-ns", "--udp-ns"):
             command += [option, "none"]
@@ -51,7 +52,7 @@ class Pasta:
             [*command, "--userns", user, "--netns", net],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            pass_fds=[namespaces.descriptors["user"], namespaces.descriptors["net"]],
+            pass_fds=inherited,
         )
 
     def end(self) -> None:
