@@ -70,6 +70,7 @@ class ContainerNetworks:
         own = [*self._links(container), *own]
         (directory / "hosts").write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
         self.write_resolv_conf(container)
+        self._networks.expect_more()
         return path
 
     def _share(self, container: Container, owner: Container) -> Path | None:

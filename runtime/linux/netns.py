@@ -15,39 +15,29 @@ T = TypeVar("T")
 _OWN = "/proc/thread-self/ns/net"
 
 
-def create(path: Path, set_up: Callable[[], T]) -> T:
-    """Make a network namespace, run `set_up` in it, and pin it to the new file `path`. Call it in a worker thread."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(exist_ok=False)
+def make(set_up: Callable[[], object]) -> int:
+    """Make a network namespace, run `set_up` in it, and return a descriptor of it. Call it in a worker thread."""
     home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
         linux.call("unshare", linux.CLONE_NEWNET)
         try:
-            linux.mount(_OWN, str(path), None, linux.MS_BIND)
-            return set_up()
+            set_up()
+            return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         finally:
             linux.call("setns", home, linux.CLONE_NEWNET)
-    except BaseException:
-        remove(path)
-        raise
     finally:
         os.close(home)
 
 
-def enter(path: Path) -> None:
-    """Bring the calling thread into the namespace pinned to `path`."""
-    target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        linux.call("setns", target, linux.CLONE_NEWNET)
-    finally:
-        os.close(target)
-
-
-def pin(path: Path) -> None:
-    """Pin the calling thread's namespace to the new file `path`."""
+def pin(path: Path, namespace: int = -1) -> None:
+    """Pin the namespace of a descriptor, without one the calling thread's, to the new file `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(exist_ok=False)
-    linux.mount(_OWN, str(path), None, linux.MS_BIND)
+    try:
+        linux.mount(_OWN if namespace < 0 else f"/proc/self/fd/{namespace}", str(path), None, linux.MS_BIND)
+    except BaseException:
+        remove(path)
+        raise
 
 
 def inside(path: Path, action: Callable[[], T]) -> T:

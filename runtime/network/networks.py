@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import ipaddress
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +16,8 @@ import anyio
 import anyio.abc
 
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
-from runtime.linux import netns, userns
-from runtime.linux.netlink import Netlink, write_sysctl
+from runtime.linux import netns
+from runtime.linux.netlink import write_sysctl
 from runtime.linux.ports import holder
 from runtime.network.addresses import complete_subnet, free_subnet
 from runtime.network.bridges import Bridges
@@ -28,6 +29,7 @@ from runtime.network.options import BridgeOptions
 from runtime.network.ports import FindHolder, PortBinding
 from runtime.network.publishing import Publishing
 from runtime.network.removals import Removals
+from runtime.network.spares import Spares
 from runtime.network.table import NetworkTable
 from runtime.network.worker import Worker
 from runtime.paths import Paths
@@ -58,6 +60,7 @@ class Networks:
         self._table = NetworkTable(store)
         self._lock = anyio.Lock()
         self._worker = Worker(apart)
+        self._spares = Spares(self._worker, group)
         self._firewall = Firewall(paths.engine_id)
         self._bridges = Bridges(self._firewall, paths.engine_id)
         self._removals = Removals(self._bridges, self._worker, group)
@@ -231,21 +234,23 @@ class Networks:
     async def open_namespace(self, container_id: str, name: str, sysctls: Mapping[str, str]) -> Path:
         """Make and pin the network namespace of a container, with its loopback up."""
         path = self.namespace(container_id)
-
-        def set_up() -> None:
-            link = Netlink()
-            try:
-                link.up(1)
-            finally:
-                link.close()
-            write_sysctl("net/ipv4/ip_unprivileged_port_start", "0")
-            write_sysctl("net/ipv4/ping_group_range", f"0\t{userns.highest_group()}")
-            for key, value in sysctls.items():
-                write_sysctl(key.replace(".", "/"), value)
-
         self._container_names[container_id] = name
-        await self._worker.run(partial(netns.create, path, set_up))
+        namespace = await self._spares.take()
+        try:
+            netns.pin(path, namespace)
+        finally:
+            os.close(namespace)
+        if sysctls:
+            try:
+                await self._worker.run(partial(netns.inside, path, partial(_set, sysctls)))
+            except BaseException:
+                netns.remove(path)
+                raise
         return path
+
+    def expect_more(self) -> None:
+        """Have a network namespace ready for the container that may come next."""
+        self._spares.refill()
 
     async def close_namespace(self, container_id: str) -> None:
         """Leave every network and unpin the namespace."""
@@ -363,6 +368,11 @@ class Networks:
 
 def _nothing() -> ResolverSockets | None:
     return None
+
+
+def _set(sysctls: Mapping[str, str]) -> None:
+    for key, value in sysctls.items():
+        write_sysctl(key.replace(".", "/"), value)
 
 
 def _now() -> str:
