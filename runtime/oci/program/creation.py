@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from runtime.errors import SkiffError
 from runtime.hints import Any
-from runtime.oci import launch
+from runtime.oci import defaults, launch
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import child, confinement, document, ending, hooks, mappings, store
 from runtime.oci.program.child import FAILED, GO, LONGEST_MESSAGE, NEED_MAP, READY, RUN_HOOKS, SIBLING
@@ -24,21 +24,28 @@ from runtime.oci.program.store import Container, Store
 
 PARENT_CGROUP = "/skiff.oci"
 """Above the cgroups of containers that name none, or a relative one."""
-LONGEST_SOCKET_PATH = 107
+CONSOLE = {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"}
+DEFAULT_DEVICES = [*(rule for rule in defaults.DEVICE_RULES if rule["allow"]), CONSOLE]
 
 
 class Request:
-    """What a command line asks of a new container."""
+    """What a command line asks of a new container; `config` is the bundle's checked document."""
 
-    def __init__(self, identity: str, bundle: str) -> None:
+    def __init__(self, identity: str, bundle: str, config: dict[str, Any]) -> None:
         self.id = identity
-        self.bundle = os.path.abspath(bundle)
+        self.bundle = bundle
+        self.config = config
         self.console: socket.socket | None = None
         self.preserved = 0
         self.pivots = True
         self.has_new_keyring = True
         self.waits_at_door = True
-        """Whether another command starts the container; otherwise the caller does, with `Made.start`."""
+        """Whether another command starts the container; otherwise the caller does, with `start`."""
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether the process is to have a terminal."""
+        return bool(self.config["process"].get("terminal"))
 
 
 class Made:
@@ -53,14 +60,16 @@ class Made:
 
 def create(kept: Store, request: Request, log: Log) -> Made:
     """Make the container of `request`. Raises ProgramError, and leaves nothing behind then."""
-    store.check_id(request.id)
-    config = document.read(request.bundle)
+    config = request.config
     for name in document.drop_unknown_capabilities(config["process"]):
         log.warning(f"unknown capability {name} is left out")
     if not os.path.isdir(os.path.join(request.bundle, config["root"]["path"])):
         raise ProgramError(f"the root filesystem {config['root']['path']} of {request.bundle} is no directory")
     filters = confinement.compiled(config["linux"].get("seccomp"))
-    cgroup, resources = _cgroup_path(request.id, config), config["linux"].get("resources") or {}
+    cgroup, resources = _cgroup_path(request.id, config), dict(config["linux"].get("resources") or {})
+    if resources.get("devices"):
+        # "the runtime MUST also supply" the default devices, whatever the rules deny (OCI runtime spec, "Default Devices")
+        resources["devices"] = [*resources["devices"], *DEFAULT_DEVICES]
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z"
     container, lock = kept.add(store.record_of(request.id, request.bundle, config, cgroup, created))
     birth = None

@@ -7,7 +7,7 @@ import socket
 from argparse import Namespace
 from collections.abc import Mapping
 
-from runtime.oci.program import creation, ending, store
+from runtime.oci.program import creation, document, ending, store
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.foreground import Foreground
 from runtime.oci.program.log import Log
@@ -17,7 +17,7 @@ from runtime.oci.program.store import Store, write_whole
 def create(options: Namespace, kept: Store, log: Log) -> int:
     """Make a container; its process waits for `start`."""
     request = _request(options)
-    request.console = console(options.console_socket, _wants_terminal(options.bundle), attached=False)
+    request.console = console(options.console_socket, request.has_terminal, attached=False)
     made = creation.create(kept, request, log)
     _write_pid(options.pid_file, made, kept, log)
     return 0
@@ -27,14 +27,13 @@ def run(options: Namespace, kept: Store, log: Log) -> int:
     """Make a container, start it, and, unless told to detach, wait for its end; returns the process's exit code."""
     request = _request(options)
     request.waits_at_door = False
-    has_terminal = _wants_terminal(options.bundle)
-    request.console = console(options.console_socket, has_terminal, attached=not options.detach)
+    request.console = console(options.console_socket, request.has_terminal, attached=not options.detach)
     if options.detach:
         made = creation.create(kept, request, log)
         _write_pid(options.pid_file, made, kept, log)
         _start(made, kept, log)
         return 0
-    with Foreground(has_terminal, reaps=not options.no_subreaper) as foreground:
+    with Foreground(request.has_terminal, reaps=not options.no_subreaper) as foreground:
         request.console = foreground.console
         made = creation.create(kept, request, log)
         _write_pid(options.pid_file, made, kept, log)
@@ -48,7 +47,9 @@ def run(options: Namespace, kept: Store, log: Log) -> int:
 
 
 def _request(options: Namespace) -> creation.Request:
-    request = creation.Request(options.id, options.bundle)
+    store.check_id(options.id)
+    bundle = os.path.abspath(options.bundle)
+    request = creation.Request(options.id, bundle, document.read(bundle))
     request.preserved = preserved(options.preserve_fds, os.environ)
     request.pivots = not options.no_pivot
     request.has_new_keyring = not options.no_new_keyring
@@ -61,13 +62,6 @@ def _start(made: creation.Made, kept: Store, log: Log) -> None:
     except BaseException:
         ending.destroy(kept, made.container, log)
         raise
-
-
-def _wants_terminal(bundle: str) -> bool:
-    """Return whether the bundle's process has a terminal, as far as that can be told before the document is checked."""
-    from runtime.oci.program import document
-
-    return bool(document.read(bundle)["process"].get("terminal"))
 
 
 def console(path: str, has_terminal: bool, *, attached: bool) -> socket.socket | None:

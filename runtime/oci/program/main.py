@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runtime.errors import SkiffError
 from runtime.hints import NoReturn
-from runtime.oci.program import arguments
+from runtime.oci.program import arguments, warmup
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
 from runtime.oci.program.store import CREATED, PAUSED, RUNNING, STOPPED, Store, locked
 
 EXEC_FAILED = 255
+COSTLY = {"create", "run", "exec"}
+"""Commands that move a process into a cgroup."""
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
@@ -24,6 +26,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     Exits with runc's codes: 1 for what failed, `run` and `exec` with the process's own.
     """
     log = Log()
+    if not COSTLY.isdisjoint(sys.argv if words is None else words):
+        warmup.begin()
     try:
         options = arguments.parse(sys.argv[1:] if words is None else words)
         log = Log(options.log, options.log_format, tells_all=options.debug)

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 
 from runtime.hints import Any
@@ -147,7 +146,7 @@ class Store:
             os.rename(unnamed, path)
         except OSError as error:
             os.close(lock)
-            shutil.rmtree(unnamed, ignore_errors=True)
+            _remove_files(unnamed)
             if os.path.lexists(path):
                 raise StateError(f"container {record['id']} exists", "another ID, or `delete` that one") from error
             raise
@@ -158,14 +157,14 @@ class Store:
         """Forget `container`: at once for everybody else, then its files."""
         gone = os.path.join(self.root, f"{UNNAMED}{os.getpid()}-{container.id}")
         os.rename(container.directory, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        _remove_files(gone)
 
     def _sweep(self) -> None:
         """Remove what a killed program left: directories without a name that nobody holds."""
         for name in os.listdir(self.root):
             path = os.path.join(self.root, name)
             if name.startswith(UNNAMED) and not is_locked(path):
-                shutil.rmtree(path, ignore_errors=True)
+                _remove_files(path)
 
 
 @contextlib.contextmanager
@@ -201,6 +200,15 @@ def is_locked(path: str) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _remove_files(directory: str) -> None:
+    """Remove a container's directory; it has files alone."""
+    with contextlib.suppress(FileNotFoundError):  # somebody else sweeps too
+        for name in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, name))
+        os.rmdir(directory)
 
 
 def check_id(identity: str) -> None:

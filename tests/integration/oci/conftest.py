@@ -1,5 +1,6 @@
 import pytest
 
+from tests.support.bundles import Program
 from tests.support.probes import Prober
 
 
@@ -13,3 +14,18 @@ def prober(shared_home, busybox_tar):
     yield prober
     shared_home.skiff("engine", "start")
     prober.client.remove(keeps, force=True)
+
+
+@pytest.fixture(scope="session")
+def session_program(tmp_path_factory):
+    """The OCI program with a state directory of its own."""
+    program = Program(tmp_path_factory.mktemp("oci"))
+    yield program
+    program.clean()
+
+
+@pytest.fixture
+def oci(session_program):
+    """The OCI program; what a test left behind is deleted after it."""
+    yield session_program
+    session_program.clean()
