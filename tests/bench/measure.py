@@ -12,15 +12,15 @@ class Budget:
     """One line of the table: what was measured, against what, and the bar that DESIGN sets.
 
     `ratio` is measured ÷ reference, both from this run; `holds` compares `measured` with `bar`, or the ratio where the
-    bar is a ratio.
+    bar is a ratio. None where no bar is set.
     """
 
     what: str
     measured: str
     reference: str
     ratio: float
-    bar: str
-    holds: bool
+    bar: str = ""
+    holds: bool | None = None
 
 
 def seconds(action: Callable[[], object], rounds: int = 5) -> float:
@@ -60,8 +60,7 @@ def against_bar(what: str, measured_s: float, bar_s: float, floor_name: str, flo
 def table(budgets: Sequence[Budget]) -> str:
     """Return the budgets as an aligned text table."""
     rows = [("what", "measured", "reference (same run)", "ratio", "bar", "")]
-    rows += [
-        (b.what, b.measured, b.reference, f"{b.ratio:.2f}", b.bar, "holds" if b.holds else "MISSED") for b in budgets
-    ]
+    said = {True: "holds", False: "MISSED", None: ""}
+    rows += [(b.what, b.measured, b.reference, f"{b.ratio:.2f}", b.bar, said[b.holds]) for b in budgets]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
