@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -11,7 +11,8 @@ import typer
 
 from compose.cli.context import Globals
 from compose.cli.up import Services, Timeout
-from compose.plan.project import DEPENDS_ON, Existing, Target
+from compose.plan.project import Existing, Target
+from compose.plan.restarts import dependencies_first, restarted_with
 from compose.render.progress import Progress
 from runtime.errors import NotModifiedError, SkiffError
 
@@ -66,7 +67,7 @@ def register(app: typer.Typer) -> None:
             common.client.start(container.id)
             _hooks(common, target, "post_start", container, progress)
 
-        _each(common, "start", _dependencies_first(target, [c for c in found if c.state != "running"]), begin)
+        _each(common, "start", dependencies_first(target, [c for c in found if c.state != "running"]), begin)
         if wait and has_files and not common.dry_run:
             wait_up(common, target, services or (), wait_timeout)
 
@@ -85,21 +86,20 @@ def register(app: typer.Typer) -> None:
         no_deps: Annotated[bool, typer.Option("--no-deps", help="Leave those alone that depend on them")] = False,
     ) -> None:
         """Restart containers, and those of services that want to be restarted with them."""
+        from compose.execute.restarts import restart as restart_container
+
         common: Globals = ctx.obj
         target, _ = common.load_or_name()
         found = common.containers(target)
         common.containers(target, services or ())
         if services and not no_deps:
-            services = sorted(_restarted_with(found, services))
+            services = sorted(restarted_with(found, services))
         chosen = [container for container in found if not services or container.service in services]
 
         def again(container: Existing, progress: Progress) -> None:
-            if container.state == "running":
-                _hooks(common, target, "pre_stop", container, progress)
-            common.client.restart(container.id, timeout)
-            _hooks(common, target, "post_start", container, progress)
+            restart_container(common.client, target, container, timeout, progress.line)
 
-        _each(common, "restart", _dependencies_first(target, chosen), again)
+        _each(common, "restart", dependencies_first(target, chosen), again)
 
     @app.command()
     def kill(
@@ -226,46 +226,6 @@ def _stop(common: Globals, target: Target, containers: Sequence[Existing], timeo
     with common.display() as progress:
         executor = Executor(common.where, target, observed, progress, stop_timeout_s=timeout_s, dry_run=common.dry_run)
         run(plan, executor.perform, common.limit())
-
-
-def _wanted_by(container: Existing) -> Mapping[str, bool]:
-    """Return the services that the container depends on, as its own label tells, and whether it restarts with each."""
-    entries = (entry.split(":") for entry in container.labels.get(DEPENDS_ON, "").split(",") if entry)
-    return {entry[0]: entry[-1] == "true" for entry in entries}
-
-
-def _restarted_with(containers: Sequence[Existing], services: Sequence[str]) -> set[str]:
-    """Return `services` and all that want to be restarted with them (depends_on, restart: true)."""
-    found = set(services)
-    while more := {
-        container.service
-        for container in containers
-        if container.service not in found
-        and any(restarts and other in found for other, restarts in _wanted_by(container).items())
-    }:
-        found |= more
-    return found
-
-
-def _dependencies_first(target: Target, containers: Sequence[Existing]) -> list[Existing]:
-    """Return `containers` in the order of their services' dependencies; without files, of what their labels tell."""
-    order: dict[str, int] = {}
-    wanted: dict[str, set[str]] = {}
-    for container in containers:
-        wanted.setdefault(container.service, set()).update(_wanted_by(container))
-    for name, service in target.services.items():
-        wanted.setdefault(name, set()).update(service.get("depends_on") or ())
-
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in order or name in above:  # a circle of labels: any order will do
-            return
-        for other in sorted(wanted.get(name, ())):
-            visit(other, (*above, name))
-        order[name] = len(order)
-
-    for name in wanted:
-        visit(name, ())
-    return sorted(containers, key=lambda container: (order[container.service], container.number))
 
 
 def _each(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, up
+from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, up, watch
 from compose.cli.context import Globals
 from compose.cli.flags import DRY_RUN, understood
 from compose.cli.on_demand import group_of
@@ -37,7 +37,6 @@ class Commands(TyperGroup):
 
 
 NOT_HERE = {
-    "watch": "`skiff up --build` takes changes over",
     "publish": "`skiff config -o FILE` writes the project as one file",
     "alpha": "there are no experimental commands",
     "bridge": "there is no conversion to other platforms",
@@ -109,7 +108,7 @@ def make_app() -> typer.Typer:
             compatibility,
         )
 
-    for family in (up, lifecycle, listing, observe, inside, one_off, build, config, machine):
+    for family in (up, watch, lifecycle, listing, observe, inside, one_off, build, config, machine):
         family.register(app)
     return app
 

@@ -25,7 +25,7 @@ def stream(
     What is not the context's lies below the folder `own` of the stream, which the build does not see as part of it. The
     Dockerfile and the ignore files themselves always go along. Raises SkiffError for what can't be read.
     """
-    out = _Chunks()
+    out = Chunks()
     name, text = _ignore_file(context, dockerfile, extra)
     extra = dict(extra)
     if extra or directories:
@@ -47,6 +47,15 @@ def stream(
     yield out.taken()
 
 
+def ignore_rules(context: Path, dockerfile: str) -> Ignore:
+    """Return what the build with the Dockerfile `dockerfile` (relative to `context`) does not see of its context.
+
+    Raises SkiffError for a malformed ignore file.
+    """
+    name, text = _ignore_file(context, dockerfile, {})
+    return Ignore.parse(text or "", name)
+
+
 def _ignore_file(context: Path, dockerfile: str, extra: Mapping[str, bytes]) -> tuple[str, str | None]:
     """Return the name and the text of `<dockerfile>.dockerignore`, else of `.dockerignore`, None where there is none."""
     special = f"{dockerfile}{IGNORE}"
@@ -64,7 +73,7 @@ def _text(path: Path) -> str | None:
 
 
 def _tree(
-    tar: tarfile.TarFile, out: _Chunks, folder: Path, prefix: str, ignore: Ignore, kept: set[str], replaced: set[str]
+    tar: tarfile.TarFile, out: Chunks, folder: Path, prefix: str, ignore: Ignore, kept: set[str], replaced: set[str]
 ) -> Iterator[bytes]:
     for base, folders, files in os.walk(folder):
         relative = os.path.relpath(base, folder)
@@ -104,7 +113,7 @@ def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-class _Chunks:
+class Chunks:
     """Takes what is written until it is taken away."""
 
     def __init__(self) -> None:

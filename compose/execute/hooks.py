@@ -22,7 +22,7 @@ def run_hooks(
     """
     for number, hook in enumerate(service.get(phase) or ()):
         try:
-            code, lines = _run(client, hook, id, tell)
+            code, lines = run_hook(client, hook, id, tell)
         except (NotFoundError, ConflictError):
             if phase == PRE_STOP:
                 return
@@ -35,7 +35,8 @@ def run_hooks(
             )
 
 
-def _run(client: Client, hook: Mapping[str, Any], id: str, tell: Callable[[str], None]) -> tuple[int, list[str]]:
+def run_hook(client: Client, hook: Mapping[str, Any], id: str, tell: Callable[[str], None]) -> tuple[int, list[str]]:
+    """Run one hook in container `id`; return its exit code and the lines of its output, which `tell` got one by one."""
     command = hook.get("command")
     environment = hook.get("environment") or {}
     if isinstance(environment, Mapping):

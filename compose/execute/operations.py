@@ -53,6 +53,7 @@ class Executor:
         self._remove_volumes = remove_volumes
         self._build_options = build or BuildOptions()
         self._dry_run = dry_run
+        self.observed = observed
         self._cancelled = threading.Event()
         self._local = threading.local()
         self.images = dict(observed.images)

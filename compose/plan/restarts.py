@@ -1,0 +1,47 @@
+"""Which containers are restarted together, and in which order. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from compose.plan.project import DEPENDS_ON, Existing, Target
+
+
+def _wanted_by(container: Existing) -> Mapping[str, bool]:
+    """Return the services that the container depends on, as its own label tells, and whether it restarts with each."""
+    entries = (entry.split(":") for entry in container.labels.get(DEPENDS_ON, "").split(",") if entry)
+    return {entry[0]: entry[-1] == "true" for entry in entries}
+
+
+def restarted_with(containers: Sequence[Existing], services: Sequence[str]) -> set[str]:
+    """Return `services` and all that want to be restarted with them (depends_on, restart: true)."""
+    found = set(services)
+    while more := {
+        container.service
+        for container in containers
+        if container.service not in found
+        and any(restarts and other in found for other, restarts in _wanted_by(container).items())
+    }:
+        found |= more
+    return found
+
+
+def dependencies_first(target: Target, containers: Sequence[Existing]) -> list[Existing]:
+    """Return `containers` in the order of their services' dependencies; without files, of what their labels tell."""
+    order: dict[str, int] = {}
+    wanted: dict[str, set[str]] = {}
+    for container in containers:
+        wanted.setdefault(container.service, set()).update(_wanted_by(container))
+    for name, service in target.services.items():
+        wanted.setdefault(name, set()).update(service.get("depends_on") or ())
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in order or name in above:  # a circle of labels: any order will do
+            return
+        for other in sorted(wanted.get(name, ())):
+            visit(other, (*above, name))
+        order[name] = len(order)
+
+    for name in wanted:
+        visit(name, ())
+    return sorted(containers, key=lambda container: (order[container.service], container.number))

@@ -1,0 +1,1 @@
+"""`develop.watch`: changes of files here become changes of what runs."""

@@ -1,0 +1,159 @@
+"""What watching does to containers, through the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.to_thread
+
+from compose.execute.build import BuildOptions
+from compose.execute.hooks import run_hook
+from compose.execute.observe import observe
+from compose.execute.operations import Executor
+from compose.execute.restarts import restart
+from compose.execute.runner import run_plan
+from compose.plan.images import plan_builds
+from compose.plan.operations import Plan
+from compose.plan.project import PROJECT, Existing, Target
+from compose.plan.restarts import dependencies_first, restarted_with
+from compose.plan.up import UpOptions, plan_up
+from compose.render.progress import QuietProgress
+from compose.watch.delivery import deliver
+from compose.watch.rules import Rule
+from runtime.client import Client, Endpoint
+from runtime.errors import ConflictError, NotFoundError, SkiffError, first_error
+
+GONE = ("removing", "dead")
+
+
+@dataclass
+class Actions:
+    """Does what rules say. `tell` gets a line on what is done, `warn` one on what failed, `show` the output of hooks."""
+
+    where: Endpoint
+    target: Target
+    tell: Callable[[str], None]
+    warn: Callable[[str], None]
+    show: Callable[[str], None]
+    quiet_build: bool = False
+    prunes: bool = True
+    dry_run: bool = False
+    parallel: int = 0
+    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+    """Who changes containers, and not only what is in them, does it alone: services may share some."""
+
+    def containers(self, service: str) -> list[Existing]:
+        """Return the containers of `service` that can be given something."""
+        return [container for container in self._all() if container.service == service]
+
+    def _all(self) -> list[Existing]:
+        rows = Client(self.where).containers(all=True, filters={"label": [f"{PROJECT}={self.target.name}"]})
+        found = [Existing.of(row) for row in rows]
+        return [container for container in found if not container.is_oneoff and container.state not in GONE]
+
+    def deliver(self, container: Existing, paths: Mapping[str, str]) -> bool:
+        """Bring `paths` (here, by where there) into the container; False: it has to be done again once it runs."""
+        if self.dry_run:
+            return True
+        return deliver(Client(self.where), container.id, paths, is_running=container.state == "running")
+
+    async def rebuild(self, service: str) -> None:
+        """Build the image of `service` and put new containers in the place of its own. What fails is told."""
+        self.tell(f'Rebuilding service(s) ["{service}"] after changes were detected...')
+        async with self._turn:
+            try:
+                executor = await self._executor(service)
+                await self._carry_out(plan_builds(self.target, [service]), executor)
+            except SkiffError as error:
+                self.tell(f"Build failed. Error: {error}")
+                return
+            self.tell(f'service(s) ["{service}"] successfully built')
+            try:
+                await self._recreate(service)
+            except SkiffError as error:
+                self.tell(f"Failed to recreate services after update. Error: {error}")
+                return
+            if self.prunes and not self.dry_run:
+                await anyio.to_thread.run_sync(self._prune)
+
+    async def _executor(self, service: str) -> Executor:
+        observed = await anyio.to_thread.run_sync(observe, Client(self.where), self.target, [service])
+        return Executor(
+            self.where,
+            self.target,
+            observed,
+            _BuildOutput(self.tell),
+            build=BuildOptions(quiet=self.quiet_build),
+            dry_run=self.dry_run,
+        )
+
+    async def _carry_out(self, plan: Plan, executor: Executor) -> None:
+        try:
+            await run_plan(plan, executor.perform, self.parallel)
+        except BaseExceptionGroup as group:
+            raise first_error(group) from None
+
+    async def _recreate(self, service: str) -> None:
+        executor = await self._executor(service)
+        # as many as there are: they may have been scaled
+        count = len(executor.observed.of_service(service))
+        options = UpOptions(
+            [service],
+            with_dependencies=False,
+            force_recreate=True,
+            scale={service: count} if count else {},
+        )
+        await self._carry_out(plan_up(self.target, executor.observed, options), executor)
+
+    def _prune(self) -> None:
+        """Remove the images of this project that builds left without a name."""
+        client = Client(self.where)
+        named = {"dangling": ["true"], "label": [f"{PROJECT}={self.target.name}"]}
+        for image in client.images(named):
+            try:
+                client.remove_image(image["Id"])
+            except (ConflictError, NotFoundError):
+                continue  # something still runs it
+
+    async def restart(self, service: str) -> None:
+        """Restart the containers of `service`, and those that want to be restarted with it. Raises SkiffError."""
+        async with self._turn:
+            found = await anyio.to_thread.run_sync(self._all)
+            chosen = restarted_with(found, [service])
+            for container in dependencies_first(self.target, [c for c in found if c.service in chosen]):
+                if not self.dry_run:
+                    await anyio.to_thread.run_sync(restart, Client(self.where), self.target, container, None, self.show)
+        self.tell(f'service(s) ["{service}"] restarted')
+
+    async def run_hook(self, service: str, rule: Rule) -> None:
+        """Run the command of `rule` in each running container of `service`; one that fails is told."""
+        async with anyio.create_task_group() as group:
+            for container in await anyio.to_thread.run_sync(self.containers, service):
+                if container.state == "running" and not self.dry_run:
+                    group.start_soon(anyio.to_thread.run_sync, self._run_in, container, rule)
+
+    def _run_in(self, container: Existing, rule: Rule) -> None:
+        try:
+            code, _ = run_hook(Client(self.where), rule.hook, container.id, self.show)
+        except SkiffError as error:
+            self.warn(f"Error handling changed files: container {container.name}: {error}")
+            return
+        if code:
+            self.warn(
+                f"Error handling changed files: container {container.name}: {rule.hook['command']} exited with status "
+                f"{code}"
+            )
+
+
+class _BuildOutput(QuietProgress):
+    """Tells what builds print, and nothing else."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def output(self, kind: str, name: str, service: str, line: str) -> None:
+        """Tell a line of a build."""
+        self._tell(line)

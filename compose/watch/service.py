@@ -1,0 +1,108 @@
+"""One watched service: its containers are kept at what is here, and rebuilt or restarted after a burst of changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import anyio
+import anyio.to_thread
+
+from compose.plan.project import Existing
+from compose.watch.actions import Actions
+from compose.watch.rules import Rule
+from compose.watch.work import Work
+from runtime.errors import ConflictError, NotFoundError, SkiffError
+
+QUIET_S = 0.1
+"""How long no change has to come before what a whole burst is to lead to once is done."""
+
+
+class ServiceWatch:
+    """Carries out what changes mean for the service `name`: files go at once, together with those that came meanwhile."""
+
+    def __init__(self, name: str, actions: Actions) -> None:
+        self.name = name
+        self._actions = actions
+        self._work = Work()
+        self._changed_s = 0.0
+        self._has_news = anyio.Event()
+        self._is_to_look = False
+        self._synced: dict[str, str] = {}
+        """All that went into containers since the beginning: one that is new is given it, too."""
+        self._complete: set[str] = set()
+        """The IDs of containers that have all of it."""
+
+    async def begin(self, paths: Sequence[tuple[str, Rule]]) -> None:
+        """Take in the containers that are there, and bring `paths` into them."""
+        found = await self._containers()
+        if paths:
+            for path, rule in paths:
+                self._work.add(path, [rule])
+            initial = self._work.take_paths()
+            self._work = Work()  # nothing changed that a container would have to be restarted for
+            await self._sync(initial)
+        else:
+            self._complete = {container.id for container in found}
+
+    def add(self, path: str, rule: Rule) -> None:
+        """Take in a change that `rule` is for."""
+        self._work.add(path, [rule])
+        self._changed_s = time.monotonic()
+        self._has_news.set()
+
+    def look(self) -> None:
+        """Take in that a container was started."""
+        self._is_to_look = True
+        self._has_news.set()
+
+    async def run(self) -> None:
+        """Carry out what was taken in, for ever; what fails is told."""
+        while True:
+            wait_s = self._changed_s + QUIET_S - time.monotonic() if self._work.is_heavy else None
+            if not self._work.paths and not self._is_to_look and (wait_s is None or wait_s > 0):
+                with anyio.move_on_after(wait_s):
+                    await self._has_news.wait()
+            self._has_news = anyio.Event()
+            try:
+                if self._work.paths or self._is_to_look:
+                    self._is_to_look = False
+                    await self._sync(self._work.take_paths())
+                elif self._work.is_heavy and time.monotonic() >= self._changed_s + QUIET_S:
+                    await self._act(self._work.take_heavy())
+            except SkiffError as error:
+                self._actions.warn(f"Error handling changed files: {error}")
+
+    async def _containers(self) -> list[Existing]:
+        return await anyio.to_thread.run_sync(self._actions.containers, self.name)
+
+    async def _sync(self, paths: Mapping[str, str]) -> None:
+        if paths:
+            self._actions.tell(f'Syncing service "{self.name}" after {len(paths)} changes were detected')
+            self._synced.update(paths)
+        if not self._synced:
+            return
+        async with anyio.create_task_group() as group:
+            for container in await self._containers():
+                group.start_soon(self._bring, container, paths)
+
+    async def _bring(self, container: Existing, paths: Mapping[str, str]) -> None:
+        wanted = paths if container.id in self._complete else dict(self._synced)
+        if not wanted:
+            return
+        self._complete.discard(container.id)
+        try:
+            if await anyio.to_thread.run_sync(self._actions.deliver, container, wanted):
+                self._complete.add(container.id)
+        except (NotFoundError, ConflictError):
+            return  # it stops or goes: what starts again, or in its place, is given everything
+        except SkiffError as error:
+            self._actions.warn(f"Error handling changed files: container {container.name}: {error}")
+
+    async def _act(self, work: Work) -> None:
+        if work.rebuilds:
+            await self._actions.rebuild(self.name)
+        if work.restarts:
+            await self._actions.restart(self.name)
+        for rule in work.hooks:
+            await self._actions.run_hook(self.name, rule)

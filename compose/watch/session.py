@@ -1,0 +1,123 @@
+"""Watching one project: changes are taken in, and what they lead to is left to a task of each service."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+
+from compose.plan.project import PROJECT, SERVICE
+from compose.watch.actions import Actions
+from compose.watch.notices import ADDED, Notices
+from compose.watch.rules import Rule, Rules
+from compose.watch.service import QUIET_S, ServiceWatch
+from compose.watch.tree import Tree
+from runtime.client.blocking import Client, Stream
+from runtime.errors import SkiffError
+
+LARGE_BATCH = 1000
+"""So many changes at once may be more than the kernel told: everything is compared once they are over."""
+RETRY_S = 1.0
+EVENTS = ("start", "unpause")
+
+
+class Session:
+    """Watches what `rules` are about until it is cancelled."""
+
+    def __init__(self, rules: Sequence[Rule], actions: Actions) -> None:
+        self._rules = Rules(rules)
+        self._actions = actions
+        self._tree = Tree(self._rules)
+        self._services = {rule.service: ServiceWatch(rule.service, actions) for rule in rules}
+        self._notices = Notices([rule.path for rule in rules])
+        self._stream: Stream | None = None
+
+    async def run(self) -> None:
+        """Watch. Raises SkiffError where the kernel does not let files be watched."""
+        try:
+            async with anyio.create_task_group() as group:
+                await self._notices.begin(group)
+                await anyio.to_thread.run_sync(self._tree.take_in)
+                for service in self._services.values():
+                    await service.begin(self._initial_paths(service.name))
+                    group.start_soon(service.run)
+                group.start_soon(self._follow_containers)
+                self._actions.tell("Watch enabled")
+                await self._take_changes()
+        finally:
+            self._notices.end()
+            if self._stream is not None:
+                with suppress(OSError):
+                    self._stream.socket.shutdown(socket.SHUT_RDWR)
+            self._actions.tell("Watch disabled")
+
+    def _initial_paths(self, service: str) -> list[tuple[str, Rule]]:
+        return [
+            (path, rule)
+            for rule in self._rules.rules
+            if rule.service == service and rule.has_initial_sync
+            for path in self._tree.all_below(rule.path)
+            if rule.wants(path)
+        ]
+
+    async def _take_changes(self) -> None:
+        again: set[str] = set()
+        is_large = False
+        while True:
+            batch = await self._notices.next(QUIET_S if again or is_large else None)
+            if batch:
+                changed = await anyio.to_thread.run_sync(self._changed, batch)
+                # a new folder may have been filled before it was watched: it is looked at again
+                again |= {path for kind, path in batch if kind == ADDED}
+                if len(batch) > LARGE_BATCH and not is_large:
+                    is_large = True
+                    self._actions.tell(
+                        "Large batch of file changes detected. If you just switched branches, this is expected."
+                    )
+            elif is_large:
+                changed = await anyio.to_thread.run_sync(lambda: list(self._tree.reconciled()))
+                again, is_large = set(), False
+            else:
+                changed = await anyio.to_thread.run_sync(self._seen_again, again)
+                again = set()
+            self._hand_out(changed)
+
+    def _changed(self, batch: Iterable[tuple[int, str]]) -> list[str]:
+        found: dict[str, None] = {}
+        for kind, path in sorted(batch, key=lambda event: event[1]):
+            found.update(dict.fromkeys(self._tree.changed(path, is_new=kind == ADDED)))
+        return list(found)
+
+    def _seen_again(self, paths: Iterable[str]) -> list[str]:
+        return [path for each in sorted(paths) for path in self._tree.differing(each)]
+
+    def _hand_out(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            for rule in self._rules.wanting(path):
+                self._services[rule.service].add(path, rule)
+
+    async def _follow_containers(self) -> None:
+        """Have new containers looked at: a recreated one lacks what was synced before."""
+        while True:
+            with suppress(SkiffError, OSError):
+                await anyio.to_thread.run_sync(self._read_events, abandon_on_cancel=True)
+            await anyio.sleep(RETRY_S)
+            for service in self._services.values():
+                service.look()
+
+    def _read_events(self) -> None:
+        wanted = {
+            "type": ["container"],
+            "event": list(EVENTS),
+            "label": [f"{PROJECT}={self._actions.target.name}"],
+        }
+        with Client(self._actions.where).events(wanted) as self._stream:
+            for event in self._stream.documents():
+                name = event["Actor"]["Attributes"].get(SERVICE, "")
+                if name in self._services:
+                    anyio.from_thread.run_sync(partial(self._services[name].look))

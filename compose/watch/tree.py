@@ -1,0 +1,145 @@
+"""The files that rules are about, as they were seen last: what an event says is checked against what is there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from compose.watch.patterns import below
+from compose.watch.rules import Rules
+
+
+class Signature(NamedTuple):
+    """What tells that a file is another one now."""
+
+    mode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> Signature | None:
+        """Return the signature of what is at `path`, a link itself; None where nothing is."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return None
+        return cls(found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, no link to one."""
+        return stat.S_ISDIR(self.mode)
+
+
+class Tree:
+    """Remembers folders and their entries; links are entries and are not followed."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._roots = rules.roots()
+        self._folders: dict[str, dict[str, Signature]] = {}
+
+    def take_in(self) -> None:
+        """Remember everything as it is now."""
+        for _ in self.reconciled():
+            pass
+
+    def reconciled(self) -> Iterator[str]:
+        """Yield what differs from what was remembered, and remember it."""
+        for root in self._roots:
+            yield from self._look(root, deep=True)
+
+    def changed(self, path: str, *, is_new: bool) -> Iterator[str]:
+        """Yield what an event on `path` means: itself, and of a folder that went or came what was or is in it."""
+        parent = os.path.dirname(path)
+        root = next((each for each in self._roots if below(each, path) is not None), None)
+        if root is None:
+            # something on the way to a root: what came may have brought it along
+            for each in self._roots:
+                if below(path, each) is not None:
+                    yield from self._look(each, deep=True)
+        elif not self._rules.pass_over(parent) and not self._is_behind_link(root, parent):
+            was_known = os.path.basename(path) in self._folders.get(parent, {})
+            found = list(self._look(path, deep=is_new))
+            yield from found
+            # what came and went again unseen is of no interest; all else is told even where it looks the same
+            if path not in found and (was_known or Signature.of(path) is not None):
+                yield path
+
+    def differing(self, path: str) -> Iterator[str]:
+        """Yield what differs at and below `path` from what is remembered, and remember it."""
+        parent = os.path.dirname(path)
+        root = next((each for each in self._roots if below(each, path) is not None), None)
+        if root is not None and not self._rules.pass_over(parent) and not self._is_behind_link(root, parent):
+            yield from self._look(path, deep=True)
+
+    def all_below(self, path: str) -> Iterator[str]:
+        """Yield all that is remembered at and below `path`."""
+        if path not in self._folders:
+            if Signature.of(path) is not None:
+                yield path
+            return
+        for name, signature in list(self._folders[path].items()):
+            inner = os.path.join(path, name)
+            if signature.is_folder:
+                yield inner
+                yield from self.all_below(inner)
+            else:
+                yield inner
+
+    def _is_behind_link(self, root: str, folder: str) -> bool:
+        """Whether a link below `root` leads to `folder`: such a link is synced as what it is."""
+        while below(root, folder):
+            if os.path.islink(folder):
+                return True
+            folder = os.path.dirname(folder)
+        return False
+
+    def _look(self, path: str, *, deep: bool) -> Iterator[str]:
+        """Remember what is at `path`; yield it where it differs. A folder is gone through if `deep`, or when it is new."""
+        now = Signature.of(path)
+        parent, name = os.path.split(path)
+        before = self._folders.get(parent, {}).get(name)
+        if before is not None and before.is_folder and not (now is not None and now.is_folder):
+            yield from self._forget(path)
+        if now is None:
+            if before is not None:
+                del self._folders[parent][name]
+                yield path
+            return
+        self._folders.setdefault(parent, {})[name] = now
+        # a folder's times and size tell of its entries, which tell of themselves
+        if before is None or (before != now and not (now.is_folder and before.mode == now.mode)):
+            yield path
+        if now.is_folder and (deep or path not in self._folders):
+            yield from self._walk(path)
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        if self._rules.pass_over(folder):
+            return
+        known = self._folders.setdefault(folder, {})
+        names: set[str] = set()
+        with suppress(OSError):  # gone again, or not to be read: its own event tells
+            names = set(os.listdir(folder))
+        for name in sorted({*names, *known}):
+            yield from self._look(os.path.join(folder, name), deep=True)
+
+    def _forget(self, folder: str) -> Iterator[str]:
+        for name, signature in self._folders.pop(folder, {}).items():
+            path = os.path.join(folder, name)
+            if signature.is_folder:
+                yield from self._forget(path)
+            yield path
+
+
+def existing_above(path: str) -> str:
+    """Return the nearest folder on the way to `path` that is there."""
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return folder
