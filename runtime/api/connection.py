@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -108,12 +110,7 @@ class Request:
         self.method = head.first
         self.headers = head.headers
         self.wants_upgrade = head.wants_upgrade
-        try:
-            split = urlsplit(head.second)
-            self.path = unquote(split.path)
-            self.queries: dict[str, list[str]] = parse_qs(split.query, keep_blank_values=True)
-        except ValueError as error:
-            raise ProtocolError(f"the request's target can't be read: {error}") from error
+        self.path, self.queries = _target(head.second)
         self._body = Body(head)
         self._is_chunked = head.third != "HTTP/1.0"
         self.keeps_alive = head.headers.get("connection", "").lower() != "close" and self._is_chunked
@@ -209,7 +206,8 @@ class Request:
     async def _head(self, status: int, headers: Mapping[str, str]) -> None:
         self.has_answered = True
         lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
-        lines += [f"{name}: {value}" for name, value in {**BASE_HEADERS, **headers}.items()]
+        about = {**BASE_HEADERS, "Date": formatdate(usegmt=True), **headers}
+        lines += [f"{name}: {value}" for name, value in about.items()]
         await self.connection.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
 
     async def answer(
@@ -291,6 +289,18 @@ class Request:
         self.is_hijacked = True
         self.keeps_alive = False
         return self.connection
+
+
+def _target(text: str) -> tuple[str, dict[str, list[str]]]:
+    """Return the path and the queries of a request's target; slashes that follow each other are one, as to Docker."""
+    try:
+        if not text.startswith("/"):  # RFC 9112, "absolute-form"
+            split = urlsplit(text)
+            text = f"{split.path}?{split.query}"
+        path, _, query = text.partition("?")
+        return re.sub("//+", "/", unquote(path)), parse_qs(query, keep_blank_values=True)
+    except ValueError as error:
+        raise ProtocolError(f"the request's target can't be read: {error}") from error
 
 
 async def lines(documents: AsyncGenerator[Mapping[str, Any], None]) -> AsyncGenerator[bytes, None]:

@@ -2,6 +2,7 @@
 
 A shape is a kind (`str`, `int`, `bool`, `float`), a list of one shape, a dict of members by name, or a dict with `str`
 as its only key for any names. Members that a shape does not name pass unseen; null stands for "not given" everywhere.
+The names of members are found whatever their case, as Docker finds them.
 """
 
 from __future__ import annotations
@@ -106,10 +107,12 @@ def fitted(document: Any, shape: Any, place: str = "") -> Any:
             raise _misfit(document, "an object", place)
         if str in shape:
             return {key: fitted(value, shape[str], _inner(place, key)) for key, value in document.items()}
-        return {
-            key: fitted(value, shape[key], _inner(place, key)) if key in shape else value
-            for key, value in document.items()
-        }
+        names = {str(name).lower(): str(name) for name in shape}
+        found: dict[str, Any] = {}
+        for key, value in document.items():
+            name = str(key if key in shape else names.get(key.lower(), key))
+            found[name] = fitted(value, shape[name], _inner(place, name)) if name in shape else value
+        return found
     is_kind = isinstance(document, int | float) if shape is float else isinstance(document, shape)
     if not is_kind or (isinstance(document, bool) and shape is not bool):
         raise _misfit(document, KINDS[shape], place)

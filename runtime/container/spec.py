@@ -119,12 +119,12 @@ def build(config: Mapping[str, Any], host: Mapping[str, Any], place: Place) -> d
     """Return the OCI document of a container. Raises BadRequestError on a setting that can't be."""
     granted = capabilities(host)
     privileged = bool(host.get("Privileged"))
-    no_new_privileges, seccomp = _security(host, granted)
+    no_new_privileges, seccomp = security(host, granted)
     hostname = _hostname(config, host) or place.id[:12]
     annotations = _identity(config.get("User"), host)
     if host.get("Init"):
         annotations["skiff.init"] = "true"
-    hidden, protected = _paths(host)
+    hidden, protected = hidden_paths(host)
     document: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
         "process": process({**config, "Hostname": hostname}, host, granted, no_new_privileges),
@@ -167,8 +167,8 @@ def _identity(user: str | None, host: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _paths(host: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the masked and the read-only paths."""
+def hidden_paths(host: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the masked and the read-only paths of a HostConfig."""
     if host.get("Privileged") or "systempaths=unconfined" in _security_options(host):
         return [], []
     hidden, protected = host.get("MaskedPaths"), host.get("ReadonlyPaths")
@@ -241,7 +241,7 @@ def build_exec(
     """Return the OCI process, annotations and seccomp filter of an exec (Docker's ExecConfig) in a container."""
     granted = capabilities({**host, "Privileged": host.get("Privileged") or body.get("Privileged")})
     # the filter is the container's, whatever the process is granted beyond it
-    no_new_privileges, seccomp = _security(host, capabilities(host))
+    no_new_privileges, seccomp = security(host, capabilities(host))
     merged = {
         "Cmd": body.get("Cmd"),
         "Env": [*(config.get("Env") or ()), *(body.get("Env") or ())],
@@ -255,7 +255,8 @@ def build_exec(
     return document, _identity(body.get("User") or config.get("User"), host), seccomp
 
 
-def _security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, Mapping[str, Any] | None]:
+def security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, Mapping[str, Any] | None]:
+    """Return what HostConfig's SecurityOpt means: no_new_privs, and the seccomp filter. Raises BadRequestError."""
     no_new_privileges = False
     seccomp: Mapping[str, Any] | None = defaults.seccomp(granted)
     for option in _security_options(host):

@@ -6,6 +6,7 @@ Limits on resources are judged in `runtime.container.resources`, what becomes of
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,11 @@ from runtime.image.images import Image
 LEAST_DURATION_NS = 1_000_000
 RUNTIMES = ("", "skiff", "runc", "io.containerd.runc.v2")
 """The names under which this runtime is asked for: its own, and those that files written for Docker have in them."""
+ISOLATIONS = ("", "default")
+VOLUME_DRIVERS = ("", "local")
+DEVICE_ACCESS = re.compile(r"[rwm]{0,3}")
 RESTART_POLICIES = ("", "no", "always", "unless-stopped", "on-failure")
+PLATFORM = re.compile(r"[a-z0-9_.()-]+(/[a-z0-9_.-]+){0,2}")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 LONGEST_HOST_NAME = 64
 
@@ -71,7 +76,10 @@ def check_host(host: Mapping[str, Any]) -> None:
             f'could not select device driver "{driver}" with capabilities: {_listed(capabilities)}',
             "devices that need a driver of their own (gpus) are not offered here; `devices` passes device files",
         )
+    if (host.get("Isolation") or "").lower() not in ISOLATIONS:
+        raise BadRequestError(f"invalid isolation '{host['Isolation']}' on linux", "leave it out")
     check_console_size(host.get("ConsoleSize"))
+    _check_volume_drivers(host)
     _check_modes(host)
     _check_names(host)
     _check_required(host)
@@ -95,6 +103,17 @@ def _check_restart_policy(host: Mapping[str, Any]) -> None:
         raise BadRequestError("invalid restart policy: maximum retry count can only be used with 'on-failure'")
     if host.get("AutoRemove") and name not in ("", "no"):
         raise BadRequestError("can't create 'AutoRemove' container with restart policy")
+
+
+def _check_volume_drivers(host: Mapping[str, Any]) -> None:
+    drivers = [host.get("VolumeDriver") or ""]
+    for mount in host.get("Mounts") or ():
+        drivers.append(((mount.get("VolumeOptions") or {}).get("DriverConfig") or {}).get("Name") or "")
+    for driver in drivers:
+        if driver not in VOLUME_DRIVERS:
+            raise BadRequestError(
+                f'error looking up volume plugin {driver}: plugin "{driver}" not found', "volumes here are local"
+            )
 
 
 MODES: Mapping[str, tuple[str, ...]] = {
@@ -136,6 +155,8 @@ def _check_required(host: Mapping[str, Any]) -> None:
     for device in host.get("Devices") or ():
         if not device.get("PathOnHost"):
             raise BadRequestError("invalid device: PathOnHost must not be empty")
+        if not DEVICE_ACCESS.fullmatch(device.get("CgroupPermissions") or ""):
+            raise BadRequestError(f"invalid device mode: {device['CgroupPermissions']}", "give some of r, w and m")
     for limit in host.get("Ulimits") or ():
         soft, hard = limit.get("Soft"), limit.get("Hard", limit.get("Soft"))
         if not limit.get("Name") or soft is None or hard is None:
@@ -145,7 +166,9 @@ def _check_required(host: Mapping[str, Any]) -> None:
 
 
 def check_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:
-    """Refuse what can't be had in another container's network namespace, where that one's word holds."""
+    """Refuse what can't be had together, or in another container's namespaces, where that one's word holds."""
+    if host.get("UTSMode") == "host" and body.get("Hostname"):
+        raise BadRequestError("conflicting options: hostname and the UTS mode", "leave one of them out")
     if not (host.get("NetworkMode") or "").startswith("container:"):
         return
     asked = {
@@ -165,9 +188,14 @@ def check_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:
 
 
 def check_platform(image: Image, name: str, wanted: str | None) -> None:
-    """Raise NotFoundError when the image is none of the platform `wanted` ("linux/arm64"), as for one that is missing."""
+    """Raise NotFoundError when the image is none of the platform `wanted` ("linux/arm64"), as for one that is missing.
+
+    Raises BadRequestError when that is no platform at all.
+    """
     if not wanted:
         return
+    if not PLATFORM.fullmatch(wanted.lower()):
+        raise BadRequestError(f'"{wanted}" is an invalid OS/architecture/variant', 'write it as "linux/arm64"')
     system, _, rest = wanted.lower().partition("/")
     architecture = rest.partition("/")[0]
     own_system = image.config.get("os") or "linux"

@@ -1,44 +1,47 @@
-"""Containers as the Docker Engine API knows them: made, changed, waited for, removed; their other rooms by name."""
+"""Containers as the Docker Engine API knows them: moved, changed, waited for, removed; their other rooms by name."""
 
 from __future__ import annotations
 
-import re
-import secrets
-import shutil
+import builtins
 import signal
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from runtime.container.resources import resources
-from runtime.container.spec import capabilities, command, merge_image
-from runtime.engine import checks, inspection, names, usage
+from runtime.engine import checks, inspection, links, usage
+from runtime.engine.creation import Creation
+from runtime.engine.events import EventBus
 from runtime.engine.files import Files
 from runtime.engine.filters import Filters, check_known, may_be_pruned
 from runtime.engine.lifecycle import STOP_TIMEOUT_S, Lifecycle
 from runtime.engine.limits import MachineLimits
 from runtime.engine.listing import Listing
-from runtime.engine.mounts import Mounts
-from runtime.engine.networking import ContainerNetworks, port_bindings
 from runtime.engine.removal import Removal
 from runtime.engine.signals import resize_console, signal_number
 from runtime.engine.sizes import Sizes
 from runtime.engine.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.streams import Streams
 from runtime.engine.table import ContainerTable
-from runtime.engine.times import parse_rfc3339, rfc3339
-from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, NotModifiedError, SkiffError
-from runtime.image.images import Image, Images
+from runtime.engine.times import parse_rfc3339
+from runtime.errors import (
+    BadRequestError,
+    ConflictError,
+    EngineError,
+    InternalError,
+    NotFoundError,
+    NotModifiedError,
+    SkiffError,
+)
+from runtime.image.images import Images
 from runtime.keeper.client import Keeper
 from runtime.network.networks import Networks
 from runtime.paths import Paths
-from runtime.volume.volumes import Volumes
 
-_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -52,24 +55,23 @@ class Containers:
         keeper: Keeper,
         images: Images,
         networks: Networks,
-        volumes: Volumes,
-        mounts: Mounts,
-        networking: ContainerNetworks,
+        limits: MachineLimits,
+        creation: Creation,
         lifecycle: Lifecycle,
         removal: Removal,
+        events: EventBus,
     ) -> None:
         self._paths = paths
         self._table = table
         self._keeper = keeper
         self._images = images
         self._networks = networks
-        self._volumes = volumes
-        self._mounts = mounts
-        self._networking = networking
+        self._limits = limits
         self._lifecycle = lifecycle
         self._removal = removal
-        self._limits = MachineLimits(paths.engine_id)
+        self._events = events
         self._listing = Listing(table, networks, images)
+        self.creation = creation
         self.streams = Streams(paths, table, keeper)
         self.files = Files(paths, images, keeper)
         self.sizes = Sizes(paths, images)
@@ -77,96 +79,6 @@ class Containers:
     def find(self, name: str) -> Container:
         """Return the container that `name` means. Raises NotFoundError."""
         return self._table.find(name)
-
-    # --- made
-
-    async def create(self, name: str | None, body: Mapping[str, Any], platform: str | None = None) -> dict[str, Any]:
-        """Make a container (Docker Engine API, "Create a container"); returns its Id and Warnings."""
-        host = dict(body.get("HostConfig") or {})
-        checks.check_config(body)
-        checks.check_host(host)
-        checks.check_conflicts(body, host)
-        image = self._images.resolve(body.get("Image") or "")
-        checks.check_platform(image, body.get("Image") or "", platform)
-        config = merge_image(body, image.defaults)
-        command(config)
-        capabilities(host)
-        port_bindings(config, host)
-        host, warnings = await self._limits.settle(host)
-        id = secrets.token_hex(32)
-        name = self._free_name(name)
-        config["Hostname"] = config.get("Hostname") or ("" if host.get("NetworkMode") == "host" else id[:12])
-        host.setdefault("NetworkMode", "default")
-        directory = self._paths.container(id)
-        directory.mkdir(parents=True)
-        made: list[str] = []
-        try:
-            container = await self._make(id, name, image, body, config, host, made)
-            for log in ("log.data", "log.index"):
-                (directory / log).touch()
-            self._table.add(container)
-        except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
-            for volume in made:
-                with suppress(SkiffError):
-                    self._volumes.remove(volume, [])
-            raise
-        self._table.tell(container, "create")
-        return {"Id": id, "Warnings": warnings}
-
-    async def _make(
-        self,
-        id: str,
-        name: str,
-        image: Image,
-        body: Mapping[str, Any],
-        config: dict[str, Any],
-        host: dict[str, Any],
-        made: list[str],
-    ) -> Container:
-        networks = self._wanted_networks(body, host)
-        mounts = await self._mounts.provide(config, host, image, made)
-        created = rfc3339(time.time_ns())
-        return Container(id, name, image.id, body.get("Image") or "", created, config, host, networks, mounts)
-
-    def _free_name(self, wanted: str | None) -> str:
-        if wanted:
-            if not _NAME.fullmatch(wanted):
-                raise BadRequestError(f"Invalid container name ({wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
-            wanted = wanted.removeprefix("/")
-            if (holder := self._table.named(wanted)) is not None:
-                raise ConflictError(
-                    f'Conflict. The container name "/{wanted}" is already in use by container "{holder.id}". '
-                    "You have to remove (or rename) that container to be able to reuse that name."
-                )
-            return wanted
-        while self._table.named(chosen := names.generate()) is not None:
-            pass
-        return chosen
-
-    def _wanted_networks(self, body: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return the container's networks by name, with its settings on each; one that is missing is told at start."""
-        mode = host.get("NetworkMode") or "default"
-        wanted = dict((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {})
-        if mode in ("default", "bridge"):
-            wanted = wanted or {"bridge": {}}
-        elif mode in ("host", "none"):
-            wanted = {mode: {}}
-        elif not mode.startswith("container:"):
-            known = {self._network_name(key) for key in wanted}
-            wanted = wanted if self._network_name(mode) in known else {mode: {}, **wanted}
-        found = {}
-        for name, settings in wanted.items():
-            found[self._network_name("bridge" if name == "default" else name)] = dict(settings or {})
-        if body.get("MacAddress") and found:
-            next(iter(found.values())).setdefault("MacAddress", body["MacAddress"])
-        return found
-
-    def _network_name(self, name: str) -> str:
-        try:
-            return self._networks.resolve(name).name
-        except NotFoundError:  # 404 would say that the image is missing
-            return name
 
     # --- moved
 
@@ -236,14 +148,25 @@ class Containers:
             raise BadRequestError("Neither old nor new names may be empty")
         if wanted.removeprefix("/") == container.name:
             raise BadRequestError("Renaming a container with the same name as its current name")
-        old, container.name = container.name, self._free_name(wanted)
+        try:
+            free = self.creation.free_name(wanted)
+        except EngineError as error:
+            message = f"Error when allocating new name: {error.message}"
+            raise EngineError.from_status(error.status, message, error.hint) from error
+        old, container.name = container.name, free
         self._table.save(container)
         self._table.tell(container, "rename", oldName=f"/{old}")
 
     async def update(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change limits and restart policy."""
         container = self.find(name)
-        changed = {key: value for key, value in body.items() if value}
+        changed = {key: value for key, value in body.items() if value or (key == "PidsLimit" and value is not None)}
+        memory, swap = changed.get("Memory") or 0, container.host.get("MemorySwap") or 0
+        if 0 < swap < memory and not changed.get("MemorySwap"):
+            raise ConflictError(
+                f"Cannot update container {container.id}: Memory limit should be smaller than already set memoryswap "
+                "limit, update the memoryswap at the same time"
+            )
         if (changed.get("RestartPolicy") or {}).get("Name") and container.host.get("AutoRemove"):
             raise BadRequestError("Restart policy cannot be updated because AutoRemove is enabled for the container")
         checks.check_host({**container.host, **changed})
@@ -312,37 +235,61 @@ class Containers:
                 freed += await self.sizes.written(container)
                 await self._removal.remove(container, False)
                 removed.append(container.id)
-        return {"ContainersDeleted": removed, "SpaceReclaimed": freed}
+        self._events.emit("container", "prune", "", {"reclaimed": str(freed)})
+        return {"ContainersDeleted": removed or None, "SpaceReclaimed": freed}
 
     # --- seen
 
     async def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
         """Return Docker's whole view of a container."""
         container = self.find(name)
-        document = inspection.whole(container, self._paths, self._networks)
+        document = inspection.whole(container, self._paths, self._networks, self._layers(container))
+        if container.host.get("Links"):
+            document["HostConfig"]["Links"] = links.shown(links.existing(container, self._table))
         return document | (await self.sizes.document(container) if size else {})
+
+    def _layers(self, container: Container) -> builtins.list[Path]:
+        try:
+            return [*self._images.layer_directories(self._images.resolve(container.image_id))]
+        except NotFoundError:  # removed by force
+            return []
 
     async def list(
         self, *, stopped: bool = False, limit: int | None = None, filters: Filters | None = None, size: bool = False
     ) -> list[dict[str, Any]]:
         """Return Docker's short view of the containers that `filters` let through, the newest first."""
         rows = []
+        by_links = links.names_by_links(self._table)
         for container in self._listing.find(stopped=stopped, limit=limit, filters=filters):
-            row = inspection.short(container, self._networks)
+            row = inspection.short(container, self._networks, self._image_name(container))
+            row["Names"] += by_links.get(container.id, [])
             rows.append(row | (await self.sizes.document(container) if size else {}))
         return rows
+
+    def _image_name(self, container: Container) -> str:
+        """Return the name of the container's image; its ID when the name means another one by now."""
+        try:
+            image = self._images.resolve(container.image_name)
+        except NotFoundError:
+            return container.image_id
+        return container.image_name if image.id == container.image_id else container.image_id
 
     async def top(self, name: str, ps_arguments: str) -> dict[str, Any]:
         """Return the container's processes. Raises ConflictError when it does not run."""
         container = self.find(name)
         if not container.is_running:
             raise ConflictError(f"container {container.id} is not running")
-        return await usage.processes(self._paths.engine_id, container, ps_arguments)
+        found = await usage.processes(self._paths.engine_id, container, ps_arguments)
+        self._table.tell(container, "top")
+        return found
 
     async def stats(self, name: str, *, stream: bool, one_shot: bool) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the container's statistics each second; once without `stream`."""
         container = self.find(name)
         before: dict[str, Any] | None = None
+        if not stream and not container.is_running and container.state.status != RESTARTING:
+            yield usage.nothing(container)
+            return
         while container in self._table:
             numbers = usage.NOTHING
             if container.is_running:
@@ -363,3 +310,4 @@ class Containers:
         if "console" not in container.process.fds:
             raise ConflictError(f"container {container.name} has no terminal")
         resize_console(container.process.fds["console"], height, width)
+        self._table.tell(container, "resize", height=str(height), width=str(width))

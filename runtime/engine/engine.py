@@ -17,12 +17,14 @@ from runtime.container.ordinary import ordinary
 from runtime.engine.attendance import Attendance
 from runtime.engine.background import Background, attempt
 from runtime.engine.containers import Containers
+from runtime.engine.creation import Creation
 from runtime.engine.events import EventBus
 from runtime.engine.execs import Execs
 from runtime.engine.image_api import ImageApi
 from runtime.engine.image_making import ImageMaking
 from runtime.engine.init_layer import make_init_layer
 from runtime.engine.lifecycle import Lifecycle
+from runtime.engine.limits import MachineLimits
 from runtime.engine.mounts import Mounts
 from runtime.engine.network_api import NetworkApi
 from runtime.engine.networking import ContainerNetworks
@@ -68,8 +70,8 @@ class Engine:
         )
         self.volumes = Volumes(paths, store)
         self.table = ContainerTable(store.collection("container"), self.events)
-        self.execs = Execs(keeper, self.table, self.background)
         self.networking = ContainerNetworks(paths, self.table, self.networks, self.events)
+        self.execs = Execs(keeper, self.table, self.networking, self.background)
         self.removal = Removal(paths, self.table, self.networking, self.volumes)
         mounts = Mounts(paths, self.table, self.volumes, self.images, keeper, self.events)
         self.lifecycle = Lifecycle(
@@ -83,17 +85,18 @@ class Engine:
             self.removal,
             self.background,
         )
+        self.limits = MachineLimits(paths.engine_id)
         self.containers = Containers(
             paths,
             self.table,
             keeper,
             self.images,
             self.networks,
-            self.volumes,
-            mounts,
-            self.networking,
+            self.limits,
+            Creation(paths, self.table, self.images, self.networks, self.volumes, mounts, self.limits),
             self.lifecycle,
             self.removal,
+            self.events,
         )
         self.steps = Steps(paths, keeper, self.networks)
         self.image_api = ImageApi(paths, self.images, self.table, self.events)

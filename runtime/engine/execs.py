@@ -17,6 +17,7 @@ from runtime.container.spec import build_exec
 from runtime.engine.attachment import Attachment, LogFrame
 from runtime.engine.background import Background
 from runtime.engine.checks import check_console_size
+from runtime.engine.networking import ContainerNetworks
 from runtime.engine.signals import resize_console
 from runtime.engine.state import PAUSED, Container
 from runtime.engine.table import ContainerTable
@@ -55,9 +56,12 @@ class Exec:
 class Execs:
     """The execs of one engine. They end with their container and are not kept over an engine's restart."""
 
-    def __init__(self, keeper: Keeper, table: ContainerTable, background: Background) -> None:
+    def __init__(
+        self, keeper: Keeper, table: ContainerTable, networking: ContainerNetworks, background: Background
+    ) -> None:
         self._keeper = keeper
         self._table = table
+        self._networking = networking
         self._background = background
         self._execs: dict[str, Exec] = {}
 
@@ -116,8 +120,7 @@ class Execs:
         try:
             one.process = await self._run(one, size, bool(one.body.get("AttachStdin")) and not body.get("Detach"))
         except SkiffError as error:
-            code = error.exit_code if isinstance(error, LaunchError) else CANNOT_RUN
-            one.exit_code = code if code in (CANNOT_RUN, MISSING) else CANNOT_RUN
+            one.exit_code = _failed_with(error)
             one.ended.set()
             self._background.start_soon(self._forget_later, one)
             raise
@@ -135,7 +138,8 @@ class Execs:
         )
 
     async def _run(self, one: Exec, size: Any, stdin: bool) -> KeptProcess:
-        process, annotations, seccomp = build_exec(one.body, one.container.config, one.container.host, size)
+        config = {**one.container.config, "Env": self._networking.environment(one.container)}
+        process, annotations, seccomp = build_exec(one.body, config, one.container.host, size)
         return await self._keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)
 
     async def _close_stdin(self, one: Exec) -> None:
@@ -199,7 +203,7 @@ class Execs:
                 "entrypoint": (one.body.get("Cmd") or [""])[0],
                 "arguments": (one.body.get("Cmd") or [])[1:],
                 "privileged": bool(one.body.get("Privileged")),
-                "user": one.body.get("User") or "",
+                **({"user": one.body["User"]} if one.body.get("User") else {}),
             },
         }
 
@@ -239,6 +243,12 @@ class Execs:
                 one.process.close()
                 one.process = None
             self._execs.pop(one.id, None)
+
+
+def _failed_with(error: SkiffError) -> int:
+    """Return the exit code of an exec that could not be started: that its directory is missing is no missing program."""
+    is_missing = isinstance(error, LaunchError) and error.exit_code == MISSING and "chdir to cwd" not in error.message
+    return MISSING if is_missing else CANNOT_RUN
 
 
 async def _stdin_of(one: Exec) -> int | None:

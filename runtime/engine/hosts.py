@@ -1,8 +1,9 @@
-"""The files of name resolution inside a container. Pure."""
+"""The files of name resolution inside a container. Pure, but for reading the machine's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 BASE = (
@@ -16,9 +17,22 @@ BASE = (
 HOST_GATEWAY = "host-gateway"
 
 
-def hosts_file(own: Sequence[tuple[str, str]], extra: Sequence[str], gateway: str = "127.0.0.1") -> str:
-    """Return /etc/hosts: the usual names, `extra` ("name:address", "name=address"), the container's `own` addresses."""
-    lines = [f"{address}\t{names}" for address, names in BASE]
+def host_names() -> list[str]:
+    """Return the lines of the machine's own /etc/hosts."""
+    try:
+        return Path("/etc/hosts").read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def hosts_file(
+    own: Sequence[tuple[str, str]], extra: Sequence[str], gateway: str = "127.0.0.1", *, base: Sequence[str] = ()
+) -> str:
+    """Return /etc/hosts: the usual names, `extra` ("name:address", "name=address"), the container's `own` addresses.
+
+    The lines `base` stand in for the usual names.
+    """
+    lines = [*base] or [f"{address}\t{names}" for address, names in BASE]
     for entry in extra:
         separator = "=" if "=" in entry else ":"
         name, _, address = entry.partition(separator)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
+import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from runtime.container.spec import DEFAULT_SHM_BYTES, command
-from runtime.engine.state import CREATED, EXITED, PAUSED, RESTARTING, RUNNING, Container
+from runtime.container.spec import command
+from runtime.engine.config_view import config_view, graph_driver, host_view
+from runtime.engine.network_view import attachments, network_settings, port_rows
+from runtime.engine.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.times import parse_rfc3339
-from runtime.errors import NotFoundError
-from runtime.network.model import Endpoint
 from runtime.network.networks import Networks
 from runtime.paths import Paths
 
 
-def whole(container: Container, paths: Paths, networks: Networks) -> dict[str, Any]:
-    """Return the answer of "Inspect a container"."""
+def whole(container: Container, paths: Paths, networks: Networks, layers: list[Path]) -> dict[str, Any]:
+    """Return the answer of "Inspect a container"; `layers` are the directories of its image's, the topmost first."""
     state = container.state
     arguments = command(container.config)
     directory = paths.container(container.id)
@@ -32,7 +33,7 @@ def whole(container: Container, paths: Paths, networks: Networks) -> dict[str, A
             "Paused": state.status == PAUSED,
             "Restarting": state.status == RESTARTING,
             "OOMKilled": state.oom_killed,
-            "Dead": False,
+            "Dead": state.status == DEAD,
             "Pid": state.pid,
             "ExitCode": state.exit_code,
             "Error": state.error,
@@ -52,46 +53,15 @@ def whole(container: Container, paths: Paths, networks: Networks) -> dict[str, A
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": list(container.exec_ids) or None,
-        "HostConfig": _host_config(container),
-        "GraphDriver": {"Name": "overlay2", "Data": {"UpperDir": str(directory / "upper")}},
+        "HostConfig": host_view(container.host),
+        "GraphDriver": graph_driver(directory, layers),
         "Mounts": [_mount(mount) for mount in container.mounts],
-        "Config": {
-            "Hostname": "",
-            "Domainname": "",
-            "User": "",
-            "AttachStdin": False,
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "Tty": False,
-            "OpenStdin": False,
-            "StdinOnce": False,
-            **{key: value for key, value in container.config.items() if value is not None},
-            "Image": container.image_name,
-        },
-        "NetworkSettings": _network_settings(container, networks),
+        "Config": config_view(container.config, container.image_name),
+        "NetworkSettings": network_settings(container, networks),
     }
     if container.health is not None:
         document["State"]["Health"] = container.health.document()
     return document
-
-
-def _host_config(container: Container) -> dict[str, Any]:
-    defaults: dict[str, Any] = {
-        "Binds": None,
-        "NetworkMode": "default",
-        "PortBindings": {},
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-        "AutoRemove": False,
-        "Privileged": False,
-        "ReadonlyRootfs": False,
-        "LogConfig": {"Type": "json-file", "Config": {}},
-        "ShmSize": DEFAULT_SHM_BYTES,
-        "Memory": 0,
-        "NanoCpus": 0,
-        "IpcMode": "private",
-        "CgroupnsMode": "private",
-    }
-    return {**defaults, **{key: value for key, value in container.host.items() if value is not None}}
 
 
 def _mount(mount: dict[str, Any]) -> dict[str, Any]:
@@ -101,89 +71,21 @@ def _mount(mount: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in shown.items() if value is not None}
 
 
-def _ports(container: Container) -> dict[str, list[dict[str, str]] | None]:
-    exposed: dict[str, list[dict[str, str]] | None] = dict.fromkeys(container.config.get("ExposedPorts") or {})
-    if container.is_running:
-        for port in container.ports:
-            key = f"{port['PrivatePort']}/{port['Type']}"
-            held = exposed.get(key) or []
-            held.append({"HostIp": port["IP"] or "0.0.0.0", "HostPort": str(port["PublicPort"])})
-            exposed[key] = held
-    return exposed
-
-
-def _network_settings(container: Container, networks: Networks) -> dict[str, Any]:
-    endpoints = {endpoint.network_id: endpoint for endpoint in networks.endpoints(container.id)}
-    shown = {}
-    for name, wanted in container.networks.items():
-        try:
-            network = networks.resolve(name)
-        except NotFoundError:
-            continue
-        endpoint = endpoints.get(network.id)
-        gateways = [
-            network.gateway_of(a) if a else "" for a in ((endpoint.ipv4, endpoint.ipv6) if endpoint else ("", ""))
-        ]
-        shown[name] = {
-            "IPAMConfig": wanted.get("IPAMConfig"),
-            "Links": wanted.get("Links"),
-            "Aliases": wanted.get("Aliases"),
-            "MacAddress": endpoint.mac_address if endpoint else wanted.get("MacAddress") or "",
-            "DriverOpts": wanted.get("DriverOpts"),
-            "GwPriority": wanted.get("GwPriority") or 0,
-            "NetworkID": network.id,
-            "EndpointID": endpoint.id if endpoint else "",
-            "Gateway": gateways[0],
-            "IPv6Gateway": gateways[1],
-            **_addresses(endpoint),
-            "DNSNames": list(endpoint.dns_names) if endpoint else None,
-        }
-    bridge = shown.get("bridge", {})
-    return {
-        "Bridge": "",
-        "SandboxID": container.id,
-        "SandboxKey": str(networks.namespace(container.id)),
-        "Ports": _ports(container),
-        "Gateway": bridge.get("Gateway", ""),
-        "IPAddress": bridge.get("IPAddress", ""),
-        "IPPrefixLen": bridge.get("IPPrefixLen", 0),
-        "MacAddress": bridge.get("MacAddress", ""),
-        "Networks": shown,
-    }
-
-
-def _addresses(endpoint: Endpoint | None) -> dict[str, Any]:
-    ipv4 = ipaddress.ip_interface(endpoint.ipv4) if endpoint and endpoint.ipv4 else None
-    ipv6 = ipaddress.ip_interface(endpoint.ipv6) if endpoint and endpoint.ipv6 else None
-    return {
-        "IPAddress": str(ipv4.ip) if ipv4 else "",
-        "IPPrefixLen": ipv4.network.prefixlen if ipv4 else 0,
-        "GlobalIPv6Address": str(ipv6.ip) if ipv6 else "",
-        "GlobalIPv6PrefixLen": ipv6.network.prefixlen if ipv6 else 0,
-    }
-
-
-def short(container: Container, networks: Networks) -> dict[str, Any]:
-    """Return one row of "List containers"."""
-    settings = _network_settings(container, networks)
-    ports: list[dict[str, Any]] = []
-    for key, held in settings["Ports"].items():
-        number, _, protocol = key.partition("/")
-        base = {"PrivatePort": int(number.partition("-")[0]), "Type": protocol}
-        ports += [{**base, "IP": one["HostIp"], "PublicPort": int(one["HostPort"])} for one in held or ()] or [base]
+def short(container: Container, networks: Networks, image_name: str) -> dict[str, Any]:
+    """Return one row of "List containers"; `image_name` is what its image is called now."""
     return {
         "Id": container.id,
         "Names": [f"/{container.name}"],
-        "Image": container.image_name,
+        "Image": image_name,
         "ImageID": container.image_id,
-        "Command": " ".join(command(container.config)),
+        "Command": _command_line(command(container.config)),
         "Created": parse_rfc3339(container.created) // 1_000_000_000,
-        "Ports": ports if container.is_running else [],
+        "Ports": port_rows(container),
         "Labels": container.labels,
         "State": container.state.status,
         "Status": status_text(container),
-        "HostConfig": {"NetworkMode": container.host.get("NetworkMode") or "default"},
-        "NetworkSettings": {"Networks": settings["Networks"]},
+        "HostConfig": {"NetworkMode": container.host.get("NetworkMode") or "bridge"},
+        "NetworkSettings": {"Networks": attachments(container, networks)},
         "Mounts": [_mount(mount) for mount in container.mounts],
     }
 
@@ -192,7 +94,7 @@ def status_text(container: Container) -> str:
     """Return the state in words: "Up 3 minutes (healthy)", "Exited (1) 2 hours ago"."""
     state = container.state
     if state.status in (RUNNING, PAUSED):
-        text = f"Up {_duration(_since(state.started_at))}"
+        text = f"Up {duration(_since(state.started_at))}"
         if state.status == PAUSED:
             return f"{text} (Paused)"
         if container.health is not None:
@@ -200,27 +102,41 @@ def status_text(container: Container) -> str:
             return f"{text} ({'health: starting' if health == 'starting' else health})"
         return text
     if state.status == RESTARTING:
-        return f"Restarting ({state.exit_code}) {_duration(_since(state.finished_at))} ago"
+        return f"Restarting ({state.exit_code}) {duration(_since(state.finished_at))} ago"
     if state.status == EXITED:
-        return f"Exited ({state.exit_code}) {_duration(_since(state.finished_at))} ago"
-    return {CREATED: "Created"}.get(state.status, state.status.capitalize())
+        return f"Exited ({state.exit_code}) {duration(_since(state.finished_at))} ago"
+    return {CREATED: "Created", REMOVING: "Removal In Progress", DEAD: "Dead"}[state.status]
 
 
 def _since(stamp: str) -> float:
     return time.time() - parse_rfc3339(stamp) / 1e9
 
 
-UNITS: Sequence[tuple[int, str]] = ((60, "second"), (60, "minute"), (24, "hour"), (7, "day"), (10**9, "week"))
+HOUR_S, DAY_S = 3600, 24 * 3600
+UNITS: Sequence[tuple[float, int, str]] = (
+    (60, 1, "second"),
+    (HOUR_S, 60, "minute"),
+    (2 * DAY_S, HOUR_S, "hour"),
+    (14 * DAY_S, DAY_S, "day"),
+    (60 * DAY_S, 7 * DAY_S, "week"),
+    (2 * 365 * DAY_S, 30 * DAY_S, "month"),
+    (math.inf, 365 * DAY_S, "year"),
+)
+"""Below how many seconds a duration is told in a unit, and the unit's seconds."""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return how long something took or has lasted, as Docker tells it to people."""
     if seconds < 1:
         return "Less than a second"
-    value = int(seconds)
-    for size, unit in UNITS:
-        if value < size:
-            if value == 1:
-                return {"minute": "About a minute", "hour": "About an hour"}.get(unit, f"1 {unit}")
-            return f"{value} {unit}s"
-        value //= size
-    return f"{value} weeks"
+    if seconds >= HOUR_S:
+        seconds = int(seconds / HOUR_S + 0.5) * HOUR_S
+    unit_s, unit = next((unit_s, unit) for below_s, unit_s, unit in UNITS if seconds < below_s)
+    count = int(seconds // unit_s)
+    if count == 1 and unit in ("minute", "hour"):
+        return f"About {'an' if unit == 'hour' else 'a'} {unit}"
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def _command_line(arguments: Sequence[str]) -> str:
+    return " ".join([arguments[0], *(f"'{one}'" if " " in one else one for one in arguments[1:])])

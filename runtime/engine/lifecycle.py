@@ -15,7 +15,7 @@ from runtime.container.spec import Place, build
 from runtime.engine.attendance import Attendance
 from runtime.engine.background import Background, attempt
 from runtime.engine.mounts import Mounts
-from runtime.engine.networking import ContainerNetworks
+from runtime.engine.networking import NAME_FILES, ContainerNetworks
 from runtime.engine.removal import Removal
 from runtime.engine.state import CREATED, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.table import ContainerTable
@@ -87,7 +87,8 @@ class Lifecycle:
         network = await self._networks.join(container)
         bundle = self._paths.bundles / container.id
         self._prepare(container, directory, bundle)
-        document = build(container.config, container.host, self._place(container, directory, network))
+        config = {**container.config, "Env": self._networks.environment(container)}
+        document = build(config, container.host, self._place(container, directory, network))
         return await self._keeper.launch(container.id, bundle, document, stdin=bool(container.config.get("OpenStdin")))
 
     def _not_started(self, container: Container, error: BaseException) -> None:
@@ -120,9 +121,6 @@ class Lifecycle:
                 namespaces[kind] = f"/proc/{other.state.pid}/ns/{kind}"
                 if kind == "ipc":
                     namespaces["shm"] = f"/proc/{other.state.pid}/root/dev/shm"
-        files = {}
-        if (container.host.get("NetworkMode") or "") != "none":
-            files = {f"/etc/{name}": directory / name for name in ("hosts", "hostname", "resolv.conf")}
         return Place(
             id=container.id,
             engine_id=self._paths.engine_id,
@@ -131,7 +129,7 @@ class Lifecycle:
             work=directory / "work",
             rootfs=None,
             mounts=[self._mounts.resolved(mount) for mount in container.mounts],
-            files=files,
+            files={f"/etc/{name}": directory / name for name in NAME_FILES},
             namespaces=namespaces,
         )
 

@@ -56,8 +56,8 @@ class Listing:
         docker_filters.check_known(filters, self._checks)
         _check_values(filters)
         found = sorted(self._table, key=lambda container: container.created, reverse=True)
-        asks_for_stopped = any(filters.get(key) for key in ("status", "exited"))
-        if not stopped and not asks_for_stopped and not limit:
+        # Docker: who asks for a state, or for a number of the last, asks for stopped ones too
+        if not stopped and not filters.get("status") and (limit or 0) <= 0:
             found = [container for container in found if container.is_running or container.state.status == RESTARTING]
         found = [
             container

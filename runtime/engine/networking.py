@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.engine.events import EventBus
-from runtime.engine.hosts import hosts_file, resolv_conf
+from runtime.engine.hosts import host_names, hosts_file, resolv_conf
+from runtime.engine.links import existing, linked_to, links_of
 from runtime.engine.state import Container
 from runtime.engine.table import ContainerTable
 from runtime.errors import ConflictError, SkiffError
@@ -39,38 +40,33 @@ class ContainerNetworks:
     async def join(self, container: Container) -> Path | None:
         """Attach the container to its networks; return its network namespace, None for the host's."""
         directory = self._paths.container(container.id)
-        mode = container.host.get("NetworkMode") or "default"
+        mode = container.host.get("NetworkMode") or "bridge"
         if mode.startswith("container:"):
             return self._share(container, self._table.find(mode.partition(":")[2]))
-        hostname = container.config.get("Hostname") or container.id[:12]
-        (directory / "hostname").write_text(hostname + "\n")
+        (directory / "hostname").write_text((container.config.get("Hostname") or container.id[:12]) + "\n")
         if mode == "host":
-            (directory / "hosts").write_text(hosts_file((), container.host.get("ExtraHosts") or ()))
+            (directory / "hosts").write_text(hosts_file((), container.host.get("ExtraHosts") or (), base=host_names()))
             (directory / "resolv.conf").write_text(resolv_conf(host_resolvers(), container.host, host_search()))
             return None
         sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
         path = self._networks.namespace(container.id)
         if not path.exists():  # else it waited for us, with all its attachments, for the sake of who shares it
             await self._networks.open_namespace(container.id, container.name, sysctls)
-        attached = {endpoint.network_id: endpoint for endpoint in self._networks.endpoints(container.id)}
-        own: list[tuple[str, str]] = []
-        gateway = ""
+        attached = {endpoint.network_id for endpoint in self._networks.endpoints(container.id)}
         if mode != "none":
             for name, wanted in container.networks.items():
                 network = self._networks.resolve(name)
-                endpoint = attached.get(network.id)
-                if endpoint is None:
+                if network.id not in attached:
                     settings = endpoint_settings(wanted, container.host)
-                    endpoint = await self._networks.connect(container.id, container.name, network, settings)
+                    await self._networks.connect(container.id, container.name, network, settings)
                     self.tell("connect", network, container)
-                own += [(str(address), hostname) for address in endpoint.addresses]
-                joined = self._networks.resolve(network.id).ipv4
-                gateway = gateway or (joined.gateway if joined else "")
             await self.publish_ports(container)
-        own = [*self._links(container), *own]
-        (directory / "hosts").write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
+        self._check_linked(container)
+        self.write_hosts(container)
         self.write_resolv_conf(container)
         self._networks.expect_more()
+        for other in linked_to(container, self._table):
+            self.write_hosts(other)
         return path
 
     def _share(self, container: Container, owner: Container) -> Path | None:
@@ -84,19 +80,38 @@ class ContainerNetworks:
         namespace = self._networks.namespace(owner.id)
         return namespace if namespace.exists() else None  # None: the other one is on the host's network
 
-    def _links(self, container: Container) -> list[tuple[str, str]]:
-        """Return addresses and names of the containers that it is linked to on the default bridge (HostConfig.Links)."""
-        found = []
-        for link in container.host.get("Links") or ():
-            name, _, alias = link.partition(":")
-            other = self._table.find(name)
-            names = " ".join(dict.fromkeys((alias or other.name, other.id[:12], other.name)))
-            if not other.is_running:
-                raise ConflictError(
-                    f"cannot link to a non running container: /{other.name} AS /{container.name}/{alias}"
-                )
-            found += [(str(a), names) for one in self._networks.endpoints(other.id) for a in one.addresses]
-        return found
+    def _check_linked(self, container: Container) -> None:
+        for link in links_of(container, self._table):
+            if not link.container.is_running:
+                raise ConflictError(f"Cannot link to a non running container: /{link.container.name} AS {link.name}")
+
+    def environment(self, container: Container) -> list[str]:
+        """Return the container's variables, with those that tell of the containers that it is linked to."""
+        own = list(container.config.get("Env") or ())
+        names = {pair.partition("=")[0] for pair in own}
+        told = []
+        for link in existing(container, self._table):
+            addresses = self._on_default_bridge(link.container)
+            told += link.environment(addresses[0]) if addresses else []
+        return [*(pair for pair in told if pair.partition("=")[0] not in names), *own]
+
+    def _on_default_bridge(self, container: Container) -> list[str]:
+        bridge = self._networks.resolve("bridge")
+        attached = (one for one in self._networks.endpoints(container.id) if one.network_id == bridge.id)
+        return [str(address) for endpoint in attached for address in endpoint.addresses]
+
+    def write_hosts(self, container: Container) -> None:
+        """Write the container's hosts file for the networks that it is on; into the same file, which it may see."""
+        own, gateway = [], ""
+        for link in existing(container, self._table):
+            own += [(address, link.host_names()) for address in self._on_default_bridge(link.container)]
+        names = own_names(container)
+        for endpoint in self._networks.endpoints(container.id):
+            own += [(str(address), names) for address in endpoint.addresses]
+            subnet = self._networks.resolve(endpoint.network_id).ipv4
+            gateway = gateway or (subnet.gateway if subnet else "")
+        path = self._paths.container(container.id) / "hosts"
+        path.write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
 
     async def publish_ports(self, container: Container) -> None:
         """Publish the container's ports over the networks that it is on."""
@@ -151,6 +166,15 @@ class ContainerNetworks:
     def _sharers(self, owner: Container, but: Container | None = None) -> list[Container]:
         """Return the running containers, `but` one, in the network namespace of `owner`."""
         return [one for one in self._table if one.is_running and one is not but and self.owner(one) is owner]
+
+
+def own_names(container: Container) -> str:
+    """Return what the container calls itself in its hosts file: the whole name, and its first part where it has more."""
+    whole: str = container.config.get("Hostname") or container.id[:12]
+    if container.config.get("Domainname"):
+        whole += f".{container.config['Domainname']}"
+    first, dot, _ = whole.partition(".")
+    return f"{whole} {first}" if dot else whole
 
 
 def endpoint_settings(wanted: Mapping[str, Any], host: Mapping[str, Any]) -> EndpointSettings:

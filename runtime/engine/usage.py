@@ -25,6 +25,13 @@ NOTHING: dict[str, Any] = {
 }  # fmt: skip
 """The numbers (`runtime.oci.cgroup_usage`) of a container that does not run."""
 
+NEVER = "0001-01-01T00:00:00Z"
+BLOCK_IO = (
+    "io_service_bytes_recursive", "io_serviced_recursive", "io_queue_recursive", "io_service_time_recursive",
+    "io_wait_time_recursive", "io_merged_recursive", "io_time_recursive", "sectors_recursive",
+)  # fmt: skip
+"""Docker's tables of block I/O; of those after the second the kernel tells nothing any more."""
+
 INTERFACE_COUNTS = {
     "rx_bytes": 0, "rx_packets": 1, "rx_errors": 2, "rx_dropped": 3,
     "tx_bytes": 8, "tx_packets": 9, "tx_errors": 10, "tx_dropped": 11,
@@ -87,33 +94,21 @@ def _row(pid: str) -> list[str]:
 
 def statistics(container: Container, numbers: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
     """Return Docker's statistics from a cgroup's `numbers`; `before` is what was returned last."""
-    cpu = {
-        "cpu_usage": {
-            "total_usage": numbers["cpu_ns"],
-            "usage_in_usermode": numbers["user_ns"],
-            "usage_in_kernelmode": numbers["system_ns"],
-        },
-        "system_cpu_usage": _system_cpu_ns(),
-        "online_cpus": os.cpu_count() or 1,
-        "throttling_data": {
-            "periods": numbers["periods"],
-            "throttled_periods": numbers["throttled_periods"],
-            "throttled_time": numbers["throttled_ns"],
-        },
-    }
+    cpu = {**_cpu(numbers), "system_cpu_usage": _system_cpu_ns(), "online_cpus": os.cpu_count() or 1}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     pids = {"current": numbers["pids"]}
     if numbers["pids_limit"]:
         pids["limit"] = numbers["pids_limit"]
     return {
         "read": rfc3339(time.time_ns()),
-        "preread": before["read"] if before else "0001-01-01T00:00:00Z",
+        "preread": before["read"] if before else NEVER,
         "id": container.id,
         "name": f"/{container.name}",
         "num_procs": 0,
+        "storage_stats": {},
         "pids_stats": pids,
         "cpu_stats": cpu,
-        "precpu_stats": before["cpu_stats"] if before else {"cpu_usage": {"total_usage": 0}},
+        "precpu_stats": before["cpu_stats"] if before else _cpu(NOTHING),
         "memory_stats": {
             "usage": numbers["memory"],
             "limit": min(numbers["memory_limit"] or memory, memory),
@@ -124,11 +119,44 @@ def statistics(container: Container, numbers: dict[str, Any], before: dict[str, 
     }
 
 
+def nothing(container: Container) -> dict[str, Any]:
+    """Return the statistics of a container that does not run, for who asks once: its name, and nothing else."""
+    return {
+        "read": NEVER,
+        "preread": NEVER,
+        "id": container.id,
+        "name": f"/{container.name}",
+        "num_procs": 0,
+        "storage_stats": {},
+        "pids_stats": {},
+        "cpu_stats": _cpu(NOTHING),
+        "precpu_stats": _cpu(NOTHING),
+        "memory_stats": {},
+        "blkio_stats": dict.fromkeys(BLOCK_IO),
+    }
+
+
+def _cpu(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "cpu_usage": {
+            "total_usage": numbers["cpu_ns"],
+            "usage_in_usermode": numbers["user_ns"],
+            "usage_in_kernelmode": numbers["system_ns"],
+        },
+        "throttling_data": {
+            "periods": numbers["periods"],
+            "throttled_periods": numbers["throttled_periods"],
+            "throttled_time": numbers["throttled_ns"],
+        },
+    }
+
+
 def _block_io(entries: list[list[Any]]) -> dict[str, Any]:
     def column(which: int) -> list[dict[str, Any]]:
         return [{"major": entry[0], "minor": entry[1], "op": entry[2], "value": entry[which]} for entry in entries]
 
-    return {"io_service_bytes_recursive": column(3), "io_serviced_recursive": column(4)}
+    counted = {"io_service_bytes_recursive": column(3), "io_serviced_recursive": column(4)}
+    return {**dict.fromkeys(BLOCK_IO), **counted}
 
 
 def _interfaces(container: Container) -> dict[str, dict[str, int]]:

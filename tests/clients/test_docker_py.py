@@ -6,14 +6,6 @@ import pytest
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture(scope="module")
-def client(shared_home, busybox_tar):
-    shared_home.skiff("image", "load", "-i", busybox_tar)
-    client = docker.DockerClient(base_url=shared_home.host)
-    yield client
-    client.close()
-
-
 def test_run_returns_the_output(client):
     assert client.containers.run("busybox", ["echo", "hello"], remove=True) == b"hello\n"
 

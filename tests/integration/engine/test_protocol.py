@@ -3,7 +3,9 @@
 import json
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -55,7 +57,7 @@ def test_versions_outside_are_refused_in_dockers_words(api, version, message):
     [
         (b"\x00\x01\r\n\r\n", 400),
         (b"GET /_ping HTTP/1.1\r\nno colon\r\n\r\n", 400),
-        (b"GET //[ HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
         (b"POST /containers/create HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST /containers/create HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", 400),
         (b"POST /containers/create HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
@@ -67,10 +69,29 @@ def test_bytes_that_are_no_request_are_answered_and_the_connection_closed(api, d
     assert ping(api) == 200
 
 
+@pytest.mark.parametrize("target", ["//version", "/v1.44//version?x", "http://engine/v1.50/version"])
+def test_a_target_may_have_slashes_too_many_or_name_the_engine(api, target):
+    assert api.ask("GET", target).status == 200
+
+
+def test_answers_have_a_date(api):
+    assert parsedate_to_datetime(api.ask("GET", "/_ping").headers["date"]).timestamp() == pytest.approx(
+        time.time(), abs=60
+    )
+
+
+def test_the_names_of_members_are_found_whatever_their_case(api, containers):
+    id = containers("true", start=False, hostconfig={"memory": 32 << 20})
+    assert api.ask("GET", f"/containers/{id}/json").json["HostConfig"]["Memory"] == 32 << 20
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
         (b"", "invalid JSON: got EOF while reading request body"),
+        (b"null", "config cannot be empty in order to create a container"),
+        (b'{"HostConfig": {}}', "config cannot be empty in order to create a container"),
+        (b'{"Cmd": ["true"]}', "no image specified"),
         (b"{", "invalid JSON: "),
         (b"[]", "invalid JSON: the body must be an object, not an array"),
         (b"[" * 100_000, "invalid JSON: "),

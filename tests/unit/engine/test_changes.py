@@ -3,7 +3,7 @@ import os
 import pytest
 
 from runtime.engine.changes import ADDED, DELETED, MODIFIED, Change, changes
-from runtime.image.unpack import OPAQUE_XATTR
+from runtime.image.unpack import OPAQUE_XATTRS
 
 pytestmark = pytest.mark.root
 
@@ -44,7 +44,7 @@ def test_what_was_written_removed_and_made(tmp_path, layers):
 
 def test_a_directory_made_anew_hides_what_was_below(tmp_path, layers):
     upper = tree(tmp_path / "upper", **{"home/app/old": "other"})
-    os.setxattr(upper / "home/app", OPAQUE_XATTR, b"y")
+    os.setxattr(upper / "home/app", OPAQUE_XATTRS[0], b"y")
     assert Change("/home/app/old", ADDED) in changes(upper, layers)
 
 

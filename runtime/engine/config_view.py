@@ -1,0 +1,77 @@
+"""A container's configuration as Docker shows it: with its defaults for what a request left out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime.container.spec import DEFAULT_SHM_BYTES, hidden_paths
+
+DEFAULT_LOG_DRIVER, DEFAULT_RUNTIME = "json-file", "skiff"
+
+CONFIG: Mapping[str, Any] = {
+    "Hostname": "", "Domainname": "", "User": "", "AttachStdin": False, "AttachStdout": False, "AttachStderr": False,
+    "Tty": False, "OpenStdin": False, "StdinOnce": False, "Env": [], "Cmd": None, "Image": "", "Volumes": None,
+    "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": {},
+}  # fmt: skip
+"""ContainerConfig's members that are always there (Docker Engine API, "ContainerConfig")."""
+
+HOST: Mapping[str, Any] = {
+    "Binds": None, "ContainerIDFile": "", "LogConfig": {}, "NetworkMode": "bridge", "PortBindings": {},
+    "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "AutoRemove": False, "VolumeDriver": "",
+    "VolumesFrom": None, "ConsoleSize": [0, 0], "CapAdd": None, "CapDrop": None, "CgroupnsMode": "private", "Dns": [],
+    "DnsOptions": [], "DnsSearch": [], "ExtraHosts": None, "GroupAdd": None, "IpcMode": "private", "Cgroup": "",
+    "Links": None, "OomScoreAdj": 0, "PidMode": "", "Privileged": False, "PublishAllPorts": False,
+    "ReadonlyRootfs": False, "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "ShmSize": DEFAULT_SHM_BYTES,
+    "Runtime": DEFAULT_RUNTIME, "Isolation": "", "CpuShares": 0, "Memory": 0, "NanoCpus": 0, "CgroupParent": "",
+    "BlkioWeight": 0, "BlkioWeightDevice": [], "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [],
+    "BlkioDeviceReadIOps": [], "BlkioDeviceWriteIOps": [], "CpuPeriod": 0, "CpuQuota": 0, "CpuRealtimePeriod": 0,
+    "CpuRealtimeRuntime": 0, "CpusetCpus": "", "CpusetMems": "", "Devices": [], "DeviceCgroupRules": None,
+    "DeviceRequests": None, "MemoryReservation": 0, "MemorySwap": 0, "MemorySwappiness": None, "OomKillDisable": False,
+    "PidsLimit": None, "Ulimits": None, "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0,
+}  # fmt: skip
+"""HostConfig's members that are always there (Docker Engine API, "HostConfig")."""
+
+CHOSEN_FOR = ("CgroupnsMode", "IpcMode", "NetworkMode", "Runtime", "ShmSize")
+"""Where an empty value has the engine choose."""
+
+
+def config_view(config: Mapping[str, Any], image_name: str) -> dict[str, Any]:
+    """Return a container's own configuration as Docker shows it."""
+    given = {key: value for key, value in config.items() if value is not None}
+    return {**CONFIG, **given, "Image": image_name, "Volumes": config.get("Volumes") or None}
+
+
+def host_view(host: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a HostConfig as Docker shows it."""
+    given = {key: value for key, value in host.items() if value is not None and (value or key not in CHOSEN_FOR)}
+    log = given.get("LogConfig") or {}
+    hidden, protected = hidden_paths(host)
+    shown = {**HOST, **given, "MaskedPaths": hidden, "ReadonlyPaths": protected}
+    shown["LogConfig"] = {"Type": log.get("Type") or DEFAULT_LOG_DRIVER, "Config": log.get("Config") or {}}
+    shown["PortBindings"] = host.get("PortBindings") or {}
+    policy = host.get("RestartPolicy") or {}
+    shown["RestartPolicy"] = {
+        "Name": policy.get("Name") or "no",
+        "MaximumRetryCount": policy.get("MaximumRetryCount") or 0,
+    }
+    if shown["Memory"] and not shown["MemorySwap"]:
+        shown["MemorySwap"] = 2 * shown["Memory"]
+    # Docker: -1 stands for none, of pids 0 too
+    if (shown["MemorySwappiness"] or 0) < 0:
+        shown["MemorySwappiness"] = None
+    if (shown["PidsLimit"] or 0) <= 0:
+        shown["PidsLimit"] = None
+    return shown
+
+
+def graph_driver(directory: Path, layers: list[Path]) -> dict[str, Any]:
+    """Return where a container's files lie: its own in `directory`, over the image's `layers`, the topmost first."""
+    data = {
+        "LowerDir": ":".join(map(str, layers)),
+        "MergedDir": "",
+        "UpperDir": str(directory / "upper"),
+        "WorkDir": str(directory / "work"),
+    }
+    return {"Name": "overlay2", "Data": data}

@@ -1,0 +1,64 @@
+"""What a container may ask of its attachment to a network: settings that Docker refuses, in its words."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runtime.errors import BadRequestError, NotFoundError
+from runtime.network.model import Network
+from runtime.network.networks import PREDEFINED, Networks
+
+MAC_ADDRESS = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+
+
+def check_endpoints(wanted: Mapping[str, Mapping[str, Any]], networks: Networks) -> None:
+    """Check EndpointSettings by the names of their networks, which may be missing. Raises BadRequestError."""
+    for name, settings in wanted.items():
+        try:
+            network = networks.resolve(name)
+        except NotFoundError:
+            network = None
+        check_endpoint(name, settings, network)
+
+
+def check_endpoint(name: str, settings: Mapping[str, Any], network: Network | None) -> None:
+    """Check the EndpointSettings for one network. Raises BadRequestError that names all that is wrong."""
+    wrong = "\n".join(_wrong(name, settings, network))
+    if wrong:
+        raise BadRequestError(f"invalid config for network {name}: invalid endpoint settings:\n{wrong}")
+
+
+def _wrong(name: str, settings: Mapping[str, Any], network: Network | None) -> Iterator[str]:
+    ipam = settings.get("IPAMConfig") or {}
+    given = [(ipam[key], version) for key, version in (("IPv4Address", 4), ("IPv6Address", 6)) if ipam.get(key)]
+    addresses = []
+    for text, version in given:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            address = None
+        if address is None or address.version != version:
+            yield f"invalid IPv{version} address: {text}"
+        else:
+            addresses.append(address)
+    for text in ipam.get("LinkLocalIPs") or ():
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            yield f"invalid link-local IP address: {text}"
+    if settings.get("MacAddress") and not MAC_ADDRESS.fullmatch(settings["MacAddress"]):
+        yield f"invalid MAC address: {settings['MacAddress']}"
+    if name in PREDEFINED:
+        if given:
+            yield "user specified IP address is supported on user defined networks only"
+        if settings.get("Aliases"):
+            yield "network-scoped alias is supported only for containers in user defined networks"
+    elif network is not None:
+        for address in addresses:
+            if not any(
+                address in subnet.range for subnet in network.subnets if subnet.range.version == address.version
+            ):
+                yield f"no configured subnet contains IP address {address}"
