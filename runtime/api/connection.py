@@ -23,6 +23,8 @@ from runtime.http.codec import LAST_CHUNK, Body, Head, ProtocolError, chunk, spl
 READ_BYTES = 1 << 18
 LARGEST_JSON = 32 << 20
 LONGEST_NUMBER = 18
+NULL = b"null\n"
+"""A document that says nothing, where an answer must have one."""
 REASONS = {
     101: "UPGRADED", 200: "OK", 201: "Created", 204: "No Content", 304: "Not Modified", 400: "Bad Request",
     403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict", 500: "Internal Server Error",

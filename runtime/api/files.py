@@ -6,7 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
-from runtime.api.connection import Request
+from runtime.api.connection import NULL, Request
 from runtime.errors import BadRequestError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def export(engine: Engine, request: Request) -> None:
 async def changes(engine: Engine, request: Request) -> None:
     """Answer "Get changes on a container's filesystem"."""
     found = await engine.containers.files.changes(engine.containers.find(request.arguments[0]))
-    await request.answer(200, [{"Path": one.path, "Kind": one.kind} for one in found])
+    await request.answer(200, [{"Path": one.path, "Kind": one.kind} for one in found] or NULL)
 
 
 async def archive_put(engine: Engine, request: Request) -> None:

@@ -19,7 +19,8 @@ async def list_networks(engine: Engine, request: Request) -> None:
 
 async def inspect_network(engine: Engine, request: Request) -> None:
     """Answer "Inspect a network"."""
-    await request.answer(200, engine.networks_api.inspect(request.arguments[0]))
+    document = engine.networks_api.inspect(request.arguments[0], scope=request.text("scope") or "")
+    await request.answer(200, document)
 
 
 async def create_network(engine: Engine, request: Request) -> None:

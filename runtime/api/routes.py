@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runtime.api import containers, files, images, networks, streams, system
+from runtime.api import absent, containers, files, images, networks, streams, system
 
 Route = tuple[str, str, Callable[..., Awaitable[Any]]]
 
 NAME = r"([^/]+)"
 IMAGE = r"(.+)"
+SWARM = r"/(?:swarm|nodes|services|tasks|secrets|configs)(?:/.*)?"
 
 ROUTES: list[Route] = [
     ("GET", r"/_ping", system.ping),
@@ -19,7 +20,6 @@ ROUTES: list[Route] = [
     ("GET", r"/info", system.info),
     ("GET", r"/events", system.events),
     ("GET", r"/system/df", system.df),
-    ("GET", r"/plugins", system.plugins),
     ("POST", r"/auth", images.auth),
     ("POST", r"/build", system.build),
     ("POST", r"/build/prune", system.build_prune),
@@ -77,6 +77,15 @@ ROUTES: list[Route] = [
     ("POST", r"/volumes/prune", networks.prune_volumes),
     ("GET", rf"/volumes/{NAME}", networks.inspect_volume),
     ("DELETE", rf"/volumes/{NAME}", networks.remove_volume),
+    ("GET", r"/plugins", absent.list_plugins),
+    ("GET", r"/plugins/privileges", absent.new_plugin),
+    ("POST", r"/plugins/(?:pull|create)", absent.new_plugin),
+    ("GET", rf"/plugins/{IMAGE}/json", absent.plugin),
+    ("POST", rf"/plugins/{IMAGE}/(?:enable|disable|push|set|upgrade)", absent.plugin),
+    ("DELETE", rf"/plugins/{IMAGE}", absent.plugin),
+    ("POST", r"/swarm/(?:init|join)", absent.new_swarm),
+    ("POST", r"/swarm/(?:leave|unlock)", absent.swarm_membership),
+    *((method, SWARM, absent.swarm) for method in ("GET", "POST", "DELETE")),
     ("GET", r"/skiff/v1/engine", system.engine),
     ("POST", r"/skiff/v1/engine/stop", system.stop),
     ("POST", r"/skiff/v1/ports/check", system.ports_check),

@@ -12,7 +12,7 @@ import anyio
 from runtime.api.connection import REASONS, Closed, Connection, Request
 from runtime.api.routes import ROUTES
 from runtime.engine.background import log
-from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError, UnavailableError, first_error
+from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError, first_error
 from runtime.http.codec import ProtocolError
 from runtime.space import told_as_full
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Handler = Callable[["Engine", Request], Awaitable[None]]
 PAUSE_S = 0.1
 HIGHEST, LOWEST = (1, 50), (1, 24)
-SWARM_PATHS = ("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs")
 _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 
 
@@ -124,8 +123,4 @@ def _find(request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) 
         if found and method == request.method:
             request.arguments = found.groups()
             return handler
-    if request.path.startswith(SWARM_PATHS):
-        raise UnavailableError(
-            "This node is not a swarm manager.", "this engine runs one machine's containers: it has no swarm"
-        )
     raise NotFoundError(f"page not found: {request.method} {request.path}")

@@ -79,7 +79,8 @@ EXEC = {
 EXEC_START = {"Detach": bool, "Tty": bool, "ConsoleSize": [int]}
 NETWORK = {
     "Name": str, "Driver": str, "Scope": str, "Internal": bool, "Attachable": bool, "Ingress": bool,
-    "ConfigOnly": bool, "EnableIPv4": bool, "EnableIPv6": bool, "Options": {str: str}, "Labels": {str: str},
+    "ConfigOnly": bool, "ConfigFrom": {"Network": str},
+    "EnableIPv4": bool, "EnableIPv6": bool, "Options": {str: str}, "Labels": {str: str},
     "IPAM": {
         "Driver": str, "Options": {str: str},
         "Config": [{"Subnet": str, "IPRange": str, "Gateway": str, "AuxiliaryAddresses": {str: str}}],

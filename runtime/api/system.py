@@ -14,10 +14,20 @@ if TYPE_CHECKING:
     from runtime.engine.engine import Engine
 
 
+PING_HEADERS = {
+    "Builder-Version": "1",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    "Pragma": "no-cache",
+    "Swarm": "inactive",
+}
+BUILD_PRUNE_FILTERS = (
+    "until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private", "immutable", "mutable"
+)  # fmt: skip
+
+
 async def ping(engine: Engine, request: Request) -> None:
     """Answer "Ping"."""
-    headers = {"Builder-Version": "1", "Cache-Control": "no-cache", "Swarm": "inactive"}
-    await request.answer(200, b"OK", kind="text/plain; charset=utf-8", headers=headers)
+    await request.answer(200, b"OK", kind="text/plain; charset=utf-8", headers=PING_HEADERS)
 
 
 async def version(engine: Engine, request: Request) -> None:
@@ -27,17 +37,12 @@ async def version(engine: Engine, request: Request) -> None:
 
 async def info(engine: Engine, request: Request) -> None:
     """Answer "Get system information"."""
-    await request.answer(200, engine.system.info())
+    await request.answer(200, await engine.system.info())
 
 
 async def df(engine: Engine, request: Request) -> None:
     """Answer "Get data usage information"."""
-    await request.answer(200, await engine.system.df(request.queries.get("type") or ()))
-
-
-async def plugins(engine: Engine, request: Request) -> None:
-    """Answer "List plugins": there are none."""
-    await request.answer(200, [])
+    await request.answer(200, await engine.disk_usage.df(request.queries.get("type") or ()))
 
 
 async def events(engine: Engine, request: Request) -> None:
@@ -55,8 +60,10 @@ async def build(engine: Engine, request: Request) -> None:
 
 async def build_prune(engine: Engine, request: Request) -> None:
     """Answer "Delete builder cache"."""
+    filters.check_known(filters.parse(request.text("filters")), BUILD_PRUNE_FILTERS)
     removed, freed = await engine.builder.prune()
-    await request.answer(200, {"CachesDeleted": removed, "SpaceReclaimed": freed})
+    engine.events.emit("builder", "prune", "", {"reclaimed": str(freed)})
+    await request.answer(200, {"CachesDeleted": removed or None, "SpaceReclaimed": freed})
 
 
 async def engine(engine: Engine, request: Request) -> None:

@@ -320,7 +320,7 @@ def _mounts(host: Mapping[str, Any], place: Place, privileged: bool) -> list[dic
         {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", "rprivate"]}
         for target, source in place.files.items()
     ]
-    volumes = [_mount(point) for point in place.mounts]
+    volumes = [mount_entry(point) for point in place.mounts]
     targets = {mount["destination"].rstrip("/") for mount in volumes}
     absent = ("/dev/shm", "/dev/mqueue") if host.get("IpcMode") == "none" else ()
     chosen = [
@@ -336,7 +336,8 @@ def _mounts(host: Mapping[str, Any], place: Place, privileged: bool) -> list[dic
     return [*mounts, *chosen, *sorted(volumes, key=lambda mount: mount["destination"].rstrip("/").count("/"))]
 
 
-def _mount(point: MountPoint) -> dict[str, Any]:
+def mount_entry(point: MountPoint) -> dict[str, Any]:
+    """Return the entry of the document's `mounts` for a volume, bind, tmpfs or image."""
     if point.type == "tmpfs":
         options = list(point.options) or ["nosuid", "nodev", "noexec"]
         return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}

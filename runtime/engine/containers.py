@@ -73,7 +73,7 @@ class Containers:
         self._listing = Listing(table, networks, images)
         self.creation = creation
         self.streams = Streams(paths, table, keeper)
-        self.files = Files(paths, images, keeper)
+        self.files = Files(paths, images, keeper, table, creation.mounts)
         self.sizes = Sizes(paths, images)
 
     def find(self, name: str) -> Container:

@@ -18,6 +18,7 @@ from runtime.engine.attendance import Attendance
 from runtime.engine.background import Background, attempt
 from runtime.engine.containers import Containers
 from runtime.engine.creation import Creation
+from runtime.engine.disk_usage import DiskUsage
 from runtime.engine.events import EventBus
 from runtime.engine.execs import Execs
 from runtime.engine.image_api import ImageApi
@@ -105,6 +106,7 @@ class Engine:
         self.networks_api = NetworkApi(self.networks, self.table, self.networking, self.events)
         self.volumes_api = VolumeApi(paths, self.volumes, self.table, self.events)
         self.system = System(self)
+        self.disk_usage = DiskUsage(self)
         self.stopping = anyio.Event()
         self._busy = 0
         self._activity = anyio.Event()

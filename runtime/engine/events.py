@@ -45,8 +45,10 @@ class EventBus:
             "time": now_ns // 1_000_000_000,
             "timeNano": now_ns,
         }
+        if kind in ("container", "image"):  # Docker: as the first clients knew them
+            event |= {"status": action, "id": id}
         if kind == "container":
-            event |= {"status": action, "id": id, "from": attributes.get("image", "")}
+            event["from"] = attributes.get("image", "")
         self._kept.append(event)
         for subscriber in list(self._subscribers):
             try:

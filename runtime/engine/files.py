@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import anyio
 import anyio.to_thread
 
+from runtime.container.spec import mount_entry
 from runtime.engine.changes import Change, changes
+from runtime.engine.mounts import Mounts
 from runtime.engine.roots import LiveRoot, ReadOnlyRoot, ScratchRoot
 from runtime.engine.state import Container
+from runtime.engine.table import ContainerTable
 from runtime.engine.times import rfc3339
-from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, SkiffError
+from runtime.errors import BadRequestError, ConflictError, ForbiddenError, InternalError, NotFoundError, SkiffError
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper
 from runtime.paths import Paths
@@ -27,10 +30,12 @@ READ_BYTES = 1 << 16
 class Files:
     """Works on containers' root filesystems through the keeper."""
 
-    def __init__(self, paths: Paths, images: Images, keeper: Keeper) -> None:
+    def __init__(self, paths: Paths, images: Images, keeper: Keeper, table: ContainerTable, mounts: Mounts) -> None:
         self._paths = paths
         self._images = images
         self._keeper = keeper
+        self._table = table
+        self._mounts = mounts
 
     async def about(self, container: Container, path: str) -> dict[str, Any]:
         """Return Docker's description of a path in the container. Raises NotFoundError."""
@@ -47,12 +52,14 @@ class Files:
         """Yield a tar stream of a path in the container."""
         async for data in self._tar(self._root_of(container), _absolute(path)):
             yield data
+        self._table.tell(container, "archive-path", path=path)
 
     async def export(self, container: Container) -> AsyncGenerator[bytes, None]:
         """Yield the container's whole root filesystem, without what is mounted in it, as a tar stream."""
         root = ReadOnlyRoot(self._paths.tmp, self._layers(container), self._directory(container))
         async for data in self._tar(root, "/."):
             yield data
+        self._table.tell(container, "export")
 
     async def _tar(self, root: AbstractContextManager[dict[str, Any]], path: str) -> AsyncGenerator[bytes, None]:
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -96,9 +103,9 @@ class Files:
 
         With `owned_by_user` everything belongs to the user that the container is configured to run as, if any.
         """
-        about = await self.about(container, path.rstrip("/") + "/." if path.strip("/") else "/")
-        if not about["mode"] & 1 << 31:
-            raise BadRequestError(f"extraction point is not a directory: {path}")
+        await self._check_directory(container, path)
+        if container.host.get("ReadonlyRootfs") and not _is_below(path, container.mounts):
+            raise ForbiddenError("container rootfs is marked read-only")
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self._paths.tmp) as spool, self._root_of(container) as root:
             async for data in source:
@@ -116,6 +123,15 @@ class Files:
                 )
             except InternalError as error:
                 raise BadRequestError(f"can't extract into {path}: {error.message.removeprefix('keeper: ')}") from error
+        self._table.tell(container, "extract-to-dir", path=path)
+
+    async def _check_directory(self, container: Container, path: str) -> None:
+        try:
+            about = await self.about(container, path.rstrip("/") + "/." if path.strip("/") else "/")
+        except NotFoundError:
+            about = await self.about(container, path)  # raises when nothing is there
+        if not about["mode"] & 1 << 31:
+            raise BadRequestError(f"extraction point is not a directory: {path}")
 
     async def changes(self, container: Container) -> list[Change]:
         """Return what the container's process has changed on the image's files."""
@@ -127,7 +143,9 @@ class Files:
     def _root_of(self, container: Container) -> AbstractContextManager[dict[str, Any]]:
         if container.is_running:
             return LiveRoot(container.id)
-        return ScratchRoot(self._paths.tmp, self._layers(container), self._directory(container))
+        shown = [mount for mount in container.mounts if mount["Type"] in ("bind", "volume")]
+        binds = [mount_entry(self._mounts.resolved(mount)) for mount in shown]
+        return ScratchRoot(self._paths.tmp, self._layers(container), self._directory(container), binds)
 
     def _directory(self, container: Container) -> Any:
         directory = self._paths.container(container.id)
@@ -145,6 +163,12 @@ def _absolute(path: str) -> str:
     ends_with_dot = path.endswith(("/", "/."))
     normal = os.path.normpath("/" + path.lstrip("/"))
     return normal + "/." if ends_with_dot and normal != "/" else normal
+
+
+def _is_below(path: str, mounts: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether `path` is in one of a container's mounts."""
+    inside = _absolute(path).removesuffix("/.") + "/"
+    return any(inside.startswith(f"{mount['Destination'].rstrip('/')}/") for mount in mounts)
 
 
 def go_mode(mode: int) -> int:

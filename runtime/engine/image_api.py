@@ -160,6 +160,7 @@ class ImageApi:
             deleted += done
         freed = before - self._layers_bytes()
         await self._images.garbage.empty_trash()
+        self._events.emit("image", "prune", "", {"reclaimed": str(freed)})
         return {"ImagesDeleted": deleted or None, "SpaceReclaimed": freed}
 
     def _layers_bytes(self) -> int:

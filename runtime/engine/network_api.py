@@ -6,17 +6,24 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from runtime.engine.endpoint_checks import check_endpoint
 from runtime.engine.events import EventBus
 from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
 from runtime.engine.networking import ContainerNetworks, endpoint_settings
+from runtime.engine.state import Container
 from runtime.engine.table import ContainerTable
 from runtime.engine.times import parse_rfc3339
-from runtime.errors import BadRequestError, ForbiddenError, SkiffError
+from runtime.errors import BadRequestError, ForbiddenError, NotFoundError, SkiffError, UnavailableError
 from runtime.network.model import Network, Subnet
 from runtime.network.networks import PREDEFINED, Networks
 
 LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
+NO_SWARM = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and '
+    "try again."
+)
+"""What Docker says outside of a swarm."""
 
 
 class NetworkApi:
@@ -36,6 +43,9 @@ class NetworkApi:
     def list(self, filters: Filters) -> list[dict[str, Any]]:
         """Return "List networks". Raises BadRequestError for an unknown filter."""
         check_known(filters, LIST_FILTERS)
+        for kind in filters.get("type") or ():
+            if kind not in ("builtin", "custom"):
+                raise BadRequestError(f"invalid filter 'type={kind}'")
         return [self._document(network) for network in self._networks.list() if self._passes(network, filters)]
 
     def _passes(self, network: Network, filters: Filters) -> bool:
@@ -50,9 +60,11 @@ class NetworkApi:
         }
         return all(checks[key](values) for key, values in filters.items() if values)
 
-    def inspect(self, name: str) -> dict[str, Any]:
-        """Return "Inspect a network"."""
+    def inspect(self, name: str, *, scope: str = "") -> dict[str, Any]:
+        """Return "Inspect a network". Raises NotFoundError when it is not of `scope` either."""
         network = self._networks.resolve(name)
+        if scope not in ("", "local"):
+            raise NotFoundError(f"network {name} not found")
         document = self._document(network)
         document["Containers"] = {
             endpoint.container_id: {
@@ -101,6 +113,7 @@ class NetworkApi:
                 "a network without IPv4 is not offered here", "leave enable_ipv4 out; enable_ipv6 adds IPv6 to it"
             )
         ipam = body.get("IPAM") or {}
+        _check_offered(body, ipam.get("Driver") or "default")
         network = await self._networks.create(
             name=body.get("Name") or "",
             driver=body.get("Driver") or "bridge",
@@ -139,7 +152,8 @@ class NetworkApi:
             if may_be_pruned(filters, network.labels, parse_rfc3339(network.created), now_ns):
                 await self.remove(network.id)
                 removed.append(network.name)
-        return {"NetworksDeleted": removed}
+        self._events.emit("network", "prune", "", {"reclaimed": "0"})
+        return {"NetworksDeleted": removed or None}
 
     def _is_used(self, network: Network) -> bool:
         return bool(self._networks.attached(network)) or any(network.name in one.networks for one in self._table)
@@ -148,16 +162,9 @@ class NetworkApi:
         """Attach a container, running or not."""
         network = self._networks.resolve(name)
         container = self._table.find(body.get("Container") or "")
-        mode = container.host.get("NetworkMode") or ""
-        if mode == "host" or mode.startswith("container:"):
-            raise ForbiddenError(
-                "container sharing network namespace with another container or host cannot be connected"
-            )
-        if mode == "none":
-            raise ForbiddenError(
-                "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-            )
+        _check_joinable(container, network)
         settings = dict(body.get("EndpointConfig") or {})
+        check_endpoint(network.name, settings, network)
         if container.is_running:
             await self._networks.connect(
                 container.id, container.name, network, endpoint_settings(settings, container.host)
@@ -167,6 +174,8 @@ class NetworkApi:
         container.networks[network.name] = settings
         if container.is_running and not had_names:
             self._networking.write_resolv_conf(container)
+        if container.is_running:
+            self._networking.tell_names(container)
         self._table.save(container)
         self._networking.tell("connect", network, container)
 
@@ -174,6 +183,8 @@ class NetworkApi:
         """Take a container off the network."""
         network = self._networks.resolve(name)
         container = self._table.find(body.get("Container") or "")
+        if network.driver == "host":
+            raise BadRequestError(HOST_NETWORK)
         if container.is_running:
             try:
                 await self._networks.disconnect(container.id, network)
@@ -184,5 +195,37 @@ class NetworkApi:
         elif network.name not in container.networks:
             raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
         container.networks.pop(network.name, None)
+        if container.is_running:
+            self._networking.tell_names(container)
         self._table.save(container)
         self._networking.tell("disconnect", network, container)
+
+
+HOST_NETWORK = "container cannot be disconnected from host network or connected to host network"
+
+
+def _check_joinable(container: Container, network: Network) -> None:
+    """Raise BadRequestError when the container can't be attached to the network beside what it is attached to."""
+    mode = container.host.get("NetworkMode") or ""
+    if mode == "host" or mode.startswith("container:"):
+        raise BadRequestError(
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        )
+    if network.driver == "host":
+        raise BadRequestError(HOST_NETWORK)
+    if mode == "none" or network.driver == "null":
+        raise BadRequestError(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+
+
+def _check_offered(body: Mapping[str, Any], ipam_driver: str) -> None:
+    """Refuse the kinds of networks that a swarm has, and other programs' drivers."""
+    if body.get("Ingress"):
+        raise ForbiddenError("Ingress network can only be global scope network", "leave `ingress` out")
+    if body.get("Scope") not in (None, "", "local") or body.get("Driver") == "overlay":
+        raise UnavailableError(NO_SWARM, "networks here are bridges of this machine: leave scope and driver out")
+    if body.get("ConfigOnly") or (body.get("ConfigFrom") or {}).get("Network"):
+        raise BadRequestError("networks made of configuration-only networks are not offered here")
+    if ipam_driver != "default":
+        raise NotFoundError(f'plugin "{ipam_driver}" not found', "addresses are given out by the engine itself")

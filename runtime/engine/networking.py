@@ -62,11 +62,9 @@ class ContainerNetworks:
                     self.tell("connect", network, container)
             await self.publish_ports(container)
         self._check_linked(container)
-        self.write_hosts(container)
         self.write_resolv_conf(container)
+        self.tell_names(container)
         self._networks.expect_more()
-        for other in linked_to(container, self._table):
-            self.write_hosts(other)
         return path
 
     def _share(self, container: Container, owner: Container) -> Path | None:
@@ -100,7 +98,12 @@ class ContainerNetworks:
         attached = (one for one in self._networks.endpoints(container.id) if one.network_id == bridge.id)
         return [str(address) for endpoint in attached for address in endpoint.addresses]
 
-    def write_hosts(self, container: Container) -> None:
+    def tell_names(self, container: Container) -> None:
+        """Write the hosts files of the container and of those that are linked to it."""
+        for one in (container, *linked_to(container, self._table)):
+            self._write_hosts(one)
+
+    def _write_hosts(self, container: Container) -> None:
         """Write the container's hosts file for the networks that it is on; into the same file, which it may see."""
         own, gateway = [], ""
         for link in existing(container, self._table):

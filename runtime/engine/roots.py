@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,20 @@ class LiveRoot:
 
 
 class ScratchRoot:
-    """A root put together for one task: layers, and the changes of a stopped container."""
+    """A root put together for one task: layers, the changes of a stopped container, and what it binds (OCI mounts)."""
 
-    def __init__(self, tmp: Path, layers: Sequence[str], container: Path | None = None) -> None:
+    def __init__(
+        self,
+        tmp: Path,
+        layers: Sequence[str],
+        container: Path | None = None,
+        binds: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         tmp.mkdir(parents=True, exist_ok=True)
         self._directory = Path(tempfile.mkdtemp(dir=tmp, prefix="root-"))
         self._layers = list(layers)
         self._container = container
+        self._binds = list(binds)
 
     def __enter__(self) -> dict[str, Any]:
         place = self._directory if self._container is None else self._container
@@ -44,6 +51,7 @@ class ScratchRoot:
             "lower": self._layers,
             "upper": str(place / "upper"),
             "work": str(place / "work"),
+            "binds": self._binds,
         }
 
     def __exit__(self, *_: object) -> None:

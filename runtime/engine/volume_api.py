@@ -85,4 +85,5 @@ class VolumeApi:
                 freed += await trees_bytes([self._paths.volume(volume.name)])
                 self.remove(volume.name)
                 removed.append(volume.name)
+        self._events.emit("volume", "prune", "", {"reclaimed": str(freed)})
         return {"VolumesDeleted": removed, "SpaceReclaimed": freed}

@@ -169,6 +169,15 @@ def prepare(
     return root
 
 
+def bind(path: str, mounts: Sequence[Mapping[str, Any]]) -> None:
+    """Bind `mounts` of a document into the root at `path`, where a task is to find them as the container's process does."""
+    if mounts:
+        root = Root(path)
+        for entry in mounts:
+            _bind(root, entry, _source(entry))
+        os.close(root.descriptor)
+
+
 def finish(root: Root, *, read_only: bool) -> None:
     """Enter `root` for good: make it the root of the mount namespace and let go of the old one."""
     if read_only:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
-from runtime.oci import launch
+from runtime.oci import launch, rootfs
 from runtime.oci.overlay import mount_overlay
 from runtime.oci.user import resolve
 
@@ -34,6 +34,7 @@ def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None
             if where.get("upper"):
                 options += [f"upperdir={where['upper']}", f"workdir={where['work']}"]
             mount_overlay(root, options)
+        rootfs.bind(root, where.get("binds") or ())
         os.chroot(root)
     os.chdir("/")
     return task(message["arguments"], descriptors)

@@ -48,16 +48,19 @@ def test_links_are_names_in_lists_and_inspections(client, database, create):
     assert client.containers.get("reader").attrs["HostConfig"]["Links"] == ["/database:/reader/db"]
 
 
-def test_a_restarted_container_is_found_where_it_is_now(database, start):
+def test_a_linked_container_is_found_where_it_is_now(client, database, start):
     reader = start("sleep", "60", host={"links": {"database": "db"}})
-    before = reader.exec_run("cat /etc/hosts").output.decode()
-    database.stop(timeout=0)
-    start("sleep", "60")  # takes the address that is free now
-    database.start()
-    database.reload()
-    after = reader.exec_run("cat /etc/hosts").output.decode()
-    assert f"{database.attrs['NetworkSettings']['IPAddress']}\tdb db-host database" in after
-    assert before != after
+
+    def line():
+        database.reload()
+        return f"{database.attrs['NetworkSettings']['IPAddress']}\tdb db-host database\n".encode()
+
+    assert line() in reader.exec_run("cat /etc/hosts").output
+    before, bridge = line(), client.networks.get("bridge")
+    bridge.disconnect(database)
+    assert before not in reader.exec_run("cat /etc/hosts").output
+    bridge.connect(database)
+    assert line() in reader.exec_run("cat /etc/hosts").output
 
 
 def test_a_link_needs_a_running_container(database, create):

@@ -1,0 +1,87 @@
+"""What everything takes on the disk (Docker Engine API, "Get data usage information")."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from runtime.engine.sizes import trees_bytes
+from runtime.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from runtime.engine.engine import Engine
+
+DISK_TYPES = ("container", "image", "volume", "build-cache")
+
+
+class DiskUsage:
+    """Measures what the engine keeps."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def df(self, types: Sequence[str] = ()) -> dict[str, Any]:
+        """Return "Get data usage information", of some `types` of objects or all. Raises BadRequestError."""
+        for kind in types:
+            if kind not in DISK_TYPES:
+                raise BadRequestError(f"unknown object type: {kind}")
+        wanted = frozenset(types or DISK_TYPES)
+        found: dict[str, Any] = {
+            "LayersSize": 0,
+            "Images": None,
+            "Containers": None,
+            "Volumes": None,
+            "BuildCache": None,
+        }
+        if "image" in wanted:
+            found |= self._images()
+        if "container" in wanted:
+            found["Containers"] = await self._engine.containers.list(stopped=True, size=True)
+        if "volume" in wanted:
+            found["Volumes"] = await self._volumes()
+        if "build-cache" in wanted:
+            found["BuildCache"] = self._build_cache()
+        return found
+
+    def _images(self) -> dict[str, Any]:
+        engine = self._engine
+        layers = engine.images.layers
+        holders = Counter(diff_id for image in engine.images.list() for diff_id in set(image.diff_ids))
+        users = Counter(container.image_id for container in engine.table)
+        by_id = {image.id: image for image in engine.images.list()}
+        rows = []
+        for row in engine.image_api.list({}):
+            shared = sum(layers.size(one) for one in set(by_id[row["Id"]].diff_ids) if holders[one] > 1)
+            rows.append({**row, "SharedSize": shared, "Containers": users[row["Id"]]})
+        return {"LayersSize": sum(layers.size(diff_id) for diff_id in holders), "Images": rows}
+
+    async def _volumes(self) -> list[dict[str, Any]]:
+        engine = self._engine
+        rows = []
+        for volume in engine.volumes_api.list({})["Volumes"]:
+            size = await trees_bytes([engine.paths.volume(volume["Name"])])
+            users = engine.table.users_of_volume(volume["Name"])
+            rows.append({**volume, "UsageData": {"Size": size, "RefCount": len(users)}})
+        return rows
+
+    def _build_cache(self) -> list[dict[str, Any]]:
+        engine = self._engine
+        held = {diff_id for image in engine.images.list() for diff_id in image.diff_ids}
+        rows = []
+        for id, step in engine.store.collection("build_cache").items():
+            layer = step.get("layer")
+            rows.append(
+                {
+                    "ID": id[:25],
+                    "Type": "regular",
+                    "Description": step.get("text") or "",
+                    "InUse": False,
+                    "Shared": layer in held,
+                    "Size": engine.images.layers.size(layer) if layer else 0,
+                    "CreatedAt": step.get("created"),
+                    "LastUsedAt": None,
+                    "UsageCount": 0,
+                }
+            )
+        return rows

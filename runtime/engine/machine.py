@@ -1,0 +1,99 @@
+"""What the machine is and can limit, and Docker's warnings of what it can't (Docker Engine API, "SystemInfo")."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from runtime.oci.cgroup import Cgroups
+
+LIMITS = {
+    "MemoryLimit": ("memory", "No memory limit support"),
+    "SwapLimit": ("swap", "No swap limit support"),
+    "CpuCfsPeriod": ("cpu_quota", "No cpu cfs period support"),
+    "CpuCfsQuota": ("cpu_quota", "No cpu cfs quota support"),
+    "CPUShares": ("cpu_shares", "No cpu shares support"),
+    "CPUSet": ("cpuset", "No cpuset support"),
+    "PidsLimit": ("pids", "No pids limit support"),
+    "OomKillDisable": ("oom_kill_disable", "No oom kill disable support"),
+}
+"""By their names in SystemInfo: the feature (`runtime.container.resources.FEATURES`), and what is said where it lacks."""
+
+BLOCK_IO = {
+    "1": {
+        "io_weight": ("No blkio weight support",),
+        "io_weight_device": ("No blkio weight_device support",),
+        "io_throttle": tuple(
+            f"No blkio throttle.{name}_device support" for name in ("read_bps", "write_bps", "read_iops", "write_iops")
+        ),
+    },
+    "2": {
+        "io_weight": ("No io.weight support",),
+        "io_weight_device": ("No io.weight (per device) support",),
+        "io_throttle": tuple(f"No io.max ({name}) support" for name in ("rbps", "wbps", "riops", "wiops")),
+    },
+}
+"""What is said of each feature of block I/O that lacks, by the version of control groups."""
+
+
+def limits(features: Collection[str], cgroup_version: str) -> tuple[dict[str, bool], list[str]]:
+    """Return which limits the machine with these features can keep, and Docker's warnings of the others."""
+    offered = {name: feature in features for name, (feature, _) in LIMITS.items()}
+    lacking = [
+        warning
+        for name, (_, warning) in LIMITS.items()
+        # version 2 has no such thing: nobody can be told to get it
+        if not offered[name] and (name != "OomKillDisable" or cgroup_version == "1")
+    ]
+    for feature, warnings in BLOCK_IO[cgroup_version].items():
+        lacking += warnings if feature not in features else ()
+    return offered, [f"WARNING: {warning}" for warning in lacking]
+
+
+def cgroup_version() -> str:
+    """Return the version of control groups that carries the controllers."""
+    return "2" if Cgroups().is_unified else "1"
+
+
+def forwards_ipv4() -> bool:
+    """Whether the machine passes packets on."""
+    try:
+        return Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+    except OSError:
+        return False
+
+
+def release() -> dict[str, str]:
+    """Return os-release(5) of the machine."""
+    try:
+        lines = Path("/etc/os-release").read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {key: value.strip("\"'") for key, _, value in pairs}
+
+
+def filesystem_of(path: Path) -> str:
+    """Return the type of the filesystem that `path` is on, as mount(8) calls it; "unknown" when nothing tells."""
+    number = os.stat(path).st_dev
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        about, _, kind = line.partition(" - ")
+        if about.split()[2] == wanted:
+            return kind.split()[0]
+    return "unknown"
+
+
+def processor() -> dict[str, Any]:
+    """Return the machine's size and kernel."""
+    uname = os.uname()
+    return {
+        "KernelVersion": uname.release,
+        "OSType": "linux",
+        "Architecture": uname.machine,
+        "NCPU": os.cpu_count() or 1,
+        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "Name": uname.nodename,
+    }
