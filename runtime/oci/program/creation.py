@@ -201,17 +201,21 @@ class _Birth:
 
     def _run_hooks(self) -> None:
         """Run the hooks that belong into the runtime's namespaces; the child runs its own next, with the same state."""
-        self.container.record["pid"] = self.pid
+        self._note_process()
         state = self.container.state(store.CREATING)
         wanted = self.container.document.get("hooks") or {}
         for kind in ("prestart", "createRuntime"):
             hooks.run(kind, wanted.get(kind) or (), state)
         self.sync.send(GO + json.dumps(state).encode())
 
-    def _keep(self) -> Made:
+    def _note_process(self) -> None:
         self.container.record["pid"] = self.pid
         self.container.record["started_at"] = store.started_at(self.pid)
         self.container.save()
+
+    def _keep(self) -> Made:
+        self.container.record["is_made"] = True
+        self._note_process()
         if self.request.waits_at_door:
             self.sync.send(GO)
             self.sync.close()

@@ -60,8 +60,11 @@ class Container:
 
     def status(self) -> str:
         """Return the status (OCI runtime spec, "State"), or "paused"."""
+        if not self.record["is_made"]:
+            # its maker holds the lock; one that was killed took the process with it
+            return CREATING if is_locked(self.directory) else STOPPED
         if not self.pid:
-            return CREATING if "pid" not in self.record and is_locked(self.directory) else STOPPED
+            return STOPPED
         if is_locked(os.path.join(self.directory, WAITING)):
             return CREATED
         if self.cgroup and Cgroups().is_frozen(self.cgroup):
@@ -253,5 +256,6 @@ def record_of(
         "created": created,
         "owner": os.geteuid(),
         "cgroup": cgroup,
+        "is_made": False,
         "document": document,
     }
