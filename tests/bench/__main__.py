@@ -9,10 +9,22 @@ from tests.bench.layers import unpack
 from tests.bench.measure import table
 from tests.bench.place import place
 from tests.bench.streams import logs, published_port
+from tests.bench.watching import watching
 
 BENCHES = {
     bench.__name__: bench
-    for bench in (launch, commands, compose_files, many_services, health_gate, memory, logs, published_port, unpack)
+    for bench in (
+        launch,
+        commands,
+        compose_files,
+        many_services,
+        health_gate,
+        memory,
+        logs,
+        published_port,
+        unpack,
+        watching,
+    )
 }
 
 
