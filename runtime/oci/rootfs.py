@@ -196,7 +196,9 @@ def finish_without_pivot(root: Root, *, read_only: bool) -> None:
     with open("/proc/self/mountinfo") as file:
         mounts = [line.split() for line in file]
     for fields in mounts:
-        point, kind = fields[4].encode().decode("unicode_escape"), fields[fields.index("-") + 1]
+        point, kind = fields[4], fields[fields.index("-") + 1]
+        for letter in " \t\n\\":  # as the kernel writes them into its tables, the backslash last
+            point = point.replace(f"\\{ord(letter):03o}", letter)
         # who finds a way to the old root is to find no host's processes and devices there
         if kind in ("proc", "sysfs") and not f"{point}/".startswith(f"{root.path.rstrip('/')}/"):
             try:
