@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from runtime.hints import Any
 from runtime.linux import capability
 from runtime.oci import rootfs
-from runtime.oci.launch import NAMESPACES
 from runtime.oci.process import LIMITS
 from runtime.oci.program import confinement, scheduling
 from runtime.oci.program.errors import DocumentError
+from runtime.oci.program.namespaces import NAMESPACES
 from runtime.oci.program.shape import DOCUMENT, PROCESS, shaped
 
 NAME = "config.json"

@@ -1,3 +1,7 @@
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from tests.support.bundles import Program
@@ -17,11 +21,14 @@ def prober(shared_home, busybox_tar):
 
 
 @pytest.fixture(scope="session")
-def session_program(tmp_path_factory):
-    """The OCI program with a state directory of its own."""
-    program = Program(tmp_path_factory.mktemp("oci"))
+def session_program():
+    """The OCI program with a state directory of its own, where users of other namespaces can come to."""
+    folder = Path(tempfile.mkdtemp(prefix="skiff-oci-", dir="/tmp"))
+    folder.chmod(0o755)
+    program = Program(folder)
     yield program
     program.clean()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
