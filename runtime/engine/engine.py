@@ -26,6 +26,7 @@ from runtime.engine.image_making import ImageMaking
 from runtime.engine.init_layer import make_init_layer
 from runtime.engine.lifecycle import Lifecycle
 from runtime.engine.limits import MachineLimits
+from runtime.engine.memory_watch import MemoryWatch
 from runtime.engine.mounts import Mounts
 from runtime.engine.network_api import NetworkApi
 from runtime.engine.networking import ContainerNetworks
@@ -83,6 +84,7 @@ class Engine:
             mounts,
             self.networking,
             Attendance(paths, self.table, self.background, self.execs.probe),
+            MemoryWatch(self.table, self.background),
             self.removal,
             self.background,
         )

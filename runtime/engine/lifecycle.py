@@ -14,6 +14,7 @@ from runtime.container.restart import next_delay
 from runtime.container.spec import Place, build
 from runtime.engine.attendance import Attendance
 from runtime.engine.background import Background, attempt
+from runtime.engine.memory_watch import MemoryWatch
 from runtime.engine.mounts import Mounts
 from runtime.engine.networking import NAME_FILES, ContainerNetworks
 from runtime.engine.removal import Removal
@@ -42,6 +43,7 @@ class Lifecycle:
         mounts: Mounts,
         networks: ContainerNetworks,
         attendance: Attendance,
+        memory: MemoryWatch,
         removal: Removal,
         background: Background,
     ) -> None:
@@ -52,6 +54,7 @@ class Lifecycle:
         self._mounts = mounts
         self._networks = networks
         self._attendance = attendance
+        self._memory = memory
         self._removal = removal
         self._background = background
 
@@ -79,6 +82,7 @@ class Lifecycle:
             container.state.oom_killed = False
             container.state.started_at = rfc3339(process.started_at_ns)
             self._attendance.begin(container, process)
+            self._memory.begin(container, process)
             self._table.save(container)
             self._table.tell(container, "start")
 
@@ -152,8 +156,7 @@ class Lifecycle:
                 await anyio.to_thread.run_sync(shutil.rmtree, self._paths.bundles / container.id, True)
                 restarts = self._note_exit(container, ended)
                 # before anyone wakes: who waited for the end finds it among the events
-                if ended.oom_killed:
-                    self._table.tell(container, "oom")
+                self._memory.end(container, oom_killed=ended.oom_killed)
                 self._table.tell(
                     container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0))
                 )
@@ -179,7 +182,7 @@ class Lifecycle:
 
     def _note_exit(self, container: Container, ended: ProcessExit) -> bool:
         state = container.state
-        state.exit_code, state.oom_killed = ended.exit_code, ended.oom_killed
+        state.exit_code, state.oom_killed = ended.exit_code, ended.oom_killed or container.has_told_oom
         state.finished_at, state.pid = rfc3339(ended.finished_at_ns), 0
         restarts = container.policy.restarts(ended.exit_code, state.restart_count, state.stopped_by_user)
         state.status = RESTARTING if restarts else EXITED
@@ -259,6 +262,7 @@ class Lifecycle:
         if container.state.started_at[:4] == "0001":
             container.state.started_at = rfc3339(process.started_at_ns)
         self._attendance.begin(container, process)
+        self._memory.begin(container, process)
         self._table.save(container)
         try:
             await self._networks.adopt(container)

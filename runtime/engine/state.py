@@ -71,6 +71,8 @@ class Container:
     exits: int = 0
     """How often its process has ended: who waits for an end misses none, however short the next run is."""
     restart_delay_s: float = 0.0
+    has_told_oom: bool = False
+    """Whether it was told that this run of it was out of memory."""
     stays: bool = False
     """Whether its end is not the end of it, even with AutoRemove: it is about to be started again."""
 

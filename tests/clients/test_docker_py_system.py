@@ -142,3 +142,15 @@ def test_a_log_that_is_not_kept_cannot_be_read(create):
     with pytest.raises(docker.errors.APIError, match="configured logging driver does not support reading") as caught:
         create(host={"log_config": LogConfig(type="none")}).logs()
     assert caught.value.status_code == 501
+
+
+def test_want_of_memory_is_told_when_the_kernel_tells_it(start, told):
+    # the one that takes it all is killed, the container goes on
+    container = start(
+        "sh", "-c", "tail /dev/zero; echo $?; sleep 60", host={"mem_limit": "16m", "memswap_limit": "16m"}
+    )
+    assert told(1, container=[container.id], event=["oom", "die"])[0]["Action"] == "oom"
+    container.reload()
+    assert (container.status, container.attrs["State"]["OOMKilled"]) == ("running", True)
+    container.kill()
+    assert [event["Action"] for event in told(2, container=[container.id], event=["oom", "die"])] == ["oom", "die"]

@@ -1,0 +1,52 @@
+"""Tells when containers run out of memory, at the moment when they do (Docker Engine API, event "oom")."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import anyio
+
+from runtime.engine.background import Background
+from runtime.engine.state import Container
+from runtime.engine.table import ContainerTable
+from runtime.keeper.client import KeptProcess
+from runtime.oci.cgroup import Cgroups
+from runtime.oci.oom import OomWatch
+
+
+class MemoryWatch:
+    """Watches the memory of running containers."""
+
+    def __init__(self, table: ContainerTable, background: Background) -> None:
+        self._table = table
+        self._background = background
+
+    def begin(self, container: Container, process: KeptProcess) -> None:
+        """Watch a container whose process runs, until it ends."""
+        container.has_told_oom = False
+        if process.cgroup is not None and container.scope is not None:
+            self._background.start_soon(self._watch, container, process.cgroup, container.scope)
+
+    async def _watch(self, container: Container, cgroup: str, scope: anyio.CancelScope) -> None:
+        try:
+            watch = OomWatch(Cgroups(), cgroup)
+        except (OSError, KeyError):  # no controller of memory, or gone again: its exit tells
+            return
+        with closing(watch), scope:
+            while True:
+                await anyio.wait_readable(watch.fileno())
+                if watch.has_happened():
+                    self.tell(container)
+                elif not container.is_running:
+                    return
+
+    def tell(self, container: Container) -> None:
+        """Take note that the container ran out of memory."""
+        container.has_told_oom = container.state.oom_killed = True
+        self._table.save(container)
+        self._table.tell(container, "oom")
+
+    def end(self, container: Container, *, oom_killed: bool) -> None:
+        """Tell at the process's end what nobody has told before."""
+        if oom_killed and not container.has_told_oom:
+            self._table.tell(container, "oom")
