@@ -12,7 +12,8 @@ import typer
 from compose.cli.context import CONFIG_FILES, Globals, project_rows
 from compose.cli.up import Services
 from compose.plan.project import PROJECT, Existing
-from compose.render.table import ago, ports, size
+from compose.render.ports import ports
+from compose.render.table import ago, size
 from compose.render.template import formatted
 from runtime.errors import SkiffError
 

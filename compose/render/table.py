@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+MINUTE_S, HOUR_S = 60, 3600
+
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return rows under titles, columns aligned, three blanks between them."""
@@ -16,13 +18,26 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def ago(unix_s: float) -> str:
-    """Return how long ago a moment was, in words."""
-    seconds = max(0, int(time.time() - unix_s))
-    for size, unit in ((60, "second"), (60, "minute"), (24, "hour"), (7, "day"), (10**9, "week")):
-        if seconds < size:
-            return f"{seconds} {unit}{'' if seconds == 1 else 's'} ago"
-        seconds //= size
-    return ""
+    """Return how long ago a moment was, in Docker's words."""
+    seconds = max(0.0, time.time() - unix_s)
+    if seconds < 1:
+        return "Less than a second ago"
+    whole, hours = int(seconds), int(seconds / HOUR_S + 0.5)
+    if whole < MINUTE_S:
+        return f"{_count(whole, 'second')} ago"
+    if whole < HOUR_S:
+        return "About a minute ago" if whole < 2 * MINUTE_S else f"{whole // MINUTE_S} minutes ago"
+    if hours == 1:
+        return "About an hour ago"
+    days = hours // 24
+    for below, size, unit in ((2, 1, "hour"), (14, 1, "day"), (60, 7, "week"), (2 * 365, 30, "month")):
+        if days < below:
+            return f"{_count(hours if unit == 'hour' else days // size, unit)} ago"
+    return f"{days // 365} years ago"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def size(bytes_: float) -> str:
@@ -32,12 +47,3 @@ def size(bytes_: float) -> str:
             return f"{bytes_:.3g}{unit}"
         bytes_ /= 1000
     return ""
-
-
-def ports(listed: Sequence[dict[str, object]]) -> str:
-    """Return the ports of a container list row as docker compose shows them."""
-    found = []
-    for port in listed:
-        private = f"{port['PrivatePort']}/{port['Type']}"
-        found.append(f"{port['IP']}:{port['PublicPort']}->{private}" if port.get("PublicPort") else private)
-    return ", ".join(sorted(dict.fromkeys(found)))
