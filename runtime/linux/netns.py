@@ -29,6 +29,15 @@ def make(set_up: Callable[[], object]) -> int:
         os.close(home)
 
 
+def enter(path: Path) -> None:
+    """Bring the calling thread into the namespace pinned to `path`."""
+    target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.call("setns", target, linux.CLONE_NEWNET)
+    finally:
+        os.close(target)
+
+
 def pin(path: Path, namespace: int = -1) -> None:
     """Pin the namespace of a descriptor, without one the calling thread's, to the new file `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
