@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ConfigError
+from compose.plan.api_socket import uses_api_socket, with_api_socket
 from compose.plan.images import missing_bases
 from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, Existing, Target
 from compose.render.progress import Progress, make_progress
@@ -117,7 +118,7 @@ class Globals:
         project = self.project(services=tuple(services))
         self._project_environment = project.environment
         named = self.env_files or tuple(filter(None, self.environ.get("COMPOSE_ENV_FILES", "").split(",")))
-        return Target(
+        target = Target(
             project.name,
             project.model(),
             project.working_directory,
@@ -127,6 +128,11 @@ class Globals:
             tuple(project.disabled_services),
             "_" if self.compatibility or self.is_set("COMPOSE_COMPATIBILITY") else "-",
         )
+        if not uses_api_socket(target) or self.where.path is None:  # over TCP there is none: `up` refuses that
+            return target
+        from runtime.client.credentials import everything
+
+        return with_api_socket(target, self.where.path, everything(self.environ))
 
     def load_or_name(self, services: Sequence[str] = ()) -> tuple[Target, bool]:
         """Return the files' project and True; where only a name is given, an empty one of that name and False.

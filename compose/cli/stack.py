@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compose.plan.project import Observed, Target
+from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
     from compose.cli.context import Globals
@@ -61,6 +62,7 @@ class Bringing:
         from compose.plan.selection import select
 
         common, target = self._common, self._target
+        self._check_socket()
         _check_scale(target, options.scale)
         names = select(target, options.services, with_dependencies=options.with_dependencies)
         observed = observe(common.client, target)
@@ -104,6 +106,7 @@ class Bringing:
         from compose.plan.operations import Kind, Plan
         from compose.plan.up import UpOptions, plan_up
 
+        self._check_socket()
         observed = observe(self._common.client, self._target, [service])
         self._check(observed, [service])
         nothing = Observed((), observed.networks, observed.volumes, observed.images)
@@ -205,6 +208,16 @@ class Bringing:
         for warning in check_resources(self._target, observed):
             print(warning, file=sys.stderr)
 
+    def _check_socket(self) -> None:
+        """Refuse to give services the socket of an engine that has none, before it is spoken to."""
+        from compose.plan.api_socket import uses_api_socket
+
+        if uses_api_socket(self._target) and self._common.where.path is None:
+            raise SkiffError(
+                f"use_api_socket can only be used with unix sockets: docker endpoint {self._common.where} is incompatible",
+                "name the engine's socket: -H unix:///PATH, or leave use_api_socket out",
+            )
+
     def _check_ports(self, plan: Plan) -> None:
         from compose.plan.container_body import published_ports
         from compose.plan.operations import Kind
@@ -218,7 +231,6 @@ class Bringing:
 def _check_scale(target: Target, scale: Mapping[str, int]) -> None:
     from compose.plan.project import replicas
     from compose.plan.selection import select
-    from runtime.errors import SkiffError
 
     select(target, list(scale))
     for name, service in target.services.items():

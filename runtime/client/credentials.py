@@ -33,16 +33,7 @@ def domain_of(image: str) -> str:
 
 def find(domain: str, environ: Mapping[str, str]) -> dict[str, str] | None:
     """Return the credentials for the registry `domain`: from its helper, else the store, else the file itself."""
-    folder = environ.get("DOCKER_CONFIG") or str(Path(environ.get("HOME") or "/") / ".docker")
-    path = Path(folder) / "config.json"
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise SkiffError(f"{path} can't be read: {error}", "mend or remove it; `docker login` writes it") from error
-    if not isinstance(document, dict):
-        return None
+    document = _document(environ)
     keys = (HUB_KEY, HUB, "index.docker.io") if domain == HUB else (domain, f"https://{domain}", f"http://{domain}")
     helpers = document.get("credHelpers") or {}
     helper = next((helpers[key] for key in keys if key in helpers), None) or document.get("credsStore")
@@ -54,6 +45,38 @@ def find(domain: str, environ: Mapping[str, str]) -> dict[str, str] | None:
         if (key in keys or _host(key) == domain) and (found := _entry(entry, key)) is not None:
             return found
     return None
+
+
+def _document(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    folder = environ.get("DOCKER_CONFIG") or str(Path(environ.get("HOME") or "/") / ".docker")
+    path = Path(folder) / "config.json"
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SkiffError(f"{path} can't be read: {error}", "mend or remove it; `docker login` writes it") from error
+    return document if isinstance(document, dict) else {}
+
+
+def everything(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return all credentials that the user's configuration has, by registry, as `auths` of a config.json has them.
+
+    Those of helpers are asked for. Raises SkiffError when one fails.
+    """
+    document = _document(environ)
+    helpers = {str(server): str(helper) for server, helper in (document.get("credHelpers") or {}).items()}
+    if store := document.get("credsStore"):
+        helpers = {**dict.fromkeys(_listed(str(store)), str(store)), **helpers}
+    found = {server: _entry(entry, server) for server, entry in (document.get("auths") or {}).items()}
+    found |= {server: _ask_helper(helper, server) for server, helper in helpers.items()}
+    return {server: _auth(one) for server, one in found.items() if one is not None}
+
+
+def _auth(found: Mapping[str, str]) -> dict[str, str]:
+    if "identitytoken" in found:
+        return {"identitytoken": found["identitytoken"]}
+    return {"auth": base64.b64encode(f"{found['username']}:{found['password']}".encode()).decode()}
 
 
 def _host(key: str) -> str:
@@ -74,26 +97,37 @@ def _entry(entry: Mapping[str, Any], server: str) -> dict[str, str] | None:
 
 def _ask_helper(helper: str, server: str) -> dict[str, str] | None:
     """Ask `docker-credential-<helper>` (docker-credential-helpers, "get"); None when it knows nothing of `server`."""
+    answer = _run_helper(helper, "get", server)
+    if answer.returncode:
+        if "not found" in (answer.stdout + answer.stderr).lower():
+            return None
+        raise SkiffError(f"docker-credential-{helper} failed for {server}: {(answer.stderr or answer.stdout).strip()}")
+    try:
+        document = json.loads(answer.stdout)
+        name, secret = str(document["Username"]), str(document["Secret"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SkiffError(f"docker-credential-{helper} gave an answer that can't be read for {server}") from error
+    if name == "<token>":
+        return {"identitytoken": secret, "serveraddress": server}
+    return {"username": name, "password": secret, "serveraddress": server} if name else None
+
+
+def _listed(helper: str) -> list[str]:
+    """Return the servers that `docker-credential-<helper>` knows (docker-credential-helpers, "list")."""
+    answer = _run_helper(helper, "list", "")
+    try:
+        return [str(server) for server in json.loads(answer.stdout)] if not answer.returncode else []
+    except ValueError as error:
+        raise SkiffError(f"docker-credential-{helper} gave a list that can't be read") from error
+
+
+def _run_helper(helper: str, what: str, told: str) -> subprocess.CompletedProcess[str]:
     program = f"docker-credential-{helper}"
     try:
-        answer = subprocess.run(
-            [program, "get"], input=server, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S
-        )
+        return subprocess.run([program, what], input=told, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S)
     except FileNotFoundError as error:
         raise SkiffError(
             f"{program} is not installed", "Docker's config.json names it: install or remove it"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise SkiffError(f"{program} gave no answer for {server} in {HELPER_TIMEOUT_S} s") from error
-    if answer.returncode:
-        if "not found" in (answer.stdout + answer.stderr).lower():
-            return None
-        raise SkiffError(f"{program} failed for {server}: {(answer.stderr or answer.stdout).strip()}")
-    try:
-        document = json.loads(answer.stdout)
-        name, secret = str(document["Username"]), str(document["Secret"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SkiffError(f"{program} gave an answer that can't be read for {server}") from error
-    if name == "<token>":
-        return {"identitytoken": secret, "serveraddress": server}
-    return {"username": name, "password": secret, "serveraddress": server} if name else None
+        raise SkiffError(f"{program} gave no answer in {HELPER_TIMEOUT_S} s") from error
