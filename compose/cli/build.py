@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -35,10 +36,12 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--with-dependencies", help="Images of dependencies, too")
         ] = False,
         quiet: Quiet = False,
+        ssh: Annotated[
+            list[str] | None, typer.Option("--ssh", help="SSH agents that steps may use: default, or ID=SOCKET")
+        ] = None,
+        print_: Annotated[bool, typer.Option("--print", help="Show the builds as a bake file, and end")] = False,
         check: Annotated[bool, typer.Option("--check", hidden=True)] = False,
-        print_: Annotated[bool, typer.Option("--print", hidden=True)] = False,
         builder: Annotated[str, typer.Option("--builder", hidden=True)] = "",
-        ssh: Annotated[str, typer.Option("--ssh", hidden=True)] = "",
         provenance: Annotated[str, typer.Option("--provenance", hidden=True)] = "",
         sbom: Annotated[str, typer.Option("--sbom", hidden=True)] = "",
     ) -> None:
@@ -47,13 +50,12 @@ def register(app: typer.Typer) -> None:
         from compose.execute.observe import observe
         from compose.execute.operations import Executor
         from compose.execute.runner import run
+        from compose.plan.bake import bake_file
         from compose.plan.images import plan_builds
         from compose.plan.selection import select
         from compose.spec.values import size_bytes
 
-        for flag, is_given in (("--check", check), ("--print", print_), ("--ssh", bool(ssh)), ("--sbom", bool(sbom))):
-            if is_given:
-                raise SkiffError(f"build {flag} is not built yet", "leave it out")
+        _refuse(check, builder, {"provenance": provenance, "sbom": sbom})
         common: Globals = ctx.obj
         target = common.load(services or ())
         names = select(target, services or (), with_dependencies=with_dependencies)
@@ -61,7 +63,12 @@ def register(app: typer.Typer) -> None:
             limit = size_bytes(memory) if memory else 0
         except ValueError as error:
             raise SkiffError(f"--memory: {error}", "write 512m, 1g") from None
-        options = BuildOptions(no_cache, pull, quiet, limit, _arguments(target, build_arg or ()))
+        arguments = _arguments(target, build_arg or ())
+        if print_:
+            bake = bake_file(target, names, arguments=arguments, ssh=ssh or (), pull=pull, no_cache=no_cache, push=push)
+            print(json.dumps(bake, indent=2, ensure_ascii=False))
+            return
+        options = BuildOptions(no_cache, pull, quiet, limit, arguments, tuple(ssh or ()))
         plan = plan_builds(target, names)
         if not plan.operations:
             print("No services to build", file=sys.stderr)
@@ -127,6 +134,19 @@ def register(app: typer.Typer) -> None:
         with common.display(quiet) as progress:
             names = _selected(target, services or (), include_deps)
             _push(common, target, names, progress, ignore_failures=ignore_push_failures)
+
+
+def _refuse(check: bool, builder: str, attestations: Mapping[str, str]) -> None:
+    """Raise SkiffError for flags that mean work of buildx, which is not there."""
+    if check:
+        raise SkiffError(
+            "build --check needs buildx, whose linter it calls", "leave it out: `build` tells what is wrong"
+        )
+    if builder not in ("", "default"):
+        raise SkiffError(f'no builder "{builder}" found: builders are of buildx', "leave --builder out")
+    for name, value in attestations.items():
+        if value.lower() not in ("", "false", "0"):
+            raise SkiffError(f"build --{name}: attestations are not made", f"leave it out, or write --{name}=false")
 
 
 def _selected(target: Target, services: Sequence[str], with_dependencies: bool) -> list[str]:

@@ -23,13 +23,17 @@ IMAGE_SCHEME, SERVICE_SCHEME = "docker-image://", "service:"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What `build` may be told beside the file: flags, a limit of memory in bytes, arguments (None: from the engine)."""
+    """What `build` may be told beside the file: flags, a limit of memory in bytes, arguments (None: from the engine).
+
+    `ssh` are agents for all services, `ID` or `ID=SOCKET`.
+    """
 
     no_cache: bool = False
     pull: bool = False
     quiet: bool = False
     memory_bytes: int = 0
     arguments: Mapping[str, str | None] = field(default_factory=dict)
+    ssh: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ def build_request(target: Target, service: str, options: BuildOptions, *, is_our
     Raises SkiffError for what is not there, and for what the engine can't do.
     """
     build = target.services[service].get("build") or {}
+    if options.ssh:
+        build = {**build, "ssh": {**_agent_sockets(build.get("ssh")), **_agent_sockets(options.ssh)}}
     fail = _Failure(service)
     context = _context(build, fail)
     dockerfile, extra = _dockerfile(build, context, fail)
@@ -227,11 +233,16 @@ def _secret(target: Target, name: str, fail: _Failure) -> bytes:
         ) from error
 
 
+def _agent_sockets(given: Any) -> dict[str, str]:
+    """Return the sockets of agents by their names, "" where the user's own is meant."""
+    if isinstance(given, Mapping):
+        return {str(name): str(socket or "") for name, socket in given.items()}
+    return {name: socket for name, _, socket in (str(one).partition("=") for one in given or ())}
+
+
 def _agents(target: Target, build: Mapping[str, Any], fail: _Failure) -> dict[str, str]:
     found = {}
-    given = build["ssh"]
-    pairs = given.items() if isinstance(given, Mapping) else (str(one).partition("=")[::2] for one in given)
-    for name, written in pairs:
+    for name, written in _agent_sockets(build["ssh"]).items():
         socket = written or target.environment.get("SSH_AUTH_SOCK") or os.environ.get("SSH_AUTH_SOCK") or ""
         if not socket:
             raise fail(

@@ -1,0 +1,84 @@
+"""What `build` may be told on its command line, and what it refuses."""
+
+import json
+import os
+import socket
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+BUILT = """
+services:
+  web.a:
+    build:
+      context: .
+      dockerfile: Web.Dockerfile
+      args: {WORD: "a$${b}"}
+      additional_contexts: {base: "service:base", data: ./data}
+      secrets: [token]
+      extra_hosts: [db=10.0.0.1]
+    image: web:1
+    depends_on: [base]
+  base: {build: {context: ., dockerfile_inline: FROM busybox, tags: ["base:2"], privileged: true, ssh: [default]}}
+  other: {image: busybox}
+secrets:
+  token: {environment: TOKEN}
+"""
+
+
+def test_print_shows_the_builds_as_a_bake_file(stack):
+    project = stack(BUILT, **{"Web.Dockerfile": "FROM base\n"})
+    (project.folder / "data").mkdir()
+    bake = json.loads(project.skiff("build", "--print", "--pull", "--build-arg", "MORE=1", "web.a").stdout)
+    labels = {"com.docker.compose.project": project.name}
+    assert bake == {
+        "group": {"default": {"targets": ["web_a"]}},
+        "target": {
+            "web_a": {
+                "context": str(project.folder),
+                "contexts": {"base": "target:base", "data": str(project.folder / "data")},
+                "dockerfile": str(project.folder / "Web.Dockerfile"),
+                "args": {"WORD": "a$${b}", "MORE": "1"},
+                "labels": {**labels, "com.docker.compose.service": "web.a"},
+                "tags": ["web:1"],
+                "secret": ["id=token,type=env,env=TOKEN"],
+                "pull": True,
+                "extra-hosts": {"db": "10.0.0.1"},
+                "output": ["type=docker"],
+            },
+            "base": {
+                "context": str(project.folder),
+                "dockerfile-inline": "FROM busybox",
+                "args": {"MORE": "1"},
+                "labels": {**labels, "com.docker.compose.service": "base"},
+                "tags": ["base:2", f"{project.name}-base"],
+                "ssh": ["default"],
+                "pull": True,
+                "entitlements": ["security.insecure"],
+                "output": ["type=docker"],
+            },
+        },
+    }
+
+
+def test_an_agent_of_the_command_line_is_there_for_steps(stack):
+    project = stack(
+        "services:\n  web: {build: .}\n",
+        Dockerfile="FROM busybox\nRUN --mount=type=ssh,id=mine,required test -S $SSH_AUTH_SOCK && echo has an agent\n",
+    )
+    path = os.path.join(project.home.run, "agent.sock")
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(path)
+        agent.listen()
+        assert "has an agent" in project.skiff("build", "--ssh", f"mine={path}").stderr
+    assert "is not an agent's socket" in project.refused("build", "--no-cache", "--ssh", "mine=/dev/null")
+
+
+def test_work_of_buildx_is_refused_and_that_it_is_not_wanted_is_fine(stack):
+    project = stack("services:\n  web: {build: .}\n", Dockerfile="FROM busybox\n")
+    assert "needs buildx" in project.refused("build", "--check")
+    assert 'no builder "mine" found' in project.refused("build", "--builder", "mine")
+    for name in ("provenance", "sbom"):
+        assert f"build --{name}: attestations are not made" in project.refused("build", f"--{name}=true")
+    project.skiff("build", "--builder", "default", "--provenance=false", "--sbom", "false")
