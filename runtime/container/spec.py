@@ -344,9 +344,10 @@ def mount_entry(point: MountPoint) -> dict[str, Any]:
     if len(point.layers) > 1:
         lower = [f"lowerdir+={layer}" for layer in point.layers]
         return {"destination": point.target, "type": "overlay", "source": "overlay", "options": [*lower, "ro"]}
+    access = ("rro" if point.is_recursive else "ro") if point.read_only else "rw"
     return {
         "destination": point.target,
         "type": "bind",
         "source": point.layers[0] if point.layers else point.source,
-        "options": ["rbind" if point.is_recursive else "bind", "ro" if point.read_only else "rw", point.propagation],
+        "options": ["rbind" if point.is_recursive else "bind", access, point.propagation],
     } | ({"subpath": point.subpath} if point.subpath else {})

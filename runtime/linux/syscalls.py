@@ -28,6 +28,8 @@ CLONE_INTO_CGROUP = 0x200000000
 # <linux/mount.h>
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS, MS_REMOUNT = 1, 2, 4, 8, 16, 32
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_MOVE, MS_REC = 1024, 2048, 4096, 8192, 16384
+MS_MANDLOCK, MS_DIRSYNC, MS_NOSYMFOLLOW, MS_SILENT = 64, 128, 256, 32768
+MS_I_VERSION, MS_LAZYTIME = 1 << 23, 1 << 25
 MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
 MS_RELATIME, MS_STRICTATIME = 1 << 21, 1 << 24
 MNT_DETACH = 2
@@ -39,6 +41,7 @@ OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 AT_FDCWD, AT_RECURSIVE, AT_EMPTY_PATH = -100, 0x8000, 0x1000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
 MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME, MOUNT_ATTR_NODIRATIME = 0x10, 0x20, 0x70, 0x80
+MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOSYMFOLLOW = 0x100000, 0x200000
 
 # <linux/openat2.h>
 RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x02, 0x04, 0x08, 0x10
@@ -174,6 +177,12 @@ def clone_mount(directory: int, path: str, *, recursive: bool) -> int:
 def set_mount(mounted: int, attributes: int, *, clear: int = 0, propagation: int = 0, recursive: bool) -> None:
     """Set and `clear` attributes (MOUNT_ATTR_…) of the mount of a descriptor, and its propagation (MS_PRIVATE …)."""
     what = MountAttributes(attributes, clear, propagation, 0)
+    call("mount_setattr", mounted, b"", AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0), what, 32)
+
+
+def map_mount(mounted: int, users: int, *, recursive: bool) -> None:
+    """Show the owners of the mount of a descriptor as user namespace `users` maps them (mount_setattr(2), ID-mapped)."""
+    what = MountAttributes(MOUNT_ATTR_IDMAP, 0, 0, users)
     call("mount_setattr", mounted, b"", AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0), what, 32)
 
 

@@ -15,30 +15,11 @@ from collections.abc import Mapping, Sequence
 from runtime.errors import KernelError
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
+from runtime.oci.copying import copy_tree
+from runtime.oci.mount_options import MountOptions
 from runtime.oci.overlay import mount_overlay
 from runtime.oci.tree import Tree
 
-FLAGS = {
-    "ro": (linux.MS_RDONLY, True), "rw": (linux.MS_RDONLY, False),
-    "nosuid": (linux.MS_NOSUID, True), "suid": (linux.MS_NOSUID, False),
-    "nodev": (linux.MS_NODEV, True), "dev": (linux.MS_NODEV, False),
-    "noexec": (linux.MS_NOEXEC, True), "exec": (linux.MS_NOEXEC, False),
-    "sync": (linux.MS_SYNCHRONOUS, True), "noatime": (linux.MS_NOATIME, True),
-    "nodiratime": (linux.MS_NODIRATIME, True), "relatime": (linux.MS_RELATIME, True),
-    "strictatime": (linux.MS_STRICTATIME, True), "bind": (linux.MS_BIND, True),
-    "rbind": (linux.MS_BIND | linux.MS_REC, True), "defaults": (0, True), "async": (linux.MS_SYNCHRONOUS, False),
-}  # fmt: skip
-PROPAGATION = {
-    "private": linux.MS_PRIVATE, "rprivate": linux.MS_PRIVATE | linux.MS_REC,
-    "slave": linux.MS_SLAVE, "rslave": linux.MS_SLAVE | linux.MS_REC,
-    "shared": linux.MS_SHARED, "rshared": linux.MS_SHARED | linux.MS_REC,
-    "unbindable": linux.MS_UNBINDABLE, "runbindable": linux.MS_UNBINDABLE | linux.MS_REC,
-}  # fmt: skip
-ATTRIBUTES = (
-    (linux.MS_RDONLY, linux.MOUNT_ATTR_RDONLY), (linux.MS_NOSUID, linux.MOUNT_ATTR_NOSUID),
-    (linux.MS_NODEV, linux.MOUNT_ATTR_NODEV), (linux.MS_NOEXEC, linux.MOUNT_ATTR_NOEXEC),
-    (linux.MS_NODIRATIME, linux.MOUNT_ATTR_NODIRATIME),
-)  # fmt: skip
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 LINKS = (
     ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
@@ -58,20 +39,6 @@ NO_ENTRY, NOT_A_DIRECTORY, LOOP, EXISTS = 2, 20, 40, 17
 
 class RootError(Exception):
     """The image or the mounts asked for can't be the root of a container."""
-
-
-def split(options: Sequence[str]) -> tuple[int, list[int], str]:
-    """Return mount flags, propagation changes and the filesystem's own data of mount `options`."""
-    flags, propagation, data = 0, [], []
-    for option in options:
-        if option in FLAGS:
-            bits, on = FLAGS[option]
-            flags = flags | bits if on else flags & ~bits
-        elif option in PROPAGATION:
-            propagation.append(PROPAGATION[option])
-        else:
-            data.append(option)
-    return flags, propagation, ",".join(data)
 
 
 class Root:
@@ -229,14 +196,19 @@ def _attach(root: Root, entry: Mapping[str, Any], made: int) -> None:
 
 
 def _is_bind(entry: Mapping[str, Any]) -> bool:
-    return entry.get("type") == "bind" or bool(split(entry.get("options") or ())[0] & linux.MS_BIND)
+    return entry.get("type") == "bind" or MountOptions(entry.get("options") or ()).is_bind
 
 
 def _source(entry: Mapping[str, Any]) -> int:
-    """Return a detached copy of the mount at a bind's source, with the flags and the propagation that it is to have."""
-    flags, propagation, _ = split(entry.get("options") or ())
-    is_recursive = bool(flags & linux.MS_REC)
-    if entry.get("namespace"):
+    """Return a detached copy of the mount at a bind's source, with the flags and the propagation that it is to have.
+
+    `mount` of an entry, which no document has, is the descriptor of a copy that was made before.
+    """
+    options = MountOptions(entry.get("options") or ())
+    is_recursive = bool(options.flags & linux.MS_REC)
+    if entry.get("mount") is not None:
+        source = int(entry["mount"])
+    elif entry.get("namespace"):
         source = _clone_elsewhere(entry["namespace"], entry["source"], is_recursive)
     elif entry.get("subpath"):
         # whoever has the volume may have made links in it: they lead nowhere else
@@ -248,20 +220,16 @@ def _source(entry: Mapping[str, Any]) -> int:
         os.close(inside)
     else:
         source = linux.clone_mount(linux.AT_FDCWD, entry["source"], recursive=is_recursive)
-    attributes = 0
-    for flag, attribute in ATTRIBUTES:
-        if flags & flag:
-            attributes |= attribute
-    times = 0
-    if flags & (linux.MS_NOATIME | linux.MS_STRICTATIME | linux.MS_RELATIME):
-        times = linux.MOUNT_ATTR__ATIME
-        if not flags & linux.MS_RELATIME:
-            attributes |= linux.MOUNT_ATTR_NOATIME if flags & linux.MS_NOATIME else linux.MOUNT_ATTR_STRICTATIME
-    if attributes or times:
-        linux.set_mount(source, attributes, clear=times, recursive=is_recursive)
-    for change in propagation:
-        linux.set_mount(source, 0, propagation=change & ~linux.MS_REC, recursive=bool(change & linux.MS_REC))
+    for (attributes, clear), is_wide in ((options.attributes, False), (options.recursive, True)):
+        if attributes or clear:
+            linux.set_mount(source, attributes, clear=clear, recursive=is_wide)
+    _spread(source, options)
     return source
+
+
+def _spread(mounted: int, options: MountOptions) -> None:
+    for change in options.propagation:
+        linux.set_mount(mounted, 0, propagation=change & ~linux.MS_REC, recursive=bool(change & linux.MS_REC))
 
 
 def _clone_elsewhere(namespace: str, path: str, is_recursive: bool) -> int:
@@ -287,29 +255,33 @@ def _bind(root: Root, entry: Mapping[str, Any], source: int) -> None:
 
 def _mount(root: Root, entry: Mapping[str, Any]) -> None:
     kind, source = entry.get("type"), entry.get("source")
-    flags, propagation, data = split(entry.get("options") or ())
+    options = MountOptions(entry.get("options") or ())
     target = _target(root, entry)
     if kind == "overlay":
         mount_overlay(f"/proc/self/fd/{target}", entry["options"])
     else:
-        _mount_new(source or kind, target, kind, flags, data)
-    os.close(target)
-    for change in propagation:
-        mounted = root.open(entry["destination"], os.O_PATH)
-        linux.mount(None, f"/proc/self/fd/{mounted}", None, change)
+        _mount_new(source or kind, target, kind, options)
+    if options.propagation or options.copies_up or options.recursive != (0, 0):
+        mounted = root.open(entry["destination"], os.O_RDONLY | os.O_NONBLOCK)
+        if options.copies_up:
+            copy_tree(f"/proc/self/fd/{target}", mounted)
+        attributes, clear = options.recursive
+        if attributes or clear:
+            linux.set_mount(mounted, attributes, clear=clear, recursive=True)
+        _spread(mounted, options)
         os.close(mounted)
+    os.close(target)
 
 
-def _mount_new(source: str | None, target: int, kind: str | None, flags: int, data: str) -> None:
+def _mount_new(source: str | None, target: int, kind: str | None, options: MountOptions) -> None:
     """Mount a filesystem; in its place the host's own, when it shows a namespace that is not ours."""
     try:
-        linux.mount(source, f"/proc/self/fd/{target}", kind, flags, data or None)
+        linux.mount(source, f"/proc/self/fd/{target}", kind, options.flags, options.data or None)
     except KernelError as error:
         if error.errno != NOT_PERMITTED or kind not in HOST_OWN:
             raise
         same = linux.clone_mount(linux.AT_FDCWD, HOST_OWN[kind], recursive=True)
-        attributes = sum(attribute for flag, attribute in ATTRIBUTES if flags & flag)
-        linux.set_mount(same, attributes, recursive=True)
+        linux.set_mount(same, options.attributes[0], recursive=True)
         linux.attach_mount(same, target)
         os.close(same)
 

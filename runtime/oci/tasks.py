@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
 from runtime.oci import launch, rootfs
+from runtime.oci.copying import copy_tree
 from runtime.oci.overlay import mount_overlay
 from runtime.oci.user import resolve
 
@@ -136,66 +137,11 @@ def _make_way(path: str, for_directory: bool) -> None:
 
 def _copy_up(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
     """Copy directory `path` of the image into an empty volume (the descriptor), which takes its owner and mode too."""
-    import shutil
-
     path, volume = arguments["path"], descriptors[0]
     if not os.path.isdir(path) or os.listdir(volume):
         return {"copied": False}
-    _copy_tree(path, volume, shutil.copyfileobj)
+    copy_tree(path, volume)
     return {"copied": True}
-
-
-def _copy_tree(source: str, target: int, copy: Callable[..., None]) -> None:
-    """Copy what is in the directory `source` to the directory descriptor `target`, which becomes like it."""
-    linked: dict[tuple[int, int], str] = {}
-
-    def copy_directory(path: str, into: int, prefix: str) -> None:
-        for entry in os.scandir(path):
-            found = entry.stat(follow_symlinks=False)
-            name = entry.name
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), name, dir_fd=into)
-                os.chown(name, found.st_uid, found.st_gid, dir_fd=into, follow_symlinks=False)
-                os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=into, follow_symlinks=False)
-                continue
-            first = linked.setdefault((found.st_dev, found.st_ino), prefix + name)
-            if first != prefix + name and not entry.is_dir():
-                os.link(first, name, src_dir_fd=target, dst_dir_fd=into, follow_symlinks=False)
-                continue
-            if entry.is_dir():
-                os.mkdir(name, dir_fd=into)
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-            elif entry.is_file():
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            else:
-                os.mknod(name, found.st_mode, found.st_rdev, dir_fd=into)
-                os.chown(name, found.st_uid, found.st_gid, dir_fd=into)
-                os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=into)
-                continue
-            descriptor = os.open(name, flags, 0o600, dir_fd=into)
-            try:
-                if entry.is_dir():
-                    copy_directory(entry.path, descriptor, f"{prefix}{name}/")
-                else:
-                    with open(entry.path, "rb") as content, os.fdopen(os.dup(descriptor), "wb") as out:
-                        copy(content, out, 1 << 20)
-                _copy_attributes(entry.path, descriptor)
-            finally:
-                os.close(descriptor)
-
-    copy_directory(source, target, "")
-    _copy_attributes(source, target)
-
-
-def _copy_attributes(path: str, descriptor: int) -> None:
-    found = os.stat(path)
-    os.fchown(descriptor, found.st_uid, found.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
-    # after chown, which takes capabilities away (chown(2))
-    for name in os.listxattr(path):
-        if not name.startswith(("trusted.", "security.selinux")):
-            os.setxattr(descriptor, name, os.getxattr(path, name))
-    os.utime(descriptor, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 TASKS: Mapping[str, Callable[[Mapping[str, Any], Sequence[int]], Any]] = {

@@ -18,6 +18,7 @@ from runtime.hints import Any, NoReturn
 from runtime.linux import syscalls as linux
 from runtime.oci import console, init, launch, rootfs
 from runtime.oci.cgroup import Cgroups
+from runtime.oci.mount_options import PROPAGATION
 from runtime.oci.process import LastSteps, LaunchError, become
 from runtime.oci.program import confinement, hooks, mappings, scheduling
 from runtime.oci.program.document import PERSONALITIES
@@ -278,4 +279,4 @@ def _enter_root(root: rootfs.Root, plan: Plan) -> None:
         rootfs.finish_without_pivot(root, read_only=read_only)
     propagation = plan.document["linux"].get("rootfsPropagation")
     if propagation:
-        linux.mount(None, "/", None, rootfs.PROPAGATION[propagation])
+        linux.mount(None, "/", None, PROPAGATION[propagation])

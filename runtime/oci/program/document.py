@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from runtime.hints import Any
 from runtime.linux import capability
-from runtime.oci import rootfs
+from runtime.oci import mount_options
 from runtime.oci.process import LIMITS
 from runtime.oci.program import confinement, scheduling
 from runtime.oci.program.errors import DocumentError
@@ -189,12 +189,9 @@ def _check_mounts(document: Mapping[str, Any], where: str) -> None:
         if bool(entry.get("uidMappings")) != bool(entry.get("gidMappings")):
             raise DocumentError(f"{where}: mounts: {entry['destination']} needs both uidMappings and gidMappings")
         options = entry.get("options") or ()
-        if (entry.get("uidMappings") or "idmap" in options or "ridmap" in options) and not _is_bind(entry):
+        is_bind = entry.get("type") == "bind" or mount_options.MountOptions(options).is_bind
+        if (entry.get("uidMappings") or "idmap" in options or "ridmap" in options) and not is_bind:
             raise DocumentError(f"{where}: mounts: {entry['destination']}: only a bind mount can map IDs")
-
-
-def _is_bind(entry: Mapping[str, Any]) -> bool:
-    return entry.get("type") == "bind" or not {"bind", "rbind"}.isdisjoint(entry.get("options") or ())
 
 
 def _check_hooks(hooks: Mapping[str, Any], where: str) -> None:
@@ -208,9 +205,9 @@ def _check_hooks(hooks: Mapping[str, Any], where: str) -> None:
 
 def _check_settings(settings: Mapping[str, Any], where: str) -> None:
     propagation = settings.get("rootfsPropagation") or "private"
-    if propagation not in rootfs.PROPAGATION:
+    if propagation not in mount_options.PROPAGATION:
         raise DocumentError(
-            f"{where}: linux.rootfsPropagation {propagation!r} is none of {', '.join(rootfs.PROPAGATION)}"
+            f"{where}: linux.rootfsPropagation {propagation!r} is none of {', '.join(mount_options.PROPAGATION)}"
         )
     for field in ("maskedPaths", "readonlyPaths"):
         for path in settings.get(field) or ():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime.hints import Any
 from runtime.linux import capability, seccomp
-from runtime.oci import rootfs
+from runtime.oci import mount_options
 from runtime.oci.program import confinement
 from runtime.oci.program.document import NEWEST
 from runtime.oci.program.namespaces import NAMESPACES
@@ -20,7 +20,7 @@ def features() -> dict[str, Any]:
         "ociVersionMin": OLDEST,
         "ociVersionMax": NEWEST,
         "hooks": list(HOOKS),
-        "mountOptions": sorted([*rootfs.FLAGS, *rootfs.PROPAGATION]),
+        "mountOptions": sorted(mount_options.KNOWN),
         "linux": {
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(capability.NUMBERS),
