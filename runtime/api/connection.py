@@ -116,7 +116,7 @@ class Request:
         self._body = Body(head)
         self._is_chunked = head.third != "HTTP/1.0"
         self.keeps_alive = head.headers.get("connection", "").lower() != "close" and self._is_chunked
-        self.version: str | None = None
+        self.version: tuple[int, int] | None = None
         self.arguments: tuple[str, ...] = ()
         self.has_answered = False
         self.is_hijacked = False

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
 async def list_(engine: Engine, request: Request) -> None:
     """Answer "List images"."""
-    await request.answer(200, engine.image_api.list(filters.parse(request.text("filters"))))
+    rows = engine.image_api.list(filters.parse(request.text("filters")))
+    if request.flag("shared-size"):
+        shared = engine.image_api.shared_bytes()
+        rows = [{**row, "SharedSize": shared[row["Id"]]} for row in rows]
+    await request.answer(200, rows)
 
 
 async def inspect(engine: Engine, request: Request) -> None:
     """Answer "Inspect an image"."""
-    await request.answer(200, engine.image_api.inspect(request.arguments[0]))
+    all_members = request.version is not None and request.version < (1, 50)
+    await request.answer(200, engine.image_api.inspect(request.arguments[0], all_members=all_members))
 
 
 async def history(engine: Engine, request: Request) -> None:

@@ -106,15 +106,15 @@ def _find(request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) 
     match = _VERSION.match(request.path)
     if match is not None:
         version = (int(match[1]), int(match[2]))
-        request.version = f"{match[1]}.{match[2]}"
+        request.version = version
         if version > HIGHEST:
             raise BadRequestError(
-                f"client version {request.version} is too new. "
+                f"client version {match[1]}.{match[2]} is too new. "
                 f"Maximum supported API version is {HIGHEST[0]}.{HIGHEST[1]}"
             )
         if version < LOWEST:
             raise BadRequestError(
-                f"client version {request.version} is too old. "
+                f"client version {match[1]}.{match[2]} is too old. "
                 f"Minimum supported API version is {LOWEST[0]}.{LOWEST[1]}, please upgrade your client to a newer version"
             )
         request.path = request.path[match.end() :]

@@ -9,6 +9,7 @@ from runtime.api import shapes
 from runtime.api.connection import Request, lines
 from runtime.build.options import options_from_query
 from runtime.engine import filters
+from runtime.engine.times import moment, rfc3339
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -60,8 +61,12 @@ async def build(engine: Engine, request: Request) -> None:
 
 async def build_prune(engine: Engine, request: Request) -> None:
     """Answer "Delete builder cache"."""
-    filters.check_known(filters.parse(request.text("filters")), BUILD_PRUNE_FILTERS)
-    removed, freed = await engine.builder.prune()
+    wanted = filters.parse(request.text("filters"))
+    filters.check_known(wanted, BUILD_PRUNE_FILTERS)
+    ages = wanted.get("until") or wanted.get("unused-for") or ()
+    before = rfc3339(min(moment(text, time.time_ns()) for text in ages)) if ages else None
+    kept = [request.number(name) or 0 for name in ("keep-storage", "reserved-space", "max-used-space")]
+    removed, freed = await engine.builder.prune(before=before, keep_bytes=max(kept))
     engine.events.emit("builder", "prune", "", {"reclaimed": str(freed)})
     await request.answer(200, {"CachesDeleted": removed or None, "SpaceReclaimed": freed})
 

@@ -213,14 +213,29 @@ class Builder:
         """Return an image's layer directories, topmost first."""
         return self._images.layer_directories(image)
 
-    async def prune(self) -> tuple[list[str], int]:
-        """Forget every cached step and remove cache mounts; return the steps' keys, and the bytes that frees."""
+    async def prune(self, *, before: str | None = None, keep_bytes: int = 0) -> tuple[list[str], int]:
+        """Forget every cached step and remove cache mounts; return the steps' keys, and the bytes that frees.
+
+        `before` (RFC 3339) spares what was made since then, `keep_bytes` the newest steps with so many bytes of layers;
+        either spares the cache mounts.
+        """
         rows = self._store.collection("build_cache")
-        removed = [id for id, _ in rows.items()]
+        found = sorted(rows.items(), key=lambda row: str(row[1].get("created")))
+        if before is not None:
+            found = [row for row in found if str(row[1].get("created")) < before]
+        sizes = {id: self._images.layers.size(step["layer"]) if step.get("layer") else 0 for id, step in found}
+        kept_bytes, removed = sum(sizes.values()), []
+        for id, size in sizes.items():
+            if keep_bytes and kept_bytes <= keep_bytes:
+                break
+            removed.append(id)
+            kept_bytes -= size
         with self._store.transaction():
             for id in removed:
                 rows.delete(id)
-        freed = self._images.collect_garbage() + await self.caches.prune()
+        freed = self._images.collect_garbage()
+        if before is None and not keep_bytes:
+            freed += await self.caches.prune()
         await self._images.garbage.empty_trash()
         return removed, freed
 

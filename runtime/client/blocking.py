@@ -368,7 +368,9 @@ class Client:
 
         auth = registry_auth(name)
         headers = {"X-Registry-Auth": auth} if auth else None
-        query = {"fromImage": name, "platform": platform}
+        # the API reads a name without a tag as all of the repository's
+        is_whole = "@" in name or ":" in name.rpartition("/")[2]
+        query = {"fromImage": name if is_whole else f"{name}:latest", "platform": platform}
         return _checked(self.stream("POST", "/images/create", query, headers=headers))
 
     def push(self, name: str) -> Iterator[dict[str, Any]]:

@@ -47,14 +47,14 @@ class DiskUsage:
     def _images(self) -> dict[str, Any]:
         engine = self._engine
         layers = engine.images.layers
-        holders = Counter(diff_id for image in engine.images.list() for diff_id in set(image.diff_ids))
+        held = {diff_id for image in engine.images.list() for diff_id in image.diff_ids}
         users = Counter(container.image_id for container in engine.table)
-        by_id = {image.id: image for image in engine.images.list()}
-        rows = []
-        for row in engine.image_api.list({}):
-            shared = sum(layers.size(one) for one in set(by_id[row["Id"]].diff_ids) if holders[one] > 1)
-            rows.append({**row, "SharedSize": shared, "Containers": users[row["Id"]]})
-        return {"LayersSize": sum(layers.size(diff_id) for diff_id in holders), "Images": rows}
+        shared = engine.image_api.shared_bytes()
+        rows = [
+            {**row, "SharedSize": shared[row["Id"]], "Containers": users[row["Id"]]}
+            for row in engine.image_api.list({})
+        ]
+        return {"LayersSize": sum(layers.size(diff_id) for diff_id in held), "Images": rows}
 
     async def _volumes(self) -> list[dict[str, Any]]:
         engine = self._engine

@@ -7,14 +7,17 @@ import json
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
+from runtime.engine.config_view import config_view
 from runtime.engine.events import EventBus
 from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
 from runtime.engine.table import ContainerTable
@@ -22,7 +25,7 @@ from runtime.engine.times import moment, parse_rfc3339, rfc3339
 from runtime.errors import SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
-from runtime.image.reference import Reference
+from runtime.image.reference import Reference, is_whole
 from runtime.paths import Paths
 
 if TYPE_CHECKING:
@@ -49,7 +52,14 @@ class ImageApi:
     def list(self, filters: Filters) -> list[dict[str, Any]]:
         """Return "List images". Raises BadRequestError for an unknown filter."""
         check_known(filters, LIST_FILTERS)
-        return [self._row(image) for image in self._images.list() if self._passes(image, filters)]
+        return [self.row(image) for image in self._images.list() if self._passes(image, filters)]
+
+    def shared_bytes(self) -> dict[str, int]:
+        """Return how much of each image, by its ID, others have too."""
+        images = self._images.list()
+        holders = Counter(diff_id for image in images for diff_id in set(image.diff_ids))
+        size = self._images.layers.size
+        return {image.id: sum(size(one) for one in set(image.diff_ids) if holders[one] > 1) for image in images}
 
     def _passes(self, image: Image, filters: Filters) -> bool:
         names = [Reference.parse(reference).familiar for reference in image.references]
@@ -67,7 +77,8 @@ class ImageApi:
     def _created_ns(self, name: str) -> int:
         return _created_ns(self._images.resolve(name))
 
-    def _row(self, image: Image) -> dict[str, Any]:
+    def row(self, image: Image) -> dict[str, Any]:
+        """Return an image's row of "List images"."""
         return {
             "Id": image.id,
             "ParentId": "",
@@ -76,14 +87,18 @@ class ImageApi:
             "Created": _created_ns(image) // 1_000_000_000,
             "Size": image.size_bytes,
             "SharedSize": -1,
-            "Labels": image.defaults.get("Labels") or {},
+            "Labels": image.defaults.get("Labels"),
             "Containers": -1,
         }
 
-    def inspect(self, name: str) -> dict[str, Any]:
-        """Return "Inspect an image"."""
+    def inspect(self, name: str, *, all_members: bool = False) -> dict[str, Any]:
+        """Return "Inspect an image"; with `all_members` of its configuration, as clients before version 1.50 know them."""
         image = self._images.resolve(name)
         tagged_s = self._images.tagged_s(image)
+        layers = [str(directory) for directory in self._images.layer_directories(image)]
+        data = {"MergedDir": "", "UpperDir": layers[0] if layers else "", "WorkDir": ""}
+        if layers[1:]:
+            data["LowerDir"] = ":".join(layers[1:])
         return {
             "Id": image.id,
             "RepoTags": [Reference.parse(reference).familiar for reference in image.references if not image.rootfs],
@@ -92,11 +107,13 @@ class ImageApi:
             "Comment": "",
             "Created": image.config.get("created") or "",
             "Author": image.config.get("author") or "",
-            "Config": image.defaults,
+            "DockerVersion": "",
+            "Config": config_view(image.defaults, "") if all_members else image.defaults,
             "Architecture": image.config.get("architecture") or "",
+            **({"Variant": image.config["variant"]} if image.config.get("variant") else {}),
             "Os": image.config.get("os") or "linux",
             "Size": image.size_bytes,
-            "GraphDriver": {"Name": "overlay2", "Data": {}},
+            "GraphDriver": {"Name": "overlay2", "Data": data},
             "RootFS": {"Type": "layers", "Layers": [*image.diff_ids]},
             "Metadata": {"LastTagTime": rfc3339(int(tagged_s * 1e9)) if tagged_s else NEVER},
         }
@@ -200,15 +217,21 @@ class ImageApi:
     async def pull(
         self, name: str, *, platform: str | None = None, auth: Mapping[str, str] | None = None
     ) -> AsyncGenerator[Progress, None]:
-        """Pull an image from its registry; yields Docker's progress messages."""
+        """Pull an image from its registry, all of a repository when `name` has no tag; yields Docker's progress messages."""
         from runtime.image.pull import pull
+        from runtime.image.registry import Registry
 
         reference = Reference.parse(name)
         credentials = _credentials(auth)
 
         async def work(tell: Callable[[Progress], None]) -> None:
-            image = await pull(self._images, reference, platform=platform, credentials=credentials, progress=tell)
-            self._tell("pull", image, reference.familiar)
+            wanted = [reference]
+            if not is_whole(name):
+                async with Registry.open(reference.domain, credentials) as registry:
+                    wanted = [replace(reference, tag=tag) for tag in await registry.tags(reference.path)]
+            for one in wanted:
+                image = await pull(self._images, one, platform=platform, credentials=credentials, progress=tell)
+                self._tell("pull", image, one.familiar)
 
         async with aclosing(_in_task(work)) as messages:
             async for message in messages:

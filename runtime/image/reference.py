@@ -86,6 +86,11 @@ class Reference:
         return replace(self, tag=None, digest=digest)
 
 
+def is_whole(text: str) -> bool:
+    """Whether a name for images means one of them: it has a tag or a digest."""
+    return "@" in text or ":" in text.rpartition("/")[2]
+
+
 def check_digest(digest: str, text: str) -> None:
     """Raise BadRequestError when `digest` is not one of a known algorithm; `text` is where it stands."""
     algorithm, _, encoded = digest.partition(":")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ LARGEST_MANIFEST_BYTES = 4 << 20
 LARGEST_ERROR_BYTES = 1 << 20
 HUB = "registry-1.docker.io"
 UPLOAD_CHUNK_BYTES = 1 << 20
+_NEXT = re.compile(r'<([^>]+)>; *rel="?next"?')
 PULL, PUSH = "pull", "pull,push"
 
 
@@ -99,6 +101,20 @@ class Registry:
             )
         parsed = parse(raw, kind)
         return Found(raw, digest, json.loads(raw).get("mediaType") or kind, parsed)
+
+    async def tags(self, path: str) -> list[str]:
+        """Return the tags of the repository `path` (OCI distribution spec, "Listing Tags"). Raises EngineError."""
+        found: list[str] = []
+        target = f"{quote(path)}/tags/list"
+        while target:
+            async with await self._ask("GET", target, path, PULL) as response:
+                if response.status != 200:
+                    raise await self._failure(response, f"{self.domain}/{path}")
+                document = json.loads(await response.read(LARGEST_MANIFEST_BYTES))
+                link = _NEXT.search(response.headers.get("link", ""))
+            found += [tag for tag in document.get("tags") or () if isinstance(tag, str)]
+            target = urljoin(self._base, link[1]) if link else ""
+        return found
 
     async def blob(self, path: str, descriptor: Descriptor, offset: int = 0) -> Response:
         """Begin to fetch a blob of the repository `path` from byte `offset` on; the answer's status may be 206 or 200.
