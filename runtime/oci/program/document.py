@@ -108,6 +108,10 @@ def _check_process(process: dict[str, Any], where: str) -> None:
         limit.setdefault("hard", 0)
     if not -1000 <= process.get("oomScoreAdj", 0) <= 1000:
         raise DocumentError(f"{where}: process.oomScoreAdj must be from -1000 to 1000")
+    sets = process.get("capabilities") or {}
+    refused = sorted(set(sets.get("effective") or ()) - set(sets.get("permitted") or ()))
+    if refused:
+        raise DocumentError(f"{where}: process.capabilities: {', '.join(refused)} can't be effective and not permitted")
     scheduling.check(process, where)
     confinement.check_process(process, where)
 
