@@ -52,6 +52,9 @@ class Creation:
         command(config)
         port_bindings(config, host)
         host, warnings = await self.limits.settle(host)
+        if host.get("CgroupParent"):
+            warnings.append("Containers are in a cgroup of the engine's own here. CgroupParent discarded.")
+            del host["CgroupParent"]
         id = secrets.token_hex(32)
         name = self.free_name(name)
         config["Hostname"] = config.get("Hostname") or ("" if host["NetworkMode"] == "host" else id[:12])
