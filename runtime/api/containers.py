@@ -29,7 +29,7 @@ async def list_(engine: Engine, request: Request) -> None:
 async def create(engine: Engine, request: Request) -> None:
     """Answer "Create a container"."""
     body = await request.json(shapes.CONTAINER, is_optional=False)
-    created = await engine.containers.creation.create(request.text("name") or None, body, request.text("platform"))
+    created = await engine.creation.create(request.text("name") or None, body, request.text("platform"))
     await request.answer(201, created)
 
 

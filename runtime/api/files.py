@@ -29,32 +29,32 @@ def _stat_header(about: dict[str, object]) -> dict[str, str]:
 async def archive_head(engine: Engine, request: Request) -> None:
     """Answer "Get information about files in a container"."""
     container = engine.containers.find(request.arguments[0])
-    about = await engine.containers.files.about(container, _path(request))
+    about = await engine.files.about(container, _path(request))
     await request.answer(200, headers=_stat_header(about))
 
 
 async def archive_get(engine: Engine, request: Request) -> None:
     """Answer "Get an archive of a filesystem resource in a container"."""
     container, path = engine.containers.find(request.arguments[0]), _path(request)
-    about = await engine.containers.files.about(container, path)
-    await request.stream(engine.containers.files.get(container, path), kind=TAR, headers=_stat_header(about))
+    about = await engine.files.about(container, path)
+    await request.stream(engine.files.get(container, path), kind=TAR, headers=_stat_header(about))
 
 
 async def export(engine: Engine, request: Request) -> None:
     """Answer "Export a container"."""
     container = engine.containers.find(request.arguments[0])
-    await request.stream(engine.containers.files.export(container), kind=TAR)
+    await request.stream(engine.files.export(container), kind=TAR)
 
 
 async def changes(engine: Engine, request: Request) -> None:
     """Answer "Get changes on a container's filesystem"."""
-    found = await engine.containers.files.changes(engine.containers.find(request.arguments[0]))
+    found = await engine.files.changes(engine.containers.find(request.arguments[0]))
     await request.answer(200, [{"Path": one.path, "Kind": one.kind} for one in found] or NULL)
 
 
 async def archive_put(engine: Engine, request: Request) -> None:
     """Answer "Extract an archive of files or folders to a directory in a container"."""
-    await engine.containers.files.put(
+    await engine.files.put(
         engine.containers.find(request.arguments[0]),
         _path(request),
         request.chunks(),

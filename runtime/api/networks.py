@@ -14,64 +14,64 @@ if TYPE_CHECKING:
 
 async def list_networks(engine: Engine, request: Request) -> None:
     """Answer "List networks"."""
-    await request.answer(200, engine.networks_api.list(filters.parse(request.text("filters"))))
+    await request.answer(200, engine.network_api.list(filters.parse(request.text("filters"))))
 
 
 async def inspect_network(engine: Engine, request: Request) -> None:
     """Answer "Inspect a network"."""
-    document = engine.networks_api.inspect(request.arguments[0], scope=request.text("scope") or "")
+    document = engine.network_api.inspect(request.arguments[0], scope=request.text("scope") or "")
     await request.answer(200, document)
 
 
 async def create_network(engine: Engine, request: Request) -> None:
     """Answer "Create a network"."""
-    await request.answer(201, await engine.networks_api.create(await request.json(shapes.NETWORK, is_optional=False)))
+    await request.answer(201, await engine.network_api.create(await request.json(shapes.NETWORK, is_optional=False)))
 
 
 async def remove_network(engine: Engine, request: Request) -> None:
     """Answer "Remove a network"."""
-    await engine.networks_api.remove(request.arguments[0])
+    await engine.network_api.remove(request.arguments[0])
     await request.answer(204)
 
 
 async def prune_networks(engine: Engine, request: Request) -> None:
     """Answer "Delete unused networks"."""
-    await request.answer(200, await engine.networks_api.prune(filters.parse(request.text("filters"))))
+    await request.answer(200, await engine.network_api.prune(filters.parse(request.text("filters"))))
 
 
 async def connect(engine: Engine, request: Request) -> None:
     """Answer "Connect a container to a network"."""
-    await engine.networks_api.connect(request.arguments[0], await request.json(shapes.CONNECT))
+    await engine.network_api.connect(request.arguments[0], await request.json(shapes.CONNECT))
     await request.answer(200)
 
 
 async def disconnect(engine: Engine, request: Request) -> None:
     """Answer "Disconnect a container from a network"."""
-    await engine.networks_api.disconnect(request.arguments[0], await request.json(shapes.DISCONNECT))
+    await engine.network_api.disconnect(request.arguments[0], await request.json(shapes.DISCONNECT))
     await request.answer(200)
 
 
 async def list_volumes(engine: Engine, request: Request) -> None:
     """Answer "List volumes"."""
-    await request.answer(200, engine.volumes_api.list(filters.parse(request.text("filters"))))
+    await request.answer(200, engine.volume_api.list(filters.parse(request.text("filters"))))
 
 
 async def inspect_volume(engine: Engine, request: Request) -> None:
     """Answer "Inspect a volume"."""
-    await request.answer(200, engine.volumes_api.inspect(request.arguments[0]))
+    await request.answer(200, engine.volume_api.inspect(request.arguments[0]))
 
 
 async def create_volume(engine: Engine, request: Request) -> None:
     """Answer "Create a volume"."""
-    await request.answer(201, engine.volumes_api.create(await request.json(shapes.VOLUME)))
+    await request.answer(201, engine.volume_api.create(await request.json(shapes.VOLUME)))
 
 
 async def remove_volume(engine: Engine, request: Request) -> None:
     """Answer "Remove a volume"."""
-    engine.volumes_api.remove(request.arguments[0], force=request.flag("force"))
+    engine.volume_api.remove(request.arguments[0], force=request.flag("force"))
     await request.answer(204)
 
 
 async def prune_volumes(engine: Engine, request: Request) -> None:
     """Answer "Delete unused volumes"."""
-    await request.answer(200, await engine.volumes_api.prune(filters.parse(request.text("filters"))))
+    await request.answer(200, await engine.volume_api.prune(filters.parse(request.text("filters"))))

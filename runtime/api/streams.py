@@ -39,7 +39,7 @@ async def logs(engine: Engine, request: Request) -> None:
         raise BadRequestError("Bad parameters: you must choose at least one stream")
     check_readable(container)
     tail = request.text("tail") or "all"
-    frames = engine.containers.streams.logs(
+    frames = engine.streams.logs(
         container,
         stdout=stdout,
         stderr=stderr,
@@ -59,7 +59,7 @@ async def attach(engine: Engine, request: Request) -> None:
     keys = parse_keys(request.text("detachKeys"))
     if container.state.status == PAUSED:
         raise ConflictError(f"Container {container.id} is paused, unpause the container before attach.")
-    attachment = engine.containers.streams.attach(
+    attachment = engine.streams.attach(
         container,
         stdin=request.flag("stdin"),
         stdout=request.flag("stdout"),

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,7 @@ import anyio
 
 from runtime.container.resources import resources
 from runtime.engine import checks, inspection, links, usage
-from runtime.engine.creation import Creation
 from runtime.engine.events import EventBus
-from runtime.engine.files import Files
 from runtime.engine.filters import Filters, check_known, may_be_pruned
 from runtime.engine.lifecycle import STOP_TIMEOUT_S, Lifecycle
 from runtime.engine.limits import MachineLimits
@@ -25,7 +24,6 @@ from runtime.engine.removal import Removal
 from runtime.engine.signals import resize_console, signal_number
 from runtime.engine.sizes import Sizes
 from runtime.engine.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
-from runtime.engine.streams import Streams
 from runtime.engine.table import ContainerTable
 from runtime.engine.times import parse_rfc3339
 from runtime.errors import (
@@ -45,40 +43,25 @@ from runtime.paths import Paths
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 
 
+@dataclass(frozen=True, eq=False)
 class Containers:
     """The containers of one engine. Names and IDs may be given whole, IDs by their beginning."""
 
-    def __init__(
-        self,
-        paths: Paths,
-        table: ContainerTable,
-        keeper: Keeper,
-        images: Images,
-        networks: Networks,
-        limits: MachineLimits,
-        creation: Creation,
-        lifecycle: Lifecycle,
-        removal: Removal,
-        events: EventBus,
-    ) -> None:
-        self._paths = paths
-        self._table = table
-        self._keeper = keeper
-        self._images = images
-        self._networks = networks
-        self._limits = limits
-        self._lifecycle = lifecycle
-        self._removal = removal
-        self._events = events
-        self._listing = Listing(table, networks, images)
-        self.creation = creation
-        self.streams = Streams(paths, table, keeper)
-        self.files = Files(paths, images, keeper, table, creation.mounts)
-        self.sizes = Sizes(paths, images)
+    paths: Paths
+    table: ContainerTable
+    keeper: Keeper
+    images: Images
+    networks: Networks
+    limits: MachineLimits
+    lifecycle: Lifecycle
+    removal: Removal
+    events: EventBus
+    listing: Listing
+    sizes: Sizes
 
     def find(self, name: str) -> Container:
         """Return the container that `name` means. Raises NotFoundError."""
-        return self._table.find(name)
+        return self.table.find(name)
 
     # --- moved
 
@@ -90,7 +73,7 @@ class Containers:
         if container.state.status in (REMOVING, DEAD):
             raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
         container.state.restart_count, container.restart_delay_s = 0, 0.0
-        await self._lifecycle.start(container)
+        await self.lifecycle.start(container)
 
     async def stop(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
         """Stop a container. Raises NotModifiedError when it does not run."""
@@ -100,7 +83,7 @@ class Containers:
             raise NotModifiedError(f"container {container.name} is stopped already")
         configured = container.config.get("StopTimeout")
         wanted = timeout_s if timeout_s is not None else configured
-        await self._lifecycle.stop(container, chosen, STOP_TIMEOUT_S if wanted is None else wanted)
+        await self.lifecycle.stop(container, chosen, STOP_TIMEOUT_S if wanted is None else wanted)
 
     async def restart(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
         """Stop the container if it runs, and start it."""
@@ -111,8 +94,8 @@ class Containers:
                 await self.stop(container.id, signal_name=signal_name, timeout_s=timeout_s)
         finally:
             container.stays = False
-        await self._lifecycle.start(container)
-        self._table.tell(container, "restart")
+        await self.lifecycle.start(container)
+        self.table.tell(container, "restart")
 
     async def kill(self, name: str, signal_name: str | None) -> None:
         """Send a signal. Raises ConflictError when the container does not run."""
@@ -123,11 +106,11 @@ class Containers:
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             # Docker: who kills by hand does not want it back
             container.state.stopped_by_user = True
-        self._table.tell(container, "kill", signal=str(number))
+        self.table.tell(container, "kill", signal=str(number))
         if number == signal.SIGKILL:
-            await self._lifecycle.kill(container)
+            await self.lifecycle.kill(container)
         else:
-            await self._keeper.signal(container.id, number)
+            await self.keeper.signal(container.id, number)
 
     async def pause(self, name: str, frozen: bool) -> None:
         """Freeze or thaw every process of the container."""
@@ -136,10 +119,10 @@ class Containers:
             raise ConflictError(f"Container {container.id} is not running")
         if (container.state.status == PAUSED) == frozen:
             raise ConflictError(f"Container {container.id} is {'already' if frozen else 'not'} paused")
-        await self._keeper.freeze(container.id, frozen)
+        await self.keeper.freeze(container.id, frozen)
         container.state.status = PAUSED if frozen else RUNNING
-        self._table.save(container)
-        self._table.tell(container, "pause" if frozen else "unpause")
+        self.table.save(container)
+        self.table.tell(container, "pause" if frozen else "unpause")
 
     def rename(self, name: str, wanted: str) -> None:
         """Give the container another name."""
@@ -149,13 +132,13 @@ class Containers:
         if wanted.removeprefix("/") == container.name:
             raise BadRequestError("Renaming a container with the same name as its current name")
         try:
-            free = self.creation.free_name(wanted)
+            free = self.table.free_name(wanted)
         except EngineError as error:
             message = f"Error when allocating new name: {error.message}"
             raise EngineError.from_status(error.status, message, error.hint) from error
         old, container.name = container.name, free
-        self._table.save(container)
-        self._table.tell(container, "rename", oldName=f"/{old}")
+        self.table.save(container)
+        self.table.tell(container, "rename", oldName=f"/{old}")
 
     async def update(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change limits and restart policy."""
@@ -170,16 +153,16 @@ class Containers:
         if (changed.get("RestartPolicy") or {}).get("Name") and container.host.get("AutoRemove"):
             raise BadRequestError("Restart policy cannot be updated because AutoRemove is enabled for the container")
         checks.check_host({**container.host, **changed})
-        host, warnings = await self._limits.settle({**container.host, **changed})
+        host, warnings = await self.limits.settle({**container.host, **changed})
         if container.is_running:
             try:
                 # the rules on devices, which a privileged one has none of, stay
-                await self._keeper.update(container.id, resources(host, privileged=True))
+                await self.keeper.update(container.id, resources(host, privileged=True))
             except InternalError as error:
                 raise ConflictError(f"Cannot update container {container.id}: {error.message}", error.hint) from error
         container.host = host
-        self._table.save(container)
-        self._table.tell(container, "update")
+        self.table.save(container)
+        self.table.tell(container, "update")
         return {"Warnings": warnings}
 
     async def wait(self, name: str, condition: str) -> dict[str, Any]:
@@ -188,7 +171,7 @@ class Containers:
         exits = container.exits
 
         def is_over() -> bool:
-            if container not in self._table:
+            if container not in self.table:
                 return True
             if condition == "removed":
                 return False
@@ -217,25 +200,25 @@ class Containers:
             container.state.stopped_by_user = True
             container.notify()
             if container.is_running:
-                await self._lifecycle.kill(container)
+                await self.lifecycle.kill(container)
         if container.state.status == REMOVING and container.host.get("AutoRemove"):
-            while container in self._table and container.state.status == REMOVING:
+            while container in self.table and container.state.status == REMOVING:
                 await container.changed.wait()
-        await self._removal.remove(container, volumes)
+        await self.removal.remove(container, volumes)
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
         """Remove the containers that do not run; returns which, and the bytes that they had."""
         check_known(filters, ("label", "label!", "until"))
         now_ns = time.time_ns()
         removed, freed = [], 0
-        for container in self._table:
+        for container in self.table:
             if container.state.status not in (CREATED, EXITED, DEAD):
                 continue
             if may_be_pruned(filters, container.labels, parse_rfc3339(container.created), now_ns):
                 freed += await self.sizes.written(container)
-                await self._removal.remove(container, False)
+                await self.removal.remove(container, False)
                 removed.append(container.id)
-        self._events.emit("container", "prune", "", {"reclaimed": str(freed)})
+        self.events.emit("container", "prune", "", {"reclaimed": str(freed)})
         return {"ContainersDeleted": removed or None, "SpaceReclaimed": freed}
 
     # --- seen
@@ -243,14 +226,14 @@ class Containers:
     async def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
         """Return Docker's whole view of a container."""
         container = self.find(name)
-        document = inspection.whole(container, self._paths, self._networks, self._layers(container))
+        document = inspection.whole(container, self.paths, self.networks, self._layers(container))
         if container.host.get("Links"):
-            document["HostConfig"]["Links"] = links.shown(links.existing(container, self._table))
+            document["HostConfig"]["Links"] = links.shown(links.existing(container, self.table))
         return document | (await self.sizes.document(container) if size else {})
 
     def _layers(self, container: Container) -> builtins.list[Path]:
         try:
-            return [*self._images.layer_directories(self._images.resolve(container.image_id))]
+            return [*self.images.layer_directories(self.images.resolve(container.image_id))]
         except NotFoundError:  # removed by force
             return []
 
@@ -259,9 +242,9 @@ class Containers:
     ) -> list[dict[str, Any]]:
         """Return Docker's short view of the containers that `filters` let through, the newest first."""
         rows = []
-        by_links = links.names_by_links(self._table)
-        for container in self._listing.find(stopped=stopped, limit=limit, filters=filters):
-            row = inspection.short(container, self._networks, self._image_name(container))
+        by_links = links.names_by_links(self.table)
+        for container in self.listing.find(stopped=stopped, limit=limit, filters=filters):
+            row = inspection.short(container, self.networks, self._image_name(container))
             row["Names"] += by_links.get(container.id, [])
             rows.append(row | (await self.sizes.document(container) if size else {}))
         return rows
@@ -269,7 +252,7 @@ class Containers:
     def _image_name(self, container: Container) -> str:
         """Return the name of the container's image; its ID when the name means another one by now."""
         try:
-            image = self._images.resolve(container.image_name)
+            image = self.images.resolve(container.image_name)
         except NotFoundError:
             return container.image_id
         return container.image_name if image.id == container.image_id else container.image_id
@@ -279,8 +262,8 @@ class Containers:
         container = self.find(name)
         if not container.is_running:
             raise ConflictError(f"container {container.id} is not running")
-        found = await usage.processes(self._paths.engine_id, container, ps_arguments)
-        self._table.tell(container, "top")
+        found = await usage.processes(self.paths.engine_id, container, ps_arguments)
+        self.table.tell(container, "top")
         return found
 
     async def stats(self, name: str, *, stream: bool, one_shot: bool) -> AsyncGenerator[dict[str, Any], None]:
@@ -290,11 +273,11 @@ class Containers:
         if not stream and not container.is_running and container.state.status != RESTARTING:
             yield usage.nothing(container)
             return
-        while container in self._table:
+        while container in self.table:
             numbers = usage.NOTHING
             if container.is_running:
                 with suppress(SkiffError):  # it ended this moment
-                    numbers = await self._keeper.stats(container.id)
+                    numbers = await self.keeper.stats(container.id)
             before = usage.statistics(container, numbers, before)
             if stream or one_shot or before["preread"][:4] != "0001" or not container.is_running:
                 yield before
@@ -310,4 +293,4 @@ class Containers:
         if "console" not in container.process.fds:
             raise ConflictError(f"container {container.name} has no terminal")
         resize_console(container.process.fds["console"], height, width)
-        self._table.tell(container, "resize", height=str(height), width=str(width))
+        self.table.tell(container, "resize", height=str(height), width=str(width))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import shutil
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.container.spec import capabilities, command, merge_image, security
-from runtime.engine import checks, names
+from runtime.engine import checks
 from runtime.engine.endpoint_checks import check_endpoints
 from runtime.engine.limits import MachineLimits
 from runtime.engine.links import check_links
@@ -21,17 +20,16 @@ from runtime.engine.networking import port_bindings
 from runtime.engine.state import Container
 from runtime.engine.table import ContainerTable
 from runtime.engine.times import rfc3339
-from runtime.errors import BadRequestError, ConflictError, NotFoundError, SkiffError
+from runtime.errors import BadRequestError, NotFoundError, SkiffError
 from runtime.image.images import Image, Images
 from runtime.network.networks import Networks
 from runtime.paths import Paths
 from runtime.volume.volumes import Volumes
 
-_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 DEFAULT_NETWORK = "bridge"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Creation:
     """Makes containers (Docker Engine API, "Create a container")."""
 
@@ -56,7 +54,7 @@ class Creation:
             warnings.append("Containers are in a cgroup of the engine's own here. CgroupParent discarded.")
             del host["CgroupParent"]
         id = secrets.token_hex(32)
-        name = self.free_name(name)
+        name = self.table.free_name(name)
         config["Hostname"] = config.get("Hostname") or ("" if host["NetworkMode"] == "host" else id[:12])
         directory = self.paths.container(id)
         directory.mkdir(parents=True)
@@ -107,22 +105,6 @@ class Creation:
         mounts = await self.mounts.provide(config, host, image, made)
         created = rfc3339(time.time_ns())
         return Container(id, name, image.id, body["Image"], created, config, host, networks, mounts)
-
-    def free_name(self, wanted: str | None) -> str:
-        """Return the name for a container that is to have `wanted`, or any. Raises BadRequestError, ConflictError."""
-        if wanted:
-            if not _NAME.fullmatch(wanted):
-                raise BadRequestError(f"Invalid container name ({wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
-            wanted = wanted.removeprefix("/")
-            if (holder := self.table.named(wanted)) is not None:
-                raise ConflictError(
-                    f'Conflict. The container name "/{wanted}" is already in use by container "{holder.id}". '
-                    "You have to remove (or rename) that container to be able to reuse that name."
-                )
-            return wanted
-        while self.table.named(chosen := names.generate()) is not None:
-            pass
-        return chosen
 
     def _wanted_networks(self, body: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Return the container's networks by name, with its settings on each; one that is missing is told at start."""

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from runtime.engine.containers import Containers
+from runtime.engine.image_api import ImageApi
 from runtime.engine.sizes import trees_bytes
+from runtime.engine.table import ContainerTable
+from runtime.engine.volume_api import VolumeApi
 from runtime.errors import BadRequestError
-
-if TYPE_CHECKING:
-    from runtime.engine.engine import Engine
+from runtime.image.images import Images
+from runtime.paths import Paths
+from runtime.store import Store
 
 DISK_TYPES = ("container", "image", "volume", "build-cache")
 
 
+@dataclass(frozen=True, eq=False)
 class DiskUsage:
     """Measures what the engine keeps."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    paths: Paths
+    store: Store
+    table: ContainerTable
+    containers: Containers
+    images: Images
+    image_api: ImageApi
+    volume_api: VolumeApi
 
     async def df(self, types: Sequence[str] = ()) -> dict[str, Any]:
         """Return "Get data usage information", of some `types` of objects or all. Raises BadRequestError."""
@@ -37,7 +48,7 @@ class DiskUsage:
         if "image" in wanted:
             found |= self._images()
         if "container" in wanted:
-            found["Containers"] = await self._engine.containers.list(stopped=True, size=True)
+            found["Containers"] = await self.containers.list(stopped=True, size=True)
         if "volume" in wanted:
             found["Volumes"] = await self._volumes()
         if "build-cache" in wanted:
@@ -45,31 +56,27 @@ class DiskUsage:
         return found
 
     def _images(self) -> dict[str, Any]:
-        engine = self._engine
-        layers = engine.images.layers
-        held = {diff_id for image in engine.images.list() for diff_id in image.diff_ids}
-        users = Counter(container.image_id for container in engine.table)
-        shared = engine.image_api.shared_bytes()
+        layers = self.images.layers
+        held = {diff_id for image in self.images.list() for diff_id in image.diff_ids}
+        users = Counter(container.image_id for container in self.table)
+        shared = self.image_api.shared_bytes()
         rows = [
-            {**row, "SharedSize": shared[row["Id"]], "Containers": users[row["Id"]]}
-            for row in engine.image_api.list({})
+            {**row, "SharedSize": shared[row["Id"]], "Containers": users[row["Id"]]} for row in self.image_api.list({})
         ]
         return {"LayersSize": sum(layers.size(diff_id) for diff_id in held), "Images": rows}
 
     async def _volumes(self) -> list[dict[str, Any]]:
-        engine = self._engine
         rows = []
-        for volume in engine.volumes_api.list({})["Volumes"]:
-            size = await trees_bytes([engine.paths.volume(volume["Name"])])
-            users = engine.table.users_of_volume(volume["Name"])
+        for volume in self.volume_api.list({})["Volumes"]:
+            size = await trees_bytes([self.paths.volume(volume["Name"])])
+            users = self.table.users_of_volume(volume["Name"])
             rows.append({**volume, "UsageData": {"Size": size, "RefCount": len(users)}})
         return rows
 
     def _build_cache(self) -> list[dict[str, Any]]:
-        engine = self._engine
-        held = {diff_id for image in engine.images.list() for diff_id in image.diff_ids}
+        held = {diff_id for image in self.images.list() for diff_id in image.diff_ids}
         rows = []
-        for id, step in engine.store.collection("build_cache").items():
+        for id, step in self.store.collection("build_cache").items():
             layer = step.get("layer")
             rows.append(
                 {
@@ -78,7 +85,7 @@ class DiskUsage:
                     "Description": step.get("text") or "",
                     "InUse": False,
                     "Shared": layer in held,
-                    "Size": engine.images.layers.size(layer) if layer else 0,
+                    "Size": self.images.layers.size(layer) if layer else 0,
                     "CreatedAt": step.get("created"),
                     "LastUsedAt": None,
                     "UsageCount": 0,

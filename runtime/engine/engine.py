@@ -21,18 +21,22 @@ from runtime.engine.creation import Creation
 from runtime.engine.disk_usage import DiskUsage
 from runtime.engine.events import EventBus
 from runtime.engine.execs import Execs
+from runtime.engine.files import Files
 from runtime.engine.image_api import ImageApi
 from runtime.engine.image_making import ImageMaking
 from runtime.engine.init_layer import make_init_layer
 from runtime.engine.lifecycle import Lifecycle
 from runtime.engine.limits import MachineLimits
+from runtime.engine.listing import Listing
 from runtime.engine.memory_watch import MemoryWatch
 from runtime.engine.mounts import Mounts
 from runtime.engine.network_api import NetworkApi
 from runtime.engine.networking import ContainerNetworks
 from runtime.engine.removal import Removal
+from runtime.engine.sizes import Sizes
 from runtime.engine.state import EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.steps import Steps
+from runtime.engine.streams import Streams
 from runtime.engine.system import System
 from runtime.engine.table import ContainerTable
 from runtime.engine.volume_api import VolumeApi
@@ -74,7 +78,8 @@ class Engine:
         self.table = ContainerTable(store.collection("container"), self.events)
         self.networking = ContainerNetworks(paths, self.table, self.networks, self.events)
         self.execs = Execs(keeper, self.table, self.networking, self.background)
-        self.removal = Removal(paths, self.table, self.networking, self.volumes)
+        limits = MachineLimits(paths.engine_id)
+        removal = Removal(paths, self.table, self.networking, self.volumes)
         mounts = Mounts(paths, self.table, self.volumes, self.images, keeper, self.events)
         self.lifecycle = Lifecycle(
             paths,
@@ -85,30 +90,35 @@ class Engine:
             self.networking,
             Attendance(paths, self.table, self.background, self.execs.probe),
             MemoryWatch(self.table, self.background),
-            self.removal,
+            removal,
             self.background,
         )
-        self.limits = MachineLimits(paths.engine_id)
+        self.creation = Creation(paths, self.table, self.images, self.networks, self.volumes, mounts, limits)
+        self.streams = Streams(paths, self.table, keeper)
+        self.files = Files(paths, self.images, keeper, self.table, mounts)
         self.containers = Containers(
             paths,
             self.table,
             keeper,
             self.images,
             self.networks,
-            self.limits,
-            Creation(paths, self.table, self.images, self.networks, self.volumes, mounts, self.limits),
+            limits,
             self.lifecycle,
-            self.removal,
+            removal,
             self.events,
+            Listing(self.table, self.networks, self.images),
+            Sizes(paths, self.images),
         )
         self.steps = Steps(paths, keeper, self.networks)
         self.image_api = ImageApi(paths, self.images, self.table, self.events)
         self.image_making = ImageMaking(paths, self.images, self.table, keeper, self.events)
         self.builder = Builder(paths, store, self.images, self.steps, self.image_api.pull_for_build)
-        self.networks_api = NetworkApi(self.networks, self.table, self.networking, self.events)
-        self.volumes_api = VolumeApi(paths, self.volumes, self.table, self.events)
-        self.system = System(self)
-        self.disk_usage = DiskUsage(self)
+        self.network_api = NetworkApi(self.networks, self.table, self.networking, self.events)
+        self.volume_api = VolumeApi(paths, self.volumes, self.table, self.events)
+        self.system = System(paths, keeper, self.table, self.images, self.events, limits)
+        self.disk_usage = DiskUsage(
+            paths, store, self.table, self.containers, self.images, self.image_api, self.volume_api
+        )
         self.stopping = anyio.Event()
         self._busy = 0
         self._activity = anyio.Event()

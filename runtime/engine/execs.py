@@ -53,17 +53,15 @@ class Exec:
         return bool(self.body.get("Tty"))
 
 
+@dataclass(frozen=True, eq=False)
 class Execs:
     """The execs of one engine. They end with their container and are not kept over an engine's restart."""
 
-    def __init__(
-        self, keeper: Keeper, table: ContainerTable, networking: ContainerNetworks, background: Background
-    ) -> None:
-        self._keeper = keeper
-        self._table = table
-        self._networking = networking
-        self._background = background
-        self._execs: dict[str, Exec] = {}
+    keeper: Keeper
+    table: ContainerTable
+    networking: ContainerNetworks
+    background: Background
+    _execs: dict[str, Exec] = field(default_factory=dict, init=False)
 
     def _get(self, id: str) -> Exec:
         found = self._execs.get(id)
@@ -73,7 +71,7 @@ class Execs:
 
     def create(self, name: str, body: Mapping[str, Any]) -> dict[str, str]:
         """Ask for a process in the running container `name`. Raises ConflictError when it does not run."""
-        container = self._table.find(name)
+        container = self.table.find(name)
         if not container.is_running:
             raise ConflictError(f"container {container.id} is not running")
         if container.state.status == PAUSED:
@@ -84,7 +82,7 @@ class Execs:
         self._execs[one.id] = one
         container.exec_ids.append(one.id)
         shown = " ".join(body.get("Cmd") or ())
-        self._table.tell(container, f"exec_create: {shown}", execID=one.id)
+        self.table.tell(container, f"exec_create: {shown}", execID=one.id)
         return {"Id": one.id}
 
     def ready(self, id: str) -> Exec:
@@ -116,36 +114,36 @@ class Execs:
         one.is_started = True
         size = body.get("ConsoleSize") or one.body.get("ConsoleSize") or [0, 0]
         shown = " ".join(one.body.get("Cmd") or ())
-        self._table.tell(one.container, f"exec_start: {shown}", execID=id)
+        self.table.tell(one.container, f"exec_start: {shown}", execID=id)
         try:
             one.process = await self._run(one, size, bool(one.body.get("AttachStdin")) and not body.get("Detach"))
         except SkiffError as error:
             one.exit_code = _failed_with(error)
             one.ended.set()
-            self._background.start_soon(self._forget_later, one)
+            self.background.start_soon(self._forget_later, one)
             raise
         finally:
             one.launched.set()
         if body.get("Detach"):
-            self._background.start_soon(self._discard, one)
+            self.background.start_soon(self._discard, one)
             return None
         return Attachment(
             tty=one.tty,
             frames=self._frames(one),
             stdin=lambda: _stdin_of(one),
             close_stdin=lambda: self._close_stdin(one),
-            detached=lambda: self._table.tell(one.container, "exec_detach", execID=one.id),
+            detached=lambda: self.table.tell(one.container, "exec_detach", execID=one.id),
         )
 
     async def _run(self, one: Exec, size: Any, stdin: bool) -> KeptProcess:
-        config = {**one.container.config, "Env": self._networking.environment(one.container)}
+        config = {**one.container.config, "Env": self.networking.environment(one.container)}
         process, annotations, seccomp = build_exec(one.body, config, one.container.host, size)
-        return await self._keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)
+        return await self.keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)
 
     async def _close_stdin(self, one: Exec) -> None:
         if one.process is not None and "stdin" in one.process.fds:
             os.close(one.process.fds.pop("stdin"))  # type: ignore[attr-defined]
-            await self._keeper.close_stdin(one.id)
+            await self.keeper.close_stdin(one.id)
 
     async def _discard(self, one: Exec) -> None:
         async for _ in self._frames(one):
@@ -173,9 +171,9 @@ class Execs:
             one.exit_code = ended.exit_code
             one.ended.set()
             if not one.body.get("Probe"):
-                self._table.tell(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
-                self._background.start_soon(self._forget_later, one)
-        await self._keeper.forget(ended.id)
+                self.table.tell(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
+                self.background.start_soon(self._forget_later, one)
+        await self.keeper.forget(ended.id)
 
     async def _forget_later(self, one: Exec) -> None:
         """Keep the exit code for who asks after the streams ended, then let go."""
@@ -230,7 +228,7 @@ class Execs:
                     output.take(frame.data)
             if scope.cancelled_caught:
                 with anyio.CancelScope(shield=True):
-                    await self._keeper.signal(one.id, signal.SIGKILL)
+                    await self.keeper.signal(one.id, signal.SIGKILL)
                     with anyio.move_on_after(KILL_PATIENCE_S):  # probes that hang in the kernel are not waited for
                         await one.ended.wait()
                 said = f": {output}" if str(output) else ""

@@ -7,6 +7,7 @@ import stat
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -27,21 +28,21 @@ from runtime.paths import Paths
 READ_BYTES = 1 << 16
 
 
+@dataclass(frozen=True, eq=False)
 class Files:
     """Works on containers' root filesystems through the keeper."""
 
-    def __init__(self, paths: Paths, images: Images, keeper: Keeper, table: ContainerTable, mounts: Mounts) -> None:
-        self._paths = paths
-        self._images = images
-        self._keeper = keeper
-        self._table = table
-        self._mounts = mounts
+    paths: Paths
+    images: Images
+    keeper: Keeper
+    table: ContainerTable
+    mounts: Mounts
 
     async def about(self, container: Container, path: str) -> dict[str, Any]:
         """Return Docker's description of a path in the container. Raises NotFoundError."""
         with self._root_of(container) as root:
             try:
-                found: dict[str, Any] = await self._keeper.task("stat", root, path=_absolute(path))
+                found: dict[str, Any] = await self.keeper.task("stat", root, path=_absolute(path))
             except InternalError as error:
                 raise NotFoundError(f"Could not find the file {path} in container {container.name}") from error
         found["mode"] = go_mode(found["mode"])
@@ -52,14 +53,14 @@ class Files:
         """Yield a tar stream of a path in the container."""
         async for data in self._tar(self._root_of(container), _absolute(path)):
             yield data
-        self._table.tell(container, "archive-path", path=path)
+        self.table.tell(container, "archive-path", path=path)
 
     async def export(self, container: Container) -> AsyncGenerator[bytes, None]:
         """Yield the container's whole root filesystem, without what is mounted in it, as a tar stream."""
-        root = ReadOnlyRoot(self._paths.tmp, self._layers(container), self._directory(container))
+        root = ReadOnlyRoot(self.paths.tmp, self._layers(container), self._directory(container))
         async for data in self._tar(root, "/."):
             yield data
-        self._table.tell(container, "export")
+        self.table.tell(container, "export")
 
     async def _tar(self, root: AbstractContextManager[dict[str, Any]], path: str) -> AsyncGenerator[bytes, None]:
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -70,7 +71,7 @@ class Files:
 
                 async def produce() -> None:
                     try:
-                        await self._keeper.task("tar_out", where, [writer], path=path)
+                        await self.keeper.task("tar_out", where, [writer], path=path)
                     except SkiffError as error:
                         failures.append(error)
                     finally:
@@ -106,14 +107,14 @@ class Files:
         await self._check_directory(container, path)
         if container.host.get("ReadonlyRootfs") and not _is_below(path, container.mounts):
             raise ForbiddenError("container rootfs is marked read-only")
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self._paths.tmp) as spool, self._root_of(container) as root:
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.paths.tmp) as spool, self._root_of(container) as root:
             async for data in source:
                 await anyio.to_thread.run_sync(spool.write, data)
             spool.flush()
             spool.seek(0)
             try:
-                await self._keeper.task(
+                await self.keeper.task(
                     "tar_in",
                     root,
                     [spool.fileno()],
@@ -123,7 +124,7 @@ class Files:
                 )
             except InternalError as error:
                 raise BadRequestError(f"can't extract into {path}: {error.message.removeprefix('keeper: ')}") from error
-        self._table.tell(container, "extract-to-dir", path=path)
+        self.table.tell(container, "extract-to-dir", path=path)
 
     async def _check_directory(self, container: Container, path: str) -> None:
         try:
@@ -135,7 +136,7 @@ class Files:
 
     async def changes(self, container: Container) -> list[Change]:
         """Return what the container's process has changed on the image's files."""
-        layers = self._images.layer_directories(self._images.resolve(container.image_id))
+        layers = self.images.layer_directories(self.images.resolve(container.image_id))
         targets = [mount["Destination"] for mount in container.mounts]
         upper = self._directory(container) / "upper"
         return await anyio.to_thread.run_sync(changes, upper, layers, targets)
@@ -144,19 +145,19 @@ class Files:
         if container.is_running:
             return LiveRoot(container.id)
         shown = [mount for mount in container.mounts if mount["Type"] in ("bind", "volume")]
-        binds = [mount_entry(self._mounts.resolved(mount)) for mount in shown]
-        return ScratchRoot(self._paths.tmp, self._layers(container), self._directory(container), binds)
+        binds = [mount_entry(self.mounts.resolved(mount)) for mount in shown]
+        return ScratchRoot(self.paths.tmp, self._layers(container), self._directory(container), binds)
 
     def _directory(self, container: Container) -> Any:
-        directory = self._paths.container(container.id)
+        directory = self.paths.container(container.id)
         if not directory.is_dir():
             raise ConflictError(f"container {container.name} is being removed")
         (directory / "upper").mkdir(exist_ok=True)
         return directory
 
     def _layers(self, container: Container) -> list[str]:
-        image = self._images.resolve(container.image_id)
-        return [str(layer) for layer in self._images.layer_directories(image)]
+        image = self.images.resolve(container.image_id)
+        return [str(layer) for layer in self.images.layer_directories(image)]
 
 
 def _absolute(path: str) -> str:

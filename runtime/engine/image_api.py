@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,25 +40,25 @@ LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
+@dataclass(frozen=True, eq=False)
 class ImageApi:
     """Docker's image operations over the image room."""
 
-    def __init__(self, paths: Paths, images: Images, table: ContainerTable, events: EventBus) -> None:
-        self._paths = paths
-        self._images = images
-        self._table = table
-        self._events = events
+    paths: Paths
+    images: Images
+    table: ContainerTable
+    events: EventBus
 
     def list(self, filters: Filters) -> list[dict[str, Any]]:
         """Return "List images". Raises BadRequestError for an unknown filter."""
         check_known(filters, LIST_FILTERS)
-        return [self.row(image) for image in self._images.list() if self._passes(image, filters)]
+        return [self.row(image) for image in self.images.list() if self._passes(image, filters)]
 
     def shared_bytes(self) -> dict[str, int]:
         """Return how much of each image, by its ID, others have too."""
-        images = self._images.list()
+        images = self.images.list()
         holders = Counter(diff_id for image in images for diff_id in set(image.diff_ids))
-        size = self._images.layers.size
+        size = self.images.layers.size
         return {image.id: sum(size(one) for one in set(image.diff_ids) if holders[one] > 1) for image in images}
 
     def _passes(self, image: Image, filters: Filters) -> bool:
@@ -75,7 +75,7 @@ class ImageApi:
         return all(checks[key](values) for key, values in filters.items() if values)
 
     def _created_ns(self, name: str) -> int:
-        return _created_ns(self._images.resolve(name))
+        return _created_ns(self.images.resolve(name))
 
     def row(self, image: Image) -> dict[str, Any]:
         """Return an image's row of "List images"."""
@@ -93,9 +93,9 @@ class ImageApi:
 
     def inspect(self, name: str, *, all_members: bool = False) -> dict[str, Any]:
         """Return "Inspect an image"; with `all_members` of its configuration, as clients before version 1.50 know them."""
-        image = self._images.resolve(name)
-        tagged_s = self._images.tagged_s(image)
-        layers = [str(directory) for directory in self._images.layer_directories(image)]
+        image = self.images.resolve(name)
+        tagged_s = self.images.tagged_s(image)
+        layers = [str(directory) for directory in self.images.layer_directories(image)]
         data = {"MergedDir": "", "UpperDir": layers[0] if layers else "", "WorkDir": ""}
         if layers[1:]:
             data["LowerDir"] = ":".join(layers[1:])
@@ -120,7 +120,7 @@ class ImageApi:
 
     def history(self, name: str) -> builtins.list[dict[str, Any]]:
         """Return "Get the history of an image", the newest step first."""
-        image = self._images.resolve(name)
+        image = self.images.resolve(name)
         layers = iter(image.diff_ids)
         steps = []
         for step in image.config.get("history") or ():
@@ -131,7 +131,7 @@ class ImageApi:
                     "Created": parse_rfc3339(step.get("created") or "") // 1_000_000_000,
                     "CreatedBy": step.get("created_by") or "",
                     "Tags": None,
-                    "Size": self._images.layers.size(layer) if layer else 0,
+                    "Size": self.images.layers.size(layer) if layer else 0,
                     "Comment": step.get("comment") or "",
                 }
             )
@@ -142,21 +142,21 @@ class ImageApi:
 
     def tag(self, name: str, repository: str, tag: str) -> None:
         """Give an image another name."""
-        image = self._images.resolve(name)
+        image = self.images.resolve(name)
         reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
-        self._images.tag(image, reference)
+        self.images.tag(image, reference)
         self._tell("tag", image, reference.familiar)
 
     def _tell(self, action: str, image: Image, name: str) -> None:
-        self._events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
+        self.events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
 
     async def remove(self, name: str, *, force: bool = False) -> builtins.list[dict[str, str]]:
         """Remove a name or an image; returns Docker's list of what went."""
-        image = self._images.resolve(name)
-        done = self._images.remove(name, force=force, in_use=self._table.user_of_image)
+        image = self.images.resolve(name)
+        done = self.images.remove(name, force=force, in_use=self.table.user_of_image)
         for one in done:
             self._tell("untag" if "Untagged" in one else "delete", image, name)
-        await self._images.garbage.empty_trash()
+        await self.images.garbage.empty_trash()
         return done
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
@@ -166,43 +166,43 @@ class ImageApi:
         now_ns = time.time_ns()
         deleted: builtins.list[dict[str, str]] = []
         before = self._layers_bytes()
-        for image in self._images.list():
-            if (only_dangling and image.references) or self._table.user_of_image(image.id):
+        for image in self.images.list():
+            if (only_dangling and image.references) or self.table.user_of_image(image.id):
                 continue
             if not may_be_pruned(filters, image.defaults.get("Labels") or {}, _created_ns(image), now_ns):
                 continue
-            done = self._images.remove(image.id, force=True, in_use=self._table.user_of_image)
+            done = self.images.remove(image.id, force=True, in_use=self.table.user_of_image)
             for one in done:
                 self._tell("untag" if "Untagged" in one else "delete", image, image.id)
             deleted += done
         freed = before - self._layers_bytes()
-        await self._images.garbage.empty_trash()
-        self._events.emit("image", "prune", "", {"reclaimed": str(freed)})
+        await self.images.garbage.empty_trash()
+        self.events.emit("image", "prune", "", {"reclaimed": str(freed)})
         return {"ImagesDeleted": deleted or None, "SpaceReclaimed": freed}
 
     def _layers_bytes(self) -> int:
-        layers = {diff_id for image in self._images.list() for diff_id in image.diff_ids}
-        return sum(self._images.layers.size(diff_id) for diff_id in layers)
+        layers = {diff_id for image in self.images.list() for diff_id in image.diff_ids}
+        return sum(self.images.layers.size(diff_id) for diff_id in layers)
 
     async def load(self, source: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
         """Load a `docker save` archive or an OCI layout; yields Docker's progress messages."""
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._paths.tmp, prefix="load-") as spool:
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="load-") as spool:
             async for data in source:
                 spool.write(data)
             spool.flush()
             path = Path(spool.name)
-            async with aclosing(_in_task(lambda tell: archive.load(self._images, path, tell))) as messages:
+            async with aclosing(_in_task(lambda tell: archive.load(self.images, path, tell))) as messages:
                 async for message in messages:
                     yield message
 
     async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield an archive of the images `names`."""
-        wanted = archive.exports(self._images, names)
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self._paths.tmp, prefix="save-") as spool:
-            async with self._images.garbage.held_off():
-                await anyio.to_thread.run_sync(archive.save, wanted, spool, self._paths.tmp)
+        wanted = archive.exports(self.images, names)
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
+            async with self.images.garbage.held_off():
+                await anyio.to_thread.run_sync(archive.save, wanted, spool, self.paths.tmp)
             spool.seek(0)
             while data := await anyio.to_thread.run_sync(spool.read, READ_BYTES):
                 yield data
@@ -210,7 +210,7 @@ class ImageApi:
     async def bootstrap(self, name: str) -> AsyncGenerator[Progress, None]:
         """Make a Debian base image; yields progress messages."""
         cache = bootstrap.cache_directory(os.environ, os.getuid())
-        async with aclosing(_in_task(lambda tell: bootstrap.bootstrap(self._images, name, cache, tell))) as messages:
+        async with aclosing(_in_task(lambda tell: bootstrap.bootstrap(self.images, name, cache, tell))) as messages:
             async for message in messages:
                 yield message
 
@@ -230,7 +230,7 @@ class ImageApi:
                 async with Registry.open(reference.domain, credentials) as registry:
                     wanted = [replace(reference, tag=tag) for tag in await registry.tags(reference.path)]
             for one in wanted:
-                image = await pull(self._images, one, platform=platform, credentials=credentials, progress=tell)
+                image = await pull(self.images, one, platform=platform, credentials=credentials, progress=tell)
                 self._tell("pull", image, one.familiar)
 
         async with aclosing(_in_task(work)) as messages:
@@ -242,10 +242,10 @@ class ImageApi:
         from runtime.image.push import push
 
         reference = Reference.parse(name)
-        image = self._images.resolve(str(reference))
+        image = self.images.resolve(str(reference))
         credentials = _credentials(auth)
         async with aclosing(
-            _in_task(lambda tell: push(self._images, reference, credentials=credentials, progress=tell))
+            _in_task(lambda tell: push(self.images, reference, credentials=credentials, progress=tell))
         ) as messages:
             async for message in messages:
                 yield message
@@ -257,7 +257,7 @@ class ImageApi:
         """Pull the base image of a build."""
         from runtime.image.pull import pull
 
-        return await pull(self._images, reference, platform=platform, progress=progress)
+        return await pull(self.images, reference, platform=platform, progress=progress)
 
     async def distribution(self, name: str, *, auth: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return "Get image information from the registry"."""

@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,15 @@ IMAGE_KEYS = (
 """What of a container's configuration an image has too (OCI image specification, "config")."""
 
 
+@dataclass(frozen=True, eq=False)
 class ImageMaking:
     """Makes images of what is there."""
 
-    def __init__(self, paths: Paths, images: Images, table: ContainerTable, keeper: Keeper, events: EventBus) -> None:
-        self._paths = paths
-        self._images = images
-        self._table = table
-        self._keeper = keeper
-        self._events = events
+    paths: Paths
+    images: Images
+    table: ContainerTable
+    keeper: Keeper
+    events: EventBus
 
     async def commit(
         self,
@@ -75,13 +76,13 @@ class ImageMaking:
         `overrides` is a ContainerConfig whose members take the place of the container's. The container is paused
         meanwhile, unless `pause` is not set. Raises NotFoundError, BadRequestError.
         """
-        container = self._table.find(name)
+        container = self.table.find(name)
         reference = _reference(repository, tag)
         config = {key: container.config[key] for key in IMAGE_KEYS if container.config.get(key)}
         config |= {key: value for key, value in (overrides or {}).items() if key in IMAGE_KEYS and value}
         config = changed(config, changes)
         try:
-            parent = self._images.resolve(container.image_id)
+            parent = self.images.resolve(container.image_id)
         except NotFoundError as error:
             raise BadRequestError(f"the image of container {container.name} is gone: {error.message}") from error
         if parent.rootfs is not None:
@@ -89,7 +90,7 @@ class ImageMaking:
                 f"container {container.name} runs on a plain directory, which is no image to build upon",
                 "export it, and import the archive",
             )
-        async with self._images.garbage.held_off():
+        async with self.images.garbage.held_off():
             diff_id = await self._layer(container, pause)
             made = now()
             command = " ".join([*(container.config.get("Entrypoint") or ()), *(container.config.get("Cmd") or ())])
@@ -104,37 +105,37 @@ class ImageMaking:
                 "rootfs": {"type": "layers", "diff_ids": [*parent.diff_ids, *([diff_id] if diff_id else [])]},
                 "history": [*(parent.config.get("history") or ()), {k: v for k, v in step.items() if v}],
             }
-            image = self._images.register(document)
+            image = self.images.register(document)
             if reference is not None:
-                self._images.tag(image, reference)
+                self.images.tag(image, reference)
         about = {"comment": comment, "imageID": image.id, "imageRef": str(reference or "")}
-        self._table.tell(container, "commit", **about)
+        self.table.tell(container, "commit", **about)
         return image
 
     async def _layer(self, container: Container, pause: bool) -> str | None:
         """Make a layer of what the container has written; None when that is nothing."""
-        upper = self._paths.container(container.id) / "upper"
+        upper = self.paths.container(container.id) / "upper"
         if not upper.is_dir():  # it was never started
             return None
         mounted = [mount["Destination"] for mount in container.mounts]
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="commit-") as scratch:
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.paths.tmp, prefix="commit-") as scratch:
             async with self._still(container, pause):
                 count = await anyio.to_thread.run_sync(_pack_changes, upper, Path(scratch), mounted)
-            return await self._images.layers.add(Path(scratch) / "layer.tar") if count else None
+            return await self.images.layers.add(Path(scratch) / "layer.tar") if count else None
 
     @asynccontextmanager
     async def _still(self, container: Container, pause: bool) -> AsyncIterator[None]:
         """Keep the container's processes from writing while the block runs."""
         freezes = pause and container.state.status == RUNNING
         if freezes:
-            await self._keeper.freeze(container.id, True)
+            await self.keeper.freeze(container.id, True)
         try:
             yield
         finally:
             if freezes:
                 with anyio.CancelScope(shield=True):
-                    await self._keeper.freeze(container.id, False)
+                    await self.keeper.freeze(container.id, False)
 
     async def import_archive(
         self,
@@ -149,16 +150,16 @@ class ImageMaking:
         """Make an image with one layer of the archive `source`, compressed or not; yields Docker's progress messages."""
         reference = _reference(repository, tag)
         config = changed({}, changes)
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        async with self._images.garbage.held_off():
-            with tempfile.NamedTemporaryFile(dir=self._paths.tmp, prefix="import-") as spool:
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        async with self.images.garbage.held_off():
+            with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="import-") as spool:
                 async for data in source:
                     await anyio.to_thread.run_sync(spool.write, data)
                 spool.flush()
-                diff_id = await self._images.layers.add(Path(spool.name))
+                diff_id = await self.images.layers.add(Path(spool.name))
             made = now()
             machine = os.uname().machine
-            image = self._images.register(
+            image = self.images.register(
                 {
                     "architecture": platform.partition("/")[2] or ARCHITECTURES.get(machine, machine),
                     "os": "linux",
@@ -169,8 +170,8 @@ class ImageMaking:
                 }
             )
             if reference is not None:
-                self._images.tag(image, reference)
-        self._events.emit("image", "import", image.id, {"name": str(reference or image.id)})
+                self.images.tag(image, reference)
+        self.events.emit("image", "import", image.id, {"name": str(reference or image.id)})
         yield {"status": image.id}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -31,32 +32,20 @@ NOT_STARTED, UNKNOWN = 128, 255
 """Exit codes of what could not be started, and of what ended when nobody looked."""
 
 
+@dataclass(frozen=True, eq=False)
 class Lifecycle:
     """Moves containers between their states; every move is written to the store before it is told."""
 
-    def __init__(
-        self,
-        paths: Paths,
-        table: ContainerTable,
-        keeper: Keeper,
-        images: Images,
-        mounts: Mounts,
-        networks: ContainerNetworks,
-        attendance: Attendance,
-        memory: MemoryWatch,
-        removal: Removal,
-        background: Background,
-    ) -> None:
-        self._paths = paths
-        self._table = table
-        self._keeper = keeper
-        self._images = images
-        self._mounts = mounts
-        self._networks = networks
-        self._attendance = attendance
-        self._memory = memory
-        self._removal = removal
-        self._background = background
+    paths: Paths
+    table: ContainerTable
+    keeper: Keeper
+    images: Images
+    mounts: Mounts
+    networks: ContainerNetworks
+    attendance: Attendance
+    memory: MemoryWatch
+    removal: Removal
+    background: Background
 
     # --- start
 
@@ -65,7 +54,7 @@ class Lifecycle:
         async with container.lock:
             if container.is_running:
                 return
-            if container not in self._table or container.state.status == REMOVING:
+            if container not in self.table or container.state.status == REMOVING:
                 raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
             container.state.stopped_by_user = False
             try:
@@ -73,7 +62,7 @@ class Lifecycle:
                     process = await self._launch(container)
             except BaseException as error:
                 with anyio.CancelScope(shield=True):
-                    await attempt(self._networks.leave, container)
+                    await attempt(self.networks.leave, container)
                 self._not_started(container, error)
                 raise
             container.state.status = RUNNING
@@ -81,26 +70,26 @@ class Lifecycle:
             container.state.error = ""
             container.state.oom_killed = False
             container.state.started_at = rfc3339(process.started_at_ns)
-            self._attendance.begin(container, process)
-            self._memory.begin(container, process)
-            self._table.save(container)
-            self._table.tell(container, "start")
+            self.attendance.begin(container, process)
+            self.memory.begin(container, process)
+            self.table.save(container)
+            self.table.tell(container, "start")
 
     async def _launch(self, container: Container) -> KeptProcess:
-        directory = self._paths.container(container.id)
-        network = await self._networks.join(container)
-        bundle = self._paths.bundles / container.id
+        directory = self.paths.container(container.id)
+        network = await self.networks.join(container)
+        bundle = self.paths.bundles / container.id
         self._prepare(container, directory, bundle)
-        config = {**container.config, "Env": self._networks.environment(container)}
+        config = {**container.config, "Env": self.networks.environment(container)}
         document = build(config, container.host, self._place(container, directory, network))
-        return await self._keeper.launch(container.id, bundle, document, stdin=bool(container.config.get("OpenStdin")))
+        return await self.keeper.launch(container.id, bundle, document, stdin=bool(container.config.get("OpenStdin")))
 
     def _not_started(self, container: Container, error: BaseException) -> None:
         container.state.error = str(error)
         container.state.exit_code = error.exit_code if isinstance(error, LaunchError) else NOT_STARTED
         if container.state.status == RESTARTING:
             container.state.status = EXITED
-        self._table.save(container)
+        self.table.save(container)
         if container.host.get("AutoRemove"):
             self.remove_later(container)
 
@@ -112,14 +101,14 @@ class Lifecycle:
             (directory / "shm").mkdir(exist_ok=True)
 
     def _place(self, container: Container, directory: Path, network: Path | None) -> Place:
-        image = self._images.resolve(container.image_id)
+        image = self.images.resolve(container.image_id)
         namespaces: dict[str, str] = {}
         if network is not None:
             namespaces["network"] = str(network)
         for kind, mode in (("pid", "PidMode"), ("ipc", "IpcMode")):
             value = container.host.get(mode) or ""
             if value.startswith("container:"):
-                other = self._table.find(value.partition(":")[2])
+                other = self.table.find(value.partition(":")[2])
                 if not other.is_running:
                     raise ConflictError(f"cannot join {kind} of a non running container: {other.name}")
                 namespaces[kind] = f"/proc/{other.state.pid}/ns/{kind}"
@@ -127,12 +116,12 @@ class Lifecycle:
                     namespaces["shm"] = f"/proc/{other.state.pid}/root/dev/shm"
         return Place(
             id=container.id,
-            engine_id=self._paths.engine_id,
-            layers=(*self._images.layer_directories(image), self._paths.init_layer),
+            engine_id=self.paths.engine_id,
+            layers=(*self.images.layer_directories(image), self.paths.init_layer),
             upper=directory / "upper",
             work=directory / "work",
             rootfs=None,
-            mounts=[self._mounts.resolved(mount) for mount in container.mounts],
+            mounts=[self.mounts.resolved(mount) for mount in container.mounts],
             files={f"/etc/{name}": directory / name for name in NAME_FILES},
             namespaces=namespaces,
         )
@@ -149,22 +138,22 @@ class Lifecycle:
                 ran_for_s = (ended.finished_at_ns - process.started_at_ns) / 1e9
                 removes_itself = bool(container.host.get("AutoRemove")) and not container.stays
                 # whatever of this fails: that it has ended is to be known
-                await attempt(self._attendance.end, container)
+                await attempt(self.attendance.end, container)
                 process.close()
                 container.process = None
-                await attempt(self._networks.leave, container)
-                await anyio.to_thread.run_sync(shutil.rmtree, self._paths.bundles / container.id, True)
+                await attempt(self.networks.leave, container)
+                await anyio.to_thread.run_sync(shutil.rmtree, self.paths.bundles / container.id, True)
                 restarts = self._note_exit(container, ended)
                 # before anyone wakes: who waited for the end finds it among the events
-                self._memory.end(container, oom_killed=ended.oom_killed)
-                self._table.tell(
+                self.memory.end(container, oom_killed=ended.oom_killed)
+                self.table.tell(
                     container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0))
                 )
                 container.notify_log()
                 # only now: until the store has the exit code, the keeper is the one who knows it
-                await attempt(self._keeper.forget, container.id)
+                await attempt(self.keeper.forget, container.id)
         if restarts:
-            self._background.start_soon(
+            self.background.start_soon(
                 self._restart_later, container, ran_for_s, failed=lambda error: self._give_up(container, error)
             )
         elif removes_itself:
@@ -178,7 +167,7 @@ class Lifecycle:
             container.state.status = EXITED
             container.notify()
 
-        self._background.start_soon(self._removal.remove, container, failed=failed)
+        self.background.start_soon(self.removal.remove, container, failed=failed)
 
     def _note_exit(self, container: Container, ended: ProcessExit) -> bool:
         state = container.state
@@ -187,7 +176,7 @@ class Lifecycle:
         restarts = container.policy.restarts(ended.exit_code, state.restart_count, state.stopped_by_user)
         state.status = RESTARTING if restarts else EXITED
         container.exits += 1
-        self._table.save(container)
+        self.table.save(container)
         return restarts
 
     async def _restart_later(self, container: Container, ran_for_s: float) -> None:
@@ -213,7 +202,7 @@ class Lifecycle:
         """Leave a container that waited to be started again stopped for good."""
         container.state.status = EXITED
         container.exits += 1
-        self._table.save(container)
+        self.table.save(container)
 
     # --- stop
 
@@ -230,27 +219,27 @@ class Lifecycle:
             if container.state.status == RESTARTING:
                 self._settle(container)
             return
-        self._table.save(container)
-        self._table.tell(container, "kill", signal=str(signum))
-        await self._keeper.signal(container.id, signum)
+        self.table.save(container)
+        self.table.tell(container, "kill", signal=str(signum))
+        await self.keeper.signal(container.id, signum)
         await self.thaw(container)
         with anyio.move_on_after(timeout_s if timeout_s is not None and timeout_s >= 0 else float("inf")):
             await self.wait_until_stopped(container)
         if container.is_running:
-            self._table.tell(container, "kill", signal=str(int(signal.SIGKILL)))
+            self.table.tell(container, "kill", signal=str(int(signal.SIGKILL)))
             await self.kill(container)
-        self._table.tell(container, "stop")
+        self.table.tell(container, "stop")
 
     async def kill(self, container: Container) -> None:
         """End the process now; returns when it has ended."""
-        await self._keeper.signal(container.id, signal.SIGKILL)
+        await self.keeper.signal(container.id, signal.SIGKILL)
         await self.thaw(container)
         await self.wait_until_stopped(container)
 
     async def thaw(self, container: Container) -> None:
         """Let a paused container run, so that it can take a signal."""
         if container.state.status == PAUSED:
-            await self._keeper.freeze(container.id, False)
+            await self.keeper.freeze(container.id, False)
             container.state.status = RUNNING
 
     # --- an earlier engine's
@@ -261,11 +250,11 @@ class Lifecycle:
         container.state.pid = process.pid
         if container.state.started_at[:4] == "0001":
             container.state.started_at = rfc3339(process.started_at_ns)
-        self._attendance.begin(container, process)
-        self._memory.begin(container, process)
-        self._table.save(container)
+        self.attendance.begin(container, process)
+        self.memory.begin(container, process)
+        self.table.save(container)
         try:
-            await self._networks.adopt(container)
+            await self.networks.adopt(container)
         except (SkiffError, KernelError) as error:
             container.state.error = f"a published port was lost: {error}"
 
@@ -276,7 +265,7 @@ class Lifecycle:
         container.state.pid = 0
         container.state.finished_at = rfc3339(time.time_ns())
         container.exits += 1
-        self._table.save(container)
+        self.table.save(container)
 
     async def start_again(self, container: Container) -> None:
         """Start a container that its policy wants to run when the engine starts."""
@@ -285,5 +274,5 @@ class Lifecycle:
         except SkiffError:
             if container.state.status not in (CREATED, REMOVING):
                 container.state.status = EXITED
-                self._table.save(container)
+                self.table.save(container)
             raise

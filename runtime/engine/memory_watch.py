@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 
 import anyio
 
@@ -14,18 +15,18 @@ from runtime.oci.cgroup import Cgroups
 from runtime.oci.oom import OomWatch
 
 
+@dataclass(frozen=True, eq=False)
 class MemoryWatch:
     """Watches the memory of running containers."""
 
-    def __init__(self, table: ContainerTable, background: Background) -> None:
-        self._table = table
-        self._background = background
+    table: ContainerTable
+    background: Background
 
     def begin(self, container: Container, process: KeptProcess) -> None:
         """Watch a container whose process runs, until it ends."""
         container.has_told_oom = False
         if process.cgroup is not None and container.scope is not None:
-            self._background.start_soon(self._watch, container, process.cgroup, container.scope)
+            self.background.start_soon(self._watch, container, process.cgroup, container.scope)
 
     async def _watch(self, container: Container, cgroup: str, scope: anyio.CancelScope) -> None:
         try:
@@ -43,10 +44,10 @@ class MemoryWatch:
     def tell(self, container: Container) -> None:
         """Take note that the container ran out of memory."""
         container.has_told_oom = container.state.oom_killed = True
-        self._table.save(container)
-        self._table.tell(container, "oom")
+        self.table.save(container)
+        self.table.tell(container, "oom")
 
     def end(self, container: Container, *, oom_killed: bool) -> None:
         """Tell at the process's end what nobody has told before."""
         if oom_killed and not container.has_told_oom:
-            self._table.tell(container, "oom")
+            self.table.tell(container, "oom")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from runtime.build.tree import Tree
@@ -19,18 +20,16 @@ from runtime.paths import Paths
 from runtime.volume.volumes import Volumes
 
 
+@dataclass(frozen=True, eq=False)
 class Mounts:
     """Provides what containers mount."""
 
-    def __init__(
-        self, paths: Paths, table: ContainerTable, volumes: Volumes, images: Images, keeper: Keeper, events: EventBus
-    ) -> None:
-        self._paths = paths
-        self._table = table
-        self._volumes = volumes
-        self._images = images
-        self._keeper = keeper
-        self._events = events
+    paths: Paths
+    table: ContainerTable
+    volumes: Volumes
+    images: Images
+    keeper: Keeper
+    events: EventBus
 
     async def provide(
         self, config: Mapping[str, Any], host: Mapping[str, Any], image: Image, made: list[str]
@@ -45,7 +44,7 @@ class Mounts:
             if mode not in ("", "ro", "rw", "z", "Z"):
                 raise BadRequestError(f"invalid mode for volumes-from: {mode}")
             try:
-                others[name] = self._table.find(name).mounts
+                others[name] = self.table.find(name).mounts
             except NotFoundError as error:  # 404 would say that the image is missing
                 raise BadRequestError(error.message) from error
         found = mount_points(config, host, others)
@@ -55,7 +54,7 @@ class Mounts:
             elif mount["Type"] == "volume":
                 await self._provide_volume(mount, image, made)
             elif mount["Type"] == "image":
-                mount["Image"] = self._images.resolve(mount["Source"]).id
+                mount["Image"] = self.images.resolve(mount["Source"]).id
             mount.setdefault("Source", "")
             mount.setdefault("Mode", "" if mount.get("RW", True) else "ro")
             mount.setdefault("Propagation", "" if mount["Type"] != "bind" else "rprivate")
@@ -63,20 +62,20 @@ class Mounts:
 
     async def _provide_volume(self, mount: MountPoint, image: Image, made: list[str]) -> None:
         name = mount.get("Name")
-        is_new = not name or not self._volumes.has(name)
-        volume = self._volumes.create(name, labels=mount.pop("Labels", None), options=mount.pop("DriverOpts", None))
+        is_new = not name or not self.volumes.has(name)
+        volume = self.volumes.create(name, labels=mount.pop("Labels", None), options=mount.pop("DriverOpts", None))
         if is_new:
             made.append(volume.name)
-            self._events.emit("volume", "create", volume.name, {"driver": "local"})
-        path = self._volumes.provide(volume.name)
+            self.events.emit("volume", "create", volume.name, {"driver": "local"})
+        path = self.volumes.provide(volume.name)
         mount |= {"Name": volume.name, "Driver": "local", "Source": str(path)}
         if mount.pop("NoCopy", False) or not path.is_dir() or any(path.iterdir()):
             return
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        layers = [str(layer) for layer in self._images.layer_directories(image)]
+        layers = [str(layer) for layer in self.images.layer_directories(image)]
         try:
-            with ScratchRoot(self._paths.tmp, layers) as root:
-                await self._keeper.task("copy_up", root, [descriptor], path=mount["Destination"])
+            with ScratchRoot(self.paths.tmp, layers) as root:
+                await self.keeper.task("copy_up", root, [descriptor], path=mount["Destination"])
         finally:
             os.close(descriptor)
 
@@ -85,8 +84,8 @@ class Mounts:
         source, is_writable = mount.get("Source") or "", mount.get("RW", True)
         layers: tuple[str, ...] = ()
         if mount["Type"] == "volume":
-            source = str(self._volumes.provide(mount["Name"]))
-            is_writable = is_writable and not self._volumes.is_read_only(mount["Name"])
+            source = str(self.volumes.provide(mount["Name"]))
+            is_writable = is_writable and not self.volumes.is_read_only(mount["Name"])
             if mount.get("Subpath") and not os.path.lexists(f"{source}/{mount['Subpath']}"):
                 raise BadRequestError(
                     f"cannot access path {source}/{mount['Subpath']}: no such file or directory",
@@ -109,7 +108,7 @@ class Mounts:
 
     def _image_parts(self, mount: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the layers' parts of what a mount shows of an image, topmost first."""
-        tree = Tree(self._images.layer_directories(self._images.resolve(mount["Image"])))
+        tree = Tree(self.images.layer_directories(self.images.resolve(mount["Image"])))
         entry = tree.find(mount.get("Subpath") or "/")
         if entry is None:
             raise BadRequestError(

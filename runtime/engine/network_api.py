@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from runtime.engine.endpoint_checks import check_endpoint
@@ -26,19 +27,17 @@ NO_SWARM = (
 """What Docker says outside of a swarm."""
 
 
+@dataclass(frozen=True, eq=False)
 class NetworkApi:
     """Docker's network operations over the network room."""
 
-    def __init__(
-        self, networks: Networks, table: ContainerTable, networking: ContainerNetworks, events: EventBus
-    ) -> None:
-        self._networks = networks
-        self._table = table
-        self._networking = networking
-        self._events = events
+    networks: Networks
+    table: ContainerTable
+    networking: ContainerNetworks
+    events: EventBus
 
     def _tell(self, action: str, network: Network) -> None:
-        self._events.emit("network", action, network.id, {"name": network.name, "type": network.driver})
+        self.events.emit("network", action, network.id, {"name": network.name, "type": network.driver})
 
     def list(self, filters: Filters) -> list[dict[str, Any]]:
         """Return "List networks". Raises BadRequestError for an unknown filter."""
@@ -46,7 +45,7 @@ class NetworkApi:
         for kind in filters.get("type") or ():
             if kind not in ("builtin", "custom"):
                 raise BadRequestError(f"invalid filter 'type={kind}'")
-        return [self._document(network) for network in self._networks.list() if self._passes(network, filters)]
+        return [self._document(network) for network in self.networks.list() if self._passes(network, filters)]
 
     def _passes(self, network: Network, filters: Filters) -> bool:
         checks = {
@@ -62,7 +61,7 @@ class NetworkApi:
 
     def inspect(self, name: str, *, scope: str = "") -> dict[str, Any]:
         """Return "Inspect a network". Raises NotFoundError when it is not of `scope` either."""
-        network = self._networks.resolve(name)
+        network = self.networks.resolve(name)
         if scope not in ("", "local"):
             raise NotFoundError(f"network {name} not found")
         document = self._document(network)
@@ -74,7 +73,7 @@ class NetworkApi:
                 "IPv4Address": endpoint.ipv4,
                 "IPv6Address": endpoint.ipv6,
             }
-            for endpoint in self._networks.attached(network)
+            for endpoint in self.networks.attached(network)
         }
         return document
 
@@ -114,7 +113,7 @@ class NetworkApi:
             )
         ipam = body.get("IPAM") or {}
         _check_offered(body, ipam.get("Driver") or "default")
-        network = await self._networks.create(
+        network = await self.networks.create(
             name=body.get("Name") or "",
             driver=body.get("Driver") or "bridge",
             subnets=[
@@ -137,8 +136,8 @@ class NetworkApi:
 
     async def remove(self, name: str) -> None:
         """Remove a network."""
-        network = self._networks.resolve(name)
-        await self._networks.remove(network)
+        network = self.networks.resolve(name)
+        await self.networks.remove(network)
         self._tell("destroy", network)
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
@@ -146,49 +145,49 @@ class NetworkApi:
         check_known(filters, PRUNE_FILTERS)
         now_ns = time.time_ns()
         removed = []
-        for network in self._networks.list():
+        for network in self.networks.list():
             if network.name in PREDEFINED or self._is_used(network):
                 continue
             if may_be_pruned(filters, network.labels, parse_rfc3339(network.created), now_ns):
                 await self.remove(network.id)
                 removed.append(network.name)
-        self._events.emit("network", "prune", "", {"reclaimed": "0"})
+        self.events.emit("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": removed or None}
 
     def _is_used(self, network: Network) -> bool:
-        return bool(self._networks.attached(network)) or any(network.name in one.networks for one in self._table)
+        return bool(self.networks.attached(network)) or any(network.name in one.networks for one in self.table)
 
     async def connect(self, name: str, body: Mapping[str, Any]) -> None:
         """Attach a container, running or not."""
-        network = self._networks.resolve(name)
-        container = self._table.find(body.get("Container") or "")
+        network = self.networks.resolve(name)
+        container = self.table.find(body.get("Container") or "")
         _check_joinable(container, network)
         settings = dict(body.get("EndpointConfig") or {})
         check_endpoint(network.name, settings, network)
         if container.is_running:
-            await self._networks.connect(
+            await self.networks.connect(
                 container.id, container.name, network, endpoint_settings(settings, container.host)
             )
-            await self._networking.publish_ports(container)
+            await self.networking.publish_ports(container)
         had_names = not set(container.networks) <= {"bridge"}
         container.networks[network.name] = settings
         if container.is_running and not had_names:
-            self._networking.write_resolv_conf(container)
+            self.networking.write_resolv_conf(container)
         if container.is_running:
-            self._networking.tell_names(container)
-        self._table.save(container)
-        self._networking.tell("connect", network, container)
+            self.networking.tell_names(container)
+        self.table.save(container)
+        self.networking.tell("connect", network, container)
 
     async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
         """Take a container off the network."""
-        network = self._networks.resolve(name)
-        container = self._table.find(body.get("Container") or "")
+        network = self.networks.resolve(name)
+        container = self.table.find(body.get("Container") or "")
         if network.driver == "host":
             raise BadRequestError(HOST_NETWORK)
         if container.is_running:
             try:
-                await self._networks.disconnect(container.id, network)
-                await self._networking.publish_ports(container)
+                await self.networks.disconnect(container.id, network)
+                await self.networking.publish_ports(container)
             except SkiffError:
                 if not body.get("Force"):
                     raise
@@ -196,9 +195,9 @@ class NetworkApi:
             raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
         container.networks.pop(network.name, None)
         if container.is_running:
-            self._networking.tell_names(container)
-        self._table.save(container)
-        self._networking.tell("disconnect", network, container)
+            self.networking.tell_names(container)
+        self.table.save(container)
+        self.networking.tell("disconnect", network, container)
 
 
 HOST_NETWORK = "container cannot be disconnected from host network or connected to host network"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
@@ -17,33 +18,33 @@ from runtime.paths import Paths
 from runtime.volume.volumes import ANONYMOUS_LABEL, Volumes
 
 
+@dataclass(frozen=True, eq=False)
 class Removal:
     """Removes what stopped containers leave."""
 
-    def __init__(self, paths: Paths, table: ContainerTable, networks: ContainerNetworks, volumes: Volumes) -> None:
-        self._paths = paths
-        self._table = table
-        self._networks = networks
-        self._volumes = volumes
+    paths: Paths
+    table: ContainerTable
+    networks: ContainerNetworks
+    volumes: Volumes
 
     async def remove(self, container: Container, volumes: bool = True) -> None:
         """Remove a stopped container: first its row, so that a crash leaves only files to sweep."""
-        if container not in self._table:
+        if container not in self.table:
             return
         container.state.status = REMOVING
-        self._table.delete(container)
+        self.table.delete(container)
         with anyio.CancelScope(shield=True):
-            await attempt(self._networks.forget, container)
-            await anyio.to_thread.run_sync(shutil.rmtree, self._paths.container(container.id), True)
+            await attempt(self.networks.forget, container)
+            await anyio.to_thread.run_sync(shutil.rmtree, self.paths.container(container.id), True)
             if volumes:
                 self._remove_volumes(container)
-        self._table.tell(container, "destroy")
+        self.table.tell(container, "destroy")
         container.notify()
         container.notify_log()
 
     def _remove_volumes(self, container: Container) -> None:
         for mount in container.mounts:
             name = mount.get("Name")
-            if name and self._volumes.has(name) and ANONYMOUS_LABEL in self._volumes.get(name).labels:
+            if name and self.volumes.has(name) and ANONYMOUS_LABEL in self.volumes.get(name).labels:
                 with suppress(SkiffError):
-                    self._volumes.remove(name, self._table.users_of_volume(name))
+                    self.volumes.remove(name, self.table.users_of_volume(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.to_thread
@@ -15,22 +16,22 @@ from runtime.image.images import Images
 from runtime.paths import Paths
 
 
+@dataclass(frozen=True, eq=False)
 class Sizes:
     """Measures containers."""
 
-    def __init__(self, paths: Paths, images: Images) -> None:
-        self._paths = paths
-        self._images = images
+    paths: Paths
+    images: Images
 
     async def written(self, container: Container) -> int:
         """Return the bytes of the files that the container has written over its image's."""
-        return await anyio.to_thread.run_sync(tree_bytes, self._paths.container(container.id) / "upper")
+        return await anyio.to_thread.run_sync(tree_bytes, self.paths.container(container.id) / "upper")
 
     async def document(self, container: Container) -> dict[str, int]:
         """Return Docker's two sizes of a container."""
         written = await self.written(container)
         try:
-            image_bytes = self._images.resolve(container.image_id).size_bytes
+            image_bytes = self.images.resolve(container.image_id).size_bytes
         except NotFoundError:  # removed by force
             image_bytes = 0
         return {"SizeRw": written, "SizeRootFs": image_bytes + written}

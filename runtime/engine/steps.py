@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -30,14 +31,14 @@ from runtime.paths import Paths
 CHUNK_BYTES = 1 << 16
 
 
+@dataclass(frozen=True, eq=False)
 class Steps:
     """Runs build steps over the keeper; the engine tells it of exits."""
 
-    def __init__(self, paths: Paths, keeper: Keeper, networks: Networks) -> None:
-        self._paths = paths
-        self._keeper = keeper
-        self._networks = networks
-        self._running: dict[str, tuple[anyio.Event, list[ProcessExit]]] = {}
+    paths: Paths
+    keeper: Keeper
+    networks: Networks
+    _running: dict[str, tuple[anyio.Event, list[ProcessExit]]] = field(default_factory=dict, init=False)
 
     def owns(self, id: str) -> bool:
         """Whether `id` is a step that runs now."""
@@ -64,7 +65,7 @@ class Steps:
     ) -> int:
         """Run one step (see `runtime.build.runner.StepRunner`)."""
         id = secrets.token_hex(32)
-        bundle = self._paths.bundles / id
+        bundle = self.paths.bundles / id
         event = anyio.Event()
         exits: list[ProcessExit] = []
         kept: KeptProcess | None = None
@@ -74,7 +75,7 @@ class Steps:
             host = {"Privileged": is_privileged, "Memory": memory_bytes}
             namespace = await self._join(id, network, bundle, extra_hosts)
             spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, host)
-            kept = await self._keeper.launch(id, bundle, spec, stdin=False)
+            kept = await self.keeper.launch(id, bundle, spec, stdin=False)
             async with anyio.create_task_group() as group:
                 for name in ("stdout", "stderr"):
                     group.start_soon(_pump, kept.fds[name], output)
@@ -84,13 +85,13 @@ class Steps:
             with anyio.CancelScope(shield=True):
                 if kept is not None:
                     if not exits:
-                        await self._keeper.signal(id, signal.SIGKILL)
+                        await self.keeper.signal(id, signal.SIGKILL)
                         await event.wait()
                     kept.close()
-                    await self._keeper.forget(id)
-                if self._networks.namespace(id).exists():
+                    await self.keeper.forget(id)
+                if self.networks.namespace(id).exists():
                     with suppress(SkiffError, KernelError):
-                        await self._networks.close_namespace(id)
+                        await self.networks.close_namespace(id)
                 shutil.rmtree(bundle, ignore_errors=True)
                 del self._running[id]
 
@@ -101,10 +102,10 @@ class Steps:
         (bundle / "resolv.conf").write_text(resolv_conf(servers, {}, host_search()))
         if network == "host":
             return None
-        path = await self._networks.open_namespace(id, f"build-{id[:12]}", {})
+        path = await self.networks.open_namespace(id, f"build-{id[:12]}", {})
         if network != "none":
-            wanted = self._networks.resolve("bridge" if network in ("", "default") else network)
-            await self._networks.connect(id, f"build-{id[:12]}", wanted, EndpointSettings())
+            wanted = self.networks.resolve("bridge" if network in ("", "default") else network)
+            await self.networks.connect(id, f"build-{id[:12]}", wanted, EndpointSettings())
         return str(path)
 
     def _document(
@@ -150,7 +151,7 @@ class Steps:
             ],
             "linux": {
                 "namespaces": namespaces,
-                "cgroupsPath": f"/skiff-{self._paths.engine_id}/{id}",
+                "cgroupsPath": f"/skiff-{self.paths.engine_id}/{id}",
                 "resources": resources(host, is_privileged),
                 **isolation,
             },

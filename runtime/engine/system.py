@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import platform
 import time
+from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runtime.container.logs import options as log_options
 from runtime.engine import machine
 from runtime.engine.checks import RUNTIMES
 from runtime.engine.config_view import DEFAULT_LOG_DRIVER, DEFAULT_RUNTIME
+from runtime.engine.events import EventBus
+from runtime.engine.limits import MachineLimits
 from runtime.engine.state import PAUSED, RUNNING
+from runtime.engine.table import ContainerTable
 from runtime.engine.times import rfc3339
-
-if TYPE_CHECKING:
-    from runtime.engine.engine import Engine
+from runtime.image.images import Images
+from runtime.keeper.client import Keeper
+from runtime.paths import Paths
 
 API_VERSION, LOWEST_API_VERSION = "1.50", "1.24"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -31,11 +35,16 @@ REGISTRIES: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
 class System:
     """What the engine says of itself and of the machine."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    paths: Paths
+    keeper: Keeper
+    table: ContainerTable
+    images: Images
+    events: EventBus
+    limits: MachineLimits
 
     def version(self) -> dict[str, Any]:
         """Return "Get version"."""
@@ -62,21 +71,20 @@ class System:
 
     async def info(self) -> dict[str, Any]:
         """Return "Get system information"."""
-        engine = self._engine
-        states = [container.state.status for container in engine.table]
+        states = [container.state.status for container in self.table]
         version = machine.cgroup_version()
-        offered, warnings = machine.limits(await engine.limits.offered(), version)
+        offered, warnings = machine.limits(await self.limits.offered(), version)
         forwards = machine.forwards_ipv4()
         release = machine.release()
         return {
-            "ID": engine.paths.engine_id,
+            "ID": self.paths.engine_id,
             "Containers": len(states),
             "ContainersRunning": states.count(RUNNING),
             "ContainersPaused": states.count(PAUSED),
             "ContainersStopped": len(states) - states.count(RUNNING) - states.count(PAUSED),
-            "Images": len(engine.images.list()),
+            "Images": len(self.images.list()),
             "Driver": "overlay2",
-            "DriverStatus": [["Backing Filesystem", machine.filesystem_of(engine.paths.root)]],
+            "DriverStatus": [["Backing Filesystem", machine.filesystem_of(self.paths.root)]],
             "Plugins": {
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
@@ -87,7 +95,7 @@ class System:
             "IPv4Forwarding": forwards,
             "NFd": len(os.listdir("/proc/self/fd")),
             "NGoroutines": 0,
-            "NEventsListener": engine.events.listeners,
+            "NEventsListener": self.events.listeners,
             "SystemTime": rfc3339(time.time_ns()),
             "IndexServerAddress": "https://index.docker.io/v1/",
             "RegistryConfig": REGISTRIES,
@@ -105,7 +113,7 @@ class System:
             "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
             "OSVersion": release.get("VERSION_ID", ""),
             **machine.processor(),
-            "DockerRootDir": str(engine.paths.root),
+            "DockerRootDir": str(self.paths.root),
             "ServerVersion": installed_version("skiff"),
             "DefaultRuntime": DEFAULT_RUNTIME,
             "Runtimes": {name: {"path": "skiff"} for name in RUNTIMES if name},
@@ -122,10 +130,10 @@ class System:
 
     def engine(self) -> dict[str, Any]:
         """Return what `skiff engine` shows: processes and places."""
-        paths = self._engine.paths
+        paths = self.paths
         return {
             "engine_pid": os.getpid(),
-            "keeper_pid": self._engine.keeper.pid,
+            "keeper_pid": self.keeper.pid,
             "root": str(paths.root),
             "run": str(paths.run),
             "socket": str(paths.engine_socket),

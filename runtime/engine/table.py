@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from runtime.engine import names
 from runtime.engine.events import EventBus
 from runtime.engine.state import Container
-from runtime.errors import BadRequestError, NotFoundError
+from runtime.errors import BadRequestError, ConflictError, NotFoundError
 from runtime.store import Collection
+
+_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 class ContainerTable:
@@ -44,6 +48,22 @@ class ContainerTable:
         if found:
             raise BadRequestError(f"multiple IDs found with provided prefix: {name}")
         raise NotFoundError(f"No such container: {name}")
+
+    def free_name(self, wanted: str | None) -> str:
+        """Return the name for a container that is to have `wanted`, or any. Raises BadRequestError, ConflictError."""
+        if wanted:
+            if not _NAME.fullmatch(wanted):
+                raise BadRequestError(f"Invalid container name ({wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+            wanted = wanted.removeprefix("/")
+            if (holder := self.named(wanted)) is not None:
+                raise ConflictError(
+                    f'Conflict. The container name "/{wanted}" is already in use by container "{holder.id}". '
+                    "You have to remove (or rename) that container to be able to reuse that name."
+                )
+            return wanted
+        while self.named(chosen := names.generate()) is not None:
+            pass
+        return chosen
 
     def add(self, container: Container) -> None:
         """Take a new container in. Raises ConflictError when its name is taken."""

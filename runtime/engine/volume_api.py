@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from runtime.engine.events import EventBus
@@ -19,20 +20,20 @@ LIST_FILTERS = ("dangling", "driver", "label", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
 
 
+@dataclass(frozen=True, eq=False)
 class VolumeApi:
     """Docker's volume operations over the volume room."""
 
-    def __init__(self, paths: Paths, volumes: Volumes, table: ContainerTable, events: EventBus) -> None:
-        self._paths = paths
-        self._volumes = volumes
-        self._table = table
-        self._events = events
+    paths: Paths
+    volumes: Volumes
+    table: ContainerTable
+    events: EventBus
 
     def list(self, filters: Filters) -> dict[str, Any]:
         """Return "List volumes". Raises BadRequestError for an unknown filter."""
         check_known(filters, LIST_FILTERS)
-        found = [volume for volume in self._volumes.list() if self._passes(volume, filters)]
-        return {"Volumes": [self._volumes.document(volume) for volume in found], "Warnings": None}
+        found = [volume for volume in self.volumes.list() if self._passes(volume, filters)]
+        return {"Volumes": [self.volumes.document(volume) for volume in found], "Warnings": None}
 
     def _passes(self, volume: Volume, filters: Filters) -> bool:
         if filters.get("name") and not any(value in volume.name for value in filters["name"]):
@@ -42,35 +43,35 @@ class VolumeApi:
         if filters.get("driver") and volume.driver not in filters["driver"]:
             return False
         dangling = filters.get("dangling")
-        return not dangling or flag("dangling", dangling) != bool(self._table.users_of_volume(volume.name))
+        return not dangling or flag("dangling", dangling) != bool(self.table.users_of_volume(volume.name))
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return "Inspect a volume"."""
-        return self._volumes.document(self._volumes.get(name))
+        return self.volumes.document(self.volumes.get(name))
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Make a volume; one that is there already is returned as it is."""
         name = body.get("Name") or None
-        is_new = name is None or not self._volumes.has(name)
-        volume = self._volumes.create(
+        is_new = name is None or not self.volumes.has(name)
+        volume = self.volumes.create(
             name,
             driver=body.get("Driver") or "local",
             labels=body.get("Labels"),
             options=body.get("DriverOpts"),
         )
         if is_new:
-            self._events.emit("volume", "create", volume.name, {"driver": "local"})
-        return self._volumes.document(volume)
+            self.events.emit("volume", "create", volume.name, {"driver": "local"})
+        return self.volumes.document(volume)
 
     def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a volume that no container has."""
         try:
-            self._volumes.remove(name, self._table.users_of_volume(name))
+            self.volumes.remove(name, self.table.users_of_volume(name))
         except NotFoundError:
             if not force:
                 raise
             return
-        self._events.emit("volume", "destroy", name, {"driver": "local"})
+        self.events.emit("volume", "destroy", name, {"driver": "local"})
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
         """Remove the volumes that no container has: anonymous ones, or all with `all=true`."""
@@ -78,12 +79,12 @@ class VolumeApi:
         everything = flag("all", filters.get("all") or ["false"])
         now_ns = time.time_ns()
         removed, freed = [], 0
-        for volume in self._volumes.list():
-            if self._table.users_of_volume(volume.name) or not (everything or ANONYMOUS_LABEL in volume.labels):
+        for volume in self.volumes.list():
+            if self.table.users_of_volume(volume.name) or not (everything or ANONYMOUS_LABEL in volume.labels):
                 continue
             if may_be_pruned(filters, volume.labels, parse_rfc3339(volume.created), now_ns):
-                freed += await trees_bytes([self._paths.volume(volume.name)])
+                freed += await trees_bytes([self.paths.volume(volume.name)])
                 self.remove(volume.name)
                 removed.append(volume.name)
-        self._events.emit("volume", "prune", "", {"reclaimed": str(freed)})
+        self.events.emit("volume", "prune", "", {"reclaimed": str(freed)})
         return {"VolumesDeleted": removed, "SpaceReclaimed": freed}
