@@ -1,6 +1,7 @@
 """`skiff doctor`: what this machine offers to the engine, what is missing, and the exact cure.
 
-What can be tried at little cost is tried (`runtime.trials`), as root, rather than read off what the kernel says of itself.
+What can be tried at little cost is tried (`runtime.trials`) rather than read off what the kernel says of itself; without
+root in namespaces made as the engine's are.
 
 Run as `python -m runtime.doctor [--json]`; needs no running engine. Exit status 0 when stacks can run, 1 when something
 they need is missing.
@@ -14,16 +15,17 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from runtime import trials
 from runtime.container.resources import features
+from runtime.diagnosis import unprivileged
+from runtime.diagnosis.findings import NEEDED, WANTED, Finding, verdict
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
 
-NEEDED, WANTED = "missing", "limited"
 SOCKET_PATH_BYTES = 107  # unix(7): sun_path is 108 bytes with its NUL
 DISK_FLOOR_BYTES = 1 << 30
 
@@ -40,49 +42,39 @@ LIMITS = (
 """A feature (`runtime.container.resources`), what it is for, and the controller that has it with version 1 and 2."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: `state` is "ok", "limited" (works, with less) or "missing" (stacks can't run)."""
-
-    subject: str
-    state: str
-    detail: str
-    cure: str | None = None
-
-
 def examine(paths: Paths) -> list[Finding]:
     """Return everything found, in the order in which a start would meet it."""
-    return [finding for check in (_system, _state, _kernel, _cgroups, _network, _images) for finding in check(paths)]
-
-
-def _verdict(subject: str, holds: bool, detail: str, otherwise: str, cure: str, state: str = NEEDED) -> Finding:
-    return Finding(subject, "ok", detail) if holds else Finding(subject, state, otherwise, cure)
+    if os.geteuid() == 0:
+        return [
+            finding for check in (_system, _state, _kernel, _cgroups, _network, _images) for finding in check(paths)
+        ]
+    found = [*_system(paths), *_state(paths), *unprivileged.before_namespaces()]
+    with unprivileged.namespaces() as (inside, namespace):
+        found.append(namespace)
+        if inside is not None:
+            found += [finding for check in (_kernel, _network) for finding in check(paths, inside)]
+    return [*found, *_cgroups(paths), *unprivileged.around_network(), *_images(paths)]
 
 
 def _system(_: Paths) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
     release = platform.release()
     numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
-    yield _verdict(
+    yield verdict(
         "kernel",
         platform.system() == "Linux" and numbers >= (5, 12),
         release,
         f"{platform.system()} {release}",
         "Skiff needs Linux 5.12 or newer (mount API, pidfd, clone3): upgrade the kernel",
     )
-    yield _verdict(
-        "user",
-        os.geteuid() == 0,
-        "root: the rootful engine",
-        f"uid {os.geteuid()}: no root",
-        "run as root; this version has no rootless engine yet",
-    )
+    uid = os.geteuid()
+    yield Finding("user", "ok", "root" if uid == 0 else f"uid {uid}: the engine runs in a user namespace of its own")
 
 
 def _state(paths: Paths) -> Iterator[Finding]:
     for what, folder in (("state root", paths.root), ("run directory", paths.run)):
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        yield _verdict(
+        yield verdict(
             what,
             os.access(existing, os.W_OK | os.X_OK),
             str(folder),
@@ -91,7 +83,7 @@ def _state(paths: Paths) -> Iterator[Finding]:
         )
         if what == "state root":
             free = shutil.disk_usage(existing).free
-            yield _verdict(
+            yield verdict(
                 "disk space",
                 free >= DISK_FLOOR_BYTES,
                 f"{free / (1 << 30):.1f} GiB free under {existing}",
@@ -100,7 +92,7 @@ def _state(paths: Paths) -> Iterator[Finding]:
                 WANTED,
             )
     length = len(os.fsencode(paths.engine_socket))
-    yield _verdict(
+    yield verdict(
         "socket path",
         length <= SOCKET_PATH_BYTES,
         str(paths.engine_socket),
@@ -110,32 +102,38 @@ def _state(paths: Paths) -> Iterator[Finding]:
 
 
 def _tried(
-    subject: str, action: Callable[[], None], what: str, lost: str, cure: str, state: str = NEEDED
+    subject: str,
+    action: Callable[[], None],
+    what: str,
+    lost: str,
+    cure: str,
+    state: str = NEEDED,
+    enter: Callable[[], None] | None = None,
 ) -> Iterator[Finding]:
-    """Yield what came of trying; nothing without root, whose lack is a finding of its own."""
-    if os.geteuid() == 0:
-        failure = trials.attempt(action)
-        yield _verdict(subject, failure is None, f"{what} (tried)", f"{lost}: {failure}", cure, state)
+    """Yield what came of trying, after `enter`."""
+    failure = trials.attempt(action, enter)
+    yield verdict(subject, failure is None, f"{what} (tried)", f"{lost}: {failure}", cure, state)
 
 
-def _kernel(paths: Paths) -> Iterator[Finding]:
-    if os.geteuid() == 0:
-        failures = {kind: trials.attempt(partial(trials.namespace, kind)) for kind in trials.NAMESPACES}
-        refused = {kind: failure for kind, failure in failures.items() if failure is not None}
-        yield _verdict(
-            "namespaces",
-            not refused,
-            f"{', '.join(trials.NAMESPACES)} (tried)",
-            "; ".join(f"no {kind} namespace: {failure}" for kind, failure in refused.items()),
-            "use a kernel with all kinds of CONFIG_NAMESPACES; inside a container, run that privileged",
-        )
+def _kernel(paths: Paths, enter: Callable[[], None] | None = None) -> Iterator[Finding]:
+    failures = {kind: trials.attempt(partial(trials.namespace, kind), enter) for kind in trials.NAMESPACES}
+    refused = {kind: failure for kind, failure in failures.items() if failure is not None}
+    yield verdict(
+        "namespaces",
+        not refused,
+        f"{', '.join(trials.NAMESPACES)} (tried)",
+        "; ".join(f"no {kind} namespace: {failure}" for kind, failure in refused.items()),
+        "use a kernel with all kinds of CONFIG_NAMESPACES; inside a container, run that privileged",
+    )
     folder = next(parent for parent in (paths.root, *paths.root.parents) if parent.exists())
     yield from _tried(
         "overlayfs",
         partial(trials.overlay, folder),
         f"layers under {folder}",
         f"no overlay can be mounted under {folder}",
-        "`modprobe overlay`; or move the state with --root to a local filesystem, as ext4, xfs or btrfs, not an overlay",
+        "`modprobe overlay`; or move the state with --root to a local filesystem, as ext4, xfs or btrfs, not an overlay"
+        + ("" if enter is None else "; without root, use Linux 5.11 or newer"),
+        enter=enter,
     )
     yield from _tried(
         "seccomp",
@@ -144,6 +142,7 @@ def _kernel(paths: Paths) -> Iterator[Finding]:
         "no filter of system calls",
         "use a kernel with CONFIG_SECCOMP_FILTER; without it containers need `security_opt: [seccomp=unconfined]`",
         WANTED,
+        enter,
     )
 
 
@@ -160,12 +159,12 @@ def _cgroups(paths: Paths) -> Iterator[Finding]:
         return
     version = 2 if cgroups.is_unified else 1
     where = cgroups.v2 if cgroups.is_unified else os.path.commonpath(list(cgroups.v1.values()))
-    if os.geteuid() != 0:
-        yield Finding("cgroups", "ok", f"version {version}: {where}")
+    if not cgroups.are_ours:
+        yield unprivileged.no_cgroups(version)
         return
     probe = f"/skiff-{paths.engine_id}-doctor/probe"
     failure = trials.attempt(lambda: Cgroups().remove(_made(cgroups, probe)))
-    yield _verdict(
+    yield verdict(
         "cgroups",
         failure is None,
         f"version {version}: {where} (tried)",
@@ -177,7 +176,7 @@ def _cgroups(paths: Paths) -> Iterator[Finding]:
         return
     offered = features(cgroups.offered(probe))
     for feature, what, *controllers in LIMITS:
-        yield _verdict(
+        yield verdict(
             f"cgroup {feature.replace('_', ' ')}",
             feature in offered,
             what,
@@ -185,6 +184,8 @@ def _cgroups(paths: Paths) -> Iterator[Finding]:
             _cure_of(feature, controllers[version - 1], cgroups),
             WANTED,
         )
+    if os.geteuid() != 0:  # no rules, as who has no root makes no nodes of devices
+        return
     yield from _tried(
         "device rules",
         partial(trials.device_rules, probe),
@@ -225,13 +226,14 @@ def _controllers(cgroups: Cgroups) -> list[str]:
     return " ".join(_lines(f"{cgroups.v2}/cgroup.controllers")).split()
 
 
-def _network(_: Paths) -> Iterator[Finding]:
+def _network(_: Paths, enter: Callable[[], None] | None = None) -> Iterator[Finding]:
     yield from _tried(
         "interfaces",
         trials.interfaces,
         "a bridge and a veth pair",
         "no networks for containers",
         "`modprobe bridge veth`, or use a kernel with CONFIG_BRIDGE and CONFIG_VETH; meanwhile `network_mode: host`",
+        enter=enter,
     )
     yield from _tried(
         "nftables",
@@ -239,13 +241,14 @@ def _network(_: Paths) -> Iterator[Finding]:
         "address translation",
         "no published ports and no way out of networks",
         "`modprobe nf_tables nft_chain_nat nft_masq nft_fib_inet nft_ct`, or use a kernel that has them",
+        enter=enter,
     )
     resolvers = [
         line.split()[1]
         for line in _lines("/etc/resolv.conf")
         if line.startswith("nameserver") and len(line.split()) > 1
     ]
-    yield _verdict(
+    yield verdict(
         "name servers",
         bool(resolvers),
         ", ".join(resolvers),
@@ -257,7 +260,7 @@ def _network(_: Paths) -> Iterator[Finding]:
 
 def _images(_: Paths) -> Iterator[Finding]:
     found = shutil.which("mmdebstrap")
-    yield _verdict(
+    yield verdict(
         "mmdebstrap",
         found is not None,
         found or "",

@@ -28,13 +28,15 @@ _LOAD_ALLOW, _BPF_RETURN = (
 )  # <linux/seccomp.h>: SECCOMP_RET_ALLOW; <linux/bpf_common.h>: BPF_RET | BPF_K
 
 
-def attempt(action: Callable[[], None]) -> str | None:
-    """Run `action` in a child of this process; return what went wrong in it, None when nothing did."""
+def attempt(action: Callable[[], None], enter: Callable[[], None] | None = None) -> str | None:
+    """Run `action` in a child of this process, after `enter`; return what went wrong in it, None when nothing did."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         told = b""
         try:
+            if enter is not None:
+                enter()
             action()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the finding
             told = (str(error) or type(error).__name__).encode()

@@ -14,6 +14,8 @@ from runtime.errors import SkiffError
 from runtime.paths import Paths
 
 SHOWN_LINES = 12
+NOTICE = "skiff without root: "
+"""How a line of the engine's log begins that is for its user."""
 
 
 def is_served(paths: Paths) -> bool:
@@ -28,6 +30,8 @@ def is_served(paths: Paths) -> bool:
 
 def ensure_engine(paths: Paths) -> None:
     """Return with the engine's socket served: by the engine that runs, or by one started now.
+
+    What an engine without root has to do without is told on standard error when it starts, with the cures.
 
     Two starters at once are safe: the second waits at the lock and finds the first one's engine. Raises SkiffError with
     the end of the engine's log when it does not come up.
@@ -78,14 +82,21 @@ def _start(paths: Paths) -> None:
     said = os.read(ready, 1)
     os.close(ready)
     if said:
+        for line in _log(paths, begin):
+            if line.startswith(NOTICE):
+                print(line, file=sys.stderr)
         return
     process.wait()
-    lines: list[str] = []
-    with suppress(OSError), open(paths.engine_log, errors="replace") as file:
-        file.seek(begin)
-        lines = file.read().splitlines()[-SHOWN_LINES:]
-    shown = "\n".join(f"    {line}" for line in lines)
+    shown = "\n".join(f"    {line}" for line in _log(paths, begin)[-SHOWN_LINES:])
     raise SkiffError(
         f"the engine did not start (exit {process.returncode})" + (f":\n{shown}" if shown else ""),
         f"`skiff doctor` says what may be missing; the whole log is {paths.engine_log}",
     )
+
+
+def _log(paths: Paths, begin: int) -> list[str]:
+    """Return what the engine's log says after its first `begin` bytes."""
+    with suppress(OSError), open(paths.engine_log, errors="replace") as file:
+        file.seek(begin)
+        return file.read().splitlines()
+    return []

@@ -105,6 +105,22 @@ def settle(
     return kept, warnings
 
 
+def without_root(host: Mapping[str, Any], offered: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return HostConfig `host` without what an engine without root can't do, and a warning of each.
+
+    `settle` follows. `offered` are the `features` that were delegated to the engine.
+    """
+    kept = dict(host)
+    warnings = []
+    if kept.get("NanoCpus") and "cpu_quota" not in offered:
+        warnings.append(f"{NO_KERNEL}CPU limits{NO_CGROUP}Limitation discarded.")
+        kept["NanoCpus"] = 0
+    if (kept.get("OomScoreAdj") or 0) < 0:
+        warnings.append("A process without root can't be spared by the OOM killer. OomScoreAdj discarded.")
+        kept["OomScoreAdj"] = 0
+    return kept, warnings
+
+
 def _is_asked(name: str, value: Any) -> bool:
     if name == "MemorySwappiness":  # Docker: -1 stands for none, 0 is a wish
         return value is not None and value >= 0

@@ -19,6 +19,7 @@ import anyio
 from runtime.client.start import is_served
 from runtime.engine.engine import IDLE_S, Engine
 from runtime.errors import SkiffError
+from runtime.linux import userns
 from runtime.paths import Paths
 from runtime.rootless.inside import Rootless
 
@@ -92,7 +93,8 @@ async def _run(paths: Paths) -> None:
 def _listen(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    umask = os.umask(0o117)
+    # of a user without root, whose group may be other users' too, it is the user's alone
+    umask = os.umask(0o117 if userns.is_initial() else 0o177)
     try:
         listener.bind(str(path))
     finally:

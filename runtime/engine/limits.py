@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from runtime.container.resources import features, parse_list, settle
+from runtime.container.resources import features, parse_list, settle, without_root
+from runtime.linux import userns
 from runtime.oci.cgroup import Cgroups
 
 
@@ -36,7 +37,11 @@ class MachineLimits:
 
     async def settle(self, host: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """Return HostConfig `host` without what the machine can't limit, and a warning of each; as `settle`."""
-        return settle(host, await self.offered(), processors())
+        offered, discarded = await self.offered(), list[str]()
+        if not userns.is_initial():
+            host, discarded = without_root(host, offered)
+        kept, warnings = settle(host, offered, processors())
+        return kept, [*discarded, *warnings]
 
 
 def processors() -> frozenset[int]:

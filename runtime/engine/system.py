@@ -117,7 +117,11 @@ class System:
             "ServerVersion": installed_version("skiff"),
             "DefaultRuntime": DEFAULT_RUNTIME,
             "Runtimes": {name: {"path": "skiff"} for name in RUNTIMES if name},
-            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+            "SecurityOptions": [
+                "name=seccomp,profile=builtin",
+                *(["name=rootless"] if engine.rootless else []),
+                "name=cgroupns",
+            ],
             "Swarm": NO_SWARM,
             "LiveRestoreEnabled": True,
             "Isolation": "",

@@ -6,6 +6,7 @@ import os
 import pwd
 import time
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,32 @@ async def processes(engine_id: str, container: Container, ps_arguments: str) -> 
 
     Raises BadRequestError when ps refuses them.
     """
-    pids = Cgroups().processes(f"/skiff-{engine_id}/{container.id}")
+    cgroups = Cgroups()
+    path = f"/skiff-{engine_id}/{container.id}"
+    pids = cgroups.processes(path) if cgroups.are_ours else _processes_beside(container.state.pid)
     if ps_arguments.strip() == DEFAULT_PS:
         return {"Titles": TITLES, "Processes": _rows(pids)}
     result = await anyio.run_process(["ps", *ps_arguments.split()], check=False)
     if result.returncode:
         raise BadRequestError(f"ps: {result.stderr.decode(errors='replace').strip()}")
     return listed(result.stdout.decode(errors="replace"), {str(pid) for pid in pids})
+
+
+def _processes_beside(pid: int) -> list[int]:
+    """Return the processes of the PID namespace of `pid`; of the host's, in which all are, that one alone."""
+
+    def namespace(process: str) -> int:
+        return os.stat(f"/proc/{process}/ns/pid").st_ino
+
+    wanted = namespace(str(pid))
+    if wanted == namespace("self"):
+        return [pid]
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with suppress(OSError):  # it ended meanwhile, or is not ours to know of
+            if namespace(name) == wanted:
+                found.append(int(name))
+    return sorted(found)
 
 
 def listed(output: str, pids: Collection[str]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x200, 0x400, 0x800
 NEWTABLE, DELTABLE, NEWCHAIN, GETCHAIN, NEWRULE, GETRULE, DELRULE = 0, 2, 3, 4, 6, 7, 8
 NEWSET, NEWSETELEM, DELSETELEM = 9, 12, 14
 
-PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
+PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = 0, 1, 2, 3, 4
 RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
 
 # nft(8) knows these types by number; they are for who reads the table, the kernel looks at lengths only
@@ -137,6 +137,11 @@ def connection(key: int, mask: int) -> Sequence[Expression]:
 def known_connection() -> Sequence[Expression]:
     """Go on when the packet belongs to a connection, or to an error of one (`ct state established,related`)."""
     return connection(0, 2 | 4)
+
+
+def malformed_connection() -> Sequence[Expression]:
+    """Go on when the packet fits no connection and can begin none (`ct state invalid`)."""
+    return connection(0, 1)
 
 
 def translated_connection() -> Sequence[Expression]:

@@ -12,6 +12,7 @@ import anyio.abc
 
 from runtime.errors import KernelError
 from runtime.linux import nftables as nft
+from runtime.linux import userns
 from runtime.linux.nfnetlink import Nfnetlink
 from runtime.network.dns_message import Address
 from runtime.network.model import Endpoint
@@ -27,8 +28,11 @@ ResolverSockets = tuple[socket.socket, socket.socket]
 def default_resolvers() -> list[str]:
     """Return the name servers for a container on the default network, which has no names of its own.
 
-    They are the host's, but for those on its loopback (systemd-resolved, dnsmasq): then ours, which asks those.
+    They are the host's, but for those on its loopback (systemd-resolved, dnsmasq): then ours, which asks those. So it is
+    for containers of a user without root, whose way out may be none.
     """
+    if not userns.is_initial():
+        return [RESOLVER_ADDRESS]
     return [server for server in host_resolvers() if is_reached_from_containers(server)] or [RESOLVER_ADDRESS]
 
 

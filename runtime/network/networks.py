@@ -61,7 +61,7 @@ class Networks:
         self._lock = anyio.Lock()
         self._worker = Worker(apart)
         self._spares = Spares(self._worker, group)
-        self._firewall = Firewall(paths.engine_id)
+        self._firewall = Firewall(paths.engine_id, is_apart=apart is not None)
         self._bridges = Bridges(self._firewall, paths.engine_id)
         self._removals = Removals(self._bridges, self._worker, group)
         self._names = Names(self._table, group)

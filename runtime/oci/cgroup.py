@@ -47,9 +47,8 @@ class Cgroups:
         self._mounted_at = str(self.v2)
         if self.is_unified:
             self.v2 = _topmost_writable(self._mounted_at)
-        self.are_ours = (
-            any(os.access(point, os.W_OK) for point in self.v1.values() or [str(self.v2)]) or userns.is_initial()
-        )
+        is_root = os.geteuid() == 0 and userns.is_initial()
+        self.are_ours = is_root or any(os.access(point, os.W_OK) for point in self.v1.values() or [str(self.v2)])
         """Whether cgroups can be made: not by a user without root to whom none was delegated; then there are none."""
 
     @property

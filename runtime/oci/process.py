@@ -175,7 +175,14 @@ def _set_limits(wanted: Sequence[Mapping[str, Any]]) -> None:
                 _, most = resource.getrlimit(LIMITS[kind])
                 resource.setrlimit(LIMITS[kind], (most, most))
     for limit in wanted:
-        resource.setrlimit(LIMITS[limit["type"]], (_bound(limit["soft"]), _bound(limit["hard"])))
+        try:
+            resource.setrlimit(LIMITS[limit["type"]], (_bound(limit["soft"]), _bound(limit["hard"])))
+        except (OSError, ValueError) as error:
+            _, most = resource.getrlimit(LIMITS[limit["type"]])
+            raise LaunchError(
+                f"{limit['type']} can't be {limit['soft']}:{limit['hard']}: the engine may set at most {most}; ask for "
+                "less, or start the engine where the limit is higher (ulimit -H)"
+            ) from error
 
 
 def _bound(value: int) -> int:

@@ -280,6 +280,8 @@ def _mount_new(source: str | None, target: int, kind: str | None, options: Mount
     except KernelError as error:
         if error.errno != NOT_PERMITTED or kind not in HOST_OWN:
             raise
+        if not os.path.exists(HOST_OWN[kind]):
+            return
         same = linux.clone_mount(linux.AT_FDCWD, HOST_OWN[kind], recursive=True)
         linux.set_mount(same, options.attributes[0], recursive=True)
         linux.attach_mount(same, target)

@@ -22,7 +22,7 @@ from runtime.linux.ports import holder
 from runtime.paths import Paths
 from runtime.rootless import pasta
 from runtime.rootless.inside import ONE_USER, RANGES, VARIABLE
-from runtime.rootless.namespaces import CURE_OF_RANGES, Namespaces, end_all, make, mapping, processes
+from runtime.rootless.namespaces import Namespaces, cure_of_ranges, end_all, make, mapping, processes
 from runtime.rootless.pasta import Pasta
 
 LONGEST_MESSAGE = 1 << 20
@@ -109,6 +109,8 @@ class HostSide:
             # what outlived engine and keeper is nobody's: its exit would not be known, nor its output taken
             end_all(int((self._paths.run / "namespace").read_text()))
         self._paths.bridges_netns.unlink(missing_ok=True)
+        for notice in notices(os.getuid(), os.getgid()):
+            _say(notice)
         return make(mapping(os.getuid(), os.getgid()), self._paths.bridges_netns)
 
     def _record_identity(self) -> None:
@@ -243,16 +245,16 @@ def notices(uid: int, gid: int) -> list[str]:
     found = []
     if lack := mapping(uid, gid).lack:
         found.append(
-            f"one user only ({lack}): all files of images belong to root, and nothing can run as another user; "
-            f"cure: {CURE_OF_RANGES.format('USER')}"
+            f"containers have one user, root ({lack}): all files of images are root's, and nothing runs as another; "
+            f"cure: {cure_of_ranges(uid)}"
         )
     if missing := pasta.lack():
-        found.append(f"no way out ({missing[0]}): containers reach each other, nothing outside; cure: {missing[1]}")
+        found.append(f"containers reach each other, but nothing outside ({missing[0]}); cure: {missing[1]}")
     return found
 
 
 def _say(text: str) -> None:
-    os.write(2, f"skiff rootless: {text}\n".encode())
+    os.write(2, f"skiff without root: {text}\n".encode())
 
 
 def run() -> None:

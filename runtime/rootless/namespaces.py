@@ -21,9 +21,6 @@ from runtime.rootless.ranges import Extent, arguments, extents
 KINDS = {"user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS}
 """In the order of joining: the first gives the right to the second."""
 WAYS = {"uid": "newuidmap", "gid": "newgidmap"}
-CURE_OF_RANGES = (
-    "`apt-get install uidmap`, then as root `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}`"
-)
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,11 @@ class Namespaces:
         """The number of the user namespace, as its processes show it."""
         return os.fstat(self.user).st_ino
 
+    def close(self) -> None:
+        """Let go of the namespaces."""
+        for descriptor in (self.user, self.mnt, self.net):
+            os.close(descriptor)
+
     def join(self) -> None:
         """Bring the calling process, which has one thread, into the namespaces."""
         linux.call("setns", self.user, KINDS["user"])
@@ -64,6 +66,15 @@ class Namespaces:
         net = os.open(f"/proc/{pid}/root{pin}", os.O_RDONLY | os.O_CLOEXEC)
         rows = Path(f"/proc/{pid}/uid_map").read_text().splitlines()
         return cls(user, mnt, net, len(rows) > 1)
+
+
+def cure_of_ranges(uid: int) -> str:
+    """Return what gives a user more users: a command for root."""
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = "USER"
+    return f"as root `apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
 
 
 def mapping(uid: int, gid: int) -> Mapping:
@@ -152,7 +163,7 @@ def _map(pid: int, wanted: Mapping) -> None:
         if done.returncode:
             raise SkiffError(
                 f"{program} failed: {(done.stderr or done.stdout).strip()}",
-                f"correct /etc/subuid and /etc/subgid: {CURE_OF_RANGES.format('USER')}",
+                f"correct /etc/subuid and /etc/subgid; for ranges that nobody has, {cure_of_ranges(os.getuid())}",
             )
 
 

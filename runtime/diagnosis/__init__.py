@@ -1,0 +1,1 @@
+"""What `skiff doctor` finds, beside what it asks on every machine."""
