@@ -77,6 +77,7 @@ def register(app: typer.Typer) -> None:
         common: Globals = ctx.obj
         target, _ = common.load_or_name(services or ())
         _stop(common, target, common.containers(target, services or ()), timeout)
+        _stop_providers(common, target, services or ())
 
     @app.command()
     def restart(
@@ -181,10 +182,12 @@ def take_down(
     timeout_s: int | None = None,
 ) -> None:
     """Stop and remove a project, or `services` of it; nothing to remove is worth a warning. Raises SkiffError."""
+    from compose.cli.stack import run_provider
     from compose.execute.observe import observe
     from compose.execute.operations import Executor
     from compose.execute.runner import run
     from compose.plan.down import plan_down
+    from compose.plan.providing import provided
 
     target, has_files = common.load_or_name(services)
     observed = observe(common.client, target)
@@ -198,7 +201,8 @@ def take_down(
         remove_orphans=orphans,
         has_files=has_files,
     )
-    if not plan.operations:
+    providing = [name for name in reversed(provided(target, list(target.services))) if not services or name in services]
+    if not plan.operations and not providing:
         print(f'Warning: No resource found to remove for project "{target.name}".', file=sys.stderr)
     with common.display() as progress:
         executor = Executor(
@@ -211,6 +215,23 @@ def take_down(
             dry_run=common.dry_run,
         )
         run(plan, executor.perform, common.limit())
+        for name in providing:
+            run_provider(common, target, name, "down", progress)
+
+
+def _stop_providers(common: Globals, target: Target, services: Sequence[str]) -> None:
+    """Have providers stop what they provide, dependants first; those that know no such command are not asked."""
+    from compose.cli.stack import run_provider
+    from compose.plan.providing import provided
+
+    names = provided(target, list(services or target.services))
+    if not names:
+        return
+    from compose.execute.providers import cares_for_stop
+
+    with common.display() as progress:
+        for name in (each for each in reversed(names) if cares_for_stop(target, each, common.environ)):
+            run_provider(common, target, name, "stop", progress)
 
 
 def _stop(common: Globals, target: Target, containers: Sequence[Existing], timeout_s: int | None) -> None:

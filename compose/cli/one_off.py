@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
         usual = target.separator.join((target.name, service, "run", slug[:12]))
         special = one_off_target(target, service, name or usual, options, os.getcwd())
         images = ImageOptions(build, pull=checked_policy(pull), quiet_pull=quiet_pull, quiet_build=quiet_build)
-        how = _provide(common, target, special, service, images, remove_orphans, with_dependencies=not no_deps)
+        special, how = _provide(common, target, special, service, images, remove_orphans, with_dependencies=not no_deps)
         body = one_off_body(special, service, options, slug, **how)
         return _perform(common, special, service, body, detach=detach, removes=rm)
 
@@ -118,8 +118,11 @@ def _provide(
     remove_orphans: bool | None,
     *,
     with_dependencies: bool,
-) -> dict[str, Any]:
-    """Make what a one-off needs: dependencies up, image, networks and volumes; return how its body is to be made."""
+) -> tuple[Target, dict[str, Any]]:
+    """Make what a one-off needs: dependencies up, image, networks and volumes.
+
+    Returns `special` with what providers told it, and how its body is to be made.
+    """
     from compose.cli.stack import Bringing, Manners
     from compose.execute.files import file_mounts, security_options
     from compose.plan.project import dependencies, image_name
@@ -130,15 +133,28 @@ def _provide(
     bringing = Bringing(common, target, images, Manners(ignore_orphans=ignores))
     if others and with_dependencies:
         bringing.bring(UpOptions(services=others, remove_orphans=removes))
+        special = _told_as(special, target, bringing.target, service)
         _await_dependencies(common, target, service)
-    observed = Bringing(common, special, images, Manners(ignore_orphans=True)).provide(service)
+    needing = Bringing(common, special, images, Manners(ignore_orphans=True))
+    observed, special = needing.provide(service), needing.target
     shared = {container.service: container.id for container in reversed(observed.containers) if not container.is_oneoff}
-    return {
+    return special, {
         "image_id": observed.images.get(image_name(special, service), ""),
         "files": list(file_mounts(special, service)),
         "security": security_options(special, service),
         "container_of": shared,
     }
+
+
+def _told_as(special: Target, before: Target, after: Target, service: str) -> Target:
+    """Return `special` with the variables that `service` has got between `before` and `after`."""
+    from compose.plan.providing import with_services
+
+    had, has = (target.services[service].get("environment") or {} for target in (before, after))
+    told = {key: value for key, value in has.items() if key not in had or had[key] != value}
+    one = special.services[service]
+    changed = {**one, "environment": {**(one.get("environment") or {}), **told}}
+    return with_services(special, {**special.services, service: changed})
 
 
 def _await_dependencies(common: Globals, target: Target, service: str) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compose.cli.context import Globals
     from compose.execute.operations import Executor
     from compose.plan.operations import Plan
+    from compose.plan.providing import Variables
     from compose.plan.up import UpOptions
     from compose.render.progress import Progress
 
@@ -70,6 +71,7 @@ class Bringing:
         self._tell_orphans(observed, options)
         with common.display() as progress:
             observed = self.images(observed, names, progress)
+            self._provide(names, progress)
             plan = self._plan(observed, options)
             for name in plan.unchanged:
                 progress.state("Container", name, "Running")
@@ -77,6 +79,29 @@ class Bringing:
             if options.start:
                 self._check_ports(plan)
             self._run(plan, observed, progress)
+
+    @property
+    def target(self) -> Target:
+        """The project, with what its providers told of themselves once it was brought up."""
+        return self._target
+
+    def _provide(self, names: Sequence[str], progress: Progress) -> None:
+        """Have what others provide: models, services. What they set changes the containers that use them."""
+        from compose.plan.providing import provided, with_variables
+
+        if any(self._target.services[name].get("models") for name in names) and not self._common.dry_run:
+            from compose.execute.models import with_models
+
+            def tell(model: str, state: str) -> None:
+                progress.state("Model", model, state)
+
+            self._target = with_models(self._target, names, self._common.environ, tell)
+        for name in provided(self._target, names):
+            variables = run_provider(self._common, self._target, name, "up", progress)
+            if variables is not None:
+                self._target, warnings = with_variables(self._target, name, variables)
+                for warning in warnings:
+                    progress.line(f"WARN {warning}")
 
     def create(self, options: UpOptions) -> None:
         """Do all but the starting; what is to be started again with something recreated is stopped. Raises SkiffError."""
@@ -115,6 +140,7 @@ class Bringing:
         chosen = Plan.of([operation for operation in plan.operations if operation.kind in wanted])
         with self._common.display() as progress:
             observed = self.images(observed, [service], progress)
+            self._provide([service], progress)
             self._run(chosen, observed, progress)
         return observed
 
@@ -197,10 +223,15 @@ class Bringing:
         """Refuse what would fail halfway: things that are not there, and services that this runtime can't run."""
         from compose.execute.files import file_mounts, security_options
         from compose.plan.content import injected
+        from compose.plan.providing import uses_others
         from compose.plan.refusals import check_services
         from compose.plan.resources import check_resources
 
         check_services(self._target, names, is_ours=self._common.where.is_ours)
+        if uses_others(self._target, names):
+            from compose.execute.plugins import check_programs
+
+            check_programs(self._target, names, self._common.environ)
         for name in names:
             list(file_mounts(self._target, name))
             security_options(self._target, name)
@@ -226,6 +257,28 @@ class Bringing:
         bindings = [port for name in dict.fromkeys(made) for port in published_ports(self._target.services[name])]
         if bindings and not self._common.dry_run:
             self._common.client.ports_check(bindings)
+
+
+PROVIDER_WORDS = {"up": ("Creating", "Created"), "down": ("Removing", "Removed"), "stop": ("Stopping", "Stopped")}
+
+
+def run_provider(common: Globals, target: Target, name: str, command: str, progress: Progress) -> Variables | None:
+    """Have the provider of the service `name` do `command`, and show it; return what it sets. Raises SkiffError."""
+    from compose.execute.providers import run_provider
+
+    doing, done = PROVIDER_WORDS[command]
+    progress.state("Service", name, doing)
+    variables = None
+    if not common.dry_run:
+        try:
+            variables = run_provider(
+                target, name, command, common.environ, lambda text: progress.state("Service", name, text)
+            )
+        except SkiffError:
+            progress.state("Service", name, "Error")
+            raise
+    progress.state("Service", name, done)
+    return variables
 
 
 def _check_scale(target: Target, scale: Mapping[str, int]) -> None:

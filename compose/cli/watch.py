@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
                 images = ImageOptions(quiet_pull=quiet, quiet_build=quiet)
                 bringing = Bringing(common, _built(target), images, Manners())
                 bringing.bring(UpOptions(tuple(services or ())))
+                session.actions.target = bringing.target
             run_until_interrupted(session)
         return INTERRUPTED
 

@@ -27,17 +27,6 @@ def check_services(target: Target, names: Sequence[str], *, is_ours: bool) -> No
 
 
 def _check_kind(name: str, service: Mapping[str, Any], is_ours: bool) -> None:
-    if service.get("provider"):
-        kind = (service["provider"] or {}).get("type")
-        raise SkiffError(
-            f'service "{name}" is provided by "{kind}": services of providers are not built yet',
-            "run the others by name, or put the service under a profile",
-        )
-    if service.get("models"):
-        raise SkiffError(
-            f'service "{name}" uses models ({", ".join(service["models"])}): models are not built yet',
-            "run a model server as a service of its own, and tell its address in the environment",
-        )
     if is_ours and device_requests(service):
         raise SkiffError(
             f'service "{name}" asks for devices like GPUs (gpus, deploy.resources.reservations.devices): the engine '

@@ -286,7 +286,9 @@ class _Planner:
     def _awaits(self, name: str) -> list[Operation]:
         found = []
         for other, how in dependencies(self._target.services[name]).items():
-            if other not in self._target.services or self._scaled_to_none(other):
+            # one that is provided was there before there was a plan
+            service = self._target.services.get(other)
+            if service is None or service.get("provider") or self._scaled_to_none(other):
                 continue
             detail = {
                 "condition": how.get("condition") or "service_started",

@@ -31,7 +31,7 @@ class Session:
 
     def __init__(self, rules: Sequence[Rule], actions: Actions) -> None:
         self._rules = Rules(rules)
-        self._actions = actions
+        self.actions = actions
         self._tree = Tree(self._rules)
         self._services = {rule.service: ServiceWatch(rule.service, actions) for rule in rules}
         self._notices = Notices([rule.path for rule in rules])
@@ -47,14 +47,14 @@ class Session:
                     await service.begin(self._initial_paths(service.name))
                     group.start_soon(service.run)
                 group.start_soon(self._follow_containers)
-                self._actions.tell("Watch enabled")
+                self.actions.tell("Watch enabled")
                 await self._take_changes()
         finally:
             self._notices.end()
             if self._stream is not None:
                 with suppress(OSError):
                     self._stream.socket.shutdown(socket.SHUT_RDWR)
-            self._actions.tell("Watch disabled")
+            self.actions.tell("Watch disabled")
 
     def _initial_paths(self, service: str) -> list[tuple[str, Rule]]:
         return [
@@ -76,7 +76,7 @@ class Session:
                 again |= {path for kind, path in batch if kind == ADDED}
                 if len(batch) > LARGE_BATCH and not is_large:
                     is_large = True
-                    self._actions.tell(
+                    self.actions.tell(
                         "Large batch of file changes detected. If you just switched branches, this is expected."
                     )
             elif is_large:
@@ -114,9 +114,9 @@ class Session:
         wanted = {
             "type": ["container"],
             "event": list(EVENTS),
-            "label": [f"{PROJECT}={self._actions.target.name}"],
+            "label": [f"{PROJECT}={self.actions.target.name}"],
         }
-        with Client(self._actions.where).events(wanted) as self._stream:
+        with Client(self.actions.where).events(wanted) as self._stream:
             for event in self._stream.documents():
                 name = event["Actor"]["Attributes"].get(SERVICE, "")
                 if name in self._services:

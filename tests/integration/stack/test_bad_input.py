@@ -71,8 +71,11 @@ BEFORE_ANYTHING = {
         "web: {image: busybox, volumes: ['out:/x']}\nvolumes:\n  out: {external: true}",
         ['external volume "out" not found', "make it"],
     ),
-    "provider": ("web: {provider: {type: cloud}}", ['service "web" is provided by "cloud"', "not built yet"]),
-    "models": ("web: {image: busybox, models: [llm]}\nmodels:\n  llm: {model: x}", ["uses models (llm)"]),
+    "provider": ("web: {provider: {type: cloud}}", ['no provider "cloud" found', "docker-cloud"]),
+    "models": (
+        "web: {image: busybox, models: [llm]}\nmodels:\n  llm: {model: x}",
+        ["'models' support requires Docker Model plugin", "install docker-model"],
+    ),
     "gpus": ("web: {image: busybox, gpus: all}", ["asks for devices like GPUs"]),
     "one name for two": (
         "web: {image: busybox, container_name: same}\n  other: {image: busybox, container_name: same}",

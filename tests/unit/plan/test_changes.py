@@ -89,8 +89,6 @@ def test_a_network_made_for_another_key_is_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"provider": {"type": "cloud"}}, 'provided by "cloud"'),
-        ({"models": {"llm": None}}, r"uses models \(llm\)"),
         ({"gpus": [{"count": -1}]}, "asks for devices like GPUs"),
         ({"deploy": {"resources": {"reservations": {"devices": [{"capabilities": ["gpu"]}]}}}}, "like GPUs"),
     ],

@@ -1,0 +1,115 @@
+"""Running the programs that provide services (docker compose, "docs/extension.md")."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from compose.execute import plugins
+from compose.plan.project import Target
+from compose.plan.providing import Variables, flags
+from runtime.errors import SkiffError
+
+DOING = {"up": "create", "down": "remove", "stop": "stop"}
+LAST_LINES = 10
+
+
+def run_provider(
+    target: Target, name: str, command: str, environ: Mapping[str, str], tell: Callable[[str], None]
+) -> Variables:
+    """Have the provider of the service `name` do `command`: "up", "down" or "stop"; return what it sets.
+
+    `tell` gets its messages. Raises SkiffError with its own reason when it fails.
+    """
+    service = target.services[name]
+    program = plugins.provider(service["provider"]["type"], environ)
+    environment = {**target.environment, **environ}
+    metadata = _metadata(program, environment)
+    arguments = flags(name, service["provider"], metadata, command)
+    line = [program, "compose", f"--project-name={target.name}", command, *arguments, name]
+    with tempfile.TemporaryFile() as errors:
+        process = _started(line, environment, errors)
+        with process:
+            try:
+                variables = _conversation(process, name, service, tell)
+            except BaseException:
+                process.kill()
+                raise
+            code = process.wait()
+        if code:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
+            shown = "".join(f"\n      {each}" for each in said)
+            raise SkiffError(
+                f'service "{name}": failed to {DOING[command]} service provider: exit status {code}',
+                f"it was called as `{' '.join(line)}`" + (f" and said:{shown}" if shown else ""),
+            )
+    return variables
+
+
+def cares_for_stop(target: Target, name: str, environ: Mapping[str, str]) -> bool:
+    """Whether the provider of the service `name` has a command to stop it: most know "up" and "down" alone."""
+    program = plugins.provider(target.services[name]["provider"]["type"], environ)
+    return "stop" in _metadata(program, {**target.environment, **environ})
+
+
+def _started(line: Sequence[str], environment: Mapping[str, str], errors: Any) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            line, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+    except OSError as error:
+        raise SkiffError(
+            f"{line[0]} can't be run: {error.strerror}", "correct `provider.type`, or the program"
+        ) from error
+
+
+def _metadata(program: str, environment: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return what a provider tells of its flags; nothing where it does not."""
+    try:
+        answer = subprocess.run(
+            [program, "compose", "metadata"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        found = json.loads(answer.stdout) if not answer.returncode else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _conversation(
+    process: subprocess.Popen[str], name: str, service: Mapping[str, Any], tell: Callable[[str], None]
+) -> Variables:
+    """Take in a provider's messages to their end, and answer what it asks. Raises SkiffError for its error."""
+    assert process.stdin is not None  # pipes
+    assert process.stdout is not None
+    own: dict[str, str] = {}
+    plain: dict[str, str] = {}
+    for line in filter(str.strip, process.stdout):
+        try:
+            message = json.loads(line)
+            kind, text = message["type"], str(message.get("message") or "")
+        except (ValueError, KeyError, TypeError):
+            raise _invalid(name, line.strip()) from None
+        key, equals, value = text.partition("=")
+        if kind == "error":
+            raise SkiffError(f'service "{name}": {text}')
+        if kind == "info":
+            tell(text.strip().partition("\n")[0])
+        elif kind in ("setenv", "rawsetenv") and equals:
+            (own if kind == "setenv" else plain)[key] = value
+        elif kind == "get-service-config":
+            process.stdin.write(json.dumps(service) + "\n")
+            process.stdin.flush()
+        elif kind != "debug":
+            raise _invalid(name, line.strip())
+    return Variables(own, plain)
+
+
+def _invalid(name: str, line: str) -> SkiffError:
+    return SkiffError(
+        f'service "{name}": invalid response from plugin: {line}',
+        "a provider writes a JSON object a line, with a type and a message",
+    )

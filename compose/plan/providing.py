@@ -1,0 +1,84 @@
+"""Services that other programs provide, and what those who depend on them are told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from compose.plan.project import Target, dependencies
+from runtime.errors import SkiffError
+
+
+@dataclass(frozen=True)
+class Variables:
+    """What a provider sets for dependants: `own` with the service's name before theirs, `plain` as they are."""
+
+    own: Mapping[str, str] = field(default_factory=dict)
+    plain: Mapping[str, str] = field(default_factory=dict)
+
+
+def provided(target: Target, names: Sequence[str]) -> list[str]:
+    """Return those of the services `names` that are provided, each after those it depends on."""
+    done: list[str] = []
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in done or name in above or name not in target.services:
+            return
+        for other in dependencies(target.services[name]):
+            visit(other, (*above, name))
+        done.append(name)
+
+    for name in names:
+        visit(name, ())
+    return [name for name in done if name in names and target.services[name].get("provider")]
+
+
+def uses_others(target: Target, names: Sequence[str]) -> bool:
+    """Whether one of the services `names` needs another program than the engine."""
+    return any(target.services[name].get("provider") or target.services[name].get("models") for name in names)
+
+
+def flags(name: str, provider: Mapping[str, Any], metadata: Mapping[str, Any], command: str) -> list[str]:
+    """Return the options of a service's `provider` as flags of the provider's `command`.
+
+    `metadata` is what the provider tells of its flags, if anything: others are left out. Raises SkiffError for one
+    that is missing.
+    """
+    options = provider.get("options") or {}
+    known = {each["name"]: each for each in (metadata.get(command) or {}).get("parameters") or ()}
+    for parameter in known.values():
+        if parameter.get("required") and parameter["name"] not in options:
+            raise SkiffError(
+                f'service "{name}": required parameter "{parameter["name"]}" is missing from provider '
+                f'"{provider["type"]}" definition',
+                "add it to provider.options",
+            )
+    return [
+        f"--{key}={value}"
+        for key, values in options.items()
+        if not metadata or key in known
+        for value in ([values] if isinstance(values, str) else values)
+    ]
+
+
+def with_variables(target: Target, name: str, variables: Variables) -> tuple[Target, list[str]]:
+    """Return `target` with what the provider of the service `name` set, in those that depend on it; and warnings."""
+    own = {f"{name.upper()}_{key}": value for key, value in variables.own.items()}
+    services, warnings = dict(target.services), []
+    for other, service in target.services.items():
+        if name not in dependencies(service):
+            continue
+        environment = service.get("environment") or {}
+        warnings += [
+            f'provider "{name}" overrides environment variable "{key}" in service "{other}"'
+            for key, value in variables.plain.items()
+            if key in environment and environment[key] != value
+        ]
+        services[other] = {**service, "environment": {**environment, **own, **variables.plain}}
+    return with_services(target, services), warnings
+
+
+def with_services(target: Target, services: Mapping[str, Any]) -> Target:
+    """Return `target` with other `services`."""
+    return replace(target, model={**target.model, "services": services})
