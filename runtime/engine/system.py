@@ -20,6 +20,7 @@ from runtime.engine.table import ContainerTable
 from runtime.engine.times import rfc3339
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper
+from runtime.linux import userns
 from runtime.paths import Paths
 
 API_VERSION, LOWEST_API_VERSION = "1.50", "1.24"
@@ -119,7 +120,7 @@ class System:
             "Runtimes": {name: {"path": "skiff"} for name in RUNTIMES if name},
             "SecurityOptions": [
                 "name=seccomp,profile=builtin",
-                *(["name=rootless"] if engine.rootless else []),
+                *(() if userns.is_initial() else ("name=rootless",)),
                 "name=cgroupns",
             ],
             "Swarm": NO_SWARM,
