@@ -18,6 +18,10 @@ from runtime.oci.limits import CPU_PERIOD_US
 
 LEAST_MEMORY_BYTES = 6 << 20
 NANO = 1_000_000_000
+LEAST_NANO_CPUS = NANO // 100
+MOST_PROCESSES = 4 << 20
+"""More there can't be (kernel, PID_MAX_LIMIT), and the kernel takes no limit above it."""
+_NUMBER = re.compile(r"[0-9]{1,4}")
 DEVICE_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
 
 FEATURES: Mapping[str, tuple[str, ...]] = {
@@ -74,16 +78,20 @@ def features(files: Collection[str]) -> frozenset[str]:
 
 
 def settle(
-    host: Mapping[str, Any], offered: Collection[str], processors: Collection[int]
+    host: Mapping[str, Any], offered: Collection[str], processors: Collection[int], memory_nodes: Collection[int] = (0,)
 ) -> tuple[dict[str, Any], list[str]]:
     """Return HostConfig `host` without the limits that the machine can't keep, and a warning of each.
 
-    `offered` are its `features`, `processors` the numbers of its CPUs. Raises BadRequestError on a limit that can't be.
+    `offered` are its `features`, `processors` and `memory_nodes` the numbers of what it has of these. Raises
+    BadRequestError on a limit that can't be.
     """
     kept = dict(host)
     warnings = []
     _check_memory(kept)
     _check_cpu(kept, offered, processors)
+    _check_available(kept.get("CpusetCpus") or "", processors, "cpus", "CPUs")
+    _check_available(kept.get("CpusetMems") or "", memory_nodes, "mems", "memory nodes")
+    _check_devices(kept)
     weight = kept.get("BlkioWeight") or 0
     if weight and not 10 <= weight <= 1000:
         raise BadRequestError("Range of blkio weight is from 10 to 1000")
@@ -138,6 +146,8 @@ def _check_memory(host: Mapping[str, Any]) -> None:
         raise BadRequestError("You should always set the Memory limit when using Memoryswap limit, see usage")
     if swappiness is not None and not -1 <= swappiness <= 100:
         raise BadRequestError(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
+    if reservation < 0:
+        raise BadRequestError(f"invalid memory reservation: {reservation}")
     if 0 < reservation < LEAST_MEMORY_BYTES:
         raise BadRequestError("Minimum memory reservation allowed is 6MB")
     if 0 < memory < reservation:
@@ -153,7 +163,7 @@ def _check_cpu(host: Mapping[str, Any], offered: Collection[str], processors: Co
         raise BadRequestError(
             "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted"
         )
-    if not 0 <= nano <= len(processors) * NANO:
+    if nano and not LEAST_NANO_CPUS <= nano <= len(processors) * NANO:
         count = len(processors)
         raise BadRequestError(
             f"Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available",
@@ -163,21 +173,36 @@ def _check_cpu(host: Mapping[str, Any], offered: Collection[str], processors: Co
         raise BadRequestError("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < quota < 1000:
         raise BadRequestError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if (host.get("CpuShares") or 0) < 0:
+        raise BadRequestError(f"invalid CPU shares ({host['CpuShares']}): value must be a positive integer")
+    for name, called in (("CpuRealtimePeriod", "period"), ("CpuRealtimeRuntime", "runtime")):
+        if (host.get(name) or 0) < 0:
+            raise BadRequestError(f"cpu real-time {called} can not be negative")
     if (host.get("CpuRealtimeRuntime") or 0) > (host.get("CpuRealtimePeriod") or 1_000_000):
         raise BadRequestError("cpu real-time runtime cannot be higher than cpu real-time period")
-    asked = host.get("CpusetCpus") or ""
-    if not parse_list(asked) <= set(processors):
-        available = ",".join(map(str, sorted(processors)))
-        raise BadRequestError(f"Requested CPUs are not available - requested {asked}, available: {available}")
 
 
-def parse_list(text: str) -> frozenset[int]:
+def _check_available(asked: str, present: Collection[int], kind: str, called: str) -> None:
+    if not parse_list(asked, kind) <= set(present):
+        available = ",".join(map(str, sorted(present)))
+        raise BadRequestError(f"Requested {called} are not available - requested {asked}, available: {available}")
+
+
+def _check_devices(host: Mapping[str, Any]) -> None:
+    """Check that each limit of a block device has all that it needs."""
+    for name, value in (("BlkioWeightDevice", "Weight"), *((name, "Rate") for name in THROTTLES)):
+        for entry in host.get(name) or ():
+            if not entry.get("Path") or entry.get(value) is None or entry[value] < 0:
+                raise BadRequestError(f"invalid {name}: it needs a Path and a {value} that is not negative")
+
+
+def parse_list(text: str, kind: str = "cpus") -> frozenset[int]:
     """Return the numbers of a list as "0-2,5" (cpuset(7), "List format"). Raises BadRequestError."""
     found: set[int] = set()
-    for part in filter(None, text.strip().split(",")):
+    for part in filter(None, text.removesuffix("\n").split(",")):
         first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
-            raise BadRequestError(f"Invalid value {text} for cpuset cpus", 'write numbers and ranges, as in "0-2,5"')
+        if not _NUMBER.fullmatch(first) or not _NUMBER.fullmatch(last or first) or int(last or first) < int(first):
+            raise BadRequestError(f"Invalid value {text} for cpuset {kind}", 'write numbers and ranges, as in "0-2,5"')
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
 
@@ -217,7 +242,7 @@ def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, An
             for name, ours in THROTTLES.items()
         },
     )
-    pids = {"limit": host["PidsLimit"]} if host.get("PidsLimit") else {}
+    pids = {"limit": min(host["PidsLimit"], MOST_PROCESSES)} if host.get("PidsLimit") else {}
     return _some(memory=memory, cpu=cpu, blockIO=io, pids=pids, devices=[] if privileged else _device_rules(host))
 
 

@@ -119,8 +119,10 @@ class Creation:
         elif not mode.startswith("container:"):
             known = {self._network_name(key) for key in wanted}
             wanted = wanted if self._network_name(mode) in known else {mode: {}, **wanted}
-        found = {}
+        found: dict[str, dict[str, Any]] = {}
         for name, settings in wanted.items():
+            if name in ("host", "none") and name != mode:
+                raise BadRequestError(f"container cannot be connected to network {name} beside {mode}")
             found[self._network_name(DEFAULT_NETWORK if name == "default" else name)] = dict(settings or {})
         if body.get("MacAddress") and found:
             next(iter(found.values())).setdefault("MacAddress", body["MacAddress"])

@@ -40,11 +40,14 @@ class MachineLimits:
         offered, discarded = await self.offered(), list[str]()
         if not userns.is_initial():
             host, discarded = without_root(host, offered)
-        kept, warnings = settle(host, offered, processors())
+        kept, warnings = settle(host, offered, _online("cpu"), _online("node"))
         return kept, [*discarded, *warnings]
 
 
-def processors() -> frozenset[int]:
-    """Return the numbers of the machine's CPUs that run."""
-    with open("/sys/devices/system/cpu/online") as file:
-        return parse_list(file.read())
+def _online(kind: str) -> frozenset[int]:
+    """Return the numbers of the machine's CPUs ("cpu") or memory nodes ("node") that run."""
+    try:
+        with open(f"/sys/devices/system/{kind}/online") as file:
+            return parse_list(file.read())
+    except FileNotFoundError:  # a kernel without NUMA tells of no nodes: there is the one
+        return frozenset((0,))

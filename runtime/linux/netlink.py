@@ -18,6 +18,8 @@ RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 24, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_IFALIAS = 1, 3, 4, 10, 18, 20
+LONGEST_ALIAS = 255
+"""IFALIASZ of <linux/if.h>, without the end."""
 IFLA_GROUP, IFLA_NET_NS_FD = 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_PROTINFO, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED, NLA_F_NESTED = 12, 4, 33, 0x8000
@@ -79,8 +81,12 @@ class Netlink:
         self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + _number(IFLA_GROUP, group), ("add bridge", name))
 
     def set_alias(self, name: str, alias: str) -> None:
-        """Tell what the interface is for, as `aliases` and `ip link` show it, and take it out of its group."""
-        body = _link(0) + _text(IFLA_IFNAME, name) + _attribute(IFLA_IFALIAS, alias.encode()) + _number(IFLA_GROUP, 0)
+        """Tell what the interface is for, as `aliases` and `ip link` show it, and take it out of its group.
+
+        Of a long one the beginning.
+        """
+        shown = _attribute(IFLA_IFALIAS, alias.encode()[:LONGEST_ALIAS].decode(errors="ignore").encode())
+        body = _link(0) + _text(IFLA_IFNAME, name) + shown + _number(IFLA_GROUP, 0)
         self._ask(RTM_SETLINK, 0, body, ("set alias", name))
 
     def add_veth(self, name: str, master: int, peer: str, peer_mac: str, namespace: int, mtu: int = 1500) -> None:

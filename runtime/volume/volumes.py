@@ -19,6 +19,8 @@ from runtime.paths import Paths
 from runtime.store import Store
 from runtime.volume.options import Backing, backing
 
+LONGEST_NAME = 255
+"""It is a directory's too."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
@@ -116,6 +118,8 @@ class Volumes:
                 f'create {name}: "{name}" includes invalid characters for a local volume name',
                 'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed; to bind a directory of the host, use an absolute path',
             )
+        if len(name) > LONGEST_NAME:
+            raise BadRequestError(f"create {name[:40]}…: a volume's name has at most {LONGEST_NAME} characters")
         if driver not in ("", "local"):
             raise BadRequestError(
                 f"volume driver {driver!r} is not known", 'volumes here are local: leave "driver" out'
