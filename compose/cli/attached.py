@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 from compose.cli.context import Globals
 from compose.cli.following import Follower, Run
+from compose.cli.reading import engine_time_ns
 from compose.cli.stack import Bringing
 from compose.plan.project import Existing, Target
 from compose.plan.selection import select
 from compose.plan.up import UpOptions
 from compose.render.logs import LogPrinter
 from compose.render.progress import Progress
+from compose.render.stamped import moment
 from runtime.client import Client
 from runtime.errors import SkiffError
 
@@ -80,12 +82,14 @@ class Attached:
             [container.short_name() for container in shown],
             prefix=manners.prefix,
             colour=manners.colour,
+            timestamps=manners.timestamps,
             errors=sys.stderr.buffer,
         )
         if shown:
             print(f"Attaching to {', '.join(sorted(container.short_name() for container in shown))}", flush=True)
-        follower = Follower(common.where, printer, {"timestamps": int(manners.timestamps)}, on_exit=self._exited)
-        follower.watch(shown, ending_with=self._watched_for_end(shown), unchanged=self._bringing.unchanged)
+        now = {"since": moment(engine_time_ns(common.client))}
+        follower = Follower(common.where, printer, now, on_exit=self._exited)
+        follower.watch(shown, ending_with=self._watched_for_end(shown), from_now=True)
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._interrupt)
         threading.Thread(target=self._start, args=(follower,), daemon=True).start()

@@ -5,18 +5,22 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from compose.cli.reading import MOST_FAILURES, LogReading
 from compose.plan.project import PROJECT, Existing
 from compose.render.logs import LogPrinter
+from compose.render.stamped import api_nanoseconds
 from runtime.client import Client, Endpoint
 from runtime.errors import NotFoundError, SkiffError
 
-EVENTS = ("start", "die", "destroy")
+EVENTS = ("create", "start", "die", "destroy")
 DRAIN_S = 10.0
 """How long the end of an ended container's output is waited for: another process may still hold its pipe."""
+NEXT_RUN_S = 1.0
+"""How long, when the next run may be shown by the same reading already."""
 
 
 class Run(NamedTuple):
@@ -30,7 +34,8 @@ class Run(NamedTuple):
 class Follower:
     """Shows the output of containers until those that count have ended. `on_exit` hears of each end.
 
-    `query` are settings of "Get container logs"; `tell_exits` says whether ends are shown among the lines.
+    `query` are settings of "Get container logs": from when on, and until when. Containers of the project that are made
+    meanwhile and whose labels `joins` likes are shown and count, too.
     """
 
     def __init__(
@@ -40,48 +45,58 @@ class Follower:
         query: Mapping[str, Any],
         *,
         on_exit: Callable[[Run], None] | None = None,
-        tell_exits: bool = True,
+        joins: Callable[[Mapping[str, str]], bool] | None = None,
     ) -> None:
         self._where = where
         self._printer = printer
         self._query = dict(query)
         self._on_exit = on_exit
-        self._tell_exits = tell_exits
+        self._joins = joins
         self._shown: dict[str, Existing] = {}
         self._counting: dict[str, Existing] = {}
+        self._readings: dict[str, LogReading] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._again: set[str] = set()
+        """Whose reading is to begin once more when it ends: another run has begun since."""
+        self._attached: set[str] = set()
+        """Who is read before the next run begins."""
         self._runs: dict[str, str] = {}
         """When the last run that was taken in began, by the container's ID."""
         self._alive: set[str] = set()
         self._has_started = threading.Event()
         self._is_settled = False
+        self._is_past = False
         self._lock = threading.RLock()
 
     def watch(
-        self, shown: Sequence[Existing], *, ending_with: Sequence[Existing], unchanged: Collection[str] = ()
-    ) -> None:
-        """Set what is shown and what is waited for; of containers named in `unchanged` what comes from now on is shown.
+        self, shown: Sequence[Existing], *, ending_with: Sequence[Existing], from_now: bool = False
+    ) -> list[LogReading]:
+        """Set what is shown and what is waited for; with `from_now` begin to show it, also before it is started.
 
-        Of the others, runs that begin after this.
+        Returns the readings of what is shown, for who reads in them before.
         """
         self._shown = {container.id: container for container in shown}
         self._counting = {container.id: container for container in ending_with}
+        self._readings = {container.id: LogReading(self._where, container, self._query) for container in shown}
         client = Client(self._where)
-        for id, container in self._all().items():
+        for id in self._all():
             state = client.container(id)["State"]
             self._runs[id] = state["StartedAt"]
             if state["Running"] or state.get("Restarting"):
                 self._alive.add(id)
-            if id in self._shown and container.name in unchanged:
-                self._show(container, {"since": f"{time.time():.9f}"})
+            if id in self._shown and from_now:
+                if id not in self._alive:
+                    self._attached.add(id)
+                self._show(id)
+        return list(self._readings.values())
 
     def _all(self) -> dict[str, Existing]:
         return {**self._counting, **self._shown}
 
     def show_all(self) -> None:
-        """Show all output of the shown containers, as far as the query wants it, also of those that have ended."""
-        for container in self._shown.values():
-            self._show(container, {})
+        """Show the output of the shown containers from where it was read to, also of those that have ended."""
+        for id in self._shown:
+            self._show(id)
         self.all_started()
 
     def all_started(self) -> None:
@@ -89,32 +104,55 @@ class Follower:
         self._has_started.set()
 
     def follow(self) -> None:
-        """Return when no container that counts is alive any more. Raises SkiffError when the engine is gone for good."""
+        """Return when no container that counts is alive any more, or the time is over that the query tells.
+
+        Raises SkiffError when the engine is gone for good.
+        """
         project = next((container.labels.get(PROJECT, "") for container in self._all().values()), "")
         wanted = {"type": ["container"], "event": list(EVENTS), "label": [f"{PROJECT}={project}"]}
+        failures = 0
         while not self._is_over():
             client = Client(self._where)
-            with client.events(wanted) as stream:
-                threading.Thread(target=self._settle, args=(stream.socket,), daemon=True).start()
+            try:
+                stream = client.events(wanted)
+            except SkiffError:  # it may be dying just now
+                failures += 1
+                if failures > MOST_FAILURES:
+                    raise
+                continue
+            failures = 0
+            with stream:
+                threading.Thread(target=self._settle, args=(stream.socket, wanted["label"]), daemon=True).start()
+                if until := self._query.get("until"):
+                    threading.Thread(target=self._wait_for, args=(until, stream.socket), daemon=True).start()
                 try:
                     for event in stream.documents():
                         self._take(client, event)
                         if self._is_over():
                             break
-                except OSError:
-                    continue  # hung up: by `_settle`, or because the engine went
+                except (OSError, SkiffError):
+                    continue  # hung up: by ourselves, or because the engine went
         for id, thread in list(self._threads.items()):
-            if id not in self._alive:
+            if id not in self._alive or self._is_past:
                 thread.join(DRAIN_S)
 
     def _is_over(self) -> bool:
-        return self._is_settled and not self._alive & set(self._counting)
+        return self._is_past or (self._is_settled and not self._alive & set(self._counting))
 
-    def _settle(self, events: socket.socket) -> None:
+    def _wait_for(self, until: str, events: socket.socket) -> None:
+        time.sleep(max(0.0, (api_nanoseconds(until) - time.time_ns()) / 1e9))
+        self._is_past = True
+        with suppress(OSError):
+            events.shutdown(socket.SHUT_RDWR)
+
+    def _settle(self, events: socket.socket, labels: Sequence[str]) -> None:
         """Once all was started, take in what no event told; end the wait for events when nobody is alive any more."""
         self._has_started.wait()
         client = Client(self._where)
         with suppress(SkiffError, OSError):
+            if self._joins is not None:
+                for row in client.containers(all=True, filters={"label": labels}):
+                    self._join(client, row["Id"], row.get("Labels") or {})
             for container in self._all().values():
                 self._look(client, container)
             self._is_settled = True
@@ -122,65 +160,97 @@ class Follower:
                 events.shutdown(socket.SHUT_RDWR)
 
     def _take(self, client: Client, event: Mapping[str, Any]) -> None:
-        container = self._all().get(event["Actor"]["ID"])
+        actor = event["Actor"]
+        if event["Action"] in ("create", "start"):
+            self._join(client, actor["ID"], actor["Attributes"])
+        container = self._all().get(actor["ID"])
         if container is not None:
-            code = event["Actor"]["Attributes"].get("exitCode") if event["Action"] == "die" else None
+            code = actor["Attributes"].get("exitCode") if event["Action"] == "die" else None
             self._look(client, container, None if code is None else int(code))
+
+    def _join(self, client: Client, id: str, labels: Mapping[str, str]) -> None:
+        """Show and count a container that was made meanwhile; its name is the one that it has when it starts."""
+        with self._lock:
+            if id in self._runs or self._joins is None or not self._joins(labels):
+                return
+            rows = client.containers(all=True, filters={"id": [id]})
+            if not rows:
+                return
+            container = Existing.of(rows[0])
+            self._shown[id] = self._counting[id] = container
+            self._alive.add(id)
+            if container.state != "created":
+                self._runs[id] = ""
+                self._readings[id] = LogReading(self._where, container, {"until": self._query.get("until")})
+                self._printer.add(container.short_name())
 
     def _look(self, client: Client, container: Existing, died_with: int | None = None) -> None:
         """Take in a container's state: a run that began, one that ended (an event told with which code), both."""
+        id = container.id
         with self._lock:
             try:
-                state = client.container(container.id)["State"]
+                state = client.container(id)["State"]
             except NotFoundError:
-                self._alive.discard(container.id)
-                return
-            goes_on = bool(state["Running"] or state.get("Restarting"))
-            if state["StartedAt"] != self._runs.get(container.id):
-                self._runs[container.id] = state["StartedAt"]
-                self._alive.add(container.id)
-                thread = self._threads.get(container.id)
-                if container.id in self._shown and (thread is None or not thread.is_alive()):
-                    self._show(container, {"since": state["StartedAt"]})
-            if container.id not in self._alive or (goes_on and died_with is None):
-                return
-            if not goes_on:
-                self._alive.discard(container.id)
-        self._ended(Run(container, int(state["ExitCode"]) if died_with is None else died_with, goes_on))
+                was_alive, goes_on = id in self._alive, False
+                self._alive.discard(id)
+                if died_with is None or not was_alive:
+                    return
+            else:
+                goes_on = bool(state["Running"] or state.get("Restarting"))
+                if state["Status"] == "created":
+                    return
+                self._begun(id, state["StartedAt"])
+                if id not in self._alive or (goes_on and died_with is None):
+                    return
+                if not goes_on:
+                    self._alive.discard(id)
+                if died_with is None:
+                    died_with = int(state["ExitCode"])
+        self._ended(Run(container, died_with, goes_on))
+
+    def _begun(self, id: str, started_at: str) -> None:
+        """Take in that a run began, if it is another one."""
+        if started_at == self._runs.get(id):
+            return
+        self._runs[id] = started_at
+        self._alive.add(id)
+        if id in self._attached:
+            self._attached.discard(id)
+        elif id in self._shown:
+            self._show(id)
 
     def _ended(self, run: Run) -> None:
         container = run.container
         thread = self._threads.get(container.id)
-        if thread is not None and not run.goes_on:
-            thread.join(DRAIN_S)
-        if container.id in self._shown and self._tell_exits:
+        if thread is not None:
+            thread.join(NEXT_RUN_S if run.goes_on else DRAIN_S)
+        if container.id in self._shown:
             how = " (restarting)" if run.goes_on else ""
             self._printer.status(container.short_name(), f"exited with code {run.exit_code}{how}")
         if self._on_exit is not None:
             self._on_exit(run)
 
-    def _show(self, container: Existing, query: Mapping[str, Any]) -> None:
-        thread = threading.Thread(target=self._read, args=(container, {**self._query, **query}), daemon=True)
-        self._threads[container.id] = thread
+    def _show(self, id: str) -> None:
+        """Go on with showing a container's output, now or when what is shown already ends."""
+        with self._lock:
+            if id in self._threads and self._threads[id].is_alive():
+                self._again.add(id)
+                return
+            thread = threading.Thread(target=self._read, args=(id,), daemon=True)
+            self._threads[id] = thread
         thread.start()
 
-    def _read(self, container: Existing, query: dict[str, Any]) -> None:
-        """Write one container's output until it ends; when the engine goes in between, from there on."""
-        name = container.short_name()
+    def _read(self, id: str) -> None:
+        """Write one container's output until it ends and nothing is to be read once more."""
+        reading = self._readings[id]
+        name = reading.container.short_name()
         while True:
-            try:
-                client = Client(self._where)
-                with client.logs(container.id, **{**query, "follow": 1}) as stream:
-                    for number, data in stream.frames():
-                        self._printer.write(name, number, data)
-                broke_s = time.time()
-                if not client.container(container.id)["State"]["Running"]:
-                    break
-            except NotFoundError:
-                break
-            except SkiffError:
-                return
-            except OSError:
-                broke_s = time.time()
-            query |= {"since": f"{broke_s:.9f}", "tail": "all"}
-        self._printer.finish(name)
+            with suppress(SkiffError):
+                for lines in reading.live(attached=id in self._attached):
+                    self._printer.write_lines(name, lines)
+            with self._lock:
+                self._attached.discard(id)
+                if id not in self._again:
+                    del self._threads[id]
+                    return
+                self._again.discard(id)

@@ -4,30 +4,56 @@ from __future__ import annotations
 
 import heapq
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from compose.cli.context import Globals
+from compose.cli.reading import LogReading, engine_time_ns
 from compose.plan.project import Existing
 from compose.render.logs import LogPrinter
-from runtime.client import Client
+from compose.render.stamped import Lines, api_nanoseconds
+from runtime.errors import EngineError
+
+NOT_IMPLEMENTED = 501
 
 
 def show(
-    common: Globals, containers: Sequence[Existing], query: Mapping[str, Any], *, prefix: bool, colour: bool | None
+    common: Globals,
+    containers: Sequence[Existing],
+    query: Mapping[str, Any],
+    *,
+    prefix: bool,
+    colour: bool | None,
+    joins: Callable[[Mapping[str, str]], bool],
 ) -> None:
-    """Write the logs of `containers` as `query` (in the API's names) wants them."""
-    printer = LogPrinter([container.short_name() for container in containers], prefix=prefix, colour=colour)
-    if query.get("follow") and query.get("until") is None:
+    """Write the logs of `containers` as `query` (in the API's names) wants them.
+
+    Those that are followed are joined by later ones whose labels `joins` likes.
+    """
+    names = [container.short_name() for container in containers]
+    printer = LogPrinter(names, prefix=prefix, colour=colour, timestamps=bool(query.get("timestamps")))
+    now_ns = engine_time_ns(common.client)
+    until = query.get("until")
+    if query.get("follow") and not (until and api_nanoseconds(until) <= now_ns):
         from compose.cli.following import Follower
 
-        follower = Follower(common.where, printer, query, tell_exits=False)
-        follower.watch(containers, ending_with=containers)
+        follower = Follower(common.where, printer, query, joins=joins)
+        readings = follower.watch(containers, ending_with=containers)
+        merge([reading.until(now_ns) for reading in readings], readings, printer)
         follower.show_all()
         follower.follow()
     elif len(containers) == 1:
-        container = containers[0]
-        with common.client.logs(container.id, **query) as stream:
+        _pass_on(common, containers[0], query, printer, prefix=prefix)
+    else:
+        readings = [LogReading(common.where, container, query) for container in containers]
+        merge([reading.whole() for reading in readings], readings, printer)
+
+
+def _pass_on(
+    common: Globals, container: Existing, query: Mapping[str, Any], printer: LogPrinter, *, prefix: bool
+) -> None:
+    try:
+        with common.client.logs(container.id, **{**query, "follow": 0}) as stream:
             if prefix:
                 for number, data in stream.frames():
                     printer.write(container.short_name(), number, data)
@@ -36,31 +62,29 @@ def show(
                 for _, data in stream.frames():
                     out.write(data)
                 out.flush()
-        printer.finish(container.short_name())
-    else:
-        _merge(common, containers, {**query, "follow": 0}, printer)
+    except EngineError as error:
+        _tell_unreadable(container, error)
+    printer.finish(container.short_name())
 
 
-def _merge(common: Globals, containers: Sequence[Existing], query: Mapping[str, Any], printer: LogPrinter) -> None:
-    """Write whole lines of several containers in the order of their times."""
-    wants_times = bool(query.get("timestamps"))
-    runs = [_stamped(Client(common.where), container, query) for container in containers]
-    for stamp, name, line in heapq.merge(*runs, key=lambda item: item[0]):
-        printer.write(name, 1, (stamp + b" " + line if wants_times else line))
+def merge(logs: Sequence[Iterator[Lines]], readings: Sequence[LogReading], printer: LogPrinter) -> None:
+    """Write the whole lines of several containers in the order of their times."""
+    names = [reading.container.short_name() for reading in readings]
+
+    def numbered(number: int) -> Iterator[tuple[bytes, int, Lines]]:
+        try:
+            for lines in logs[number]:
+                yield lines.stamp, number, lines
+        except EngineError as error:
+            _tell_unreadable(readings[number].container, error)
+
+    for _, number, lines in heapq.merge(*(numbered(number) for number in range(len(logs)))):
+        printer.write_lines(names[number], lines, flushes=False)
+    printer.flush()
 
 
-def _stamped(client: Client, container: Existing, query: Mapping[str, Any]) -> Iterator[tuple[bytes, str, bytes]]:
-    """Yield (time, container's name, line) of one container."""
-    name = container.short_name()
-    open_line: dict[int, bytes] = {}
-    with client.logs(container.id, **{**query, "timestamps": 1}) as stream:
-        for number, data in stream.frames():
-            *complete, rest = (open_line.pop(number, b"") + data).split(b"\n")
-            if rest:
-                open_line[number] = rest
-            for line in complete:
-                stamp, _, text = line.partition(b" ")
-                yield stamp, name, text + b"\n"
-    for line in open_line.values():
-        stamp, _, text = line.partition(b" ")
-        yield stamp, name, text + b"\n"
+def _tell_unreadable(container: Existing, error: EngineError) -> None:
+    """Say that a container's log can't be had, where that is its driver's way; the others' can. Raises EngineError."""
+    if error.status != NOT_IMPLEMENTED:
+        raise error
+    print(f'Can\'t retrieve logs for "{container.name}": {error}', file=sys.stderr, flush=True)

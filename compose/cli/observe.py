@@ -56,7 +56,13 @@ def register(app: typer.Typer) -> None:
             "since": moment(since) if since else None,
             "until": moment(until) if until else None,
         }
-        show(common, found, query, prefix=not no_log_prefix, colour=False if no_color else None)
+        named = set(services or target.services)
+
+        def joins(labels: Mapping[str, str]) -> bool:
+            is_named = labels.get(SERVICE, "") in named or not named
+            return is_named and not index and labels.get(ONEOFF, "False") != "True"
+
+        show(common, found, query, prefix=not no_log_prefix, colour=False if no_color else None, joins=joins)
 
     @app.command()
     def top(ctx: typer.Context, services: Services = None) -> None:

@@ -44,17 +44,13 @@ class Manners:
 
 
 class Bringing:
-    """One way from what is to what is wanted: images first, then what can be checked, then containers.
-
-    `unchanged` are, afterwards, the names of the containers that ran already as they should.
-    """
+    """One way from what is to what is wanted: images first, then what can be checked, then containers."""
 
     def __init__(self, common: Globals, target: Target, images: ImageOptions, manners: Manners) -> None:
         self._common = common
         self._target = target
         self._image_options = images
         self._manners = manners
-        self.unchanged: frozenset[str] = frozenset()
         self.executor: Executor | None = None
 
     def bring(self, options: UpOptions) -> None:
@@ -75,7 +71,6 @@ class Bringing:
             plan = self._plan(observed, options)
             for name in plan.unchanged:
                 progress.state("Container", name, "Running")
-            self.unchanged = frozenset(plan.unchanged)
             if options.start:
                 self._check_ports(plan)
             self._run(plan, observed, progress)

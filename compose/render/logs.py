@@ -8,13 +8,16 @@ import threading
 from collections.abc import Sequence
 from typing import BinaryIO
 
+from compose.render.stamped import Lines, WholeLines
+
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class LogPrinter:
     """Writes output of several containers to standard output; lines are never mixed. Safe from several threads.
 
-    `errors` is where their standard error goes, when not to standard output, too.
+    `timestamps` says whether their times are shown. `errors` is where their standard error goes, when not to standard
+    output, too.
     """
 
     def __init__(
@@ -23,14 +26,16 @@ class LogPrinter:
         *,
         prefix: bool = True,
         colour: bool | None = None,
+        timestamps: bool = False,
         errors: BinaryIO | None = None,
     ) -> None:
         self._errors = errors
         self._width = max((len(name) for name in names), default=0)
         self._prefix = prefix
+        self._timestamps = timestamps
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") if colour is None else colour
         self._numbers = {name: number for number, name in enumerate(names)}
-        self._open: dict[tuple[str, int], bytes] = {}
+        self._open: dict[str, WholeLines] = {}
         self._lock = threading.Lock()
 
     def head(self, name: str) -> bytes:
@@ -40,19 +45,27 @@ class LogPrinter:
         text = f"{name.ljust(self._width)}  | "
         return (self._coloured(name, text) if self._colour else text).encode()
 
+    def add(self, name: str) -> None:
+        """Make place for another container's name."""
+        self._width = max(self._width, len(name))
+
     def write(self, name: str, stream: int, data: bytes) -> None:
         """Write the whole lines of `data`; what has no end yet is kept for the next call."""
-        key = (name, stream)
-        data = self._open.pop(key, b"") + data
-        end = data.rfind(b"\n") + 1
-        if end < len(data):
-            self._open[key] = data[end:]
-        self._put(name, stream, data[:end])
+        self._put(name, stream, self._open.setdefault(name, WholeLines()).feed(stream, data))
+
+    def write_lines(self, name: str, lines: Lines, *, flushes: bool = True) -> None:
+        """Write whole lines; where more is at hand, without flushing."""
+        self._put(name, lines.stream, lines.stamped() if self._timestamps else lines.text, flushes=flushes)
 
     def finish(self, name: str) -> None:
         """Write what container `name` left without a line's end."""
-        for key in [key for key in self._open if key[0] == name]:
-            self._put(name, key[1], self._open.pop(key) + b"\n")
+        for stream, data in self._open.pop(name, WholeLines()).rest():
+            self._put(name, stream, data + b"\n")
+
+    def flush(self) -> None:
+        """Write what was not flushed."""
+        with self._lock:
+            sys.stdout.buffer.flush()
 
     def status(self, name: str, text: str) -> None:
         """Write a line about container `name` itself."""
@@ -66,7 +79,7 @@ class LogPrinter:
         number = self._numbers.setdefault(name, len(self._numbers))
         return f"\x1b[{COLOURS[number % len(COLOURS)]}m{text}\x1b[0m"
 
-    def _put(self, name: str, stream: int, lines: bytes) -> None:
+    def _put(self, name: str, stream: int, lines: bytes, *, flushes: bool = True) -> None:
         if not lines:
             return
         head = self.head(name)
@@ -75,4 +88,5 @@ class LogPrinter:
         with self._lock:
             out = self._errors if stream == 2 and self._errors is not None else sys.stdout.buffer
             out.write(lines)
-            out.flush()
+            if flushes:
+                out.flush()

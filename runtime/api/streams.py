@@ -49,6 +49,7 @@ async def logs(engine: Engine, request: Request) -> None:
         timestamps=request.flag("timestamps"),
         tail=int(tail) if tail.isascii() and tail.isdigit() and len(tail) < LONGEST_TAIL else None,
         with_details=request.flag("details"),
+        attached=request.flag("attached"),
     )
     await request.stream(_framed(frames, container.tty), kind=RAW if container.tty else MULTIPLEXED)
 

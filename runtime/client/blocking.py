@@ -28,6 +28,8 @@ class Stream:
         self.socket = connection
         self.head = head
         self.rest = rest
+        self.is_whole = False
+        """Whether the body was read to its end, as far as it tells where that is."""
 
     @property
     def is_multiplexed(self) -> bool:
@@ -42,8 +44,10 @@ class Stream:
         while not body.is_complete:
             data = self.socket.recv(READ_BYTES)
             if not data:
+                self.is_whole = not self.head.is_chunked and self.head.content_length is None
                 return
             yield from body.feed(data)
+        self.is_whole = True
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """Yield (stream, bytes) of a log or an attachment; 1 where the output is not multiplexed."""

@@ -67,7 +67,7 @@ class Attendance:
     async def _drain(self, container: Container, process: KeptProcess) -> None:
         """Move the process's output into the log until its pipes end."""
         limits = limits_of(container.host.get("LogConfig"))
-        writer = LogWriter(self._paths.container(container.id), limits, container.readers)
+        writer = LogWriter(self._paths.container(container.id), limits, container.readers, process.started_at_ns)
         container.log = writer
         try:
             async with anyio.create_task_group() as group:

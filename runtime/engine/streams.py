@@ -43,19 +43,29 @@ class Streams:
         timestamps: bool = False,
         tail: int | None = None,
         with_details: bool = False,
+        attached: bool = False,
     ) -> AsyncGenerator[LogFrame, None]:
-        """Yield the container's output in big pieces; with `follow` until the container stops, or `until_ns` comes."""
+        """Yield the container's output in big pieces; with `follow` until the container stops, or `until_ns` comes.
+
+        With `attached` a container that does not run is followed from its next start on, and none goes on without the
+        reader having got what is dropped of its log.
+        """
         before_lines = _details(container) if with_details else b""
         selection = Selection(_wanted(stdout, stderr), since_ns, until_ns, tail, timestamps, before_lines)
-        async for frame in self._read(container, selection, follow):
+        async for frame in self._read(container, selection, follow, attached):
             yield frame
 
-    async def _read(self, container: Container, selection: Selection, follow: bool) -> AsyncGenerator[LogFrame, None]:
+    async def _read(
+        self, container: Container, selection: Selection, follow: bool, attached: bool = False
+    ) -> AsyncGenerator[LogFrame, None]:
         if not segment_starts(self._paths.container(container.id)):
             return
-        with suppress(FileNotFoundError), self._reader(container) as reader:  # it may be removed meanwhile
-            written, is_live = container.written, _is_live(container)
+        # it may be removed meanwhile
+        with suppress(FileNotFoundError), self._reader(container, is_awaited=attached) as reader:
             passage, end = Passage(reader, selection), reader.end
+            if attached:
+                await self._until_runs(container)
+            written, is_live = container.written, _is_live(container)
             while not passage.is_over and (follow or reader.position < end):
                 chunks = reader.chunks()
                 for stream, data in passage.frames(chunks):
@@ -63,6 +73,7 @@ class Streams:
                     await anyio.lowlevel.checkpoint()
                 if chunks:
                     reader.position = chunks[-1].end
+                    container.notify_read()
                 elif not is_live or not follow:
                     return
                 else:
@@ -109,6 +120,14 @@ class Streams:
     async def _until_started(self, container: Container) -> None:
         while container.state.status == CREATED and container in self._table and not container.state.error:
             await container.changed.wait()
+
+    async def _until_runs(self, container: Container) -> None:
+        """Return once the container runs, or did after this was called, or can't."""
+        exits = container.exits
+        while not _is_live(container) and container.exits == exits and container in self._table:
+            await container.changed.wait()
+            if container.state.error:
+                return
 
     async def _close_stdin(self, container: Container) -> None:
         """End the process's standard input, where the container was made to have it end with its first client."""

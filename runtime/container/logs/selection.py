@@ -38,6 +38,8 @@ class Passage:
         self._reader = reader
         self._selection = selection
         self._stamps = Stamps()
+        self._unended: set[int] = set()
+        """The streams whose last line was given without its end."""
         self.is_over = False
         """Whether what comes is too late to be wanted."""
         end = reader.end
@@ -101,7 +103,11 @@ class Passage:
         prefix += self._selection.details
         ends = data.endswith(b"\n")
         body = (data[:-1] if ends else data).replace(b"\n", b"\n" + prefix)
-        return (b"" if chunk.continues else prefix) + body + (b"\n" if ends else b"")
+        head = b"" if chunk.continues else prefix
+        if head and chunk.stream in self._unended:
+            head = b"\n" + head  # another process wrote that line, and no end
+        (self._unended.discard if ends else self._unended.add)(chunk.stream)
+        return head + body + (b"\n" if ends else b"")
 
 
 class Stamps:
@@ -140,18 +146,14 @@ def tail_begin(reader: LogReader, begin: int, end: int, selection: Selection) ->
         return end
     for segment, chunks in reader.backwards(begin, end):
         for run in reversed(list(runs(chunk for chunk in chunks if selection.wants(chunk)))):
-            data = segment.read(run[0].start, run[-1].end)
-            # a line begins behind each line's end but that of the run, and where the run does not go on with one
-            lines = data.count(b"\n", 0, len(data) - 1) + (not run[0].continues)
-            if lines >= wanted:
-                return run[0].start + _line_begin(data, lines - wanted, continues=run[0].continues)
-            wanted -= lines
+            data, base = segment.read(run[0].start, run[-1].end), run[0].start
+            for chunk in reversed(run):
+                # a line begins behind each line's end but the chunk's, and where the chunk does not go on with one
+                lines = data.count(b"\n", chunk.start - base, chunk.end - base - 1) + (not chunk.continues)
+                if lines >= wanted:
+                    at = chunk.start - base
+                    for _ in range(lines - wanted + chunk.continues):
+                        at = data.index(b"\n", at) + 1
+                    return base + at
+                wanted -= lines
     return begin
-
-
-def _line_begin(data: bytes, number: int, *, continues: bool) -> int:
-    """Return where line `number` begins in `data`, which may go on with a line that began before."""
-    at = 0
-    for _ in range(number + continues):
-        at = data.index(b"\n", at) + 1
-    return at

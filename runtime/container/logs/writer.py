@@ -39,9 +39,14 @@ _libc.splice.restype = ctypes.c_ssize_t
 
 
 class LogWriter:
-    """Writes the log in `directory` within `limits`; what it drops, `readers` that have not read it yet may hold."""
+    """Writes the log in `directory` within `limits`; what it drops, `readers` that have not read it yet may hold.
 
-    def __init__(self, directory: Path, limits: Limits = UNLIMITED, readers: Iterable[LogReader] = ()) -> None:
+    A line that was begun before `began_ns`, by an earlier process, is not gone on with.
+    """
+
+    def __init__(
+        self, directory: Path, limits: Limits = UNLIMITED, readers: Iterable[LogReader] = (), began_ns: int = 0
+    ) -> None:
         self._directory = directory
         self._limits = limits
         self._readers = readers
@@ -50,6 +55,8 @@ class LogWriter:
         self._data, self._index = _opened(directory, self._start)
         self.end = self._start + os.fstat(self._data).st_size
         self._last_ns, self._open = self._recovered()
+        if self._last_ns < began_ns:
+            self._open = 0
         for path in directory.glob("log*.index"):  # of a segment in whose drop, or beginning, an engine was killed
             if not path.with_suffix(".data").exists():
                 path.unlink()

@@ -1,4 +1,5 @@
 import os
+import time
 from itertools import count
 
 import pytest
@@ -25,8 +26,8 @@ SMALL = Limits(1, 3)
 class Flow:
     """Writes to a log through real pipes."""
 
-    def __init__(self, directory, limits=UNLIMITED, readers=()):
-        self.writer = LogWriter(directory, limits, readers)
+    def __init__(self, directory, limits=UNLIMITED, readers=(), began_ns=0):
+        self.writer = LogWriter(directory, limits, readers, began_ns)
         self.pipes = {stream: os.pipe() for stream in (STDOUT, STDERR)}
 
     def put(self, stream, data):
@@ -325,6 +326,19 @@ def test_records_of_data_that_the_machine_lost_are_dropped(log):
     write(directory, [(STDOUT, b"four\n")])
     assert joined(read(directory)) == b"one\nfour\n"
     assert (directory / "log.index").stat().st_size == 3 * RECORD.size
+
+
+def test_a_line_that_an_earlier_process_left_without_end_is_not_gone_on_with(log):
+    directory = log([(STDOUT, b"one\ntw")])
+    again = Flow(directory, began_ns=time.time_ns())
+    again.put(STDOUT, b"three\n")
+    again.close()
+    times = times_of(directory)
+    assert joined(read(directory)) == b"one\ntwthree\n"
+    assert joined(read(directory, Selection(since_ns=times[1]))) == b"three\n"
+    assert joined(read(directory, Selection(tail=1))) == b"three\n"
+    stamped = joined(read(directory, Selection(timestamps=True)))
+    assert stamped == stamp(times[0]) + b"one\n" + stamp(times[0]) + b"tw\n" + stamp(times[1]) + b"three\n"
 
 
 def test_times_are_written_as_docker_writes_them():

@@ -1,0 +1,232 @@
+"""`logs`: what exists in the order of time, what comes as it comes, each line once."""
+
+import subprocess
+import time
+
+import pytest
+
+from tests.conftest import SKIFF
+from tests.support.project import Project, eventually, kill_and_wait, pid_of
+
+pytestmark = pytest.mark.root
+
+WAITERS = """
+services:
+  a: {image: busybox, init: true, command: "sh -c 'echo 1; sleep 0.2; echo 3; sleep 0.2; echo 5; sleep 1000'"}
+  b: {image: busybox, init: true, command: "sh -c 'sleep 0.1; echo 2; sleep 0.2; printf 4; sleep 1000'"}
+  quiet:
+    image: busybox
+    init: true
+    command: ["sh", "-c", "while ! test -e /go; do sleep 0.05; done; echo said late; sleep 1000"]
+"""
+
+
+class Following:
+    """A command that goes on; its output is read line by line."""
+
+    def __init__(self, project, *arguments):
+        self.process = subprocess.Popen(
+            [*SKIFF, *arguments],
+            cwd=project.folder,
+            env=project.home.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def lines(self, count):
+        return [self.process.stdout.readline().rstrip("\n") for _ in range(count)]
+
+    def end(self):
+        out, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, out.splitlines(), errors
+
+
+@pytest.fixture
+def following():
+    """Starts commands that go on; none outlives the test."""
+    made = []
+
+    def start(project, *arguments):
+        made.append(Following(project, *arguments))
+        return made[-1]
+
+    yield start
+    for one in made:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+def without_codes(lines):
+    """Return the lines in order, without the exit codes: a signal may be faster than another."""
+    return sorted(line.partition(" with code")[0] for line in lines)
+
+
+def says(project, count):
+    """Wait until the project's logs have so many lines."""
+    eventually(lambda: project.skiff("logs", "--no-log-prefix").stdout.count("\n") >= count, 30, f"{count} lines")
+
+
+def test_what_exists_is_merged_by_time_before_what_comes_is_followed(stack, following):
+    project = stack(WAITERS)
+    project.skiff("up", "-d")
+    says(project, 5)
+    one, stamped, last = (
+        following(project, "logs", "-f"),
+        following(project, "logs", "-f", "-t", "--no-log-prefix", "a"),
+        following(project, "logs", "-f", "--tail", "1", "a", "b"),
+    )
+    assert one.lines(4) == ["a-1      | 1", "b-1      | 2", "a-1      | 3", "a-1      | 5"]
+    found = stamped.lines(3)
+    assert [line.split()[1] for line in found] == ["1", "3", "5"]
+    assert found == sorted(found)
+    assert last.lines(1) == ["a-1  | 5"]
+    since = following(project, "logs", "-f", "--no-log-prefix", "--since", found[1].split()[0])
+    assert since.lines(2) == ["3", "5"]
+    project.skiff("exec", "-T", "quiet", "touch", "/go")
+    assert one.lines(1) == ["quiet-1  | said late"]
+    project.skiff("kill", "b")  # its line had no end: now it never gets one
+    assert one.lines(2) == ["b-1      | 4", "b-1 exited with code 137"]
+    project.skiff("kill")
+    for follower, ends in ((one, 2), (stamped, 1), (last, 3), (since, 5)):
+        code, out, errors = follower.end()
+        assert (code, len(out), errors) == (0, ends, "")
+
+
+def test_containers_that_are_made_meanwhile_are_followed_too(stack, following):
+    text = """
+services:
+  web: {{image: busybox, init: true, command: "sh -c 'echo {said}; sleep 1000'"}}
+  other: {{image: busybox, init: true, command: "sh -c 'echo other; sleep 1000'"}}
+"""
+    project = stack(text.format(said="first"))
+    project.skiff("up", "-d", "web")
+    follow = following(project, "logs", "-f")
+    only = following(project, "logs", "-f", "--no-log-prefix", "web")
+    assert follow.lines(1) == ["web-1  | first"]
+    assert only.lines(1) == ["first"]
+    project.skiff("up", "-d", "web", "--scale", "web=2")
+    assert follow.lines(1) == ["web-2  | first"]
+    project.write(text.format(said="second"))
+    project.skiff("up", "-d", "-t", "0", "web")
+    assert without_codes(follow.lines(3)) == ["web-1  | second", "web-1 exited", "web-2 exited"]
+    project.skiff("up", "-d", "other")
+    assert follow.lines(1) == ["other-1  | other"]
+    project.skiff("run", "-d", "other", "echo", "a one-off")
+    project.skiff("down", "-t", "0")
+    code, out, _ = follow.end()
+    assert code == 0
+    assert without_codes(out) == ["other-1 exited", "web-1 exited"]
+    code, out, _ = only.end()
+    assert (code, "other" in str(out)) == (0, False)
+
+
+def test_following_ends_at_the_time_that_is_given(stack, following):
+    project = stack(
+        "services:\n  web: {image: busybox, init: true, command: \"sh -c 'while echo x; do sleep 0.05; done'\"}\n"
+    )
+    project.skiff("up", "-d")
+    end = time.time() + 2
+    follow = following(project, "logs", "-f", "--no-log-prefix", "-t", "--until", f"{end:.9f}")
+    code, out, _ = follow.end()
+    assert code == 0
+    assert time.time() >= end
+    stamps = [line.split()[0] for line in out]
+    assert stamps == sorted(set(stamps))
+    assert project.skiff("logs", "--no-log-prefix", "-t", "--until", f"{end:.9f}").stdout.splitlines() == out
+    assert project.skiff("logs", "-f", "--until", "1h").stdout == ""
+
+
+def test_who_follows_gets_every_line_once_while_the_engine_is_killed(home, busybox, tmp_path, following):
+    lines = 300_000
+    text = f"""
+name: chased
+services:
+  flood: {{image: busybox, command: ["sh", "-c", "sleep 1; seq 1 {lines}; echo end >&2"]}}
+  steady: {{image: busybox, init: true, command: "sh -c 'while echo tick; do sleep 0.05; done'"}}
+"""
+    project = Project.of(home, tmp_path, text)
+    project.skiff("up", "-d")
+    follow = following(project, "logs", "-f", "--no-log-prefix", "flood")
+    for _ in range(5):
+        kill_and_wait(pid_of(home, "engine"))
+        eventually(lambda: project.skiff("logs", "-n", "1", "steady").stdout != "", 30, "an engine")
+    code, out, errors = follow.end()
+    assert (code, errors) == (0, "")
+    assert [line for line in out if line.isdigit()] == [str(number) for number in range(1, lines + 1)]
+    assert [line for line in out if not line.isdigit()] == ["end", "flood-1 exited with code 0"]
+
+
+def test_a_log_with_limits_is_followed_whole_and_kept_in_part(stack, following, tmp_path):
+    lines = 200_000
+    project = stack(
+        f"""
+services:
+  flood:
+    image: busybox
+    command: ["sh", "-c", "sleep 1; seq 1 {lines}"]
+    logging: {{driver: json-file, options: {{max-size: 100k, max-file: "3"}}}}
+"""
+    )
+    project.skiff("up", "-d")
+    follow = following(project, "logs", "-f", "--no-log-prefix")
+    project.skiff("wait", "flood")
+    numbers = [str(number) for number in range(1, lines + 1)]
+    code, out, _ = follow.end()
+    assert (code, out) == (0, [*numbers, "flood-1 exited with code 0"])
+    kept = project.skiff("logs", "--no-log-prefix").stdout.splitlines()
+    assert kept == numbers[-len(kept) :]
+    assert 200_000 < sum(len(line) + 1 for line in kept) <= 312_000
+    assert project.skiff("logs", "--no-log-prefix", "-n", "20000").stdout.splitlines() == numbers[-20000:]
+    directory = project.home.root / "containers" / project.inspect("flood")["Id"]
+    assert len(list(directory.glob("log*.data"))) == 3
+    project.skiff("rm", "-f")
+    assert not directory.exists()
+
+
+def test_attached_output_is_whole_whatever_is_kept_of_it(stack, following):
+    lines = 100_000
+    project = stack(
+        f"services:\n  flood: {{image: busybox, command: seq 1 {lines}, logging: {{options: {{max-size: 20k}}}}}}\n"
+    )
+    code, out, _ = following(project, "up", "--no-log-prefix").end()
+    assert code == 0
+    assert out == ["Attaching to flood-1", *map(str, range(1, lines + 1)), "flood-1 exited with code 0"]
+
+
+def test_a_log_that_is_not_kept_is_told_and_the_others_are_shown(stack):
+    project = stack(
+        """
+services:
+  loud: {image: busybox, command: echo loud}
+  silent: {image: busybox, command: echo silent, logging: {driver: none}}
+"""
+    )
+    project.skiff("up", "-d")
+    project.skiff("wait", "loud", check=False)
+    for flags in ([], ["-f"]):
+        done = project.skiff("logs", *flags)
+        assert done.stdout == "loud-1    | loud\n"
+        assert "Can't retrieve logs for \"" in done.stderr
+        assert "configured logging driver does not support reading" in done.stderr
+    assert "invalid size: 'lots'" in stack(
+        "services: {a: {image: busybox, logging: {driver: local, options: {max-size: lots}}}}\n"
+    ).refused("up", "-d")
+
+
+def test_a_reader_that_has_enough_ends_it(stack):
+    project = stack("services:\n  flood: {image: busybox, command: seq 1 300000}\n")
+    project.skiff("up")
+    for flags in (["--no-log-prefix"], [], ["-f"]):
+        done = subprocess.run(
+            ["bash", "-c", 'set -o pipefail; "$@" | head -1', "-", *SKIFF, "logs", *flags],
+            cwd=project.folder,
+            env=project.home.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout.endswith("1\n")
+        assert (done.returncode, done.stderr) == (1, ""), flags
