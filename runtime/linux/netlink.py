@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import select
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +16,20 @@ from pathlib import Path
 from runtime.errors import KernelError
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
+RTMGRP_LINK = 1
 RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 24, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_IFALIAS = 1, 3, 4, 10, 18, 20
 LONGEST_ALIAS = 255
 """IFALIASZ of <linux/if.h>, without the end."""
-IFLA_GROUP, IFLA_NET_NS_FD = 27, 28
+IFLA_OPERSTATE, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 16, 27, 28, 29
+RTEXT_FILTER_SKIP_STATS = 8
+IF_OPER_UNKNOWN, IF_OPER_UP = b"\0", b"\6"
+NLMSGHDR_BYTES, IFINFOMSG_BYTES, RTMSG_BYTES = 16, 16, 12
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
-IFLA_PROTINFO, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED, NLA_F_NESTED = 12, 4, 33, 0x8000
+IFLA_PROTINFO, NLA_F_NESTED = 12, 0x8000
+IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_FLUSH, IFLA_BRPORT_ISOLATED = 1, 4, 24, 33
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 IFF_UP = 1
@@ -107,12 +114,30 @@ class Netlink:
         other isolated port of its bridge.
         """
         flags = _attribute(IFLA_BRPORT_MODE, bytes([reflects])) + _attribute(IFLA_BRPORT_ISOLATED, bytes([is_isolated]))
-        body = struct.pack("=BBHiII", AF_BRIDGE, 0, 0, index, 0, 0) + _attribute(IFLA_PROTINFO | NLA_F_NESTED, flags)
+        self._set_port(index, flags)
+
+    def disable_port(self, index: int) -> None:
+        """Let the bridge port `index` neither send nor receive, and have the bridge forget who was behind it."""
+        self._set_port(index, _attribute(IFLA_BRPORT_STATE, bytes([0])) + _attribute(IFLA_BRPORT_FLUSH, b""))
+
+    def _set_port(self, index: int, settings: bytes) -> None:
+        body = struct.pack("=BBHiII", AF_BRIDGE, 0, 0, index, 0, 0) + _attribute(IFLA_PROTINFO | NLA_F_NESTED, settings)
         self._ask(RTM_SETLINK, 0, body, ("set bridge port", index))
 
     def up(self, index: int) -> None:
         """Bring the interface up."""
         self._ask(RTM_NEWLINK, 0, _link(index, IFF_UP), ("up", index))
+
+    def operates(self, index: int) -> bool:
+        """Whether the interface carries packets: it has a carrier, and the kernel has taken note of that."""
+        self._sequence += 1
+        body = _link(index) + _number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+        header = struct.pack("=IHHII", 16 + len(body), RTM_GETLINK, NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(header + body)
+        data = self._socket.recv(65536)
+        length, kind = struct.unpack_from("=IH", data)
+        told = dict(_attributes(data[:length], NLMSGHDR_BYTES + IFINFOMSG_BYTES)) if kind == RTM_NEWLINK else {}
+        return told.get(IFLA_OPERSTATE, b"") in (IF_OPER_UP, IF_OPER_UNKNOWN)
 
     def delete(self, index: int) -> None:
         """Remove the interface."""
@@ -156,12 +181,9 @@ class Netlink:
         found: list[ipaddress.IPv4Network] = []
         for message in self._dump(RTM_GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
             prefix = message[1]
-            inner = 12  # struct rtmsg
-            while inner + 4 <= len(message):
-                size, attribute = struct.unpack_from("=HH", message, inner)
-                if attribute == RTA_DST and size == 8:
-                    found.append(ipaddress.IPv4Network((message[inner + 4 : inner + 8], prefix), strict=False))
-                inner += (size + 3) & ~3 or 4
+            for attribute, value in _attributes(message, RTMSG_BYTES):
+                if attribute == RTA_DST and len(value) == 4:
+                    found.append(ipaddress.IPv4Network((value, prefix), strict=False))
         return found
 
     def interfaces(self) -> list[Interface]:
@@ -196,18 +218,44 @@ class Interface:
 def _interface(message: bytes) -> Interface:
     """Return what a message of RTM_NEWLINK tells, without its header."""
     name, alias, group = "", "", 0
-    inner = 16  # struct ifinfomsg
-    while inner + 4 <= len(message):
-        size, attribute = struct.unpack_from("=HH", message, inner)
-        value = message[inner + 4 : inner + size]
+    for attribute, value in _attributes(message, IFINFOMSG_BYTES):
         if attribute == IFLA_IFNAME:
             name = value.rstrip(b"\0").decode(errors="replace")
         elif attribute == IFLA_IFALIAS:
             alias = value.rstrip(b"\0").decode(errors="replace")
         elif attribute == IFLA_GROUP:
             (group,) = struct.unpack("=I", value)
-        inner += (size + 3) & ~3 or 4
     return Interface(name, alias, group)
+
+
+def _attributes(message: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and value of the attributes that follow the first `offset` bytes of a message."""
+    while offset + 4 <= len(message):
+        size, kind = struct.unpack_from("=HH", message, offset)
+        yield kind, message[offset + 4 : offset + size]
+        offset += (size + 3) & ~3 or 4
+
+
+def await_operation(index: int, timeout_s: float) -> bool:
+    """Wait until the interface `index` of the current namespace carries packets; returns whether it does.
+
+    What is sent over one that was brought up, before the kernel has taken note of its carrier (some ms on a busy
+    machine), is lost, and is sent again by TCP and ARP a second later.
+    """
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    link = Netlink()
+    try:
+        events.bind((0, RTMGRP_LINK))
+        deadline_s = time.monotonic() + timeout_s
+        while not link.operates(index):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not select.select([events], (), (), left_s)[0]:
+                return False
+            events.recv(65536)
+        return True
+    finally:
+        events.close()
+        link.close()
 
 
 def _link(index: int, flags: int = 0) -> bytes:

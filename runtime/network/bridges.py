@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import secrets
@@ -11,13 +12,15 @@ from typing import TypeVar
 
 from runtime.errors import ConflictError, KernelError
 from runtime.linux import netns
-from runtime.linux.netlink import Netlink, forward_ipv6, write_sysctl
+from runtime.linux.netlink import Netlink, await_operation, forward_ipv6, write_sysctl
 from runtime.network.addresses import hardware_address
 from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
 from runtime.network.options import BRIDGE, BridgeOptions, sysctls
 
 T = TypeVar("T")
+OPERATION_S = 1.0
+"""How long is waited for a device to operate: one that somebody has taken down never does."""
 
 
 class Bridges:
@@ -149,6 +152,7 @@ class Bridges:
                     write_sysctl(path, value)
                 inner.up(index)
                 _set_way_out(inner, index, network, endpoint, versions)
+                _await_operation(inner, index)
             finally:
                 inner.close()
             return also()
@@ -159,10 +163,23 @@ class Bridges:
                 # turns round on the bridge
                 port = link.index(endpoint.host_device)
                 link.set_port(port, reflects=options.neighbours_meet, is_isolated=not options.neighbours_meet)
-            return netns.inside(namespace, inside)
+            made = netns.inside(namespace, inside)
+            _await_operation(link, link.index(endpoint.host_device))
+            _await_operation(link, bridge)
         except BaseException:
             link.delete(link.index(endpoint.host_device))
             raise
+        return made
+
+    def unplug(self, devices: Sequence[str]) -> None:
+        """Cut the host's ends of veth pairs off their bridges at once; `delete` takes its time.
+
+        From then on their addresses may be given to others.
+        """
+        link = self._link()
+        for device in devices:
+            with contextlib.suppress(KeyError, KernelError):  # it went with its namespace, or was never up
+                link.disable_port(link.index(device))
 
     def set_way_out(self, network: Network, endpoint: Endpoint, namespace: Path, versions: Sequence[int]) -> None:
         """Make `network` the way out of `namespace` for the IP `versions`."""
@@ -175,6 +192,11 @@ class Bridges:
                 inner.close()
 
         netns.inside(namespace, inside)
+
+
+def _await_operation(link: Netlink, index: int) -> None:
+    if not link.operates(index):
+        await_operation(index, OPERATION_S)
 
 
 def _bridged_traffic_is_filtered() -> bool:

@@ -258,7 +258,9 @@ class Networks:
         self._names.stop(container_id)
         await self.unpublish(container_id)
         async with self._lock:
-            for endpoint in self.endpoints(container_id):
+            endpoints = self.endpoints(container_id)
+            await self._worker.run(partial(self._bridges.unplug, [one.host_device for one in endpoints]))
+            for endpoint in endpoints:
                 self._detach(endpoint)
         await self._worker.run(partial(netns.remove, self.namespace(container_id)))
 
@@ -281,7 +283,9 @@ class Networks:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
             network = await self._wake_default(self._table.networks[network.id])
-            endpoint = await self._new_endpoint(container_id, container_name, network, settings)
+            used = {str(address) for other in self.attached(network) for address in other.addresses}
+            mine = self.endpoints(container_id)
+            endpoint = new_endpoint(container_id, container_name, network, settings, mine, used)
             versions = [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint]
             needs_names = self._names.are_needed(endpoint) and not self._names.is_served(container_id)
             also = listen if needs_names else _nothing
@@ -291,23 +295,6 @@ class Networks:
             if sockets is not None:
                 self._names.serve(container_id, sockets)
         return endpoint
-
-    async def _new_endpoint(
-        self, container_id: str, container_name: str, network: Network, settings: EndpointSettings
-    ) -> Endpoint:
-        make = partial(new_endpoint, container_id, container_name, network, settings, self.endpoints(container_id))
-        used = {str(address) for endpoint in self.attached(network) for address in endpoint.addresses}
-        going = self._removals.under_way(network)
-        wanted = settings.ipv4_address or settings.ipv6_address
-        if not wanted and all(endpoint.container_id != container_id for endpoint in going):
-            try:
-                return make(used | {str(address) for endpoint in going for address in endpoint.addresses})
-            except ConflictError:
-                if not going:
-                    raise
-        # an address that is given again must not be in the kernel twice
-        await self._removals.finish()
-        return make(used)
 
     def _way_out(self, container_id: str, version: int, new: Endpoint | None = None) -> Endpoint | None:
         """Return the attachment over which a container leaves its networks: of the highest priority the first."""
@@ -334,7 +321,7 @@ class Networks:
                     await self._worker.run(set_way_out)
 
     def _detach(self, endpoint: Endpoint) -> None:
-        self._removals.add(endpoint.host_device, endpoint)
+        self._removals.add(endpoint.host_device)
         self._table.detach(endpoint)
         if self._table.networks[endpoint.network_id].name == "bridge":
             self._group.start_soon(self._let_default_sleep_later)

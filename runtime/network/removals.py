@@ -10,7 +10,6 @@ import anyio.abc
 
 from runtime.errors import KernelError
 from runtime.network.bridges import Bridges
-from runtime.network.model import Endpoint, Network
 from runtime.network.worker import Worker
 
 
@@ -26,32 +25,25 @@ class Removals:
         # one beside the one that all else goes through
         self._worker = Worker(worker.namespace)
         self._group = group
-        self._waiting: dict[str, Endpoint | None] = {}
-        self._removed: dict[str, Endpoint | None] = {}
+        self._waiting: list[str] = []
         self._finished: anyio.Event | None = None
 
-    def add(self, device: str, endpoint: Endpoint | None = None) -> None:
-        """Have a device of the host removed; `endpoint` is the attachment that it was for."""
-        self._waiting[device] = endpoint
+    def add(self, device: str) -> None:
+        """Have a device of the host removed."""
+        self._waiting.append(device)
         if self._finished is None:
             self._finished = anyio.Event()
             self._group.start_soon(self._remove_all, self._finished)
 
-    def under_way(self, network: Network) -> list[Endpoint]:
-        """Return the endpoints of `network` that may still be in the kernel."""
-        pending = [*self._waiting.values(), *self._removed.values()]
-        return [endpoint for endpoint in pending if endpoint is not None and endpoint.network_id == network.id]
-
     async def _remove_all(self, finished: anyio.Event) -> None:
         try:
             while self._waiting:
-                self._removed, self._waiting = self._waiting, {}
+                devices, self._waiting = self._waiting, []
                 try:
-                    await self._worker.run(partial(self._bridges.delete, list(self._removed)))
+                    await self._worker.run(partial(self._bridges.delete, devices))
                 except KernelError as error:
                     print(f"devices could not be removed: {error}", file=sys.stderr, flush=True)
         finally:
-            self._removed = {}
             self._finished = None
             finished.set()
 
