@@ -15,8 +15,10 @@ from runtime.hints import Any
 from runtime.linux import bpf, userns
 from runtime.oci import device_filter, limits
 
-CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
-UNIFIED_CONTROLLERS = ("memory", "io", "cpu", "cpuset", "pids")
+CONTROLLERS = (
+    "memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio", "hugetlb", "net_cls", "net_prio", "rdma",
+)  # fmt: skip
+UNIFIED_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "cpu", "cpuset", "pids")
 """In the order of enabling: the last three, which judge threads, would be let by the processes that hinder the others."""
 SETTLE_S = 2.0
 """How long the kernel has to freeze, or to end, the processes of a cgroup."""
@@ -130,9 +132,12 @@ class Cgroups:
         if not directories:
             return
         form = limits.unified if self.is_unified else limits.legacy
-        io = directories.get("unified") or directories.get("blkio") or ""
+        if not self.is_unified and resources.get("unified"):
+            raise OSError(errno.ENOTSUP, "settings of cgroup version 2 (unified) need a machine that has it alone")
         again = []
-        for controller, name, value in form(resources, lambda name: os.path.exists(f"{io}/{name}")):
+        for controller, name, value in form(
+            resources, lambda name: any(os.path.exists(f"{one}/{name}") for one in directories.values())
+        ):
             directory = directories.get("unified" if self.is_unified else controller)
             if directory is None or not os.path.exists(f"{directory}/{name}"):
                 raise OSError(errno.ENOENT, f"this machine's {controller} cgroup controller offers no {name}")

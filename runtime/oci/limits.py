@@ -24,21 +24,37 @@ def legacy(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tup
         ("memory", "memory.memsw.limit_in_bytes", memory.get("swap")),
         ("memory", "memory.soft_limit_in_bytes", memory.get("reservation")),
         ("memory", "memory.swappiness", memory.get("swappiness")),
+        ("memory", "memory.kmem.tcp.limit_in_bytes", memory.get("kernelTCP") or None),
         ("memory", "memory.oom_control", 1 if memory.get("disableOOMKiller") else None),
         ("cpu", "cpu.shares", cpu.get("shares") or None),
         ("cpu", "cpu.cfs_period_us", cpu.get("period") or None),
         ("cpu", "cpu.cfs_quota_us", cpu.get("quota") or None),
+        ("cpu", "cpu.cfs_burst_us", cpu.get("burst")),
+        ("cpu", "cpu.idle", cpu.get("idle")),
         ("cpu", "cpu.rt_period_us", cpu.get("realtimePeriod") or None),
         ("cpu", "cpu.rt_runtime_us", cpu.get("realtimeRuntime") or None),
         ("cpuset", "cpuset.cpus", cpu.get("cpus") or None),
         ("cpuset", "cpuset.mems", cpu.get("mems") or None),
         ("pids", "pids.max", _pids(resources)),
+        ("net_cls", "net_cls.classid", (resources.get("network") or {}).get("classID")),
+        *_rdma(resources),
     ]
+    for entry in (resources.get("network") or {}).get("priorities") or ():
+        found.append(("net_prio", "net_prio.ifpriomap", f"{entry['name']} {entry.get('priority', 0)}"))
+    for entry in resources.get("hugepageLimits") or ():
+        # what is reserved counts before what is used (cgroup-v1/hugetlb.rst); older kernels count the latter alone
+        for kind in ("rsvd.limit_in_bytes", "limit_in_bytes"):
+            name = f"hugetlb.{entry['pageSize']}.{kind}"
+            if kind == "limit_in_bytes" or has(name):
+                found.append(("hugetlb", name, entry.get("limit", 0)))
     # the weights are the I/O scheduler's, whose files carry its name: BFQ's, or CFQ's of kernels before 5.0
     scheduler = "blkio.bfq" if has("blkio.bfq.weight") else "blkio"
     found.append(("blkio", f"{scheduler}.weight", io.get("weight") or None))
+    found.append(("blkio", f"{scheduler}.leaf_weight", io.get("leafWeight") or None))
     for entry in io.get("weightDevice") or ():
-        found.append(("blkio", f"{scheduler}.weight_device", f"{_device(entry)} {entry['weight']}"))
+        for key, name in (("weight", "weight_device"), ("leafWeight", "leaf_weight_device")):
+            if entry.get(key):
+                found.append(("blkio", f"{scheduler}.{name}", f"{_device(entry)} {entry[key]}"))
     for kind, name, _ in IO_THROTTLES:
         for entry in io.get(kind) or ():
             found.append(("blkio", f"blkio.throttle.{name}_device", f"{_device(entry)} {entry['rate']}"))
@@ -58,6 +74,8 @@ def unified(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tu
         ("memory", "memory.low", memory.get("reservation") or None),
         ("cpu", "cpu.weight", cpu_weight(cpu["shares"]) if cpu.get("shares") else None),
         ("cpu", "cpu.max", _cpu_max(cpu)),
+        ("cpu", "cpu.max.burst", cpu.get("burst")),
+        ("cpu", "cpu.idle", cpu.get("idle")),
         ("cpuset", "cpuset.cpus", cpu.get("cpus") or None),
         ("cpuset", "cpuset.mems", cpu.get("mems") or None),
         ("pids", "pids.max", _pids(resources)),
@@ -67,10 +85,19 @@ def unified(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tu
         if has(file):
             found.append(("io", file, convert(io["weight"]) if io.get("weight") else None))
             for entry in io.get("weightDevice") or ():
-                found.append(("io", file, f"{_device(entry)} {convert(entry['weight'])}"))
+                if entry.get("weight"):
+                    found.append(("io", file, f"{_device(entry)} {convert(entry['weight'])}"))
     for kind, _, key in IO_THROTTLES:
         for entry in io.get(kind) or ():
             found.append(("io", "io.max", f"{_device(entry)} {key}={entry['rate']}"))
+    found += _rdma(resources)
+    for entry in resources.get("hugepageLimits") or ():
+        for name in (f"hugetlb.{entry['pageSize']}.rsvd.max", f"hugetlb.{entry['pageSize']}.max"):
+            if ".rsvd." not in name or has(name):
+                found.append(("hugetlb", name, entry.get("limit", 0)))
+    for name, text in (resources.get("unified") or {}).items():
+        # a file of a key a line takes one line at a time (cgroup-v2.rst, "Nested keyed")
+        found += [(name.partition(".")[0], name, line) for line in text.splitlines() or [""]]
     return [setting for setting in found if setting[2] is not None]
 
 
@@ -113,6 +140,15 @@ def _pids(resources: Mapping[str, Any]) -> object:
 
 def _or_max(limit: int | None) -> object:
     return (limit if limit > 0 else "max") if limit else None
+
+
+def _rdma(resources: Mapping[str, Any]) -> list[tuple[str, str, object]]:
+    found: list[tuple[str, str, object]] = []
+    for device, limits in (resources.get("rdma") or {}).items():
+        keys = (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
+        words = [f"{name}={limits[key]}" for key, name in keys if limits.get(key) is not None]
+        found.append(("rdma", "rdma.max", " ".join([device, *words])))
+    return found
 
 
 def _device(entry: Mapping[str, Any]) -> str:

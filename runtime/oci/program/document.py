@@ -230,4 +230,17 @@ def _check_settings(settings: Mapping[str, Any], where: str) -> None:
     ):  # fmt: skip
         if settings.get(field):
             raise DocumentError(f"{where}: linux.{field}: {what} is not supported")
+    _check_resources(settings.get("resources") or {}, where)
     confinement.check_settings(settings, where)
+
+
+def _check_resources(resources: Mapping[str, Any], where: str) -> None:
+    for rule in resources.get("devices") or ():
+        if (rule.get("type") or "a") not in ("a", "b", "c", "u") or not set(rule.get("access") or "") <= set("rwm"):
+            raise DocumentError(
+                f"{where}: linux.resources.devices: no device is of type {rule.get('type')!r}, {rule.get('access')!r}"
+            )
+    names = [*(resources.get("unified") or {}), *(one["pageSize"] for one in resources.get("hugepageLimits") or ())]
+    for name in names:
+        if "/" in name or not name:
+            raise DocumentError(f"{where}: linux.resources: {name!r} is no setting of a cgroup")

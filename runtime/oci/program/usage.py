@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -27,24 +28,16 @@ def show(container: Container, *, once: bool, interval_s: float) -> None:
         _print(container.id, "stats", _stats(cgroups, container.cgroup))
         return
     pidfd = os.pidfd_open(int(container.record["pid"]))
-    notice, event = _watch_memory(cgroups, container.cgroup)
-    killed = cgroup_usage.oom_kills(cgroups, container.cgroup)
+    want = _Want(cgroups, container.cgroup)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    if notice >= 0:
-        poll.register(notice, event)
+    if want.descriptor >= 0:
+        poll.register(want.descriptor, want.event)
     next_s = time.monotonic() + interval_s
     while True:
         ready = [descriptor for descriptor, _ in poll.poll(max(0.0, next_s - time.monotonic()) * 1000)]
-        if notice in ready:
-            if event == select.POLLIN:
-                os.eventfd_read(notice)
-            else:
-                os.pread(notice, 4096, 0)  # what was read is no news any more
-            count = cgroup_usage.oom_kills(cgroups, container.cgroup)
-            if count > killed:
-                killed = count
-                _print(container.id, "oom", None)
+        if want.descriptor in ready and want.has_grown():
+            _print(container.id, "oom", None)
         if pidfd in ready:
             return
         if time.monotonic() >= next_s:
@@ -52,25 +45,39 @@ def show(container: Container, *, once: bool, interval_s: float) -> None:
             _print(container.id, "stats", _stats(cgroups, container.cgroup))
 
 
+class _Want:
+    """What tells of a want of memory that ends in killing: `event` of `descriptor` (poll(2)); -1 where nothing does."""
+
+    def __init__(self, cgroups: Cgroups, path: str) -> None:
+        directories = cgroups.directories(path)
+        self.descriptor, self.event = -1, select.POLLPRI
+        self._killed = 0
+        with contextlib.suppress(OSError):  # no such controller
+            if cgroups.is_unified:
+                self.descriptor = os.open(f"{directories['unified']}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+                self.has_grown()
+                return
+            # cgroup-v1/memory.rst, "OOM Control": an eventfd, registered with the file whose events are wanted
+            notice = os.eventfd(0)
+            control = os.open(f"{directories.get('memory')}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            with open(f"{directories.get('memory')}/cgroup.event_control", "w") as file:
+                file.write(f"{notice} {control}")
+            os.close(control)
+            self.descriptor, self.event = notice, select.POLLIN
+
+    def has_grown(self) -> bool:
+        """Take the news; returns whether they are of another kill, and not of what else version 2 counts."""
+        if self.event == select.POLLIN:
+            # version 1 tells before anybody is killed, and so before the kill is counted
+            os.eventfd_read(self.descriptor)
+            return True
+        counts = dict(line.split() for line in os.pread(self.descriptor, 4096, 0).decode().splitlines())
+        before, self._killed = self._killed, int(counts.get("oom_kill", 0))
+        return self._killed > before
+
+
 def _print(identity: str, kind: str, data: dict[str, Any] | None) -> None:
     print(json.dumps({"type": kind, "id": identity, **({"data": data} if data is not None else {})}), flush=True)
-
-
-def _watch_memory(cgroups: Cgroups, path: str) -> tuple[int, int]:
-    """Return a descriptor and what poll(2) says of it when the kernel has killed; -1 when nothing tells."""
-    directories = cgroups.directories(path)
-    try:
-        if cgroups.is_unified:
-            return os.open(f"{directories['unified']}/memory.events", os.O_RDONLY | os.O_CLOEXEC), select.POLLPRI
-        # cgroup-v1/memory.rst, "OOM Control": an eventfd, registered with the file whose events are wanted
-        notice = os.eventfd(0)
-        control = os.open(f"{directories.get('memory')}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
-        with open(f"{directories.get('memory')}/cgroup.event_control", "w") as file:
-            file.write(f"{notice} {control}")
-        os.close(control)
-    except OSError:  # no such controller
-        return -1, 0
-    return notice, select.POLLIN
 
 
 def _stats(cgroups: Cgroups, path: str) -> dict[str, Any]:

@@ -89,3 +89,48 @@ def test_more_block_io_weight_is_never_less(one, other):
 def test_swap_is_what_the_sum_leaves_beside_memory(memory, both):
     ((_, _, swap),) = [s for s in unified({"memory": {"limit": memory, "swap": both}}, bool) if "swap" in s[1]]
     assert swap == ("max" if both < 0 else max(0, both - memory))
+
+
+MORE = {
+    "memory": {"kernelTCP": 7},
+    "cpu": {"burst": 100, "idle": 1},
+    "blockIO": {"leafWeight": 20, "weightDevice": [{"major": 8, "minor": 0, "leafWeight": 30}]},
+    "hugepageLimits": [{"pageSize": "2MB", "limit": 4096}, {"pageSize": "1GB", "limit": 0}],
+    "network": {"classID": 9, "priorities": [{"name": "eth0", "priority": 3}, {"name": "eth1"}]},
+    "rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 0}, "rxe3": {"hcaObjects": 10}},
+}
+
+
+def test_version_1_knows_every_controller_of_the_specification():
+    assert legacy(MORE, {"hugetlb.2MB.rsvd.limit_in_bytes"}.__contains__) == [
+        ("memory", "memory.kmem.tcp.limit_in_bytes", 7),
+        ("cpu", "cpu.cfs_burst_us", 100),
+        ("cpu", "cpu.idle", 1),
+        ("net_cls", "net_cls.classid", 9),
+        ("rdma", "rdma.max", "mlx5_1 hca_handle=3 hca_object=0"),
+        ("rdma", "rdma.max", "rxe3 hca_object=10"),
+        ("net_prio", "net_prio.ifpriomap", "eth0 3"),
+        ("net_prio", "net_prio.ifpriomap", "eth1 0"),
+        ("hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes", 4096),
+        ("hugetlb", "hugetlb.2MB.limit_in_bytes", 4096),
+        ("hugetlb", "hugetlb.1GB.limit_in_bytes", 0),
+        ("blkio", "blkio.leaf_weight", 20),
+        ("blkio", "blkio.leaf_weight_device", "8:0 30"),
+    ]
+
+
+def test_version_2_takes_its_own_settings_as_they_are():
+    own = {"unified": {"io.max": "8:0 rbps=1\n8:16 wiops=2", "memory.high": "500", "unknown.file": ""}}
+    assert unified({**MORE, **own}, {"hugetlb.2MB.rsvd.max"}.__contains__) == [
+        ("cpu", "cpu.max.burst", 100),
+        ("cpu", "cpu.idle", 1),
+        ("rdma", "rdma.max", "mlx5_1 hca_handle=3 hca_object=0"),
+        ("rdma", "rdma.max", "rxe3 hca_object=10"),
+        ("hugetlb", "hugetlb.2MB.rsvd.max", 4096),
+        ("hugetlb", "hugetlb.2MB.max", 4096),
+        ("hugetlb", "hugetlb.1GB.max", 0),
+        ("io", "io.max", "8:0 rbps=1"),
+        ("io", "io.max", "8:16 wiops=2"),
+        ("memory", "memory.high", "500"),
+        ("unknown", "unknown.file", ""),
+    ]
