@@ -101,6 +101,8 @@ class Connection:
             return None
         head, length = found
         del self.buffer[:length]
+        if head.third not in ("HTTP/1.1", "HTTP/1.0"):
+            raise ProtocolError(f"the version of HTTP is not served: {head.third!r}")
         return Request(self, head)
 
 

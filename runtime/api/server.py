@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Engine", Request], Awaitable[None]]
 PAUSE_S = 0.1
+LINGER_S = 2.0
 HIGHEST, LOWEST = (1, 50), (1, 24)
 _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 
@@ -51,6 +52,10 @@ async def _converse(engine: Engine, peer: socket.socket, routes: list[tuple[str,
                 with engine.busy():
                     await _answer(engine, request, routes)
                 if not request.keeps_alive:
+                    if not request.is_hijacked:
+                        # what is still on its way would break the connection before its end is told (RFC 9112, 9.6)
+                        with anyio.move_on_after(LINGER_S):
+                            await request.drain()
                     return
                 await request.drain()
         except ProtocolError as error:

@@ -73,6 +73,7 @@ class Lifecycle:
             self.attendance.begin(container, process)
             self.memory.begin(container, process)
             self.table.save(container)
+            self.mounts.tell("mount", container)
             self.table.tell(container, "start")
 
     async def _launch(self, container: Container) -> KeptProcess:
@@ -149,6 +150,7 @@ class Lifecycle:
                 self.table.tell(
                     container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0))
                 )
+                self.mounts.tell("unmount", container)
                 container.notify_log()
                 # only now: until the store has the exit code, the keeper is the one who knows it
                 await attempt(self.keeper.forget, container.id)

@@ -12,6 +12,7 @@ from runtime.container import spec
 from runtime.engine.events import EventBus
 from runtime.engine.mount_options import MountPoint, mount_points
 from runtime.engine.roots import ScratchRoot
+from runtime.engine.state import Container
 from runtime.engine.table import ContainerTable
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.images import Image, Images
@@ -78,6 +79,20 @@ class Mounts:
                 await self.keeper.task("copy_up", root, [descriptor], path=mount["Destination"])
         finally:
             os.close(descriptor)
+
+    def tell(self, action: str, container: Container) -> None:
+        """Emit an event of each of the container's volumes ("mount", "unmount")."""
+        for mount in container.mounts:
+            if mount["Type"] != "volume":
+                continue
+            about = {"container": container.id, "driver": "local"}
+            if action == "mount":
+                about |= {
+                    "destination": mount["Destination"],
+                    "propagation": mount.get("Propagation") or "",
+                    "read/write": str(mount.get("RW", True)).lower(),
+                }
+            self.events.emit("volume", action, mount["Name"], about)
 
     def resolved(self, mount: Mapping[str, Any]) -> spec.MountPoint:
         """Return a mount point with the place on the host that it shows now."""

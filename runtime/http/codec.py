@@ -74,12 +74,17 @@ def split_head(data: bytes | bytearray) -> tuple[Head, int] | None:
     parts = lines[0].split(" ", 2)
     if len(parts) < 2:
         raise ProtocolError(f"the first line {lines[0]!r} is no HTTP")
-    headers = {}
+    headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon:
             raise ProtocolError(f"the header {line!r} has no colon")
-        headers[name.strip().lower()] = value.strip()
+        key, text = name.lower(), value.strip()
+        if not key or key != key.strip():  # RFC 9112, section 5.1: nothing between a field's name and the colon
+            raise ProtocolError(f"the header {line!r} has no name")
+        if key == "content-length" and headers.get(key, text) != text:
+            raise ProtocolError("the message has two lengths")
+        headers[key] = text
     return Head(parts[0], parts[1], parts[2] if len(parts) > 2 else "", headers), end + 4
 
 

@@ -124,6 +124,20 @@ def test_a_volume_is_made_listed_and_removed(client, create):
     refused(lambda: client.volumes.get("py-volume"), 404, "no such volume")
 
 
+def test_it_is_told_when_a_volume_is_mounted_and_no_more(client, create):
+    container = create("true", host={"binds": ["py-told:/v:ro"]})
+    events = client.events(since=1, decode=True, filters={"type": "volume", "container": container.id})
+    container.start()
+    mounted, unmounted = next(events), next(events)
+    events.close()
+    about = {"container": container.id, "driver": "local"}
+    assert (mounted["Action"], mounted["Actor"]["ID"]) == ("mount", "py-told")
+    assert mounted["Actor"]["Attributes"] == {**about, "destination": "/v", "propagation": "", "read/write": "false"}
+    assert (unmounted["Action"], unmounted["Actor"]["Attributes"]) == ("unmount", about)
+    container.remove()
+    client.volumes.get("py-told").remove()
+
+
 def test_anonymous_volumes_alone_are_pruned_unless_all_are_asked_for(client):
     anonymous, named = client.volumes.create(), client.volumes.create("py-named")
     assert anonymous.name in client.volumes.prune()["VolumesDeleted"]

@@ -61,6 +61,11 @@ def test_versions_outside_are_refused_in_dockers_words(api, version, message):
         (b"POST /containers/create HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST /containers/create HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", 400),
         (b"POST /containers/create HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /containers/create HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ", 400),
+        (b"GET /_ping HTTP/1.1\r\nHost : engine\r\n\r\n", 400),
+        (b"GET /_ping HTTP/1.1\r\nA: b\r\n folded: c\r\n\r\n", 400),
+        (b"GET /_ping\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\n", 400),
         (b"GET /_ping HTTP/1.1\r\nX: " + b"a" * 300_000 + b"\r\n\r\n", 431),
     ],
 )
@@ -78,6 +83,11 @@ def test_answers_have_a_date(api):
     assert parsedate_to_datetime(api.ask("GET", "/_ping").headers["date"]).timestamp() == pytest.approx(
         time.time(), abs=60
     )
+
+
+def test_who_sends_too_much_hears_so(api):
+    answer = api.ask("POST", "/containers/create", b" " * (40 << 20))
+    assert (answer.status, answer.message) == (400, "the request's body is too large")
 
 
 def test_the_names_of_members_are_found_whatever_their_case(api, containers):
