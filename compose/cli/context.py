@@ -13,7 +13,7 @@ from compose.errors import ConfigError
 from compose.plan.api_socket import uses_api_socket, with_api_socket
 from compose.plan.images import missing_bases
 from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, Existing, Target
-from compose.render.progress import Progress, make_progress
+from compose.render.progress import Progress, json_warning, make_progress
 from runtime.client import Client, Endpoint, endpoint
 from runtime.errors import SkiffError
 
@@ -60,6 +60,15 @@ class Globals:
         """Whether a COMPOSE_* variable says yes."""
         return self.setting(name).lower() in ("1", "t", "true", "y", "yes", "on")
 
+    @property
+    def tells_json(self) -> bool:
+        """Whether what is told of steps, warnings and errors is JSON (--progress)."""
+        return (self.progress or self.setting("COMPOSE_PROGRESS")) == "json"
+
+    def warn(self, text: str) -> None:
+        """Write a warning to standard error."""
+        print(json_warning(text) if self.tells_json else text, file=sys.stderr)
+
     def display(self, quiet: bool = False) -> Progress:
         """Return where progress is written."""
         environ = {**self._project_environment, **self.environ}
@@ -92,7 +101,7 @@ class Globals:
         )
         project = load(options, self.environ)
         for warning in project.warnings:
-            print(warning, file=sys.stderr)
+            self.warn(warning)
         return project
 
     def _standard_input(self) -> bytes:

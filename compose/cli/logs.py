@@ -39,14 +39,14 @@ def show(
 
         follower = Follower(common.where, printer, query, joins=joins)
         readings = follower.watch(containers, ending_with=containers)
-        merge([reading.until(now_ns) for reading in readings], readings, printer)
+        _merge(common, [reading.until(now_ns) for reading in readings], readings, printer)
         follower.show_all()
         follower.follow()
     elif len(containers) == 1:
         _pass_on(common, containers[0], query, printer, prefix=prefix)
     else:
         readings = [LogReading(common.where, container, query) for container in containers]
-        merge([reading.whole() for reading in readings], readings, printer)
+        _merge(common, [reading.whole() for reading in readings], readings, printer)
 
 
 def _pass_on(
@@ -63,11 +63,13 @@ def _pass_on(
                     out.write(data)
                 out.flush()
     except EngineError as error:
-        _tell_unreadable(container, error)
+        _tell_unreadable(common, container, error)
     printer.finish(container.short_name())
 
 
-def merge(logs: Sequence[Iterator[Lines]], readings: Sequence[LogReading], printer: LogPrinter) -> None:
+def _merge(
+    common: Globals, logs: Sequence[Iterator[Lines]], readings: Sequence[LogReading], printer: LogPrinter
+) -> None:
     """Write the whole lines of several containers in the order of their times."""
     names = [reading.container.short_name() for reading in readings]
 
@@ -76,15 +78,15 @@ def merge(logs: Sequence[Iterator[Lines]], readings: Sequence[LogReading], print
             for lines in logs[number]:
                 yield lines.stamp, number, lines
         except EngineError as error:
-            _tell_unreadable(readings[number].container, error)
+            _tell_unreadable(common, readings[number].container, error)
 
     for _, number, lines in heapq.merge(*(numbered(number) for number in range(len(logs)))):
         printer.write_lines(names[number], lines, flushes=False)
     printer.flush()
 
 
-def _tell_unreadable(container: Existing, error: EngineError) -> None:
+def _tell_unreadable(common: Globals, container: Existing, error: EngineError) -> None:
     """Say that a container's log can't be had, where that is its driver's way; the others' can. Raises EngineError."""
     if error.status != NOT_IMPLEMENTED:
         raise error
-    print(f'Can\'t retrieve logs for "{container.name}": {error}', file=sys.stderr, flush=True)
+    common.warn(f'Can\'t retrieve logs for "{container.name}": {error}')

@@ -13,6 +13,7 @@ from compose.cli import build, config, inside, lifecycle, listing, machine, obse
 from compose.cli.context import Globals
 from compose.cli.flags import DRY_RUN, understood
 from compose.cli.on_demand import group_of
+from compose.render.progress import json_error
 from runtime.errors import SkiffError
 
 INTERRUPTED = 130
@@ -34,6 +35,19 @@ class Commands(TyperGroup):
             rest, is_dry = understood(command, rest)
             ctx.meta[DRY_RUN] = is_dry
         return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises JsonError for a SkiffError that is to be told as JSON."""
+        try:
+            return super().invoke(ctx)
+        except SkiffError as error:
+            if isinstance(ctx.obj, Globals) and ctx.obj.tells_json:
+                raise JsonError(json_error(str(error))) from error
+            raise
+
+
+class JsonError(Exception):
+    """A failure in the words in which it is told."""
 
 
 NOT_HERE = {
@@ -126,6 +140,9 @@ def main() -> None:
         _leave(code if isinstance(code, int) else 0)
     except SkiffError as error:
         print(f"skiff: {error}", file=sys.stderr)
+        _leave(1)
+    except JsonError as error:
+        print(error, file=sys.stderr)
         _leave(1)
     except KeyboardInterrupt:
         _leave(INTERRUPTED)

@@ -208,10 +208,9 @@ class Bringing:
         left = [] if self._manners.ignore_orphans or options.remove_orphans else orphans(self._target, observed)
         if left:
             names = " ".join(container.name for container in left)
-            print(
+            self._common.warn(
                 f"WARN Found orphan containers ([{names}]) for this project. If you removed or renamed this service in "
-                "your compose file, you can run this command with the --remove-orphans flag to clean it up.",
-                file=sys.stderr,
+                "your compose file, you can run this command with the --remove-orphans flag to clean it up."
             )
 
     def _check(self, observed: Observed, names: Sequence[str]) -> None:
@@ -232,7 +231,7 @@ class Bringing:
             security_options(self._target, name)
             list(injected(self._target, name))
         for warning in check_resources(self._target, observed):
-            print(warning, file=sys.stderr)
+            self._common.warn(warning)
 
     def _check_socket(self) -> None:
         """Refuse to give services the socket of an engine that has none, before it is spoken to."""

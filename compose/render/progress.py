@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self, TextIO
@@ -109,7 +110,8 @@ class JsonProgress(Progress):
     """Writes a JSON object a line, as docker compose does: id, status (Working, Done, Error), text."""
 
     def _put(self, **document: str) -> None:
-        super().line(json.dumps(document, ensure_ascii=False))
+        is_dry = {"dry-run": True} if self.prefix else {}
+        super().line(json.dumps(is_dry | document, ensure_ascii=False))
 
     def line(self, text: str) -> None:
         """Write one line."""
@@ -118,19 +120,30 @@ class JsonProgress(Progress):
     def begin(self, kind: str, name: str) -> None:
         """Say that a step begins."""
         subject, doing, _ = WORDS[kind]
-        self._put(id=f"{self.prefix}{subject} {name}", status="Working", text=doing)
+        self._put(id=f"{subject} {name}", status="Working", text=doing)
 
     def fail(self, kind: str, name: str, state: str = "Error") -> None:
         """Say that a step failed."""
-        self._put(id=f"{self.prefix}{WORDS[kind][0]} {name}", status="Error", text=state)
+        self._put(id=f"{WORDS[kind][0]} {name}", status="Error", text=state)
 
     def state(self, subject: str, name: str, state: str) -> None:
         """Say what is so."""
-        self._put(id=f"{self.prefix}{subject} {name}", status="Working" if state == "Waiting" else "Done", text=state)
+        self._put(id=f"{subject} {name}", status="Working" if state == "Waiting" else "Done", text=state)
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Write a line that the step on `name` prints for `service`."""
-        self._put(id=f"{self.prefix}{WORDS[kind][0]} {name}", status="Working", text=line)
+        self._put(id=f"{WORDS[kind][0]} {name}", status="Working", text=line)
+
+
+def json_error(text: str) -> str:
+    """Return the last word of a command that fails, as docker compose writes it with `--progress json`."""
+    return json.dumps({"error": True, "message": text}, ensure_ascii=False)
+
+
+def json_warning(text: str) -> str:
+    """Return a warning as docker compose writes it with `--progress json`."""
+    told = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return json.dumps({"level": "warning", "msg": text, "time": told}, ensure_ascii=False)
 
 
 def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO | None = None) -> Progress:

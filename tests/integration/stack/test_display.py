@@ -1,5 +1,6 @@
 """The live display, seen on a real terminal."""
 
+import json
 import signal
 
 import pytest
@@ -115,3 +116,19 @@ def test_elsewhere_steps_are_plain_lines(home, busybox, tmp_path, terminal):
     wrong = project.skiff("--progress", "loud", "up", "-d", check=False)
     assert wrong.returncode == 1
     assert 'unsupported --progress value "loud"' in wrong.stderr
+
+
+def test_as_json_everything_on_standard_error_is_an_object_also_warnings_and_the_last_error(stack):
+    project = stack("services: {a: {image: nosuch/image, environment: {B: $UNSET}}}\nversion: '3'\n")
+    for arguments, environment in (
+        (["--progress", "json", "up", "-d"], {}),
+        (["up", "-d"], {"COMPOSE_PROGRESS": "json"}),
+        (["--progress", "json", "logs", "nosuch"], {}),
+    ):
+        done = project.skiff(*arguments, env=environment, check=False)
+        assert done.returncode == 1
+        told = [json.loads(line) for line in done.stderr.splitlines()]
+        assert [one["error"] for one in told if "error" in one] == [True]
+        assert told[-1]["message"].startswith("no such service: nosuch" if "logs" in arguments else "")
+        warned = [one["msg"] for one in told if one.get("level") == "warning"]
+        assert "logs" in arguments or any("UNSET" in message for message in warned)

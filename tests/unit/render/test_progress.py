@@ -49,6 +49,19 @@ def test_json_tells_each_step_as_an_object():
     ]
 
 
+def test_json_tells_a_dry_run_beside_the_names():
+    out = io.StringIO()
+    with make_progress("json", "auto", {}, out) as progress:
+        progress.prefix = "DRY-RUN MODE - "
+        progress.begin("create", "web-1")
+    assert json.loads(out.getvalue()) == {
+        "dry-run": True,
+        "id": "Container web-1",
+        "status": "Working",
+        "text": "Creating",
+    }
+
+
 def test_no_color_draws_without_colours():
     out = Screen()
     with make_progress("", "auto", {"NO_COLOR": "1"}, out) as progress:
