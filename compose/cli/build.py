@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
             )
             run(plan, executor.perform, common.limit())
             if push:
-                _push(common, target, names, progress, ignore_failures=False)
+                push_images(common, target, names, progress, ignore_failures=False)
             elif quiet:
                 for operation in plan.operations:
                     print(executor.images.get(operation.name, operation.name))
@@ -133,7 +133,7 @@ def register(app: typer.Typer) -> None:
         target = common.load(services or ())
         with common.display(quiet) as progress:
             names = _selected(target, services or (), include_deps)
-            _push(common, target, names, progress, ignore_failures=ignore_push_failures)
+            push_images(common, target, names, progress, ignore_failures=ignore_push_failures)
 
 
 def _refuse(check: bool, builder: str, attestations: Mapping[str, str]) -> None:
@@ -206,7 +206,9 @@ def _pull(
             raise error
 
 
-def _push(common: Globals, target: Target, names: Sequence[str], progress: Progress, *, ignore_failures: bool) -> None:
+def push_images(
+    common: Globals, target: Target, names: Sequence[str], progress: Progress, *, ignore_failures: bool
+) -> None:
     """Push what the services `names` build and give a name. Raises SkiffError for the first that fails."""
     pushed: set[str] = set()
     for name in names:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from compose.spec import Project
 
 DRY_RUN = "DRY-RUN MODE - "
+ARTIFACT = "oci://"
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Globals:
     compatibility: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _project_environment: Mapping[str, str] = field(default_factory=dict)
+    _fetched: dict[str, str] = field(default_factory=dict)
+    """Where artifacts of registries, which -f names, are on this machine."""
 
     @cached_property
     def where(self) -> Endpoint:
@@ -90,7 +93,7 @@ class Globals:
 
         options = LoadOptions(
             os.getcwd(),
-            self.files,
+            tuple(self._here(file) for file in self.files),
             self.project_name,
             self.profiles,
             self.env_files,
@@ -103,6 +106,16 @@ class Globals:
         for warning in project.warnings:
             self.warn(warning)
         return project
+
+    def _here(self, file: str) -> str:
+        """Return a Compose file that is an artifact of a registry as one on this machine. Raises SkiffError."""
+        if not file.startswith(ARTIFACT):
+            return file
+        if file not in self._fetched:
+            from compose.execute.artifacts import fetch
+
+            self._fetched[file] = fetch(self.client, file.removeprefix(ARTIFACT), self.environ)
+        return self._fetched[file]
 
     def _standard_input(self) -> bytes:
         """Return what `-f -` reads: no more than shows that it is too much."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, up, watch
+from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, publish, up, watch
 from compose.cli.context import Globals
 from compose.cli.flags import DRY_RUN, understood
 from compose.cli.on_demand import group_of
@@ -51,7 +51,6 @@ class JsonError(Exception):
 
 
 NOT_HERE = {
-    "publish": "`skiff config -o FILE` writes the project as one file",
     "alpha": "there are no experimental commands",
     "bridge": "there is no conversion to other platforms",
 }
@@ -122,7 +121,7 @@ def make_app() -> typer.Typer:
             compatibility,
         )
 
-    for family in (up, watch, lifecycle, listing, observe, inside, one_off, build, config, machine):
+    for family in (up, watch, lifecycle, listing, observe, inside, one_off, build, publish, config, machine):
         family.register(app)
     return app
 

@@ -53,7 +53,8 @@ async def prune(engine: Engine, request: Request) -> None:
     await request.answer(200, await engine.image_api.prune(filters.parse(request.text("filters"))))
 
 
-def _credentials(request: Request) -> dict[str, str] | None:
+def credentials(request: Request) -> dict[str, str] | None:
+    """Return what X-Registry-Auth has. Raises BadRequestError."""
     text = request.headers.get("x-registry-auth")
     if not text:
         return None
@@ -90,7 +91,7 @@ async def pull(engine: Engine, request: Request) -> None:
         return
     if tag_:
         name += f"@{tag_}" if ":" in tag_ else f":{tag_}"
-    await _progress(request, engine.image_api.pull(name, platform=request.text("platform"), auth=_credentials(request)))
+    await _progress(request, engine.image_api.pull(name, platform=request.text("platform"), auth=credentials(request)))
 
 
 async def _import(engine: Engine, request: Request) -> None:
@@ -132,12 +133,12 @@ async def search(engine: Engine, request: Request) -> None:
 async def push(engine: Engine, request: Request) -> None:
     """Answer "Push an image"."""
     name = request.arguments[0] + (f":{request.text('tag')}" if request.text("tag") else "")
-    await _progress(request, engine.image_api.push(name, auth=_credentials(request)))
+    await _progress(request, engine.image_api.push(name, auth=credentials(request)))
 
 
 async def distribution(engine: Engine, request: Request) -> None:
     """Answer "Get image information from the registry"."""
-    await request.answer(200, await engine.image_api.distribution(request.arguments[0], auth=_credentials(request)))
+    await request.answer(200, await engine.image_api.distribution(request.arguments[0], auth=credentials(request)))
 
 
 async def auth(engine: Engine, request: Request) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runtime.api import absent, containers, files, images, networks, streams, system
+from runtime.api import absent, artifacts, containers, files, images, networks, streams, system
 
 Route = tuple[str, str, Callable[..., Awaitable[Any]]]
 
@@ -90,4 +90,6 @@ ROUTES: list[Route] = [
     ("POST", r"/skiff/v1/engine/stop", system.stop),
     ("POST", r"/skiff/v1/ports/check", system.ports_check),
     ("POST", r"/skiff/v1/images/bootstrap", images.bootstrap),
+    ("GET", r"/skiff/v1/artifacts", artifacts.fetch),
+    ("POST", r"/skiff/v1/artifacts", artifacts.push),
 ]

@@ -90,6 +90,7 @@ CONNECT = {"Container": str, "EndpointConfig": ENDPOINT}
 DISCONNECT = {"Container": str, "Force": bool}
 VOLUME = {"Name": str, "Driver": str, "DriverOpts": {str: str}, "Labels": {str: str}}
 AUTHENTICATION = {"username": str, "password": str, "email": str, "serveraddress": str, "identitytoken": str}
+ARTIFACT = {"mediaType": str, "manifest": str, "blobs": {str: str}}
 PORTS_CHECK = {"bindings": [{"HostIp": str, "HostPort": str, "Protocol": str}]}
 
 

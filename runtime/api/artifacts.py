@@ -1,0 +1,47 @@
+"""Routes of artifacts in registries; bytes are base64 in JSON. They are ours: Docker's API has none."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+from runtime.api import shapes
+from runtime.api.connection import Request
+from runtime.api.images import credentials
+from runtime.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from runtime.engine.engine import Engine
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise BadRequestError(f"not base64: {error}") from error
+
+
+async def push(engine: Engine, request: Request) -> None:
+    """Push an artifact."""
+    from runtime.engine.artifacts import push_artifact
+
+    document = await request.json(shapes.ARTIFACT, is_optional=False)
+    blobs = {digest: _bytes(data) for digest, data in (document.get("blobs") or {}).items()}
+    digest = await push_artifact(
+        request.text("reference") or "",
+        _bytes(document.get("manifest") or ""),
+        document.get("mediaType") or "",
+        blobs,
+        credentials(request),
+    )
+    await request.answer(200, {"digest": digest})
+
+
+async def fetch(engine: Engine, request: Request) -> None:
+    """Fetch an artifact."""
+    from runtime.engine.artifacts import fetch_artifact
+
+    raw, digest, blobs = await fetch_artifact(request.text("reference") or "", credentials(request))
+    encoded = {key: base64.b64encode(data).decode() for key, data in blobs.items()}
+    await request.answer(200, {"digest": digest, "manifest": base64.b64encode(raw).decode(), "blobs": encoded})
