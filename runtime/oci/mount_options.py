@@ -57,16 +57,19 @@ class MountOptions:
     """What the options of one mount say.
 
     `flags` and `data` are mount(2)'s, `propagation` its changes of propagation in their order; `recursive` has the
-    attributes to set and to clear in the whole tree; `copies_up` wants the content that a tmpfs covers to be in it.
+    attributes to set and to clear in the whole tree; `copies_up` wants the content that a tmpfs covers to be in it,
+    `maps_ids` and `maps_all_ids` the owners of the files in a mount, or in its whole tree, to be mapped.
     """
 
-    __slots__ = ("copies_up", "data", "flags", "propagation", "recursive")
+    __slots__ = ("copies_up", "data", "flags", "maps_all_ids", "maps_ids", "propagation", "recursive")
 
     def __init__(self, options: Sequence[str]) -> None:
         self.flags = 0
         self.propagation: list[int] = []
         self.recursive = (0, 0)
-        self.copies_up = False
+        self.copies_up = COPY_UP in options
+        self.maps_all_ids = MAP_ALL_IDS in options
+        self.maps_ids = self.maps_all_ids or MAP_IDS in options
         data = []
         for option in options:
             if option in FLAGS:
@@ -78,9 +81,7 @@ class MountOptions:
                 on_bits, off_bits = RECURSIVE[option]
                 so_far_on, so_far_off = self.recursive
                 self.recursive = (so_far_on & ~off_bits | on_bits, so_far_off & ~on_bits | off_bits)
-            elif option == COPY_UP:
-                self.copies_up = True
-            elif option not in (MAP_IDS, MAP_ALL_IDS):
+            elif option not in (COPY_UP, MAP_IDS, MAP_ALL_IDS):
                 data.append(option)
         self.data = ",".join(data)
 

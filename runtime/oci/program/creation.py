@@ -15,7 +15,7 @@ from runtime.errors import SkiffError
 from runtime.hints import Any
 from runtime.oci import defaults, launch
 from runtime.oci.cgroup import Cgroups
-from runtime.oci.program import child, confinement, document, ending, hooks, idmap, mappings, store
+from runtime.oci.program import child, confinement, document, ending, hooks, mappings, sources, store
 from runtime.oci.program.child import FAILED, GO, LONGEST_MESSAGE, NEED_MAP, READY, RUN_HOOKS, SIBLING
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
@@ -151,13 +151,13 @@ class _Birth:
         born_in = -1 if cgroups is None or container.cgroup is None else cgroups.descriptor(container.cgroup)
         try:
             self.spaces.open()
-            idmap.prepare(container.document)
+            sources.prepare(container.document)
             self.pid, self.pidfd = launch.clone(self.spaces.clone_flags(), born_in)
             if self.pid == 0:
                 child.run(plan)
         finally:
             self.spaces.close()
-            idmap.close(container.document)
+            sources.close(container.document)
             theirs.close()
             os.close(plan.waiting)
             if plan.door is not None:

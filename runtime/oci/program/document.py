@@ -31,6 +31,12 @@ DEVICE_TYPES = "cubp"
 PERSONALITIES = {"LINUX": 0x0, "LINUX32": 0x8}
 """<linux/personality.h>"""
 HIGHEST_ID = (1 << 32) - 2
+SPREAD = {
+    **dict.fromkeys(("slave", "rslave"), "rslave"),
+    **dict.fromkeys(("private", "rprivate", "unbindable", "runbindable"), "rprivate"),
+    **dict.fromkeys(("shared", "rshared"), ""),
+}
+"""How a bind mount that says nothing of it spreads: as the root filesystem does."""
 
 
 def read(bundle: str) -> dict[str, Any]:
@@ -67,6 +73,7 @@ def checked(value: Any, where: str = NAME) -> dict[str, Any]:
     _check_process(document["process"], where)
     new, joined = _namespaces(settings["namespaces"], where)
     _check_namespaces(document, new, joined, where)
+    _check_settings(settings, where)
     _check_mounts(document, where)
     _check_hooks(document.get("hooks") or {}, where)
     for device in settings.get("devices") or ():
@@ -74,7 +81,6 @@ def checked(value: Any, where: str = NAME) -> dict[str, Any]:
             raise DocumentError(f"{where}: linux.devices: {device['path']} of type {device['type']!r} can't be made")
         if device["type"] != "p" and ("major" not in device or "minor" not in device):
             raise DocumentError(f"{where}: linux.devices: {device['path']} needs major and minor")
-    _check_settings(settings, where)
     return document
 
 
@@ -192,10 +198,15 @@ def _check_mounts(document: Mapping[str, Any], where: str) -> None:
             entry["destination"] = "/" + entry["destination"]
         if bool(entry.get("uidMappings")) != bool(entry.get("gidMappings")):
             raise DocumentError(f"{where}: mounts: {entry['destination']} needs both uidMappings and gidMappings")
-        options = entry.get("options") or ()
-        is_bind = entry.get("type") == "bind" or mount_options.MountOptions(options).is_bind
-        if (entry.get("uidMappings") or "idmap" in options or "ridmap" in options) and not is_bind:
+        options = mount_options.MountOptions(entry.get("options") or ())
+        is_bind = entry.get("type") == "bind" or options.is_bind
+        if (entry.get("uidMappings") or options.maps_ids) and not is_bind:
             raise DocumentError(f"{where}: mounts: {entry['destination']}: only a bind mount can map IDs")
+        if is_bind and not entry.get("source"):
+            raise DocumentError(f"{where}: mounts: {entry['destination']}: a bind mount needs a source")
+        spread = SPREAD[document["linux"].get("rootfsPropagation") or "slave"]
+        if is_bind and not options.propagation and spread:
+            entry["options"] = [*(entry.get("options") or ()), spread]
 
 
 def _check_hooks(hooks: Mapping[str, Any], where: str) -> None:

@@ -153,6 +153,39 @@ def test_a_mount_of_the_host_reaches_a_slave(oci):
         folder.rmdir()
 
 
+@pytest.mark.parametrize(("option", "reaches"), [([], False), (["rslave"], False), (["rshared"], True)])
+def test_a_mount_in_the_container_reaches_the_host_only_when_told(oci, option, reaches):
+    folder = oci.folder / "reached"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "--make-shared", folder], check=True)
+    try:
+        (folder / "below").mkdir()
+        identity = oci.started(bound(oci.document("sleep", "1000"), folder, options=["rbind", *option]))
+        shell = "mount -t tmpfs tmpfs /data/below && touch /data/below/inside"
+        oci("exec", "--cap", "CAP_SYS_ADMIN", identity, "sh", "-c", shell)
+        assert (folder / "below/inside").exists() == reaches
+        oci("delete", "--force", identity)
+    finally:
+        subprocess.run(["umount", "-R", folder], check=True)
+        folder.rmdir()
+
+
+def test_a_mapped_root_gets_what_only_the_caller_may_reach(oci, tmp_path):
+    (tmp_path / "kept").mkdir(mode=0o755)
+    (tmp_path / "kept/file").write_text("reached")
+    tmp_path.chmod(0o700)
+    mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    document = bound(oci.document("cat", "/data/file"), tmp_path / "kept", options=["rbind", "ro", "nosuid"])
+    document["linux"].update(uidMappings=mapping, gidMappings=mapping)
+    document["linux"]["namespaces"].append({"type": "user"})
+    subprocess.run(["chown", "-R", "100000:100000", oci.rootfs], check=True)
+    try:
+        assert oci.run(document).stdout == "reached"
+    finally:
+        subprocess.run(["chown", "-R", "0:0", oci.rootfs], check=True)
+
+
 def test_owners_are_mapped(oci, source):
     (source / "file").chmod(0o600)
     mapping = [{"containerID": 0, "hostID": 5000, "size": 1000}]

@@ -1,0 +1,81 @@
+"""Mounts made before the fork, where the child could not make them.
+
+Who maps a filesystem's owners must be root where it was mounted, and what a mapped root may not reach, the caller may.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+
+from runtime.errors import KernelError
+from runtime.hints import Any
+from runtime.linux import syscalls as linux
+from runtime.oci import launch
+from runtime.oci.mount_options import MountOptions
+from runtime.oci.program import mappings
+from runtime.oci.program.errors import ProgramError
+
+
+def prepare(document: Mapping[str, Any]) -> None:
+    """Give entries of the document's `mounts` their mount, as the descriptor `mount`. Raises ProgramError."""
+    has_users = any(one["type"] == "user" for one in document["linux"]["namespaces"])
+    for entry in document["mounts"]:
+        options = MountOptions(entry.get("options") or ())
+        maps_ids = bool(entry.get("uidMappings")) or options.maps_ids
+        if not maps_ids and not (has_users and (options.is_bind or entry.get("type") == "bind")):
+            continue
+        try:
+            entry["mount"] = linux.clone_mount(
+                linux.AT_FDCWD, entry.get("source") or "", recursive=bool(options.flags & linux.MS_REC)
+            )
+        except KernelError as error:
+            raise ProgramError(
+                f"mounts: {entry['destination']}: {entry.get('source')}: {os.strerror(error.errno).lower()}"
+            ) from error
+        if maps_ids:
+            _map(entry, document, is_deep=options.maps_all_ids)
+
+
+def _map(entry: Mapping[str, Any], document: Mapping[str, Any], *, is_deep: bool) -> None:
+    """Show the owners of the entry's mount by its own mappings, or by the container's."""
+    wanted = entry if entry.get("uidMappings") else document["linux"]
+    if not wanted.get("uidMappings"):
+        raise ProgramError(f"mounts: {entry['destination']}: there are no mappings to map its owners by")
+    users = _namespace(wanted)
+    try:
+        linux.map_mount(entry["mount"], users, recursive=is_deep)
+    except KernelError as error:
+        reason = os.strerror(error.errno).lower()
+        raise ProgramError(
+            f"mounts: {entry['destination']}: the owners of {entry['source']} can't be mapped: {reason}"
+        ) from error
+    finally:
+        os.close(users)
+
+
+def close(document: Mapping[str, Any]) -> None:
+    """Close what `prepare` opened; the entries are what the document had."""
+    for entry in document["mounts"]:
+        if "mount" in entry:
+            os.close(entry.pop("mount"))
+
+
+def _namespace(wanted: Mapping[str, Any]) -> int:
+    """Return a user namespace with the mappings of `wanted`: that of a child, which is not needed any longer."""
+    gate, ours = os.pipe2(os.O_CLOEXEC)
+    pid, pidfd = launch.clone(linux.CLONE_NEWUSER)
+    if pid == 0:
+        os.close(ours)
+        os.read(gate, 1)
+        os._exit(0)
+    os.close(gate)
+    try:
+        mappings.write(pid, wanted)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(pidfd)
+        os.close(ours)
