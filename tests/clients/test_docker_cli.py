@@ -313,3 +313,32 @@ def test_top_takes_the_options_of_ps(docker):
     docker("run", "-d", "--name", "worker", "busybox", "sleep", "78")
     assert docker("top", "worker", "-o", "pid,args").stdout.splitlines()[1].split(None, 1)[1].strip() == "sleep 78"
     assert docker("top", "worker", "-o", "comm", check=False).returncode == 1
+
+
+def test_logs_in_dockers_own_options(docker):
+    options = (
+        "--log-driver",
+        "local",
+        "--log-opt",
+        "max-size=20k",
+        "--log-opt",
+        "max-file=2",
+        "--log-opt",
+        "labels=tier",
+    )
+    assert docker(
+        "run", "--name", "rotated", *options, "--label", "tier=web", "busybox", "seq", "20000"
+    ).stdout.endswith("\n19999\n20000\n")
+    kept = docker("logs", "rotated").stdout.split()
+    assert kept == [str(number) for number in range(20_001 - len(kept), 20_001)]
+    assert docker("logs", "--details", "-n", "1", "rotated").stdout == "tier=web 20000\n"
+    stamped = docker("logs", "-t", "-n", "1", "rotated").stdout.split()
+    assert docker("logs", "--since", stamped[0], "-n", "1", "rotated").stdout == "20000\n"
+    assert docker("logs", "--until", "1h", "rotated").stdout == ""
+    assert docker("run", "--name", "silent", "--log-driver", "none", "busybox", "echo", "heard").stdout == "heard\n"
+    refused = docker("logs", "silent", check=False)
+    assert refused.returncode == 1
+    assert "configured logging driver does not support reading" in refused.stderr
+    refused = docker("run", "--log-opt", "max-size=lots", "busybox", "true", check=False)
+    assert refused.returncode == 125
+    assert "invalid size: 'lots'" in refused.stderr
