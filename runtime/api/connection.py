@@ -79,7 +79,7 @@ class Connection:
             except OSError as error:
                 raise Closed from error
 
-    def end_output(self) -> None:
+    async def end_output(self) -> None:
         """Tell the client that nothing more comes; it may still send."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
@@ -287,9 +287,15 @@ class Request:
     async def hijack(self, kind: str) -> Connection:
         """Give the connection over to raw bytes both ways (Docker Engine API, "Attach", hijacking)."""
         if self.wants_upgrade:
-            await self._head(101, {"Content-Type": kind, "Connection": "Upgrade", "Upgrade": "tcp"})
-        else:
-            await self._head(200, {"Content-Type": kind})
+            return await self.upgrade({"Content-Type": kind, "Connection": "Upgrade", "Upgrade": "tcp"})
+        return await self._give(200, {"Content-Type": kind})
+
+    async def upgrade(self, headers: Mapping[str, str]) -> Connection:
+        """Give the connection over to the protocol that `headers` name."""
+        return await self._give(101, headers)
+
+    async def _give(self, status: int, headers: Mapping[str, str]) -> Connection:
+        await self._head(status, headers)
         self.is_hijacked = True
         self.keeps_alive = False
         return self.connection

@@ -41,6 +41,7 @@ ROUTES: list[Route] = [
     ("POST", rf"/containers/{NAME}/wait", containers.wait),
     ("POST", rf"/containers/{NAME}/resize", containers.resize),
     ("POST", rf"/containers/{NAME}/attach", streams.attach),
+    ("GET", rf"/containers/{NAME}/attach/ws", streams.attach_websocket),
     ("GET", rf"/containers/{NAME}/changes", files.changes),
     ("GET", rf"/containers/{NAME}/export", files.export),
     ("HEAD", rf"/containers/{NAME}/archive", files.archive_head),

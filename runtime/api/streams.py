@@ -10,13 +10,15 @@ import anyio
 
 from runtime.api import shapes
 from runtime.api.connection import Closed, Connection, Request
+from runtime.api.websocket import WebSocket
 from runtime.engine.attachment import Attachment, LogFrame
 from runtime.engine.checks import check_console_size
 from runtime.engine.detach import DetachKeys, parse_keys
-from runtime.engine.state import PAUSED
+from runtime.engine.state import PAUSED, Container
 from runtime.engine.streams import check_readable
 from runtime.errors import BadRequestError, ConflictError, SkiffError
-from runtime.http.codec import frame_header
+from runtime.http import websocket
+from runtime.http.codec import ProtocolError, frame_header
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -56,6 +58,25 @@ async def logs(engine: Engine, request: Request) -> None:
 
 async def attach(engine: Engine, request: Request) -> None:
     """Answer "Attach to a container"."""
+    container, attachment, keys = _attachment(engine, request)
+    connection = await request.hijack(RAW if container.tty else MULTIPLEXED)
+    await _exchange(connection, attachment, keys, takes_input=request.flag("stdin") and request.flag("stream"))
+
+
+async def attach_websocket(engine: Engine, request: Request) -> None:
+    """Answer "Attach to a container via a websocket": output comes as it is, of whichever stream."""
+    try:
+        answer = websocket.answer_to(request.headers)
+    except ProtocolError as error:
+        raise BadRequestError(str(error)) from error
+    _, attachment, keys = _attachment(engine, request)
+    connection = WebSocket(await request.upgrade(answer))
+    takes_input = request.flag("stdin") and request.flag("stream")
+    await _exchange(connection, attachment, keys, takes_input=takes_input, is_framed=False)
+
+
+def _attachment(engine: Engine, request: Request) -> tuple[Container, Attachment, bytes]:
+    """Return the container of a request to attach, the attachment, and the keys that end it."""
     container = engine.containers.find(request.arguments[0])
     keys = parse_keys(request.text("detachKeys"))
     if container.state.status == PAUSED:
@@ -68,21 +89,27 @@ async def attach(engine: Engine, request: Request) -> None:
         stream=request.flag("stream"),
         logs=request.flag("logs"),
     )
-    connection = await request.hijack(RAW if container.tty else MULTIPLEXED)
-    await _exchange(connection, attachment, keys, takes_input=request.flag("stdin") and request.flag("stream"))
+    return container, attachment, keys
 
 
-async def _exchange(connection: Connection, attachment: Attachment, keys: bytes, *, takes_input: bool) -> None:
+async def _exchange(
+    connection: Connection | WebSocket,
+    attachment: Attachment,
+    keys: bytes,
+    *,
+    takes_input: bool,
+    is_framed: bool = True,
+) -> None:
     """Carry bytes both ways until the process's output ends, the client hangs up, or its user types the detach keys."""
     detach_keys = DetachKeys(keys) if attachment.tty else None
     async with anyio.create_task_group() as group:
 
         async def outwards() -> None:
             with suppress(Closed):
-                async with aclosing(_framed(attachment.frames, attachment.tty)) as frames:
+                async with aclosing(_framed(attachment.frames, attachment.tty or not is_framed)) as frames:
                     async for data in frames:
                         await connection.send(data)
-                connection.end_output()
+                await connection.end_output()
             group.cancel_scope.cancel()
 
         async def inwards() -> None:

@@ -1,0 +1,54 @@
+"""A client's connection that has become a WebSocket: raw bytes both ways, in binary frames."""
+
+from __future__ import annotations
+
+from runtime.api.connection import Closed, Connection
+from runtime.http.codec import ProtocolError
+from runtime.http.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frames, frame
+
+
+class WebSocket:
+    """Carries bytes over a connection, with the methods that a hijacked `Connection` has."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._frames = Frames()
+        self._has_ended = False
+        self.buffer = bytearray()
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`. Raises Closed."""
+        await self._connection.send(frame(BINARY, data))
+
+    async def receive(self) -> bytes:
+        """Return the next bytes; none at the end."""
+        while not self._has_ended:
+            early = bytes(self._connection.buffer)
+            self._connection.buffer.clear()
+            data = early or await self._connection.receive()
+            if not data:
+                return b""
+            try:
+                payload = b"".join([await self._take(one.opcode, one.payload) for one in self._frames.feed(data)])
+            except (ProtocolError, Closed):
+                return b""
+            if payload:
+                return payload
+        return b""
+
+    async def _take(self, opcode: int, payload: bytes) -> bytes:
+        if opcode == PING:
+            await self._connection.send(frame(PONG, payload))
+        elif opcode == CLOSE:
+            self._has_ended = True
+            await self._connection.send(frame(CLOSE, payload[:2]))
+        return payload if opcode in (TEXT, BINARY, CONTINUATION) and not self._has_ended else b""
+
+    async def end_output(self) -> None:
+        """Tell the client that nothing more comes."""
+        await self._connection.send(frame(CLOSE, b"\x03\xe8"))
+
+    async def hung_up(self) -> None:
+        """Return when the client is gone altogether, or has closed the WebSocket."""
+        if not self._has_ended:
+            await self._connection.hung_up()

@@ -1,0 +1,90 @@
+"""WebSocket as a server speaks it (RFC 6455). Pure: bytes in, messages out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from runtime.http.codec import ProtocolError
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+LONGEST_PAYLOAD = 16 << 20
+LONGEST_CONTROL = 125
+_MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def answer_to(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that answer a client's handshake. Raises ProtocolError when it asks for no WebSocket."""
+    key = headers.get("sec-websocket-key", "")
+    if headers.get("upgrade", "").lower() != "websocket" or not key:
+        raise ProtocolError("the request asks for no WebSocket: Upgrade and Sec-WebSocket-Key are missing")
+    if headers.get("sec-websocket-version") != "13":
+        raise ProtocolError("the version of WebSocket is not served: only 13 is")
+    accepted = base64.b64encode(hashlib.sha1((key + _MAGIC).encode()).digest()).decode()
+    return {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accepted}
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """Return an unmasked, final frame."""
+    length = len(payload)
+    if length <= LONGEST_CONTROL:
+        head = struct.pack("!BB", 0x80 | opcode, length)
+    elif length < 1 << 16:
+        head = struct.pack("!BBH", 0x80 | opcode, 126, length)
+    else:
+        head = struct.pack("!BBQ", 0x80 | opcode, 127, length)
+    return head + payload
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a client: `opcode` says what it is, `payload` is unmasked."""
+
+    opcode: int
+    payload: bytes
+
+
+class Frames:
+    """Takes a client's frames out of what arrives."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the frames that `data` completes. Raises ProtocolError."""
+        self._buffer += data
+        while (found := self._next()) is not None:
+            yield found
+
+    def _next(self) -> Frame | None:
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        opcode, length, at = buffer[0] & 0x0F, buffer[1] & 0x7F, 2
+        if buffer[0] & 0x70 or not buffer[1] & 0x80:
+            raise ProtocolError("a WebSocket frame has bits that nothing was agreed on, or no mask")
+        if opcode & 0x8 and (length > LONGEST_CONTROL or not buffer[0] & 0x80):
+            raise ProtocolError("a control frame of WebSocket is too long, or in parts")
+        if length > LONGEST_CONTROL:
+            form = "!H" if length == 126 else "!Q"
+            at += struct.calcsize(form)
+            if len(buffer) < at:
+                return None
+            (length,) = struct.unpack(form, buffer[2:at])
+        if length > LONGEST_PAYLOAD:
+            raise ProtocolError("a WebSocket frame is too long")
+        if len(buffer) < at + 4 + length:
+            return None
+        mask, payload = bytes(buffer[at : at + 4]), bytes(buffer[at + 4 : at + 4 + length])
+        del buffer[: at + 4 + length]
+        return Frame(opcode, unmasked(payload, mask))
+
+
+def unmasked(payload: bytes, mask: bytes) -> bytes:
+    """Return `payload` with a client's mask of four bytes applied, or taken off (RFC 6455, section 5.3)."""
+    repeated = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    number = int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")
+    return number.to_bytes(len(payload), "big")
