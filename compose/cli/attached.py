@@ -6,15 +6,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from compose.cli.context import Globals
 from compose.cli.following import Follower, Run
 from compose.cli.reading import engine_time_ns
 from compose.cli.stack import Bringing
-from compose.plan.project import Existing, Target
+from compose.plan.project import ONEOFF, SERVICE, Existing, Target
 from compose.plan.selection import select
 from compose.plan.up import UpOptions
 from compose.render.logs import LogPrinter
@@ -22,6 +23,9 @@ from compose.render.progress import Progress
 from compose.render.stamped import moment
 from runtime.client import Client
 from runtime.errors import SkiffError
+
+if TYPE_CHECKING:
+    from compose.cli.watch import Beside
 
 INTERRUPTED = 130
 LAST_LINES_S = 2.0
@@ -56,13 +60,20 @@ class Attached:
     """A stack in the foreground: Ctrl-C stops it gracefully, a second one kills it."""
 
     def __init__(
-        self, common: Globals, target: Target, bringing: Bringing, options: UpOptions, manners: AttachOptions
+        self,
+        common: Globals,
+        target: Target,
+        bringing: Bringing,
+        options: UpOptions,
+        manners: AttachOptions,
+        watching: Beside | None = None,
     ) -> None:
         self._common = common
         self._target = target
         self._bringing = bringing
         self._options = options
         self._manners = manners
+        self._watching = watching
         self._ended = threading.Event()
         self._interrupts = 0
         self._exit_code: int | None = None
@@ -70,6 +81,7 @@ class Attached:
         self._failure: BaseException | None = None
         self._watched: list[Existing] = []
         self._following = threading.Thread()
+        self._follower: Follower | None = None
 
     def run(self) -> int:
         """Create everything, show what it prints from the start on, and return the exit code. Raises SkiffError."""
@@ -88,7 +100,10 @@ class Attached:
         if shown:
             print(f"Attaching to {', '.join(sorted(container.short_name() for container in shown))}", flush=True)
         now = {"since": moment(engine_time_ns(common.client))}
-        follower = Follower(common.where, printer, now, on_exit=self._exited)
+        follower = self._follower = Follower(
+            common.where, printer, now, on_exit=self._exited, joins=self._joins if self._watching else None
+        )
+        follower.stays = self._watching is not None
         follower.watch(shown, ending_with=self._watched_for_end(shown), from_now=True)
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._interrupt)
@@ -101,6 +116,10 @@ class Attached:
         if self._failure is not None:
             raise self._failure
         return self._exit_code or 0
+
+    def _joins(self, labels: Mapping[str, str]) -> bool:
+        """Whether a container that is made meanwhile, by a rebuild, is shown like the one before."""
+        return labels.get(SERVICE) in self._manners.shown and labels.get(ONEOFF, "").lower() != "true"
 
     def _watched_for_end(self, shown: Sequence[Existing]) -> list[Existing]:
         """Return the containers without which there is nothing to wait for any more."""
@@ -115,7 +134,15 @@ class Attached:
             if not self._interrupts and not self._is_aborting:
                 self._failure = error
                 self._ended.set()
+        else:
+            if self._watching is not None:
+                self._watching.begin(self._bringing.target, self._fail)
         follower.all_started()
+
+    def _fail(self, error: BaseException) -> None:
+        """End with an error of what goes on beside."""
+        self._failure = error
+        self._ended.set()
 
     def _follow(self, follower: Follower) -> None:
         try:
@@ -157,11 +184,15 @@ class Attached:
 
         if self._bringing.executor is not None:
             self._bringing.executor.cancel()
+        if self._watching is not None:
+            self._watching.end()
+        if self._follower is not None:
+            self._follower.stays = False
         try:
             client = Client(self._common.where)
             observed = observe(client, self._target, ())
-            ids = {container.id for container in self._watched}
-            plan = Plan.of(plan_stop(observed, [c for c in observed.containers if c.id in ids], remove=False))
+            chosen = [container for container in observed.containers if self._is_ours(container)]
+            plan = Plan.of(plan_stop(observed, chosen, remove=False))
             executor = Executor(
                 self._common.where, self._target, observed, Progress(), stop_timeout_s=self._manners.timeout_s
             )
@@ -173,6 +204,10 @@ class Attached:
             self._following.join(LAST_LINES_S)
         self._ended.set()
 
+    def _is_ours(self, container: Existing) -> bool:
+        """Whether it is one of those that were brought up, or stands in the place of one since."""
+        return not container.is_oneoff and container.service in {each.service for each in self._watched}
+
     def _note_exit_code(self, client: Client) -> None:
         service = self._manners.exit_code_from
         if service and self._exit_code is None:
@@ -181,7 +216,7 @@ class Attached:
 
     def _kill(self) -> None:
         client = Client(self._common.where)
-        for container in self._watched:
+        for container in filter(self._is_ours, self._common.containers(self._target)):
             with suppress(SkiffError):
                 client.kill(container.id)
         self._ended.set()

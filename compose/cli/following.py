@@ -63,9 +63,13 @@ class Follower:
         self._runs: dict[str, str] = {}
         """When the last run that was taken in began, by the container's ID."""
         self._alive: set[str] = set()
+        self._ending = 0
+        """How many ends are being told."""
         self._has_started = threading.Event()
         self._is_settled = False
         self._is_past = False
+        self.stays = False
+        """Whether following goes on when nobody is alive: something may be restarted."""
         self._lock = threading.RLock()
 
     def watch(
@@ -137,7 +141,9 @@ class Follower:
                 thread.join(DRAIN_S)
 
     def _is_over(self) -> bool:
-        return self._is_past or (self._is_settled and not self._alive & set(self._counting))
+        return self._is_past or (
+            not self.stays and self._is_settled and not self._ending and not self._alive & set(self._counting)
+        )
 
     def _wait_for(self, until: str, events: socket.socket) -> None:
         time.sleep(max(0.0, (api_nanoseconds(until) - time.time_ns()) / 1e9))
@@ -206,7 +212,10 @@ class Follower:
                     self._alive.discard(id)
                 if died_with is None:
                     died_with = int(state["ExitCode"])
+            self._ending += 1
         self._ended(Run(container, died_with, goes_on))
+        with self._lock:
+            self._ending -= 1
 
     def _begun(self, id: str, started_at: str) -> None:
         """Take in that a run began, if it is another one."""

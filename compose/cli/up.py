@@ -69,7 +69,9 @@ def register(app: typer.Typer) -> None:
         no_log_prefix: Annotated[bool, typer.Option("--no-log-prefix", help="No names before lines")] = False,
         timestamps: Annotated[bool, typer.Option("--timestamps", help="Show times")] = False,
         menu: Annotated[bool | None, typer.Option("--menu", hidden=True)] = None,
-        watch: Annotated[bool, typer.Option("--watch", "-w", hidden=True)] = False,
+        watch: Annotated[
+            bool, typer.Option("--watch", "-w", help="Watch files, and bring their changes into containers")
+        ] = False,
         yes: Yes = False,
     ) -> int:
         """Create and start containers."""
@@ -79,14 +81,13 @@ def register(app: typer.Typer) -> None:
         common: Globals = ctx.obj
         detached = detach or wait
         aborts = abort_on_container_exit or (bool(exit_code_from) and not abort_on_container_failure)
-        if watch:
-            raise SkiffError("--watch is not built yet", "`skiff up --build` takes changes over")
         _exclude(
             ("--abort-on-container-exit", aborts, "--abort-on-container-failure", abort_on_container_failure),
             ("--wait", wait, "--abort-on-container-exit, --attach or --attach-dependencies",
              aborts or bool(attach) or attach_dependencies),
-            ("--detach", detached, "--abort-on-container-exit, --abort-on-container-failure, --attach or "
-             "--attach-dependencies", aborts or abort_on_container_failure or bool(attach) or attach_dependencies),
+            ("--detach", detached, "--abort-on-container-exit, --abort-on-container-failure, --attach, "
+             "--attach-dependencies or --watch",
+             aborts or abort_on_container_failure or bool(attach) or attach_dependencies or watch),
             ("--attach", bool(attach), "--attach-dependencies", attach_dependencies),
             ("--build", build, "--no-build", no_build),
             ("--renew-anon-volumes", renew_anon_volumes, "--no-recreate", no_recreate),
@@ -124,6 +125,12 @@ def register(app: typer.Typer) -> None:
             return 0
         from compose.cli.attached import Attached, AttachOptions, shown_services
 
+        watching = None
+        if watch:
+            from compose.cli.watch import Beside, make_session
+
+            session = make_session(common, target, options.services, quiet_build=quiet_build, builds=not no_build)
+            watching = Beside(session, common)
         shown = shown_services(target, options.services, attach or (), no_attach or (), attach_dependencies)
         return Attached(
             common,
@@ -140,6 +147,7 @@ def register(app: typer.Typer) -> None:
                 timestamps=timestamps,
                 timeout_s=timeout,
             ),
+            watching,
         ).run()
 
     @app.command()

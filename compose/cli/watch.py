@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,8 @@ from compose.plan.project import Target
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from compose.watch.session import Session
 
 INTERRUPTED = 130
@@ -62,13 +66,22 @@ def _built(target: Target) -> Target:
 
 
 def make_session(
-    common: Globals, target: Target, services: Sequence[str], *, quiet_build: bool = False, prunes: bool = True
+    common: Globals,
+    target: Target,
+    services: Sequence[str],
+    *,
+    quiet_build: bool = False,
+    prunes: bool = True,
+    builds: bool = True,
 ) -> Session:
-    """Return the watching of `services`, and of those they depend on. Raises SkiffError for rules that can't work."""
+    """Return the watching of `services`, and of those they depend on. Raises SkiffError for rules that can't work.
+
+    Without `builds` a rule that would is one of these.
+    """
     from compose.execute.build_context import ignore_rules
     from compose.plan.selection import select
     from compose.watch.actions import Actions
-    from compose.watch.rules import mounted_paths, rules_of
+    from compose.watch.rules import Action, mounted_paths, rules_of
     from compose.watch.session import Session
 
     names = select(target, services)
@@ -80,6 +93,11 @@ def make_session(
         if (build := target.services[name].get("build")) and Path(build.get("context") or "").is_dir()
     }
     rules = rules_of(target, names, ignored)
+    rebuilding = next((rule.service for rule in rules if rule.action is Action.REBUILD), "")
+    if rebuilding and not builds:
+        raise SkiffError(
+            f"--no-build is incompatible with watch action rebuild in service {rebuilding}", "leave one of them out"
+        )
     for path in sorted({rule.path for rule in rules if not Path(rule.path).exists()}):
         _warn(f"path '{path}' does not exist: it is watched from when it is made; correct develop.watch if it is wrong")
     prefix = DRY_RUN if common.dry_run else ""
@@ -105,6 +123,50 @@ def _show(line: str) -> None:
 
 def _warn(text: str) -> None:
     print(f"WARN {text}", file=sys.stderr, flush=True)
+
+
+class Beside:
+    """Watching that goes on beside something else, in a thread of its own."""
+
+    def __init__(self, session: Session, common: Globals) -> None:
+        self._session = session
+        self._common = common
+        self._ends = ExitStack()
+        self._running: Future[None] | None = None
+        self._is_over = threading.Event()
+
+    def begin(self, target: Target, fail: Callable[[BaseException], None]) -> None:
+        """Watch from now on; `target` is the project as it was brought up. `fail` hears of an error that ends it."""
+        from anyio.from_thread import start_blocking_portal
+
+        from compose.watch.lock import lock
+
+        self._session.actions.target = target
+        try:
+            self._ends.enter_context(lock(target.name, str(self._common.where)))
+        except SkiffError as error:
+            fail(error)
+            return
+        self._running = self._ends.enter_context(start_blocking_portal()).start_task_soon(self._run)
+        self._running.add_done_callback(lambda running: self._ended(running, fail))
+
+    async def _run(self) -> None:
+        try:
+            await self._session.run()
+        finally:
+            self._is_over.set()
+
+    def _ended(self, running: Future[None], fail: Callable[[BaseException], None]) -> None:
+        from runtime.errors import first_error
+
+        if not running.cancelled() and (error := running.exception()) is not None:
+            fail(first_error(error))
+
+    def end(self) -> None:
+        """Watch no more; what is just being done to containers is waited for."""
+        if self._running is not None:
+            self._running.cancel()
+            self._is_over.wait()
 
 
 def run_until_interrupted(session: Session) -> None:

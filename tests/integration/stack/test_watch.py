@@ -336,3 +336,45 @@ def test_a_dry_run_tells_and_changes_nothing(stack, watching):
     (source / "file").touch()
     watch.until('DRY-RUN MODE - Syncing service "web" after 1 changes were detected')
     assert not (inside(project) / "app").exists()
+
+
+def test_up_watches_beside_the_merged_output_until_it_is_interrupted(stack, watching):
+    project = stack(
+        """
+services:
+  web:
+    build: .
+    init: true
+    command: sh -c "echo version $$(cat /version); exec sleep infinity"
+    develop:
+      watch:
+        - {path: src, action: sync+restart, target: /app}
+        - {path: version, action: rebuild}
+  other: {image: busybox, init: true, command: sleep infinity}
+""",
+        Dockerfile="FROM busybox\nCOPY version /\n",
+        version="1",
+    )
+    (project.folder / "src").mkdir()
+    up = watching(project, "up", "--watch", "--build")
+    up.until("web-1    | version 1")
+    (project.folder / "src/file").write_text("1")
+    up.until('⦿ service(s) ["web"] restarted').until("web-1    | version 1", 2)
+    holds(inside(project) / "app/file", "1")
+    save(project.folder / "version", "2")
+    up.until("⦿ Step 1/2 : FROM busybox").until("web-1    | version 2")
+    holds(inside(project) / "app/file", "1")
+    assert up.interrupt() == 130
+    assert "⦿ Watch disabled" in up.said
+    assert set(project.states().values()) == {"exited"}
+
+
+def test_up_refuses_what_does_not_go_together_with_watching(stack):
+    project = stack(BUILT, Dockerfile="FROM busybox\n", version="")
+    assert "--detach cannot be combined with" in project.refused("up", "-d", "--watch")
+    assert "--no-build is incompatible with watch action rebuild in service web" in (
+        project.refused("up", "--watch", "--no-build")
+    )
+    project.write("services:\n  web: {image: busybox}\n")
+    assert "none of the selected services is configured for watch" in project.refused("up", "--watch")
+    assert project.states() == {}
