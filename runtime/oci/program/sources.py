@@ -17,6 +17,8 @@ from runtime.oci.mount_options import MountOptions
 from runtime.oci.program import mappings
 from runtime.oci.program.errors import ProgramError
 
+NOT_PERMITTED = 1
+
 
 def prepare(document: Mapping[str, Any]) -> None:
     """Give entries of the document's `mounts` their mount, as the descriptor `mount`. Raises ProgramError."""
@@ -31,6 +33,8 @@ def prepare(document: Mapping[str, Any]) -> None:
                 linux.AT_FDCWD, entry.get("source") or "", recursive=bool(options.flags & linux.MS_REC)
             )
         except KernelError as error:
+            if error.errno == NOT_PERMITTED and not maps_ids:
+                continue  # who is not root is it in the user namespace alone: the child makes it
             raise ProgramError(
                 f"mounts: {entry['destination']}: {entry.get('source')}: {os.strerror(error.errno).lower()}"
             ) from error
