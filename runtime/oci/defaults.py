@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any
 
+from runtime.hints import Any
 from runtime.linux import syscall_table
 
 CAPABILITIES = tuple(

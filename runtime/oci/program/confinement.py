@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping
 
 from runtime.hints import Any
-from runtime.linux import seccomp, syscall_table
-from runtime.linux.seccomp import NOTIFY
 from runtime.oci.program.errors import DocumentError
 
 ARCHITECTURES = {"SCMP_ARCH_X86_64": 0xC000003E, "SCMP_ARCH_X86": 0x40000003, "SCMP_ARCH_AARCH64": 0xC00000B7}
@@ -25,6 +23,7 @@ FLAGS = {
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
 }  # fmt: skip
 NEW_LISTENER = 1 << 3
+NOTIFY = "SCMP_ACT_NOTIFY"
 NEVER_NOTIFIED = ("sendmsg",)
 """The call by which the process hands its listener over: nobody could answer for it yet."""
 APPARMOR = "/sys/module/apparmor/parameters/enabled"
@@ -44,8 +43,13 @@ def check_settings(settings: Mapping[str, Any], where: str) -> None:
     if settings.get("mountLabel") and not os.path.exists(SELINUX):
         raise DocumentError(f"{where}: linux.mountLabel is set, and SELinux is not enabled on this machine")
     filters = settings.get("seccomp")
-    if not filters:
-        return
+    if filters:
+        _check_filters(filters, where)
+
+
+def _check_filters(filters: Mapping[str, Any], where: str) -> None:
+    from runtime.linux import seccomp
+
     for flag in filters.get("flags") or ():
         if flag not in FLAGS:
             raise DocumentError(f"{where}: linux.seccomp.flags: {flag!r} is none of {', '.join(FLAGS)}")
@@ -78,6 +82,8 @@ def compiled(filters: Mapping[str, Any] | None) -> bytes | None:
     """Return the program of the document's filter for this machine and the other architectures that it names."""
     if not filters:
         return None
+    from runtime.linux import seccomp, syscall_table
+
     tables = syscall_table.tables()
     own = next(iter(tables))
     wanted = {ARCHITECTURES[name] for name in filters.get("architectures") or () if name in ARCHITECTURES}

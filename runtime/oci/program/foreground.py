@@ -9,8 +9,6 @@ import os
 import select
 import signal
 import socket
-import termios
-import tty
 
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
@@ -19,6 +17,7 @@ from runtime.oci.program.errors import ProgramError
 OWN_SIGNALS = {signal.SIGCHLD, signal.SIGURG, signal.SIGKILL, signal.SIGSTOP}
 """What is ours to take, or can't be taken."""
 CHUNK_BYTES = 1 << 16
+TIOCGWINSZ, TIOCSWINSZ = 0x5413, 0x5414  # <asm-generic/ioctls.h>
 
 
 class Foreground:
@@ -45,6 +44,8 @@ class Foreground:
 
     def __exit__(self, *_: object) -> None:
         if self._settings is not None:
+            import termios
+
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(0, termios.TCSADRAIN, self._settings)
         signal.set_wakeup_fd(-1)
@@ -61,6 +62,9 @@ class Foreground:
         self._terminal = descriptors[0]
         os.set_blocking(self._terminal, False)
         if os.isatty(0):
+            import termios
+            import tty
+
             self._resize()
             self._settings = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSANOW)
@@ -68,9 +72,9 @@ class Foreground:
     def _resize(self) -> None:
         size = array.array("H", [0, 0, 0, 0])
         with contextlib.suppress(OSError):
-            fcntl.ioctl(0, termios.TIOCGWINSZ, size)
+            fcntl.ioctl(0, TIOCGWINSZ, size)
             if size[0]:
-                fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
+                fcntl.ioctl(self._terminal, TIOCSWINSZ, size)
 
     def wait(self, pid: int, pidfd: int) -> int:
         """Serve the process until it has ended; returns its exit code, 128 and the number for a signal."""
