@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import anyio
+
 from runtime.api.connection import Closed, Connection
 from runtime.http.codec import ProtocolError
 from runtime.http.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frames, frame
+
+NORMAL_CLOSURE = b"\x03\xe8"
+CLOSING_S = 2.0
 
 
 class WebSocket:
@@ -13,7 +18,8 @@ class WebSocket:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._frames = Frames()
-        self._has_ended = False
+        self._ended = anyio.Event()
+        """Set when the client has closed the WebSocket, or is gone."""
         self.buffer = bytearray()
 
     async def send(self, data: bytes) -> None:
@@ -22,11 +28,12 @@ class WebSocket:
 
     async def receive(self) -> bytes:
         """Return the next bytes; none at the end."""
-        while not self._has_ended:
+        while not self._ended.is_set():
             early = bytes(self._connection.buffer)
             self._connection.buffer.clear()
             data = early or await self._connection.receive()
             if not data:
+                self._ended.set()
                 return b""
             try:
                 payload = b"".join([await self._take(one.opcode, one.payload) for one in self._frames.feed(data)])
@@ -40,15 +47,17 @@ class WebSocket:
         if opcode == PING:
             await self._connection.send(frame(PONG, payload))
         elif opcode == CLOSE:
-            self._has_ended = True
+            self._ended.set()
             await self._connection.send(frame(CLOSE, payload[:2]))
-        return payload if opcode in (TEXT, BINARY, CONTINUATION) and not self._has_ended else b""
+        return payload if opcode in (TEXT, BINARY, CONTINUATION) and not self._ended.is_set() else b""
 
     async def end_output(self) -> None:
-        """Tell the client that nothing more comes."""
-        await self._connection.send(frame(CLOSE, b"\x03\xe8"))
+        """Tell the client that nothing more comes; returns when it has heard so (RFC 6455, section 7.1)."""
+        await self._connection.send(frame(CLOSE, NORMAL_CLOSURE))
+        with anyio.move_on_after(CLOSING_S):
+            await self._ended.wait()
 
     async def hung_up(self) -> None:
         """Return when the client is gone altogether, or has closed the WebSocket."""
-        if not self._has_ended:
+        if not self._ended.is_set():
             await self._connection.hung_up()

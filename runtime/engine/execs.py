@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import signal
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from runtime.container.spec import build_exec
 from runtime.engine.attachment import Attachment, LogFrame
 from runtime.engine.background import Background
 from runtime.engine.checks import check_console_size
+from runtime.engine.exec_output import output_of
 from runtime.engine.networking import ContainerNetworks
 from runtime.engine.signals import resize_console
 from runtime.engine.state import PAUSED, Container
@@ -25,11 +26,10 @@ from runtime.engine.times import go_duration
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
 
-CHUNK_BYTES = 1 << 16
 CANNOT_RUN, MISSING = 126, 127
 """Exit codes of an exec that could not be started; the second when its program is missing."""
 KILL_PATIENCE_S = 5.0
-KEPT_S = 60.0
+LINGER_S, KEPT_S = 1.0, 300.0
 START_PATIENCE_S = 10.0
 
 
@@ -46,6 +46,9 @@ class Exec:
     launched: anyio.Event = field(default_factory=anyio.Event)
     """Set when it is known whether the process could be started."""
     ended: anyio.Event = field(default_factory=anyio.Event)
+    drained: anyio.Event = field(default_factory=anyio.Event)
+    """Set when its output is at its end."""
+    pid: int = 0
 
     @property
     def tty(self) -> bool:
@@ -117,6 +120,7 @@ class Execs:
         self.table.tell(one.container, f"exec_start: {shown}", execID=id)
         try:
             one.process = await self._run(one, size, bool(one.body.get("AttachStdin")) and not body.get("Detach"))
+            one.pid = one.process.pid
         except SkiffError as error:
             one.exit_code = _failed_with(error)
             one.ended.set()
@@ -146,23 +150,23 @@ class Execs:
             await self.keeper.close_stdin(one.id)
 
     async def _discard(self, one: Exec) -> None:
-        async for _ in self._frames(one):
+        """Read what nobody wants to hear, so that the process need not wait."""
+        assert one.process is not None
+        async for _ in output_of(one.process, one.ended):
             pass
+        one.drained.set()
 
     async def _frames(self, one: Exec) -> AsyncGenerator[LogFrame, None]:
-        """Yield the output until its pipes end; then the exit code is known."""
-        process = one.process
-        assert process is not None
-        sender, receiver = anyio.create_memory_object_stream[LogFrame](4)
-        sources = [("console", 0), ("stdout", 1), ("stderr", 2)]
-        async with anyio.create_task_group() as group:
-            for name, stream in sources:
-                if name in process.fds:
-                    group.start_soon(_pump, process.fds[name], stream, sender.clone())
-            sender.close()
-            async for frame in receiver:
-                yield frame
-        await one.ended.wait()
+        """Yield the output; when it has ended, the exit code is known."""
+        assert one.process is not None
+        try:
+            async with aclosing(output_of(one.process, one.ended)) as frames:
+                async for frame in frames:
+                    yield frame
+            one.drained.set()
+        finally:
+            if not one.drained.is_set() and not one.body.get("Probe"):  # the client went, the process goes on
+                self.background.start_soon(self._discard, one)
 
     async def exited(self, ended: ProcessExit) -> None:
         """Take note of the end of an exec's process."""
@@ -177,9 +181,12 @@ class Execs:
 
     async def _forget_later(self, one: Exec) -> None:
         """Keep the exit code for who asks after the streams ended, then let go."""
-        await anyio.sleep(KEPT_S)
         if one.process is not None:
+            await one.drained.wait()
+            await anyio.sleep(LINGER_S)  # who still types into it is about to hear of its end
             one.process.close()
+            one.process = None
+        await anyio.sleep(KEPT_S)
         self._drop(one)
 
     def inspect(self, id: str) -> dict[str, Any]:
@@ -190,7 +197,7 @@ class Execs:
             "ContainerID": one.container.id,
             "Running": one.is_started and one.exit_code is None,
             "ExitCode": one.exit_code,
-            "Pid": one.process.pid if one.process else 0,
+            "Pid": one.pid,
             "OpenStdin": bool(one.body.get("AttachStdin")),
             "OpenStdout": bool(one.body.get("AttachStdout")),
             "OpenStderr": bool(one.body.get("AttachStderr")),
@@ -211,9 +218,9 @@ class Execs:
         if one.exit_code is None:
             with anyio.move_on_after(START_PATIENCE_S):
                 await one.launched.wait()
-        if one.process is None:
+        if one.process is None and one.exit_code is None:
             raise ConflictError(f"exec {id} is not running")
-        if "console" in one.process.fds and one.exit_code is None:
+        if one.process is not None and "console" in one.process.fds and one.exit_code is None:
             resize_console(one.process.fds["console"], height, width)
 
     async def probe(self, container: Container, check: HealthCheck) -> tuple[int, str]:
@@ -251,24 +258,3 @@ def _failed_with(error: SkiffError) -> int:
 
 async def _stdin_of(one: Exec) -> int | None:
     return one.process.fds.get("console", one.process.fds.get("stdin")) if one.process else None
-
-
-async def _pump(descriptor: int, stream: int, out: Any) -> None:
-    os.set_blocking(descriptor, False)
-    with out:
-        while True:
-            await anyio.wait_readable(descriptor)
-            try:
-                data = os.read(descriptor, CHUNK_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                if error.errno == errno.EIO:  # tty: nobody has the other end open any more
-                    return
-                raise
-            if not data:
-                return
-            try:
-                await out.send(LogFrame(stream, data))
-            except anyio.BrokenResourceError:
-                return

@@ -1,0 +1,69 @@
+"""Execs whose clients, children or numbers are not what one hopes for."""
+
+import os
+import time
+
+import pytest
+
+from tests.support.api import read_all
+from tests.support.project import eventually
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def container(api):
+    """A running container for all tests here."""
+    id = api.run("sleep", "600")
+    yield id
+    api.remove(id)
+
+
+@pytest.fixture
+def begin(api, container):
+    """Starts an exec; returns its ID and the connection that its output comes on."""
+    connections = []
+
+    def start(script, **options):
+        body = {"Cmd": ["sh", "-c", script], "AttachStdout": True, **options}
+        id = api.ask("POST", f"/containers/{container}/exec", body).json["Id"]
+        connection = api.connect()
+        connections.append(connection)
+        head = f"POST /exec/{id}/start HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        connection.sendall(head.encode())
+        return id, connection
+
+    yield start
+    for connection in connections:
+        connection.close()
+
+
+@pytest.mark.parametrize("child", ["sleep 300", "yes"])
+def test_whom_it_leaves_behind_with_its_output_does_not_hold_it_up(api, begin, child):
+    id, connection = begin(f"{child} & echo started; exit 4")
+    began = time.monotonic()
+    assert b"started\n" in read_all(connection)
+    assert time.monotonic() - began < 60  # it would be five minutes, or for ever
+    assert api.ask("GET", f"/exec/{id}/json").json["ExitCode"] == 4
+
+
+def test_it_goes_on_when_its_client_goes(api, container, begin):
+    id, connection = begin("yes | head -c 5000000; exit 5")
+    connection.recv(100)
+    connection.close()
+    eventually(lambda: api.ask("GET", f"/exec/{id}/json").json["ExitCode"] == 5, 20, "the end of the exec")
+
+
+def test_those_that_have_ended_hold_nothing_but_their_exit_codes(api, begin):
+    engine = api.ask("GET", "/skiff/v1/engine").json["engine_pid"]
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{engine}/fd"))
+
+    before = descriptors()
+    ended = [begin("exit 6") for _ in range(30)]
+    for _, connection in ended:
+        read_all(connection)
+        connection.close()
+    eventually(lambda: descriptors() <= before + 5, 20, "the descriptors let go")
+    assert {api.ask("GET", f"/exec/{id}/json").json["ExitCode"] for id, _ in ended} == {6}
