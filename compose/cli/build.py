@@ -44,6 +44,12 @@ def register(app: typer.Typer) -> None:
         builder: Annotated[str, typer.Option("--builder", hidden=True)] = "",
         provenance: Annotated[str, typer.Option("--provenance", hidden=True)] = "",
         sbom: Annotated[str, typer.Option("--sbom", hidden=True)] = "",
+        # given up by docker compose, yet in scripts
+        compress: Annotated[bool, typer.Option("--compress", hidden=True)] = False,
+        force_rm: Annotated[bool, typer.Option("--force-rm", hidden=True)] = False,
+        no_rm: Annotated[bool, typer.Option("--no-rm", hidden=True)] = False,
+        parallel: Annotated[bool, typer.Option("--parallel", hidden=True)] = True,
+        progress: Annotated[str, typer.Option("--progress", hidden=True)] = "",
     ) -> None:
         """Build images."""
         from compose.execute.build import BuildOptions
@@ -57,6 +63,7 @@ def register(app: typer.Typer) -> None:
 
         _refuse(check, builder, {"provenance": provenance, "sbom": sbom})
         common: Globals = ctx.obj
+        common.progress = progress or common.progress
         target = common.load(services or ())
         names = select(target, services or (), with_dependencies=with_dependencies)
         try:
@@ -72,18 +79,18 @@ def register(app: typer.Typer) -> None:
         plan = plan_builds(target, names)
         if not plan.operations:
             print("No services to build", file=sys.stderr)
-        with common.display(quiet) as progress:
+        with common.display(quiet) as shown:
             executor = Executor(
                 common.where,
                 target,
                 observe(common.client, target, ()),
-                progress,
+                shown,
                 build=options,
                 dry_run=common.dry_run,
             )
             run(plan, executor.perform, common.limit())
             if push:
-                push_images(common, target, names, progress, ignore_failures=False)
+                push_images(common, target, names, shown, ignore_failures=False)
             elif quiet:
                 for operation in plan.operations:
                     print(executor.images.get(operation.name, operation.name))

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from compose.spec import Project
 
 DRY_RUN = "DRY-RUN MODE - "
-ARTIFACT = "oci://"
 
 
 @dataclass
@@ -43,7 +42,7 @@ class Globals:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _project_environment: Mapping[str, str] = field(default_factory=dict)
     _fetched: dict[str, str] = field(default_factory=dict)
-    """Where artifacts of registries, which -f names, are on this machine."""
+    """Where artifacts of registries are on this machine."""
 
     @cached_property
     def where(self) -> Endpoint:
@@ -93,13 +92,14 @@ class Globals:
 
         options = LoadOptions(
             os.getcwd(),
-            tuple(self._here(file) for file in self.files),
+            self.files,
             self.project_name,
             self.profiles,
             self.env_files,
             self.project_directory,
             self._standard_input(),
             all_resources=self.all_resources,
+            fetch=self._fetch,
             **choices,
         )
         project = load(options, self.environ)
@@ -107,15 +107,13 @@ class Globals:
             self.warn(warning)
         return project
 
-    def _here(self, file: str) -> str:
-        """Return a Compose file that is an artifact of a registry as one on this machine. Raises SkiffError."""
-        if not file.startswith(ARTIFACT):
-            return file
-        if file not in self._fetched:
+    def _fetch(self, name: str) -> str:
+        """Return where the Compose file of the artifact `name` is on this machine. Raises SkiffError."""
+        if name not in self._fetched:
             from compose.execute.artifacts import fetch
 
-            self._fetched[file] = fetch(self.client, file.removeprefix(ARTIFACT), self.environ)
-        return self._fetched[file]
+            self._fetched[name] = fetch(self.client, name, self.environ)
+        return self._fetched[name]
 
     def _standard_input(self) -> bytes:
         """Return what `-f -` reads: no more than shows that it is too much."""

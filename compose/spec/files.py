@@ -10,7 +10,7 @@ from compose.errors import ConfigError, ConfigErrors
 from compose.spec import dotenv
 from compose.spec.document import MAXIMUM_BYTES
 from compose.spec.model import LoadOptions
-from compose.spec.paths import check_local
+from compose.spec.paths import on_this_machine
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDES = (
@@ -134,9 +134,8 @@ def discover(options: LoadOptions, environment: Environment) -> tuple[list[str],
     wants_default = not explicit and not _is_default_disabled(environment)
     if explicit:
         environment.add_files(explicit)
-    for each in options.files:
-        check_local(each)
-    named = [each if each == "-" else os.path.join(here, each) for each in options.files]
+    given = [on_this_machine(each, options.fetch) for each in options.files]
+    named = [each if each == "-" else os.path.join(here, each) for each in given]
     if wants_default:
         _add_default(folder or _folder_of(named, here), environment)
     origin = "-f"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 SECTIONS = ("networks", "volumes", "secrets", "configs", "models")
@@ -16,6 +16,7 @@ class LoadOptions(NamedTuple):
     `services` not empty: only these, and what they depend on. Networks, volumes and the like that no service uses are
     left out but for `all_resources`. Without `interpolate`, the model is what the files say, in canonical forms but
     neither encoded nor reduced to what is enabled. `nested_extensions`: keep extensions below the top level too, apart.
+    `fetch` brings a Compose file that lies in a registry, by its name there, to this machine and returns its path.
     """
 
     working_directory: str
@@ -34,6 +35,7 @@ class LoadOptions(NamedTuple):
     nested_extensions: bool = False
     services: tuple[str, ...] = ()
     all_resources: bool = False
+    fetch: Callable[[str], str] | None = None
 
 
 class Place(NamedTuple):

@@ -9,9 +9,11 @@ from typing import Any
 from compose.errors import ConfigError
 from compose.spec import values
 from compose.spec.merging import Tree
+from runtime.errors import SkiffError
 
 REMOTE_CONTEXTS = ("https://", "http://", "git://", "ssh://", "git@", "github.com/")
-REMOTE_FILES = (*REMOTE_CONTEXTS, "oci://")
+REGISTRY = "oci://"
+REMOTE_FILES = (*REMOTE_CONTEXTS, REGISTRY)
 
 
 def expanded(path: str, home: str) -> str:
@@ -20,9 +22,22 @@ def expanded(path: str, home: str) -> str:
 
 
 def check_local(path: str) -> None:
-    """Raise ConfigError for a Compose file that lies in a repository or registry: none is fetched."""
+    """Raise ConfigError for a Compose file that lies in a repository or registry."""
     if path.startswith(REMOTE_FILES):
         raise ConfigError(f"{path} is not on this machine", hint="fetch it, and name the copy")
+
+
+def on_this_machine(path: str, fetch: Callable[[str], str] | None) -> str:
+    """Return `path`, or where `fetch` has put what it names in a registry. Raises ConfigError where that can't be had."""
+    if fetch is None or not path.startswith(REGISTRY):
+        check_local(path)
+        return path
+    try:
+        return fetch(path.removeprefix(REGISTRY))
+    except ConfigError:
+        raise
+    except SkiffError as error:
+        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def resolve_paths(model: Tree, folder: str, home: str) -> None:

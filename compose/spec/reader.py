@@ -17,7 +17,7 @@ from compose.spec.extension import Extension
 from compose.spec.files import Environment, shown
 from compose.spec.merging import MergeError, Tree, merge, reset, unify
 from compose.spec.model import SECTIONS, LoadOptions, Place
-from compose.spec.paths import check_local, resolve_paths
+from compose.spec.paths import on_this_machine, resolve_paths
 from compose.spec.problems import Problems, prune
 from compose.spec.sources import Source, Sources
 from compose.spec.template import Lookup
@@ -118,7 +118,13 @@ class Reader:
             place = document.value_place((*path, "path")) or document.value_place(path)
             if how is None or not how.paths:
                 continue
-            files = [os.path.normpath(os.path.join(folder, each)) for each in how.paths]
+            try:
+                paths = [on_this_machine(each, self._options.fetch) for each in how.paths]
+            except ConfigError as error:
+                self._problems.lead(error, path, place)
+                self._problems.stop()
+                continue
+            files = [os.path.normpath(os.path.join(folder, each)) for each in paths]
             links = (*above, Link(place, file, files[0]))
             sources = [link.source for link in links]
             self._included += 1
@@ -135,8 +141,6 @@ class Reader:
             if how.project_directory:
                 inner = os.path.normpath(os.path.join(folder, how.project_directory))
             try:
-                for each in how.paths:
-                    check_local(each)
                 local = self._local_environment(how.env_files, folder, inner, environment)
                 self.inclusions[shown(files[0], self._options.working_directory)] = local
                 found = self.model(files, inner, local, links)

@@ -107,6 +107,17 @@ def test_what_should_not_be_seen_is_asked_about_or_refused(stack, registry):
     assert "compose.yaml:2:11: can't publish a file that includes another" in project.refused("publish", name)
 
 
+def test_what_was_published_can_be_included(stack, registry, tmp_path):
+    project = stack("services:\n  db: {image: busybox}\n")
+    project.skiff("publish", f"{registry.domain}/parts/db:1")
+    env = {"XDG_CACHE_HOME": str(tmp_path)}
+    project.write(f"include: ['oci://{registry.domain}/parts/db:1']\nservices:\n  web: {{image: busybox}}\n")
+    assert project.skiff("config", "--services", env=env).stdout.split() == ["db", "web"]
+    project.write(f"include: ['oci://{registry.domain}/parts/none:1']\n")
+    said = project.refused("config", env=env)
+    assert said.startswith("skiff: compose.yaml:2:11: include[0]: oci://"), said
+
+
 def test_an_image_or_nothing_in_the_place_of_an_artifact_is_told(stack, registry):
     project = stack("services:\n  web: {image: busybox}\n")
     assert "oci://" not in project.refused("-f", f"oci://{registry.domain}/nothing:1", "config")
