@@ -7,6 +7,7 @@ from tests.bench.compose_files import compose_files
 from tests.bench.containers import launch, memory
 from tests.bench.layers import unpack
 from tests.bench.measure import table
+from tests.bench.oci_program import oci_program
 from tests.bench.place import place
 from tests.bench.streams import logs, published_port
 from tests.bench.watching import watching
@@ -15,6 +16,7 @@ BENCHES = {
     bench.__name__: bench
     for bench in (
         launch,
+        oci_program,
         commands,
         compose_files,
         many_services,

@@ -16,7 +16,7 @@ ROUNDS = 30
 
 def launch(place: Place) -> Iterator[Budget]:
     """Measure create + start until PID 1 runs, and a whole run-to-exit, both beside `runc run`."""
-    bundle = _runc_bundle(place)
+    bundle = runc_bundle(place)
     client = Client(endpoint(place.home.env, None))
     sleep = {"Image": "busybox:latest", "Cmd": ["sleep", "1000"], "HostConfig": {"Init": False}}
     nothing = {**sleep, "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}
@@ -84,7 +84,8 @@ def _rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
-def _runc_bundle(place: Place) -> Path:
+def runc_bundle(place: Place) -> Path:
+    """Make a bundle of busybox that runs `true`, by runc's own document; returns its directory."""
     bundle = place.base / "bundle"
     rootfs = bundle / "rootfs"
     rootfs.mkdir(parents=True)
