@@ -40,6 +40,11 @@ class Home:
         return f"unix://{self.run / 'engine.sock'}"
 
     @property
+    def command(self):
+        """How Skiff is called."""
+        return SKIFF
+
+    @property
     def env(self):
         return {
             **os.environ,
@@ -51,7 +56,7 @@ class Home:
     def skiff(self, *arguments, cwd=None, check=True, timeout=300, input=None, env=None):
         """Run one skiff command to its end; a failure shows what it printed."""
         result = subprocess.run(
-            [*SKIFF, *map(str, arguments)],
+            [*self.command, *map(str, arguments)],
             cwd=cwd,
             env={**self.env, **(env or {})},
             capture_output=True,

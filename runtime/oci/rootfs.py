@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from runtime.errors import KernelError
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
+from runtime.linux import userns
 from runtime.oci.copying import copy_tree
 from runtime.oci.mount_options import MountOptions
 from runtime.oci.overlay import mount_overlay
@@ -275,8 +276,11 @@ def _mount(root: Root, entry: Mapping[str, Any]) -> None:
 
 def _mount_new(source: str | None, target: int, kind: str | None, options: MountOptions) -> None:
     """Mount a filesystem; in its place the host's own, when it shows a namespace that is not ours."""
+    data = options.data
+    if kind == "devpts" and userns.has_one_user():  # the group of terminals is nobody there
+        data = ",".join(option for option in data.split(",") if not option.startswith("gid="))
     try:
-        linux.mount(source, f"/proc/self/fd/{target}", kind, options.flags, options.data or None)
+        linux.mount(source, f"/proc/self/fd/{target}", kind, options.flags, data or None)
     except KernelError as error:
         if error.errno != NOT_PERMITTED or kind not in HOST_OWN:
             raise
@@ -381,21 +385,27 @@ def _node(parent: int, name: str, mode: int, number: int, path: str) -> bool:
     return True
 
 
+def _host_nodes() -> Iterator[str]:
+    return (f"{folder}/{name}" for folder, _, names in os.walk("/dev") for name in names)
+
+
+def _is_node(path: str, mode: int, number: int) -> bool:
+    """Whether `path` is, itself and not by a link, the node of device `number` of the kind that `mode` tells."""
+    try:
+        about = os.lstat(path)
+    except OSError:
+        return False
+    return about.st_rdev == number and stat.S_IFMT(about.st_mode) == stat.S_IFMT(mode)
+
+
 def _bind_node(parent: int, name: str, mode: int, number: int, path: str) -> None:
     """Bind the host's node of device `number` in the place of one that can't be made."""
-    kind = "block" if stat.S_ISBLK(mode) else "char"
-    for candidate in (path, f"/dev/{kind}/{os.major(number)}:{os.minor(number)}"):
-        try:
-            about = os.stat(candidate)
-        except OSError:
-            continue
-        if about.st_rdev == number and stat.S_IFMT(about.st_mode) == stat.S_IFMT(mode):
-            break
-    else:
-        raise RootError(f"device {name}: the host has no node of {kind} device {os.major(number)}:{os.minor(number)}")
+    found = next((one for one in (path, *_host_nodes()) if _is_node(one, mode, number)), None)
+    if found is None:
+        raise RootError(f"device {name}: the host has no node {os.major(number)}:{os.minor(number)} in /dev")
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=parent))
     target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    same = linux.clone_mount(linux.AT_FDCWD, os.path.realpath(candidate), recursive=False)
+    same = linux.clone_mount(linux.AT_FDCWD, found, recursive=False)
     linux.attach_mount(same, target)
     os.close(same)
     os.close(target)

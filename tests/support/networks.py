@@ -3,6 +3,7 @@
 import secrets
 import socket
 import struct
+import subprocess
 import threading
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -135,3 +136,31 @@ def ask(networks, id, name):
     answer = exchange(networks, id, question(name))
     count = struct.unpack_from("!H", answer, 6)[0]
     return {socket.inet_ntoa(answer[-16 * n :][12:16]) for n in range(1, count + 1)}, answer[3] & 15
+
+
+@contextmanager
+def machine_beside():
+    """A machine beside this one: a network namespace on a wire of its own; gives its path.
+
+    It is 198.51.100.2 and 2001:db8:77::2, this one 198.51.100.1 and 2001:db8:77::1.
+    """
+    name = f"skf{secrets.token_hex(3)}"
+    for command in (
+        f"ip netns add {name}",
+        f"ip link add {name} type veth peer name wire netns {name}",
+        f"ip addr add 198.51.100.1/30 dev {name}",
+        f"ip -6 addr add 2001:db8:77::1/64 dev {name} nodad",
+        f"ip link set {name} up",
+        f"ip -n {name} addr add 198.51.100.2/30 dev wire",
+        f"ip -n {name} -6 addr add 2001:db8:77::2/64 dev wire nodad",
+        f"ip -n {name} link set wire up",
+        f"ip -n {name} link set lo up",
+        f"ip -n {name} route add default via 198.51.100.1",
+        f"ip -n {name} -6 route add default via 2001:db8:77::1",
+    ):
+        subprocess.run(command.split(), check=True)
+    try:
+        yield f"/run/netns/{name}"
+    finally:
+        subprocess.run(["ip", "link", "del", name], check=True)
+        subprocess.run(["ip", "netns", "del", name], check=True)

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import SKIFF, Home
+from tests.conftest import Home
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Project:
     def spawn(self, *arguments, **options):
         """Start a skiff command and return its process."""
         return subprocess.Popen(
-            [*SKIFF, *arguments],
+            [*self.home.command, *arguments],
             cwd=self.folder,
             env=self.home.env,
             stdout=subprocess.PIPE,
