@@ -1,7 +1,8 @@
 """The shapes of JSON documents that requests bring: a value of another kind is refused before it is used. Pure.
 
 A shape is a kind (`str`, `int`, `bool`, `float`), a list of one shape, a dict of members by name, or a dict with `str`
-as its only key for any names. Members that a shape does not name pass unseen; null stands for "not given" everywhere.
+as its only key for any names. Members that a shape does not name pass unseen; null stands for "not given" everywhere,
+and a member that is null is left out.
 The names of members are found whatever their case, as Docker finds them.
 """
 
@@ -113,7 +114,10 @@ def fitted(document: Any, shape: Any, place: str = "") -> Any:
         found: dict[str, Any] = {}
         for key, value in document.items():
             name = str(key if key in shape else names.get(key.lower(), key))
-            found[name] = fitted(value, shape[name], _inner(place, name)) if name in shape else value
+            if name not in shape:
+                found[name] = value
+            elif value is not None:
+                found[name] = fitted(value, shape[name], _inner(place, name))
         return found
     is_kind = isinstance(document, int | float) if shape is float else isinstance(document, shape)
     if not is_kind or (isinstance(document, bool) and shape is not bool):

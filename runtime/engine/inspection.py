@@ -10,6 +10,7 @@ from typing import Any
 
 from runtime.container.spec import command
 from runtime.engine.config_view import config_view, graph_driver, host_view
+from runtime.engine.mount_options import target_of
 from runtime.engine.network_view import attachments, network_settings, port_rows
 from runtime.engine.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.times import parse_rfc3339
@@ -55,13 +56,19 @@ def whole(container: Container, paths: Paths, networks: Networks, layers: list[P
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": host_view(container.host),
         "GraphDriver": graph_driver(directory, layers),
-        "Mounts": [_mount(mount) for mount in container.mounts],
+        "Mounts": _mounts(container),
         "Config": config_view(container.config, container.image_name),
         "NetworkSettings": network_settings(container, networks),
     }
     if container.health is not None:
         document["State"]["Health"] = container.health.document()
     return document
+
+
+def _mounts(container: Container) -> list[dict[str, Any]]:
+    """Return the container's mount points; those that HostConfig's Tmpfs names are shown there alone."""
+    elsewhere = {target_of(path) for path in container.host.get("Tmpfs") or ()}
+    return [_mount(mount) for mount in container.mounts if mount["Destination"] not in elsewhere]
 
 
 def _mount(mount: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def short(container: Container, networks: Networks, image_name: str) -> dict[str
         "Status": status_text(container),
         "HostConfig": {"NetworkMode": container.host.get("NetworkMode") or "bridge"},
         "NetworkSettings": {"Networks": attachments(container, networks)},
-        "Mounts": [_mount(mount) for mount in container.mounts],
+        "Mounts": _mounts(container),
     }
 
 

@@ -106,6 +106,22 @@ def test_the_configuration_is_shown_whole(create):
     }  # fmt: skip
 
 
+def test_a_health_check_is_shown_with_what_was_said_of_it(create):
+    check = Healthcheck(test=["CMD", "true"], interval=10**9)
+    assert create(healthcheck=check).attrs["Config"]["Healthcheck"] == {"Test": ["CMD", "true"], "Interval": 10**9}
+
+
+def test_mounts_are_shown_those_of_tmpfs_apart(create):
+    mounts = [Mount("/mounted", None, type="tmpfs"), Mount("/data", "shown-data")]
+    container = create(host={"mounts": mounts, "tmpfs": {"/apart": "size=1m"}})
+    shown = {mount["Destination"]: (mount["Type"], mount["RW"]) for mount in container.attrs["Mounts"]}
+    assert shown == {"/mounted": ("tmpfs", True), "/data": ("volume", True)}
+    assert container.attrs["HostConfig"]["Tmpfs"] == {"/apart": "size=1m"}
+    assert "Source" not in container.attrs["HostConfig"]["Mounts"][0]
+    container.remove(v=True)
+    container.client.volumes.get("shown-data").remove()
+
+
 def test_network_settings_have_every_member_running_or_not(create, start):
     empty = create().attrs["NetworkSettings"]
     assert (empty["Ports"], empty["SandboxKey"], empty["IPAddress"], empty["SecondaryIPAddresses"]) == (

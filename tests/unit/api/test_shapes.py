@@ -29,10 +29,17 @@ def test_what_fits_comes_back_as_it_was():
         "Image": "busybox",
         "Env": ["A=b"],
         "ExposedPorts": {"80/tcp": {}},
-        "HostConfig": {"Memory": 1 << 30, "PortBindings": {"80/tcp": [{"HostPort": "80"}]}, "Init": None},
+        "HostConfig": {"Memory": 1 << 30, "PortBindings": {"80/tcp": [{"HostPort": "80"}]}},
         "Unknown": {"is": ["kept"]},
     }
     assert fitted(document, shapes.CONTAINER) == document
+
+
+def test_members_are_found_whatever_their_case_and_left_out_where_they_say_nothing():
+    document = {"image": "busybox", "hostConfig": {"INIT": None, "memory": 1}, "Labels": {"Image": "kept"}}
+    assert fitted(document, shapes.CONTAINER) == {
+        "Image": "busybox", "HostConfig": {"Memory": 1}, "Labels": {"Image": "kept"},
+    }  # fmt: skip
 
 
 def test_words_may_be_written_as_one_string():
