@@ -25,6 +25,7 @@ COLUMN_WIDTH, COLUMN_GAP = 20, 3
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
+    @app.command("convert", hidden=True)
     @app.command()
     def config(
         ctx: typer.Context,

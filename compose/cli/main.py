@@ -101,7 +101,14 @@ def make_app() -> typer.Typer:
             typer.Option("--version", "-v", is_eager=True, callback=_show_version, help="Show the version and exit"),
         ] = False,
         verbose: Annotated[bool, typer.Option("--verbose", hidden=True)] = False,
+        # given up by docker compose, yet in scripts
+        workdir: Annotated[str, typer.Option("--workdir", hidden=True)] = "",
+        no_ansi: Annotated[bool, typer.Option("--no-ansi", hidden=True)] = False,
     ) -> None:
+        if no_ansi:
+            if ansi != "auto":
+                raise SkiffError('cannot specify DEPRECATED "--no-ansi" and "--ansi"', "leave --no-ansi out")
+            ansi = "never"
         if root:
             os.environ["SKIFF_ROOT"] = root
         if ansi == "never":
@@ -111,7 +118,7 @@ def make_app() -> typer.Typer:
             project_name,
             tuple(profile or ()),
             tuple(env_file or ()),
-            project_directory,
+            project_directory or workdir,
             all_resources,
             host or None,
             progress,

@@ -318,3 +318,14 @@ def test_what_is_not_there_yet_says_so(stack):
     project = stack("services:\n  web: {image: busybox}\n")
     for command in (["alpha", "viz"], ["bridge"]):
         assert "is not built yet" in project.refused(*command)
+
+
+def test_what_docker_compose_gave_up_is_still_taken(stack):
+    project = stack("services:\n  web: {image: busybox, build: {context: ., dockerfile_inline: FROM busybox}}\n")
+    assert project.skiff("convert", "--services").stdout == "web\n"
+    elsewhere = project.home.skiff(
+        "--no-ansi", "--workdir", project.folder, "-f", project.folder / "compose.yaml", "config"
+    )
+    assert f"context: {project.folder}" in elsewhere.stdout
+    assert "DEPRECATED" in project.refused("--no-ansi", "--ansi", "never", "config")
+    project.skiff("build", "--parallel", "--compress", "--force-rm", "--no-rm", "--progress", "plain")
