@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-PROGRAM = "runtime.oci.program.main"
+PROGRAM = "runtime.oci.program.shield"
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ import anyio
 import anyio.abc
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from runtime.errors import EngineError, InternalError, KernelError
+from runtime.errors import EngineError, InternalError
 from runtime.keeper import wire
 from runtime.linux import seccomp as seccomp_filters
-from runtime.linux import syscalls as linux
+from runtime.linux.unwritable import unwritable
 from runtime.paths import Paths
 
 UNKNOWN_EXIT = 255
@@ -396,7 +396,7 @@ def start_keeper(paths: Paths) -> None:
     """Start a keeper and return once its socket is there. Raises InternalError with what it printed."""
     paths.run.mkdir(parents=True, exist_ok=True)
     ready, ready_child = os.pipe()
-    interpreter = _read_only(sys.executable)
+    interpreter = unwritable(sys.executable)
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", Path(__file__).with_name("main.py"), paths.keeper_socket, str(ready_child)],
@@ -416,23 +416,6 @@ def start_keeper(paths: Paths) -> None:
     os.close(ready)
     if not said:
         raise InternalError(f"the keeper did not start (exit {process.wait()})", f"see {paths.engine_log}")
-
-
-def _read_only(program: str) -> int | None:
-    """Return a descriptor of `program` on a read-only mount that nobody can find; None where there can be none.
-
-    A container's process that executes /proc/self/exe executes what the keeper runs, and could open that file for
-    writing afterwards (CVE-2019-5736): on this mount it can't, whatever its rights.
-    """
-    mounted = -1
-    try:
-        mounted = linux.clone_mount(linux.AT_FDCWD, os.path.realpath(program), recursive=False)
-        linux.set_mount(mounted, linux.MOUNT_ATTR_RDONLY, recursive=False)
-    except KernelError:
-        if mounted >= 0:
-            os.close(mounted)
-        return None
-    return mounted
 
 
 def _compiled(filters: Mapping[str, Any] | None) -> bytes | None:

@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), *[os.pardir] * 3)))
 
-from runtime.oci.program.main import main
+from runtime.oci.program.shield import main
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -13,23 +13,22 @@ from runtime.hints import NoReturn
 from runtime.oci.program import arguments, warmup
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
+from runtime.oci.program.shield import ENTERING
 from runtime.oci.program.store import CREATED, PAUSED, RUNNING, STOPPED, Store, locked
 
 EXEC_FAILED = 255
-COSTLY = {"create", "run", "exec"}
-"""Commands that move a process into a cgroup."""
 
 
-def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line `words`, by default the process's own.
+def main(words: Sequence[str]) -> NoReturn:
+    """Run the command line `words`.
 
     Exits with runc's codes: 1 for what failed, `run` and `exec` with the process's own.
     """
     log = Log()
-    if not COSTLY.isdisjoint(sys.argv if words is None else words):
+    if not ENTERING.isdisjoint(words):
         warmup.begin()
     try:
-        options = arguments.parse(sys.argv[1:] if words is None else words)
+        options = arguments.parse(words)
         log = Log(options.log, options.log_format, tells_all=options.debug)
         code = _dispatch(options, log)
         sys.stdout.flush()

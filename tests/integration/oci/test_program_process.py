@@ -93,6 +93,16 @@ def test_exec_joins_and_takes_its_own_settings(oci):
     assert (missing.returncode, "executable file not found" in missing.stderr) == (255, True)
 
 
+def test_the_interpreter_of_the_host_can_not_be_written(oci):
+    # CVE-2019-5736: a container that executes what its runtime is
+    identity = oci.create(oci.document("sleep", "1000"))
+    assert os.statvfs(f"/proc/{oci.get(identity)['pid']}/exe").f_flag & os.ST_RDONLY
+    (oci.rootfs / "bin/self").symlink_to("/proc/self/exe")
+    oci("start", identity)
+    assert oci("exec", identity, "/bin/self", "-c", "print('ran')", check=False).stdout == ""
+    assert oci.run(oci.document("/bin/self", "-c", "print('ran')"), check=False).stdout == ""
+
+
 def test_exec_takes_a_process_as_a_file(oci, tmp_path):
     identity = oci.started(oci.document("sleep", "1000"))
     process = {
