@@ -367,6 +367,10 @@ def _device(root: Root, device: Mapping[str, Any]) -> None:
     number = os.makedev(device.get("major", 0), device.get("minor", 0))
     if _node(parent, name, device.get("fileMode", 0o666) | kind, number, device["path"]):
         os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
+    else:
+        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_IFMT(there.st_mode) != kind or (kind != stat.S_IFIFO and there.st_rdev != number):
+            raise RootError(f"{device['path']} is there, and is not the device that is asked for")
     os.close(parent)
 
 

@@ -51,7 +51,7 @@ def _globals() -> Parser:
     top.add_argument("--log", default="", help="file that takes warnings and errors too")
     top.add_argument("--log-format", choices=("text", "json"), default="text", help="of that file")
     top.add_argument("--log-level", default="", help=argparse.SUPPRESS)
-    top.add_argument("--debug", action="store_true", help="tell more")
+    top.add_argument("--debug", action="store_true", help="for compatibility: all is told that there is to tell")
     top.add_argument("--systemd-cgroup", action="store_true", help="not supported: cgroups are made in the filesystem")
     top.add_argument("--cgroup-manager", choices=("cgroupfs", "systemd", "disabled"), default="cgroupfs")
     top.add_argument("--rootless", default="auto", help=argparse.SUPPRESS)

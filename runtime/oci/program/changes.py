@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 
 from runtime.hints import Any
+from runtime.oci import cgroup_usage
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import document
 from runtime.oci.program.arguments import NUMBERS, TEXTS
@@ -28,6 +29,7 @@ def update(container: Container, options: Namespace) -> None:
         merged[kind] = {**(current.get(kind) or {}), **values} if isinstance(values, dict) else values
     # a quota is a share of a period, a limit on swap counts memory: each is told with its other half
     told = {kind: merged[kind] for kind in wanted}
+    _check_use(container.cgroup, told.get("memory") or {})
     try:
         Cgroups().update(container.cgroup, told)
     except OSError as error:
@@ -35,6 +37,15 @@ def update(container: Container, options: Namespace) -> None:
         raise ProgramError(f"the limits can't be set: {where}{error.strerror}") from error
     container.document["linux"]["resources"] = merged
     container.save()
+
+
+def _check_use(cgroup: str, memory: dict[str, Any]) -> None:
+    """Refuse a limit below what is used, where the document wants that: version 2 would kill for it."""
+    if not memory.get("checkBeforeUpdate") or memory.get("limit", -1) < 0:
+        return
+    used = cgroup_usage.measure(Cgroups(), cgroup)["memory"]
+    if memory["limit"] < used:
+        raise ProgramError(f"the memory limit {memory['limit']} is below what is used: {used}")
 
 
 def _resources(options: Namespace) -> dict[str, Any]:

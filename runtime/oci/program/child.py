@@ -8,10 +8,9 @@ closed the child ends: nobody who was not told of it is left behind.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from runtime.errors import KernelError
 from runtime.hints import Any, NoReturn
@@ -40,6 +39,10 @@ class Plan:
         self.cgroups: Cgroups | None = None
         self.cgroup: str | None = None
         self.filters: bytes | None = None
+        self.state: dict[str, Any] = {}
+        """The container's state as hooks get it; number and status are added when they are known."""
+        self.is_root = True
+        """Whether the caller is root, who may write to a process that shields itself."""
         self.door: socket.socket | None = None
         """Where `start` knocks; without it, the answer to "R" is the start."""
         self.waiting = -1
@@ -48,6 +51,10 @@ class Plan:
         self.preserved = 0
         self.pivots = True
         self.has_new_keyring = True
+
+    def state_of(self, answer: bytes, status: str) -> dict[str, Any]:
+        """Return the state for hooks; `answer` tells the process's number on the host ("g<pid>")."""
+        return {**self.state, "pid": int(answer.removeprefix(GO)), "status": status}
 
     def kept(self) -> list[int]:
         """Return the descriptors that the child keeps open."""
@@ -102,8 +109,10 @@ def _become(plan: Plan, talk: Talk) -> NoReturn:
     os.setsid()
     launch.forbid_imports()
     talk.hear()  # by now the child is in its cgroup, and its user namespace has users
+    if plan.is_root:
+        _guard()
     _enter_namespaces(plan, talk)
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    _guard()
     _set_kernel_values(document)
     if plan.has_new_keyring:
         launch.leave_keyring()
@@ -115,7 +124,7 @@ def _become(plan: Plan, talk: Talk) -> NoReturn:
     # what can't be made can't be entered either, which is told better
     with contextlib.suppress(KernelError, OSError):
         os.close(root.provide(process["cwd"], True))
-    _call_hooks(document.get("hooks") or {}, talk)
+    _call_hooks(plan, talk)
     label = confinement.label_file(process)
     _enter_root(root, plan)
     launch.take_streams((), terminal)
@@ -150,11 +159,11 @@ class Waiting(LastSteps):
             os.write(*self._label)
 
     def _wait_for_start(self) -> None:
-        document = self._plan.document
         message = self._talk.ask(READY)
         if self._plan.door is not None:
             message = self._open_door(self._plan.door)
-        hooks.run("startContainer", (document.get("hooks") or {}).get("startContainer") or (), json.loads(message[1:]))
+        state = self._plan.state_of(message, "created")
+        hooks.run("startContainer", (self._plan.document.get("hooks") or {}).get("startContainer") or (), state)
 
     def _open_door(self, door: socket.socket) -> bytes:
         """Return what `start` says; who knocked and went was killed, and another may come."""
@@ -176,6 +185,11 @@ class Waiting(LastSteps):
             os.close(listener)
 
 
+def _guard() -> None:
+    """Keep processes of namespaces that are entered from tracing this one, or reaching what it has open."""
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+
+
 def _enter_namespaces(plan: Plan, talk: Talk) -> None:
     """Join the namespaces that the document names, and make the new ones that the child was not born into."""
     spaces = plan.spaces
@@ -189,7 +203,7 @@ def _enter_namespaces(plan: Plan, talk: Talk) -> None:
     for kind in later:
         _join(spaces, kind, may_fail=False)
     if "user" in spaces.joined or ("user" in spaces.new and mappings.has_root(plan.document["linux"])):
-        _become_root()
+        become_root()
     flags = 0
     for kind in spaces.new - spaces.born_into - {"user"}:
         flags |= NAMESPACES[kind]
@@ -213,8 +227,8 @@ def _join(spaces: Spaces, kind: str, *, may_fail: bool = True) -> bool:
     return True
 
 
-def _become_root() -> None:
-    """Be the user namespace's root; who a process was outside means nothing in it."""
+def become_root() -> None:
+    """Be the root of the user namespace that was entered; who a process was outside means nothing in it."""
     with contextlib.suppress(PermissionError):  # a namespace of one user, which may drop no groups
         os.setgroups(())
     with contextlib.suppress(OSError):  # a joined namespace may have no root
@@ -259,10 +273,11 @@ def _prepare_root(plan: Plan, hierarchies: Mapping[str, str] | None) -> rootfs.R
     return rootfs.Root(os.path.join(plan.bundle, document["root"]["path"]))
 
 
-def _call_hooks(wanted: Mapping[str, Sequence[Mapping[str, Any]]], talk: Talk) -> None:
+def _call_hooks(plan: Plan, talk: Talk) -> None:
     """Have the hooks of the runtime's namespaces run, then run those that belong into the container's own."""
+    wanted = plan.document.get("hooks") or {}
     if any(wanted.get(kind) for kind in ("prestart", "createRuntime", "createContainer")):
-        state = json.loads(talk.ask(RUN_HOOKS)[1:])
+        state = plan.state_of(talk.ask(RUN_HOOKS), "creating")
         hooks.run("createContainer", wanted.get("createContainer") or (), state)
 
 

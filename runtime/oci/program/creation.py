@@ -24,6 +24,7 @@ from runtime.oci.program.store import Container, Store
 
 PARENT_CGROUP = "/skiff.oci"
 """Above the cgroups of containers that name none, or a relative one."""
+DELEGATED = "/sys/kernel/cgroup/delegate"
 CONSOLE = {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"}
 DEFAULT_DEVICES = [*(rule for rule in defaults.DEVICE_RULES if rule["allow"]), CONSOLE]
 
@@ -118,6 +119,8 @@ def _make_cgroup(container: Container, path: str, resources: Mapping[str, Any]) 
                 container.record["cgroup"] = None  # not ours to remove
                 raise ProgramError(f"the container's cgroup {path} is not empty: it has {len(others)} processes")
             cgroups.create(path, resources)
+            if cgroups.is_unified and os.geteuid() == 0:
+                _delegate(container.document, cgroups.directories(path)["unified"])
             return cgroups
     except OSError as error:
         if os.geteuid() == 0:
@@ -127,6 +130,29 @@ def _make_cgroup(container: Container, path: str, resources: Mapping[str, Any]) 
     container.record["cgroup"] = None
     container.save()
     return None
+
+
+def _delegate(config: Mapping[str, Any], directory: str) -> None:
+    """Give the cgroup to who runs in it, where it can be changed from inside (OCI runtime spec, "Cgroup ownership")."""
+    is_own = any(one["type"] == "cgroup" and not one.get("path") for one in config["linux"]["namespaces"])
+    is_writable = any(
+        one.get("source") == "cgroup"
+        and one["destination"] == "/sys/fs/cgroup"
+        and "ro" not in (one.get("options") or ())
+        for one in config["mounts"]
+    )
+    owner = mappings.host_id(config["linux"].get("uidMappings") or (), config["process"]["user"]["uid"])
+    if not is_own or not is_writable or not owner:
+        return
+    try:
+        with open(DELEGATED) as file:
+            names = file.read().split()
+    except OSError:
+        names = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+    os.chown(directory, owner, -1)
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.chown(os.path.join(directory, name), owner, -1)
 
 
 class _Birth:
@@ -144,6 +170,7 @@ class _Birth:
         plan.cgroups, plan.cgroup, plan.filters = cgroups, container.cgroup, filters
         plan.console, plan.preserved = request.console, request.preserved
         plan.pivots, plan.has_new_keyring = request.pivots, request.has_new_keyring
+        plan.state, plan.is_root = container.state(store.CREATING), os.geteuid() == 0
         plan.waiting = os.open(os.path.join(container.directory, store.WAITING), os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(plan.waiting, fcntl.LOCK_EX)
         if request.waits_at_door:
@@ -208,7 +235,7 @@ class _Birth:
         wanted = self.container.document.get("hooks") or {}
         for kind in ("prestart", "createRuntime"):
             hooks.run(kind, wanted.get(kind) or (), state)
-        self.sync.send(GO + json.dumps(state).encode())
+        self.sync.send(GO + b"%d" % self.pid)
 
     def _note_process(self) -> None:
         self.container.record["pid"] = self.pid
@@ -265,7 +292,7 @@ def start(made: Made, log: Log) -> None:
 
 def begin(container: Container, talk: socket.socket, log: Log) -> None:
     """Tell the process at the other end of `talk` to execute. Raises ProgramError when it can't."""
-    talk.send(GO + json.dumps(container.state(store.CREATED)).encode())
+    talk.send(GO + b"%d" % container.record["pid"])
     while True:
         message, descriptors, _, _ = socket.recv_fds(talk, LONGEST_MESSAGE, 1)
         if message == child.LISTENER:

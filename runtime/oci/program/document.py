@@ -31,6 +31,8 @@ DEVICE_TYPES = "cubp"
 PERSONALITIES = {"LINUX": 0x0, "LINUX32": 0x8}
 """<linux/personality.h>"""
 HIGHEST_ID = (1 << 32) - 2
+LABELLED = ("tmpfs", "devpts", "overlay")
+"""Filesystems whose files have the label that they were mounted with (mount(8), "context=")."""
 SPREAD = {
     **dict.fromkeys(("slave", "rslave"), "rslave"),
     **dict.fromkeys(("private", "rprivate", "unbindable", "runbindable"), "rprivate"),
@@ -200,6 +202,9 @@ def _check_mounts(document: Mapping[str, Any], where: str) -> None:
             raise DocumentError(f"{where}: mounts: {entry['destination']} needs both uidMappings and gidMappings")
         options = mount_options.MountOptions(entry.get("options") or ())
         is_bind = entry.get("type") == "bind" or options.is_bind
+        label = document["linux"].get("mountLabel")
+        if label and entry.get("type") in LABELLED:
+            entry["options"] = [*(entry.get("options") or ()), f'context="{label}"']
         if (entry.get("uidMappings") or options.maps_ids) and not is_bind:
             raise DocumentError(f"{where}: mounts: {entry['destination']}: only a bind mount can map IDs")
         if is_bind and not entry.get("source"):

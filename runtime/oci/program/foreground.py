@@ -14,7 +14,7 @@ from runtime.hints import Any
 from runtime.linux import syscalls as linux
 from runtime.oci.program.errors import ProgramError
 
-OWN_SIGNALS = {signal.SIGCHLD, signal.SIGURG, signal.SIGKILL, signal.SIGSTOP}
+OWN_SIGNALS = {signal.SIGURG, signal.SIGKILL, signal.SIGSTOP}
 """What is ours to take, or can't be taken."""
 CHUNK_BYTES = 1 << 16
 TIOCGWINSZ, TIOCSWINSZ = 0x5413, 0x5414  # <asm-generic/ioctls.h>
@@ -88,7 +88,7 @@ class Foreground:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if self._signals in ready:
                 for number in os.read(self._signals, 4096):
-                    self._hand_on(number, pidfd)
+                    self._hand_on(number, pid, pidfd)
             if self._terminal in ready and not self._show():
                 poll.unregister(self._terminal)
             if 0 in ready and not self._type():
@@ -99,11 +99,11 @@ class Foreground:
             pass
         return _exit_code(os.waitpid(pid, 0)[1])
 
-    def _hand_on(self, number: int, pidfd: int) -> None:
+    def _hand_on(self, number: int, pid: int, pidfd: int) -> None:
         if number == signal.SIGWINCH and self._terminal >= 0:
             self._resize()
         elif number == signal.SIGCHLD:
-            return
+            _reap_all_but(pid)
         else:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, number)
@@ -116,12 +116,11 @@ class Foreground:
             return False
         except OSError:  # EIO: the last process closed it
             data = b""
-        while data:
-            written = os.write(1, data)
-            if written == len(data):
-                return True
-            data = data[written:]
-        return False
+        shown = data
+        with contextlib.suppress(OSError):  # nobody looks any more: the process goes on all the same
+            while shown:
+                shown = shown[os.write(1, shown) :]
+        return bool(data)
 
     def _type(self) -> bool:
         """Copy what was typed; False once there is no more."""
@@ -133,6 +132,13 @@ class Foreground:
         with contextlib.suppress(OSError):
             os.write(self._terminal, data)
         return True
+
+
+def _reap_all_but(pid: int) -> None:
+    """Reap what came to us as an orphan; who waits for `pid` wants to know how that ended."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != pid:
+            os.waitpid(ended.si_pid, 0)
 
 
 def _exit_code(status: int) -> int:

@@ -40,7 +40,7 @@ def _run_one(name: str, hook: Mapping[str, Any], state: bytes) -> None:
                 environment,
                 file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, said, 1), (os.POSIX_SPAWN_DUP2, said, 2)],
                 setsigmask=(),
-                setsigdef=[signal.SIGPIPE],
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
             )  # fmt: skip
         except OSError as error:
             raise HookError(f"{name} can't be run: {(error.strerror or str(error)).lower()}") from error

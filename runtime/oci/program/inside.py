@@ -15,7 +15,7 @@ from runtime.oci import console as terminals
 from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.process import LastSteps, LaunchError, become
-from runtime.oci.program import confinement, document, scheduling, store
+from runtime.oci.program import child, confinement, document, scheduling, store
 from runtime.oci.program.child import FAILED, GO, LISTENER, LONGEST_MESSAGE, SIBLING, Talk
 from runtime.oci.program.errors import ProgramError, StateError
 from runtime.oci.program.foreground import Foreground
@@ -108,10 +108,14 @@ def _launch(
     """Fork the process; returns its number and its pidfd once it executes. Raises ProgramError when it can't."""
     filters = container.document["linux"].get("seccomp")
     program = confinement.compiled(filters)
-    target = os.pidfd_open(container.pid)
-    if not container.pid:
+    inhabitant = container.pid
+    try:
+        target = os.pidfd_open(inhabitant or -1)
+        flags = _namespaces_of(inhabitant)
+    except OSError:
+        inhabitant = 0
+    if not inhabitant or container.pid != inhabitant:
         raise StateError(f"container {container.id} is stopped: nothing can run in it")
-    flags = _namespaces_of(container.pid)
     cgroup = container.cgroup
     if cgroup is not None and below:
         cgroup = f"{cgroup}/{below.strip('/')}"
@@ -226,10 +230,7 @@ def _become(guest: _Guest, talk: Talk) -> NoReturn:
     os.setsid()
     os.chdir("/")
     if guest.flags & linux.CLONE_NEWUSER:
-        with contextlib.suppress(OSError):
-            os.setgroups(())
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+        child.become_root()
     terminal = -1
     if guest.console is not None:
         ptmx = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)

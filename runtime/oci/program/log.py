@@ -11,15 +11,9 @@ import time
 class Log:
     """Lines of warnings and errors; `file` takes them too, as text or as JSON, a line each."""
 
-    def __init__(self, file: str = "", form: str = "text", *, tells_all: bool = False) -> None:
+    def __init__(self, file: str = "", form: str = "text") -> None:
         self._file = file
         self._form = form
-        self._tells_all = tells_all
-
-    def debug(self, message: str) -> None:
-        """Tell what is of interest to who asked with --debug."""
-        if self._tells_all:
-            self._write("debug", message)
 
     def warning(self, message: str) -> None:
         """Tell what does not stop the command."""

@@ -29,7 +29,7 @@ def main(words: Sequence[str]) -> NoReturn:
         warmup.begin()
     try:
         options = arguments.parse(words)
-        log = Log(options.log, options.log_format, tells_all=options.debug)
+        log = Log(options.log, options.log_format)
         code = _dispatch(options, log)
         sys.stdout.flush()
     except ProgramError as error:

@@ -34,6 +34,15 @@ def write(pid: int, settings: Mapping[str, Any]) -> None:
             raise ProgramError(f"linux.{field} can't be set: {error.strerror or error}") from error
 
 
+def host_id(mappings: Sequence[Mapping[str, Any]], inside: int) -> int | None:
+    """Return who `inside` is on the host; None where no mapping has it."""
+    for one in mappings:
+        offset = inside - one.get("containerID", 0)
+        if 0 <= offset < one["size"]:
+            return int(one.get("hostID", 0) + offset)
+    return None
+
+
 def has_root(settings: Mapping[str, Any]) -> bool:
     """Return whether the mappings have a user 0 and a group 0."""
     return all(

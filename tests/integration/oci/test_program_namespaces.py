@@ -165,6 +165,14 @@ def test_devices_are_made_with_their_modes_and_owners(oci):
     assert {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "fd", "stdin", "shm"} <= set(lines[2:])
 
 
+def test_a_file_in_the_place_of_a_device_is_told(oci):
+    document = oci.document("true")
+    document["linux"]["devices"] = [{"path": "/etc/passwd", "type": "c", "major": 1, "minor": 3}]
+    assert "is not the device that is asked for" in oci.run(document, check=False).stderr
+    document["linux"]["devices"] = [{"path": "/dev/null", "type": "c", "major": 1, "minor": 3}]
+    assert oci.run(document).stderr == ""
+
+
 def test_devices_that_no_rule_allows_can_not_be_used(oci):
     document = oci.document("sh", "-c", "echo x > /dev/null && echo null; head -c 1 /dev/loop 2>&1")
     document["process"]["capabilities"] = {}

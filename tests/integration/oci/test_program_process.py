@@ -2,10 +2,13 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -316,6 +319,24 @@ def test_a_hook_that_fails_ends_the_container(oci, tmp_path, kind, command):
     assert marker.read_text() == "done\n"
 
 
+def test_hooks_get_a_state_of_any_size(oci, tmp_path):
+    document = oci.document("true")
+    document["annotations"] = {f"key{number}": "x" * 1000 for number in range(400)}
+    script = tmp_path / "count"
+    script.write_text(f"#!/bin/sh\nwc -c >> {oci.rootfs}/data/sizes 2>/dev/null || wc -c >> /data/sizes\n")
+    script.chmod(0o755)
+    (oci.rootfs / "bin/count").write_text(script.read_text())
+    (oci.rootfs / "bin/count").chmod(0o755)
+    document["hooks"] = {
+        kind: [{"path": "/bin/count" if kind == "startContainer" else str(script)}]
+        for kind in ("createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+    }
+    oci.run(document)
+    sizes = [int(line) for line in (oci.rootfs / "data/sizes").read_text().split()]
+    assert len(sizes) == 5
+    assert min(sizes) > 400_000
+
+
 def test_a_hook_has_its_time(oci):
     document = oci.document("true")
     document["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]}
@@ -349,6 +370,26 @@ def test_a_label_without_its_security_module_is_refused(oci):
         document = oci.document("true")
         document["process"][field] = "some_label"
         assert "not enabled on this machine" in oci.run(document, check=False).stderr
+
+
+def test_run_reaps_what_comes_to_it(oci):
+    """Without a PID namespace orphans come to the program: none of them stays a zombie."""
+    document = oci.document("sh", "-c", "for i in 1 2 3; do (sleep 0.2 & ); done; echo up; sleep 1000")
+    document["linux"]["namespaces"] = [one for one in document["linux"]["namespaces"] if one["type"] != "pid"]
+    folder, identity = oci.bundle(document)
+    process = subprocess.Popen(
+        [*PROGRAM, "--root", oci.state, "run", "--bundle", folder, identity], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "up\n"
+    init = oci.get(identity)["pid"]
+    deadline_s = time.monotonic() + 20
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while children.read_text().split() != [str(init)]:
+        assert time.monotonic() < deadline_s, children.read_text()
+        select.select([], [], [], 0.02)  # no event tells of somebody else's children
+    oci("kill", identity, "KILL")
+    process.communicate(timeout=20)
+    assert process.returncode == 137
 
 
 def test_interrupting_run_ends_the_container(oci):
