@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ import anyio.abc
 
 from runtime.build.writer import Owner
 from runtime.image.transfers import together
+from runtime.linux.ownership import chown
 
 _BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
@@ -23,7 +23,7 @@ async def relayed(socket: Path, agent: str, mode: int, owner: Owner) -> AsyncIte
     The agent's own socket may be its owner's alone; what the step sees is another one, of the step's user.
     """
     listener = await anyio.create_unix_listener(socket, mode=mode)
-    os.chown(socket, owner.uid, owner.gid)
+    chown(str(socket), owner.uid, owner.gid)
 
     async def serve(client: anyio.abc.SocketStream) -> None:
         async with client:

@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from runtime.build.writer import Owner
 from runtime.image.transfers import KeyedLocks
+from runtime.linux.ownership import chown
 from runtime.paths import Paths
 
 DIRECTORY = "cache-mounts"
@@ -82,7 +83,7 @@ class CacheMounts:
         part.mkdir(parents=True)
         if wanted.fill is not None:
             wanted.fill(part)
-        os.chown(part, wanted.owner.uid, wanted.owner.gid)
+        chown(str(part), wanted.owner.uid, wanted.owner.gid)
         part.chmod(wanted.mode)
         os.rename(part, directory)
 

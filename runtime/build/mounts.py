@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import shutil
 import stat
@@ -22,6 +21,7 @@ from runtime.build.mount_options import checked_values, size_bytes, switch
 from runtime.build.selection import Sources, digest_items
 from runtime.build.tree import Entry
 from runtime.build.writer import Owner, Writer
+from runtime.linux.ownership import chown
 
 if TYPE_CHECKING:
     from runtime.build.stage import StageBuilder
@@ -223,7 +223,7 @@ class _Filling:
 def _write_secret(file: Path, secret: _Secret) -> None:
     file.touch(0o600)
     file.write_bytes(secret.content)
-    os.chown(file, secret.owner.uid, secret.owner.gid)
+    chown(str(file), secret.owner.uid, secret.owner.gid)
     file.chmod(secret.mode)
 
 

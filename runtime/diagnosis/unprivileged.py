@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,7 @@ def around_network() -> Iterator[Finding]:
         lack[1] if lack else "",
         WANTED,
     )
+    yield from _session()
     lowest = int(_setting("net/ipv4/ip_unprivileged_port_start") or LOW_PORTS)
     yield verdict(
         "low ports",
@@ -100,6 +102,22 @@ def around_network() -> Iterator[Finding]:
         "all can be published",
         f"ports below {lowest} can't be published",
         f"`sysctl -w net.ipv4.ip_unprivileged_port_start=0` {KEPT}; or publish higher ones",
+        WANTED,
+    )
+
+
+def _session() -> Iterator[Finding]:
+    """Yield what is said of a run directory that the session manager takes away (logind.conf(5), "Linger")."""
+    session = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    if not Path("/run/systemd/system").is_dir() or not os.path.isdir(session):
+        return
+    name = pwd.getpwuid(os.getuid()).pw_name
+    yield verdict(
+        "session",
+        Path("/var/lib/systemd/linger", name).exists(),
+        "the run directory stays when the user logs out",
+        f"{session} goes when the user logs out, and the engine's sockets with it",
+        f"`loginctl enable-linger {name}`",
         WANTED,
     )
 

@@ -15,6 +15,7 @@ import struct
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from runtime.errors import SkiffError
 from runtime.linux import syscalls as linux
@@ -22,11 +23,12 @@ from runtime.linux.ports import holder
 from runtime.paths import Paths
 from runtime.rootless import pasta
 from runtime.rootless.inside import ONE_USER, RANGES, VARIABLE
-from runtime.rootless.namespaces import Namespaces, cure_of_ranges, end_all, make, mapping, processes
+from runtime.rootless.namespaces import Namespaces, cure_of_ranges, end_all, has_mounts_of, make, mapping, processes
 from runtime.rootless.pasta import Pasta
 
 LONGEST_MESSAGE = 1 << 20
 RETRY_S = 0.02
+ANSWER_TIMEOUT_S = 20.0
 
 
 def main(paths: Paths, environment: Mapping[str, str]) -> None:
@@ -62,12 +64,21 @@ def _provide_directories(paths: Paths) -> None:
 
 def _ask_to_start(paths: Paths, environment: Mapping[str, str], descriptors: list[int]) -> bool:
     """Ask the process outside to start an engine; False when it is not there to hear."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link:
+    # in a file: it may be larger than a packet
+    carried = os.memfd_create("environment", os.MFD_CLOEXEC)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link, open(carried, "w+") as file:
+        json.dump(dict(environment), file)
+        file.flush()
+        link.settimeout(ANSWER_TIMEOUT_S)
         try:
             link.connect(str(paths.host_socket))
-            message = json.dumps({"do": "start", "environment": dict(environment)})
-            socket.send_fds(link, [message.encode()], descriptors)
+            socket.send_fds(link, [json.dumps({"do": "start"}).encode()], [carried, *descriptors])
             return bool(link.recv(1))
+        except TimeoutError:
+            raise SkiffError(
+                f"the process that starts engines for {paths.root} does not answer",
+                f"end it: its number is the one of `python -m runtime.rootless` (`pgrep -u {os.getuid()} -f rootless`)",
+            ) from None
         except OSError:
             return False
 
@@ -106,8 +117,10 @@ class HostSide:
         if keeper:
             return Namespaces.of(keeper, self._paths.bridges_netns)
         with suppress(OSError, ValueError):
-            # what outlived engine and keeper is nobody's: its exit would not be known, nor its output taken
-            end_all(int((self._paths.run / "namespace").read_text()))
+            # what outlived engine and keeper is nobody's: its exit would not be known, nor its output taken; the number
+            # may be another namespace's by now
+            earlier = int((self._paths.run / "namespace").read_text())
+            end_all(earlier, partial(has_mounts_of, (self._paths.root, self._paths.run)))
         self._paths.bridges_netns.unlink(missing_ok=True)
         for notice in notices(os.getuid(), os.getgid()):
             _say(notice)
@@ -172,11 +185,15 @@ class HostSide:
             elif message["do"] == "start":
                 if not lock_holder(f"{self._paths.keeper_socket}.lock"):
                     end_all(self._namespaces.identity)
-                self.start_engine(message["environment"], descriptors)
+                with open(os.dup(descriptors[0])) as file:
+                    file.seek(0)
+                    environment = json.load(file)
+                os.close(descriptors.pop(0))
+                self.start_engine(environment, descriptors)
                 visitor.send(b"s")
             elif message["do"] == "holder":
                 visitor.send(holder(message["protocol"], int(message["port"])).encode())
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             self._show_out(visitor)
         finally:
             for descriptor in descriptors:

@@ -8,7 +8,8 @@ import select
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,31 @@ class Namespaces:
         """Bring the calling process, which has one thread, into the namespaces."""
         linux.call("setns", self.user, KINDS["user"])
         linux.call("setns", self.mnt, KINDS["mnt"])
+
+    @contextmanager
+    def occupied(self, work: Callable[[Callable[[], None]], None]) -> Iterator[int]:
+        """Have a process in the user and the network namespace for as long as the block and `work` take.
+
+        Yields its number once `work`, which it runs, calls what it is given.
+        """
+        answers, said = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                linux.call("setns", self.user, KINDS["user"])
+                linux.call("setns", self.net, linux.CLONE_NEWNET)
+                work(lambda: _tell(said))
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is to tell it
+                os.write(said, f"!{error}".encode())
+            finally:
+                os._exit(0)
+        os.close(said)
+        try:
+            _hear(answers)
+            yield pid
+        finally:
+            os.close(answers)
+            os.waitpid(pid, 0)
 
     @classmethod
     def of(cls, pid: int, pin: Path) -> Namespaces:
@@ -138,6 +164,10 @@ def _stay(gate: int, said: int, pin: Path) -> None:
         os._exit(0)
 
 
+def _tell(said: int) -> None:
+    os.write(said, b"r")
+
+
 def _hear(answers: int) -> None:
     answer = os.read(answers, 4096)
     if not answer or answer.startswith(b"!"):
@@ -184,9 +214,9 @@ def processes(identity: int) -> list[int]:
     return found
 
 
-def end_all(identity: int) -> None:
-    """End the processes of the user namespace `identity`: one may make the next, so until none is left."""
-    while pids := processes(identity):
+def end_all(identity: int, is_meant: Callable[[int], bool] = lambda _: True) -> None:
+    """End the processes of the user namespace `identity` that are meant: one may make the next, so until none is left."""
+    while pids := [pid for pid in processes(identity) if is_meant(pid)]:
         for pid in pids:
             with suppress(ProcessLookupError):
                 descriptor = os.pidfd_open(pid)
@@ -195,3 +225,12 @@ def end_all(identity: int) -> None:
                     select.select([descriptor], (), ())
                 finally:
                     os.close(descriptor)
+
+
+def has_mounts_of(folders: Sequence[Path], pid: int) -> bool:
+    """Whether something below one of `folders` is mounted where a process is: its root, or a file of its own."""
+    try:
+        mounts = Path(f"/proc/{pid}/mountinfo").read_text()
+    except OSError:
+        return False
+    return any(f"{folder}/" in mounts for folder in folders)

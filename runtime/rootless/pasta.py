@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from runtime.linux.netlink import Netlink
 from runtime.rootless.namespaces import Namespaces
 
+RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE = 0x40, 0x400  # <linux/rtnetlink.h>
+START_TIMEOUT_S = 2.0
 TUN = "/dev/net/tun"
 LACKS = {
     "pasta": ("pasta is not installed", "`apt-get install passt`"),
@@ -41,19 +47,23 @@ class Pasta:
         return 0 if self._process is None else self._process.pid
 
     def start(self, namespaces: Namespaces) -> None:
-        """Connect the namespace to the host's network: its addresses and routes as the host's, nothing forwarded in."""
+        """Connect the namespace to the host's network: its addresses and routes as the host's, nothing forwarded in.
+
+        Returns when the way out is there, or after a while without one.
+        """
         self.end_earlier()
-        inherited = (namespaces.user, namespaces.net)
-        user, net = (f"/proc/self/fd/{descriptor}" for descriptor in inherited)
-        command = ["pasta", "--foreground", "--quiet", "--config-net", "--no-map-gw", "--pid", str(self._record)]
-        for option in ("--tcp-ports", "--udp-ports", "--tcp-ns", "--udp-ns"):
-            command += [option, "none"]
-        self._process = subprocess.Popen(
-            [*command, "--userns", user, "--netns", net],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=inherited,
-        )
+        with namespaces.occupied(_await_route) as occupant:
+            # by a process in them: of all ways to name namespaces, Debian's AppArmor profile of passt allows this one
+            inside = [
+                f"--{option}=/proc/{occupant}/ns/{kind}" for option, kind in (("userns", "user"), ("netns", "net"))
+            ]
+            closed = [f"--{option}=none" for option in ("tcp-ports", "udp-ports", "tcp-ns", "udp-ns")]
+            self._process = subprocess.Popen(
+                ["pasta", "--foreground", "--quiet", "--config-net", "--no-map-gw", *closed, *inside],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self._record.write_text(f"{self.pid} {_started(self.pid)}\n")
 
     def end(self) -> None:
         """End it."""
@@ -70,7 +80,25 @@ class Pasta:
     def end_earlier(self) -> None:
         """End one that outlived who started it."""
         with suppress(OSError, ValueError):
-            pid = int(self._record.read_text())
-            # the number may be another process's by now: ours has the record's name among its arguments
-            if str(self._record).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                os.kill(pid, signal.SIGKILL)
+            pid, started = self._record.read_text().split()
+            if _started(int(pid)) == started:  # else the number is another process's by now
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def _started(pid: int) -> str:
+    """Return when a process was started, as proc_pid_stat(5) has it; "" when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _await_route(told: Callable[[], None]) -> None:
+    """Call `told`, then return when this namespace has a route, or after a while without one."""
+    changes = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    changes.bind((0, RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE))
+    told()
+    while select.select([changes], (), (), START_TIMEOUT_S)[0]:
+        changes.recv(65536)
+        if any(not route.is_loopback for route in Netlink().routes()):
+            return
