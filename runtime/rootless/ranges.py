@@ -25,7 +25,11 @@ def extents(own: int, text: str, names: Sequence[str]) -> tuple[Extent, ...]:
     found = [Extent(0, own, 1)]
     for line in text.splitlines():
         fields = line.strip().split(":")
-        if len(fields) != 3 or fields[0] not in names or not (fields[1].isdecimal() and fields[2].isdecimal()):
+        if (
+            len(fields) != 3
+            or fields[0] not in names
+            or not all(one.isascii() and one.isdecimal() for one in fields[1:])
+        ):
             continue
         first, count = int(fields[1]), int(fields[2])
         if count > 0:
