@@ -54,16 +54,21 @@ def send(container: Container, number: int, *, everybody: bool = False) -> None:
     _signal(container, number)
 
 
+def _not_running(container: Container, status: str = store.STOPPED) -> StateError:
+    # in runc's words, which its callers look for
+    return StateError(f"container not running: {container.id} is {status}")
+
+
 def _signal(container: Container, number: int) -> None:
     """Signal the container's process, never a later one that has its number."""
     pid = int(container.record["pid"])
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
-        raise StateError(f"container {container.id} is stopped: there is no process to signal") from None
+        raise _not_running(container) from None
     try:
         if container.pid != pid:
-            raise StateError(f"container {container.id} is stopped: there is no process to signal")
+            raise _not_running(container)
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
         if number == signal.SIGKILL and container.cgroup is not None:

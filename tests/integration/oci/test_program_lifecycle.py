@@ -51,7 +51,7 @@ def test_the_configuration_is_the_one_of_the_creation(oci):
         ("running", ["start"], "is running, not created"),
         ("running", ["delete"], "is running"),
         ("stopped", ["start"], "is stopped, not created"),
-        ("stopped", ["kill"], "is stopped"),
+        ("stopped", ["kill"], "container not running"),
         ("stopped", ["pause"], "is stopped"),
         ("stopped", ["update", "--pids-limit", "10"], "is stopped"),
         ("stopped", ["exec"], "is stopped"),
@@ -170,28 +170,37 @@ def test_a_program_of_another_machine_fails_the_start(oci):
     assert oci.get(identity)["status"] == "stopped"
 
 
-def test_killed_create_leaves_only_what_delete_removes(oci):
-    """Kill `create` at moments from its beginning to its end; what it left is a container that can be deleted, or none."""
-    folder, identity = oci.bundle(oci.document("sleep", "1000"))
-    for step in range(12):
-        process = subprocess.Popen(
-            [*PROGRAM, "--root", oci.state, "create", "--bundle", folder, identity],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+@pytest.mark.parametrize("command", ["create", "start", "run", "delete"])
+def test_killed_at_any_moment_it_leaves_only_what_delete_removes(oci, command):
+    """Kill the command at moments from its beginning to its end; what it left can be deleted, or is nothing."""
+    folder, identity = oci.bundle(oci.document("sh", "-c", "echo $$; exec sleep 1000"))
+    words = {"create": ["--bundle", folder], "run": ["--detach", "--bundle", folder], "delete": ["--force"]}
+    moments, whole_s = 6, 0.0
+    for moment in range(moments + 1):
+        if command in ("start", "delete"):
+            _quietly(oci, "create", "--bundle", folder, identity).wait(60)
+        begun = time.monotonic()
+        process = _quietly(oci, command, *words.get(command, ()), identity)
         pidfd = os.pidfd_open(process.pid)
-        try:
-            wait_for = step * 0.012
-            if not _ends_within(pidfd, wait_for):
-                process.kill()
-            process.wait(10)
-        finally:
-            os.close(pidfd)
+        # the first is let through: it tells how long the whole takes
+        if not _ends_within(pidfd, whole_s * moment / moments if whole_s else 60):
+            process.kill()
+        process.wait(10)
+        os.close(pidfd)
+        whole_s = whole_s or time.monotonic() - begun
         found = oci("state", identity, check=False)
         if found.returncode == 0:
-            assert json.loads(found.stdout)["status"] in ("creating", "created", "stopped")
+            assert json.loads(found.stdout)["status"] in ("creating", "created", "running", "stopped")
         oci("delete", "--force", identity)
         assert oci("state", identity, check=False).returncode == 1
         assert not any(os.path.exists(path) for path in Cgroups().directories(f"/skiff.oci/{identity}").values())
+
+
+def _quietly(oci, *words):
+    return subprocess.Popen(
+        [*PROGRAM, "--root", oci.state, *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def _ends_within(pidfd, seconds):

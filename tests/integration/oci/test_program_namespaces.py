@@ -88,6 +88,13 @@ def test_clocks_are_set_off(oci):
     }  # fmt: skip
 
 
+def test_exec_has_the_containers_clocks(oci):
+    document = with_namespaces(oci.document("sleep", "1000"), {"type": "time"})
+    document["linux"]["timeOffsets"] = {"boottime": {"secs": 1000000}}
+    identity = oci.started(document)
+    assert float(oci("exec", identity, "cat", "/proc/uptime").stdout.split()[0]) > 1000000
+
+
 def test_users_of_a_new_namespace_are_mapped(oci, owned):
     document = mapped(
         oci.document(
