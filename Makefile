@@ -10,7 +10,7 @@ RUN_PACKAGES := python3-venv mmdebstrap
 # look at the kernel's network state from outside; uidmap: user namespaces of unprivileged users; passt: the way out of
 # theirs; qemu-system-x86: a machine with cgroup version 2 alone
 TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd
-# zstd: archives as other tools compress them
+# zstd: archives as other tools compress them; conmon: a caller of OCI runtimes
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
 
