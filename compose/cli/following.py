@@ -66,6 +66,7 @@ class Follower:
         self._ending = 0
         """How many ends are being told."""
         self._has_started = threading.Event()
+        self._events: socket.socket | None = None
         self._is_settled = False
         self._is_past = False
         self.stays = False
@@ -114,6 +115,8 @@ class Follower:
         """
         project = next((container.labels.get(PROJECT, "") for container in self._all().values()), "")
         wanted = {"type": ["container"], "event": list(EVENTS), "label": [f"{PROJECT}={project}"]}
+        if until := self._query.get("until"):
+            threading.Thread(target=self._wait_for, args=(until,), daemon=True).start()
         failures = 0
         while not self._is_over():
             client = Client(self._where)
@@ -126,9 +129,8 @@ class Follower:
                 continue
             failures = 0
             with stream:
-                threading.Thread(target=self._settle, args=(stream.socket, wanted["label"]), daemon=True).start()
-                if until := self._query.get("until"):
-                    threading.Thread(target=self._wait_for, args=(until, stream.socket), daemon=True).start()
+                self._events = stream.socket
+                threading.Thread(target=self._settle, args=(wanted["label"],), daemon=True).start()
                 try:
                     for event in stream.documents():
                         self._take(client, event)
@@ -141,17 +143,22 @@ class Follower:
                 thread.join(DRAIN_S)
 
     def _is_over(self) -> bool:
-        return self._is_past or (
-            not self.stays and self._is_settled and not self._ending and not self._alive & set(self._counting)
-        )
+        with self._lock:
+            is_left = self._is_settled and not self._ending and not self._alive & set(self._counting)
+        return self._is_past or (is_left and not self.stays)
 
-    def _wait_for(self, until: str, events: socket.socket) -> None:
+    def _wait_for(self, until: str) -> None:
         time.sleep(max(0.0, (api_nanoseconds(until) - time.time_ns()) / 1e9))
         self._is_past = True
-        with suppress(OSError):
-            events.shutdown(socket.SHUT_RDWR)
+        self._wake()
 
-    def _settle(self, events: socket.socket, labels: Sequence[str]) -> None:
+    def _wake(self) -> None:
+        """End the wait for events, where that is over."""
+        if self._is_over() and self._events is not None:
+            with suppress(OSError):
+                self._events.shutdown(socket.SHUT_RDWR)
+
+    def _settle(self, labels: Sequence[str]) -> None:
         """Once all was started, take in what no event told; end the wait for events when nobody is alive any more."""
         self._has_started.wait()
         client = Client(self._where)
@@ -162,8 +169,7 @@ class Follower:
             for container in self._all().values():
                 self._look(client, container)
             self._is_settled = True
-            if self._is_over():
-                events.shutdown(socket.SHUT_RDWR)
+            self._wake()
 
     def _take(self, client: Client, event: Mapping[str, Any]) -> None:
         actor = event["Actor"]
@@ -216,6 +222,7 @@ class Follower:
         self._ended(Run(container, died_with, goes_on))
         with self._lock:
             self._ending -= 1
+        self._wake()
 
     def _begun(self, id: str, started_at: str) -> None:
         """Take in that a run began, if it is another one."""

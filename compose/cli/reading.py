@@ -56,8 +56,7 @@ class LogReading:
         query = {**self._query, "follow": 1, "attached": int(attached)}
         try:
             yield from self._lines(query)
-            state = Client(self._where).container(self.container.id)["State"]
-            is_over = not state["Running"] or bool(state.get("Restarting"))
+            is_over = self._has_ended()
         except NotFoundError:
             is_over = True
         self._go_on()
@@ -66,6 +65,16 @@ class LogReading:
                 self._take(lines)
                 yield lines
             self._unended = []
+
+    def _has_ended(self) -> bool:
+        """Whether nothing goes on with a line that has no end yet. Raises NotFoundError."""
+        try:
+            state = Client(self._where).container(self.container.id)["State"]
+        except EngineError:
+            raise
+        except SkiffError:  # the engine died just now: where it goes on is known
+            return False
+        return not state["Running"] or bool(state.get("Restarting"))
 
     def _lines(self, query: dict[str, Any]) -> Iterator[Lines]:
         """Yield the lines that `query` wants and that were not given yet; goes on when the engine comes back."""

@@ -74,8 +74,9 @@ class StampedLines:
         """Return the lines that have no end yet, each ended."""
         found = []
         for stream, data in self._lines.rest():
-            stamp, _, text = data.partition(b" ")
-            found.append(Lines(stamp, stream, text + b"\n"))
+            stamp, space, text = data.partition(b" ")
+            if space:  # else it broke off amid the time
+                found.append(Lines(stamp, stream, text + b"\n"))
         return found
 
 

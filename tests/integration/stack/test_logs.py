@@ -21,6 +21,16 @@ services:
 """
 
 
+BEGIN = "echo begin; while ! test -e /go; do sleep 0.05; done"
+"""What a container does until its output is followed."""
+
+
+def begin(project, follow):
+    """Let the service `flood` write once it is followed."""
+    assert follow.lines(1) == ["begin"]
+    project.skiff("exec", "-T", "flood", "touch", "/go")
+
+
 class Following:
     """A command that goes on; its output is read line by line."""
 
@@ -143,12 +153,13 @@ def test_who_follows_gets_every_line_once_while_the_engine_is_killed(home, busyb
     text = f"""
 name: chased
 services:
-  flood: {{image: busybox, command: ["sh", "-c", "sleep 1; seq 1 {lines}; echo end >&2"]}}
+  flood: {{image: busybox, command: ["sh", "-c", "{BEGIN}; seq 1 {lines}; echo end >&2"]}}
   steady: {{image: busybox, init: true, command: "sh -c 'while echo tick; do sleep 0.05; done'"}}
 """
     project = Project.of(home, tmp_path, text)
     project.skiff("up", "-d")
     follow = following(project, "logs", "-f", "--no-log-prefix", "flood")
+    begin(project, follow)
     for _ in range(5):
         kill_and_wait(pid_of(home, "engine"))
         eventually(lambda: project.skiff("logs", "-n", "1", "steady").stdout != "", 30, "an engine")
@@ -165,17 +176,19 @@ def test_a_log_with_limits_is_followed_whole_and_kept_in_part(stack, following, 
 services:
   flood:
     image: busybox
-    command: ["sh", "-c", "sleep 1; seq 1 {lines}"]
+    command: ["sh", "-c", "{BEGIN}; seq 1 {lines}"]
     logging: {{driver: json-file, options: {{max-size: 100k, max-file: "3"}}}}
 """
     )
     project.skiff("up", "-d")
     follow = following(project, "logs", "-f", "--no-log-prefix")
-    project.skiff("wait", "flood")
+    begin(project, follow)
+    project.skiff("wait", "flood", check=False)
     numbers = [str(number) for number in range(1, lines + 1)]
     code, out, _ = follow.end()
     assert (code, out) == (0, [*numbers, "flood-1 exited with code 0"])
     kept = project.skiff("logs", "--no-log-prefix").stdout.splitlines()
+    assert "begin" not in kept
     assert kept == numbers[-len(kept) :]
     assert 200_000 < sum(len(line) + 1 for line in kept) <= 312_000
     assert project.skiff("logs", "--no-log-prefix", "-n", "20000").stdout.splitlines() == numbers[-20000:]

@@ -46,7 +46,9 @@ def test_lines_of_the_same_time_come_together_and_can_be_stamped_again():
 
 def test_a_line_without_an_end_is_the_rest():
     decoder = StampedLines()
-    assert list(decoder.feed(1, stamp(1) + b" half a")) == []
+    assert list(decoder.feed(1, stamp(1)[:9])) == []
+    assert decoder.rest() == []
+    assert list(decoder.feed(1, stamp(1)[9:] + b" half a")) == []
     assert decoder.rest() == [Lines(stamp(1), 1, b"half a\n")]
     assert list(decoder.feed(1, b" line\n")) == [Lines(stamp(1), 1, b"half a line\n")]
     assert decoder.rest() == []
