@@ -69,6 +69,8 @@ class Follower:
         self._events: socket.socket | None = None
         self._is_settled = False
         self._is_past = False
+        self._failure: OSError | None = None
+        """Why nothing can be written any more."""
         self.stays = False
         """Whether following goes on when nobody is alive: something may be restarted."""
         self._lock = threading.RLock()
@@ -111,7 +113,7 @@ class Follower:
     def follow(self) -> None:
         """Return when no container that counts is alive any more, or the time is over that the query tells.
 
-        Raises SkiffError when the engine is gone for good.
+        Raises SkiffError when the engine is gone for good, OSError when nothing can be written.
         """
         project = next((container.labels.get(PROJECT, "") for container in self._all().values()), "")
         wanted = {"type": ["container"], "event": list(EVENTS), "label": [f"{PROJECT}={project}"]}
@@ -139,13 +141,15 @@ class Follower:
                 except (OSError, SkiffError):
                     continue  # hung up: by ourselves, or because the engine went
         for id, thread in list(self._threads.items()):
-            if id not in self._alive or self._is_past:
+            if self._failure is None and (id not in self._alive or self._is_past):
                 thread.join(DRAIN_S)
+        if self._failure is not None:
+            raise self._failure
 
     def _is_over(self) -> bool:
         with self._lock:
             is_left = self._is_settled and not self._ending and not self._alive & set(self._counting)
-        return self._is_past or (is_left and not self.stays)
+        return self._is_past or self._failure is not None or (is_left and not self.stays)
 
     def _wait_for(self, until: str) -> None:
         time.sleep(max(0.0, (api_nanoseconds(until) - time.time_ns()) / 1e9))
@@ -219,10 +223,14 @@ class Follower:
                 if died_with is None:
                     died_with = int(state["ExitCode"])
             self._ending += 1
-        self._ended(Run(container, died_with, goes_on))
-        with self._lock:
-            self._ending -= 1
-        self._wake()
+        try:
+            self._ended(Run(container, died_with, goes_on))
+        except OSError as error:
+            self._failure = error
+        finally:
+            with self._lock:
+                self._ending -= 1
+            self._wake()
 
     def _begun(self, id: str, started_at: str) -> None:
         """Take in that a run began, if it is another one."""
@@ -261,9 +269,15 @@ class Follower:
         reading = self._readings[id]
         name = reading.container.short_name()
         while True:
-            with suppress(SkiffError):
+            try:
                 for lines in reading.live(attached=id in self._attached):
                     self._printer.write_lines(name, lines)
+            except SkiffError:
+                pass  # its log can't be read, or the engine is gone: `follow` tells
+            except OSError as error:
+                self._failure = error
+                self._wake()
+                return
             with self._lock:
                 self._attached.discard(id)
                 if id not in self._again:

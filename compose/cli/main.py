@@ -17,6 +17,8 @@ from compose.render.progress import json_error
 from runtime.errors import SkiffError
 
 INTERRUPTED = 130
+NOBODY_READS = 141
+"""What a shell sees of a program that SIGPIPE ended: docker compose is one."""
 
 
 class Commands(TyperGroup):
@@ -37,17 +39,23 @@ class Commands(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command. Raises JsonError for a SkiffError that is to be told as JSON."""
+        """Run the command. Raises JsonError for a SkiffError that is to be told as JSON, UnheardError for a broken pipe."""
         try:
             return super().invoke(ctx)
         except SkiffError as error:
             if isinstance(ctx.obj, Globals) and ctx.obj.tells_json:
                 raise JsonError(json_error(str(error))) from error
             raise
+        except BrokenPipeError as error:  # click would exit on its own
+            raise UnheardError from error
 
 
 class JsonError(Exception):
     """A failure in the words in which it is told."""
+
+
+class UnheardError(Exception):
+    """Nobody reads what the command writes."""
 
 
 NOT_HERE = {
@@ -152,8 +160,8 @@ def main() -> None:
         _leave(1)
     except KeyboardInterrupt:
         _leave(INTERRUPTED)
-    except BrokenPipeError:
-        _leave(1)
+    except (UnheardError, BrokenPipeError):
+        _leave(NOBODY_READS)
     except OSError as error:
         print(f"skiff: {error.filename or 'writing output'}: {error.strerror or error}", file=sys.stderr)
         _leave(1)
@@ -168,7 +176,7 @@ def _leave(code: int) -> NoReturn:
             if stream is not None:  # closed by who started us
                 stream.flush()
     except BrokenPipeError:
-        code = code or 1
+        code = code or NOBODY_READS
     except OSError as error:
         os.write(2, f"skiff: standard output can't be written: {error.strerror}\n".encode())
         code = code or 1

@@ -87,10 +87,10 @@ class LogReading:
                 return
             except EngineError:
                 raise
-            except (OSError, SkiffError):
+            except (OSError, SkiffError) as error:
                 failures += 1
                 if failures > MOST_FAILURES:
-                    raise
+                    raise SkiffError(f"the logs of {self.container.name} can't be read: {error}") from error
                 time.sleep(PAUSE_S)
             if query.get("follow"):
                 self._go_on()

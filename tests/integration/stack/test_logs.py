@@ -242,4 +242,34 @@ def test_a_reader_that_has_enough_ends_it(stack):
             check=False,
         )
         assert done.stdout.endswith("1\n")
-        assert (done.returncode, done.stderr) == (1, ""), flags
+        assert (done.returncode, done.stderr) == (141, ""), flags
+
+
+def test_a_reader_that_has_enough_of_what_comes_ends_it_too(stack):
+    project = stack(
+        "services:\n  web: {image: busybox, init: true, command: \"sh -c 'while echo x; do sleep 0.05; done'\"}\n"
+    )
+    project.skiff("up", "-d")
+    for command in ("logs -f", "up"):
+        done = subprocess.run(
+            ["bash", "-c", 'set -o pipefail; "$@" | head -2', "-", *SKIFF, *command.split()],
+            cwd=project.folder,
+            env=project.home.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 141
+        assert "Traceback" not in done.stderr
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*SKIFF, "logs", "-f"],
+            cwd=project.folder,
+            env=project.home.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "skiff: writing output: No space left on device\n")
