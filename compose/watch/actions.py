@@ -57,7 +57,12 @@ class Actions:
         """Bring `paths` (here, by where there) into the container; False: it has to be done again once it runs."""
         if self.dry_run:
             return True
-        return deliver(Client(self.where), container.id, paths, is_running=container.state == "running")
+        try:
+            return deliver(Client(self.where), container.id, paths, is_running=container.state == "running")
+        except SkiffError as error:
+            if "read-only" in error.message and error.hint is None:
+                error.hint = "files can't be written into such a root: leave read_only out while you develop"
+            raise
 
     async def rebuild(self, service: str) -> None:
         """Build the image of `service` and put new containers in the place of its own. What fails is told."""

@@ -23,7 +23,7 @@ def deliver(client: Client, id: str, paths: Mapping[str, str], *, is_running: bo
 
     Files get the mode and time they have here, and belong to the user whom the container runs as. Raises SkiffError.
     """
-    gone = [where for where, path in paths.items() if not os.path.lexists(path)]
+    gone = [where for where, path in paths.items() if _is_text(where) and not os.path.lexists(path)]
     kept = {where: path for where, path in paths.items() if os.path.lexists(path)}
     if gone and is_running:
         for begin in range(0, len(gone), REMOVED_AT_ONCE):
@@ -31,6 +31,15 @@ def deliver(client: Client, id: str, paths: Mapping[str, str], *, is_running: bo
     if kept:
         client.archive_put(id, "/", archive(kept), copyUIDGID=1)
     return is_running or not gone
+
+
+def _is_text(path: str) -> bool:
+    """Whether the engine's API has a way to write the path: JSON knows no bytes that are not UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _remove(client: Client, id: str, paths: list[str]) -> None:

@@ -18,6 +18,8 @@ from runtime.errors import SkiffError
 
 ADDED = 1
 """watchfiles' number of what came: made, or moved here."""
+LOST = 0
+"""Our own: events were lost, for none or all of the paths."""
 BUSY_STEP_MS, IDLE_STEP_MS = 2, 10
 BUSY_S = 10.0
 LOOK_AGAIN_MS = 1000
@@ -59,7 +61,7 @@ class Notices:
             batch |= await self._batches.receive()
         while self._batches.statistics().current_buffer_used:
             batch |= self._batches.receive_nowait()
-        if any(self._moves_ground(path) for _, path in batch):
+        if any(kind == LOST or self._moves_ground(path) for kind, path in batch):
             await self._watch_anew()
         return batch
 
@@ -117,7 +119,12 @@ class Notices:
 
         try:
             while not stop.is_set():
-                found = await anyio.to_thread.run_sync(wait, limiter=limiter)
+                try:
+                    found = await anyio.to_thread.run_sync(wait, limiter=limiter)
+                except RuntimeError:
+                    # a name that is not UTF-8: the package tells of nothing else from then on
+                    await self._send.send({(LOST, "")})
+                    return
                 if isinstance(found, set):
                     last_s = time.monotonic()
                     await self._send.send(found)

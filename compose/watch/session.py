@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from compose.plan.project import PROJECT, SERVICE
 from compose.watch.actions import Actions
-from compose.watch.notices import ADDED, Notices
+from compose.watch.notices import ADDED, LOST, Notices
 from compose.watch.rules import Rule, Rules
 from compose.watch.service import QUIET_S, ServiceWatch
 from compose.watch.tree import Tree
@@ -71,10 +71,14 @@ class Session:
         while True:
             batch = await self._notices.next(QUIET_S if again or is_large else None)
             if batch:
+                is_lost = any(kind == LOST for kind, _ in batch)
+                batch = {(kind, path) for kind, path in batch if kind != LOST}
                 changed = await anyio.to_thread.run_sync(self._changed, batch)
                 # a new folder may have been filled before it was watched: it is looked at again
                 again |= {path for kind, path in batch if kind == ADDED}
-                if len(batch) > LARGE_BATCH and not is_large:
+                if is_lost:
+                    is_large = True
+                elif len(batch) > LARGE_BATCH and not is_large:
                     is_large = True
                     self.actions.tell(
                         "Large batch of file changes detected. If you just switched branches, this is expected."

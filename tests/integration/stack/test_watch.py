@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.foreground import Foreground
-from tests.support.project import eventually
+from tests.support.project import eventually, kill_and_wait, pid_of
 
 pytestmark = pytest.mark.root
 
@@ -153,6 +153,45 @@ def test_files_belong_to_the_user_of_the_container_also_to_be_removed(stack, wat
     assert owners == [(1000, 1000)] * 2
     shutil.rmtree(source / "sub")
     gone(there / "sub")
+
+
+def test_names_that_are_no_text_do_not_end_it(stack, watching):
+    project = stack(SYNC)
+    source = up(project)
+    watch = watching(project)
+    there = inside(project) / "app"
+    odd = os.fsencode(source) + b"/\xff\n-"
+    with open(odd, "w") as file:
+        file.write("odd")
+    (source / "-rf *").write_text("fine")
+    holds(there / "-rf *", "fine")
+    holds(Path(os.fsdecode(os.fsencode(there) + b"/\xff\n-")), "odd")
+    (source / "-rf *").unlink()
+    gone(there / "-rf *")
+    assert watch.interrupt() == 130
+
+
+def test_it_outlives_an_engine_and_what_changes_meanwhile_arrives(stack_home, stack, watching):
+    project = stack(SYNC)
+    source = up(project)
+    watch = watching(project)
+    (source / "file").write_text("1")
+    there = inside(project) / "app/file"
+    holds(there, "1")
+    kill_and_wait(pid_of(stack_home, "engine"))
+    (source / "file").write_text("2")
+    holds(there, "2")
+    (source / "file").write_text("3")
+    holds(there, "3")
+    assert watch.interrupt() == 130
+
+
+def test_a_root_that_is_read_only_is_told_and_what_to_do(stack, watching):
+    project = stack(SYNC + "    read_only: true\n")
+    source = up(project)
+    watch = watching(project)
+    (source / "file").touch()
+    watch.until("rootfs is marked read-only").until("leave read_only out while you develop")
 
 
 def test_all_replicas_are_synced_and_one_that_is_new_gets_what_was_synced_before(stack, watching):
