@@ -152,7 +152,8 @@ class Follower:
         return self._is_past or self._failure is not None or (is_left and not self.stays)
 
     def _wait_for(self, until: str) -> None:
-        time.sleep(max(0.0, (api_nanoseconds(until) - time.time_ns()) / 1e9))
+        while (left_s := (api_nanoseconds(until) - time.time_ns()) / 1e9) > 0:
+            time.sleep(min(left_s, threading.TIMEOUT_MAX))
         self._is_past = True
         self._wake()
 

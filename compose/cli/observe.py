@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -256,7 +257,7 @@ def moment(text: str) -> str:
     """Return a time for the API: what is a duration ("10m") counts back from now."""
     from compose.plan.values import UNITS_NS, duration_ns
 
-    if text.lstrip("-").replace(".", "", 1).isdigit():
+    if re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,9})?", text):
         return text
     if text[-1:] in ("s", "m", "h") and set(text) <= set("0123456789.hmsunµ") and UNITS_NS:
         return f"{time.time() - duration_ns(text) / 1e9:.9f}"

@@ -39,7 +39,9 @@ async def logs(engine: Engine, request: Request) -> None:
     stdout, stderr = request.flag("stdout"), request.flag("stderr")
     if not stdout and not stderr:
         raise BadRequestError("Bad parameters: you must choose at least one stream")
-    check_readable(container)
+    is_attached = request.flag("attached")  # our own: who is attached hears also a container whose log is not kept
+    if not is_attached:
+        check_readable(container)
     tail = request.text("tail") or "all"
     frames = engine.streams.logs(
         container,
@@ -51,7 +53,7 @@ async def logs(engine: Engine, request: Request) -> None:
         timestamps=request.flag("timestamps"),
         tail=int(tail) if tail.isascii() and tail.isdigit() and len(tail) < LONGEST_TAIL else None,
         with_details=request.flag("details"),
-        attached=request.flag("attached"),
+        attached=is_attached,
     )
     await request.stream(_framed(frames, container.tty), kind=RAW if container.tty else MULTIPLEXED)
 

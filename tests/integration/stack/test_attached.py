@@ -240,7 +240,9 @@ services:
     assert project.skiff("logs", "--since", "1h", "--index", "1", "b").stdout.count("\n") == 2
     assert project.skiff("logs", "-f").stdout.splitlines() == lines
     assert "no container with index 2" in project.refused("logs", "--index", "2", "a")
-    assert "is neither a time nor a duration" in project.refused("logs", "--since", "yesterday")
+    for wrong in ("yesterday", "²", "9" * 20, "1.2.3", "5d", "."):
+        assert "is neither a time nor a duration" in project.refused("logs", "-f", "--until", wrong)
+    assert project.skiff("logs", "-f", "--until", "9999-12-31T23:59:59Z").stdout.splitlines() == lines
     assert "no such service: c" in project.refused("logs", "c")
 
 

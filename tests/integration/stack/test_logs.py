@@ -216,8 +216,8 @@ services:
   silent: {image: busybox, command: echo silent, logging: {driver: none}}
 """
     )
-    project.skiff("up", "-d")
-    project.skiff("wait", "loud", check=False)
+    shown = project.skiff("up").stdout.splitlines()
+    assert {"loud-1    | loud", "silent-1  | silent"} < set(shown)
     for flags in ([], ["-f"]):
         done = project.skiff("logs", *flags)
         assert done.stdout == "loud-1    | loud\n"
