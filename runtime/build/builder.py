@@ -95,7 +95,7 @@ class Builder:
     async def _messages(self, request: BuildRequest) -> AsyncGenerator[dict[str, Any], None]:
         _check(request.options)
         messages_in, messages = anyio.create_memory_object_stream[dict[str, Any]](math.inf)
-        async with anyio.create_task_group() as group, messages:
+        async with together() as group, messages:
             group.start_soon(self._build_and_tell, request, messages_in)
             async for message in messages:
                 yield message

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import anyio.abc
 
 
@@ -39,6 +40,11 @@ async def attempt(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Excep
     except Exception as error:  # noqa: BLE001 - the one place that lets a task fail without the engine
         log(error)
         return error
+    except BaseExceptionGroup as group:
+        if group.subgroup((KeyboardInterrupt, SystemExit, anyio.get_cancelled_exc_class())) is not None:
+            raise
+        log(group)  # no errors alone, as where a generator was closed among tasks of its own
+        return RuntimeError(str(group))
     return None
 
 

@@ -115,13 +115,14 @@ class Containers:
     async def pause(self, name: str, frozen: bool) -> None:
         """Freeze or thaw every process of the container."""
         container = self.find(name)
-        if not container.is_running:
-            raise ConflictError(f"Container {container.id} is not running")
-        if (container.state.status == PAUSED) == frozen:
-            raise ConflictError(f"Container {container.id} is {'already' if frozen else 'not'} paused")
-        await self.keeper.freeze(container.id, frozen)
-        container.state.status = PAUSED if frozen else RUNNING
-        self.table.save(container)
+        async with container.lock:  # its end is not to be written down in between
+            if not container.is_running:
+                raise ConflictError(f"Container {container.id} is not running")
+            if (container.state.status == PAUSED) == frozen:
+                raise ConflictError(f"Container {container.id} is {'already' if frozen else 'not'} paused")
+            await self.keeper.freeze(container.id, frozen)
+            container.state.status = PAUSED if frozen else RUNNING
+            self.table.save(container)
         self.table.tell(container, "pause" if frozen else "unpause")
 
     def rename(self, name: str, wanted: str) -> None:
@@ -190,6 +191,12 @@ class Containers:
     async def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container. Raises ConflictError when it runs and `force` is not set."""
         container = self.find(name)
+        is_removed = False
+        while not is_removed:  # until nobody has started it meanwhile
+            await self._make_removable(container, force)
+            is_removed = await self.removal.remove(container, volumes)
+
+    async def _make_removable(self, container: Container, force: bool) -> None:
         if container.is_running or container.state.status == RESTARTING:
             if not force:
                 doing = "paused" if container.state.status == PAUSED else container.state.status
@@ -204,7 +211,6 @@ class Containers:
         if container.state.status == REMOVING and container.host.get("AutoRemove"):
             while container in self.table and container.state.status == REMOVING:
                 await container.changed.wait()
-        await self.removal.remove(container, volumes)
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
         """Remove the containers that do not run; returns which, and the bytes that they had."""
@@ -215,9 +221,10 @@ class Containers:
             if container.state.status not in (CREATED, EXITED, DEAD):
                 continue
             if may_be_pruned(filters, container.labels, parse_rfc3339(container.created), now_ns):
-                freed += await self.sizes.written(container)
-                await self.removal.remove(container, False)
-                removed.append(container.id)
+                written = await self.sizes.written(container)
+                if await self.removal.remove(container, False):
+                    freed += written
+                    removed.append(container.id)
         self.events.emit("container", "prune", "", {"reclaimed": str(freed)})
         return {"ContainersDeleted": removed or None, "SpaceReclaimed": freed}
 

@@ -275,7 +275,7 @@ class Engine:
         if force:
             for container in self.table:
                 if container.is_running or container.state.status == RESTARTING:
-                    await self.lifecycle.stop(container, 9, 0)
+                    await attempt(self.lifecycle.stop, container, 9, 0)  # one that can't be stopped keeps no engine
         self.stopping.set()
         self._note()
 

@@ -12,6 +12,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from runtime.engine.attachment import LogFrame
+from runtime.image.transfers import together
 from runtime.keeper.client import KeptProcess
 
 CHUNK_BYTES = 1 << 16
@@ -26,7 +27,7 @@ async def output_of(process: KeptProcess, ended: anyio.Event) -> AsyncGenerator[
     """Yield the output of a process until its pipes end, or what is in them soon after `ended`; that is awaited."""
     sender, receiver = anyio.create_memory_object_stream[LogFrame](4)
     pipes = [_Pipe(process.fds[name], stream) for name, stream in SOURCES if name in process.fds]
-    async with anyio.create_task_group() as group:
+    async with together() as group:
         for pipe in pipes:
             group.start_soon(pipe.pump, sender.clone())
         sender.close()

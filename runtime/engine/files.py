@@ -22,6 +22,7 @@ from runtime.engine.table import ContainerTable
 from runtime.engine.times import rfc3339
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, InternalError, NotFoundError, SkiffError
 from runtime.image.images import Images
+from runtime.image.transfers import together
 from runtime.keeper.client import Keeper
 from runtime.paths import Paths
 
@@ -67,7 +68,7 @@ class Files:
         os.set_blocking(reader, False)
         failures: list[SkiffError] = []
         with root as where:
-            async with anyio.create_task_group() as group:
+            async with together() as group:
 
                 async def produce() -> None:
                     try:

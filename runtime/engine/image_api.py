@@ -26,6 +26,7 @@ from runtime.errors import SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
 from runtime.image.reference import Reference, is_whole
+from runtime.image.transfers import together
 from runtime.paths import Paths
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ async def _in_task(work: Callable[[Callable[[Progress], None]], Any]) -> AsyncGe
     """Run an async `work(tell)` and yield what it tells; its error is raised at the end."""
     sender, receiver = anyio.create_memory_object_stream[Progress](float("inf"))
     failed: list[SkiffError] = []
-    async with anyio.create_task_group() as group:
+    async with together() as group:
 
         async def run() -> None:
             with sender:

@@ -235,14 +235,17 @@ class Lifecycle:
     async def kill(self, container: Container) -> None:
         """End the process now; returns when it has ended."""
         await self.keeper.signal(container.id, signal.SIGKILL)
-        await self.thaw(container)
-        await self.wait_until_stopped(container)
+        while container.is_running:
+            await self.thaw(container)  # again when somebody pauses it meanwhile
+            if container.is_running:
+                await container.changed.wait()
 
     async def thaw(self, container: Container) -> None:
         """Let a paused container run, so that it can take a signal."""
         if container.state.status == PAUSED:
             await self.keeper.freeze(container.id, False)
-            container.state.status = RUNNING
+            if container.state.status == PAUSED:  # else it has ended meanwhile
+                container.state.status = RUNNING
 
     # --- an earlier engine's
 

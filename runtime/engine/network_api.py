@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,18 +165,18 @@ class NetworkApi:
         _check_joinable(container, network)
         settings = dict(body.get("EndpointConfig") or {})
         check_endpoint(network.name, settings, network)
-        if container.is_running:
-            await self.networks.connect(
-                container.id, container.name, network, endpoint_settings(settings, container.host)
-            )
-            await self.networking.publish_ports(container)
-        had_names = not set(container.networks) <= {"bridge"}
-        container.networks[network.name] = settings
-        if container.is_running and not had_names:
-            self.networking.write_resolv_conf(container)
-        if container.is_running:
-            self.networking.tell_names(container)
-        self.table.save(container)
+        async with self._held(container):
+            if container.is_running:
+                wanted = endpoint_settings(settings, container.host)
+                await self.networks.connect(container.id, container.name, network, wanted)
+                await self.networking.publish_ports(container)
+            had_names = not set(container.networks) <= {"bridge"}
+            container.networks[network.name] = settings
+            if container.is_running and not had_names:
+                self.networking.write_resolv_conf(container)
+            if container.is_running:
+                self.networking.tell_names(container)
+            self.table.save(container)
         self.networking.tell("connect", network, container)
 
     async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
@@ -184,20 +185,29 @@ class NetworkApi:
         container = self.table.find(body.get("Container") or "")
         if network.driver == "host":
             raise BadRequestError(HOST_NETWORK)
-        if container.is_running:
-            try:
-                await self.networks.disconnect(container.id, network)
-                await self.networking.publish_ports(container)
-            except SkiffError:
-                if not body.get("Force"):
-                    raise
-        elif network.name not in container.networks:
-            raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
-        container.networks.pop(network.name, None)
-        if container.is_running:
-            self.networking.tell_names(container)
-        self.table.save(container)
+        async with self._held(container):
+            if container.is_running:
+                try:
+                    await self.networks.disconnect(container.id, network)
+                    await self.networking.publish_ports(container)
+                except SkiffError:
+                    if not body.get("Force"):
+                        raise
+            elif network.name not in container.networks:
+                raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
+            container.networks.pop(network.name, None)
+            if container.is_running:
+                self.networking.tell_names(container)
+            self.table.save(container)
         self.networking.tell("disconnect", network, container)
+
+    @asynccontextmanager
+    async def _held(self, container: Container) -> AsyncIterator[None]:
+        """Keep the container from starting, ending and going while the block runs."""
+        async with container.lock:
+            if container not in self.table:
+                raise NotFoundError(f"No such container: {container.name}")
+            yield
 
 
 HOST_NETWORK = "container cannot be disconnected from host network or connected to host network"

@@ -55,7 +55,7 @@ class ContainerNetworks:
             await self.networks.open_namespace(container.id, container.name, sysctls)
         attached = {endpoint.network_id for endpoint in self.networks.endpoints(container.id)}
         if mode != "none":
-            for name, wanted in container.networks.items():
+            for name, wanted in list(container.networks.items()):
                 network = self.networks.resolve(name)
                 if network.id not in attached:
                     settings = endpoint_settings(wanted, container.host)

@@ -27,20 +27,27 @@ class Removal:
     networks: ContainerNetworks
     volumes: Volumes
 
-    async def remove(self, container: Container, volumes: bool = True) -> None:
-        """Remove a stopped container: first its row, so that a crash leaves only files to sweep."""
-        if container not in self.table:
-            return
-        container.state.status = REMOVING
-        self.table.delete(container)
-        with anyio.CancelScope(shield=True):
-            await attempt(self.networks.forget, container)
-            await anyio.to_thread.run_sync(shutil.rmtree, self.paths.container(container.id), True)
-            if volumes:
-                self._remove_volumes(container)
+    async def remove(self, container: Container, volumes: bool = True) -> bool:
+        """Remove a stopped container: first its row, so that a crash leaves only files to sweep.
+
+        Returns False when there is none to remove: it has been started meanwhile.
+        """
+        async with container.lock:
+            if container not in self.table:
+                return True
+            if container.is_running:
+                return False
+            container.state.status = REMOVING
+            self.table.delete(container)
+            with anyio.CancelScope(shield=True):
+                await attempt(self.networks.forget, container)
+                await anyio.to_thread.run_sync(shutil.rmtree, self.paths.container(container.id), True)
+                if volumes:
+                    self._remove_volumes(container)
         self.table.tell(container, "destroy")
         container.notify()
         container.notify_log()
+        return True
 
     def _remove_volumes(self, container: Container) -> None:
         for mount in container.mounts:

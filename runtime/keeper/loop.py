@@ -313,8 +313,8 @@ class Keeper:
 
     def do_signal(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Send a signal through the pidfd, which never names another process."""
-        kept = self.kept[message["id"]]
-        if kept.exit is None:
+        kept = self.kept.get(message["id"])
+        if kept is not None and kept.exit is None:  # one that is forgotten has ended
             linux.call("pidfd_send_signal", kept.pidfd, message["signum"], None, 0)
         return {}, []
 
@@ -333,6 +333,8 @@ class Keeper:
 
     def use_standby(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch | None:
         """Have the child that waits become the container, if there is one that fits."""
+        if any(map(os.path.exists, self.cgroups.directories(message["cgroup"]).values())):
+            return None  # a process of its last run is not gone yet: the name can't be given anew
         standby = self.standbys.take(message)
         if standby is None:
             return None
@@ -474,8 +476,9 @@ class Keeper:
 
     def do_freeze(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Stop or go on scheduling the processes of a container."""
-        kept = self.kept[message["id"]]
-        self.cgroups.freeze(str(kept.cgroup), message["frozen"])
+        kept = self.kept.get(message["id"])
+        if kept is not None:
+            self.cgroups.freeze(str(kept.cgroup), message["frozen"])
         return {}, []
 
     def do_stats(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:

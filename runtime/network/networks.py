@@ -168,6 +168,7 @@ class Networks:
         if network.name in PREDEFINED:
             raise ForbiddenError(f"{network.name} is a pre-defined network and cannot be removed")
         async with self._lock:
+            self._table.resolve(network.id)  # another may have removed it meanwhile
             attached = self._table.attached(network)
             if attached:
                 names = ", ".join(sorted(endpoint.container_name for endpoint in attached))
@@ -282,7 +283,7 @@ class Networks:
         async with self._lock:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
-            network = await self._wake_default(self._table.networks[network.id])
+            network = await self._wake_default(self._table.resolve(network.id))  # it may be gone by now
             used = {str(address) for other in self.attached(network) for address in other.addresses}
             mine = self.endpoints(container_id)
             endpoint = new_endpoint(container_id, container_name, network, settings, mine, used)

@@ -231,6 +231,9 @@ class Cgroups:
             _write(at_once, 1)
             _await_event(f"{directories['unified']}/cgroup.events", "populated 0")
             return
+        if "freezer" in directories:
+            with contextlib.suppress(OSError):  # who is frozen takes no signal
+                _write(f"{directories['freezer']}/freezer.state", "THAWED")
         deadline_s = time.monotonic() + SETTLE_S
         # one may fork while the others are killed: until none is left
         while (pids := self.processes(path)) and time.monotonic() < deadline_s:

@@ -1,6 +1,8 @@
 """Execs whose clients, children or numbers are not what one hopes for."""
 
+import io
 import os
+import tarfile
 import time
 
 import pytest
@@ -67,3 +69,38 @@ def test_those_that_have_ended_hold_nothing_but_their_exit_codes(api, begin):
         connection.close()
     eventually(lambda: descriptors() <= before + 5, 20, "the descriptors let go")
     assert {api.ask("GET", f"/exec/{id}/json").json["ExitCode"] for id, _ in ended} == {6}
+
+
+@pytest.mark.parametrize("moment", ["at once", "after the head", "in the middle"])
+def test_clients_that_vanish_leave_the_engine_well(api, begin, moment):
+    for _ in range(15):
+        _, connection = begin("yes | head -c 5000000")
+        if moment != "at once":
+            connection.recv(10)
+        if moment == "in the middle":
+            connection.recv(1 << 20)
+        connection.close()
+    assert api.ask("GET", "/_ping").status == 200
+
+
+def test_builds_loads_and_archives_whose_clients_vanish_leave_the_engine_well(api, container):
+    for path in (
+        "/images/busybox/get",
+        f"/containers/{container}/export",
+        f"/containers/{container}/archive?path=/bin",
+    ):
+        for count in (1, 100_000):
+            with api.connect() as connection:
+                connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+                connection.recv(count)
+    dockerfile = b"FROM busybox\nRUN yes | head -c 3000000\n"
+    with tarfile.open(fileobj=(context := io.BytesIO()), mode="w") as tar:
+        member = tarfile.TarInfo("Dockerfile")
+        member.size = len(dockerfile)
+        tar.addfile(member, io.BytesIO(dockerfile))
+    for _ in range(5):
+        with api.connect() as connection:
+            head = f"POST /build?nocache=1 HTTP/1.1\r\nContent-Length: {len(context.getvalue())}\r\n\r\n"
+            connection.sendall(head.encode() + context.getvalue())
+            connection.recv(10)
+    assert api.ask("GET", "/_ping").status == 200
