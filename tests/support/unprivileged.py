@@ -32,11 +32,13 @@ class User:
     first: int = 0
 
     def processes(self):
-        """The processes of the user and of the subordinate IDs, as "number command"."""
+        """The processes of the user and of the subordinate IDs, as "number command"; not the dead that await init."""
         found = set()
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 uid = folder.stat().st_uid
+                if (folder / "stat").read_text().rpartition(")")[2].split()[:2] == ["Z", "1"]:
+                    continue
                 if uid == self.uid or (self.first and self.first <= uid < self.first + RANGE):
                     found.add(f"{folder.name} {(folder / 'comm').read_text().strip()}")
             except OSError:

@@ -273,28 +273,25 @@ def test_the_docker_client_is_served_and_the_socket_is_the_user_s_alone(user_hom
     assert "name=rootless" in user_home.get("/info")["SecurityOptions"]
 
 
-@pytest.mark.parametrize(
-    ("options", "command", "expected"),
-    [
-        ("network_mode: host", "test -e /sys/class/net/lo && echo fine", "fine"),
-        ("pid: host", "test -d /proc/1 && ps | grep -q '[h]ttpd\\|init\\|sh' && echo fine", "fine"),
-        ("ipc: host", "test -d /dev/shm && echo fine", "fine"),
-        (
-            "privileged: true",
-            "mount -t tmpfs none /mnt 2>&1 || mkdir /mnt && mount -t tmpfs none /mnt && echo fine",
-            "fine",
-        ),
-        ("devices: [/dev/null:/dev/mine]", "echo x > /dev/mine && test -c /dev/mine && echo fine", "fine"),
-        ("tty: true", "tty", "/dev/pts/0"),
-        ("read_only: true", "touch /x 2>/dev/null || echo fine", "fine"),
-        ("sysctls: {net.ipv4.ip_forward: 1}", "cat /proc/sys/net/ipv4/ip_forward", "1"),
-        ("cap_add: [NET_ADMIN]", "ip link set lo down && echo fine", "fine"),
-    ],
-)
-def test_a_service_has_what_the_user_may_give(stack, options, command, expected):
-    text = {"image": "busybox", "command": ["sh", "-c", command]}
-    project = stack(
-        f"services:\n  one:\n    {options}\n" + "".join(f"    {k}: {json.dumps(v)}\n" for k, v in text.items())
-    )
-    shown = project.skiff("up", "--no-log-prefix", check=False)
-    assert expected in shown.stdout.split(), shown.stdout + shown.stderr
+GIVEN = {
+    "network": ("network_mode: host", "test -e /sys/class/net/lo && echo fine", "fine"),
+    "processes": ("pid: host", "test -d /proc/1 && ps | grep -q '[h]ttpd\\|init\\|sh' && echo fine", "fine"),
+    "memory": ("ipc: host", "test -d /dev/shm && echo fine", "fine"),
+    "privileges": ("privileged: true", "mkdir /on && mount -t tmpfs none /on && echo fine", "fine"),
+    "device": ("devices: [/dev/null:/dev/mine]", "echo x > /dev/mine && test -c /dev/mine && echo fine", "fine"),
+    "terminal": ("tty: true", "tty", "/dev/pts/0"),
+    "root": ("read_only: true", "touch /x 2>/dev/null || echo fine", "fine"),
+    "setting": ("sysctls: {net.ipv4.ip_forward: 1}", "cat /proc/sys/net/ipv4/ip_forward", "1"),
+    "capability": ("cap_add: [NET_ADMIN]", "ip link set lo down && echo fine", "fine"),
+}
+"""A service of each name: what it is given, what it does with it, and what it then says."""
+
+
+def test_services_have_what_the_user_may_give(stack):
+    text = "services:\n"
+    for name, (option, command, _) in GIVEN.items():
+        text += f"  {name}:\n    image: busybox\n    {option}\n    command: {json.dumps(['sh', '-c', command])}\n"
+    project = stack(text)
+    project.skiff("up")
+    said = {name: project.skiff("logs", "--no-log-prefix", name).stdout.strip() for name in GIVEN}
+    assert said == {name: expected for name, (_, _, expected) in GIVEN.items()}
