@@ -86,6 +86,7 @@ ROUTES: list[Route] = [
     ("DELETE", rf"/plugins/{IMAGE}", absent.plugin),
     ("POST", r"/swarm/(?:init|join)", absent.new_swarm),
     ("POST", r"/swarm/(?:leave|unlock)", absent.swarm_membership),
+    ("PUT", rf"/volumes/{NAME}", absent.swarm),
     *((method, SWARM, absent.swarm) for method in ("GET", "POST", "DELETE")),
     ("GET", r"/skiff/v1/engine", system.engine),
     ("POST", r"/skiff/v1/engine/stop", system.stop),

@@ -187,6 +187,18 @@ def check_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:
             )
 
 
+def platform_warnings(image: Image, wanted: str | None, machine: str) -> list[str]:
+    """Return what is to be said of an image of another architecture than the `machine` has, when none was asked for."""
+    system, own = image.config.get("os") or "linux", image.config.get("architecture") or ""
+    host = ARCHITECTURES.get(machine, machine)
+    if wanted or ARCHITECTURES.get(own, own) in ("", host):
+        return []
+    return [
+        f"The requested image's platform ({system}/{own}) does not match the detected host platform (linux/{host}) and no "
+        "specific platform was requested"
+    ]
+
+
 def check_platform(image: Image, name: str, wanted: str | None) -> None:
     """Raise NotFoundError when the image is none of the platform `wanted` ("linux/arm64"), as for one that is missing.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
@@ -50,6 +51,7 @@ class Creation:
         command(config)
         port_bindings(config, host)
         host, warnings = await self.limits.settle(host)
+        warnings += checks.platform_warnings(image, platform, os.uname().machine)
         if host.get("CgroupParent"):
             warnings.append("Containers are in a cgroup of the engine's own here. CgroupParent discarded.")
             del host["CgroupParent"]

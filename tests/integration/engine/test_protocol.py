@@ -152,6 +152,7 @@ def test_another_content_type_is_refused(api):
         ("GET", "/images/search?term=x", 501),
         ("GET", "/swarm", 503),
         ("GET", "/services", 503),
+        ("PUT", "/volumes/none", 503),
         ("GET", "/plugins", 200),
     ],
 )

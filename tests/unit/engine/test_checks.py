@@ -1,6 +1,6 @@
 import pytest
 
-from runtime.engine.checks import check_config, check_conflicts, check_host, check_platform
+from runtime.engine.checks import check_config, check_conflicts, check_host, check_platform, platform_warnings
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.images import Image
 
@@ -86,3 +86,12 @@ def test_an_image_of_the_wanted_platform_passes(platform):
 def test_an_image_of_another_platform_counts_as_missing(platform):
     with pytest.raises(NotFoundError, match="does not match the specified platform"):
         check_platform(Image("sha256:a", {"os": "linux", "architecture": "amd64"}, (), (), 0), "web", platform)
+
+
+def test_an_image_of_another_machine_is_warned_of_unless_it_was_asked_for():
+    image = Image("sha256:a", {"os": "linux", "architecture": "arm64"}, (), (), 0)
+    assert platform_warnings(image, None, "x86_64") == [
+        "The requested image's platform (linux/arm64) does not match the detected host platform (linux/amd64) and no "
+        "specific platform was requested"
+    ]
+    assert platform_warnings(image, "linux/arm64", "x86_64") == platform_warnings(image, None, "aarch64") == []
