@@ -55,8 +55,8 @@ def up(project, *arguments):
 
 def inside(project, service="web", number=0):
     """The root of a container as its process sees it."""
-    id = project.containers()[service][number]["ID"]
-    return Path(f"/proc/{project.home.get(f'/containers/{id}/json')['State']['Pid']}/root")
+    found = project.home.get(f"/containers/{project.name}-{service}-{number + 1}/json")
+    return Path(f"/proc/{found['State']['Pid']}/root")
 
 
 def holds(path, text):
