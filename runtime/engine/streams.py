@@ -63,6 +63,8 @@ class Streams:
         # it may be removed meanwhile
         with suppress(FileNotFoundError), self._reader(container, is_awaited=attached) as reader:
             passage, end = Passage(reader, selection), reader.end
+            for _ in passage.find():
+                await anyio.lowlevel.checkpoint()
             if attached:
                 await self._until_runs(container)
             written, is_live = container.written, _is_live(container)
@@ -144,8 +146,7 @@ class Streams:
         """Yield what the container writes from now on, until the process that runs, or is started next, ends."""
         with suppress(FileNotFoundError), self._reader(container, is_awaited=True) as reader:
             passage = Passage(reader, Selection(streams))
-            if not from_beginning:
-                reader.position = reader.end
+            passage.start_at(0 if from_beginning else reader.end)
             exits = container.exits
             while not container.is_running and container.log is None and container.exits == exits:
                 was_started = container.state.finished_at > container.created

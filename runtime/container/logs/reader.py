@@ -125,17 +125,24 @@ class LogReader:
     def backwards(self, begin: int, end: int) -> Iterator[tuple[Segment, list[Chunk]]]:
         """Yield the chunks between two offsets in batches, the last batch first; `begin` is where a chunk begins."""
         for start in reversed([start for start in segment_starts(self._directory) if start < end]):
-            with self._borrowed(start) as segment:
+            try:
+                segment = Segment(self._directory, start)
+            except FileNotFoundError:  # dropped meanwhile, and so is what lies before it
+                return
+            try:
                 last = segment.record_at(end - 1) + 1 if segment.count else 0
                 while last > 0:
                     first = max(0, last - BATCH_RECORDS)
                     chunks = segment.chunks(first, last)
-                    yield segment, [chunk._replace(end=min(chunk.end, end)) for chunk in chunks if chunk.start >= begin]
-                    if chunks and chunks[0].start <= begin:
+                    if chunks and chunks[-1].end > end:
+                        chunks[-1] = chunks[-1]._replace(end=end)
+                    is_last = bool(chunks) and chunks[0].start <= begin
+                    yield segment, [chunk for chunk in chunks if chunk.start >= begin] if is_last else chunks
+                    if is_last:
                         return
                     last = first
-            if start <= begin:
-                return
+            finally:
+                segment.close()
 
     @contextmanager
     def _borrowed(self, start: int) -> Iterator[Segment]:

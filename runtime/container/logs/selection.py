@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from runtime.container.logs.files import CHUNK_BYTES, STDERR, STDIN, STDOUT, Chunk
@@ -32,44 +32,62 @@ class Selection:
 
 
 class Passage:
-    """The wanted part of what `reader` reads, taken chunk by chunk; sets the reader to its beginning."""
+    """The wanted part of what `reader` reads, taken chunk by chunk. Is begun by `find` or by `start_at`."""
 
     def __init__(self, reader: LogReader, selection: Selection) -> None:
         self._reader = reader
         self._selection = selection
         self._stamps = Stamps()
+        self._next = 0
+        """Where the next chunk begins, if nothing is lost."""
+        self._rests: dict[int, int | None] = {}
+        """The streams whose next bytes are the rest of a line that is left out, and how much of it at most."""
         self._unended: set[int] = set()
         """The streams whose last line was given without its end."""
+        self._lost: set[int] = set()
+        """The streams of which something was dropped before it was read, and nothing was read since."""
+        self._cut: set[int] = set()
+        """Those of them whose line goes on with none of its own bytes."""
         self.is_over = False
         """Whether what comes is too late to be wanted."""
-        end = reader.end
+
+    def start_at(self, offset: int) -> None:
+        """Set the reader to an offset."""
+        self._reader.position = self._next = offset
+
+    def find(self) -> Iterator[None]:
+        """Set the reader to the beginning of the part; yields now and then, so that others have their turn."""
+        reader, selection = self._reader, self._selection
         begin = reader.first
         if selection.since_ns:
             begin = max(begin, reader.offset_since(selection.since_ns))
         if selection.tail is not None:
-            begin = tail_begin(reader, begin, end, selection)
-        reader.position = begin
+            begin = yield from _tail_begin(reader, begin, reader.end, selection)
+        self.start_at(begin)
         # lines that began before are no part of it; they may be longer than what was dropped of them
         is_open = reader.open_streams(begin) if begin else 0
         most = LONGEST_REST if begin == reader.first else None
-        if selection.tail and begin < end:
+        if selection.tail:
             is_open &= ~self._beginning(begin)
-        self._rests: dict[int, int | None] = {stream: most for stream in selection.streams if is_open >> stream & 1}
+        self._rests = {stream: most for stream in selection.streams if is_open >> stream & 1}
 
     def _beginning(self, begin: int) -> int:
         """Return the bit of the stream whose chunk has `begin` in its midst, where a line begins."""
         first = next(iter(self._reader.chunks()), None)
         return 1 << first.stream if first is not None and first.start == begin and not first.continues else 0
 
-    def frames(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, bytes]]:
+    def frames(self, chunks: Sequence[Chunk]) -> Iterator[tuple[int, bytes]]:
         """Yield (stream, bytes) of the wanted among the reader's next `chunks`."""
+        if chunks and chunks[0].start > self._next:
+            self._lost, self._cut = set(self._selection.streams), set(self._unended)
+        self._next = chunks[-1].end if chunks else self._next
         wanted = []
         for chunk in chunks:
             if self._selection.until_ns and chunk.time_ns > self._selection.until_ns:
                 self.is_over = True
                 break
             if chunk.stream in self._selection.streams:
-                kept = self._without_rest(chunk) if chunk.stream in self._rests else chunk
+                kept = self._without_rest(chunk) if self._lost or chunk.stream in self._rests else chunk
                 if kept is not None:
                     wanted.append(kept)
         is_plain = not self._selection.timestamps and not self._selection.details
@@ -78,6 +96,12 @@ class Passage:
 
     def _without_rest(self, chunk: Chunk) -> Chunk | None:
         """Return `chunk` without the rest of a line that is left out; None when that is all of it."""
+        if chunk.stream in self._lost:
+            self._lost.discard(chunk.stream)
+            if chunk.continues:
+                self._rests[chunk.stream] = LONGEST_REST
+        if chunk.stream not in self._rests:
+            return chunk
         most = self._rests[chunk.stream]
         data = self._reader.read(chunk.start, chunk.end)
         found = data.find(b"\n", 0, most)
@@ -92,10 +116,16 @@ class Passage:
     def _shown(self, run: Sequence[Chunk]) -> bytes:
         data = self._reader.read(run[0].start, run[-1].end)
         if not self._selection.timestamps and not self._selection.details:
-            return data
+            return self._plain(run[0], data)
         return b"".join(
             self._prefixed(chunk, data[chunk.start - run[0].start : chunk.end - run[0].start]) for chunk in run
         )
+
+    def _plain(self, first: Chunk, data: bytes) -> bytes:
+        is_cut = first.stream in self._cut
+        self._cut.discard(first.stream)
+        (self._unended.discard if data.endswith(b"\n") else self._unended.add)(first.stream)
+        return b"\n" + data if is_cut else data
 
     def _prefixed(self, chunk: Chunk, data: bytes) -> bytes:
         """Put what is wanted before each line; a line that the chunk goes on with has it already."""
@@ -139,7 +169,7 @@ def runs(chunks: Iterable[Chunk], most_bytes: int = CHUNK_BYTES) -> Iterator[lis
         yield run
 
 
-def tail_begin(reader: LogReader, begin: int, end: int, selection: Selection) -> int:
+def _tail_begin(reader: LogReader, begin: int, end: int, selection: Selection) -> Generator[None, None, int]:
     """Return the offset at which the last `selection.tail` lines begin that begin between the two offsets."""
     wanted = selection.tail or 0
     if wanted == 0:
@@ -156,4 +186,5 @@ def tail_begin(reader: LogReader, begin: int, end: int, selection: Selection) ->
                         at = data.index(b"\n", at) + 1
                     return base + at
                 wanted -= lines
+            yield
     return begin

@@ -66,6 +66,14 @@ def log(tmp_path):
     return make
 
 
+def begun(reader, selection=EVERYTHING):
+    """Return the passage that is wanted, the reader at its beginning."""
+    passage = Passage(reader, selection)
+    for _ in passage.find():
+        pass
+    return passage
+
+
 def drain(reader, passage):
     """Return the frames of everything that there is now."""
     found = []
@@ -78,7 +86,7 @@ def drain(reader, passage):
 def read(directory, selection=EVERYTHING):
     reader = LogReader(directory)
     try:
-        return drain(reader, Passage(reader, selection))
+        return drain(reader, begun(reader, selection))
     finally:
         reader.close()
 
@@ -181,7 +189,7 @@ def test_each_line_has_the_time_of_its_beginning(log, pieces):
 def test_following_a_growing_log_misses_and_doubles_nothing(log, first, second, third, timestamps):
     directory = log(first)
     reader = LogReader(directory)
-    passage = Passage(reader, Selection(timestamps=timestamps))
+    passage = begun(reader, Selection(timestamps=timestamps))
     found = []
     for more in (second, third, []):
         found += drain(reader, passage)
@@ -226,7 +234,7 @@ def test_who_follows_a_log_with_limits_gets_every_line_once_also_when_the_engine
     flow = Flow(directory, SMALL, readers)
     reader = LogReader(directory)
     readers.add(reader)
-    passage = Passage(reader, Selection())
+    passage = begun(reader)
     written, found = {STDOUT: b"", STDERR: b""}, []
     for number, (size, stream, reads) in enumerate(steps):
         line = b"%d %s\n" % (number, b"y" * 1000 * size)
@@ -248,7 +256,7 @@ def test_a_reader_that_stays_too_far_behind_goes_on_with_what_is_kept(tmp_path):
     flow = Flow(tmp_path, Limits(1, 1), readers)
     reader = LogReader(tmp_path)
     readers.add(reader)
-    passage = Passage(reader, Selection())
+    passage = begun(reader)
     lines = [b"%06d %s\n" % (number, b"z" * (LEAST_TAKEN_BYTES - 8)) for number in range(MOST_HELD + 10)]
     for line in lines:
         flow.put(STDOUT, line)
@@ -256,6 +264,26 @@ def test_a_reader_that_stays_too_far_behind_goes_on_with_what_is_kept(tmp_path):
     assert len(os.listdir(tmp_path)) == 2
     reader.close()
     flow.close()
+
+
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_who_missed_something_is_given_whole_lines_on_both_sides(tmp_path, timestamps):
+    flow = Flow(tmp_path, Limits(1, 1))
+    reader = LogReader(tmp_path)
+    passage = begun(reader, Selection(timestamps=timestamps))
+    flow.put(STDOUT, b"read\nhalf a")
+    found = drain(reader, passage)
+    for _ in range(3):  # this reader holds nothing
+        flow.put(STDOUT, b" line " + b"s" * LEAST_TAKEN_BYTES * 2)
+    flow.put(STDOUT, b"\nnext\n" + b"r" * LEAST_TAKEN_BYTES)
+    flow.put(STDOUT, b"\nlast\n")
+    found += drain(reader, passage)
+    reader.close()
+    flow.close()
+    shown_lines = [line[31:] if timestamps else line for line in joined(found).splitlines()]
+    assert shown_lines[:2] == [b"read", b"half a"]
+    assert shown_lines[-1] == b"last"
+    assert set(shown_lines[2:-1]) <= {b"next", b"r" * LEAST_TAKEN_BYTES}
 
 
 def test_the_end_of_a_pipe_drops_nothing(tmp_path):
