@@ -63,3 +63,13 @@ def test_a_program_that_runs_can_be_replaced(api, containers):
     seen(api, id, "until [ $(readlink /proc/1/exe) = /tmp/sleep ]; do :; done")
     put(api, id, "/tmp", archive(sleep="new"))
     assert seen(api, id, "cat /tmp/sleep") == "new"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [("/nosuch", 404, "Could not find the file"), ("/etc/passwd", 400, "extraction point is not a directory")],
+)
+def test_there_must_be_a_directory_to_unpack_into(api, containers, path, status, said):
+    id = containers("sleep", "60")
+    answer = api.ask("PUT", f"/containers/{id}/archive?path={path}", archive(file=""), Content_Type="application/x-tar")
+    assert (answer.status, said in answer.message) == (status, True), answer.message
