@@ -22,6 +22,8 @@ UNIFIED_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "cpu", "cpuset", "pids
 """In the order of enabling: the last three, which judge threads, would be let by the processes that hinder the others."""
 SETTLE_S = 2.0
 """How long the kernel has to freeze, or to end, the processes of a cgroup."""
+PARENTS_LOST = 100
+"""How often a parent may be removed by others while a cgroup is made in it, until something else must be wrong."""
 LEAF = "init"
 """Where the processes go that are in the way of a delegated root."""
 
@@ -78,7 +80,7 @@ class Cgroups:
     def create(self, path: str, resources: Mapping[str, Any]) -> None:
         """Make cgroup `path` with the limits and the device rules of the OCI document's `linux.resources`."""
         for controller, directory in self.directories(path).items():
-            os.makedirs(directory, exist_ok=True)
+            _make_directory(directory)
             if controller == "unified":
                 self._delegate(path)
                 # in a user namespace nobody may, and nobody needs to: nodes of devices can't be made there
@@ -267,6 +269,17 @@ def _topmost_writable(point: str) -> str:
         if os.access(directory, os.W_OK) and os.access(f"{directory}/cgroup.subtree_control", os.W_OK):
             return directory
     return point
+
+
+def _make_directory(path: str) -> None:
+    """Make cgroup directory `path` with its parents, whose last other child may go, and take them with it, meanwhile."""
+    for _ in range(PARENTS_LOST):
+        try:
+            os.makedirs(path, exist_ok=True)
+        except FileNotFoundError:
+            continue
+        return
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def _move_processes(source: str, target: str) -> None:

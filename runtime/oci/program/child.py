@@ -21,7 +21,7 @@ from runtime.oci.mount_options import PROPAGATION
 from runtime.oci.process import LastSteps, LaunchError, become
 from runtime.oci.program import confinement, hooks, mappings, scheduling
 from runtime.oci.program.document import PERSONALITIES
-from runtime.oci.program.namespaces import NAMESPACES, Spaces
+from runtime.oci.program.namespaces import NAMESPACES, Namespaces
 
 NEED_MAP, SIBLING, RUN_HOOKS, READY, FAILED, LISTENER, GO = b"N", b"P", b"H", b"R", b"E", b"F", b"g"
 LONGEST_MESSAGE = 1 << 17
@@ -31,10 +31,10 @@ NOT_PERMITTED = 1
 class Plan:
     """What the child is to become, and the descriptors that it needs for it."""
 
-    def __init__(self, document: Mapping[str, Any], bundle: str, spaces: Spaces, sync: socket.socket) -> None:
+    def __init__(self, document: Mapping[str, Any], bundle: str, namespaces: Namespaces, sync: socket.socket) -> None:
         self.document = document
         self.bundle = bundle
-        self.spaces = spaces
+        self.namespaces = namespaces
         self.sync = sync
         self.cgroups: Cgroups | None = None
         self.cgroup: str | None = None
@@ -43,8 +43,8 @@ class Plan:
         """The container's state as hooks get it; number and status are added when they are known."""
         self.is_root = True
         """Whether the caller is root, who may write to a process that shields itself."""
-        self.door: socket.socket | None = None
-        """Where `start` knocks; without it, the answer to "R" is the start."""
+        self.start_socket: socket.socket | None = None
+        """Where `start` connects; without it, the answer to "R" is the start."""
         self.waiting = -1
         """The lock that tells that the process waits; it goes with the execution."""
         self.console: socket.socket | None = None
@@ -58,29 +58,29 @@ class Plan:
 
     def kept(self) -> list[int]:
         """Return the descriptors that the child keeps open."""
-        sockets = [one.fileno() for one in (self.sync, self.door, self.console) if one is not None]
+        sockets = [one.fileno() for one in (self.sync, self.start_socket, self.console) if one is not None]
         mounts = [entry["mount"] for entry in self.document["mounts"] if "mount" in entry]
         waiting = [self.waiting] if self.waiting >= 0 else []
         preserved = range(3, 3 + self.preserved)
-        return [*sockets, *mounts, *waiting, *self.spaces.joined.values(), *preserved]
+        return [*sockets, *mounts, *waiting, *self.namespaces.joined.values(), *preserved]
 
 
-class Talk:
+class Channel:
     """The child's words with who forked it, and later with who starts it."""
 
     def __init__(self, peer: socket.socket) -> None:
         self.peer = peer
 
-    def say(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Tell something."""
         self.peer.send(message)
 
-    def ask(self, message: bytes) -> bytes:
+    def request(self, message: bytes) -> bytes:
         """Tell something, and return the answer; the process ends where nobody is left to answer."""
         self.peer.send(message)
-        return self.hear()
+        return self.receive()
 
-    def hear(self) -> bytes:
+    def receive(self) -> bytes:
         """Return the next message; the process ends where nobody is left who could send one."""
         answer = self.peer.recv(LONGEST_MESSAGE)
         if not answer:
@@ -90,41 +90,41 @@ class Talk:
 
 def run(plan: Plan) -> NoReturn:
     """Become the container's process; called in the forked child. Tells why where it can't, and exits."""
-    talk = Talk(plan.sync)
+    channel = Channel(plan.sync)
     code, text = 1, "the process was not executed"
     try:
         launch.let_go(plan.kept())
-        _become(plan, talk)
+        _become(plan, channel)
     except LaunchError as error:
         code, text = error.exit_code, str(error)
     except BaseException as error:  # noqa: BLE001 - the child must never return into the program
         text = str(error) or type(error).__name__
     with contextlib.suppress(OSError):
-        talk.say(FAILED + f"{code}\n{text}".encode()[: LONGEST_MESSAGE - 1])
+        channel.send(FAILED + f"{code}\n{text}".encode()[: LONGEST_MESSAGE - 1])
     os._exit(code)
 
 
-def _become(plan: Plan, talk: Talk) -> NoReturn:
+def _become(plan: Plan, channel: Channel) -> NoReturn:
     document, settings, process = plan.document, plan.document["linux"], plan.document["process"]
     os.setsid()
     launch.forbid_imports()
-    talk.hear()  # by now the child is in its cgroup, and its user namespace has users
+    channel.receive()  # by now the child is in its cgroup, and its user namespace has users
     if plan.is_root:
         _guard()
-    _enter_namespaces(plan, talk)
+    _enter_namespaces(plan, channel)
     _guard()
     _set_kernel_values(document)
     if plan.has_new_keyring:
         launch.leave_keyring()
     hierarchies: Mapping[str, str] | None = None
     if plan.cgroups is not None and plan.cgroup is not None:
-        hierarchies = plan.cgroups.shown(plan.cgroup, "cgroup" in plan.spaces.new)
+        hierarchies = plan.cgroups.shown(plan.cgroup, "cgroup" in plan.namespaces.new)
     root = _prepare_root(plan, hierarchies)
     terminal = console.console_of(root, plan.console, process) if plan.console is not None else -1
     # what can't be made can't be entered either, which is told better
     with contextlib.suppress(KernelError, OSError):
         os.close(root.provide(process["cwd"], True))
-    _call_hooks(plan, talk)
+    _call_hooks(plan, channel)
     label = confinement.label_file(process)
     _enter_root(root, plan)
     launch.take_streams((), terminal)
@@ -133,7 +133,7 @@ def _become(plan: Plan, talk: Talk) -> NoReturn:
     scheduling.apply(process)
     for descriptor in range(3, 3 + plan.preserved):
         os.set_inheritable(descriptor, True)
-    last = Waiting(plan, talk, label)
+    last = Waiting(plan, channel, label)
     annotations = document.get("annotations") or {}
     if annotations.get("skiff.init") == "true":
         last.wait()
@@ -145,9 +145,9 @@ def _become(plan: Plan, talk: Talk) -> NoReturn:
 class Waiting(LastSteps):
     """The process waits for `start`; then it runs the hooks that are to run inside, and takes its labels."""
 
-    def __init__(self, plan: Plan, talk: Talk, label: tuple[int, bytes] | None) -> None:
+    def __init__(self, plan: Plan, channel: Channel, label: tuple[int, bytes] | None) -> None:
         self._plan = plan
-        self._talk = talk
+        self._channel = channel
         self._label = label
         self.is_started = False
 
@@ -159,20 +159,20 @@ class Waiting(LastSteps):
             os.write(*self._label)
 
     def _wait_for_start(self) -> None:
-        message = self._talk.ask(READY)
-        if self._plan.door is not None:
-            message = self._open_door(self._plan.door)
+        message = self._channel.request(READY)
+        if self._plan.start_socket is not None:
+            message = self._accept_start(self._plan.start_socket)
         state = self._plan.state_of(message, "created")
         hooks.run("startContainer", (self._plan.document.get("hooks") or {}).get("startContainer") or (), state)
 
-    def _open_door(self, door: socket.socket) -> bytes:
-        """Return what `start` says; who knocked and went was killed, and another may come."""
+    def _accept_start(self, listener: socket.socket) -> bytes:
+        """Return what `start` says; who connected and went was killed, and another may come."""
         self._plan.sync.close()
         while True:
-            peer, _ = door.accept()
+            peer, _ = listener.accept()
             message = peer.recv(LONGEST_MESSAGE)
             if message.startswith(GO):
-                self._talk.peer = peer
+                self._channel.peer = peer
                 return message
             peer.close()
 
@@ -181,7 +181,7 @@ class Waiting(LastSteps):
         flags = confinement.filter_flags(self._plan.document["linux"].get("seccomp"))
         listener = linux.install_filter(filters, flags)
         if flags & confinement.NEW_LISTENER:
-            socket.send_fds(self._talk.peer, [LISTENER], [listener])
+            socket.send_fds(self._channel.peer, [LISTENER], [listener])
             os.close(listener)
 
 
@@ -190,39 +190,39 @@ def _guard() -> None:
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 
-def _enter_namespaces(plan: Plan, talk: Talk) -> None:
+def _enter_namespaces(plan: Plan, channel: Channel) -> None:
     """Join the namespaces that the document names, and make the new ones that the child was not born into."""
-    spaces = plan.spaces
+    namespaces = plan.namespaces
     # a namespace of the host takes the rights of the host, one of the user namespace those that come with it
-    later = [kind for kind in spaces.joined if kind != "user" and not _join(spaces, kind)]
-    if "user" in spaces.joined:
-        _join(spaces, "user", may_fail=False)
-    elif spaces.makes_user_later:
+    later = [kind for kind in namespaces.joined if kind != "user" and not _join(namespaces, kind)]
+    if "user" in namespaces.joined:
+        _join(namespaces, "user", may_fail=False)
+    elif namespaces.makes_user_later:
         linux.call("unshare", linux.CLONE_NEWUSER)
-        talk.ask(NEED_MAP)
+        channel.request(NEED_MAP)
     for kind in later:
-        _join(spaces, kind, may_fail=False)
-    if "user" in spaces.joined or ("user" in spaces.new and mappings.has_root(plan.document["linux"])):
+        _join(namespaces, kind, may_fail=False)
+    if "user" in namespaces.joined or ("user" in namespaces.new and mappings.has_root(plan.document["linux"])):
         become_root()
     flags = 0
-    for kind in spaces.new - spaces.born_into - {"user"}:
+    for kind in namespaces.new - namespaces.born_into - {"user"}:
         flags |= NAMESPACES[kind]
     if flags:
         linux.call("unshare", flags)
-    if "time" in spaces.new:
+    if "time" in namespaces.new:
         _set_clocks(plan.document["linux"].get("timeOffsets") or {})
-    if spaces.needs_sibling:
-        _continue_as_sibling(talk)
+    if namespaces.needs_sibling:
+        _continue_as_sibling(channel)
 
 
-def _join(spaces: Spaces, kind: str, *, may_fail: bool = True) -> bool:
-    descriptor = spaces.joined[kind]
+def _join(namespaces: Namespaces, kind: str, *, may_fail: bool = True) -> bool:
+    descriptor = namespaces.joined[kind]
     try:
         linux.call("setns", descriptor, NAMESPACES[kind])
     except KernelError as error:
-        if may_fail and error.errno == NOT_PERMITTED and "user" in spaces.joined:
+        if may_fail and error.errno == NOT_PERMITTED and "user" in namespaces.joined:
             return False
-        raise LaunchError(f"the {kind} namespace {spaces.paths[kind]} can't be joined: {error}") from error
+        raise LaunchError(f"the {kind} namespace {namespaces.paths[kind]} can't be joined: {error}") from error
     os.close(descriptor)
     return True
 
@@ -244,13 +244,13 @@ def _set_clocks(offsets: Mapping[str, Mapping[str, int]]) -> None:
             file.write("".join(lines))
 
 
-def _continue_as_sibling(talk: Talk) -> None:
+def _continue_as_sibling(channel: Channel) -> None:
     """Go on in a new process beside this one: PID and time namespaces are entered by birth alone."""
     pid, _ = launch.clone(linux.CLONE_PARENT)
     if pid:
-        talk.say(SIBLING + b"%d" % pid)
+        channel.send(SIBLING + b"%d" % pid)
         os._exit(0)
-    talk.hear()
+    channel.receive()
 
 
 def _set_kernel_values(document: Mapping[str, Any]) -> None:
@@ -268,22 +268,22 @@ def _set_kernel_values(document: Mapping[str, Any]) -> None:
 
 def _prepare_root(plan: Plan, hierarchies: Mapping[str, str] | None) -> rootfs.Root:
     document = plan.document
-    if "mount" in plan.spaces.new or "mount" in plan.spaces.joined:
+    if "mount" in plan.namespaces.new or "mount" in plan.namespaces.joined:
         return rootfs.prepare(document, plan.bundle, hierarchies)
     return rootfs.Root(os.path.join(plan.bundle, document["root"]["path"]))
 
 
-def _call_hooks(plan: Plan, talk: Talk) -> None:
+def _call_hooks(plan: Plan, channel: Channel) -> None:
     """Have the hooks of the runtime's namespaces run, then run those that belong into the container's own."""
     wanted = plan.document.get("hooks") or {}
     if any(wanted.get(kind) for kind in ("prestart", "createRuntime", "createContainer")):
-        state = plan.state_of(talk.ask(RUN_HOOKS), "creating")
+        state = plan.state_of(channel.request(RUN_HOOKS), "creating")
         hooks.run("createContainer", wanted.get("createContainer") or (), state)
 
 
 def _enter_root(root: rootfs.Root, plan: Plan) -> None:
     """Make `root` the process's root; how mounts spread from it is set once it is one."""
-    if "mount" not in plan.spaces.new and "mount" not in plan.spaces.joined:
+    if "mount" not in plan.namespaces.new and "mount" not in plan.namespaces.joined:
         os.fchdir(root.descriptor)
         os.chroot(".")
         return

@@ -19,7 +19,7 @@ from runtime.oci.program import child, confinement, document, ending, hooks, map
 from runtime.oci.program.child import FAILED, GO, LONGEST_MESSAGE, NEED_MAP, READY, RUN_HOOKS, SIBLING
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
-from runtime.oci.program.namespaces import Spaces
+from runtime.oci.program.namespaces import Namespaces
 from runtime.oci.program.store import Container, Store
 
 PARENT_CGROUP = "/skiff.oci"
@@ -40,7 +40,7 @@ class Request:
         self.preserved = 0
         self.pivots = True
         self.has_new_keyring = True
-        self.waits_at_door = True
+        self.waits_for_command = True
         """Whether another command starts the container; otherwise the caller does, with `start`."""
 
     @property
@@ -49,17 +49,17 @@ class Request:
         return bool(self.config["process"].get("terminal"))
 
 
-class Made:
-    """A container whose process waits; `talk` is the line to it where it was made to be started by the caller."""
+class Created:
+    """A container whose process waits; `channel` is the line to it where it was made to be started by the caller."""
 
-    def __init__(self, container: Container, pid: int, pidfd: int, talk: socket.socket) -> None:
+    def __init__(self, container: Container, pid: int, pidfd: int, channel: socket.socket) -> None:
         self.container = container
         self.pid = pid
         self.pidfd = pidfd
-        self.talk = talk
+        self.channel = channel
 
 
-def create(kept: Store, request: Request, log: Log) -> Made:
+def create(kept: Store, request: Request, log: Log) -> Created:
     """Make the container of `request`. Raises ProgramError, and leaves nothing behind then."""
     config = request.config
     for name in document.drop_unknown_capabilities(config["process"]):
@@ -73,14 +73,14 @@ def create(kept: Store, request: Request, log: Log) -> Made:
         resources["devices"] = [*resources["devices"], *DEFAULT_DEVICES]
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z"
     container, lock = kept.add(store.record_of(request.id, request.bundle, config, cgroup, created))
-    birth = None
+    forked = None
     try:
         cgroups = _make_cgroup(container, cgroup, resources)
-        birth = _Birth(container, request, cgroups, filters)
-        return birth.complete()
+        forked = _Launch(container, request, cgroups, filters)
+        return forked.complete()
     except BaseException as error:
-        if birth is not None:
-            birth.abort()
+        if forked is not None:
+            forked.abort()
         ending.destroy(kept, container, log)
         if isinstance(error, OSError):
             raise ProgramError(f"container {request.id} can't be made: {_told(error)}") from error
@@ -155,45 +155,45 @@ def _delegate(config: Mapping[str, Any], directory: str) -> None:
             os.chown(os.path.join(directory, name), owner, -1)
 
 
-class _Birth:
+class _Launch:
     """A container's process from its fork to its readiness."""
 
     def __init__(self, container: Container, request: Request, cgroups: Cgroups | None, filters: bytes | None) -> None:
         self.container = container
         self.request = request
         self.settings = container.document["linux"]
-        self.spaces = Spaces(self.settings["namespaces"])
+        self.namespaces = Namespaces(self.settings["namespaces"])
         self.cgroups = cgroups
         self.pid, self.pidfd = 0, -1
         self.sync, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        plan = child.Plan(container.document, request.bundle, self.spaces, theirs)
+        plan = child.Plan(container.document, request.bundle, self.namespaces, theirs)
         plan.cgroups, plan.cgroup, plan.filters = cgroups, container.cgroup, filters
         plan.console, plan.preserved = request.console, request.preserved
         plan.pivots, plan.has_new_keyring = request.pivots, request.has_new_keyring
         plan.state, plan.is_root = container.state(store.CREATING), os.geteuid() == 0
         plan.waiting = os.open(os.path.join(container.directory, store.WAITING), os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(plan.waiting, fcntl.LOCK_EX)
-        if request.waits_at_door:
-            plan.door = _open_door(container)
+        if request.waits_for_command:
+            plan.start_socket = _listen_for_start(container)
         born_in = -1 if cgroups is None or container.cgroup is None else cgroups.descriptor(container.cgroup)
         try:
-            self.spaces.open()
+            self.namespaces.open()
             sources.prepare(container.document)
-            self.pid, self.pidfd = launch.clone(self.spaces.clone_flags(), born_in)
+            self.pid, self.pidfd = launch.clone(self.namespaces.clone_flags(), born_in)
             if self.pid == 0:
                 child.run(plan)
         finally:
-            self.spaces.close()
+            self.namespaces.close()
             sources.close(container.document)
             theirs.close()
             os.close(plan.waiting)
-            if plan.door is not None:
-                plan.door.close()
+            if plan.start_socket is not None:
+                plan.start_socket.close()
             if born_in >= 0:
                 os.close(born_in)
         if cgroups is not None and container.cgroup is not None and born_in < 0:
             cgroups.enter(container.cgroup, self.pid)
-        if "user" in self.spaces.born_into:
+        if "user" in self.namespaces.born_into:
             mappings.write(self.pid, self.settings)
         self._set_oom_score()
         self.sync.send(GO)
@@ -204,7 +204,7 @@ class _Birth:
             with open(f"/proc/{self.pid}/oom_score_adj", "w") as file:
                 file.write(str(score))
 
-    def complete(self) -> Made:
+    def complete(self) -> Created:
         """Serve the child until it is ready; the container is on record then."""
         while True:
             message = self.sync.recv(LONGEST_MESSAGE)
@@ -242,13 +242,13 @@ class _Birth:
         self.container.record["started_at"] = store.started_at(self.pid)
         self.container.save()
 
-    def _keep(self) -> Made:
+    def _keep(self) -> Created:
         self.container.record["is_made"] = True
         self._note_process()
-        if self.request.waits_at_door:
+        if self.request.waits_for_command:
             self.sync.send(GO)
             self.sync.close()
-        return Made(self.container, self.pid, self.pidfd, self.sync)
+        return Created(self.container, self.pid, self.pidfd, self.sync)
 
     def _how_it_ended(self) -> str:
         """Return what is known of a child that said nothing more."""
@@ -273,35 +273,30 @@ def _reason(message: bytes) -> str:
     return message[1:].decode("utf-8", "replace").partition("\n")[2]
 
 
-def _open_door(container: Container) -> socket.socket:
-    """Return the socket where `start` knocks; bound by a path that is short whatever the state directory's is."""
+def _listen_for_start(container: Container) -> socket.socket:
+    """Return the socket where `start` connects; bound by a path that is short whatever the state directory's is."""
     directory = os.open(container.directory, os.O_PATH | os.O_CLOEXEC)
     try:
-        door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        door.bind(f"/proc/self/fd/{directory}/{store.DOOR}")
-        door.listen()
-        return door
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(f"/proc/self/fd/{directory}/{store.START_SOCKET}")
+        listener.listen()
+        return listener
     finally:
         os.close(directory)
 
 
-def start(made: Made, log: Log) -> None:
-    """Start a container that was made to be started by the caller."""
-    begin(made.container, made.talk, log)
-
-
-def begin(container: Container, talk: socket.socket, log: Log) -> None:
-    """Tell the process at the other end of `talk` to execute. Raises ProgramError when it can't."""
-    talk.send(GO + b"%d" % container.record["pid"])
+def start(container: Container, channel: socket.socket) -> None:
+    """Tell the process at the other end of `channel` to execute. Raises ProgramError when it can't."""
+    channel.send(GO + b"%d" % container.record["pid"])
     while True:
-        message, descriptors, _, _ = socket.recv_fds(talk, LONGEST_MESSAGE, 1)
+        message, descriptors, _, _ = socket.recv_fds(channel, LONGEST_MESSAGE, 1)
         if message == child.LISTENER:
             send_listener(container, descriptors[0], container.record["pid"])
         elif message.startswith(FAILED):
             raise ProgramError(_reason(message))
         elif not message:
             break
-    talk.close()
+    channel.close()
     try:
         hooks.run("poststart", (container.document.get("hooks") or {}).get("poststart") or (), container.state())
     except SkiffError:
@@ -332,13 +327,13 @@ def send_listener(container: Container, listener: int, pid: int) -> None:
         os.close(listener)
 
 
-def knock(container: Container) -> socket.socket:
+def connect(container: Container) -> socket.socket:
     """Return the line to a process that waits to be started. Raises ProgramError when it is gone."""
     directory = os.open(container.directory, os.O_PATH | os.O_CLOEXEC)
     try:
-        talk = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        talk.connect(f"/proc/self/fd/{directory}/{store.DOOR}")
-        return talk
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        channel.connect(f"/proc/self/fd/{directory}/{store.START_SOCKET}")
+        return channel
     except OSError as error:
         raise ProgramError(f"container {container.id} can't be started: {error.strerror}") from error
     finally:

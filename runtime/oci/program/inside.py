@@ -16,7 +16,7 @@ from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.process import LastSteps, LaunchError, become
 from runtime.oci.program import child, confinement, document, scheduling, store
-from runtime.oci.program.child import FAILED, GO, LISTENER, LONGEST_MESSAGE, SIBLING, Talk
+from runtime.oci.program.child import FAILED, GO, LISTENER, LONGEST_MESSAGE, SIBLING, Channel
 from runtime.oci.program.errors import ProgramError, StateError
 from runtime.oci.program.foreground import Foreground
 from runtime.oci.program.launching import console, preserved
@@ -124,7 +124,7 @@ def _launch(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid, pidfd = launch.clone(0)
     if pid == 0:
-        _run(_Guest(container, process, target, flags, cgroup, program, connection, count), Talk(theirs))
+        _run(_Execution(container, process, target, flags, cgroup, program, connection, count), Channel(theirs))
     theirs.close()
     os.close(target)
     if connection is not None:
@@ -171,7 +171,7 @@ def _namespaces_of(pid: int) -> int:
     return flags
 
 
-class _Guest:
+class _Execution:
     """What the forked child is to become."""
 
     def __init__(
@@ -195,59 +195,59 @@ class _Guest:
         self.preserved = range(3, 3 + count)
 
 
-def _run(guest: _Guest, talk: Talk) -> NoReturn:
+def _run(execution: _Execution, channel: Channel) -> NoReturn:
     code, text = 1, "the process was not executed"
     try:
-        sockets = [talk.peer.fileno(), *([guest.console.fileno()] if guest.console is not None else [])]
-        launch.let_go([*sockets, guest.target, *guest.preserved])
-        _become(guest, talk)
+        sockets = [channel.peer.fileno(), *([execution.console.fileno()] if execution.console is not None else [])]
+        launch.let_go([*sockets, execution.target, *execution.preserved])
+        _become(execution, channel)
     except LaunchError as error:
         code, text = error.exit_code, str(error)
     except BaseException as error:  # noqa: BLE001 - the child must never return into the program
         text = str(error) or type(error).__name__
     with contextlib.suppress(OSError):
-        talk.say(FAILED + f"{code}\n{text}".encode()[: LONGEST_MESSAGE - 1])
+        channel.send(FAILED + f"{code}\n{text}".encode()[: LONGEST_MESSAGE - 1])
     os._exit(code)
 
 
-def _become(guest: _Guest, talk: Talk) -> NoReturn:
-    process = guest.process
+def _become(execution: _Execution, channel: Channel) -> NoReturn:
+    process = execution.process
     scheduling.pin(process, "initial")
     launch.forbid_imports()
-    talk.hear()  # by now the child is in the container's cgroup
+    channel.receive()  # by now the child is in the container's cgroup
     scheduling.pin(process, "final")
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     launch.leave_keyring()
     scheduling.apply(process)
     label = confinement.label_file(process)
-    linux.call("setns", guest.target, guest.flags)
-    os.close(guest.target)
+    linux.call("setns", execution.target, execution.flags)
+    os.close(execution.target)
     pid, _ = launch.clone(linux.CLONE_PARENT)
     if pid:
-        talk.say(SIBLING + b"%d" % pid)
+        channel.send(SIBLING + b"%d" % pid)
         os._exit(0)
-    talk.hear()
+    channel.receive()
     os.setsid()
     os.chdir("/")
-    if guest.flags & linux.CLONE_NEWUSER:
+    if execution.flags & linux.CLONE_NEWUSER:
         child.become_root()
     terminal = -1
-    if guest.console is not None:
+    if execution.console is not None:
         ptmx = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(ptmx, True)
-        terminal = terminals.open_console(ptmx, guest.console, process.get("consoleSize"))
+        terminal = terminals.open_console(ptmx, execution.console, process.get("consoleSize"))
     launch.take_streams((), terminal)
-    for descriptor in guest.preserved:
+    for descriptor in execution.preserved:
         os.set_inheritable(descriptor, True)
-    become(process, {}, guest.filters, _Last(guest, talk, label))
+    become(process, {}, execution.filters, _Last(execution, channel, label))
 
 
 class _Last(LastSteps):
     """Takes the labels, and hands over the filter's listener."""
 
-    def __init__(self, guest: _Guest, talk: Talk, label: tuple[int, bytes] | None) -> None:
-        self._guest = guest
-        self._talk = talk
+    def __init__(self, execution: _Execution, channel: Channel, label: tuple[int, bytes] | None) -> None:
+        self._execution = execution
+        self._channel = channel
         self._label = label
 
     def wait(self) -> None:
@@ -257,8 +257,8 @@ class _Last(LastSteps):
 
     def restrict(self, filters: bytes) -> None:
         """Install the filter."""
-        flags = confinement.filter_flags(self._guest.container.document["linux"].get("seccomp"))
+        flags = confinement.filter_flags(self._execution.container.document["linux"].get("seccomp"))
         listener = linux.install_filter(filters, flags)
         if flags & confinement.NEW_LISTENER:
-            socket.send_fds(self._talk.peer, [LISTENER], [listener])
+            socket.send_fds(self._channel.peer, [LISTENER], [listener])
             os.close(listener)

@@ -18,31 +18,31 @@ def create(options: Namespace, kept: Store, log: Log) -> int:
     """Make a container; its process waits for `start`."""
     request = _request(options)
     request.console = console(options.console_socket, request.has_terminal, attached=False)
-    made = creation.create(kept, request, log)
-    _write_pid(options.pid_file, made, kept, log)
+    created = creation.create(kept, request, log)
+    _write_pid(options.pid_file, created, kept, log)
     return 0
 
 
 def run(options: Namespace, kept: Store, log: Log) -> int:
     """Make a container, start it, and, unless told to detach, wait for its end; returns the process's exit code."""
     request = _request(options)
-    request.waits_at_door = False
+    request.waits_for_command = False
     request.console = console(options.console_socket, request.has_terminal, attached=not options.detach)
     if options.detach:
-        made = creation.create(kept, request, log)
-        _write_pid(options.pid_file, made, kept, log)
-        _start(made, kept, log)
+        created = creation.create(kept, request, log)
+        _write_pid(options.pid_file, created, kept, log)
+        _start(created, kept, log)
         return 0
     with Foreground(request.has_terminal, reaps=not options.no_subreaper) as foreground:
         request.console = foreground.console
-        made = creation.create(kept, request, log)
-        _write_pid(options.pid_file, made, kept, log)
+        created = creation.create(kept, request, log)
+        _write_pid(options.pid_file, created, kept, log)
         foreground.take_terminal()
-        _start(made, kept, log)
-        code = foreground.wait(made.pid, made.pidfd)
+        _start(created, kept, log)
+        code = foreground.wait(created.pid, created.pidfd)
     if not options.keep:
-        with store.locked(made.container):
-            ending.destroy(kept, made.container, log)
+        with store.locked(created.container):
+            ending.destroy(kept, created.container, log)
     return code
 
 
@@ -56,11 +56,11 @@ def _request(options: Namespace) -> creation.Request:
     return request
 
 
-def _start(made: creation.Made, kept: Store, log: Log) -> None:
+def _start(created: creation.Created, kept: Store, log: Log) -> None:
     try:
-        creation.start(made, log)
+        creation.start(created.container, created.channel)
     except BaseException:
-        ending.destroy(kept, made.container, log)
+        ending.destroy(kept, created.container, log)
         raise
 
 
@@ -92,10 +92,10 @@ def preserved(count: int, environ: Mapping[str, str]) -> int:
     return total
 
 
-def _write_pid(path: str, made: creation.Made, kept: Store, log: Log) -> None:
+def _write_pid(path: str, created: creation.Created, kept: Store, log: Log) -> None:
     if path:
         try:
-            write_whole(path, str(made.pid))
+            write_whole(path, str(created.pid))
         except OSError as error:
-            ending.destroy(kept, made.container, log)
+            ending.destroy(kept, created.container, log)
             raise ProgramError(f"--pid-file {path}: {error.strerror}") from error

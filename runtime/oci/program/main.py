@@ -108,7 +108,7 @@ def _start(options: Namespace, kept: Store, log: Log) -> int:
     container = kept.find(options.id)
     with locked(container):
         container.need(CREATED)
-        creation.begin(container, creation.knock(container), log)
+        creation.start(container, creation.connect(container))
     return 0
 
 

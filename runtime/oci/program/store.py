@@ -16,7 +16,7 @@ from runtime.hints import Any
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program.errors import ProgramError, StateError
 
-RECORD, WAITING, DOOR = "state.json", "waiting", "start"
+RECORD, WAITING, START_SOCKET = "state.json", "waiting", "start"
 UNNAMED = ".new-"
 """What the names of directories begin with that are no containers yet, or no more."""
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
@@ -133,15 +133,11 @@ class Store:
         """Make the container of `record`; returns it and a descriptor that holds its lock. Raises StateError."""
         check_id(record["id"])
         os.makedirs(self.root, mode=0o711, exist_ok=True)
-        self._sweep()
         path = os.path.join(self.root, record["id"])
         if os.path.lexists(path):
             raise StateError(f"container {record['id']} exists", "another ID, or `delete` that one")
-        unnamed = os.path.join(self.root, f"{UNNAMED}{os.getpid()}-{record['id']}")
-        os.mkdir(unnamed, 0o700)
-        lock = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        unnamed, lock = self._make_directory()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             os.close(os.open(os.path.join(unnamed, WAITING), os.O_CREAT | os.O_CLOEXEC, 0o600))
             container = Container(unnamed, record)
             container.save()
@@ -158,9 +154,26 @@ class Store:
 
     def remove(self, container: Container) -> None:
         """Forget `container`: at once for everybody else, then its files."""
-        gone = os.path.join(self.root, f"{UNNAMED}{os.getpid()}-{container.id}")
+        gone = os.path.join(self.root, UNNAMED + os.urandom(8).hex())
         os.rename(container.directory, gone)
         _remove_files(gone)
+
+    def _make_directory(self) -> tuple[str, int]:
+        """Make a directory that is no container yet; returns its path and a descriptor that holds its lock."""
+        root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # whoever has the root's lock for itself finds no directory that is not locked yet
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._sweep()
+            fcntl.flock(root, fcntl.LOCK_SH)
+            path = os.path.join(self.root, UNNAMED + os.urandom(8).hex())
+            os.mkdir(path, 0o700)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        finally:
+            os.close(root)
+        return path, lock
 
     def _sweep(self) -> None:
         """Remove what a killed program left: directories without a name that nobody holds."""

@@ -28,15 +28,15 @@ def show(container: Container, *, once: bool, interval_s: float) -> None:
         _print(container.id, "stats", _stats(cgroups, container.cgroup))
         return
     pidfd = os.pidfd_open(int(container.record["pid"]))
-    want = _Want(cgroups, container.cgroup)
+    out_of_memory = _OutOfMemory(cgroups, container.cgroup)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    if want.descriptor >= 0:
-        poll.register(want.descriptor, want.event)
+    if out_of_memory.descriptor >= 0:
+        poll.register(out_of_memory.descriptor, out_of_memory.event)
     next_s = time.monotonic() + interval_s
     while True:
         ready = [descriptor for descriptor, _ in poll.poll(max(0.0, next_s - time.monotonic()) * 1000)]
-        if want.descriptor in ready and want.has_grown():
+        if out_of_memory.descriptor in ready and out_of_memory.has_grown():
             _print(container.id, "oom", None)
         if pidfd in ready:
             return
@@ -45,7 +45,7 @@ def show(container: Container, *, once: bool, interval_s: float) -> None:
             _print(container.id, "stats", _stats(cgroups, container.cgroup))
 
 
-class _Want:
+class _OutOfMemory:
     """What tells of a want of memory that ends in killing: `event` of `descriptor` (poll(2)); -1 where nothing does."""
 
     def __init__(self, cgroups: Cgroups, path: str) -> None:

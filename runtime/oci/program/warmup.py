@@ -6,16 +6,21 @@ whose first writer has to make all readers known. For some time after, others do
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 
 
 def begin() -> None:
-    """Have a thread enter the cgroup that it is in already: no change, but the lock is a writer's then."""
+    """Have a child enter the cgroup that it is in already: no change, but the lock is a writer's then.
+
+    A child and no thread: a process with threads can't be cloned by a bare system call, as the clone has none of them.
+    """
     path = _own_cgroup()
-    if path:
-        _thread.start_new_thread(_enter, (path,))
+    if path and os.fork() == 0:
+        try:
+            _enter(path)
+        finally:
+            os._exit(0)
 
 
 def _own_cgroup() -> str | None:

@@ -117,6 +117,16 @@ def test_of_many_that_create_one_id_at_once_one_does(oci):
     assert oci.get(identity)["status"] == "running"
 
 
+def test_many_are_made_at_once_beside_what_killed_ones_left(oci):
+    left = oci.state / ".new-left"
+    left.mkdir(parents=True, exist_ok=True)
+    (left / "state.json").write_text("{}")
+    bundles = [oci.bundle(oci.document("true")) for _ in range(8)]
+    ends = [_quietly(oci, "run", "--bundle", folder, identity) for folder, identity in bundles]
+    assert [end.wait(60) for end in ends] == [0] * 8
+    assert not left.exists()
+
+
 def test_of_many_that_start_one_container_at_once_one_does(oci):
     identity = oci.create(oci.document("sh", "-c", "echo once >> /data/once; sleep 1000"))
     ends = [
@@ -208,10 +218,10 @@ def _ends_within(pidfd, seconds):
 
 
 def test_a_killed_start_can_be_repeated(oci):
-    """Somebody who knocks and goes before saying anything does not use the start up."""
+    """Somebody who connects and goes before saying anything does not use the start up."""
     identity = oci.create(oci.document("sleep", "1000"))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as knocking:
-        knocking.connect(str(oci.state / identity / "start"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as early:
+        early.connect(str(oci.state / identity / "start"))
     assert oci.get(identity)["status"] == "created"
     oci("start", identity)
     assert oci.get(identity)["status"] == "running"
