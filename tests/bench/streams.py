@@ -15,13 +15,26 @@ LINES = 1_000_000
 
 def logs(place: Place) -> Iterator[Budget]:
     """Measure `skiff logs` of a million lines, beside `cat` of the same bytes, and count the lines."""
+    half = f'{{image: busybox, command: ["seq", "1", "{LINES // 2}"]}}'
     folder = place.folder(
-        "flood", f'name: flood\nservices:\n  flood:\n    image: busybox\n    command: ["seq", "1", "{LINES}"]\n'
+        "flood",
+        f"""
+name: flood
+services:
+  flood: {{image: busybox, command: ["seq", "1", "{LINES}"]}}
+  one: {half}
+  other: {half}
+""",
     )
-    place.run(folder, "up", "-d")
-    place.run(folder, "wait", "flood")
+    place.run(folder, "up")
     out = place.base / "flood.txt"
-    for what, flags in (("logs of a million lines", ("--no-log-prefix",)), ("the same with prefixes", ())):
+    for what, flags in (
+        ("logs of a million lines", ("--no-log-prefix", "flood")),
+        ("the same with prefixes", ("flood",)),
+        ("the same followed", ("-f", "flood")),
+        ("two services' merged", ("one", "other")),
+        ("two services' merged and followed", ("-f", "one", "other")),
+    ):
         took = []
         for _ in range(3):
             with out.open("wb") as file:

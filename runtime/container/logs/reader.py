@@ -9,7 +9,7 @@ from pathlib import Path
 from runtime.container.logs.files import Chunk, Segment, segment_starts
 
 BATCH_RECORDS = 2048
-MOST_HELD = 64
+MOST_HELD = 32
 """How many dropped segments one reader may hold open, two files each."""
 
 
