@@ -25,6 +25,7 @@ CHUNK_BYTES = 1 << 24
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the command line `words`, by default the process's own; never returns."""
     words = sys.argv[1:] if words is None else words
+    _fill_streams()
     if not ENTERING.isdisjoint(words) and not is_shielded():
         interpreter = unwritable(sys.executable)
         if interpreter is None and os.access(sys.executable, os.W_OK):
@@ -35,6 +36,15 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     from runtime.oci.program.main import main as command
 
     command(words)
+
+
+def _fill_streams() -> None:
+    """Have all three standard streams open: else a file of ours takes the place of one, and goes into the container."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def is_shielded() -> bool:

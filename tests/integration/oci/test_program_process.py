@@ -170,6 +170,13 @@ def test_descriptors_are_passed_on_and_no_others(oci, tmp_path):
     assert "is not open" in refused.stderr
 
 
+def test_a_stream_that_the_caller_has_closed_is_no_file_of_ours(oci):
+    folder, identity = oci.bundle(oci.document("sh", "-c", "readlink /proc/$$/fd/0 /proc/$$/fd/1 >&2"))
+    words = " ".join(map(str, [*PROGRAM, "--root", oci.state, "run", "--bundle", folder, identity]))
+    done = subprocess.run(["sh", "-c", f"exec {words} 0<&- 1>&-"], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.stderr.split() == ["/dev/null", "/dev/null"]
+
+
 def test_a_terminal_is_sent_to_the_console_socket(oci, tmp_path):
     document = oci.document(
         "sh", "-c", "tty; stty size 2>/dev/null; read line; echo got $line; test -c /dev/console && echo ok"
