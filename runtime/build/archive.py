@@ -19,6 +19,7 @@ from runtime.build.writer import Owner, Writer
 from runtime.errors import BadRequestError
 from runtime.image.compression import CompressionError, decoded
 from runtime.image.transfers import together
+from runtime.linux import userns
 
 END_BYTES = 3 * tarfile.BLOCKSIZE - 1
 """The most that can be missing: the padding of the last member, and two blocks of zeros."""
@@ -157,6 +158,8 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, writer: Writer, de
             shutil.copyfileobj(content, file, 1 << 18)
     elif member.isfifo():
         os.mkfifo(location)
+    elif not userns.is_initial():  # nodes of devices are for the machine's own root alone (mknod(2))
+        return
     else:
         kind = 0o020000 if member.ischr() else 0o060000
         os.mknod(location, kind | 0o600, os.makedev(member.devmajor, member.devminor))

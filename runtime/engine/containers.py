@@ -18,7 +18,7 @@ from runtime.engine import checks, inspection, links, usage
 from runtime.engine.events import EventBus
 from runtime.engine.filters import Filters, check_known, may_be_pruned
 from runtime.engine.lifecycle import STOP_TIMEOUT_S, Lifecycle
-from runtime.engine.limits import MachineLimits
+from runtime.engine.limits import MachineLimits, can_pause
 from runtime.engine.listing import Listing
 from runtime.engine.removal import Removal
 from runtime.engine.signals import resize_console, signal_number
@@ -120,6 +120,11 @@ class Containers:
                 raise ConflictError(f"Container {container.id} is not running")
             if (container.state.status == PAUSED) == frozen:
                 raise ConflictError(f"Container {container.id} is {'already' if frozen else 'not'} paused")
+            if not can_pause():
+                raise InternalError(
+                    f"container {container.name} can't be paused: that takes a control group",
+                    "none is delegated to this user: `skiff doctor` says how",
+                )
             await self.keeper.freeze(container.id, frozen)
             container.state.status = PAUSED if frozen else RUNNING
             self.table.save(container)

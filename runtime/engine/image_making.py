@@ -20,6 +20,7 @@ from runtime.build.parser import parse_instruction
 from runtime.engine.changes import is_of_runtime
 from runtime.engine.checks import ARCHITECTURES
 from runtime.engine.events import EventBus
+from runtime.engine.limits import can_pause
 from runtime.engine.state import RUNNING, Container
 from runtime.engine.table import ContainerTable
 from runtime.errors import BadRequestError, NotFoundError
@@ -74,7 +75,7 @@ class ImageMaking:
         """Make an image of a container's files and configuration; `changes` are Dockerfile instructions.
 
         `overrides` is a ContainerConfig whose members take the place of the container's. The container is paused
-        meanwhile, unless `pause` is not set. Raises NotFoundError, BadRequestError.
+        meanwhile, unless `pause` is not set or it can't be. Raises NotFoundError, BadRequestError.
         """
         container = self.table.find(name)
         reference = _reference(repository, tag)
@@ -127,7 +128,7 @@ class ImageMaking:
     @asynccontextmanager
     async def _still(self, container: Container, pause: bool) -> AsyncIterator[None]:
         """Keep the container's processes from writing while the block runs."""
-        freezes = pause and container.state.status == RUNNING
+        freezes = pause and container.state.status == RUNNING and can_pause()
         if freezes:
             await self.keeper.freeze(container.id, True)
         try:

@@ -51,3 +51,8 @@ def _online(kind: str) -> frozenset[int]:
             return parse_list(file.read())
     except FileNotFoundError:  # a kernel without NUMA tells of no nodes: there is the one
         return frozenset((0,))
+
+
+def can_pause() -> bool:
+    """Whether containers have a control group, without which their processes can't be stopped all at once."""
+    return Cgroups().are_ours

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from runtime.linux import userns
 from runtime.oci.cgroup import Cgroups
 
 LIMITS = {
@@ -58,7 +59,9 @@ def cgroup_version() -> str:
 
 
 def forwards_ipv4() -> bool:
-    """Whether the machine passes packets on."""
+    """Whether the machine passes packets on; where the bridges are a user's own, their namespace does."""
+    if not userns.is_initial():
+        return True
     try:
         return Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
     except OSError:

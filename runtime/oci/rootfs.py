@@ -284,6 +284,11 @@ def _mount_new(source: str | None, target: int, kind: str | None, options: Mount
     except KernelError as error:
         if error.errno != NOT_PERMITTED or kind not in HOST_OWN:
             raise
+        if kind == "proc" and os.readlink("/proc/self") != str(os.getpid()):
+            # not for want of rights over the namespace, which is new: the kernel shows nobody more than they can see
+            raise RootError(
+                "no /proc can be mounted: parts of this machine's own are covered (is it a container?)"
+            ) from error
         if not os.path.exists(HOST_OWN[kind]):
             return
         same = linux.clone_mount(linux.AT_FDCWD, HOST_OWN[kind], recursive=True)

@@ -155,6 +155,9 @@ def test_a_limit_that_is_not_delegated_is_left_out_with_a_word_on_it(stack):
     assert "memory limit" in said
     assert "CPU limits" in said
     assert "OomScoreAdj discarded" in said
+    assert "can't be paused: that takes a control group" in project.refused("pause")
+    project.skiff("commit", "one", "committed")
+    project.home.skiff("image", "rm", "committed")
 
 
 def test_a_volume_takes_what_the_image_has_and_goes_with_files_of_other_owners(stack, user_home, user):
