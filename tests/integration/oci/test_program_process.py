@@ -171,7 +171,9 @@ def test_descriptors_are_passed_on_and_no_others(oci, tmp_path):
 
 
 def test_a_stream_that_the_caller_has_closed_is_no_file_of_ours(oci):
-    folder, identity = oci.bundle(oci.document("sh", "-c", "readlink /proc/$$/fd/0 /proc/$$/fd/1 >&2"))
+    folder, identity = oci.bundle(
+        oci.document("sh", "-c", "a=$(readlink /proc/$$/fd/0); b=$(readlink /proc/$$/fd/1); echo $a $b >&2")
+    )
     words = " ".join(map(str, [*PROGRAM, "--root", oci.state, "run", "--bundle", folder, identity]))
     done = subprocess.run(["sh", "-c", f"exec {words} 0<&- 1>&-"], stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.stderr.split() == ["/dev/null", "/dev/null"]
