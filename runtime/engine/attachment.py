@@ -28,7 +28,10 @@ async def write_all(descriptor: int, data: bytes) -> None:
 
 
 class Attachment:
-    """Input to and output of a process. `frames` ends when the process's output does."""
+    """Input to and output of a process. `frames` ends when the process's output does.
+
+    `turn` is the lock of its input, where several may give it some.
+    """
 
     def __init__(
         self,
@@ -38,19 +41,22 @@ class Attachment:
         stdin: Callable[[], Awaitable[int | None]],
         close_stdin: Callable[[], Awaitable[None]],
         detached: Callable[[], None],
+        turn: anyio.Lock | None = None,
     ) -> None:
         self.tty = tty
         self.frames = frames
         self._stdin = stdin
         self._close_stdin = close_stdin
         self._detached = detached
+        self._turn = turn or anyio.Lock()
 
     async def send(self, data: bytes) -> None:
         """Give `data` to the process's standard input, where it has one."""
         descriptor = await self._stdin()
         if descriptor is not None:
             try:
-                await write_all(descriptor, data)
+                async with self._turn:  # whoever else types into the same process
+                    await write_all(descriptor, data)
             except OSError:
                 return  # the process closed its end: as with a pipe in a shell, the rest goes nowhere
 

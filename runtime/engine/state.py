@@ -65,6 +65,8 @@ class Container:
     written: anyio.Event = field(default_factory=anyio.Event)
     read: anyio.Event = field(default_factory=anyio.Event)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
+    typing: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held by who gives its process input."""
     scope: anyio.CancelScope | None = None
     drained: anyio.Event = field(default_factory=anyio.Event)
     exec_ids: list[str] = field(default_factory=list)

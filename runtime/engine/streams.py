@@ -117,6 +117,7 @@ class Streams:
             stdin=stdin_of,
             close_stdin=partial(self._close_stdin, container),
             detached=partial(self._table.tell, container, "detach"),
+            turn=container.typing,
         )
 
     async def _until_started(self, container: Container) -> None:

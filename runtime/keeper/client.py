@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from runtime.linux.unwritable import unwritable
 from runtime.paths import Paths
 
 UNKNOWN_EXIT = 255
+CANNOT_RUN = 126
 LAUNCH_S = 30.0
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
 GREETINGS = 10
@@ -94,6 +96,8 @@ class Keeper:
         self._socket: socket.socket | None = None
         self._number = 0
         self._waiting: dict[int, tuple[anyio.Event, list[Any]]] = {}
+        self._full = anyio.Lock()
+        """Held by the one that waits for room in the socket: two can't (anyio, BusyResourceError)."""
         self._exits_in: MemoryObjectSendStream[ProcessExit]
         self.exits: MemoryObjectReceiveStream[ProcessExit]
         self._exits_in, self.exits = anyio.create_memory_object_stream[ProcessExit](float("inf"))
@@ -258,9 +262,14 @@ class Keeper:
                 wire.send(self._socket, {"do": do, "re": number, **message}, descriptors)
                 break
             except BlockingIOError:
-                await anyio.wait_writable(self._socket)
+                async with self._full:
+                    if self._socket is None:
+                        break  # lost meanwhile: who waits for an answer hears so
+                    await anyio.wait_writable(self._socket)
             except OSError as error:
                 self._waiting.pop(number, None)
+                if error.errno == errno.EMSGSIZE:
+                    raise LaunchError("argument list too long", CANNOT_RUN) from error
                 raise InternalError("the keeper went away while it was asked", "try again") from error
         # an answer may carry descriptors: it is always taken, unless nobody reads any more
         with anyio.CancelScope(shield=not self.is_closing):

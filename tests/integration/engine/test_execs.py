@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -104,3 +105,40 @@ def test_builds_loads_and_archives_whose_clients_vanish_leave_the_engine_well(ap
             connection.sendall(head.encode() + context.getvalue())
             connection.recv(10)
     assert api.ask("GET", "/_ping").status == 200
+
+
+def test_many_at_once_are_all_begun(api, container):
+    big = ["x" * 20_000 for _ in range(8)]  # so that what is asked of the keeper does not fit its socket at once
+
+    def run(number):
+        body = {"Cmd": ["sh", "-c", f"exit {number}", *big]}
+        id = api.ask("POST", f"/containers/{container}/exec", body).json["Id"]
+        assert api.ask("POST", f"/exec/{id}/start", {"Detach": True}).status == 200
+        eventually(lambda: not api.ask("GET", f"/exec/{id}/json").json["Running"], 60, "the end of the exec")
+        return api.ask("GET", f"/exec/{id}/json").json["ExitCode"]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(run, range(32))) == list(range(32))
+
+
+def test_too_many_words_are_refused_as_such(api, container):
+    body = {"Cmd": ["true", *["x" * 100_000] * 8]}
+    id = api.ask("POST", f"/containers/{container}/exec", body).json["Id"]
+    answer = api.ask("POST", f"/exec/{id}/start", {"Detach": True})
+    assert (answer.status, answer.message) == (400, "argument list too long")
+    assert api.ask("GET", f"/exec/{id}/json").json["ExitCode"] == 126
+
+
+def test_two_that_type_into_one_process_take_turns(api):
+    id = api.run("sh", "-c", "sleep 1; wc -c", OpenStdin=True, StdinOnce=False)
+    clients = [api.connect() for _ in range(2)]
+    for client in clients:
+        client.sendall(f"POST /containers/{id}/attach?stream=1&stdin=1 HTTP/1.1\r\n\r\n".encode())
+        client.recv(4096)
+    # more than its pipe holds while it does not read
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda client: client.sendall(b"x" * 300_000), clients))
+    assert api.state(id)["Running"]
+    for client in clients:
+        client.close()
+    api.remove(id)
