@@ -23,7 +23,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     top = _globals()
     found = top.parse_args(arguments)
-    if found.command is None:
+    if found.command in (None, "help"):
         return found
     if found.command not in COMMANDS:
         raise ProgramError(f"unknown command {found.command!r}", f"there are {', '.join(COMMANDS)}")

@@ -61,7 +61,7 @@ def _dispatch(options: Namespace, log: Log) -> int:
 
         print(f"skiff oci version {_version()}\nspec: {NEWEST}")
         return 0
-    if options.command is None or options.help:
+    if options.command in (None, "help") or options.help:
         print(arguments.help_text(), end="")
         return 0
     if options.systemd_cgroup or options.cgroup_manager == "systemd":

@@ -299,6 +299,15 @@ def test_errors_go_to_the_log_as_json_too(oci, tmp_path):
     assert "systemd" in oci("list", check=False, options=["--systemd-cgroup"]).stderr
 
 
+def test_the_commands_are_told(oci):
+    shown = oci("help").stdout
+    assert shown == oci().stdout == oci("--help").stdout
+    assert {"create", "start", "state", "features"} <= set(shown.split())
+    assert "usage: skiff oci exec" in oci("exec", "--help").stdout
+    assert "unknown command 'nothing'" in oci("nothing", check=False).stderr
+    assert oci("--version").stdout.splitlines()[1].startswith("spec: 1.")
+
+
 def test_a_document_to_begin_with_runs(oci, tmp_path):
     oci("spec", "--bundle", tmp_path)
     document = json.loads((tmp_path / "config.json").read_text())
