@@ -23,7 +23,7 @@ from runtime.engine.table import ContainerTable
 from runtime.engine.times import rfc3339
 from runtime.errors import BadRequestError, NotFoundError, SkiffError
 from runtime.image.images import Image, Images
-from runtime.network.networks import Networks
+from runtime.network.networks import PREDEFINED, Networks
 from runtime.paths import Paths
 from runtime.volume.volumes import Volumes
 
@@ -84,6 +84,8 @@ class Creation:
         host = dict(body.get("HostConfig") or {})
         if (host.get("NetworkMode") or "default") == "default":  # Docker shows and keeps what that stands for
             host["NetworkMode"] = DEFAULT_NETWORK
+        if (named := self._network_name(host["NetworkMode"])) in PREDEFINED:  # by its ID
+            host["NetworkMode"] = named
         checks.check_config(body)
         checks.check_host(host)
         checks.check_conflicts(body, host)
@@ -122,10 +124,11 @@ class Creation:
             known = {self._network_name(key) for key in wanted}
             wanted = wanted if self._network_name(mode) in known else {mode: {}, **wanted}
         found: dict[str, dict[str, Any]] = {}
-        for name, settings in wanted.items():
+        for key, settings in wanted.items():
+            name = self._network_name(DEFAULT_NETWORK if key == "default" else key)
             if name in ("host", "none") and name != mode:
                 raise BadRequestError(f"container cannot be connected to network {name} beside {mode}")
-            found[self._network_name(DEFAULT_NETWORK if name == "default" else name)] = dict(settings or {})
+            found[name] = dict(settings or {})
         if body.get("MacAddress") and found:
             next(iter(found.values())).setdefault("MacAddress", body["MacAddress"])
         return found

@@ -94,6 +94,15 @@ def test_the_default_bridge_has_neither_aliases_nor_addresses_to_choose(client, 
     assert (caught.value.status_code, message in caught.value.explanation) == (400, True)
 
 
+def test_predefined_networks_may_be_named_by_their_ids(client, output, create):
+    ids = {name: client.networks.get(name).id for name in ("host", "none")}
+    assert output("ls /sys/class/net", host={"network_mode": ids["none"]}) == "lo\n"
+    assert create(host={"network_mode": ids["host"]}).attrs["HostConfig"]["NetworkMode"] == "host"
+    wanted = client.api.create_networking_config({ids["none"]: None})
+    with pytest.raises(docker.errors.APIError, match="cannot be connected to network none beside bridge"):
+        create(networking_config=wanted)
+
+
 def test_the_configuration_is_shown_whole(create):
     config = create("true", environment={"A": "b"}, volumes=["/v"], healthcheck=Healthcheck(test="true")).attrs[
         "Config"
