@@ -82,14 +82,15 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """List projects."""
         common: Globals = ctx.obj
+        _check_format(format)
         patterns = [_pattern(one) for one in filter or ()]
-        rows = project_rows(common.client.containers(all=True, filters={"label": [PROJECT]}))
+        rows = project_rows(common.client.containers(all=all, filters={"label": [PROJECT]}))
         found = []
         for name, containers in sorted(rows.items()):
             states: dict[str, int] = {}
             for row in containers:
                 states[row["State"]] = states.get(row["State"], 0) + 1
-            if (not all and "running" not in states) or not _matches(name, patterns):
+            if not _matches(name, patterns):
                 continue
             files = ",".join(
                 dict.fromkeys(filter_empty((row.get("Labels") or {}).get(CONFIG_FILES, "") for row in containers))
@@ -106,6 +107,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def images(ctx: typer.Context, services: Services = None, format: Format = "", quiet: Quiet = False) -> None:
         """List the images of containers."""
+        _check_format(format)
         common: Globals = ctx.obj
         target, _ = common.load_or_name(services or ())
         held: dict[str, dict[str, Any]] = {}
@@ -180,6 +182,12 @@ def _state(text: str) -> str:
     if key != "status":
         raise SkiffError(f"unknown filter {key}", "containers are filtered by status=STATE")
     return value
+
+
+def _check_format(format: str) -> None:
+    """Raise SkiffError for a word that is no format: the reference takes table and json alone here."""
+    if format and "{{" not in format and format not in ("table", "json"):
+        raise SkiffError(f'format value "{format}" could not be parsed', "write table, json or a template: '{{.Name}}'")
 
 
 def _pattern(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -9,6 +10,7 @@ import tarfile
 import pytest
 
 from tests.conftest import SKIFF
+from tests.support.project import eventually
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.root
@@ -245,6 +247,8 @@ def test_kill_sends_the_wanted_signal(stack):
     project = stack(f'services:\n  web: {{image: busybox, command: ["sh", "-c", "{trap}"], healthcheck: {ready}}}\n')
     project.skiff("up", "-d", "--wait")
     wait = subprocess.Popen([*SKIFF, "wait", "web"], cwd=project.folder, env=project.home.env, stdout=subprocess.PIPE)
+    # a thread for each container that it found alive
+    eventually(lambda: len(os.listdir(f"/proc/{wait.pid}/task")) > 1)
     project.skiff("kill", "-s", "HUP")
     assert b"exited with status code 3" in wait.communicate(timeout=30)[0]
     assert wait.returncode == 3
@@ -329,3 +333,13 @@ def test_what_docker_compose_gave_up_is_still_taken(stack):
     assert f"context: {project.folder}" in elsewhere.stdout
     assert "DEPRECATED" in project.refused("--no-ansi", "--ansi", "never", "config")
     project.skiff("build", "--parallel", "--compress", "--force-rm", "--no-rm", "--progress", "plain")
+
+
+def test_lists_are_shaped_by_templates_of_go(pair):
+    template = '{{range .Publishers}}{{.PublishedPort}}{{else}}none{{end}} {{.Label "com.docker.compose.service"}}'
+    assert pair.skiff("ps", "--format", template).stdout
+    assert {line.rpartition(" ")[2] for line in pair.skiff("ps", "--format", template).stdout.splitlines()} == set(
+        pair.skiff("ps", "--services").stdout.split()
+    )
+    for command in ("ls", "images"):
+        assert 'format value "pretty" could not be parsed' in pair.refused(command, "--format", "pretty")
