@@ -58,6 +58,10 @@ class Follower:
         self._threads: dict[str, threading.Thread] = {}
         self._again: set[str] = set()
         """Whose reading is to begin once more when it ends: another run has begun since."""
+        self._writing: set[str] = set()
+        """Whose output is being written just now: who reads ours may be slow."""
+        self._written: dict[str, int] = {}
+        """How often output of a container was written."""
         self._attached: set[str] = set()
         """Who is read before the next run begins."""
         self._runs: dict[str, str] = {}
@@ -142,7 +146,7 @@ class Follower:
                     continue  # hung up: by ourselves, or because the engine went
         for id, thread in list(self._threads.items()):
             if self._failure is None and (id not in self._alive or self._is_past):
-                thread.join(DRAIN_S)
+                self._drain(id, thread, DRAIN_S)
         if self._failure is not None:
             raise self._failure
 
@@ -248,12 +252,20 @@ class Follower:
         container = run.container
         thread = self._threads.get(container.id)
         if thread is not None:
-            thread.join(NEXT_RUN_S if run.goes_on else DRAIN_S)
+            self._drain(container.id, thread, NEXT_RUN_S if run.goes_on else DRAIN_S)
         if container.id in self._shown:
             how = " (restarting)" if run.goes_on else ""
             self._printer.status(container.short_name(), f"exited with code {run.exit_code}{how}")
         if self._on_exit is not None:
             self._on_exit(run)
+
+    def _drain(self, id: str, thread: threading.Thread, limit_s: float) -> None:
+        """Wait until a container's output is shown; when none comes, not longer than `limit_s`."""
+        while thread.is_alive() and self._failure is None:
+            before = self._written.get(id, 0)
+            thread.join(limit_s)
+            if id not in self._writing and self._written.get(id, 0) == before:
+                return
 
     def _show(self, id: str) -> None:
         """Go on with showing a container's output, now or when what is shown already ends."""
@@ -272,7 +284,10 @@ class Follower:
         while True:
             try:
                 for lines in reading.live(attached=id in self._attached):
+                    self._writing.add(id)
                     self._printer.write_lines(name, lines)
+                    self._writing.discard(id)
+                    self._written[id] = self._written.get(id, 0) + 1
             except SkiffError:
                 pass  # its log can't be read, or the engine is gone: `follow` tells
             except OSError as error:

@@ -1,6 +1,7 @@
 """`logs`: what exists in the order of time, what comes as it comes, each line once."""
 
 import subprocess
+import sys
 import time
 
 import pytest
@@ -206,6 +207,33 @@ def test_attached_output_is_whole_whatever_is_kept_of_it(stack, following):
     code, out, _ = following(project, "up", "--no-log-prefix").end()
     assert code == 0
     assert out == ["Attaching to flood-1", *map(str, range(1, lines + 1)), "flood-1 exited with code 0"]
+
+
+IMPATIENT = "import compose.cli.following as following; following.DRAIN_S = 0.1; import compose.cli.main as m; m.main()"
+
+
+@pytest.mark.parametrize("command", [("logs", "-f", "--no-log-prefix"), ("up", "--no-log-prefix")])
+def test_who_reads_slowly_gets_all_of_what_has_ended_long_ago(stack, command):
+    lines = 200_000
+    project = stack(f'services:\n  flood: {{image: busybox, command: ["sh", "-c", "{BEGIN}; seq 1 {lines}"]}}\n')
+    if command[0] == "logs":
+        project.skiff("up", "-d")
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, *command],
+        cwd=project.folder,
+        env=project.home.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as slow:
+        while slow.stdout.readline() != "begin\n":
+            pass
+        project.skiff("exec", "-T", "flood", "touch", "/go")
+        eventually(lambda: project.inspect("flood")["State"]["Status"] == "exited")
+        time.sleep(0.5)  # longer than it waits for output
+        found = slow.stdout.read().splitlines()
+    assert found == [*map(str, range(1, lines + 1)), "flood-1 exited with code 0"]
+    assert slow.returncode == 0
 
 
 def test_a_log_that_is_not_kept_is_told_and_the_others_are_shown(stack):
