@@ -122,9 +122,18 @@ class HostSide:
             earlier = int((self._paths.run / "namespace").read_text())
             end_all(earlier, partial(has_mounts_of, (self._paths.root, self._paths.run)))
         self._paths.bridges_netns.unlink(missing_ok=True)
-        for notice in notices(os.getuid(), os.getgid()):
-            _say(notice)
+        self._tell_lacks()
         return make(mapping(os.getuid(), os.getgid()), self._paths.bridges_netns)
+
+    def _tell_lacks(self) -> None:
+        """Say what containers have to do without; once, as long as nothing else is lacking."""
+        told = self._paths.root / "told"
+        before = told.read_text() if told.exists() else ""
+        lacks = notices(os.getuid(), os.getgid())
+        for lack in lacks:
+            if lack not in before.splitlines():
+                _say(lack)
+        told.write_text("".join(f"{lack}\n" for lack in lacks))
 
     def _record_identity(self) -> None:
         (self._paths.run / "namespace").write_text(f"{self._namespaces.identity}\n")
