@@ -31,10 +31,11 @@ RETRY_S = 0.02
 ANSWER_TIMEOUT_S = 20.0
 
 
-def main(paths: Paths, environment: Mapping[str, str]) -> None:
+def main(paths: Paths, environment: Mapping[str, str]) -> int:
     """Have an engine started in the namespaces of `paths`: by the process that has them, or by becoming it.
 
-    $SKIFF_READY_FD of `environment` is a descriptor that the engine is given. Raises SkiffError.
+    $SKIFF_READY_FD of `environment` is a descriptor that the engine is given. Returns the exit code of the last engine
+    that was started here. Raises SkiffError.
     """
     _provide_directories(paths)
     wanted = {**environment}
@@ -46,11 +47,11 @@ def main(paths: Paths, environment: Mapping[str, str]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         if _ask_to_start(paths, wanted, descriptors):
-            return
+            return 0
         select.select((), (), (), RETRY_S)  # its holder begins or ends: neither tells us
     host = HostSide(paths)
     host.start_engine(wanted, descriptors)
-    host.run()
+    return host.run()
 
 
 def _provide_directories(paths: Paths) -> None:
@@ -89,6 +90,8 @@ class HostSide:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._pasta = Pasta(paths.run / "pasta.pid")
+        self._engines: set[int] = set()
+        self._exit_code = 0
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         self._wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -113,7 +116,8 @@ class HostSide:
 
     def _find_or_make(self) -> Namespaces:
         """Return the namespaces of what runs for these paths; where no keeper does, new ones, and the rest is ended."""
-        keeper = lock_holder(f"{self._paths.keeper_socket}.lock")
+        while not (keeper := lock_holder(f"{self._paths.keeper_socket}.lock")) and self._has_engine():
+            select.select((), (), (), RETRY_S)  # it is about to have a keeper, or to go: neither tells us
         if keeper:
             return Namespaces.of(keeper, self._paths.bridges_netns)
         with suppress(OSError, ValueError):
@@ -124,6 +128,19 @@ class HostSide:
         self._paths.bridges_netns.unlink(missing_ok=True)
         self._tell_lacks()
         return make(mapping(os.getuid(), os.getgid()), self._paths.bridges_netns)
+
+    def _has_engine(self) -> bool:
+        """Whether an engine runs, or was started here and has yet to say so: who finds its lock free will be it."""
+        if self._engines:
+            return True
+        lock = os.open(self._paths.locks / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
 
     def _tell_lacks(self) -> None:
         """Say what containers have to do without; once, as long as nothing else is lacking."""
@@ -143,15 +160,15 @@ class HostSide:
 
     # --- the loop
 
-    def run(self) -> None:
-        """Serve until nothing runs inside any more."""
+    def run(self) -> int:
+        """Serve until nothing runs inside any more; return how the last engine that was started here ended."""
         while True:
             for descriptor, _ in self._poll.poll():
                 if descriptor == self._wakeup:
                     os.read(self._wakeup, 4096)
                     if self._reap() and self._is_empty():
                         self._end()
-                        return
+                        return self._exit_code
                 elif descriptor == self._listener.fileno():
                     self._accept()
                 else:
@@ -175,8 +192,11 @@ class HostSide:
             if pid == self._pasta.pid:
                 self._pasta.forget()
                 _say(f"pasta ended ({status}): containers have no way out until the engine is stopped and started")
-            else:
-                was_inside = True
+                continue
+            was_inside = True
+            if pid in self._engines:
+                self._engines.discard(pid)
+                self._exit_code = os.waitstatus_to_exitcode(status)
 
     def _accept(self) -> None:
         visitor, _ = self._listener.accept()
@@ -192,7 +212,7 @@ class HostSide:
             if message is None:
                 self._show_out(visitor)
             elif message["do"] == "start":
-                if not lock_holder(f"{self._paths.keeper_socket}.lock"):
+                if not lock_holder(f"{self._paths.keeper_socket}.lock") and not self._has_engine():
                     end_all(self._namespaces.identity)
                 with open(os.dup(descriptors[0])) as file:
                     file.seek(0)
@@ -206,8 +226,7 @@ class HostSide:
             self._show_out(visitor)
         finally:
             for descriptor in descriptors:
-                with suppress(OSError):  # `start_engine` closes them itself
-                    os.close(descriptor)
+                os.close(descriptor)
 
     def _show_out(self, visitor: socket.socket) -> None:
         if self._visitors.pop(visitor.fileno(), None) is not None:
@@ -243,6 +262,7 @@ class HostSide:
                 _say(f"the engine can't be started: {error}")
             finally:
                 os._exit(1)
+        self._engines.add(pid)
         for descriptor in descriptors:
             os.close(descriptor)
         descriptors.clear()
@@ -287,7 +307,7 @@ def run() -> None:
     """`python -m runtime.rootless`: see `main`."""
     paths = Paths.from_environment(os.environ, os.getuid())
     try:
-        main(paths, os.environ)
+        sys.exit(main(paths, os.environ))
     except SkiffError as error:
         print(f"skiff engine: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
