@@ -6,15 +6,18 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from compose.watch.patterns import below
 from compose.watch.tree import existing_above
 from runtime.errors import SkiffError
+
+if TYPE_CHECKING:
+    from watchfiles._rust_notify import RustNotify
 
 ADDED = 1
 """watchfiles' number of what came: made, or moved here."""
@@ -37,8 +40,6 @@ class Notices:
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = sorted(set(paths))
         self._group: TaskGroup | None = None
-        self._send: MemoryObjectSendStream[Batch]
-        self._batches: MemoryObjectReceiveStream[Batch]
         self._send, self._batches = anyio.create_memory_object_stream[Batch](1000)
         self._stops: list[threading.Event] = []
         self._folders: list[str] = []
@@ -76,10 +77,11 @@ class Notices:
     async def _watch_anew(self) -> None:
         """Watch what is there now, and then no more what was there before: nothing is missed in between."""
         before, self._stops = self._stops, []
-        self._folders, above = await anyio.to_thread.run_sync(self._ground)
-        for paths, is_deep in ((self._folders, True), (above, False)):
-            if paths:
-                await self._watch(paths, is_deep)
+        is_watched = False
+        while not is_watched:
+            self.end()
+            self._folders, above = await anyio.to_thread.run_sync(self._ground)
+            is_watched = await self._watch(self._folders, is_deep=True) and await self._watch(above, is_deep=False)
         for stop in before:
             stop.set()
 
@@ -89,15 +91,16 @@ class Notices:
         above = {existing_above(path) for path in self._paths}
         return folders, sorted(each for each in above if all(below(folder, each) is None for folder in folders))
 
-    async def _watch(self, paths: Sequence[str], is_deep: bool) -> None:
-        from watchfiles._rust_notify import RustNotify
-
+    async def _watch(self, paths: Sequence[str], *, is_deep: bool) -> bool:
+        """Watch `paths`; False: one went in the meantime. Raises SkiffError."""
         assert self._group is not None  # begun
+        if not paths:
+            return True
         try:
-            watcher = await anyio.to_thread.run_sync(RustNotify, list(paths), False, False, 0, is_deep, True)
+            watcher = await anyio.to_thread.run_sync(_made, list(paths), is_deep)
         except FileNotFoundError:
-            return  # gone meanwhile: the folder above tells when it is there again
-        except OSError as error:
+            return False
+        except (OSError, RuntimeError) as error:
             raise SkiffError(
                 f"can't watch {', '.join(paths)}: {error}",
                 "allow more: `sysctl fs.inotify.max_user_watches=1048576 fs.inotify.max_user_instances=1024`, or give "
@@ -106,16 +109,16 @@ class Notices:
         stop = threading.Event()
         self._stops.append(stop)
         self._group.start_soon(self._listen, watcher, stop)
+        return True
 
-    async def _listen(self, watcher: object, stop: threading.Event) -> None:
+    async def _listen(self, watcher: RustNotify, stop: threading.Event) -> None:
         limiter = anyio.CapacityLimiter(1)
         last_s = 0.0
 
         def wait() -> Batch | str:
             # an event is given on after one more step: short ones where another change is likely
             step_ms = BUSY_STEP_MS if time.monotonic() - last_s < BUSY_S else IDLE_STEP_MS
-            found: Batch | str = watcher.watch(step_ms, step_ms, LOOK_AGAIN_MS, stop)  # type: ignore[attr-defined]
-            return found
+            return watcher.watch(step_ms, step_ms, LOOK_AGAIN_MS, stop)
 
         try:
             while not stop.is_set():
@@ -130,4 +133,14 @@ class Notices:
                     await self._send.send(found)
         finally:
             stop.set()
-            watcher.close()  # type: ignore[attr-defined]
+            watcher.close()
+
+
+def _made(paths: list[str], is_deep: bool) -> RustNotify:
+    from watchfiles._rust_notify import RustNotify
+
+    try:
+        return RustNotify(paths, False, False, 0, is_deep, False)
+    except PermissionError:
+        # folders that can't be read are left out; asked for at once, that would hide a lack of watches, too
+        return RustNotify(paths, False, False, 0, is_deep, True)

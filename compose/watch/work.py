@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from compose.watch.rules import Rule
+from compose.watch.rules import Action, Rule
 
 
 class Work:
@@ -33,7 +33,7 @@ class Work:
                 where = rule.container_path(path)
                 self.paths.pop(where, None)  # the last one is the newest
                 self.paths[where] = path
-            self.rebuilds |= rule.action.value == "rebuild"
+            self.rebuilds |= rule.action is Action.REBUILD
             self.restarts |= rule.action.restarts
             if rule.hook and rule not in self.hooks:
                 self.hooks.append(rule)

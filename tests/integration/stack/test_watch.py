@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import SKIFF
 from tests.support.foreground import Foreground
 from tests.support.project import eventually, kill_and_wait, pid_of
 
@@ -366,6 +368,22 @@ def test_what_can_not_be_watched_is_refused_before_anything_is_made(stack, watch
     up(project)
     watching(project)
     assert f'cannot take exclusive lock for project "{project.name}": process with PID ' in project.refused("watch")
+
+
+@pytest.mark.parametrize("limit", ["max_inotify_watches", "max_inotify_instances"])
+def test_that_the_kernel_gives_no_more_watches_is_told_and_the_cure(stack, limit):
+    project = stack(SYNC)
+    source = up(project)
+    for number in range(9):
+        (source / str(number)).mkdir()
+    # limits of a user namespace are its own
+    number = 5 if limit == "max_inotify_watches" else 0
+    script = f'echo {number} > /proc/sys/user/{limit} && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", *SKIFF, "watch", "--no-up"]
+    done = subprocess.run(command, cwd=project.folder, env=project.home.env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"skiff: can't watch {source}"), done.stderr
+    assert "sysctl fs.inotify.max_user_watches" in done.stderr
 
 
 def test_a_dry_run_tells_and_changes_nothing(stack, watching):
