@@ -79,7 +79,7 @@ def _free_range():
     """The first of as many IDs as a user gets, above all that are given to somebody."""
     taken = [1 << 20]
     for file in ("/etc/subuid", "/etc/subgid"):
-        for line in Path(file).read_text().splitlines():
+        for line in Path(file).read_text().splitlines() if Path(file).exists() else ():
             _, first, count = line.split(":")
             taken.append(int(first) + int(count))
     return max(taken)

@@ -250,12 +250,15 @@ def test_engine_and_outside_process_that_are_killed_are_followed_by_others_in_th
     assert outside(user_home) != first
 
 
-def test_what_outlives_engine_and_keeper_is_ended_by_the_next(stack, user_home):
+@pytest.mark.parametrize("has_outside", [True, False])
+def test_what_outlives_engine_and_keeper_is_ended_by_the_next(stack, user_home, has_outside):
     project = stack(STACK)
     project.skiff("up", "-d", "--wait")
     orphan = os.pidfd_open(host_pid(project, "cache"))
     engine, keeper = pid_of(user_home, "engine"), pid_of(user_home, "keeper")
     os.kill(keeper, signal.SIGSTOP)
+    if not has_outside:
+        kill_and_wait(outside(user_home))
     kill_and_wait(engine)
     kill_and_wait(keeper)
     project.skiff("ps")
