@@ -225,9 +225,13 @@ def test_logs_are_merged_by_time_and_cut_as_wanted(stack):
     project = stack(
         """
 services:
-  a: {image: busybox, command: "sh -c 'echo 1; sleep 0.2; echo 3; sleep 0.2; echo 5'"}
-  b: {image: busybox, command: "sh -c 'sleep 0.1; echo 2; sleep 0.2; echo 4'"}
-"""
+  a: {image: busybox, volumes: ["said:/said"], command: ["sh", "-c", "say 1; after 2; say 3; after 4; say 5"]}
+  b: {image: busybox, volumes: ["said:/said"], command: ["sh", "-c", "after 1; say 2; after 3; say 4"]}
+volumes: {said: {}}
+""".replace(
+            '"-c", "',
+            '"-c", "say() { echo $$1; touch /said/$$1; }; after() { until test -e /said/$$1; do sleep 0.1; done; }; ',
+        )
     )
     project.skiff("up")
     lines = project.skiff("logs").stdout.splitlines()
