@@ -53,7 +53,8 @@ def _map(entry: Mapping[str, Any], document: Mapping[str, Any], *, is_deep: bool
     except KernelError as error:
         reason = os.strerror(error.errno).lower()
         raise ProgramError(
-            f"mounts: {entry['destination']}: the owners of {entry['source']} can't be mapped: {reason}"
+            f"mounts: {entry['destination']}: the owners of {entry['source']} can't be mapped: {reason}",
+            "the kernel maps those of ext4, xfs and btrfs, of tmpfs since Linux 6.3, of overlays not at all",
         ) from error
     finally:
         os.close(users)

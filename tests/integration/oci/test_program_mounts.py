@@ -186,26 +186,44 @@ def test_a_mapped_root_gets_what_only_the_caller_may_reach(oci, tmp_path):
         subprocess.run(["chown", "-R", "0:0", oci.rootfs], check=True)
 
 
-def test_owners_are_mapped(oci, source):
-    (source / "file").chmod(0o600)
+@pytest.fixture
+def mappable(oci):
+    """As `source`, of the filesystem of /tmp throughout: tmpfs maps owners since Linux 6.3 alone."""
+    folder, other = oci.folder / "mappable", oci.folder / "other"
+    (folder / "below").mkdir(parents=True)
+    other.mkdir()
+    folder.chmod(0o777)
+    (folder / "file").write_text("content")
+    (other / "file").write_text("below")
+    (folder / "file").chmod(0o600)
+    subprocess.run(["mount", "--bind", other, folder / "below"], check=True)
+    yield folder
+    subprocess.run(["umount", folder / "below"], check=True)
+    subprocess.run(["rm", "-r", folder, other], check=True)
+
+
+def test_owners_are_mapped(oci, mappable):
     mapping = [{"containerID": 0, "hostID": 5000, "size": 1000}]
     shell = "stat -c '%u %g' /data/file; stat -c %u /data/below/file; touch /data/new"
     document = bound(
-        oci.document("sh", "-c", shell), source, options=["rbind", "idmap"], uidMappings=mapping, gidMappings=mapping
+        oci.document("sh", "-c", shell),
+        mappable,
+        options=["rbind", "idmap"],
+        uidMappings=mapping,
+        gidMappings=mapping,
     )
     document["process"]["user"] = {"uid": 5001, "gid": 5002}
     assert oci.run(document).stdout.splitlines() == ["5000 5000", "0"]
-    made = (source / "new").stat()
+    made = (mappable / "new").stat()
     assert (made.st_uid, made.st_gid) == (1, 2)
     document["mounts"][-1]["options"] = ["rbind", "ridmap"]
     assert oci.run(document).stdout.splitlines() == ["5000 5000", "5000"]
 
 
-def test_owners_are_mapped_as_the_containers_users_are(oci, source):
-    (source / "file").chmod(0o600)
+def test_owners_are_mapped_as_the_containers_users_are(oci, mappable):
     mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
     document = bound(
-        oci.document("sh", "-c", "stat -c '%u %g' /data/file; cat /data/file"), source, options=["bind", "idmap"]
+        oci.document("sh", "-c", "stat -c '%u %g' /data/file; cat /data/file"), mappable, options=["bind", "idmap"]
     )
     document["linux"].update(uidMappings=mapping, gidMappings=mapping)
     document["linux"]["namespaces"].append({"type": "user"})
