@@ -14,6 +14,7 @@ import pytest
 
 from runtime.linux import netns
 from tests.support.project import Project, eventually, kill_and_wait, pid_of
+from tests.support.registry import LocalRegistry
 
 pytestmark = [pytest.mark.root, pytest.mark.unprivileged]
 
@@ -213,6 +214,19 @@ def test_a_built_image_hides_files_of_its_base_and_is_saved_with_its_own_ids(use
     shown = project.skiff("run", "--rm", "-T", "made", "sh", "-c", "ls /home; stat -c %u /home/new")
     assert shown.stdout.split() == ["new", "1000"]
     project.skiff("down")
+
+
+def test_images_go_to_a_registry_on_the_host_s_loopback_and_come_back(user_home):
+    registry = LocalRegistry()
+    try:
+        name = f"{registry.domain}/busybox:1"
+        user_home.skiff("image", "tag", "busybox", name)
+        user_home.skiff("image", "push", name)
+        user_home.skiff("image", "rm", name)
+        user_home.skiff("image", "pull", name)
+        user_home.skiff("image", "rm", name)
+    finally:
+        registry.stop()
 
 
 def test_an_engine_that_is_killed_comes_back_to_what_runs(stack, user_home):
