@@ -30,6 +30,8 @@ class LogReading:
         self._query = {key: value for key, value in query.items() if key in ("since", "until", "tail") and value}
         self._taken: dict[int, tuple[bytes, int]] = {}
         """By stream, the time of the last line that was given, and how many of that time were."""
+        self._floor_ns = 0
+        """From when on all is given; of what was before, the last lines alone may have been wanted."""
         self._unended: list[Lines] = []
         """What had no line's end yet when reading broke off: it is not given yet."""
 
@@ -42,7 +44,8 @@ class LogReading:
         """Yield what had come by `time_ns`; a line that had no end yet is left for `live`. Raises SkiffError."""
         query, end = dict(self._query), moment(time_ns)
         yield from self._lines({**query, "until": end})
-        self._query |= {"since": moment(max(time_ns + 1, api_nanoseconds(query.get("since", "0")))), "tail": "all"}
+        self._floor_ns = max(time_ns + 1, api_nanoseconds(query.get("since", "0")))
+        self._query |= {"since": moment(self._floor_ns), "tail": "all"}
         if self._unended:
             self._query["since"] = moment(min(nanoseconds(lines.stamp) for lines in self._unended))
             if query.get("tail", "all") != "all":
@@ -120,7 +123,7 @@ class LogReading:
         unended = [nanoseconds(lines.stamp) for lines in self._unended]
         given = [nanoseconds(stamp) for stamp, _ in self._taken.values()]
         if unended or given:
-            self._query["since"] = moment(min(unended) if unended else max(given))
+            self._query["since"] = moment(min(unended) if unended else max(self._floor_ns, *given))
 
     def _count(self, query: dict[str, Any]) -> None:
         """Take all that `query` gives for given: the last lines of a log tell not which of their time they are."""

@@ -89,12 +89,16 @@ class Containers:
         """Stop the container if it runs, and start it."""
         container = self.find(name)
         container.stays = True
+        container.is_restarted = container.is_running
         try:
-            with suppress(NotModifiedError):
-                await self.stop(container.id, signal_name=signal_name, timeout_s=timeout_s)
+            try:
+                with suppress(NotModifiedError):
+                    await self.stop(container.id, signal_name=signal_name, timeout_s=timeout_s)
+            finally:
+                container.stays = False
+            await self.lifecycle.start(container)
         finally:
-            container.stays = False
-        await self.lifecycle.start(container)
+            container.is_restarted = False
         self.table.tell(container, "restart")
 
     async def kill(self, name: str, signal_name: str | None) -> None:

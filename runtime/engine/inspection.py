@@ -30,7 +30,7 @@ def whole(container: Container, paths: Paths, networks: Networks, layers: list[P
         "Args": arguments[1:],
         "State": {
             "Status": state.status,
-            "Running": container.is_running or state.status == RESTARTING,
+            "Running": container.is_running or container.is_restarted or state.status == RESTARTING,
             "Paused": state.status == PAUSED,
             "Restarting": state.status == RESTARTING,
             "OOMKilled": state.oom_killed,

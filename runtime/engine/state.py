@@ -77,6 +77,8 @@ class Container:
     """Whether it was told that this run of it was out of memory."""
     stays: bool = False
     """Whether its end is not the end of it, even with AutoRemove: it is about to be started again."""
+    is_restarted: bool = False
+    """Whether it is stopped and started again by hand: as with Docker it counts as running all the while."""
 
     @property
     def is_running(self) -> bool:

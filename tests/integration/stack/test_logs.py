@@ -306,3 +306,21 @@ def test_a_reader_that_has_enough_of_what_comes_ends_it_too(stack):
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "skiff: writing output: No space left on device\n")
+
+
+def test_the_last_lines_are_not_followed_by_those_before_them_when_a_container_is_restarted(stack, following):
+    project = stack(
+        "services:\n  web: {image: busybox, init: true, command: \"sh -c 'seq 1 5; printf half; sleep 1000'\"}\n"
+    )
+    project.skiff("up", "-d")
+    eventually(lambda: project.skiff("logs", "--no-log-prefix").stdout.endswith("half"))
+    follow = following(project, "logs", "-f", "--no-log-prefix", "--tail", "2")
+    assert follow.lines(1) == ["5"]
+    project.skiff("restart", "-t", "0")
+    out = follow.lines(7)
+    eventually(lambda: project.skiff("logs", "--no-log-prefix").stdout.count("half") == 2)
+    project.skiff("kill")
+    code, rest, _ = follow.end()
+    assert code == 0
+    said = [line for line in [*out, *rest] if not line.startswith("web-1 exited")]
+    assert said == ["half", "1", "2", "3", "4", "5", "half"]
