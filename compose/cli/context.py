@@ -10,8 +10,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ConfigError
-from compose.plan.api_socket import uses_api_socket, with_api_socket
-from compose.plan.images import missing_bases
 from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, Existing, Target
 from compose.render.progress import Progress, json_warning, make_progress
 from runtime.client import Client, Endpoint, endpoint
@@ -128,6 +126,8 @@ class Globals:
 
         Services whose images those of `services` are built on come along.
         """
+        from compose.plan.images import missing_bases
+
         target = self._load(services)
         while services and (bases := {base for name in target.services for base in missing_bases(target, name)}):
             services = [*services, *sorted(bases)]
@@ -148,6 +148,8 @@ class Globals:
             tuple(project.disabled_services),
             "_" if self.compatibility or self.is_set("COMPOSE_COMPATIBILITY") else "-",
         )
+        from compose.plan.api_socket import uses_api_socket, with_api_socket
+
         if not uses_api_socket(target) or self.where.path is None:  # over TCP there is none: `up` refuses that
             return target
         from runtime.client.credentials import everything

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, publish, up, watch
 from compose.cli.context import Globals
 from compose.cli.flags import DRY_RUN, understood
-from compose.cli.on_demand import group_of
+from compose.cli.on_demand import OnDemand, group_of
 from compose.render.progress import json_error
 from runtime.errors import SkiffError
 
@@ -27,6 +27,16 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands' names."""
         return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands, without making them."""
+        made = self.commands
+        assert isinstance(made, OnDemand)
+        self.commands = made.outlines()
+        try:
+            super().format_commands(ctx, formatter)
+        finally:
+            self.commands = made
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that `args` name, and its own arguments. Raises SkiffError for one that is known, yet not here."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+import typer.core
 import typer.main
 
 if TYPE_CHECKING:
@@ -15,9 +17,17 @@ if TYPE_CHECKING:
 class OnDemand(MutableMapping[str, "click.Command"]):
     """Commands by name; each is made at its first look-up."""
 
-    def __init__(self, makers: dict[str, Callable[[], click.Command]]) -> None:
+    def __init__(
+        self, makers: dict[str, Callable[[], click.Command]], outlines: dict[str, Callable[[], click.Command]]
+    ) -> None:
+        """`outlines` make what a list of commands shows of one, without its flags, where that is less work."""
         self._makers = makers
+        self._outlines = outlines
         self._made: dict[str, click.Command] = {}
+
+    def outlines(self) -> dict[str, click.Command]:
+        """Return the commands as far as a list of them shows them."""
+        return {name: self._outlines[name]() if name in self._outlines else self[name] for name in self}
 
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._made:
@@ -44,11 +54,20 @@ class OnDemand(MutableMapping[str, "click.Command"]):
 def group_of(app: typer.Typer) -> typer.core.TyperGroup:
     """Return what typer makes of `app`, which is spent then, but for the commands: these are made on demand."""
     makers: dict[str, Callable[[], click.Command]] = {}
+    outlines: dict[str, Callable[[], click.Command]] = {}
     for info in app.registered_commands:
         assert info.callback is not None  # a command is a function
         name = info.name or typer.main.get_command_name(info.callback.__name__)
         makers[name] = partial(
             typer.main.get_command_from_info, info, pretty_exceptions_short=False, rich_markup_mode=None
+        )
+        outlines[name] = partial(
+            typer.core.TyperCommand,
+            name,
+            help=info.help or inspect.getdoc(info.callback),
+            short_help=info.short_help,
+            hidden=info.hidden,
+            deprecated=info.deprecated,
         )
     for group in app.registered_groups:
         makers[str(group.name)] = partial(
@@ -60,5 +79,5 @@ def group_of(app: typer.Typer) -> typer.core.TyperGroup:
         )
     app.registered_commands, app.registered_groups = [], []
     made = typer.main.get_group(app)
-    made.commands = OnDemand(makers)
+    made.commands = OnDemand(makers, outlines)
     return made

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compose.render.go_template import Block, Node, filled, parse
 from compose.render.table import table
 
 Row = Mapping[str, Any]
@@ -23,6 +22,8 @@ def formatted(format: str, rows: Sequence[Row], columns: Sequence[tuple[str, str
         return table([title for title, _ in columns], [[str(row[key]) for _, key in columns] for row in rows])
     if format == "json":
         return json.dumps(rows) if as_list else "\n".join(json.dumps(row) for row in rows)
+    from compose.render.go_template import Block, filled, parse
+
     is_table = format.startswith("table ")
     template = (format[6:] if is_table else format).replace("\\t", "\t").replace("\\n", "\n")
     nodes = parse(template)
@@ -30,7 +31,10 @@ def formatted(format: str, rows: Sequence[Row], columns: Sequence[tuple[str, str
     if not is_table:
         return "\n".join(lines)
     titles = {key: title for title, key in columns}
-    head = "".join(node if isinstance(node, str) else _heading(node, titles) for node in nodes)
+    head = "".join(
+        node if isinstance(node, str) else _heading(node.words if isinstance(node, Block) else node, titles)
+        for node in nodes
+    )
     return table(head.split("\t"), [_cells(line, head.count("\t") + 1) for line in lines])
 
 
@@ -39,9 +43,8 @@ def _cells(line: str, number: int) -> list[str]:
     return [*cells, *[""] * (number - len(cells))][:number]
 
 
-def _heading(node: Node, titles: Mapping[str, str]) -> str:
-    """Return what stands above the values of an action or a block: the title of the first field that it is about."""
-    words = node.words if isinstance(node, Block) else node
+def _heading(words: Sequence[str], titles: Mapping[str, str]) -> str:
+    """Return what stands above the values of an action or a block of `words`: the title of the first field in it."""
     fields = [word for word in words if word.startswith(".") and word != ".Label"]
     literals = [word[1:-1] for word in words if word.startswith(('"', "`"))]
     key = fields[0][1:] if fields else literals[0] if literals else ""
