@@ -9,8 +9,8 @@ RUN_PACKAGES := python3-venv mmdebstrap
 # busybox-static: small images for tests; docker-registry: a real registry on loopback; iproute2, nftables:
 # look at the kernel's network state from outside; uidmap: user namespaces of unprivileged users; passt: the way out of
 # theirs; qemu-system-x86: a machine with cgroup version 2 alone
-TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd
 # zstd: archives as other tools compress them; conmon: a caller of OCI runtimes
+TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd conmon
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
 
