@@ -164,7 +164,7 @@ class Standbys:
         return {one.cgroup for one in self._waiting}
 
     def add(self) -> None:
-        """Have one more child wait; the next try is for `lost` or `take` to give when it can't be made."""
+        """Have one more child wait. When it can't be made, none is made before the next launch (`take`)."""
         try:
             self._made += 1
             self._waiting.append(Standby(self._cgroups, self._parent, self._made, self._ordinary, self._place))

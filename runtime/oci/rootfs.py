@@ -130,9 +130,9 @@ def prepare(
         make_default_devices(root)
     for device in settings.get("devices") or ():
         _device(root, device)
-    done = "/proc/" if "/proc" in fitting else None
+    done = {path for tree in fitting.values() for path in (*tree.hidden, *tree.protected)}
     for act, key in ((hide, "maskedPaths"), (protect, "readonlyPaths")):
-        act(root, [path for path in settings.get(key) or () if not (done and path.startswith(done))])
+        act(root, [path for path in settings.get(key) or () if path not in done])
     os.umask(umask)
     return root
 

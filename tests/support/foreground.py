@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 
 from tests.conftest import SKIFF
 
@@ -50,3 +51,33 @@ class Foreground:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+
+
+class Apart:
+    """Runs one command of a project; its outputs are text, taken in apart."""
+
+    def __init__(self, project, *arguments):
+        self.process = subprocess.Popen(
+            [*SKIFF, *arguments],
+            cwd=project.folder,
+            env=project.home.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@contextmanager
+def none_outlives(kind):
+    """Give a function that starts commands of a `kind`; at the end, those that still run are killed."""
+    made = []
+
+    def start(project, *arguments):
+        made.append(kind(project, *arguments))
+        return made[-1]
+
+    yield start
+    for one in made:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from runtime.errors import KernelError
 from runtime.hints import Any, NoReturn
@@ -91,10 +91,14 @@ class Channel:
 def run(plan: Plan) -> NoReturn:
     """Become the container's process; called in the forked child. Tells why where it can't, and exits."""
     channel = Channel(plan.sync)
+    attempt(channel, lambda: _become(plan, channel))
+
+
+def attempt(channel: Channel, become: Callable[[], None]) -> NoReturn:
+    """Call `become`, which does not return when all goes well; tell `channel` why it did, and exit."""
     code, text = 1, "the process was not executed"
     try:
-        launch.let_go(plan.kept())
-        _become(plan, channel)
+        become()
     except LaunchError as error:
         code, text = error.exit_code, str(error)
     except BaseException as error:  # noqa: BLE001 - the child must never return into the program
@@ -105,6 +109,7 @@ def run(plan: Plan) -> NoReturn:
 
 
 def _become(plan: Plan, channel: Channel) -> NoReturn:
+    launch.let_go(plan.kept())
     document, settings, process = plan.document, plan.document["linux"], plan.document["process"]
     os.setsid()
     launch.forbid_imports()

@@ -14,7 +14,7 @@ from runtime.linux import syscalls as linux
 from runtime.oci import console as terminals
 from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
-from runtime.oci.process import LastSteps, LaunchError, become
+from runtime.oci.process import LastSteps, become
 from runtime.oci.program import child, confinement, document, scheduling, store
 from runtime.oci.program.child import FAILED, GO, LISTENER, LONGEST_MESSAGE, SIBLING, Channel
 from runtime.oci.program.errors import ProgramError, StateError
@@ -196,21 +196,12 @@ class _Execution:
 
 
 def _run(execution: _Execution, channel: Channel) -> NoReturn:
-    code, text = 1, "the process was not executed"
-    try:
-        sockets = [channel.peer.fileno(), *([execution.console.fileno()] if execution.console is not None else [])]
-        launch.let_go([*sockets, execution.target, *execution.preserved])
-        _become(execution, channel)
-    except LaunchError as error:
-        code, text = error.exit_code, str(error)
-    except BaseException as error:  # noqa: BLE001 - the child must never return into the program
-        text = str(error) or type(error).__name__
-    with contextlib.suppress(OSError):
-        channel.send(FAILED + f"{code}\n{text}".encode()[: LONGEST_MESSAGE - 1])
-    os._exit(code)
+    child.attempt(channel, lambda: _become(execution, channel))
 
 
 def _become(execution: _Execution, channel: Channel) -> NoReturn:
+    sockets = [channel.peer.fileno(), *([execution.console.fileno()] if execution.console is not None else [])]
+    launch.let_go([*sockets, execution.target, *execution.preserved])
     process = execution.process
     scheduling.pin(process, "initial")
     launch.forbid_imports()

@@ -2,11 +2,10 @@
 
 import re
 import signal
-import subprocess
 
 import pytest
 
-from tests.conftest import SKIFF
+from tests.support.foreground import Apart, none_outlives
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.root
@@ -18,18 +17,11 @@ services:
 """
 
 
-class Foreground:
+class Foreground(Apart):
     """A skiff command whose output is read while it runs; standard output and errors apart."""
 
     def __init__(self, project, *arguments):
-        self.process = subprocess.Popen(
-            [*SKIFF, *arguments],
-            cwd=project.folder,
-            env=project.home.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__(project, *arguments)
         self.seen = ""
 
     def until(self, text):
@@ -49,17 +41,8 @@ class Foreground:
 @pytest.fixture
 def foreground():
     """Starts commands; none outlives the test."""
-    made = []
-
-    def start(project, *arguments):
-        made.append(Foreground(project, *arguments))
-        return made[-1]
-
-    yield start
-    for one in made:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
+    with none_outlives(Foreground) as start:
+        yield start
 
 
 def test_output_is_merged_under_names_and_ends_are_told(stack, foreground):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.conftest import SKIFF
+from tests.support.foreground import Apart, none_outlives
 from tests.support.project import Project, eventually, kill_and_wait, pid_of
 
 pytestmark = pytest.mark.root
@@ -33,18 +34,8 @@ def begin(project, follow):
     project.skiff("exec", "-T", "flood", "touch", "/go")
 
 
-class Following:
+class Following(Apart):
     """A command that goes on; its output is read line by line."""
-
-    def __init__(self, project, *arguments):
-        self.process = subprocess.Popen(
-            [*SKIFF, *arguments],
-            cwd=project.folder,
-            env=project.home.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
     def lines(self, count):
         return [self.process.stdout.readline().rstrip("\n") for _ in range(count)]
@@ -57,17 +48,8 @@ class Following:
 @pytest.fixture
 def following():
     """Starts commands that go on; none outlives the test."""
-    made = []
-
-    def start(project, *arguments):
-        made.append(Following(project, *arguments))
-        return made[-1]
-
-    yield start
-    for one in made:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
+    with none_outlives(Following) as start:
+        yield start
 
 
 def without_codes(lines):
