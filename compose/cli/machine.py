@@ -193,7 +193,7 @@ def _engine() -> typer.Typer:
     @group.command()
     def run(ctx: typer.Context) -> None:
         """Serve in the foreground."""
-        os.execv(sys.executable, [sys.executable, "-m", "runtime.engine"])
+        os.execv(sys.executable, [sys.executable, "-m", "runtime.daemon"])
 
     return group
 

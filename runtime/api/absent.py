@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from runtime.api.connection import Request
 from runtime.engine import filters
-from runtime.engine.network_api import NO_SWARM
+from runtime.engine.networks.api import NO_SWARM
 from runtime.errors import EngineError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ def _bytes(text: str) -> bytes:
 
 async def push(engine: Engine, request: Request) -> None:
     """Push an artifact."""
-    from runtime.engine.artifacts import push_artifact
+    from runtime.engine.images.artifacts import push_artifact
 
     document = await request.json(shapes.ARTIFACT, is_optional=False)
     blobs = {digest: _bytes(data) for digest, data in (document.get("blobs") or {}).items()}
@@ -40,7 +40,7 @@ async def push(engine: Engine, request: Request) -> None:
 
 async def fetch(engine: Engine, request: Request) -> None:
     """Fetch an artifact."""
-    from runtime.engine.artifacts import fetch_artifact
+    from runtime.engine.images.artifacts import fetch_artifact
 
     raw, digest, blobs = await fetch_artifact(request.text("reference") or "", credentials(request))
     encoded = {key: base64.b64encode(data).decode() for key, data in blobs.items()}

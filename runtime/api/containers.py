@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runtime.api import shapes
 from runtime.api.connection import Request, lines
 from runtime.engine import filters
-from runtime.engine.containers import WAIT_CONDITIONS
+from runtime.engine.containers.api import WAIT_CONDITIONS
 from runtime.errors import BadRequestError
 
 if TYPE_CHECKING:

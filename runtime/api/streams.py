@@ -11,11 +11,11 @@ import anyio
 from runtime.api import shapes
 from runtime.api.connection import Closed, Connection, Request
 from runtime.api.websocket import WebSocket
-from runtime.engine.attachment import Attachment, LogFrame
-from runtime.engine.checks import check_console_size
-from runtime.engine.detach import DetachKeys, parse_keys
-from runtime.engine.state import PAUSED, Container
-from runtime.engine.streams import check_readable
+from runtime.engine.containers.making.checks import check_console_size
+from runtime.engine.containers.state import PAUSED, Container
+from runtime.engine.streams.attach import Attachment, LogFrame
+from runtime.engine.streams.detach import DetachKeys, parse_keys
+from runtime.engine.streams.streams import check_readable
 from runtime.errors import BadRequestError, ConflictError, SkiffError
 from runtime.http import websocket
 from runtime.http.codec import ProtocolError, frame_header

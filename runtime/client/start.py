@@ -69,7 +69,7 @@ def _start(paths: Paths) -> None:
     with _opened(paths.engine_log, "ab") as log:
         begin = log.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.engine"],
+            [sys.executable, "-m", "runtime.daemon"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

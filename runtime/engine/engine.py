@@ -14,32 +14,32 @@ import anyio.to_thread
 
 from runtime.build.builder import Builder
 from runtime.container.ordinary import ordinary
-from runtime.engine.attendance import Attendance
 from runtime.engine.background import Background, attempt
-from runtime.engine.containers import Containers
-from runtime.engine.creation import Creation
-from runtime.engine.disk_usage import DiskUsage
+from runtime.engine.containers.api import Containers
+from runtime.engine.containers.attendance import Attendance
+from runtime.engine.containers.lifecycle import Lifecycle
+from runtime.engine.containers.making.creation import Creation
+from runtime.engine.containers.making.init_layer import make_init_layer
+from runtime.engine.containers.making.mounts import Mounts
+from runtime.engine.containers.memory_watch import MemoryWatch
+from runtime.engine.containers.removal import Removal
+from runtime.engine.containers.state import EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.containers.views.files import Files
+from runtime.engine.containers.views.listing import Listing
+from runtime.engine.containers.views.sizes import Sizes
 from runtime.engine.events import EventBus
-from runtime.engine.execs import Execs
-from runtime.engine.files import Files
-from runtime.engine.image_api import ImageApi
-from runtime.engine.image_making import ImageMaking
-from runtime.engine.init_layer import make_init_layer
-from runtime.engine.lifecycle import Lifecycle
-from runtime.engine.limits import MachineLimits
-from runtime.engine.listing import Listing
-from runtime.engine.memory_watch import MemoryWatch
-from runtime.engine.mounts import Mounts
-from runtime.engine.network_api import NetworkApi
-from runtime.engine.networking import ContainerNetworks
-from runtime.engine.removal import Removal
-from runtime.engine.sizes import Sizes
-from runtime.engine.state import EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
-from runtime.engine.steps import Steps
-from runtime.engine.streams import Streams
-from runtime.engine.system import System
-from runtime.engine.table import ContainerTable
-from runtime.engine.volume_api import VolumeApi
+from runtime.engine.images.api import ImageApi
+from runtime.engine.images.making import ImageMaking
+from runtime.engine.images.steps import Steps
+from runtime.engine.networks.api import NetworkApi
+from runtime.engine.networks.networking import ContainerNetworks
+from runtime.engine.streams.exec import Execs
+from runtime.engine.streams.streams import Streams
+from runtime.engine.system.api import System
+from runtime.engine.system.disk_usage import DiskUsage
+from runtime.engine.system.limits import MachineLimits
+from runtime.engine.volumes.api import VolumeApi
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper, KeptProcess
 from runtime.linux.ports import holder

@@ -257,7 +257,7 @@ class HostSide:
                     os.set_inheritable(descriptor, True)
                 self._namespaces.join()
                 os.chdir("/")
-                os.execve(sys.executable, [sys.executable, "-m", "runtime.engine"], inside)
+                os.execve(sys.executable, [sys.executable, "-m", "runtime.daemon"], inside)
             except BaseException as error:  # noqa: BLE001 - the child must never return into the loop
                 _say(f"the engine can't be started: {error}")
             finally:

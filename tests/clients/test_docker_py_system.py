@@ -7,7 +7,7 @@ import docker
 import pytest
 from docker.types import LogConfig
 
-from runtime.engine.machine import LIMITS
+from runtime.engine.system.machine import LIMITS
 
 pytestmark = pytest.mark.root
 

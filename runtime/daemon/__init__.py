@@ -1,0 +1,1 @@
+"""The program: an engine and the API that serves it, put together."""

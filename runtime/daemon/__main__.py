@@ -1,0 +1,120 @@
+"""`python -m runtime.daemon`: serve the Docker Engine API for one state root until idle or told to stop.
+
+$SKIFF_READY_FD, where set, is a descriptor on which one byte tells that the socket is served. $SKIFF_IDLE_S is how long
+an engine without containers and clients waits before it goes (default 30).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+
+from runtime.client.start import is_served
+from runtime.engine.engine import IDLE_S, Engine
+from runtime.errors import SkiffError
+from runtime.linux import userns
+from runtime.paths import Paths
+from runtime.rootless.inside import Rootless
+
+LOOK_AGAIN_S = 0.02
+
+
+def main() -> None:
+    """Run the engine of the directories that the environment names."""
+    if os.getuid() != 0:  # a user's engine is root in a namespace of the user's own
+        os.execv(sys.executable, [sys.executable, "-m", "runtime.rootless"])
+    paths = Paths.from_environment(os.environ, os.getuid())
+    told: list[str] = []
+    try:
+        anyio.run(_run, paths)
+    except* SkiffError as group:
+        told += [f"skiff engine: {error}" for error in _leaves(group)]
+    except* (PermissionError, FileNotFoundError, NotADirectoryError) as group:
+        told += [f"skiff engine: {error}: its directories are {paths.root} and {paths.run}" for error in _leaves(group)]
+        told.append("    let this user write there, or name others with $SKIFF_ROOT and $SKIFF_RUN")
+    if told:  # not inside `except*`: Debian 12's own Python makes a group of the exit
+        print("\n".join(told), file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+async def _run(paths: Paths) -> None:
+    from runtime.api import serve
+
+    paths.run.mkdir(parents=True, exist_ok=True)
+    paths.locks.mkdir(exist_ok=True)
+    lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    while not _locked(lock):
+        if is_served(paths):
+            print("another engine serves this run directory", file=sys.stderr)
+            _tell_ready(os.environ.get("SKIFF_READY_FD"))
+            return
+        await anyio.sleep(LOOK_AGAIN_S)  # its holder is about to serve, or to go: neither tells us
+    # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
+    ready = os.environ.pop("SKIFF_READY_FD", None)
+    restart = [sys.executable, "-m", "runtime.daemon"]
+    async with Engine.open(paths, restart, Rootless.of(paths, os.environ)) as engine:
+        listener = _listen(paths.engine_socket)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(serve, engine, listener)
+                group.start_soon(_obey_signals, engine)
+                _tell_ready(ready)
+                await engine.wait_until_idle(float(os.environ.get("SKIFF_IDLE_S") or IDLE_S))
+                paths.engine_socket.unlink(missing_ok=True)
+                group.cancel_scope.cancel()
+        finally:
+            paths.engine_socket.unlink(missing_ok=True)
+            listener.close()
+
+
+def _listen(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    # of a user without root, whose group may be other users' too, it is the user's alone
+    umask = os.umask(0o117 if userns.is_initial() else 0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(umask)
+    listener.listen(1024)
+    return listener
+
+
+def _tell_ready(descriptor: str | None) -> None:
+    if descriptor is not None:
+        with suppress(OSError):
+            os.write(int(descriptor), b"r")
+            os.close(int(descriptor))
+
+
+async def _obey_signals(engine: Engine) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            await engine.stop(force=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""What `skiff doctor` finds, beside what it asks on every machine."""

@@ -1,0 +1,1 @@
+"""`skiff doctor`: what this machine offers to the engine, what is missing, and the exact cure."""

@@ -1,0 +1,313 @@
+"""Containers as the Docker Engine API knows them: moved, changed, waited for, removed; their other rooms by name."""
+
+from __future__ import annotations
+
+import builtins
+import signal
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from runtime.container.resources import resources
+from runtime.engine.containers.lifecycle import STOP_TIMEOUT_S, Lifecycle
+from runtime.engine.containers.making import checks, links
+from runtime.engine.containers.removal import Removal
+from runtime.engine.containers.signals import resize_console, signal_number
+from runtime.engine.containers.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.containers.views import inspection, usage
+from runtime.engine.containers.views.listing import Listing
+from runtime.engine.containers.views.sizes import Sizes
+from runtime.engine.events import EventBus
+from runtime.engine.filters import Filters, check_known, may_be_pruned
+from runtime.engine.system.limits import MachineLimits, can_pause
+from runtime.engine.times import parse_rfc3339
+from runtime.errors import (
+    BadRequestError,
+    ConflictError,
+    EngineError,
+    InternalError,
+    NotFoundError,
+    NotModifiedError,
+    SkiffError,
+)
+from runtime.image.images import Images
+from runtime.keeper.client import Keeper
+from runtime.network.networks import Networks
+from runtime.paths import Paths
+
+WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
+
+
+@dataclass(frozen=True, eq=False)
+class Containers:
+    """The containers of one engine. Names and IDs may be given whole, IDs by their beginning."""
+
+    paths: Paths
+    table: ContainerTable
+    keeper: Keeper
+    images: Images
+    networks: Networks
+    limits: MachineLimits
+    lifecycle: Lifecycle
+    removal: Removal
+    events: EventBus
+    listing: Listing
+    sizes: Sizes
+
+    def find(self, name: str) -> Container:
+        """Return the container that `name` means. Raises NotFoundError."""
+        return self.table.find(name)
+
+    # --- moved
+
+    async def start(self, name: str) -> None:
+        """Start a container. Raises NotModifiedError when it runs."""
+        container = self.find(name)
+        if container.is_running:
+            raise NotModifiedError(f"container {container.name} is running already")
+        if container.state.status in (REMOVING, DEAD):
+            raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
+        container.state.restart_count, container.restart_delay_s = 0, 0.0
+        await self.lifecycle.start(container)
+
+    async def stop(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
+        """Stop a container. Raises NotModifiedError when it does not run."""
+        container = self.find(name)
+        chosen = signal_number(signal_name or container.config.get("StopSignal") or "SIGTERM")
+        if not container.is_running and container.state.status != RESTARTING:
+            raise NotModifiedError(f"container {container.name} is stopped already")
+        configured = container.config.get("StopTimeout")
+        wanted = timeout_s if timeout_s is not None else configured
+        await self.lifecycle.stop(container, chosen, STOP_TIMEOUT_S if wanted is None else wanted)
+
+    async def restart(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
+        """Stop the container if it runs, and start it."""
+        container = self.find(name)
+        container.stays = True
+        container.is_restarted = container.is_running
+        try:
+            try:
+                with suppress(NotModifiedError):
+                    await self.stop(container.id, signal_name=signal_name, timeout_s=timeout_s)
+            finally:
+                container.stays = False
+            await self.lifecycle.start(container)
+        finally:
+            container.is_restarted = False
+        self.table.tell(container, "restart")
+
+    async def kill(self, name: str, signal_name: str | None) -> None:
+        """Send a signal. Raises ConflictError when the container does not run."""
+        container = self.find(name)
+        number = signal_number(signal_name or "SIGKILL")
+        if not container.is_running:
+            raise ConflictError(f"cannot kill container: {name}: container {container.id} is not running")
+        if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            # Docker: who kills by hand does not want it back
+            container.state.stopped_by_user = True
+        self.table.tell(container, "kill", signal=str(number))
+        if number == signal.SIGKILL:
+            await self.lifecycle.kill(container)
+        else:
+            await self.keeper.signal(container.id, number)
+
+    async def pause(self, name: str, frozen: bool) -> None:
+        """Freeze or thaw every process of the container."""
+        container = self.find(name)
+        async with container.lock:  # its end is not to be written down in between
+            if not container.is_running:
+                raise ConflictError(f"Container {container.id} is not running")
+            if (container.state.status == PAUSED) == frozen:
+                raise ConflictError(f"Container {container.id} is {'already' if frozen else 'not'} paused")
+            if not can_pause():
+                raise InternalError(
+                    f"container {container.name} can't be paused: that takes a control group",
+                    "none is delegated to this user: `skiff doctor` says how",
+                )
+            await self.keeper.freeze(container.id, frozen)
+            container.state.status = PAUSED if frozen else RUNNING
+            self.table.save(container)
+        self.table.tell(container, "pause" if frozen else "unpause")
+
+    def rename(self, name: str, wanted: str) -> None:
+        """Give the container another name."""
+        container = self.find(name)
+        if not wanted:
+            raise BadRequestError("Neither old nor new names may be empty")
+        if wanted.removeprefix("/") == container.name:
+            raise BadRequestError("Renaming a container with the same name as its current name")
+        try:
+            free = self.table.free_name(wanted)
+        except EngineError as error:
+            message = f"Error when allocating new name: {error.message}"
+            raise EngineError.from_status(error.status, message, error.hint) from error
+        old, container.name = container.name, free
+        self.table.save(container)
+        self.table.tell(container, "rename", oldName=f"/{old}")
+
+    async def update(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Change limits and restart policy."""
+        container = self.find(name)
+        changed = {key: value for key, value in body.items() if value or (key == "PidsLimit" and value is not None)}
+        memory, swap = changed.get("Memory") or 0, container.host.get("MemorySwap") or 0
+        if 0 < swap < memory and not changed.get("MemorySwap"):
+            raise ConflictError(
+                f"Cannot update container {container.id}: Memory limit should be smaller than already set memoryswap "
+                "limit, update the memoryswap at the same time"
+            )
+        if (changed.get("RestartPolicy") or {}).get("Name") and container.host.get("AutoRemove"):
+            raise BadRequestError("Restart policy cannot be updated because AutoRemove is enabled for the container")
+        checks.check_host({**container.host, **changed})
+        host, warnings = await self.limits.settle({**container.host, **changed})
+        if container.is_running:
+            try:
+                # the rules on devices, which a privileged one has none of, stay
+                await self.keeper.update(container.id, resources(host, privileged=True))
+            except InternalError as error:
+                raise ConflictError(f"Cannot update container {container.id}: {error.message}", error.hint) from error
+        container.host = host
+        self.table.save(container)
+        self.table.tell(container, "update")
+        return {"Warnings": warnings}
+
+    async def wait(self, name: str, condition: str) -> dict[str, Any]:
+        """Return the exit code once the container does not run, at its next end, or when it is removed."""
+        container = self.find(name)
+        exits = container.exits
+
+        def is_over() -> bool:
+            if container not in self.table:
+                return True
+            if condition == "removed":
+                return False
+            is_active = container.is_running or container.state.status == RESTARTING
+            return container.exits > exits or (condition == "not-running" and not is_active)
+
+        while not is_over():
+            await container.changed.wait()
+        answer: dict[str, Any] = {"StatusCode": container.state.exit_code}
+        if container.state.error and condition != "removed":
+            answer["Error"] = {"Message": container.state.error}
+        return answer
+
+    # --- removed
+
+    async def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container. Raises ConflictError when it runs and `force` is not set."""
+        container = self.find(name)
+        is_removed = False
+        while not is_removed:  # until nobody has started it meanwhile
+            await self._make_removable(container, force)
+            is_removed = await self.removal.remove(container, volumes)
+
+    async def _make_removable(self, container: Container, force: bool) -> None:
+        if container.is_running or container.state.status == RESTARTING:
+            if not force:
+                doing = "paused" if container.state.status == PAUSED else container.state.status
+                raise ConflictError(
+                    f'cannot remove container "/{container.name}": container is {doing}: stop the container before '
+                    "removing or force remove"
+                )
+            container.state.stopped_by_user = True
+            container.notify()
+            if container.is_running:
+                await self.lifecycle.kill(container)
+        if container.state.status == REMOVING and container.host.get("AutoRemove"):
+            while container in self.table and container.state.status == REMOVING:
+                await container.changed.wait()
+
+    async def prune(self, filters: Filters) -> dict[str, Any]:
+        """Remove the containers that do not run; returns which, and the bytes that they had."""
+        check_known(filters, ("label", "label!", "until"))
+        now_ns = time.time_ns()
+        removed, freed = [], 0
+        for container in self.table:
+            if container.state.status not in (CREATED, EXITED, DEAD):
+                continue
+            if may_be_pruned(filters, container.labels, parse_rfc3339(container.created), now_ns):
+                written = await self.sizes.written(container)
+                if await self.removal.remove(container, False):
+                    freed += written
+                    removed.append(container.id)
+        self.events.emit("container", "prune", "", {"reclaimed": str(freed)})
+        return {"ContainersDeleted": removed or None, "SpaceReclaimed": freed}
+
+    # --- seen
+
+    async def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
+        """Return Docker's whole view of a container."""
+        container = self.find(name)
+        document = inspection.whole(container, self.paths, self.networks, self._layers(container))
+        if container.host.get("Links"):
+            document["HostConfig"]["Links"] = links.shown(links.existing(container, self.table))
+        return document | (await self.sizes.document(container) if size else {})
+
+    def _layers(self, container: Container) -> builtins.list[Path]:
+        try:
+            return [*self.images.layer_directories(self.images.resolve(container.image_id))]
+        except NotFoundError:  # removed by force
+            return []
+
+    async def list(
+        self, *, stopped: bool = False, limit: int | None = None, filters: Filters | None = None, size: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return Docker's short view of the containers that `filters` let through, the newest first."""
+        rows = []
+        by_links = links.names_by_links(self.table)
+        for container in self.listing.find(stopped=stopped, limit=limit, filters=filters):
+            row = inspection.short(container, self.networks, self._image_name(container))
+            row["Names"] += by_links.get(container.id, [])
+            rows.append(row | (await self.sizes.document(container) if size else {}))
+        return rows
+
+    def _image_name(self, container: Container) -> str:
+        """Return the name of the container's image; its ID when the name means another one by now."""
+        try:
+            image = self.images.resolve(container.image_name)
+        except NotFoundError:
+            return container.image_id
+        return container.image_name if image.id == container.image_id else container.image_id
+
+    async def top(self, name: str, ps_arguments: str) -> dict[str, Any]:
+        """Return the container's processes. Raises ConflictError when it does not run."""
+        container = self.find(name)
+        if not container.is_running:
+            raise ConflictError(f"container {container.id} is not running")
+        found = await usage.processes(self.paths.engine_id, container, ps_arguments)
+        self.table.tell(container, "top")
+        return found
+
+    async def stats(self, name: str, *, stream: bool, one_shot: bool) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the container's statistics each second; once without `stream`."""
+        container = self.find(name)
+        before: dict[str, Any] | None = None
+        if not stream and not container.is_running and container.state.status != RESTARTING:
+            yield usage.nothing(container)
+            return
+        while container in self.table:
+            numbers = usage.NOTHING
+            if container.is_running:
+                with suppress(SkiffError):  # it ended this moment
+                    numbers = await self.keeper.stats(container.id)
+            before = usage.statistics(container, numbers, before)
+            if stream or one_shot or before["preread"][:4] != "0001" or not container.is_running:
+                yield before
+                if not stream:
+                    return
+            await anyio.sleep(1)
+
+    def resize(self, name: str, height: int, width: int) -> None:
+        """Tell the container's terminal its size."""
+        container = self.find(name)
+        if container.process is None:
+            raise ConflictError(f"container {container.id} is not running")
+        if "console" not in container.process.fds:
+            raise ConflictError(f"container {container.name} has no terminal")
+        resize_console(container.process.fds["console"], height, width)
+        self.table.tell(container, "resize", height=str(height), width=str(width))

@@ -1,0 +1,283 @@
+"""Starting and ending the processes of containers: the moves between their states."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from runtime.container.restart import next_delay
+from runtime.container.spec import Place, build
+from runtime.engine.background import Background, attempt
+from runtime.engine.containers.attendance import Attendance
+from runtime.engine.containers.making.mounts import Mounts
+from runtime.engine.containers.memory_watch import MemoryWatch
+from runtime.engine.containers.removal import Removal
+from runtime.engine.containers.state import CREATED, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.networks.networking import NAME_FILES, ContainerNetworks
+from runtime.engine.times import rfc3339
+from runtime.errors import ConflictError, KernelError, SkiffError
+from runtime.image.images import Images
+from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
+from runtime.paths import Paths
+
+STOP_TIMEOUT_S = 10.0
+NOT_STARTED, UNKNOWN = 128, 255
+"""Exit codes of what could not be started, and of what ended when nobody looked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lifecycle:
+    """Moves containers between their states; every move is written to the store before it is told."""
+
+    paths: Paths
+    table: ContainerTable
+    keeper: Keeper
+    images: Images
+    mounts: Mounts
+    networks: ContainerNetworks
+    attendance: Attendance
+    memory: MemoryWatch
+    removal: Removal
+    background: Background
+
+    # --- start
+
+    async def start(self, container: Container) -> None:
+        """Start the container's process; returns when it executes. Raises LaunchError, ConflictError, …"""
+        async with container.lock:
+            if container.is_running:
+                return
+            if container not in self.table or container.state.status == REMOVING:
+                raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
+            container.state.stopped_by_user = False
+            try:
+                with anyio.CancelScope(shield=True):
+                    process = await self._launch(container)
+            except BaseException as error:
+                with anyio.CancelScope(shield=True):
+                    await attempt(self.networks.leave, container)
+                self._not_started(container, error)
+                raise
+            container.state.status = RUNNING
+            container.state.pid = process.pid
+            container.state.error = ""
+            container.state.oom_killed = False
+            container.state.started_at = rfc3339(process.started_at_ns)
+            self.attendance.begin(container, process)
+            self.memory.begin(container, process)
+            self.table.save(container)
+            self.mounts.tell("mount", container)
+            self.table.tell(container, "start")
+
+    async def _launch(self, container: Container) -> KeptProcess:
+        directory = self.paths.container(container.id)
+        network = await self.networks.join(container)
+        bundle = self.paths.bundles / container.id
+        self._prepare(container, directory, bundle)
+        config = {**container.config, "Env": self.networks.environment(container)}
+        document = build(config, container.host, self._place(container, directory, network))
+        return await self.keeper.launch(container.id, bundle, document, stdin=bool(container.config.get("OpenStdin")))
+
+    def _not_started(self, container: Container, error: BaseException) -> None:
+        container.state.error = str(error)
+        container.state.exit_code = error.exit_code if isinstance(error, LaunchError) else NOT_STARTED
+        if container.state.status == RESTARTING:
+            container.state.status = EXITED
+        self.table.save(container)
+        if container.host.get("AutoRemove"):
+            self.remove_later(container)
+
+    def _prepare(self, container: Container, directory: Path, bundle: Path) -> None:
+        for name in ("upper", "work"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+        bundle.mkdir(parents=True, exist_ok=True)
+        if container.host.get("IpcMode") == "shareable":
+            (directory / "shm").mkdir(exist_ok=True)
+
+    def _place(self, container: Container, directory: Path, network: Path | None) -> Place:
+        image = self.images.resolve(container.image_id)
+        namespaces: dict[str, str] = {}
+        if network is not None:
+            namespaces["network"] = str(network)
+        for kind, mode in (("pid", "PidMode"), ("ipc", "IpcMode")):
+            value = container.host.get(mode) or ""
+            if value.startswith("container:"):
+                other = self.table.find(value.partition(":")[2])
+                if not other.is_running:
+                    raise ConflictError(f"cannot join {kind} of a non running container: {other.name}")
+                namespaces[kind] = f"/proc/{other.state.pid}/ns/{kind}"
+                if kind == "ipc":
+                    namespaces["shm"] = f"/proc/{other.state.pid}/root/dev/shm"
+        return Place(
+            id=container.id,
+            engine_id=self.paths.engine_id,
+            layers=(*self.images.layer_directories(image), self.paths.init_layer),
+            upper=directory / "upper",
+            work=directory / "work",
+            rootfs=None,
+            mounts=[self.mounts.resolved(mount) for mount in container.mounts],
+            files={f"/etc/{name}": directory / name for name in NAME_FILES},
+            namespaces=namespaces,
+        )
+
+    # --- exit
+
+    async def exited(self, container: Container, ended: ProcessExit) -> None:
+        """Take note of the end of the container's process: state, log, network; restart or remove it as it wants."""
+        with anyio.CancelScope(shield=True):
+            async with container.lock:  # an end may be heard of before the start that it follows is written down
+                process = container.process
+                if process is None:
+                    return
+                ran_for_s = (ended.finished_at_ns - process.started_at_ns) / 1e9
+                removes_itself = bool(container.host.get("AutoRemove")) and not container.stays
+                # whatever of this fails: that it has ended is to be known
+                await attempt(self.attendance.end, container)
+                process.close()
+                container.process = None
+                await attempt(self.networks.leave, container)
+                await anyio.to_thread.run_sync(shutil.rmtree, self.paths.bundles / container.id, True)
+                restarts = self._note_exit(container, ended)
+                # before anyone wakes: who waited for the end finds it among the events
+                self.memory.end(container, oom_killed=ended.oom_killed)
+                self.table.tell(
+                    container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0))
+                )
+                self.mounts.tell("unmount", container)
+                container.notify_log()
+                # only now: until the store has the exit code, the keeper is the one who knows it
+                await attempt(self.keeper.forget, container.id)
+        if restarts:
+            self.background.start_soon(
+                self._restart_later, container, ran_for_s, failed=lambda error: self._give_up(container, error)
+            )
+        elif removes_itself:
+            self.remove_later(container)
+
+    def remove_later(self, container: Container) -> None:
+        """Remove a container that has ended and was to be removed then (HostConfig.AutoRemove)."""
+        container.state.status = REMOVING
+
+        def failed(_: Exception) -> None:
+            container.state.status = EXITED
+            container.notify()
+
+        self.background.start_soon(self.removal.remove, container, failed=failed)
+
+    def _note_exit(self, container: Container, ended: ProcessExit) -> bool:
+        state = container.state
+        state.exit_code, state.oom_killed = ended.exit_code, ended.oom_killed or container.has_told_oom
+        state.finished_at, state.pid = rfc3339(ended.finished_at_ns), 0
+        restarts = container.policy.restarts(ended.exit_code, state.restart_count, state.stopped_by_user)
+        state.status = RESTARTING if restarts else EXITED
+        container.exits += 1
+        self.table.save(container)
+        return restarts
+
+    async def _restart_later(self, container: Container, ran_for_s: float) -> None:
+        container.restart_delay_s = next_delay(container.restart_delay_s, ran_for_s)
+        with anyio.move_on_after(container.restart_delay_s):
+            while container.state.status == RESTARTING and not container.state.stopped_by_user:
+                await container.changed.wait()
+        if container.state.status != RESTARTING:
+            return
+        if container.state.stopped_by_user:
+            self._settle(container)
+            return
+        container.state.restart_count += 1
+        await self.start(container)
+
+    def _give_up(self, container: Container, error: Exception) -> None:
+        """Leave a container that can't be started again stopped, with the reason."""
+        if container.state.status == RESTARTING:
+            container.state.error = str(error)
+            self._settle(container)
+
+    def _settle(self, container: Container) -> None:
+        """Leave a container that waited to be started again stopped for good."""
+        container.state.status = EXITED
+        container.exits += 1
+        self.table.save(container)
+
+    # --- stop
+
+    async def wait_until_stopped(self, container: Container) -> None:
+        """Return when the container has no process."""
+        while container.is_running:
+            await container.changed.wait()
+
+    async def stop(self, container: Container, signum: int, timeout_s: float | None) -> None:
+        """Ask the process to end with `signum`; kill it after `timeout_s` seconds (None or negative: wait for ever)."""
+        container.state.stopped_by_user = True
+        container.notify()
+        if not container.is_running:
+            if container.state.status == RESTARTING:
+                self._settle(container)
+            return
+        self.table.save(container)
+        self.table.tell(container, "kill", signal=str(signum))
+        await self.keeper.signal(container.id, signum)
+        await self.thaw(container)
+        with anyio.move_on_after(timeout_s if timeout_s is not None and timeout_s >= 0 else float("inf")):
+            await self.wait_until_stopped(container)
+        if container.is_running:
+            self.table.tell(container, "kill", signal=str(int(signal.SIGKILL)))
+            await self.kill(container)
+        self.table.tell(container, "stop")
+
+    async def kill(self, container: Container) -> None:
+        """End the process now; returns when it has ended."""
+        await self.keeper.signal(container.id, signal.SIGKILL)
+        while container.is_running:
+            await self.thaw(container)  # again when somebody pauses it meanwhile
+            if container.is_running:
+                await container.changed.wait()
+
+    async def thaw(self, container: Container) -> None:
+        """Let a paused container run, so that it can take a signal."""
+        if container.state.status == PAUSED:
+            await self.keeper.freeze(container.id, False)
+            if container.state.status == PAUSED:  # else it has ended meanwhile
+                container.state.status = RUNNING
+
+    # --- an earlier engine's
+
+    async def adopt(self, container: Container, process: KeptProcess) -> None:
+        """Take over a container that an earlier engine started."""
+        container.state.status = RUNNING if container.state.status != PAUSED else PAUSED
+        container.state.pid = process.pid
+        if container.state.started_at[:4] == "0001":
+            container.state.started_at = rfc3339(process.started_at_ns)
+        self.attendance.begin(container, process)
+        self.memory.begin(container, process)
+        self.table.save(container)
+        try:
+            await self.networks.adopt(container)
+        except (SkiffError, KernelError) as error:
+            container.state.error = f"a published port was lost: {error}"
+
+    def lost(self, container: Container) -> None:
+        """Take note that a container's process is gone and nobody knows how it ended."""
+        container.state.status = EXITED
+        container.state.exit_code = UNKNOWN
+        container.state.pid = 0
+        container.state.finished_at = rfc3339(time.time_ns())
+        container.exits += 1
+        self.table.save(container)
+
+    async def start_again(self, container: Container) -> None:
+        """Start a container that its policy wants to run when the engine starts."""
+        try:
+            await self.start(container)
+        except SkiffError:
+            if container.state.status not in (CREATED, REMOVING):
+                container.state.status = EXITED
+                self.table.save(container)
+            raise

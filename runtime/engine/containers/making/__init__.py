@@ -1,0 +1,1 @@
+"""From a create request to a container: checked, completed, named, with its root and mounts."""

@@ -1,0 +1,140 @@
+"""Making containers: what is asked for, checked and completed, and given a name and a directory."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.container.spec import capabilities, command, merge_image, security
+from runtime.engine.containers.making import checks
+from runtime.engine.containers.making.links import check_links
+from runtime.engine.containers.making.mounts import Mounts
+from runtime.engine.containers.state import Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.networks.endpoint_checks import check_endpoints
+from runtime.engine.networks.networking import port_bindings
+from runtime.engine.system.limits import MachineLimits
+from runtime.engine.times import rfc3339
+from runtime.errors import BadRequestError, NotFoundError, SkiffError
+from runtime.image.images import Image, Images
+from runtime.network.networks import PREDEFINED, Networks
+from runtime.paths import Paths
+from runtime.volume.volumes import Volumes
+
+DEFAULT_NETWORK = "bridge"
+
+
+@dataclass(frozen=True, eq=False)
+class Creation:
+    """Makes containers (Docker Engine API, "Create a container")."""
+
+    paths: Paths
+    table: ContainerTable
+    images: Images
+    networks: Networks
+    volumes: Volumes
+    mounts: Mounts
+    limits: MachineLimits
+
+    async def create(self, name: str | None, body: Mapping[str, Any], platform: str | None = None) -> dict[str, Any]:
+        """Make a container; returns its Id and Warnings. Raises BadRequestError, NotFoundError, ConflictError."""
+        host = self._checked(body)
+        image = self.images.resolve(body["Image"])
+        checks.check_platform(image, body["Image"], platform)
+        config = merge_image(body, image.defaults)
+        command(config)
+        port_bindings(config, host)
+        host, warnings = await self.limits.settle(host)
+        warnings += checks.platform_warnings(image, platform, os.uname().machine)
+        if host.get("CgroupParent"):
+            warnings.append("Containers are in a cgroup of the engine's own here. CgroupParent discarded.")
+            del host["CgroupParent"]
+        id = secrets.token_hex(32)
+        name = self.table.free_name(name)
+        config["Hostname"] = config.get("Hostname") or ("" if host["NetworkMode"] == "host" else id[:12])
+        directory = self.paths.container(id)
+        directory.mkdir(parents=True)
+        made: list[str] = []
+        try:
+            container = await self._make(id, name, image, body, config, host, made)
+            for log in ("log.data", "log.index"):
+                (directory / log).touch()
+            self.table.add(container)
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            for volume in made:
+                with suppress(SkiffError):
+                    self.volumes.remove(volume, [])
+            raise
+        self.table.tell(container, "create")
+        return {"Id": id, "Warnings": warnings}
+
+    def _checked(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the HostConfig of a request that can be. Raises BadRequestError."""
+        if not any(key not in ("HostConfig", "NetworkingConfig") for key in body):
+            raise BadRequestError("config cannot be empty in order to create a container")
+        if not body.get("Image"):
+            raise BadRequestError("no image specified", "name one: Image")
+        host = dict(body.get("HostConfig") or {})
+        if (host.get("NetworkMode") or "default") == "default":  # Docker shows and keeps what that stands for
+            host["NetworkMode"] = DEFAULT_NETWORK
+        if (named := self._network_name(host["NetworkMode"])) in PREDEFINED:  # by its ID
+            host["NetworkMode"] = named
+        checks.check_config(body)
+        checks.check_host(host)
+        checks.check_conflicts(body, host)
+        check_links(host.get("Links") or (), host["NetworkMode"], self.table)
+        granted = capabilities(host)
+        security(host, granted)
+        return host
+
+    async def _make(
+        self,
+        id: str,
+        name: str,
+        image: Image,
+        body: Mapping[str, Any],
+        config: dict[str, Any],
+        host: dict[str, Any],
+        made: list[str],
+    ) -> Container:
+        networks = self._wanted_networks(body, host)
+        check_endpoints(networks, self.networks)
+        mounts = await self.mounts.provide(config, host, image, made)
+        created = rfc3339(time.time_ns())
+        return Container(id, name, image.id, body["Image"], created, config, host, networks, mounts)
+
+    def _wanted_networks(self, body: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the container's networks by name, with its settings on each; one that is missing is told at start."""
+        mode = host["NetworkMode"]
+        if body.get("NetworkDisabled"):
+            return {}
+        wanted = dict((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {})
+        if mode == DEFAULT_NETWORK:
+            wanted = wanted or {DEFAULT_NETWORK: {}}
+        elif mode in ("host", "none"):
+            wanted = {mode: {}}
+        elif not mode.startswith("container:"):
+            known = {self._network_name(key) for key in wanted}
+            wanted = wanted if self._network_name(mode) in known else {mode: {}, **wanted}
+        found: dict[str, dict[str, Any]] = {}
+        for key, settings in wanted.items():
+            name = self._network_name(DEFAULT_NETWORK if key == "default" else key)
+            if name in ("host", "none") and name != mode:
+                raise BadRequestError(f"container cannot be connected to network {name} beside {mode}")
+            found[name] = dict(settings or {})
+        if body.get("MacAddress") and found:
+            next(iter(found.values())).setdefault("MacAddress", body["MacAddress"])
+        return found
+
+    def _network_name(self, name: str) -> str:
+        try:
+            return self.networks.resolve(name).name
+        except NotFoundError:  # 404 would say that the image is missing
+            return name

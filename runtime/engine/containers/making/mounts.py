@@ -1,0 +1,155 @@
+"""A container's mount points made real: directories of binds, volumes, and what the image has in their place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.build.tree import Tree
+from runtime.container import spec
+from runtime.engine.containers.making.mount_options import MountPoint, mount_points
+from runtime.engine.containers.making.roots import ScratchRoot
+from runtime.engine.containers.state import Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.events import EventBus
+from runtime.errors import BadRequestError, NotFoundError
+from runtime.image.images import Image, Images
+from runtime.keeper.client import Keeper
+from runtime.paths import Paths
+from runtime.volume.volumes import Volumes
+
+
+@dataclass(frozen=True, eq=False)
+class Mounts:
+    """Provides what containers mount."""
+
+    paths: Paths
+    table: ContainerTable
+    volumes: Volumes
+    images: Images
+    keeper: Keeper
+    events: EventBus
+
+    async def provide(
+        self, config: Mapping[str, Any], host: Mapping[str, Any], image: Image, made: list[str]
+    ) -> list[MountPoint]:
+        """Return the container's mount points as Docker shows them; volumes are made, and filled from the image.
+
+        `made` takes the names of the volumes that were not there before.
+        """
+        others = {}
+        for source in host.get("VolumesFrom") or ():
+            name, _, mode = source.partition(":")
+            if mode not in ("", "ro", "rw", "z", "Z"):
+                raise BadRequestError(f"invalid mode for volumes-from: {mode}")
+            try:
+                others[name] = self.table.find(name).mounts
+            except NotFoundError as error:  # 404 would say that the image is missing
+                raise BadRequestError(error.message) from error
+        found = mount_points(config, host, others)
+        for mount in found:
+            if mount["Type"] == "bind":
+                _check_bind(mount)
+            elif mount["Type"] == "volume":
+                await self._provide_volume(mount, image, made)
+            elif mount["Type"] == "image":
+                mount["Image"] = self.images.resolve(mount["Source"]).id
+            mount.setdefault("Source", "")
+            mount.setdefault("Mode", "" if mount.get("RW", True) else "ro")
+            mount.setdefault("Propagation", "" if mount["Type"] != "bind" else "rprivate")
+        return found
+
+    async def _provide_volume(self, mount: MountPoint, image: Image, made: list[str]) -> None:
+        name = mount.get("Name")
+        is_new = not name or not self.volumes.has(name)
+        volume = self.volumes.create(name, labels=mount.pop("Labels", None), options=mount.pop("DriverOpts", None))
+        if is_new:
+            made.append(volume.name)
+            self.events.emit("volume", "create", volume.name, {"driver": "local"})
+        path = self.volumes.provide(volume.name)
+        mount |= {"Name": volume.name, "Driver": "local", "Source": str(path)}
+        if mount.pop("NoCopy", False) or not path.is_dir() or any(path.iterdir()):
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        layers = [str(layer) for layer in self.images.layer_directories(image)]
+        try:
+            with ScratchRoot(self.paths.tmp, layers) as root:
+                await self.keeper.task("copy_up", root, [descriptor], path=mount["Destination"])
+        finally:
+            os.close(descriptor)
+
+    def tell(self, action: str, container: Container) -> None:
+        """Emit an event of each of the container's volumes ("mount", "unmount")."""
+        for mount in container.mounts:
+            if mount["Type"] != "volume":
+                continue
+            about = {"container": container.id, "driver": "local"}
+            if action == "mount":
+                about |= {
+                    "destination": mount["Destination"],
+                    "propagation": mount.get("Propagation") or "",
+                    "read/write": str(mount.get("RW", True)).lower(),
+                }
+            self.events.emit("volume", action, mount["Name"], about)
+
+    def resolved(self, mount: Mapping[str, Any]) -> spec.MountPoint:
+        """Return a mount point with the place on the host that it shows now."""
+        source, is_writable = mount.get("Source") or "", mount.get("RW", True)
+        layers: tuple[str, ...] = ()
+        if mount["Type"] == "volume":
+            source = str(self.volumes.provide(mount["Name"]))
+            is_writable = is_writable and not self.volumes.is_read_only(mount["Name"])
+            if mount.get("Subpath") and not os.path.lexists(f"{source}/{mount['Subpath']}"):
+                raise BadRequestError(
+                    f"cannot access path {source}/{mount['Subpath']}: no such file or directory",
+                    f"make it in the volume {mount['Name']} first",
+                )
+        elif mount["Type"] == "image":
+            layers = self._image_parts(mount)
+        return spec.MountPoint(
+            mount["Type"],
+            mount["Destination"],
+            source,
+            mount.get("Name") or "",
+            not is_writable,
+            mount.get("Propagation") or "rprivate",
+            tuple(mount.get("Options") or ()),
+            (mount.get("Subpath") or "") if mount["Type"] == "volume" else "",
+            not mount.get("NonRecursive"),
+            layers,
+        )
+
+    def _image_parts(self, mount: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the layers' parts of what a mount shows of an image, topmost first."""
+        tree = Tree(self.images.layer_directories(self.images.resolve(mount["Image"])))
+        entry = tree.find(mount.get("Subpath") or "/")
+        if entry is None:
+            raise BadRequestError(
+                f"cannot access path {mount['Subpath']} in image {mount['Source']}: no such file or directory",
+                "correct the subpath",
+            )
+        return entry.directories or (entry.location,)
+
+
+def _check_bind(mount: MountPoint) -> None:
+    source = mount["Source"]
+    create = mount.pop("Create", False)
+    if not source.startswith("/"):
+        raise BadRequestError(
+            f"invalid mount config for type \"bind\": invalid mount path: '{source}' must be absolute"
+        )
+    if os.path.lexists(source):
+        return
+    if not create:
+        raise BadRequestError(
+            f'invalid mount config for type "bind": bind source path does not exist: {source}',
+            "make it, or let it be made (bind: create_host_path: true)",
+        )
+    try:
+        os.makedirs(source, exist_ok=True)
+    except OSError as error:
+        raise BadRequestError(
+            f"error while creating mount source path '{source}': {error.strerror}", "name a directory that can be made"
+        ) from error

@@ -1,0 +1,57 @@
+"""Removing a container that does not run: its row, its directory, its anonymous volumes."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+
+from runtime.engine.background import attempt
+from runtime.engine.containers.state import REMOVING, Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.networks.networking import ContainerNetworks
+from runtime.errors import SkiffError
+from runtime.paths import Paths
+from runtime.volume.volumes import ANONYMOUS_LABEL, Volumes
+
+
+@dataclass(frozen=True, eq=False)
+class Removal:
+    """Removes what stopped containers leave."""
+
+    paths: Paths
+    table: ContainerTable
+    networks: ContainerNetworks
+    volumes: Volumes
+
+    async def remove(self, container: Container, volumes: bool = True) -> bool:
+        """Remove a stopped container: first its row, so that a crash leaves only files to sweep.
+
+        Returns False when there is none to remove: it has been started meanwhile.
+        """
+        async with container.lock:
+            if container not in self.table:
+                return True
+            if container.is_running:
+                return False
+            container.state.status = REMOVING
+            self.table.delete(container)
+            with anyio.CancelScope(shield=True):
+                await attempt(self.networks.forget, container)
+                await anyio.to_thread.run_sync(shutil.rmtree, self.paths.container(container.id), True)
+                if volumes:
+                    self._remove_volumes(container)
+        self.table.tell(container, "destroy")
+        container.notify()
+        container.notify_log()
+        return True
+
+    def _remove_volumes(self, container: Container) -> None:
+        for mount in container.mounts:
+            name = mount.get("Name")
+            if name and self.volumes.has(name) and ANONYMOUS_LABEL in self.volumes.get(name).labels:
+                with suppress(SkiffError):
+                    self.volumes.remove(name, self.table.users_of_volume(name))

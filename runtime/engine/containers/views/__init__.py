@@ -1,0 +1,1 @@
+"""What is shown of containers: lists, inspect, sizes, usage, changes, files."""

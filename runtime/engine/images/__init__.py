@@ -1,0 +1,1 @@
+"""Images as the Docker Engine API knows them, over `runtime.image` and `runtime.build`."""

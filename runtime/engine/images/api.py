@@ -1,0 +1,336 @@
+"""Images as the Docker Engine API knows them."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.containers.views.configuration import config_view
+from runtime.engine.events import EventBus
+from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.times import moment, parse_rfc3339, rfc3339
+from runtime.errors import SkiffError
+from runtime.image import archive, bootstrap
+from runtime.image.images import Image, Images
+from runtime.image.reference import Reference, is_whole
+from runtime.image.transfers import together
+from runtime.paths import Paths
+
+if TYPE_CHECKING:
+    from runtime.image.registry_auth import Credentials
+
+Progress = dict[str, Any]
+READ_BYTES = 1 << 20
+NEVER = "0001-01-01T00:00:00Z"
+
+
+LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
+PRUNE_FILTERS = ("dangling", "label", "label!", "until")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageApi:
+    """Docker's image operations over the image room."""
+
+    paths: Paths
+    images: Images
+    table: ContainerTable
+    events: EventBus
+
+    def list(self, filters: Filters) -> list[dict[str, Any]]:
+        """Return "List images". Raises BadRequestError for an unknown filter."""
+        check_known(filters, LIST_FILTERS)
+        return [self.row(image) for image in self.images.list() if self._passes(image, filters)]
+
+    def shared_bytes(self) -> dict[str, int]:
+        """Return how much of each image, by its ID, others have too."""
+        images = self.images.list()
+        holders = Counter(diff_id for image in images for diff_id in set(image.diff_ids))
+        size = self.images.layers.size
+        return {image.id: sum(size(one) for one in set(image.diff_ids) if holders[one] > 1) for image in images}
+
+    def _passes(self, image: Image, filters: Filters) -> bool:
+        names = [Reference.parse(reference).familiar for reference in image.references]
+        created = image.config.get("created") or ""
+        checks: dict[str, Callable[[Sequence[str]], bool]] = {
+            "reference": lambda values: any(_names_match(name, values) for name in names),
+            "label": lambda values: labels_match(image.defaults.get("Labels") or {}, values),
+            "dangling": lambda values: flag("dangling", values) != bool(names),
+            "before": lambda values: all(_created_ns(image) < self._created_ns(name) for name in values),
+            "since": lambda values: all(_created_ns(image) > self._created_ns(name) for name in values),
+            "until": lambda values: all(parse_rfc3339(created) < moment(value, time.time_ns()) for value in values),
+        }
+        return all(checks[key](values) for key, values in filters.items() if values)
+
+    def _created_ns(self, name: str) -> int:
+        return _created_ns(self.images.resolve(name))
+
+    def row(self, image: Image) -> dict[str, Any]:
+        """Return an image's row of "List images"."""
+        return {
+            "Id": image.id,
+            "ParentId": "",
+            "RepoTags": [Reference.parse(reference).familiar for reference in image.references],
+            "RepoDigests": [Reference.parse(digest).familiar for digest in image.digests],
+            "Created": _created_ns(image) // 1_000_000_000,
+            "Size": image.size_bytes,
+            "SharedSize": -1,
+            "Labels": image.defaults.get("Labels"),
+            "Containers": -1,
+        }
+
+    def inspect(self, name: str, *, all_members: bool = False) -> dict[str, Any]:
+        """Return "Inspect an image"; with `all_members` of its configuration, as clients before version 1.50 know them."""
+        image = self.images.resolve(name)
+        tagged_s = self.images.tagged_s(image)
+        layers = [str(directory) for directory in self.images.layer_directories(image)]
+        data = {"MergedDir": "", "UpperDir": layers[0] if layers else "", "WorkDir": ""}
+        if layers[1:]:
+            data["LowerDir"] = ":".join(layers[1:])
+        return {
+            "Id": image.id,
+            "RepoTags": [Reference.parse(reference).familiar for reference in image.references if not image.rootfs],
+            "RepoDigests": [Reference.parse(digest).familiar for digest in image.digests],
+            "Parent": "",
+            "Comment": "",
+            "Created": image.config.get("created") or "",
+            "Author": image.config.get("author") or "",
+            "DockerVersion": "",
+            "Config": config_view(image.defaults, "") if all_members else image.defaults,
+            "Architecture": image.config.get("architecture") or "",
+            **({"Variant": image.config["variant"]} if image.config.get("variant") else {}),
+            "Os": image.config.get("os") or "linux",
+            "Size": image.size_bytes,
+            "GraphDriver": {"Name": "overlay2", "Data": data},
+            "RootFS": {"Type": "layers", "Layers": [*image.diff_ids]},
+            "Metadata": {"LastTagTime": rfc3339(int(tagged_s * 1e9)) if tagged_s else NEVER},
+        }
+
+    def history(self, name: str) -> builtins.list[dict[str, Any]]:
+        """Return "Get the history of an image", the newest step first."""
+        image = self.images.resolve(name)
+        layers = iter(image.diff_ids)
+        steps = []
+        for step in image.config.get("history") or ():
+            layer = None if step.get("empty_layer") else next(layers, None)
+            steps.append(
+                {
+                    "Id": "<missing>",
+                    "Created": parse_rfc3339(step.get("created") or "") // 1_000_000_000,
+                    "CreatedBy": step.get("created_by") or "",
+                    "Tags": None,
+                    "Size": self.images.layers.size(layer) if layer else 0,
+                    "Comment": step.get("comment") or "",
+                }
+            )
+        steps.reverse()
+        if steps:
+            steps[0] |= {"Id": image.id, "Tags": [Reference.parse(r).familiar for r in image.references]}
+        return steps
+
+    def tag(self, name: str, repository: str, tag: str) -> None:
+        """Give an image another name."""
+        image = self.images.resolve(name)
+        reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
+        self.images.tag(image, reference)
+        self._tell("tag", image, reference.familiar)
+
+    def _tell(self, action: str, image: Image, name: str) -> None:
+        self.events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
+
+    async def remove(self, name: str, *, force: bool = False) -> builtins.list[dict[str, str]]:
+        """Remove a name or an image; returns Docker's list of what went."""
+        image = self.images.resolve(name)
+        done = self.images.remove(name, force=force, in_use=self.table.user_of_image)
+        for one in done:
+            self._tell("untag" if "Untagged" in one else "delete", image, name)
+        await self.images.garbage.empty_trash()
+        return done
+
+    async def prune(self, filters: Filters) -> dict[str, Any]:
+        """Remove images that no container uses: those without a name, or all with `dangling=false`."""
+        check_known(filters, PRUNE_FILTERS)
+        only_dangling = flag("dangling", filters.get("dangling") or ["true"])
+        now_ns = time.time_ns()
+        deleted: builtins.list[dict[str, str]] = []
+        before = self._layers_bytes()
+        for image in self.images.list():
+            if (only_dangling and image.references) or self.table.user_of_image(image.id):
+                continue
+            if not may_be_pruned(filters, image.defaults.get("Labels") or {}, _created_ns(image), now_ns):
+                continue
+            done = self.images.remove(image.id, force=True, in_use=self.table.user_of_image)
+            for one in done:
+                self._tell("untag" if "Untagged" in one else "delete", image, image.id)
+            deleted += done
+        freed = before - self._layers_bytes()
+        await self.images.garbage.empty_trash()
+        self.events.emit("image", "prune", "", {"reclaimed": str(freed)})
+        return {"ImagesDeleted": deleted or None, "SpaceReclaimed": freed}
+
+    def _layers_bytes(self) -> int:
+        layers = {diff_id for image in self.images.list() for diff_id in image.diff_ids}
+        return sum(self.images.layers.size(diff_id) for diff_id in layers)
+
+    async def load(self, source: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
+        """Load a `docker save` archive or an OCI layout; yields Docker's progress messages."""
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="load-") as spool:
+            async for data in source:
+                spool.write(data)
+            spool.flush()
+            path = Path(spool.name)
+            async with aclosing(_in_task(lambda tell: archive.load(self.images, path, tell))) as messages:
+                async for message in messages:
+                    yield message
+
+    async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """Yield an archive of the images `names`."""
+        wanted = archive.exports(self.images, names)
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
+            async with self.images.garbage.held_off():
+                await anyio.to_thread.run_sync(archive.save, wanted, spool, self.paths.tmp)
+            spool.seek(0)
+            while data := await anyio.to_thread.run_sync(spool.read, READ_BYTES):
+                yield data
+
+    async def bootstrap(self, name: str) -> AsyncGenerator[Progress, None]:
+        """Make a Debian base image; yields progress messages."""
+        cache = bootstrap.cache_directory(os.environ, os.getuid())
+        async with aclosing(_in_task(lambda tell: bootstrap.bootstrap(self.images, name, cache, tell))) as messages:
+            async for message in messages:
+                yield message
+
+    async def pull(
+        self, name: str, *, platform: str | None = None, auth: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """Pull an image from its registry, all of a repository when `name` has no tag; yields Docker's progress messages."""
+        from runtime.image.pull import pull
+        from runtime.image.registry import Registry
+
+        reference = Reference.parse(name)
+        credentials = _credentials(auth)
+
+        async def work(tell: Callable[[Progress], None]) -> None:
+            wanted = [reference]
+            if not is_whole(name):
+                async with Registry.open(reference.domain, credentials) as registry:
+                    wanted = [replace(reference, tag=tag) for tag in await registry.tags(reference.path)]
+            for one in wanted:
+                image = await pull(self.images, one, platform=platform, credentials=credentials, progress=tell)
+                self._tell("pull", image, one.familiar)
+
+        async with aclosing(_in_task(work)) as messages:
+            async for message in messages:
+                yield message
+
+    async def push(self, name: str, *, auth: Mapping[str, str] | None = None) -> AsyncGenerator[Progress, None]:
+        """Push an image to its registry; yields Docker's progress messages."""
+        from runtime.image.push import push
+
+        reference = Reference.parse(name)
+        image = self.images.resolve(str(reference))
+        credentials = _credentials(auth)
+        async with aclosing(
+            _in_task(lambda tell: push(self.images, reference, credentials=credentials, progress=tell))
+        ) as messages:
+            async for message in messages:
+                yield message
+        self._tell("push", image, reference.familiar)
+
+    async def pull_for_build(
+        self, reference: Reference, platform: str | None, progress: Callable[[Progress], None]
+    ) -> Image:
+        """Pull the base image of a build."""
+        from runtime.image.pull import pull
+
+        return await pull(self.images, reference, platform=platform, progress=progress)
+
+    async def distribution(self, name: str, *, auth: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return "Get image information from the registry"."""
+        from runtime.image.manifest import LARGEST_CONFIG_BYTES, Descriptor, Index, Platform
+        from runtime.image.registry import Registry
+
+        reference = Reference.parse(name)
+        async with Registry.open(reference.domain, _credentials(auth)) as registry:
+            found = await registry.manifest(reference)
+            if isinstance(found.parsed, Index):
+                platforms = [one.platform for one in found.parsed.platforms()]
+            else:
+                raw = await registry.small_blob(reference.path, found.parsed.config, LARGEST_CONFIG_BYTES)
+                platforms = [Platform.of(json.loads(raw))]
+        return {
+            "Descriptor": Descriptor(found.media_type, found.digest, len(found.raw)).document(),
+            "Platforms": [
+                {"os": one.os, "architecture": one.architecture, **({"variant": one.variant} if one.variant else {})}
+                for one in platforms
+                if one is not None
+            ],
+        }
+
+    async def log_in(self, auth: Mapping[str, str]) -> dict[str, str]:
+        """Return "Check auth configuration": ask the registry whether it takes the credentials."""
+        from runtime.image.reference import registry_domain
+        from runtime.image.registry import Registry
+
+        async with Registry.open(registry_domain(auth.get("serveraddress") or ""), _credentials(auth)) as registry:
+            await registry.check()
+        return {"Status": "Login Succeeded", "IdentityToken": ""}
+
+
+def _created_ns(image: Image) -> int:
+    return parse_rfc3339(image.config.get("created") or "")
+
+
+def _credentials(auth: Mapping[str, str] | None) -> Credentials | None:
+    from runtime.image.registry_auth import Credentials
+
+    return Credentials.of(auth)
+
+
+def _names_match(name: str, patterns: Sequence[str]) -> bool:
+    from fnmatch import fnmatchcase
+
+    repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+    for pattern in patterns:
+        try:
+            full = Reference.parse(pattern).familiar
+        except SkiffError:
+            full = pattern
+        if fnmatchcase(name, pattern) or fnmatchcase(repository, pattern) or (":" in pattern and name == full):
+            return True
+    return False
+
+
+async def _in_task(work: Callable[[Callable[[Progress], None]], Any]) -> AsyncGenerator[Progress, None]:
+    """Run an async `work(tell)` and yield what it tells; its error is raised at the end."""
+    sender, receiver = anyio.create_memory_object_stream[Progress](float("inf"))
+    failed: list[SkiffError] = []
+    async with together() as group:
+
+        async def run() -> None:
+            with sender:
+                try:
+                    await work(sender.send_nowait)
+                except SkiffError as error:
+                    failed.append(error)
+
+        group.start_soon(run)
+        async for message in receiver:
+            yield message
+    if failed:
+        raise failed[0]

@@ -1,0 +1,220 @@
+"""Images made without a Dockerfile: of a container ("commit") or of a root filesystem's archive ("import")."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from runtime.build.configure import OWN_COMMAND, configured
+from runtime.build.errors import DockerfileError
+from runtime.build.lines import read_source
+from runtime.build.parser import parse_instruction
+from runtime.engine.containers.making.checks import ARCHITECTURES
+from runtime.engine.containers.state import RUNNING, Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.containers.views.changes import is_of_runtime
+from runtime.engine.events import EventBus
+from runtime.engine.system.limits import can_pause
+from runtime.errors import BadRequestError, NotFoundError
+from runtime.image.images import Image, Images, now
+from runtime.image.pack import pack
+from runtime.image.reference import Reference
+from runtime.keeper.client import Keeper
+from runtime.paths import Paths
+
+CHANGEABLE = (
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+)
+IMAGE_KEYS = (
+    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Healthcheck",
+    "Shell", "OnBuild",
+)  # fmt: skip
+"""What of a container's configuration an image has too (OCI image specification, "config")."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMaking:
+    """Makes images of what is there."""
+
+    paths: Paths
+    images: Images
+    table: ContainerTable
+    keeper: Keeper
+    events: EventBus
+
+    async def commit(
+        self,
+        name: str,
+        *,
+        repository: str = "",
+        tag: str = "",
+        author: str = "",
+        comment: str = "",
+        changes: Sequence[str] = (),
+        overrides: Mapping[str, Any] | None = None,
+        pause: bool = True,
+    ) -> Image:
+        """Make an image of a container's files and configuration; `changes` are Dockerfile instructions.
+
+        `overrides` is a ContainerConfig whose members take the place of the container's. The container is paused
+        meanwhile, unless `pause` is not set or it can't be. Raises NotFoundError, BadRequestError.
+        """
+        container = self.table.find(name)
+        reference = _reference(repository, tag)
+        config = {key: container.config[key] for key in IMAGE_KEYS if container.config.get(key)}
+        config |= {key: value for key, value in (overrides or {}).items() if key in IMAGE_KEYS and value}
+        config = changed(config, changes)
+        try:
+            parent = self.images.resolve(container.image_id)
+        except NotFoundError as error:
+            raise BadRequestError(f"the image of container {container.name} is gone: {error.message}") from error
+        if parent.rootfs is not None:
+            raise BadRequestError(
+                f"container {container.name} runs on a plain directory, which is no image to build upon",
+                "export it, and import the archive",
+            )
+        async with self.images.garbage.held_off():
+            diff_id = await self._layer(container, pause)
+            made = now()
+            command = " ".join([*(container.config.get("Entrypoint") or ()), *(container.config.get("Cmd") or ())])
+            step: dict[str, Any] = {"created": made, "created_by": command, "author": author, "comment": comment}
+            if diff_id is None:
+                step["empty_layer"] = True
+            document = {
+                **parent.config,
+                "created": made,
+                "author": author,
+                "config": config,
+                "rootfs": {"type": "layers", "diff_ids": [*parent.diff_ids, *([diff_id] if diff_id else [])]},
+                "history": [*(parent.config.get("history") or ()), {k: v for k, v in step.items() if v}],
+            }
+            image = self.images.register(document)
+            if reference is not None:
+                self.images.tag(image, reference)
+        about = {"comment": comment, "imageID": image.id, "imageRef": str(reference or "")}
+        self.table.tell(container, "commit", **about)
+        return image
+
+    async def _layer(self, container: Container, pause: bool) -> str | None:
+        """Make a layer of what the container has written; None when that is nothing."""
+        upper = self.paths.container(container.id) / "upper"
+        if not upper.is_dir():  # it was never started
+            return None
+        mounted = [mount["Destination"] for mount in container.mounts]
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.paths.tmp, prefix="commit-") as scratch:
+            async with self._still(container, pause):
+                count = await anyio.to_thread.run_sync(_pack_changes, upper, Path(scratch), mounted)
+            return await self.images.layers.add(Path(scratch) / "layer.tar") if count else None
+
+    @asynccontextmanager
+    async def _still(self, container: Container, pause: bool) -> AsyncIterator[None]:
+        """Keep the container's processes from writing while the block runs."""
+        freezes = pause and container.state.status == RUNNING and can_pause()
+        if freezes:
+            await self.keeper.freeze(container.id, True)
+        try:
+            yield
+        finally:
+            if freezes:
+                with anyio.CancelScope(shield=True):
+                    await self.keeper.freeze(container.id, False)
+
+    async def import_archive(
+        self,
+        source: AsyncIterator[bytes],
+        *,
+        repository: str = "",
+        tag: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str = "",
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Make an image with one layer of the archive `source`, compressed or not; yields Docker's progress messages."""
+        reference = _reference(repository, tag)
+        config = changed({}, changes)
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        async with self.images.garbage.held_off():
+            with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="import-") as spool:
+                async for data in source:
+                    await anyio.to_thread.run_sync(spool.write, data)
+                spool.flush()
+                diff_id = await self.images.layers.add(Path(spool.name))
+            made = now()
+            machine = os.uname().machine
+            image = self.images.register(
+                {
+                    "architecture": platform.partition("/")[2] or ARCHITECTURES.get(machine, machine),
+                    "os": "linux",
+                    "created": made,
+                    "config": config,
+                    "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+                    "history": [{"created": made, "comment": message or "Imported from -"}],
+                }
+            )
+            if reference is not None:
+                self.images.tag(image, reference)
+        self.events.emit("image", "import", image.id, {"name": str(reference or image.id)})
+        yield {"status": image.id}
+
+
+def _reference(repository: str, tag: str) -> Reference | None:
+    return Reference.parse(f"{repository}:{tag}" if tag else repository) if repository else None
+
+
+def changed(config: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """Return an image's `config` after Dockerfile instructions that only change it. Raises BadRequestError."""
+    new = dict(config)
+    for text in changes:
+        try:
+            for line in read_source(text).lines:
+                keyword = line.text.split(None, 1)[0].upper()
+                if keyword not in CHANGEABLE:
+                    raise BadRequestError(f"{keyword} is not a valid change command", f"known: {', '.join(CHANGEABLE)}")
+                if keyword == "WORKDIR":
+                    path = line.text.split(None, 1)[1] if " " in line.text else ""
+                    new["WorkingDir"] = os.path.normpath(os.path.join(new.get("WorkingDir") or "/", path))
+                    continue
+                changes_made = configured(new, parse_instruction(line), {})
+                new = new if changes_made is None else changes_made
+        except DockerfileError as error:
+            raise BadRequestError(f"invalid change {text!r}: {error.message}", error.hint) from error
+    new.pop(OWN_COMMAND, None)
+    return new
+
+
+def _pack_changes(upper: Path, scratch: Path, mounted: Sequence[str]) -> int:
+    """Write `upper` as layer.tar, without what is only there to be mounted upon; return the entries. Blocking."""
+    whole = scratch / "whole.tar"
+    with open(whole, "wb") as out:
+        pack(upper, out)
+    count = 0
+    with (
+        tarfile.open(whole, "r:") as source,
+        tarfile.open(scratch / "layer.tar", "w", format=tarfile.PAX_FORMAT) as layer,
+    ):
+        for member in source:
+            if is_of_runtime(f"/{member.name}", mounted):
+                continue
+            layer.addfile(member, source.extractfile(member) if member.isreg() else None)
+            count += 1
+    whole.unlink()
+    return count

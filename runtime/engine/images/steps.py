@@ -1,0 +1,171 @@
+"""RUN steps of builds: one command in a container of its own, on the network, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from runtime.build.runner import RootFilesystem
+from runtime.container.devices import devices
+from runtime.container.resources import resources
+from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities
+from runtime.engine.containers.making.hosts import hosts_file, resolv_conf
+from runtime.errors import KernelError, SkiffError
+from runtime.keeper.client import Keeper, KeptProcess, ProcessExit
+from runtime.network.model import EndpointSettings
+from runtime.network.names import default_resolvers
+from runtime.network.networks import Networks
+from runtime.network.resolver import host_resolvers, host_search
+from runtime.oci import defaults
+from runtime.paths import Paths
+
+CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Runs build steps over the keeper; the engine tells it of exits."""
+
+    paths: Paths
+    keeper: Keeper
+    networks: Networks
+    _running: dict[str, tuple[anyio.Event, list[ProcessExit]]] = field(default_factory=dict, init=False)
+
+    def owns(self, id: str) -> bool:
+        """Whether `id` is a step that runs now."""
+        return id in self._running
+
+    def exited(self, ended: ProcessExit) -> None:
+        """Take note of the end of a step's process."""
+        event, exits = self._running[ended.id]
+        exits.append(ended)
+        event.set()
+
+    async def run(
+        self,
+        rootfs: RootFilesystem,
+        process: Mapping[str, Any],
+        mounts: Sequence[Mapping[str, Any]],
+        network: str,
+        output: Callable[[bytes], None],
+        *,
+        extra_hosts: Sequence[str] = (),
+        shm_size_bytes: int = 0,
+        is_privileged: bool = False,
+        memory_bytes: int = 0,
+    ) -> int:
+        """Run one step (see `runtime.build.runner.StepRunner`)."""
+        id = secrets.token_hex(32)
+        bundle = self.paths.bundles / id
+        event = anyio.Event()
+        exits: list[ProcessExit] = []
+        kept: KeptProcess | None = None
+        self._running[id] = (event, exits)
+        try:
+            (bundle / "rootfs").mkdir(parents=True)
+            host = {"Privileged": is_privileged, "Memory": memory_bytes}
+            namespace = await self._join(id, network, bundle, extra_hosts)
+            spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, host)
+            kept = await self.keeper.launch(id, bundle, spec, stdin=False)
+            async with anyio.create_task_group() as group:
+                for name in ("stdout", "stderr"):
+                    group.start_soon(_pump, kept.fds[name], output)
+            await event.wait()
+            return exits[0].exit_code
+        finally:
+            with anyio.CancelScope(shield=True):
+                if kept is not None:
+                    if not exits:
+                        await self.keeper.signal(id, signal.SIGKILL)
+                        await event.wait()
+                    kept.close()
+                    await self.keeper.forget(id)
+                if self.networks.namespace(id).exists():
+                    with suppress(SkiffError, KernelError):
+                        await self.networks.close_namespace(id)
+                shutil.rmtree(bundle, ignore_errors=True)
+                del self._running[id]
+
+    async def _join(self, id: str, network: str, bundle: Any, extra_hosts: Sequence[str]) -> str | None:
+        """Provide the step's network; return the path of its namespace, None for the host's."""
+        servers = host_resolvers() if network == "host" else default_resolvers()
+        (bundle / "hosts").write_text(hosts_file((), extra_hosts))
+        (bundle / "resolv.conf").write_text(resolv_conf(servers, {}, host_search()))
+        if network == "host":
+            return None
+        path = await self.networks.open_namespace(id, f"build-{id[:12]}", {})
+        if network != "none":
+            wanted = self.networks.resolve("bridge" if network in ("", "default") else network)
+            await self.networks.connect(id, f"build-{id[:12]}", wanted, EndpointSettings())
+        return str(path)
+
+    def _document(
+        self,
+        id: str,
+        rootfs: RootFilesystem,
+        process: Mapping[str, Any],
+        mounts: Sequence[Mapping[str, Any]],
+        namespace: str | None,
+        bundle: Any,
+        shm_size_bytes: int,
+        host: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        overlay = [f"lowerdir+={layer}" for layer in rootfs.lower]
+        overlay += [f"upperdir={rootfs.upper}", f"workdir={rootfs.work}"]
+        files = [
+            {"destination": f"/etc/{name}", "type": "bind", "source": str(bundle / name), "options": ["bind"]}
+            for name in ("hosts", "resolv.conf")
+        ]
+        namespaces = [{"type": kind} for kind in ("mount", "pid", "uts", "ipc", "cgroup")]
+        if namespace is not None:
+            namespaces.append({"type": "network", "path": namespace})
+        is_privileged = host["Privileged"]
+        granted = capabilities(host)
+        sets = {kind: list(granted) for kind in ("bounding", "effective", "permitted")}
+        isolation: dict[str, Any] = {"devices": devices(host, is_privileged)}
+        if not is_privileged:
+            isolation = {
+                "maskedPaths": list(defaults.MASKED_PATHS),
+                "readonlyPaths": list(defaults.READ_ONLY_PATHS),
+                "seccomp": defaults.seccomp(granted),
+            }
+        return {
+            "ociVersion": "1.2.0",
+            "process": {**process, "capabilities": sets},
+            "root": {"path": "rootfs"},
+            "hostname": "buildkitsandbox",
+            "mounts": [
+                {"destination": "/", "type": "overlay", "source": "overlay", "options": overlay},
+                *defaults.mounts(shm_size_bytes or DEFAULT_SHM_BYTES),
+                *files,
+                *mounts,
+            ],
+            "linux": {
+                "namespaces": namespaces,
+                "cgroupsPath": f"/skiff-{self.paths.engine_id}/{id}",
+                "resources": resources(host, is_privileged),
+                **isolation,
+            },
+        }
+
+
+async def _pump(pipe: int, output: Callable[[bytes], None]) -> None:
+    os.set_blocking(pipe, False)
+    while True:
+        await anyio.wait_readable(pipe)
+        try:
+            data = os.read(pipe, CHUNK_BYTES)
+        except BlockingIOError:
+            continue
+        if not data:
+            return
+        output(data)

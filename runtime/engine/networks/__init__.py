@@ -1,0 +1,1 @@
+"""Networks as the Docker Engine API knows them, over `runtime.network`."""

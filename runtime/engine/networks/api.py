@@ -1,0 +1,240 @@
+"""Networks as the Docker Engine API knows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.engine.containers.state import Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.events import EventBus
+from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.networks.endpoint_checks import check_endpoint
+from runtime.engine.networks.networking import ContainerNetworks, endpoint_settings
+from runtime.engine.times import parse_rfc3339
+from runtime.errors import BadRequestError, ForbiddenError, NotFoundError, SkiffError, UnavailableError
+from runtime.network.model import Network, Subnet
+from runtime.network.networks import PREDEFINED, Networks
+
+LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+PRUNE_FILTERS = ("label", "label!", "until")
+NO_SWARM = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and '
+    "try again."
+)
+"""What Docker says outside of a swarm."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkApi:
+    """Docker's network operations over the network room."""
+
+    networks: Networks
+    table: ContainerTable
+    networking: ContainerNetworks
+    events: EventBus
+
+    def _tell(self, action: str, network: Network) -> None:
+        self.events.emit("network", action, network.id, {"name": network.name, "type": network.driver})
+
+    def list(self, filters: Filters) -> list[dict[str, Any]]:
+        """Return "List networks". Raises BadRequestError for an unknown filter."""
+        check_known(filters, LIST_FILTERS)
+        for kind in filters.get("type") or ():
+            if kind not in ("builtin", "custom"):
+                raise BadRequestError(f"invalid filter 'type={kind}'")
+        return [self._document(network) for network in self.networks.list() if self._passes(network, filters)]
+
+    def _passes(self, network: Network, filters: Filters) -> bool:
+        checks = {
+            "name": lambda values: any(value in network.name for value in values),
+            "id": lambda values: any(network.id.startswith(value) for value in values),
+            "driver": lambda values: network.driver in values,
+            "label": lambda values: labels_match(network.labels, values),
+            "type": lambda values: ("builtin" if network.name in PREDEFINED else "custom") in values,
+            "scope": lambda values: "local" in values,
+            "dangling": lambda values: flag("dangling", values) != self._is_used(network),
+        }
+        return all(checks[key](values) for key, values in filters.items() if values)
+
+    def inspect(self, name: str, *, scope: str = "") -> dict[str, Any]:
+        """Return "Inspect a network". Raises NotFoundError when it is not of `scope` either."""
+        network = self.networks.resolve(name)
+        if scope not in ("", "local"):
+            raise NotFoundError(f"network {name} not found")
+        document = self._document(network)
+        document["Containers"] = {
+            endpoint.container_id: {
+                "Name": endpoint.container_name,
+                "EndpointID": endpoint.id,
+                "MacAddress": endpoint.mac_address,
+                "IPv4Address": endpoint.ipv4,
+                "IPv6Address": endpoint.ipv6,
+            }
+            for endpoint in self.networks.attached(network)
+        }
+        return document
+
+    def _document(self, network: Network) -> dict[str, Any]:
+        ranges = [
+            {"Subnet": s.subnet, "Gateway": s.gateway, "IPRange": s.ip_range, "AuxiliaryAddresses": s.reserved}
+            for s in network.subnets
+        ]
+        return {
+            "Name": network.name,
+            "Id": network.id,
+            "Created": network.created,
+            "Scope": "local",
+            "Driver": network.driver,
+            "EnableIPv4": True,
+            "EnableIPv6": network.enable_ipv6,
+            "IPAM": {
+                "Driver": network.ipam_driver,
+                "Options": network.ipam_options or None,
+                "Config": [{key: value for key, value in one.items() if value} for one in ranges],
+            },
+            "Internal": network.internal,
+            "Attachable": network.attachable,
+            "Ingress": False,
+            "ConfigFrom": {"Network": ""},
+            "ConfigOnly": False,
+            "Containers": {},
+            "Options": network.options,
+            "Labels": network.labels,
+        }
+
+    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a network ("Create a network")."""
+        if body.get("EnableIPv4") is False:
+            raise BadRequestError(
+                "a network without IPv4 is not offered here", "leave enable_ipv4 out; enable_ipv6 adds IPv6 to it"
+            )
+        ipam = body.get("IPAM") or {}
+        _check_offered(body, ipam.get("Driver") or "default")
+        network = await self.networks.create(
+            name=body.get("Name") or "",
+            driver=body.get("Driver") or "bridge",
+            subnets=[
+                Subnet(
+                    one.get("Subnet") or "",
+                    one.get("Gateway") or "",
+                    one.get("IPRange") or "",
+                    dict(one.get("AuxiliaryAddresses") or {}),
+                )
+                for one in ipam.get("Config") or ()
+            ],
+            options=body.get("Options"),
+            labels=body.get("Labels"),
+            internal=bool(body.get("Internal")),
+            enable_ipv6=bool(body.get("EnableIPv6")),
+            attachable=bool(body.get("Attachable")),
+        )
+        self._tell("create", network)
+        return {"Id": network.id, "Warning": ""}
+
+    async def remove(self, name: str) -> None:
+        """Remove a network."""
+        network = self.networks.resolve(name)
+        await self.networks.remove(network)
+        self._tell("destroy", network)
+
+    async def prune(self, filters: Filters) -> dict[str, Any]:
+        """Remove the networks that no container is on."""
+        check_known(filters, PRUNE_FILTERS)
+        now_ns = time.time_ns()
+        removed = []
+        for network in self.networks.list():
+            if network.name in PREDEFINED or self._is_used(network):
+                continue
+            if may_be_pruned(filters, network.labels, parse_rfc3339(network.created), now_ns):
+                await self.remove(network.id)
+                removed.append(network.name)
+        self.events.emit("network", "prune", "", {"reclaimed": "0"})
+        return {"NetworksDeleted": removed or None}
+
+    def _is_used(self, network: Network) -> bool:
+        return bool(self.networks.attached(network)) or any(network.name in one.networks for one in self.table)
+
+    async def connect(self, name: str, body: Mapping[str, Any]) -> None:
+        """Attach a container, running or not."""
+        network = self.networks.resolve(name)
+        container = self.table.find(body.get("Container") or "")
+        _check_joinable(container, network)
+        settings = dict(body.get("EndpointConfig") or {})
+        check_endpoint(network.name, settings, network)
+        async with self._held(container):
+            if container.is_running:
+                wanted = endpoint_settings(settings, container.host)
+                await self.networks.connect(container.id, container.name, network, wanted)
+                await self.networking.publish_ports(container)
+            had_names = not set(container.networks) <= {"bridge"}
+            container.networks[network.name] = settings
+            if container.is_running and not had_names:
+                self.networking.write_resolv_conf(container)
+            if container.is_running:
+                self.networking.tell_names(container)
+            self.table.save(container)
+        self.networking.tell("connect", network, container)
+
+    async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
+        """Take a container off the network."""
+        network = self.networks.resolve(name)
+        container = self.table.find(body.get("Container") or "")
+        if network.driver == "host":
+            raise BadRequestError(HOST_NETWORK)
+        async with self._held(container):
+            if container.is_running:
+                try:
+                    await self.networks.disconnect(container.id, network)
+                    await self.networking.publish_ports(container)
+                except SkiffError:
+                    if not body.get("Force"):
+                        raise
+            elif network.name not in container.networks:
+                raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
+            container.networks.pop(network.name, None)
+            if container.is_running:
+                self.networking.tell_names(container)
+            self.table.save(container)
+        self.networking.tell("disconnect", network, container)
+
+    @asynccontextmanager
+    async def _held(self, container: Container) -> AsyncIterator[None]:
+        """Keep the container from starting, ending and going while the block runs."""
+        async with container.lock:
+            if container not in self.table:
+                raise NotFoundError(f"No such container: {container.name}")
+            yield
+
+
+HOST_NETWORK = "container cannot be disconnected from host network or connected to host network"
+
+
+def _check_joinable(container: Container, network: Network) -> None:
+    """Raise BadRequestError when the container can't be attached to the network beside what it is attached to."""
+    mode = container.host.get("NetworkMode") or ""
+    if mode == "host" or mode.startswith("container:"):
+        raise BadRequestError(
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        )
+    if network.driver == "host":
+        raise BadRequestError(HOST_NETWORK)
+    if mode == "none" or network.driver == "null":
+        raise BadRequestError(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+
+
+def _check_offered(body: Mapping[str, Any], ipam_driver: str) -> None:
+    """Refuse the kinds of networks that a swarm has, and other programs' drivers."""
+    if body.get("Ingress"):
+        raise ForbiddenError("Ingress network can only be global scope network", "leave `ingress` out")
+    if body.get("Scope") not in (None, "", "local") or body.get("Driver") == "overlay":
+        raise UnavailableError(NO_SWARM, "networks here are bridges of this machine: leave scope and driver out")
+    if body.get("ConfigOnly") or (body.get("ConfigFrom") or {}).get("Network"):
+        raise BadRequestError("networks made of configuration-only networks are not offered here")
+    if ipam_driver != "default":
+        raise NotFoundError(f'plugin "{ipam_driver}" not found', "addresses are given out by the engine itself")

@@ -1,0 +1,211 @@
+"""A container's place on its networks: namespace, attachments, published ports, the files of name resolution."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.engine.containers.making.hosts import host_names, hosts_file, resolv_conf
+from runtime.engine.containers.making.links import existing, linked_to, links_of
+from runtime.engine.containers.state import Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.events import EventBus
+from runtime.errors import ConflictError, SkiffError
+from runtime.network.model import EndpointSettings, Network
+from runtime.network.names import RESOLVER_ADDRESS, default_resolvers
+from runtime.network.networks import Networks
+from runtime.network.ports import PortBinding, parse_bindings
+from runtime.network.resolver import host_resolvers, host_search
+from runtime.paths import Paths
+
+NAME_FILES = ("hosts", "hostname", "resolv.conf")
+
+
+@dataclass(frozen=True, eq=False)
+class ContainerNetworks:
+    """Puts containers on their networks, and takes them off."""
+
+    paths: Paths
+    table: ContainerTable
+    networks: Networks
+    events: EventBus
+
+    def tell(self, action: str, network: Network, container: Container) -> None:
+        """Emit an event of the network and a container ("connect", "disconnect")."""
+        about = {"container": container.id, "name": network.name, "type": network.driver}
+        self.events.emit("network", action, network.id, about)
+
+    async def join(self, container: Container) -> Path | None:
+        """Attach the container to its networks; return its network namespace, None for the host's."""
+        directory = self.paths.container(container.id)
+        mode = container.host.get("NetworkMode") or "bridge"
+        if mode.startswith("container:"):
+            return self._share(container, self.table.find(mode.partition(":")[2]))
+        (directory / "hostname").write_text((container.config.get("Hostname") or container.id[:12]) + "\n")
+        if mode == "host":
+            (directory / "hosts").write_text(hosts_file((), container.host.get("ExtraHosts") or (), base=host_names()))
+            (directory / "resolv.conf").write_text(resolv_conf(host_resolvers(), container.host, host_search()))
+            return None
+        sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
+        path = self.networks.namespace(container.id)
+        if not path.exists():  # else it waited for us, with all its attachments, for the sake of who shares it
+            await self.networks.open_namespace(container.id, container.name, sysctls)
+        attached = {endpoint.network_id for endpoint in self.networks.endpoints(container.id)}
+        if mode != "none":
+            for name, wanted in list(container.networks.items()):
+                network = self.networks.resolve(name)
+                if network.id not in attached:
+                    settings = endpoint_settings(wanted, container.host)
+                    await self.networks.connect(container.id, container.name, network, settings)
+                    self.tell("connect", network, container)
+            await self.publish_ports(container)
+        self._check_linked(container)
+        self.write_resolv_conf(container)
+        self.tell_names(container)
+        self.networks.expect_more()
+        return path
+
+    def _share(self, container: Container, owner: Container) -> Path | None:
+        if not owner.is_running:
+            raise ConflictError(f"cannot join network of a non running container: {owner.name}")
+        container.config["Hostname"] = owner.config.get("Hostname") or ""
+        source, directory = self.paths.container(owner.id), self.paths.container(container.id)
+        for name in NAME_FILES:
+            if (source / name).exists():
+                shutil.copy(source / name, directory / name)
+        namespace = self.networks.namespace(owner.id)
+        return namespace if namespace.exists() else None  # None: the other one is on the host's network
+
+    def _check_linked(self, container: Container) -> None:
+        for link in links_of(container, self.table):
+            if not link.container.is_running:
+                raise ConflictError(f"Cannot link to a non running container: /{link.container.name} AS {link.name}")
+
+    def environment(self, container: Container) -> list[str]:
+        """Return the container's variables, with those that tell of the containers that it is linked to."""
+        own = list(container.config.get("Env") or ())
+        names = {pair.partition("=")[0] for pair in own}
+        told = []
+        for link in existing(container, self.table):
+            addresses = self._on_default_bridge(link.container)
+            told += link.environment(addresses[0]) if addresses else []
+        return [*(pair for pair in told if pair.partition("=")[0] not in names), *own]
+
+    def _on_default_bridge(self, container: Container) -> list[str]:
+        bridge = self.networks.resolve("bridge")
+        attached = (one for one in self.networks.endpoints(container.id) if one.network_id == bridge.id)
+        return [str(address) for endpoint in attached for address in endpoint.addresses]
+
+    def tell_names(self, container: Container) -> None:
+        """Write the hosts files of the container and of those that are linked to it."""
+        for one in (container, *linked_to(container, self.table)):
+            self._write_hosts(one)
+
+    def _write_hosts(self, container: Container) -> None:
+        """Write the container's hosts file for the networks that it is on; into the same file, which it may see."""
+        own, gateway = [], ""
+        for link in existing(container, self.table):
+            own += [(address, link.host_names()) for address in self._on_default_bridge(link.container)]
+        names = own_names(container)
+        for endpoint in self.networks.endpoints(container.id):
+            own += [(str(address), names) for address in endpoint.addresses]
+            subnet = self.networks.resolve(endpoint.network_id).ipv4
+            gateway = gateway or (subnet.gateway if subnet else "")
+        path = self.paths.container(container.id) / "hosts"
+        path.write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
+
+    async def publish_ports(self, container: Container) -> None:
+        """Publish the container's ports over the networks that it is on."""
+        bindings = held_ports(container) or port_bindings(container.config, container.host)
+        published = await self.networks.publish(container.id, bindings)
+        container.ports = [
+            {"IP": b.host_ip, "PrivatePort": b.container_port, "PublicPort": b.host_port, "Type": b.protocol}
+            for b in published
+        ]
+
+    def write_resolv_conf(self, container: Container) -> None:
+        """Write the container's resolv.conf for the networks that it is on; into the same file, which it may see."""
+        servers = [] if "none" in container.networks else [RESOLVER_ADDRESS]
+        if set(container.networks) <= {"bridge"}:
+            servers = default_resolvers()
+        path = self.paths.container(container.id) / "resolv.conf"
+        path.write_text(resolv_conf(servers, container.host, host_search()))
+
+    async def leave(self, container: Container) -> None:
+        """Take the container off its networks; but not while others run in its network namespace."""
+        if not self._sharers(container):
+            await self.forget(container)
+            container.ports = []
+        owner = self.owner(container)
+        if owner is not None and not owner.is_running and not self._sharers(owner, but=container):
+            await self.leave(owner)
+            self.table.save(owner)
+
+    async def forget(self, container: Container) -> None:
+        """Drop the container's network namespace with all its attachments, where there is one."""
+        if not self.networks.namespace(container.id).exists():
+            return
+        left = [self.networks.resolve(endpoint.network_id) for endpoint in self.networks.endpoints(container.id)]
+        await self.networks.close_namespace(container.id)
+        for network in left:
+            self.tell("disconnect", network, container)
+
+    async def adopt(self, container: Container) -> None:
+        """Publish again the ports of a container that an earlier engine started, and of whose network it shares."""
+        await self.networks.publish(container.id, held_ports(container))
+        if (owner := self.owner(container)) is not None:
+            await self.networks.publish(owner.id, held_ports(owner))
+
+    def owner(self, container: Container) -> Container | None:
+        """Return whose network namespace the container runs in, when it is another container's."""
+        mode = container.host.get("NetworkMode") or ""
+        try:
+            return self.table.find(mode.partition(":")[2]) if mode.startswith("container:") else None
+        except SkiffError:
+            return None
+
+    def _sharers(self, owner: Container, but: Container | None = None) -> list[Container]:
+        """Return the running containers, `but` one, in the network namespace of `owner`."""
+        return [one for one in self.table if one.is_running and one is not but and self.owner(one) is owner]
+
+
+def own_names(container: Container) -> str:
+    """Return what the container calls itself in its hosts file: the whole name, and its first part where it has more."""
+    whole: str = container.config.get("Hostname") or container.id[:12]
+    if container.config.get("Domainname"):
+        whole += f".{container.config['Domainname']}"
+    first, dot, _ = whole.partition(".")
+    return f"{whole} {first}" if dot else whole
+
+
+def endpoint_settings(wanted: Mapping[str, Any], host: Mapping[str, Any]) -> EndpointSettings:
+    """Return the attachment that Docker's EndpointSettings describe, for a container with this HostConfig."""
+    ipam = wanted.get("IPAMConfig") or {}
+    return EndpointSettings(
+        aliases=tuple(wanted.get("Aliases") or ()),
+        ipv4_address=ipam.get("IPv4Address") or "",
+        ipv6_address=ipam.get("IPv6Address") or "",
+        mac_address=wanted.get("MacAddress") or "",
+        links=tuple(wanted.get("Links") or ()),
+        driver_opts=dict(wanted.get("DriverOpts") or {}),
+        gw_priority=wanted.get("GwPriority") or 0,
+        link_local_ips=tuple(ipam.get("LinkLocalIPs") or ()),
+        dns_servers=tuple(host.get("Dns") or ()),
+    )
+
+
+def port_bindings(config: Mapping[str, Any], host: Mapping[str, Any]) -> list[PortBinding]:
+    """Return the ports to publish: HostConfig's, and with PublishAllPorts every exposed one that it does not name."""
+    wanted = dict(host.get("PortBindings") or {})
+    if host.get("PublishAllPorts"):
+        for exposed in config.get("ExposedPorts") or ():
+            wanted.setdefault(exposed if "/" in exposed else f"{exposed}/tcp", [{"HostIp": "", "HostPort": ""}])
+    return parse_bindings(wanted)
+
+
+def held_ports(container: Container) -> list[PortBinding]:
+    """Return the ports that the container has on the host, with those that were chosen for it."""
+    return [PortBinding(port["PrivatePort"], port["Type"], port["IP"], port["PublicPort"]) for port in container.ports]

@@ -1,0 +1,1 @@
+"""Bytes to and from containers: attach, logs, exec."""

@@ -1,0 +1,260 @@
+"""Further processes in running containers (Docker Engine API, "Exec")."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from runtime.container.health import HealthCheck, ProbeOutput
+from runtime.container.spec import build_exec
+from runtime.engine.background import Background
+from runtime.engine.containers.making.checks import check_console_size
+from runtime.engine.containers.signals import resize_console
+from runtime.engine.containers.state import PAUSED, Container
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.networks.networking import ContainerNetworks
+from runtime.engine.streams.attach import Attachment, LogFrame
+from runtime.engine.streams.exec_output import output_of
+from runtime.engine.times import go_duration
+from runtime.errors import ConflictError, NotFoundError, SkiffError
+from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
+
+CANNOT_RUN, MISSING = 126, 127
+"""Exit codes of an exec that could not be started; the second when its program is missing."""
+KILL_PATIENCE_S = 5.0
+LINGER_S, KEPT_S = 1.0, 300.0
+START_PATIENCE_S = 10.0
+
+
+@dataclass
+class Exec:
+    """A process that was asked for in a container; `exit_code` is None until it ended."""
+
+    id: str
+    container: Container
+    body: dict[str, Any]
+    process: KeptProcess | None = None
+    is_started: bool = False
+    exit_code: int | None = None
+    launched: anyio.Event = field(default_factory=anyio.Event)
+    """Set when it is known whether the process could be started."""
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    drained: anyio.Event = field(default_factory=anyio.Event)
+    """Set when its output is at its end."""
+    pid: int = 0
+
+    @property
+    def tty(self) -> bool:
+        """Whether it has a terminal."""
+        return bool(self.body.get("Tty"))
+
+
+@dataclass(frozen=True, eq=False)
+class Execs:
+    """The execs of one engine. They end with their container and are not kept over an engine's restart."""
+
+    keeper: Keeper
+    table: ContainerTable
+    networking: ContainerNetworks
+    background: Background
+    _execs: dict[str, Exec] = field(default_factory=dict, init=False)
+
+    def _get(self, id: str) -> Exec:
+        found = self._execs.get(id)
+        if found is None:
+            raise NotFoundError(f"No such exec instance: {id}")
+        return found
+
+    def create(self, name: str, body: Mapping[str, Any]) -> dict[str, str]:
+        """Ask for a process in the running container `name`. Raises ConflictError when it does not run."""
+        container = self.table.find(name)
+        if not container.is_running:
+            raise ConflictError(f"container {container.id} is not running")
+        if container.state.status == PAUSED:
+            raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
+        check_console_size(body.get("ConsoleSize"))
+        self._drop_stale()
+        one = Exec(secrets.token_hex(32), container, dict(body))
+        self._execs[one.id] = one
+        container.exec_ids.append(one.id)
+        shown = " ".join(body.get("Cmd") or ())
+        self.table.tell(container, f"exec_create: {shown}", execID=one.id)
+        return {"Id": one.id}
+
+    def ready(self, id: str) -> Exec:
+        """Return an exec that can be started now. Raises NotFoundError, ConflictError."""
+        one = self._get(id)
+        if one.is_started:
+            raise ConflictError(f"exec {id} has already run")
+        if not one.container.is_running:
+            raise ConflictError(f"container {one.container.id} is not running")
+        if one.container.state.status == PAUSED:
+            raise ConflictError(f"Container {one.container.id} is paused, unpause the container before exec")
+        return one
+
+    def _drop_stale(self) -> None:
+        """Let go of what was asked for and never started in containers that have ended."""
+        for one in list(self._execs.values()):
+            if not one.is_started and not one.container.is_running:
+                self._drop(one)
+
+    def _drop(self, one: Exec) -> None:
+        self._execs.pop(one.id, None)
+        if one.id in one.container.exec_ids:
+            one.container.exec_ids.remove(one.id)
+
+    async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
+        """Start it; returns its streams, or None when it is detached. Raises LaunchError."""
+        one = self.ready(id)
+        check_console_size(body.get("ConsoleSize"))
+        one.is_started = True
+        size = body.get("ConsoleSize") or one.body.get("ConsoleSize") or [0, 0]
+        shown = " ".join(one.body.get("Cmd") or ())
+        self.table.tell(one.container, f"exec_start: {shown}", execID=id)
+        try:
+            one.process = await self._run(one, size, bool(one.body.get("AttachStdin")) and not body.get("Detach"))
+            one.pid = one.process.pid
+        except SkiffError as error:
+            one.exit_code = _failed_with(error)
+            one.ended.set()
+            self.background.start_soon(self._forget_later, one)
+            raise
+        finally:
+            one.launched.set()
+        if body.get("Detach"):
+            self.background.start_soon(self._discard, one)
+            return None
+        return Attachment(
+            tty=one.tty,
+            frames=self._frames(one),
+            stdin=lambda: _stdin_of(one),
+            close_stdin=lambda: self._close_stdin(one),
+            detached=lambda: self.table.tell(one.container, "exec_detach", execID=one.id),
+        )
+
+    async def _run(self, one: Exec, size: Any, stdin: bool) -> KeptProcess:
+        config = {**one.container.config, "Env": self.networking.environment(one.container)}
+        process, annotations, seccomp = build_exec(one.body, config, one.container.host, size)
+        return await self.keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)
+
+    async def _close_stdin(self, one: Exec) -> None:
+        if one.process is not None and "stdin" in one.process.fds:
+            os.close(one.process.fds.pop("stdin"))  # type: ignore[attr-defined]
+            await self.keeper.close_stdin(one.id)
+
+    async def _discard(self, one: Exec) -> None:
+        """Read what nobody wants to hear, so that the process need not wait."""
+        assert one.process is not None
+        async for _ in output_of(one.process, one.ended):
+            pass
+        one.drained.set()
+
+    async def _frames(self, one: Exec) -> AsyncGenerator[LogFrame, None]:
+        """Yield the output; when it has ended, the exit code is known."""
+        assert one.process is not None
+        try:
+            async with aclosing(output_of(one.process, one.ended)) as frames:
+                async for frame in frames:
+                    yield frame
+            one.drained.set()
+        finally:
+            if not one.drained.is_set() and not one.body.get("Probe"):  # the client went, the process goes on
+                self.background.start_soon(self._discard, one)
+
+    async def exited(self, ended: ProcessExit) -> None:
+        """Take note of the end of an exec's process."""
+        one = self._execs.get(ended.id)
+        if one is not None:
+            one.exit_code = ended.exit_code
+            one.ended.set()
+            if not one.body.get("Probe"):
+                self.table.tell(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
+                self.background.start_soon(self._forget_later, one)
+        await self.keeper.forget(ended.id)
+
+    async def _forget_later(self, one: Exec) -> None:
+        """Keep the exit code for who asks after the streams ended, then let go."""
+        if one.process is not None:
+            await one.drained.wait()
+            await anyio.sleep(LINGER_S)  # who still types into it is about to hear of its end
+            one.process.close()
+            one.process = None
+        await anyio.sleep(KEPT_S)
+        self._drop(one)
+
+    def inspect(self, id: str) -> dict[str, Any]:
+        """Return Docker's view of an exec."""
+        one = self._get(id)
+        return {
+            "ID": one.id,
+            "ContainerID": one.container.id,
+            "Running": one.is_started and one.exit_code is None,
+            "ExitCode": one.exit_code,
+            "Pid": one.pid,
+            "OpenStdin": bool(one.body.get("AttachStdin")),
+            "OpenStdout": bool(one.body.get("AttachStdout")),
+            "OpenStderr": bool(one.body.get("AttachStderr")),
+            "CanRemove": False,
+            "DetachKeys": one.body.get("DetachKeys") or "",
+            "ProcessConfig": {
+                "tty": one.tty,
+                "entrypoint": (one.body.get("Cmd") or [""])[0],
+                "arguments": (one.body.get("Cmd") or [])[1:],
+                "privileged": bool(one.body.get("Privileged")),
+                **({"user": one.body["User"]} if one.body.get("User") else {}),
+            },
+        }
+
+    async def resize(self, id: str, height: int, width: int) -> None:
+        """Tell the exec's terminal its size, as soon as it has one. Raises ConflictError when it does not start."""
+        one = self._get(id)
+        if one.exit_code is None:
+            with anyio.move_on_after(START_PATIENCE_S):
+                await one.launched.wait()
+        if one.process is None and one.exit_code is None:
+            raise ConflictError(f"exec {id} is not running")
+        if one.process is not None and "console" in one.process.fds and one.exit_code is None:
+            resize_console(one.process.fds["console"], height, width)
+
+    async def probe(self, container: Container, check: HealthCheck) -> tuple[int, str]:
+        """Run a health probe; return its exit code and the end of its output; -1 when it took too long."""
+        one = Exec(secrets.token_hex(32), container, {"Cmd": list(check.test), "Probe": True})
+        self._execs[one.id] = one
+        output = ProbeOutput()
+        try:
+            one.process = await self._run(one, [0, 0], False)
+            with anyio.move_on_after(check.timeout_s) as scope:
+                async for frame in self._frames(one):
+                    output.take(frame.data)
+            if scope.cancelled_caught:
+                with anyio.CancelScope(shield=True):
+                    await self.keeper.signal(one.id, signal.SIGKILL)
+                    with anyio.move_on_after(KILL_PATIENCE_S):  # probes that hang in the kernel are not waited for
+                        await one.ended.wait()
+                said = f": {output}" if str(output) else ""
+                return -1, f"Health check exceeded timeout ({go_duration(check.timeout_s)}){said}"
+            return one.exit_code or 0, str(output)
+        except LaunchError as error:
+            return -1, str(error)
+        finally:
+            if one.process is not None:
+                one.process.close()
+                one.process = None
+            self._execs.pop(one.id, None)
+
+
+def _failed_with(error: SkiffError) -> int:
+    """Return the exit code of an exec that could not be started: that its directory is missing is no missing program."""
+    is_missing = isinstance(error, LaunchError) and error.exit_code == MISSING and "chdir to cwd" not in error.message
+    return MISSING if is_missing else CANNOT_RUN
+
+
+async def _stdin_of(one: Exec) -> int | None:
+    return one.process.fds.get("console", one.process.fds.get("stdin")) if one.process else None

@@ -1,0 +1,1 @@
+"""The machine and the engine itself: info, version, limits, disk usage."""

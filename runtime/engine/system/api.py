@@ -1,0 +1,146 @@
+"""What the engine says of itself and of the machine (Docker Engine API, "System")."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from runtime.container.logs import options as log_options
+from runtime.engine.containers.making.checks import RUNTIMES
+from runtime.engine.containers.state import PAUSED, RUNNING
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.containers.views.configuration import DEFAULT_LOG_DRIVER, DEFAULT_RUNTIME
+from runtime.engine.events import EventBus
+from runtime.engine.system import machine
+from runtime.engine.system.limits import MachineLimits
+from runtime.engine.times import rfc3339
+from runtime.image.images import Images
+from runtime.keeper.client import Keeper
+from runtime.linux import userns
+from runtime.paths import Paths
+
+API_VERSION, LOWEST_API_VERSION = "1.50", "1.24"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+NO_SWARM: dict[str, Any] = {
+    "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
+    "RemoteManagers": None,
+}  # fmt: skip
+REGISTRIES: dict[str, Any] = {
+    "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}},
+    "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
+    "Mirrors": None,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """What the engine says of itself and of the machine."""
+
+    paths: Paths
+    keeper: Keeper
+    table: ContainerTable
+    images: Images
+    events: EventBus
+    limits: MachineLimits
+
+    def version(self) -> dict[str, Any]:
+        """Return "Get version"."""
+        own, uname = installed_version("skiff"), os.uname()
+        machine = {
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": LOWEST_API_VERSION,
+            "GitCommit": "",
+            "GoVersion": "",
+            "Os": "linux",
+            "Arch": _ARCHITECTURES.get(uname.machine, uname.machine),
+            "KernelVersion": uname.release,
+            "BuildTime": "",
+        }
+        details = {**machine, "Experimental": "false", "PythonVersion": platform.python_version()}
+        return {
+            "Platform": {"Name": "Skiff"},
+            "Components": [{"Name": "Engine", "Version": own, "Details": details}],
+            "Version": own,
+            "PythonVersion": platform.python_version(),
+            "Experimental": False,
+            **machine,
+        }
+
+    async def info(self) -> dict[str, Any]:
+        """Return "Get system information"."""
+        states = [container.state.status for container in self.table]
+        version = machine.cgroup_version()
+        offered, warnings = machine.limits(await self.limits.offered(), version)
+        forwards = machine.forwards_ipv4()
+        release = machine.release()
+        return {
+            "ID": self.paths.engine_id,
+            "Containers": len(states),
+            "ContainersRunning": states.count(RUNNING),
+            "ContainersPaused": states.count(PAUSED),
+            "ContainersStopped": len(states) - states.count(RUNNING) - states.count(PAUSED),
+            "Images": len(self.images.list()),
+            "Driver": "overlay2",
+            "DriverStatus": [["Backing Filesystem", machine.filesystem_of(self.paths.root)]],
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "null"],
+                "Authorization": None,
+                "Log": [name for name in log_options.DRIVERS if name not in ("", "default")],
+            },
+            **offered,
+            "IPv4Forwarding": forwards,
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": 0,
+            "NEventsListener": self.events.listeners,
+            "SystemTime": rfc3339(time.time_ns()),
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": REGISTRIES,
+            "GenericResources": None,
+            "HttpProxy": os.environ.get("HTTP_PROXY") or "",
+            "HttpsProxy": os.environ.get("HTTPS_PROXY") or "",
+            "NoProxy": os.environ.get("NO_PROXY") or "",
+            "Labels": [],
+            "ExperimentalBuild": False,
+            "InitBinary": "skiff-init",
+            "Debug": False,
+            "LoggingDriver": DEFAULT_LOG_DRIVER,
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": version,
+            "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
+            "OSVersion": release.get("VERSION_ID", ""),
+            **machine.processor(),
+            "DockerRootDir": str(self.paths.root),
+            "ServerVersion": installed_version("skiff"),
+            "DefaultRuntime": DEFAULT_RUNTIME,
+            "Runtimes": {name: {"path": "skiff"} for name in RUNTIMES if name},
+            "SecurityOptions": [
+                "name=seccomp,profile=builtin",
+                *(() if userns.is_initial() else ("name=rootless",)),
+                "name=cgroupns",
+            ],
+            "Swarm": NO_SWARM,
+            "LiveRestoreEnabled": True,
+            "Isolation": "",
+            "ProductLicense": "",
+            **{commit: {"ID": ""} for commit in ("ContainerdCommit", "RuncCommit", "InitCommit")},
+            "FirewallBackend": {"Driver": "nftables"},
+            "CDISpecDirs": [],
+            "Warnings": [*warnings, *(() if forwards else ("WARNING: IPv4 forwarding is disabled",))] or None,
+        }
+
+    def engine(self) -> dict[str, Any]:
+        """Return what `skiff engine` shows: processes and places."""
+        paths = self.paths
+        return {
+            "engine_pid": os.getpid(),
+            "keeper_pid": self.keeper.pid,
+            "root": str(paths.root),
+            "run": str(paths.run),
+            "socket": str(paths.engine_socket),
+            "log": str(paths.engine_log),
+        }

@@ -1,0 +1,1 @@
+"""Volumes as the Docker Engine API knows them, over `runtime.volume`."""

@@ -1,0 +1,90 @@
+"""Volumes as the Docker Engine API knows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.engine.containers.table import ContainerTable
+from runtime.engine.containers.views.sizes import trees_bytes
+from runtime.engine.events import EventBus
+from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.times import parse_rfc3339
+from runtime.errors import NotFoundError
+from runtime.paths import Paths
+from runtime.volume.volumes import ANONYMOUS_LABEL, Volume, Volumes
+
+LIST_FILTERS = ("dangling", "driver", "label", "name")
+PRUNE_FILTERS = ("all", "label", "label!")
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeApi:
+    """Docker's volume operations over the volume room."""
+
+    paths: Paths
+    volumes: Volumes
+    table: ContainerTable
+    events: EventBus
+
+    def list(self, filters: Filters) -> dict[str, Any]:
+        """Return "List volumes". Raises BadRequestError for an unknown filter."""
+        check_known(filters, LIST_FILTERS)
+        found = [volume for volume in self.volumes.list() if self._passes(volume, filters)]
+        return {"Volumes": [self.volumes.document(volume) for volume in found], "Warnings": None}
+
+    def _passes(self, volume: Volume, filters: Filters) -> bool:
+        if filters.get("name") and not any(value in volume.name for value in filters["name"]):
+            return False
+        if filters.get("label") and not labels_match(volume.labels, filters["label"]):
+            return False
+        if filters.get("driver") and volume.driver not in filters["driver"]:
+            return False
+        dangling = filters.get("dangling")
+        return not dangling or flag("dangling", dangling) != bool(self.table.users_of_volume(volume.name))
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return "Inspect a volume"."""
+        return self.volumes.document(self.volumes.get(name))
+
+    def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a volume; one that is there already is returned as it is."""
+        name = body.get("Name") or None
+        is_new = name is None or not self.volumes.has(name)
+        volume = self.volumes.create(
+            name,
+            driver=body.get("Driver") or "local",
+            labels=body.get("Labels"),
+            options=body.get("DriverOpts"),
+        )
+        if is_new:
+            self.events.emit("volume", "create", volume.name, {"driver": "local"})
+        return self.volumes.document(volume)
+
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove a volume that no container has."""
+        try:
+            self.volumes.remove(name, self.table.users_of_volume(name))
+        except NotFoundError:
+            if not force:
+                raise
+            return
+        self.events.emit("volume", "destroy", name, {"driver": "local"})
+
+    async def prune(self, filters: Filters) -> dict[str, Any]:
+        """Remove the volumes that no container has: anonymous ones, or all with `all=true`."""
+        check_known(filters, PRUNE_FILTERS)
+        everything = flag("all", filters.get("all") or ["false"])
+        now_ns = time.time_ns()
+        removed, freed = [], 0
+        for volume in self.volumes.list():
+            if self.table.users_of_volume(volume.name) or not (everything or ANONYMOUS_LABEL in volume.labels):
+                continue
+            if may_be_pruned(filters, volume.labels, parse_rfc3339(volume.created), now_ns):
+                freed += await trees_bytes([self.paths.volume(volume.name)])
+                self.remove(volume.name)
+                removed.append(volume.name)
+        self.events.emit("volume", "prune", "", {"reclaimed": str(freed)})
+        return {"VolumesDeleted": removed, "SpaceReclaimed": freed}
