@@ -81,6 +81,7 @@ class Engine:
         limits = MachineLimits(paths.engine_id)
         removal = Removal(paths, self.table, self.networking, self.volumes)
         mounts = Mounts(paths, self.table, self.volumes, self.images, keeper, self.events)
+        memory = MemoryWatch(self.table)
         self.lifecycle = Lifecycle(
             paths,
             self.table,
@@ -88,8 +89,8 @@ class Engine:
             self.images,
             mounts,
             self.networking,
-            Attendance(paths, self.table, self.background, self.execs.probe),
-            MemoryWatch(self.table, self.background),
+            Attendance(paths, self.table, self.background, memory, self.execs.probe),
+            memory,
             removal,
             self.background,
         )

@@ -29,7 +29,7 @@ def new_endpoint(
     ipv4 = choose_address(network, 4, settings.ipv4_address, used)
     ipv6 = choose_address(network, 6, settings.ipv6_address, used)
     mac = check_hardware_address(settings.mac_address) if settings.mac_address else ""
-    names = (*settings.aliases, container_name, container_id[:12])
+    names = (container_name, *settings.aliases, container_id[:12], *filter(None, [settings.hostname]))
     return Endpoint(
         id=secrets.token_hex(32),
         network_id=network.id,

@@ -77,7 +77,10 @@ class Network:
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """What a container asks of its attachment to a network; `dns_servers` answer names that are not ours."""
+    """What a container asks of its attachment to a network.
+
+    `dns_servers` answer names that are not ours; `hostname` is one more name that neighbours find it by.
+    """
 
     aliases: tuple[str, ...] = ()
     ipv4_address: str = ""
@@ -88,6 +91,7 @@ class EndpointSettings:
     gw_priority: int = 0
     link_local_ips: tuple[str, ...] = ()
     dns_servers: tuple[str, ...] = ()
+    hostname: str = ""
 
 
 LISTS = ("aliases", "dns_names", "links", "link_local_ips", "dns_servers")

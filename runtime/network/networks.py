@@ -349,6 +349,10 @@ class Networks:
         name = self._container_names.get(container_id, container_id[:12])
         return await self._publishing.publish(container_id, name, ipv4, ipv6, wanted)
 
+    def published(self, container_id: str) -> builtins.list[PortBinding]:
+        """Return the container's published ports, one binding for each address family that has it."""
+        return self._publishing.by_family(container_id)
+
     async def unpublish(self, container_id: str) -> None:
         """Take the container's published ports back."""
         await self._publishing.unpublish(container_id)

@@ -114,6 +114,14 @@ class Held:
     ipv4: socket.socket | None
     ipv6: socket.socket | None
 
+    @property
+    def by_family(self) -> list[PortBinding]:
+        """The binding as users are shown it: one for each address family, as by Docker ("0.0.0.0" and "::")."""
+        if self.binding.host_ip:
+            return [self.binding]
+        families = (("0.0.0.0", self.ipv4), ("::", self.ipv6))
+        return [replace(self.binding, host_ip=address) for address, bound in families if bound is not None]
+
     def close(self) -> None:
         """Let go of the port."""
         for one in (self.ipv4, self.ipv6):

@@ -121,6 +121,11 @@ class Publishing:
             self._group.start_soon(_carry, published, self._worker.socket)
         return published.bindings
 
+    def by_family(self, container_id: str) -> list[PortBinding]:
+        """Return the container's published ports, one binding for each address family that has it."""
+        published = self._published.get(container_id)
+        return [binding for one in published.held for binding in one.by_family] if published is not None else []
+
     def _open(self, published: _Published) -> None:
         self._firewall.publish(published.forwards)
         if published.udp_ports:

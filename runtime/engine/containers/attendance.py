@@ -1,4 +1,4 @@
-"""What the engine does beside a running container: its output goes to the log, its health is probed."""
+"""What the engine does for a running container: its output goes to the log, its health and its memory are watched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from runtime.container.health import UNHEALTHY, Health, HealthCheck
 from runtime.container.logs.files import CHUNK_BYTES, STDERR, STDIN, STDOUT
 from runtime.container.logs.options import limits_of
 from runtime.container.logs.writer import LogWriter
-from runtime.engine.background import Background, log
+from runtime.engine.background import Background, attempt, log
+from runtime.engine.containers.memory_watch import MemoryWatch
 from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.times import rfc3339
@@ -31,15 +32,19 @@ Probe = Callable[[Container, HealthCheck], Awaitable[tuple[int, str]]]
 class Attendance:
     """Attends running processes."""
 
-    def __init__(self, paths: Paths, table: ContainerTable, background: Background, probe: Probe) -> None:
+    def __init__(
+        self, paths: Paths, table: ContainerTable, background: Background, memory: MemoryWatch, probe: Probe
+    ) -> None:
         self._paths = paths
         self._table = table
         self._background = background
+        self._memory = memory
         self._probe = probe
 
     def begin(self, container: Container, process: KeptProcess) -> None:
-        """Take over a running process: its output and its health, until it ends."""
+        """Take over a running process: its output, its health and its memory, until it ends."""
         container.process = process
+        container.has_told_oom = False
         container.scope = anyio.CancelScope()
         container.drained = anyio.Event()
         self._background.start_soon(self._drain, container, process)
@@ -50,7 +55,21 @@ class Attendance:
             container.health = None
         else:
             container.health = Health(log=container.health.log if container.health else ())
-            self._background.start_soon(self._watch_health, container, check, container.scope)
+        self._background.start_soon(self._watch, container, process, check, container.scope)
+
+    async def _watch(
+        self, container: Container, process: KeptProcess, check: HealthCheck | None, scope: anyio.CancelScope
+    ) -> None:
+        """Run all that watches the process until `scope` is cancelled, which `end` does.
+
+        One task enters the scope and owns the others: a scope belongs to one task (anyio, CancelScope).
+        """
+        with scope:
+            async with anyio.create_task_group() as group:
+                if check is not None:
+                    group.start_soon(attempt, self._watch_health, container, check)
+                if process.cgroup is not None:
+                    group.start_soon(attempt, self._memory.watch, container, process.cgroup)
 
     async def end(self, container: Container) -> None:
         """Let the output come to its end, as far as it does, and stop probing."""
@@ -130,20 +149,19 @@ class Attendance:
 
     # --- health
 
-    async def _watch_health(self, container: Container, check: HealthCheck, scope: anyio.CancelScope) -> None:
+    async def _watch_health(self, container: Container, check: HealthCheck) -> None:
         """Run the health check for as long as the process runs; the first time at once."""
-        with scope:
-            started = time.monotonic()
-            while container.is_running and container.health is not None:
-                if container.state.status != PAUSED:
-                    age_s = time.monotonic() - started
-                    probe = await self._run_probe(container, check)
-                    before = container.health
-                    container.health = before.after(check, probe, age_s)
-                    container.notify()
-                    if container.health.status != before.status:
-                        self._table.tell(container, f"health_status: {container.health.status}")
-                await anyio.sleep(container.health.pause_s(check, time.monotonic() - started))
+        started = time.monotonic()
+        while container.is_running and container.health is not None:
+            if container.state.status != PAUSED:
+                age_s = time.monotonic() - started
+                probe = await self._run_probe(container, check)
+                before = container.health
+                container.health = before.after(check, probe, age_s)
+                container.notify()
+                if container.health.status != before.status:
+                    self._table.tell(container, f"health_status: {container.health.status}")
+            await anyio.sleep(container.health.pause_s(check, time.monotonic() - started))
 
     async def _run_probe(self, container: Container, check: HealthCheck) -> dict[str, Any]:
         started_ns = time.time_ns()

@@ -71,7 +71,6 @@ class Lifecycle:
             container.state.oom_killed = False
             container.state.started_at = rfc3339(process.started_at_ns)
             self.attendance.begin(container, process)
-            self.memory.begin(container, process)
             self.table.save(container)
             self.mounts.tell("mount", container)
             self.table.tell(container, "start")
@@ -256,7 +255,6 @@ class Lifecycle:
         if container.state.started_at[:4] == "0001":
             container.state.started_at = rfc3339(process.started_at_ns)
         self.attendance.begin(container, process)
-        self.memory.begin(container, process)
         self.table.save(container)
         try:
             await self.networks.adopt(container)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import anyio
 
-from runtime.engine.background import Background
 from runtime.engine.containers.state import Container
 from runtime.engine.containers.table import ContainerTable
-from runtime.keeper.client import KeptProcess
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.oom import OomWatch
 
@@ -20,20 +18,14 @@ class MemoryWatch:
     """Watches the memory of running containers."""
 
     table: ContainerTable
-    background: Background
 
-    def begin(self, container: Container, process: KeptProcess) -> None:
-        """Watch a container whose process runs, until it ends."""
-        container.has_told_oom = False
-        if process.cgroup is not None and container.scope is not None:
-            self.background.start_soon(self._watch, container, process.cgroup, container.scope)
-
-    async def _watch(self, container: Container, cgroup: str, scope: anyio.CancelScope) -> None:
+    async def watch(self, container: Container, cgroup: str) -> None:
+        """Tell of every time that the container's `cgroup` runs out of memory, until cancelled."""
         try:
             watch = OomWatch(Cgroups(), cgroup)
         except (OSError, KeyError):  # no controller of memory, or gone again: its exit tells
             return
-        with closing(watch), scope:
+        with closing(watch):
             while True:
                 await anyio.wait_readable(watch.fileno())
                 if watch.has_happened():

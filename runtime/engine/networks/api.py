@@ -167,7 +167,7 @@ class NetworkApi:
         check_endpoint(network.name, settings, network)
         async with self._held(container):
             if container.is_running:
-                wanted = endpoint_settings(settings, container.host)
+                wanted = endpoint_settings(settings, container)
                 await self.networks.connect(container.id, container.name, network, wanted)
                 await self.networking.publish_ports(container)
             had_names = not set(container.networks) <= {"bridge"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class ContainerNetworks:
             for name, wanted in list(container.networks.items()):
                 network = self.networks.resolve(name)
                 if network.id not in attached:
-                    settings = endpoint_settings(wanted, container.host)
+                    settings = endpoint_settings(wanted, container)
                     await self.networks.connect(container.id, container.name, network, settings)
                     self.tell("connect", network, container)
             await self.publish_ports(container)
@@ -120,10 +120,13 @@ class ContainerNetworks:
     async def publish_ports(self, container: Container) -> None:
         """Publish the container's ports over the networks that it is on."""
         bindings = held_ports(container) or port_bindings(container.config, container.host)
-        published = await self.networks.publish(container.id, bindings)
+        await self._publish(container, bindings)
+
+    async def _publish(self, container: Container, bindings: Sequence[PortBinding]) -> None:
+        await self.networks.publish(container.id, bindings)
         container.ports = [
             {"IP": b.host_ip, "PrivatePort": b.container_port, "PublicPort": b.host_port, "Type": b.protocol}
-            for b in published
+            for b in self.networks.published(container.id)
         ]
 
     def write_resolv_conf(self, container: Container) -> None:
@@ -155,9 +158,10 @@ class ContainerNetworks:
 
     async def adopt(self, container: Container) -> None:
         """Publish again the ports of a container that an earlier engine started, and of whose network it shares."""
-        await self.networks.publish(container.id, held_ports(container))
-        if (owner := self.owner(container)) is not None:
-            await self.networks.publish(owner.id, held_ports(owner))
+        for one in (container, self.owner(container)):
+            if one is not None:
+                await self._publish(one, held_ports(one))
+                self.table.save(one)
 
     def owner(self, container: Container) -> Container | None:
         """Return whose network namespace the container runs in, when it is another container's."""
@@ -181,8 +185,8 @@ def own_names(container: Container) -> str:
     return f"{whole} {first}" if dot else whole
 
 
-def endpoint_settings(wanted: Mapping[str, Any], host: Mapping[str, Any]) -> EndpointSettings:
-    """Return the attachment that Docker's EndpointSettings describe, for a container with this HostConfig."""
+def endpoint_settings(wanted: Mapping[str, Any], container: Container) -> EndpointSettings:
+    """Return the attachment of `container` that Docker's EndpointSettings describe."""
     ipam = wanted.get("IPAMConfig") or {}
     return EndpointSettings(
         aliases=tuple(wanted.get("Aliases") or ()),
@@ -193,7 +197,8 @@ def endpoint_settings(wanted: Mapping[str, Any], host: Mapping[str, Any]) -> End
         driver_opts=dict(wanted.get("DriverOpts") or {}),
         gw_priority=wanted.get("GwPriority") or 0,
         link_local_ips=tuple(ipam.get("LinkLocalIPs") or ()),
-        dns_servers=tuple(host.get("Dns") or ()),
+        dns_servers=tuple(container.host.get("Dns") or ()),
+        hostname=container.config.get("Hostname") or "",
     )
 
 

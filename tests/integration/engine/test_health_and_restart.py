@@ -186,3 +186,24 @@ def test_policies_that_cannot_be_are_refused(api):
     for policy in ({"Name": "often"}, {"Name": "always", "MaximumRetryCount": 2}):
         answer = api.ask("POST", "/containers/create", {"Image": "busybox", "HostConfig": {"RestartPolicy": policy}})
         assert (answer.status, "invalid restart policy" in answer.message) == (400, True)
+
+
+@pytest.mark.parametrize("checked", [{}, {"Healthcheck": check("true")}], ids=["plain", "with a health check"])
+def test_a_child_that_the_kernel_kills_for_memory_is_told_while_the_container_runs(
+    api, containers, heard, shared_home, checked
+):
+    before = (shared_home.run / "engine.log").read_text().count("Traceback")
+    memory = {"Memory": 24 << 20, "MemorySwap": 24 << 20}
+    fill = "mkfifo /go; read _ < /go; head -c 200000000 /dev/zero | tail; exec sleep 60"
+    id = containers("sh", "-c", fill, start=False, HostConfig=memory, **checked)
+    next_event = heard(id, "oom", "health_status")
+    assert api.ask("POST", f"/containers/{id}/start").status == 204
+    if checked:
+        assert next_event()["Action"] == "health_status: healthy"
+    exec_id = api.ask(
+        "POST", f"/containers/{id}/exec", {"Cmd": ["sh", "-c", "until [ -p /go ]; do :; done; echo > /go"]}
+    )
+    assert api.ask("POST", f"/exec/{exec_id.json['Id']}/start", {"Detach": True}).status == 200
+    assert next_event()["Action"] == "oom"
+    assert (api.state(id)["OOMKilled"], api.state(id)["Running"]) == (True, True)
+    assert (shared_home.run / "engine.log").read_text().count("Traceback") == before

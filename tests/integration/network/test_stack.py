@@ -140,7 +140,7 @@ def test_ports_of_a_file_are_published_as_it_says(stack):
         """
     )
     replicas = [project.home.get(f"/containers/{one['ID']}/json") for one in project.containers()["web"]]
-    published = [int(p["HostPort"]) for one in replicas for p in one["NetworkSettings"]["Ports"]["80/tcp"]]
+    published = [int(one["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"]) for one in replicas]
     in_range = sorted(port for port in published if first <= port <= first + 9)
     assert len(in_range) == len(set(in_range)) == 2
     for port in published:
@@ -151,6 +151,33 @@ def test_ports_of_a_file_are_published_as_it_says(stack):
     assert "refused" in fetch("::1", int(local["HostPort"]))
     [udp] = ports(project, "local")["53/udp"]
     assert udp["HostIp"] == "127.0.0.1"
+
+
+def test_both_families_of_a_published_port_are_shown_as_docker_shows_them(stack, home):
+    project = stack("services: {r: {image: busybox, command: sleep 1000, ports: ['80', '127.0.0.1::81']}}")
+    shown = ports(project, "r")
+    [port] = {one["HostPort"] for one in shown["80/tcp"]}
+    assert shown["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": port}, {"HostIp": "::", "HostPort": port}]
+    assert [one["HostIp"] for one in shown["81/tcp"]] == ["127.0.0.1"]
+    [row] = home.get("/containers/json")
+    rows = [(one["IP"], one["PrivatePort"], one["PublicPort"]) for one in row["Ports"]]
+    assert rows[:2] == [("0.0.0.0", 80, int(port)), ("::", 80, int(port))]
+    assert f"0.0.0.0:{port}->80/tcp, [::]:{port}->80/tcp" in project.skiff("ps").stdout
+    assert project.skiff("port", "r", "80").stdout == f"0.0.0.0:{port}\n"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_container_is_found_by_its_hostname_too(stack, named):
+    hostname = "hostname: inner.example" if named else ""
+    project = stack(f"services: {{a: {{image: busybox, command: sleep 1000, container_name: n-a, {hostname}}}}}")
+    about = project.inspect("a")
+    [attached] = about["NetworkSettings"]["Networks"].values()
+    more = ["inner.example"] if named else []
+    # the container's name, its aliases, its ID, its host name: in Docker's order, each once
+    assert attached["DNSNames"] == ["n-a", *(a for a in attached["Aliases"] if a != "n-a"), about["Id"][:12], *more]
+    for name in attached["DNSNames"]:
+        answer = project.skiff("exec", "a", "nslookup", "-type=a", name, "127.0.0.11").stdout
+        assert attached["IPAddress"] in answer
 
 
 def test_a_port_in_use_is_told_before_anything_is_made(home, tmp_path):
