@@ -71,6 +71,11 @@ class Paths:
         return self.root / "tmp"
 
     @property
+    def trash(self) -> Path:
+        """What was removed and is still to be deleted from the disk (see `runtime.trash`)."""
+        return self.root / "trash"
+
+    @property
     def database(self) -> Path:
         """The SQLite database of the store."""
         return self.root / "state.db"

@@ -60,9 +60,9 @@ class Builder:
         self._images = images
         self._store = store
         self._pull = pull
-        self._scratch = Scratch(paths, anyio.Lock())
+        self._scratch = Scratch(paths, images.trash, anyio.Lock())
         self.cache = BuildCache(store, images.has_layer)
-        self.caches = CacheMounts(paths)
+        self.caches = CacheMounts(paths, images.trash)
         self.runner = run
         self.under_way = KeyedLocks()
 
@@ -236,7 +236,6 @@ class Builder:
         freed = self._images.collect_garbage()
         if before is None and not keep_bytes:
             freed += await self.caches.prune()
-        await self._images.garbage.empty_trash()
         return removed, freed
 
 

@@ -16,6 +16,7 @@ from runtime.build.writer import Owner
 from runtime.image.transfers import KeyedLocks
 from runtime.linux.ownership import chown
 from runtime.paths import Paths
+from runtime.trash import Trash
 
 DIRECTORY = "cache-mounts"
 """Directory, in the state root, of all cache mounts."""
@@ -38,9 +39,10 @@ class CacheMount:
 class CacheMounts:
     """The cache directories of one engine."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, trash: Trash) -> None:
         self._parent = paths.root / DIRECTORY
         self._scratch = paths.tmp
+        self._trash = trash
         self._locks = KeyedLocks()
         self._users: dict[str, int] = {}
 
@@ -97,5 +99,5 @@ class CacheMounts:
         for directory in self._parent.iterdir() if self._parent.is_dir() else ():
             if directory.name not in used:
                 freed += sum(file.lstat().st_size for file in directory.rglob("*") if not file.is_dir())
-                shutil.rmtree(directory, ignore_errors=True)
+                self._trash.throw(directory)
         return freed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import anyio
 
 from runtime.image.images import Images
 from runtime.paths import Paths
+from runtime.trash import Trash
 
 PREFIX = "build-"
 
@@ -19,8 +19,9 @@ PREFIX = "build-"
 class Scratch:
     """Makes directories on the filesystem of the layers, so that committing one is a rename."""
 
-    def __init__(self, paths: Paths, commit_lock: anyio.Lock) -> None:
+    def __init__(self, paths: Paths, trash: Trash, commit_lock: anyio.Lock) -> None:
         self._parent = paths.tmp
+        self._trash = trash
         self._commit_lock = commit_lock
 
     @contextmanager
@@ -31,7 +32,7 @@ class Scratch:
         try:
             yield directory
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            self._trash.throw(directory)
 
     async def commit(self, images: Images, upper: Path) -> str:
         """Make `upper` a layer, one at a time: two stages may have made the same."""

@@ -48,6 +48,7 @@ from runtime.network.ports import parse_binding
 from runtime.paths import Paths
 from runtime.rootless.inside import Rootless
 from runtime.store import Store
+from runtime.trash import Trash
 from runtime.volume.volumes import Volumes
 
 IDLE_S = 30.0
@@ -65,7 +66,8 @@ class Engine:
         self.keeper = keeper
         self.background = Background(group)
         self.events = EventBus()
-        self.images = Images(paths, store)
+        self.trash = Trash(paths)
+        self.images = Images(paths, store, self.trash)
         # of the group's methods, networks use the one that the guarded tasks have too
         self.networks = Networks(
             paths,
@@ -74,12 +76,12 @@ class Engine:
             apart=paths.bridges_netns if rootless else None,
             find_holder=rootless.find_holder if rootless else holder,
         )
-        self.volumes = Volumes(paths, store)
+        self.volumes = Volumes(paths, store, self.trash)
         self.table = ContainerTable(store.collection("container"), self.events)
         self.networking = ContainerNetworks(paths, self.table, self.networks, self.events)
         self.execs = Execs(keeper, self.table, self.networking, self.background)
         limits = MachineLimits(paths.engine_id)
-        removal = Removal(paths, self.table, self.networking, self.volumes)
+        removal = Removal(paths, self.table, self.networking, self.volumes, self.trash)
         mounts = Mounts(paths, self.table, self.volumes, self.images, keeper, self.events)
         memory = MemoryWatch(self.table)
         self.lifecycle = Lifecycle(
@@ -145,6 +147,7 @@ class Engine:
                 engine = cls(paths, store, keeper, group, rootless)
                 await engine._take_over()
                 engine.background.start_soon(engine._hear_exits)
+                engine.background.start_soon(engine.trash.keep_empty, engine.busy)
                 yield engine
                 await engine.networks.withdraw()
                 await keeper.bye()
@@ -203,16 +206,13 @@ class Engine:
             self.lifecycle.remove_later(container)
 
     def _sweep(self) -> None:
-        """Remove what a crash left on disk: half-made containers, temporary files, bundles of the dead."""
+        """Throw away what a crash left on disk: half-made containers, temporary files, bundles of the dead."""
         known = {container.id for container in self.table}
         for directory in self.paths.containers.iterdir():
             if directory.name not in known:
-                shutil.rmtree(directory, ignore_errors=True)
+                self.trash.throw(directory)
         for entry in self.paths.tmp.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry, ignore_errors=True)
-            else:
-                entry.unlink(missing_ok=True)
+            self.trash.throw(entry)
         if self.paths.bundles.is_dir():
             running = {container.id for container in self.table if container.is_running}
             for directory in self.paths.bundles.iterdir():
@@ -220,7 +220,7 @@ class Engine:
                     shutil.rmtree(directory, ignore_errors=True)
         for directory in self.paths.volumes.iterdir():
             if not self.volumes.has(directory.name):
-                shutil.rmtree(directory, ignore_errors=True)
+                self.trash.throw(directory)
 
     async def _hear_exits(self) -> None:
         async for ended in self.keeper.exits:

@@ -1,31 +1,24 @@
-"""Layers and blobs that no image needs: found and put aside at once, deleted afterwards."""
+"""Layers and blobs that no image needs."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio
-import anyio.to_thread
-
-from runtime.image.content import PARTIAL, ContentStore
+from runtime.image.content import PARTIAL
 from runtime.paths import Paths
 from runtime.store import Store
-
-TRASH = "trash-"
+from runtime.trash import Trash
 
 
 class Garbage:
     """Collects what is not needed, but never while anybody makes or fetches an image: that names it only at its end."""
 
-    def __init__(self, paths: Paths, store: Store, content: ContentStore) -> None:
+    def __init__(self, paths: Paths, store: Store, trash: Trash) -> None:
         self._paths = paths
         self._store = store
-        self._content = content
+        self._trash = trash
         self._workers = 0
         self._is_wanted = False
 
@@ -39,11 +32,9 @@ class Garbage:
             self._workers -= 1
             if self._is_wanted and not self._workers:
                 self.collect()
-                with anyio.CancelScope(shield=True):
-                    await self.empty_trash()
 
     def collect(self) -> int:
-        """Put aside what no image and no cached build step needs; return its bytes.
+        """Throw away what no image and no cached build step needs; return its bytes.
 
         Held off, nothing is collected now but when the last holder ends.
         """
@@ -67,25 +58,14 @@ class Garbage:
         # only now: a layer that is recorded is whole, one that is not may be anything
         for directory in _entries(self._paths.layers):
             if f"sha256:{directory.name}" not in layers:
-                self._throw_away(directory)
+                self._trash.throw(directory)
         for blob in _entries(self._paths.blobs / "sha256"):
             if f"sha256:{blob.name}" not in blobs:
-                freed += self._content.delete(f"sha256:{blob.name}")
+                freed += blob.stat().st_size
+                self._trash.throw(blob)
         for partial in _entries(self._paths.blobs / PARTIAL):
             partial.unlink(missing_ok=True)
         return freed
-
-    def _throw_away(self, directory: Path) -> None:
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        os.rename(directory, Path(tempfile.mkdtemp(dir=self._paths.tmp, prefix=TRASH)) / directory.name)
-
-    async def empty_trash(self) -> None:
-        """Delete what was put aside; an engine that ends before it is done does so at its next start."""
-        await anyio.to_thread.run_sync(self._empty_trash)
-
-    def _empty_trash(self) -> None:
-        for directory in self._paths.tmp.glob(f"{TRASH}*"):
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _entries(directory: Path) -> list[Path]:

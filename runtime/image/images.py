@@ -21,6 +21,7 @@ from runtime.image.reference import Reference
 from runtime.image.transfers import KeyedLocks
 from runtime.paths import Paths
 from runtime.store import Store
+from runtime.trash import Trash
 
 ROOTFS_SCHEME = "rootfs:"
 SHORTEST_ID = 4
@@ -50,11 +51,12 @@ class Image:
 class Images:
     """Images and their layers over a store; layers lie unpacked in `layers/<diff ID>/diff`."""
 
-    def __init__(self, paths: Paths, store: Store) -> None:
+    def __init__(self, paths: Paths, store: Store, trash: Trash | None = None) -> None:
         self.store = store
+        self.trash = trash or Trash(paths)
         self.content = ContentStore(paths)
         self.layers = Layers(paths, store, self.content)
-        self.garbage = Garbage(paths, store, self.content)
+        self.garbage = Garbage(paths, store, self.trash)
         self.transfers = KeyedLocks()
         self._paths = paths
         self._images = store.collection("image")
@@ -220,7 +222,7 @@ class Images:
         return await self.layers.commit(upper)
 
     def collect_garbage(self) -> int:
-        """Put aside layers and blobs that no image needs; return their bytes (see `Garbage.collect`)."""
+        """Throw away layers and blobs that no image needs; return their bytes (see `Garbage.collect`)."""
         return self.garbage.collect()
 
 

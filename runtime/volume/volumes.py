@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import re
 import secrets
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from runtime.errors import BadRequestError, ConflictError, KernelError, NotFound
 from runtime.linux import syscalls as linux
 from runtime.paths import Paths
 from runtime.store import Store
+from runtime.trash import Trash
 from runtime.volume.options import Backing, backing
 
 LONGEST_NAME = 255
@@ -50,8 +50,9 @@ _MOUNT_FLAGS = {
 class Volumes:
     """Volumes over a store."""
 
-    def __init__(self, paths: Paths, store: Store) -> None:
+    def __init__(self, paths: Paths, store: Store, trash: Trash) -> None:
         self._paths = paths
+        self._trash = trash
         self._rows = store.collection("volume")
 
     def path(self, name: str) -> Path:
@@ -146,12 +147,7 @@ class Volumes:
             with suppress(KernelError):
                 linux.umount2(str(data), linux.MNT_DETACH)
         self._rows.delete(name)
-        # renamed first: a removal that is broken off leaves nothing under the volume's name
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        gone = self._paths.tmp / f"volume-{secrets.token_hex(8)}"
-        with suppress(FileNotFoundError):
-            self._paths.volume(name).rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        self._trash.throw(self._paths.volume(name))
 
     def document(self, volume: Volume) -> dict[str, Any]:
         """Return Docker's Volume object."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
-import anyio.to_thread
 
 from runtime.engine.background import attempt
 from runtime.engine.containers.state import REMOVING, Container
@@ -15,6 +13,7 @@ from runtime.engine.containers.table import ContainerTable
 from runtime.engine.networks.networking import ContainerNetworks
 from runtime.errors import SkiffError
 from runtime.paths import Paths
+from runtime.trash import Trash
 from runtime.volume.volumes import ANONYMOUS_LABEL, Volumes
 
 
@@ -26,6 +25,7 @@ class Removal:
     table: ContainerTable
     networks: ContainerNetworks
     volumes: Volumes
+    trash: Trash
 
     async def remove(self, container: Container, volumes: bool = True) -> bool:
         """Remove a stopped container: first its row, so that a crash leaves only files to sweep.
@@ -41,7 +41,7 @@ class Removal:
             self.table.delete(container)
             with anyio.CancelScope(shield=True):
                 await attempt(self.networks.forget, container)
-                await anyio.to_thread.run_sync(shutil.rmtree, self.paths.container(container.id), True)
+                self.trash.throw(self.paths.container(container.id))
                 if volumes:
                     self._remove_volumes(container)
         self.table.tell(container, "destroy")

@@ -157,7 +157,6 @@ class ImageApi:
         done = self.images.remove(name, force=force, in_use=self.table.user_of_image)
         for one in done:
             self._tell("untag" if "Untagged" in one else "delete", image, name)
-        await self.images.garbage.empty_trash()
         return done
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
@@ -177,7 +176,6 @@ class ImageApi:
                 self._tell("untag" if "Untagged" in one else "delete", image, image.id)
             deleted += done
         freed = before - self._layers_bytes()
-        await self.images.garbage.empty_trash()
         self.events.emit("image", "prune", "", {"reclaimed": str(freed)})
         return {"ImagesDeleted": deleted or None, "SpaceReclaimed": freed}
 

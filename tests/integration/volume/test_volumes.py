@@ -7,8 +7,10 @@ import subprocess
 
 import pytest
 
+from runtime.client import Client, Endpoint
 from runtime.errors import BadRequestError, ConflictError, NotFoundError, SkiffError
 from tests.support.engine import Engine
+from tests.support.project import eventually, kill_and_wait, pid_of
 
 pytestmark = pytest.mark.root
 
@@ -238,3 +240,19 @@ def test_what_a_volume_holds_is_kept_private_to_root(engine):
     with pytest.raises(BadRequestError, match="includes invalid characters"):
         engine.client.create_volume({"Name": "../escape"})
     engine.client.remove_volume("private")
+
+
+def test_a_removed_volume_has_no_name_any_more_and_what_a_killed_engine_left_of_it_the_next_one_deletes(home, busybox):
+    client = Client(Endpoint(path=str(home.run / "engine.sock")))
+    client.create_volume({"Name": "many"})
+    data = home.root / "volumes/many/_data"
+    for number in range(50_000):
+        (data / str(number)).touch()
+    engine = pid_of(home, "engine")
+    client.remove_volume("many")
+    assert not (home.root / "volumes/many").exists()
+    assert client.volumes() == []
+    kill_and_wait(engine)
+    assert os.listdir(home.root / "trash")
+    assert home.get("/volumes")["Volumes"] == []
+    eventually(lambda: not os.listdir(home.root / "trash"))

@@ -1,0 +1,129 @@
+"""Removed directories: the name goes at once, the files later.
+
+    volumes/db ──rename(2)──▶ trash/<token> ──`rm` process──▶ gone
+                 in throw()                   in keep_empty()
+
+Everything in the trash directory is garbage by being there, whatever the database says. So a crash between the two
+steps loses nothing but time: the next engine goes on with what lies there. The files are deleted by another process:
+a thread that unlinks 200,000 files would take the interpreter's lock from the event loop after each one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import anyio
+
+from runtime.paths import Paths
+
+GATHER_S = 0.1
+"""Removals come in bursts (`down`, `prune`): as long is waited for more, so that a burst costs one process."""
+MOST_AT_ONCE = 1000
+"""Entries for one process; their names must fit into its arguments (execve(2), "Limits on size of arguments")."""
+DELETE = ("nice", "-n", "10", "rm", "-rf", "--one-file-system", "--")
+"""Deletes what is named after it: below whoever waits for a processor, and never what is mounted there."""
+CANNOT_BE_MOVED = (errno.EXDEV, errno.ENOSPC, errno.EDQUOT)
+
+
+class Trash:
+    """The trash directory of one state root. `throw` may be called from any thread."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._directory = paths.trash
+        self._lock = threading.Lock()
+        self._wakeup: int | None = None
+
+    def throw(self, path: Path) -> None:
+        """Take the file or directory `path` away, and have it deleted later; one that is missing is no error.
+
+        Raises OSError.
+        """
+        with suppress(OSError):
+            os.rmdir(path)  # of an empty directory nothing is left to delete later
+            return
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            os.rename(path, self._directory / secrets.token_hex(16))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in CANNOT_BE_MOVED:
+                raise
+            # another filesystem is mounted there, or the disk has no room for one more name: deleted in its place
+            _delete_here(path)
+        with self._lock:
+            if self._wakeup is not None:
+                os.eventfd_write(self._wakeup, 1)
+
+    async def keep_empty(self, busy: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """Delete what lies in the trash and what comes, until cancelled; `busy` is entered while there is something.
+
+        What can't be deleted is named in the log, and tried again by the next engine.
+        """
+        stuck: set[str] = set()
+        with self._listening() as wakeup:
+            while True:
+                while found := sorted(self._entries() - stuck)[:MOST_AT_ONCE]:
+                    with busy():
+                        said = await self._delete(found)
+                    left = self._entries().intersection(found)
+                    if left:
+                        stuck |= left
+                        _say_what_stays([self._directory / name for name in sorted(left)], said)
+                await anyio.wait_readable(wakeup)
+                os.eventfd_read(wakeup)
+                await anyio.sleep(GATHER_S)
+
+    @contextmanager
+    def _listening(self) -> Iterator[int]:
+        """Give the eventfd(2) that `throw` writes to until the block ends."""
+        wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wakeup = wakeup
+        try:
+            yield wakeup
+        finally:
+            with self._lock:
+                self._wakeup = None
+                os.close(wakeup)
+
+    def _entries(self) -> set[str]:
+        try:
+            return set(os.listdir(self._directory))
+        except FileNotFoundError:
+            return set()
+
+    async def _delete(self, names: Sequence[str]) -> str:
+        """Delete entries; return what was said about those that stay. A cancelled task ends the process, too."""
+        try:
+            done = await anyio.run_process(
+                [*DELETE, *names], cwd=self._directory, check=False, stdout=subprocess.DEVNULL
+            )
+        except OSError as error:
+            return str(error)
+        return done.stderr.decode(errors="replace")
+
+
+def _delete_here(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _say_what_stays(paths: Sequence[Path], said: str) -> None:
+    reason = said.strip().partition("\n")[0] or "for no reason that was told"
+    print(
+        f"removed data could not be deleted from the disk: {reason}\n"
+        f"    delete it by hand, or restart the engine to try again: rm -rf {' '.join(map(str, paths))}",
+        file=sys.stderr,
+        flush=True,
+    )
