@@ -7,10 +7,9 @@ import re
 import select
 import socket
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping
 from email.utils import formatdate
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import anyio
@@ -19,7 +18,9 @@ from runtime.api.shapes import fitted
 from runtime.engine.times import moment
 from runtime.errors import BadRequestError
 from runtime.http.codec import LAST_CHUNK, Body, Head, ProtocolError, chunk, split_head
+from runtime.streaming import Source
 
+T = TypeVar("T")
 READ_BYTES = 1 << 18
 LARGEST_JSON = 32 << 20
 LONGEST_NUMBER = 18
@@ -238,17 +239,18 @@ class Request:
 
     async def stream(
         self,
-        pieces: AsyncGenerator[bytes, None],
+        source: Source[T],
         *,
+        encode: Callable[[T], bytes],
         kind: str = "application/json",
         waits: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer with a chunked body, piece by piece as they come; ends early when the client hangs up.
+        """Answer with a chunked body, piece by piece as `source` sends them; ends early when the client hangs up.
 
-        With `waits` the answer begins with the first piece: what `pieces` raises before it is still a status.
+        `encode` makes bytes of a piece. With `waits` the answer begins with the first piece: what `source` raises
+        before it is still a status.
         """
-        # the pieces are taken in this task, inside this task group, and closed in it: they may hold task groups too
         async with anyio.create_task_group() as group:
 
             async def begin() -> None:
@@ -257,14 +259,15 @@ class Request:
                 # not before: until the first piece, the request's body may still be read
                 group.start_soon(self._watch, group.cancel_scope)
 
+            async def send(piece: T) -> None:
+                if not self.has_answered:
+                    await begin()
+                if data := encode(piece):
+                    await self.connection.send(chunk(data) if self._is_chunked else data)
+
             if not waits:
                 await begin()
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    if not self.has_answered:
-                        await begin()
-                    if piece:
-                        await self.connection.send(chunk(piece) if self._is_chunked else piece)
+            await source(send)
             if not self.has_answered:
                 await begin()
             if self._is_chunked:
@@ -313,8 +316,6 @@ def _target(text: str) -> tuple[str, dict[str, list[str]]]:
         raise ProtocolError(f"the request's target can't be read: {error}") from error
 
 
-async def lines(documents: AsyncGenerator[Mapping[str, Any], None]) -> AsyncGenerator[bytes, None]:
-    """Yield JSON documents a line each, as Docker streams progress and events."""
-    async with aclosing(documents):
-        async for document in documents:
-            yield json.dumps(document, separators=(",", ":")).encode() + b"\r\n"
+def line(document: Mapping[str, Any]) -> bytes:
+    """Return a JSON document as one line, as Docker streams progress and events."""
+    return json.dumps(document, separators=(",", ":")).encode() + b"\r\n"

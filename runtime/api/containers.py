@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from runtime.api import shapes
-from runtime.api.connection import Request, lines
+from runtime.api.connection import Request, line
 from runtime.engine import filters
 from runtime.engine.containers.api import WAIT_CONDITIONS
 from runtime.errors import BadRequestError
+from runtime.streaming import Send, pieces_of
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -111,10 +111,10 @@ async def wait(engine: Engine, request: Request) -> None:
         raise BadRequestError(f'invalid condition: "{condition}"')
     engine.containers.find(name)
 
-    async def result() -> AsyncGenerator[bytes, None]:
-        yield json.dumps(await engine.containers.wait(name, condition)).encode() + b"\n"
+    async def result(send: Send[bytes]) -> None:
+        await send(json.dumps(await engine.containers.wait(name, condition)).encode() + b"\n")
 
-    await request.stream(result())
+    await request.stream(result, encode=bytes)
 
 
 async def top(engine: Engine, request: Request) -> None:
@@ -128,7 +128,7 @@ async def stats(engine: Engine, request: Request) -> None:
     stream = engine.containers.stats(
         request.arguments[0], stream=request.flag("stream", True), one_shot=request.flag("one-shot")
     )
-    await request.stream(lines(stream))
+    await request.stream(pieces_of(stream), encode=line)
 
 
 async def resize(engine: Engine, request: Request) -> None:

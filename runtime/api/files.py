@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.api.connection import NULL, Request
@@ -37,13 +38,15 @@ async def archive_get(engine: Engine, request: Request) -> None:
     """Answer "Get an archive of a filesystem resource in a container"."""
     container, path = engine.containers.find(request.arguments[0]), _path(request)
     about = await engine.files.about(container, path)
-    await request.stream(engine.files.get(container, path), kind=TAR, headers=_stat_header(about))
+    await request.stream(
+        partial(engine.files.get, container, path), encode=bytes, kind=TAR, headers=_stat_header(about)
+    )
 
 
 async def export(engine: Engine, request: Request) -> None:
     """Answer "Export a container"."""
     container = engine.containers.find(request.arguments[0])
-    await request.stream(engine.files.export(container), kind=TAR)
+    await request.stream(partial(engine.files.export, container), encode=bytes, kind=TAR)
 
 
 async def changes(engine: Engine, request: Request) -> None:

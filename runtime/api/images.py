@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runtime.api import shapes
-from runtime.api.connection import Request, lines
+from runtime.api.connection import Request, line
 from runtime.engine import filters
 from runtime.errors import BadRequestError, EngineError, SkiffError
+from runtime.streaming import Send, Source
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -65,22 +65,18 @@ def credentials(request: Request) -> dict[str, str] | None:
     return document if isinstance(document, dict) else None
 
 
-async def _told(messages: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[dict[str, Any], None]:
-    """Pass progress on; what fails before the first message is raised, after it a message as Docker sends it."""
-    has_begun = False
-    async with aclosing(messages):
+async def _progress(request: Request, source: Source[dict[str, Any]]) -> None:
+    """Stream progress; what fails before the first message is raised, after it a message, as Docker sends it."""
+
+    async def told(send: Send[dict[str, Any]]) -> None:
         try:
-            async for message in messages:
-                has_begun = True
-                yield message
+            await source(send)
         except SkiffError as error:
-            if not has_begun:
+            if not request.has_answered:
                 raise
-            yield {"error": str(error), "errorDetail": {"message": str(error)}}
+            await send({"error": str(error), "errorDetail": {"message": str(error)}})
 
-
-async def _progress(request: Request, messages: AsyncGenerator[dict[str, Any], None]) -> None:
-    await request.stream(lines(_told(messages)), waits=True)
+    await request.stream(told, encode=line, waits=True)
 
 
 async def pull(engine: Engine, request: Request) -> None:
@@ -91,13 +87,15 @@ async def pull(engine: Engine, request: Request) -> None:
         return
     if tag_:
         name += f"@{tag_}" if ":" in tag_ else f":{tag_}"
-    await _progress(request, engine.image_api.pull(name, platform=request.text("platform"), auth=credentials(request)))
+    platform, auth = request.text("platform"), credentials(request)
+    await _progress(request, partial(engine.image_api.pull, name, platform=platform, auth=auth))
 
 
 async def _import(engine: Engine, request: Request) -> None:
     if request.text("fromSrc") != "-":
         raise BadRequestError("only an archive can be imported", "download it, and import it from a file or a pipe")
-    messages = engine.image_making.import_archive(
+    work = partial(
+        engine.image_making.import_archive,
         request.chunks(),
         repository=request.text("repo") or "",
         tag=request.text("tag") or "",
@@ -105,7 +103,7 @@ async def _import(engine: Engine, request: Request) -> None:
         changes=request.queries.get("changes") or (),
         platform=request.text("platform") or "",
     )
-    await _progress(request, messages)
+    await _progress(request, work)
 
 
 async def commit(engine: Engine, request: Request) -> None:
@@ -133,7 +131,7 @@ async def search(engine: Engine, request: Request) -> None:
 async def push(engine: Engine, request: Request) -> None:
     """Answer "Push an image"."""
     name = request.arguments[0] + (f":{request.text('tag')}" if request.text("tag") else "")
-    await _progress(request, engine.image_api.push(name, auth=credentials(request)))
+    await _progress(request, partial(engine.image_api.push, name, auth=credentials(request)))
 
 
 async def distribution(engine: Engine, request: Request) -> None:
@@ -148,12 +146,12 @@ async def auth(engine: Engine, request: Request) -> None:
 
 async def load(engine: Engine, request: Request) -> None:
     """Answer "Import images"."""
-    await _progress(request, engine.image_api.load(request.chunks()))
+    await _progress(request, partial(engine.image_api.load, request.chunks()))
 
 
 async def bootstrap(engine: Engine, request: Request) -> None:
     """Make a Debian base image."""
-    await _progress(request, engine.image_api.bootstrap(request.text("reference") or ""))
+    await _progress(request, partial(engine.image_api.bootstrap, request.text("reference") or ""))
 
 
 async def save(engine: Engine, request: Request) -> None:
@@ -169,4 +167,4 @@ async def save_one(engine: Engine, request: Request) -> None:
 async def _save(engine: Engine, request: Request, names: list[str]) -> None:
     for name in names:
         engine.images.resolve(name)
-    await request.stream(engine.image_api.save(names), kind="application/x-tar", waits=True)
+    await request.stream(partial(engine.image_api.save, names), encode=bytes, kind="application/x-tar", waits=True)

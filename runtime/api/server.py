@@ -77,7 +77,7 @@ async def _refuse_bytes(connection: Connection, error: ProtocolError) -> None:
 async def _answer(engine: Engine, request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) -> None:
     try:
         await _find(request, routes)(engine, request)
-    except* (Closed, GeneratorExit):  # the client is gone, or its stream was closed where it had tasks of its own
+    except* Closed:
         request.keeps_alive = False
     except* SkiffError as group:
         await _refuse(request, first_error(group))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,6 +18,7 @@ from runtime.engine.streams.streams import check_readable
 from runtime.errors import BadRequestError, ConflictError, SkiffError
 from runtime.http import websocket
 from runtime.http.codec import ProtocolError, frame_header
+from runtime.streaming import pieces_of
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -27,10 +27,12 @@ LONGEST_TAIL = 18
 RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 
 
-async def _framed(frames: AsyncGenerator[LogFrame, None], tty: bool) -> AsyncGenerator[bytes, None]:
-    async with aclosing(frames):
-        async for frame in frames:
-            yield frame.data if tty else frame_header(frame.stream or 1, len(frame.data)) + frame.data
+def _raw(frame: LogFrame) -> bytes:
+    return frame.data
+
+
+def _framed(frame: LogFrame) -> bytes:
+    return frame_header(frame.stream or 1, len(frame.data)) + frame.data
 
 
 async def logs(engine: Engine, request: Request) -> None:
@@ -55,7 +57,8 @@ async def logs(engine: Engine, request: Request) -> None:
         with_details=request.flag("details"),
         attached=is_attached,
     )
-    await request.stream(_framed(frames, container.tty), kind=RAW if container.tty else MULTIPLEXED)
+    kind, encode = (RAW, _raw) if container.tty else (MULTIPLEXED, _framed)
+    await request.stream(pieces_of(frames), encode=encode, kind=kind)
 
 
 async def attach(engine: Engine, request: Request) -> None:
@@ -104,13 +107,16 @@ async def _exchange(
 ) -> None:
     """Carry bytes both ways until the process's output ends, the client hangs up, or its user types the detach keys."""
     detach_keys = DetachKeys(keys) if attachment.tty else None
+    encode = _framed if is_framed and not attachment.tty else _raw
+
+    async def send(frame: LogFrame) -> None:
+        await connection.send(encode(frame))
+
     async with anyio.create_task_group() as group:
 
         async def outwards() -> None:
             with suppress(Closed):
-                async with aclosing(_framed(attachment.frames, attachment.tty or not is_framed)) as frames:
-                    async for data in frames:
-                        await connection.send(data)
+                await attachment.output(send)
                 await connection.end_output()
             group.cancel_scope.cancel()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.api import shapes
-from runtime.api.connection import Request, lines
+from runtime.api.connection import Request, line
 from runtime.build.options import options_from_query
 from runtime.engine import filters
 from runtime.engine.times import moment, rfc3339
+from runtime.streaming import pieces_of
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -50,13 +52,13 @@ async def events(engine: Engine, request: Request) -> None:
     """Answer "Monitor events"."""
     wanted = filters.parse(request.text("filters"))
     stream = engine.events.subscribe(filters=wanted, since_ns=request.moment("since"), until_ns=request.moment("until"))
-    await request.stream(lines(stream))
+    await request.stream(pieces_of(stream), encode=line)
 
 
 async def build(engine: Engine, request: Request) -> None:
     """Answer "Build an image": the context comes as the body, messages go as they come."""
     options = options_from_query(request.queries)
-    await request.stream(lines(engine.builder.build_archive(request.chunks(), options)), waits=True)
+    await request.stream(partial(engine.builder.build_archive, request.chunks(), options), encode=line, waits=True)
 
 
 async def build_prune(engine: Engine, request: Request) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +40,7 @@ from runtime.image.transfers import KeyedLocks, together
 from runtime.paths import Paths
 from runtime.space import told_as_full
 from runtime.store import Store
+from runtime.streaming import Send, send_reports
 
 SCRATCH_IMAGE = "scratch"
 
@@ -66,53 +67,40 @@ class Builder:
         self.runner = run
         self.under_way = KeyedLocks()
 
-    async def build(self, context: Path, options: BuildOptions) -> AsyncGenerator[dict[str, Any], None]:
-        """Build the directory `context`; yield Docker's JSON messages, the last of them the image's ID or the error.
+    async def build(self, context: Path, options: BuildOptions, send: Send[dict[str, Any]]) -> None:
+        """Build the directory `context`; send Docker's JSON messages, the last of them the image's ID or the error.
 
-        Raises BadRequestError before the first message when the Dockerfile cannot be read or the request is wrong. To
-        cancel, cancel the task that iterates; use `contextlib.aclosing` when leaving early.
+        Raises BadRequestError before the first message when the Dockerfile cannot be read or the request is wrong.
         """
-        async with aclosing(self._messages(read_request(context, options))) as messages:
-            async for message in messages:
-                yield message
+        await self._build(read_request(context, options), send)
 
     async def build_archive(
-        self, archive: AsyncIterator[bytes], options: BuildOptions
-    ) -> AsyncGenerator[dict[str, Any], None]:
+        self, archive: AsyncIterator[bytes], options: BuildOptions, send: Send[dict[str, Any]]
+    ) -> None:
         """Build a context that comes as a tar stream (plain or compressed), as the Docker Engine API sends it.
 
-        Yields and raises as `build` does; also BadRequestError, before the first message, for a broken archive.
+        Sends and raises as `build` does; also BadRequestError, before the first message, for a broken archive.
         """
         with self._scratch.directory() as directory:
             context = directory / "context"
             context.mkdir()
             await unpack_context(archive, context)
             request = await anyio.to_thread.run_sync(read_stream, context, options, directory)
-            async with aclosing(self._messages(request)) as messages:
-                async for message in messages:
-                    yield message
+            await self._build(request, send)
 
-    async def _messages(self, request: BuildRequest) -> AsyncGenerator[dict[str, Any], None]:
+    async def _build(self, request: BuildRequest, send: Send[dict[str, Any]]) -> None:
         _check(request.options)
-        messages_in, messages = anyio.create_memory_object_stream[dict[str, Any]](math.inf)
-        async with together() as group, messages:
-            group.start_soon(self._build_and_tell, request, messages_in)
-            async for message in messages:
-                yield message
-
-    async def _build_and_tell(self, request: BuildRequest, messages: Any) -> None:
-        async with messages:
-            try:
-                await self.run(request, messages.send_nowait)
-            except SkiffError as error:
-                detail: dict[str, Any] = {"message": str(error)}
-                if isinstance(error, DockerfileError) and error.exit_code is not None:
-                    detail["code"] = error.exit_code
-                messages.send_nowait({"errorDetail": detail, "error": str(error)})
-            except OSError as error:
-                if (full := told_as_full(error, self._paths)) is None:
-                    raise
-                messages.send_nowait({"errorDetail": {"message": str(full)}, "error": str(full)})
+        try:
+            await send_reports(partial(self.run, request), send)
+        except SkiffError as error:
+            detail: dict[str, Any] = {"message": str(error)}
+            if isinstance(error, DockerfileError) and error.exit_code is not None:
+                detail["code"] = error.exit_code
+            await send({"errorDetail": detail, "error": str(error)})
+        except OSError as error:
+            if (full := told_as_full(error, self._paths)) is None:
+                raise
+            await send({"errorDetail": {"message": str(full)}, "error": str(full)})
 
     async def run(self, request: BuildRequest, emit: Emit) -> Image:
         """Build and tag the image that `request` asks for, telling each step to `emit`. Raises SkiffError."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 
 class Background:
@@ -37,14 +38,14 @@ async def attempt(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Excep
     """Await `work(*arguments)`; an error of it is logged and returned: what comes next is to be done all the same."""
     try:
         await work(*arguments)
-    except Exception as error:  # noqa: BLE001 - the one place that lets a task fail without the engine
+    except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the one place that lets a task fail without the engine
+        # what is no Exception is stopped here too (SystemExit of a library, GeneratorExit, groups of them): in the task
+        # group it would end every container's attendant
         log(error)
-        return error
-    except BaseExceptionGroup as group:
-        if group.subgroup((KeyboardInterrupt, SystemExit, anyio.get_cancelled_exc_class())) is not None:
-            raise
-        log(group)  # no errors alone, as where a generator was closed among tasks of its own
-        return RuntimeError(str(group))
+        await anyio.lowlevel.checkpoint_if_cancelled()  # a group may have held a cancellation that is still going on
+        return error if isinstance(error, Exception) else RuntimeError(repr(error))
     return None
 
 

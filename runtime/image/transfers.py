@@ -38,10 +38,7 @@ class KeyedLocks:
 
 @asynccontextmanager
 async def together() -> AsyncIterator[anyio.abc.TaskGroup]:
-    """Give a task group whose first error is raised as it is, not in a group.
-
-    So can a generator yield within it: that it is closed there is told as what it is, too.
-    """
+    """Give a task group whose first error is raised as it is, not in a group."""
     try:
         async with anyio.create_task_group() as group:
             yield group

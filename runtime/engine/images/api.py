@@ -8,8 +8,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,8 @@ from runtime.errors import SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
 from runtime.image.reference import Reference, is_whole
-from runtime.image.transfers import together
 from runtime.paths import Paths
+from runtime.streaming import Send, send_reports
 
 if TYPE_CHECKING:
     from runtime.image.registry_auth import Credentials
@@ -183,20 +182,18 @@ class ImageApi:
         layers = {diff_id for image in self.images.list() for diff_id in image.diff_ids}
         return sum(self.images.layers.size(diff_id) for diff_id in layers)
 
-    async def load(self, source: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
-        """Load a `docker save` archive or an OCI layout; yields Docker's progress messages."""
+    async def load(self, source: AsyncIterator[bytes], send: Send[Progress]) -> None:
+        """Load a `docker save` archive or an OCI layout; sends Docker's progress messages."""
         self.paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="load-") as spool:
             async for data in source:
-                spool.write(data)
+                await anyio.to_thread.run_sync(spool.write, data)
             spool.flush()
             path = Path(spool.name)
-            async with aclosing(_in_task(lambda tell: archive.load(self.images, path, tell))) as messages:
-                async for message in messages:
-                    yield message
+            await send_reports(lambda tell: archive.load(self.images, path, tell), send)
 
-    async def save(self, names: Sequence[str]) -> AsyncGenerator[bytes, None]:
-        """Yield an archive of the images `names`."""
+    async def save(self, names: Sequence[str], send: Send[bytes]) -> None:
+        """Send an archive of the images `names`."""
         wanted = archive.exports(self.images, names)
         self.paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
@@ -204,19 +201,17 @@ class ImageApi:
                 await anyio.to_thread.run_sync(archive.save, wanted, spool, self.paths.tmp)
             spool.seek(0)
             while data := await anyio.to_thread.run_sync(spool.read, READ_BYTES):
-                yield data
+                await send(data)
 
-    async def bootstrap(self, name: str) -> AsyncGenerator[Progress, None]:
-        """Make a Debian base image; yields progress messages."""
+    async def bootstrap(self, name: str, send: Send[Progress]) -> None:
+        """Make a Debian base image; sends progress messages."""
         cache = bootstrap.cache_directory(os.environ, os.getuid())
-        async with aclosing(_in_task(lambda tell: bootstrap.bootstrap(self.images, name, cache, tell))) as messages:
-            async for message in messages:
-                yield message
+        await send_reports(lambda tell: bootstrap.bootstrap(self.images, name, cache, tell), send)
 
     async def pull(
-        self, name: str, *, platform: str | None = None, auth: Mapping[str, str] | None = None
-    ) -> AsyncGenerator[Progress, None]:
-        """Pull an image from its registry, all of a repository when `name` has no tag; yields Docker's progress messages."""
+        self, name: str, send: Send[Progress], *, platform: str | None = None, auth: Mapping[str, str] | None = None
+    ) -> None:
+        """Pull an image from its registry, all of a repository when `name` has no tag; sends Docker's progress messages."""
         from runtime.image.pull import pull
         from runtime.image.registry import Registry
 
@@ -232,22 +227,16 @@ class ImageApi:
                 image = await pull(self.images, one, platform=platform, credentials=credentials, progress=tell)
                 self._tell("pull", image, one.familiar)
 
-        async with aclosing(_in_task(work)) as messages:
-            async for message in messages:
-                yield message
+        await send_reports(work, send)
 
-    async def push(self, name: str, *, auth: Mapping[str, str] | None = None) -> AsyncGenerator[Progress, None]:
-        """Push an image to its registry; yields Docker's progress messages."""
+    async def push(self, name: str, send: Send[Progress], *, auth: Mapping[str, str] | None = None) -> None:
+        """Push an image to its registry; sends Docker's progress messages."""
         from runtime.image.push import push
 
         reference = Reference.parse(name)
         image = self.images.resolve(str(reference))
         credentials = _credentials(auth)
-        async with aclosing(
-            _in_task(lambda tell: push(self.images, reference, credentials=credentials, progress=tell))
-        ) as messages:
-            async for message in messages:
-                yield message
+        await send_reports(lambda tell: push(self.images, reference, credentials=credentials, progress=tell), send)
         self._tell("push", image, reference.familiar)
 
     async def pull_for_build(
@@ -312,23 +301,3 @@ def _names_match(name: str, patterns: Sequence[str]) -> bool:
         if fnmatchcase(name, pattern) or fnmatchcase(repository, pattern) or (":" in pattern and name == full):
             return True
     return False
-
-
-async def _in_task(work: Callable[[Callable[[Progress], None]], Any]) -> AsyncGenerator[Progress, None]:
-    """Run an async `work(tell)` and yield what it tells; its error is raised at the end."""
-    sender, receiver = anyio.create_memory_object_stream[Progress](float("inf"))
-    failed: list[SkiffError] = []
-    async with together() as group:
-
-        async def run() -> None:
-            with sender:
-                try:
-                    await work(sender.send_nowait)
-                except SkiffError as error:
-                    failed.append(error)
-
-        group.start_soon(run)
-        async for message in receiver:
-            yield message
-    if failed:
-        raise failed[0]

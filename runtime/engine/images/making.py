@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from runtime.image.pack import pack
 from runtime.image.reference import Reference
 from runtime.keeper.client import Keeper
 from runtime.paths import Paths
+from runtime.streaming import Send
 
 CHANGEABLE = (
     "CMD",
@@ -141,14 +142,15 @@ class ImageMaking:
     async def import_archive(
         self,
         source: AsyncIterator[bytes],
+        send: Send[dict[str, Any]],
         *,
         repository: str = "",
         tag: str = "",
         message: str = "",
         changes: Sequence[str] = (),
         platform: str = "",
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """Make an image with one layer of the archive `source`, compressed or not; yields Docker's progress messages."""
+    ) -> None:
+        """Make an image with one layer of the archive `source`, compressed or not; sends Docker's progress messages."""
         reference = _reference(repository, tag)
         config = changed({}, changes)
         self.paths.tmp.mkdir(parents=True, exist_ok=True)
@@ -173,7 +175,7 @@ class ImageMaking:
             if reference is not None:
                 self.images.tag(image, reference)
         self.events.emit("image", "import", image.id, {"name": str(reference or image.id)})
-        yield {"status": image.id}
+        await send({"status": image.id})
 
 
 def _reference(repository: str, tag: str) -> Reference | None:

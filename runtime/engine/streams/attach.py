@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
+
+from runtime.streaming import Source
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ async def write_all(descriptor: int, data: bytes) -> None:
 
 
 class Attachment:
-    """Input to and output of a process. `frames` ends when the process's output does.
+    """Input to and output of a process. `output` sends until the process's output ends.
 
     `turn` is the lock of its input, where several may give it some.
     """
@@ -37,14 +39,14 @@ class Attachment:
         self,
         *,
         tty: bool,
-        frames: AsyncGenerator[LogFrame, None],
+        output: Source[LogFrame],
         stdin: Callable[[], Awaitable[int | None]],
         close_stdin: Callable[[], Awaitable[None]],
         detached: Callable[[], None],
         turn: anyio.Lock | None = None,
     ) -> None:
         self.tty = tty
-        self.frames = frames
+        self.output = output
         self._stdin = stdin
         self._close_stdin = close_stdin
         self._detached = detached

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -21,10 +21,11 @@ from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.networks.networking import ContainerNetworks
 from runtime.engine.streams.attach import Attachment, LogFrame
-from runtime.engine.streams.exec_output import output_of
+from runtime.engine.streams.exec_output import send_output
 from runtime.engine.times import go_duration
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
+from runtime.streaming import Send
 
 CANNOT_RUN, MISSING = 126, 127
 """Exit codes of an exec that could not be started; the second when its program is missing."""
@@ -133,7 +134,7 @@ class Execs:
             return None
         return Attachment(
             tty=one.tty,
-            frames=self._frames(one),
+            output=partial(self._send_output, one),
             stdin=lambda: _stdin_of(one),
             close_stdin=lambda: self._close_stdin(one),
             detached=lambda: self.table.tell(one.container, "exec_detach", execID=one.id),
@@ -152,17 +153,14 @@ class Execs:
     async def _discard(self, one: Exec) -> None:
         """Read what nobody wants to hear, so that the process need not wait."""
         assert one.process is not None
-        async for _ in output_of(one.process, one.ended):
-            pass
+        await send_output(one.process, one.ended, _to_nobody)
         one.drained.set()
 
-    async def _frames(self, one: Exec) -> AsyncGenerator[LogFrame, None]:
-        """Yield the output; when it has ended, the exit code is known."""
+    async def _send_output(self, one: Exec, send: Send[LogFrame]) -> None:
+        """Send the output; when it has ended, the exit code is known."""
         assert one.process is not None
         try:
-            async with aclosing(output_of(one.process, one.ended)) as frames:
-                async for frame in frames:
-                    yield frame
+            await send_output(one.process, one.ended, send)
             one.drained.set()
         finally:
             if not one.drained.is_set() and not one.body.get("Probe"):  # the client went, the process goes on
@@ -228,11 +226,14 @@ class Execs:
         one = Exec(secrets.token_hex(32), container, {"Cmd": list(check.test), "Probe": True})
         self._execs[one.id] = one
         output = ProbeOutput()
+
+        async def take(frame: LogFrame) -> None:
+            output.take(frame.data)
+
         try:
             one.process = await self._run(one, [0, 0], False)
             with anyio.move_on_after(check.timeout_s) as scope:
-                async for frame in self._frames(one):
-                    output.take(frame.data)
+                await self._send_output(one, take)
             if scope.cancelled_caught:
                 with anyio.CancelScope(shield=True):
                     await self.keeper.signal(one.id, signal.SIGKILL)
@@ -254,6 +255,10 @@ def _failed_with(error: SkiffError) -> int:
     """Return the exit code of an exec that could not be started: that its directory is missing is no missing program."""
     is_missing = isinstance(error, LaunchError) and error.exit_code == MISSING and "chdir to cwd" not in error.message
     return MISSING if is_missing else CANNOT_RUN
+
+
+async def _to_nobody(frame: LogFrame) -> None:
+    return
 
 
 async def _stdin_of(one: Exec) -> int | None:

@@ -6,14 +6,14 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
 
 from runtime.engine.streams.attach import LogFrame
 from runtime.image.transfers import together
 from runtime.keeper.client import KeptProcess
+from runtime.streaming import Send
 
 CHUNK_BYTES = 1 << 16
 PATIENCE_S = 2.0
@@ -23,17 +23,20 @@ FIONREAD = 0x541B
 SOURCES = (("console", 0), ("stdout", 1), ("stderr", 2))
 
 
-async def output_of(process: KeptProcess, ended: anyio.Event) -> AsyncGenerator[LogFrame, None]:
-    """Yield the output of a process until its pipes end, or what is in them soon after `ended`; that is awaited."""
-    sender, receiver = anyio.create_memory_object_stream[LogFrame](4)
+async def send_output(process: KeptProcess, ended: anyio.Event, send: Send[LogFrame]) -> None:
+    """Send the output of a process until its pipes end, or what is in them soon after `ended`; that is awaited."""
     pipes = [_Pipe(process.fds[name], stream) for name, stream in SOURCES if name in process.fds]
+    turn = anyio.Lock()
+
+    async def send_alone(frame: LogFrame) -> None:
+        async with turn:  # the two pipes share the client's connection
+            await send(frame)
+
     async with together() as group:
-        for pipe in pipes:
-            group.start_soon(pipe.pump, sender.clone())
-        sender.close()
         group.start_soon(_hurry, ended, pipes)
-        async for frame in receiver:
-            yield frame
+        async with together() as readers:
+            for pipe in pipes:
+                readers.start_soon(pipe.send_all, send_alone)
         group.cancel_scope.cancel()
     await ended.wait()
 
@@ -61,29 +64,23 @@ class _Pipe:
         (self._left,) = struct.unpack("i", held)
         self._waiting.cancel()
 
-    async def pump(self, out: MemoryObjectSendStream[LogFrame]) -> None:
-        """Send what is read to `out` until the end."""
-        with out:
-            while self._left != 0:
-                try:
-                    data = os.read(
-                        self._descriptor, CHUNK_BYTES if self._left is None else min(CHUNK_BYTES, self._left)
-                    )
-                except BlockingIOError:
-                    await self._wait()
-                    continue
-                except OSError as error:
-                    if error.errno == errno.EIO:  # tty: nobody has the other end open any more
-                        return
-                    raise
-                if not data:
+    async def send_all(self, send: Send[LogFrame]) -> None:
+        """Send what can be read until the end."""
+        while self._left != 0:
+            try:
+                data = os.read(self._descriptor, CHUNK_BYTES if self._left is None else min(CHUNK_BYTES, self._left))
+            except BlockingIOError:
+                await self._wait()
+                continue
+            except OSError as error:
+                if error.errno == errno.EIO:  # tty: nobody has the other end open any more
                     return
-                if self._left is not None:
-                    self._left -= len(data)
-                try:
-                    await out.send(LogFrame(self._stream, data))
-                except anyio.BrokenResourceError:
-                    return
+                raise
+            if not data:
+                return
+            if self._left is not None:
+                self._left -= len(data)
+            await send(LogFrame(self._stream, data))
 
     async def _wait(self) -> None:
         self._waiting = anyio.CancelScope()

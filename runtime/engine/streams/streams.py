@@ -21,6 +21,7 @@ from runtime.engine.streams.attach import Attachment, LogFrame
 from runtime.errors import EngineError
 from runtime.keeper.client import Keeper
 from runtime.paths import Paths
+from runtime.streaming import pieces_of
 
 
 class Streams:
@@ -31,7 +32,7 @@ class Streams:
         self._table = table
         self._keeper = keeper
 
-    async def logs(
+    def logs(
         self,
         container: Container,
         *,
@@ -45,15 +46,14 @@ class Streams:
         with_details: bool = False,
         attached: bool = False,
     ) -> AsyncGenerator[LogFrame, None]:
-        """Yield the container's output in big pieces; with `follow` until the container stops, or `until_ns` comes.
+        """Return the container's output in big pieces; with `follow` until the container stops, or `until_ns` comes.
 
         With `attached` a container that does not run is followed from its next start on, and none goes on without the
         reader having got what is dropped of its log.
         """
         before_lines = _details(container) if with_details else b""
         selection = Selection(_wanted(stdout, stderr), since_ns, until_ns, tail, timestamps, before_lines)
-        async for frame in self._read(container, selection, follow, attached):
-            yield frame
+        return self._read(container, selection, follow, attached)
 
     async def _read(
         self, container: Container, selection: Selection, follow: bool, attached: bool = False
@@ -113,7 +113,9 @@ class Streams:
 
         return Attachment(
             tty=container.tty,
-            frames=self._live(container, streams, logs) if stream else self._read(container, Selection(streams), False),
+            output=pieces_of(
+                self._live(container, streams, logs) if stream else self._read(container, Selection(streams), False)
+            ),
             stdin=stdin_of,
             close_stdin=partial(self._close_stdin, container),
             detached=partial(self._table.tell, container, "detach"),

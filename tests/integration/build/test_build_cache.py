@@ -1,5 +1,4 @@
 import os
-from contextlib import aclosing
 
 import anyio
 import pytest
@@ -46,12 +45,13 @@ async def test_a_step_that_another_build_gave_up_is_done_after_all(b):
 
     async with anyio.create_task_group() as group:
         with anyio.CancelScope() as scope:
-            options = BuildOptions(dockerfile_text=text)
-            async with aclosing(b.builder.build(b.context, options)) as messages:
-                async for message in messages:
-                    if message.get("stream") == "begun\n":
-                        group.start_soon(other)
-                        scope.cancel()
+
+            async def send(message):
+                if message.get("stream") == "begun\n":
+                    group.start_soon(other)
+                    scope.cancel()
+
+            await b.builder.build(b.context, BuildOptions(dockerfile_text=text), send)
         assert scope.cancelled_caught
     assert second["result"].read("/done") == "done\n"
     assert b.runner.runs == 2

@@ -2,7 +2,6 @@ import io
 import os
 import stat
 import tarfile
-from contextlib import aclosing
 
 import anyio
 import pytest
@@ -101,8 +100,12 @@ async def test_a_context_that_comes_as_a_stream_is_built_and_gone_afterwards(b):
     async def chunks():
         yield out.getvalue()
 
-    async with aclosing(b.builder.build_archive(chunks(), BuildOptions(tags=("made:1",)))) as messages:
-        told = [message async for message in messages]
+    told = []
+
+    async def send(message):
+        told.append(message)
+
+    await b.builder.build_archive(chunks(), BuildOptions(tags=("made:1",)), send)
     result = Result(b, b.images.resolve("made:1"), None, "")
     assert result.read("/app/d/f") == "f"
     assert stat.S_IMODE(result.info("/app").st_mode) == 0o755
@@ -262,10 +265,12 @@ async def test_a_missing_or_wrong_dockerfile_is_refused_before_anything(b):
 async def test_a_cancelled_build_leaves_nothing(b):
     b.write({"Dockerfile": "FROM busybox\nRUN echo begun; sleep 1000\n"})
     with anyio.CancelScope() as scope:
-        async with aclosing(b.builder.build(b.context, BuildOptions())) as messages:
-            async for message in messages:
-                if "begun" in message.get("stream", "").removeprefix("Step") and "RUN" not in message["stream"]:
-                    scope.cancel()
+
+        async def send(message):
+            if "begun" in message.get("stream", "").removeprefix("Step") and "RUN" not in message["stream"]:
+                scope.cancel()
+
+        await b.builder.build(b.context, BuildOptions(), send)
     assert scope.cancelled_caught
     assert b.leftovers == []
 

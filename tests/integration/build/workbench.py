@@ -6,7 +6,8 @@ import shutil
 import signal
 import tarfile
 import tempfile
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -44,7 +45,7 @@ class Bench:
     async def build(self, text, **options):
         """Build; return the image, or the error message, with all text before it."""
         self.write({"Dockerfile": text})
-        return await self._told(self.builder.build(self.context, BuildOptions(**options)))
+        return await self._told(partial(self.builder.build, self.context, BuildOptions(**options)))
 
     async def build_stream(self, files, **options):
         """Build a context that comes as a tar stream of `files`."""
@@ -58,17 +59,22 @@ class Bench:
         async def chunks():
             yield out.getvalue()
 
-        return await self._told(self.builder.build_archive(chunks(), BuildOptions(**options)))
+        return await self._told(partial(self.builder.build_archive, chunks(), BuildOptions(**options)))
 
-    async def _told(self, messages):
+    async def _told(self, build):
+        messages = []
+
+        async def send(message):
+            messages.append(message)
+
+        await build(send)
         printed, image, error = "", None, None
-        async with aclosing(messages):
-            async for message in messages:
-                printed += message.get("stream", "")
-                if "aux" in message:
-                    image = self.images.resolve(message["aux"]["ID"])
-                if "errorDetail" in message:
-                    error = message["errorDetail"]
+        for message in messages:
+            printed += message.get("stream", "")
+            if "aux" in message:
+                image = self.images.resolve(message["aux"]["ID"])
+            if "errorDetail" in message:
+                error = message["errorDetail"]
         return Result(self, image, error, printed)
 
     @property

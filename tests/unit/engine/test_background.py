@@ -1,4 +1,5 @@
 import anyio
+import pytest
 
 from runtime.engine.background import Background, attempt
 
@@ -47,3 +48,53 @@ def test_an_attempt_returns_its_error():
     error, none = anyio.run(main)
     assert isinstance(error, ValueError)
     assert none is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(1),
+        GeneratorExit(),
+        BaseExceptionGroup("", [GeneratorExit(), ValueError("inner")]),
+        BaseExceptionGroup("", [SystemExit(2)]),
+    ],
+    ids=["exit", "closed generator", "mixed group", "group of an exit"],
+)
+def test_what_is_no_ordinary_error_ends_its_own_task_only(error, capsys):
+    async def main():
+        told, ended = [], []
+
+        async def fail():
+            raise error
+
+        async def go_on():
+            await anyio.wait_all_tasks_blocked()
+            ended.append(True)
+
+        async with anyio.create_task_group() as group:
+            background = Background(group)
+            background.start_soon(fail, failed=told.append)
+            background.start_soon(go_on)
+        return told, ended
+
+    told, ended = anyio.run(main)
+    assert len(told) == 1
+    assert ended == [True]
+    assert type(error).__name__ in capsys.readouterr().err
+
+
+def test_a_task_that_fails_while_it_is_cancelled_ends_cancelled(capsys):
+    async def main():
+        async def fail():
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError("while it was cancelled")
+
+        async with anyio.create_task_group() as group:
+            Background(group).start_soon(fail)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+
+    anyio.run(main)
+    assert "while it was cancelled" in capsys.readouterr().err

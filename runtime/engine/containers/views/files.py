@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ from runtime.image.images import Images
 from runtime.image.transfers import together
 from runtime.keeper.client import Keeper
 from runtime.paths import Paths
+from runtime.streaming import Send
 
 READ_BYTES = 1 << 16
 
@@ -50,20 +51,18 @@ class Files:
         found["mtime"] = rfc3339(int(found["mtime"] * 1e9))
         return found
 
-    async def get(self, container: Container, path: str) -> AsyncGenerator[bytes, None]:
-        """Yield a tar stream of a path in the container."""
-        async for data in self._tar(self._root_of(container), _absolute(path)):
-            yield data
+    async def get(self, container: Container, path: str, send: Send[bytes]) -> None:
+        """Send a tar stream of a path in the container."""
+        await self._tar(self._root_of(container), _absolute(path), send)
         self.table.tell(container, "archive-path", path=path)
 
-    async def export(self, container: Container) -> AsyncGenerator[bytes, None]:
-        """Yield the container's whole root filesystem, without what is mounted in it, as a tar stream."""
+    async def export(self, container: Container, send: Send[bytes]) -> None:
+        """Send the container's whole root filesystem, without what is mounted in it, as a tar stream."""
         root = ReadOnlyRoot(self.paths.tmp, self._layers(container), self._directory(container))
-        async for data in self._tar(root, "/."):
-            yield data
+        await self._tar(root, "/.", send)
         self.table.tell(container, "export")
 
-    async def _tar(self, root: AbstractContextManager[dict[str, Any]], path: str) -> AsyncGenerator[bytes, None]:
+    async def _tar(self, root: AbstractContextManager[dict[str, Any]], path: str, send: Send[bytes]) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
         failures: list[SkiffError] = []
@@ -85,7 +84,7 @@ class Files:
                         data = os.read(reader, READ_BYTES)
                         if not data:
                             break
-                        yield data
+                        await send(data)
                 finally:
                     # before the producer is waited for: without a reader it ends, whatever is left
                     os.close(reader)
