@@ -17,8 +17,9 @@ from runtime.errors import KernelError
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTMGRP_LINK = 1
-RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 24, 26
+RTM_NEWADDR, RTM_NEWROUTE = 20, 24
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
+NLM_F_DUMP_INTR = 0x10
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_IFALIAS = 1, 3, 4, 10, 18, 20
 LONGEST_ALIAS = 255
@@ -26,12 +27,12 @@ LONGEST_ALIAS = 255
 IFLA_OPERSTATE, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 16, 27, 28, 29
 RTEXT_FILTER_SKIP_STATS = 8
 IF_OPER_UNKNOWN, IF_OPER_UP = b"\0", b"\6"
-NLMSGHDR_BYTES, IFINFOMSG_BYTES, RTMSG_BYTES = 16, 16, 12
+NLMSGHDR_BYTES, IFINFOMSG_BYTES = 16, 16
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_PROTINFO, NLA_F_NESTED = 12, 0x8000
 IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_FLUSH, IFLA_BRPORT_ISOLATED = 1, 4, 24, 33
 IFA_ADDRESS, IFA_LOCAL = 1, 2
-RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+RTA_OIF, RTA_GATEWAY = 4, 5
 IFF_UP = 1
 AF_BRIDGE = 7
 RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, RT_TABLE_MAIN = 3, 0, 1, 254
@@ -136,8 +137,13 @@ class Netlink:
         self._socket.send(header + body)
         data = self._socket.recv(65536)
         length, kind = struct.unpack_from("=IH", data)
-        told = dict(_attributes(data[:length], NLMSGHDR_BYTES + IFINFOMSG_BYTES)) if kind == RTM_NEWLINK else {}
+        told = dict(attributes(data[:length], NLMSGHDR_BYTES + IFINFOMSG_BYTES)) if kind == RTM_NEWLINK else {}
         return told.get(IFLA_OPERSTATE, b"") in (IF_OPER_UP, IF_OPER_UNKNOWN)
+
+    def enslave(self, name: str, master: int) -> None:
+        """Make the interface a port of the bridge `master`, up."""
+        body = _link(0, IFF_UP) + _text(IFLA_IFNAME, name) + _number(IFLA_MASTER, master)
+        self._ask(RTM_SETLINK, 0, body, ("enslave", name, master))
 
     def delete(self, index: int) -> None:
         """Remove the interface."""
@@ -176,59 +182,65 @@ class Netlink:
         body = head + _attribute(RTA_GATEWAY, gateway.packed) + _number(RTA_OIF, index)
         self._ask(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, ("set default route", gateway))
 
-    def routes(self) -> list[ipaddress.IPv4Network]:
-        """Return the destinations of the IPv4 routes, the default route left out."""
-        found: list[ipaddress.IPv4Network] = []
-        for message in self._dump(RTM_GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
-            prefix = message[1]
-            for attribute, value in _attributes(message, RTMSG_BYTES):
-                if attribute == RTA_DST and len(value) == 4:
-                    found.append(ipaddress.IPv4Network((value, prefix), strict=False))
-        return found
-
     def interfaces(self) -> list[Interface]:
         """Return all interfaces."""
-        return [_interface(message) for message in self._dump(RTM_GETLINK, _link(0))]
+        wanted = _link(0) + _number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+        return [_interface(message) for message in self.dump(RTM_GETLINK, wanted)]
 
-    def _dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        """Yield the messages, without their headers, of all objects of a kind."""
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """Return the messages, without their headers, of all objects of a kind."""
+        while True:
+            found, is_whole = self._dump_once(kind, body)
+            if is_whole:
+                return found
+
+    def _dump_once(self, kind: int, body: bytes) -> tuple[list[bytes], bool]:
+        """Return what is told, and whether it is all: nothing changed while the kernel told it (NLM_F_DUMP_INTR)."""
         self._sequence += 1
         header = struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
         self._socket.send(header + body)
+        found: list[bytes] = []
+        is_whole = True
         while True:
             data = self._socket.recv(65536)
             offset = 0
             while offset < len(data):
-                length, answered = struct.unpack_from("=IH", data, offset)
+                length, answered, flags = struct.unpack_from("=IHH", data, offset)
+                is_whole = is_whole and not flags & NLM_F_DUMP_INTR
                 if answered in (NLMSG_DONE, NLMSG_ERROR):
-                    return
-                yield data[offset + 16 : offset + length]
+                    return found, is_whole
+                found.append(data[offset + 16 : offset + length])
                 offset += (length + 3) & ~3
 
 
 @dataclass(frozen=True)
 class Interface:
-    """A network interface: its name, its alias ("" for none) and its device group."""
+    """A network interface: its number, name, alias and kind ("bridge"; "" for none of either), and its device group."""
 
+    index: int
     name: str
     alias: str
     group: int
+    kind: str = ""
 
 
 def _interface(message: bytes) -> Interface:
     """Return what a message of RTM_NEWLINK tells, without its header."""
-    name, alias, group = "", "", 0
-    for attribute, value in _attributes(message, IFINFOMSG_BYTES):
+    (index,) = struct.unpack_from("=i", message, 4)
+    name, alias, group, kind = "", "", 0, ""
+    for attribute, value in attributes(message, IFINFOMSG_BYTES):
         if attribute == IFLA_IFNAME:
             name = value.rstrip(b"\0").decode(errors="replace")
         elif attribute == IFLA_IFALIAS:
             alias = value.rstrip(b"\0").decode(errors="replace")
         elif attribute == IFLA_GROUP:
             (group,) = struct.unpack("=I", value)
-    return Interface(name, alias, group)
+        elif attribute == IFLA_LINKINFO:
+            kind = dict(attributes(value, 0)).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+    return Interface(index, name, alias, group, kind)
 
 
-def _attributes(message: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+def attributes(message: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
     """Yield kind and value of the attributes that follow the first `offset` bytes of a message."""
     while offset + 4 <= len(message):
         size, kind = struct.unpack_from("=HH", message, offset)

@@ -1,66 +1,17 @@
-"""Which subnet a network takes, which address an endpoint. Pure."""
+"""Which address an endpoint of a network takes. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError
-from runtime.network.model import Network, Subnet
-
-POOLS = [f"172.{number}.0.0/16" for number in range(17, 32)] + [
-    f"192.168.{number}.0/20" for number in range(0, 256, 16)
-]
+from runtime.network.model import Network
 
 
-def free_subnet(networks: Iterable[Network], routes: Sequence[ipaddress.IPv4Network]) -> Subnet:
-    """Return the first pool that meets neither a network nor a route of the host. Raises ConflictError."""
-    taken = [
-        *routes,
-        *(ipaddress.IPv4Network(subnet.subnet) for network in networks for subnet in network.subnets_of(4)),
-    ]
-    for pool in POOLS:
-        candidate = ipaddress.IPv4Network(pool)
-        if not any(candidate.overlaps(network) for network in taken):
-            return Subnet(str(candidate), str(candidate[1]))
-    raise ConflictError(
-        "all predefined address pools have been fully subnetted",
-        "remove networks that nobody needs (`docker network prune`), or give this one a subnet of its own "
-        "(networks: NAME: ipam: config: - subnet: 10.20.0.0/24)",
-    )
-
-
-def complete_subnet(wanted: Subnet, networks: Iterable[Network]) -> Subnet:
-    """Return the subnet that a user names, with its gateway. Raises BadRequestError, ForbiddenError on an overlap."""
-    try:
-        range = ipaddress.ip_network(wanted.subnet)
-    except ValueError as error:
-        raise BadRequestError(
-            f"invalid subnet {wanted.subnet}: {error}", 'write it with its first address, as "172.28.0.0/16"'
-        ) from error
-    for network in networks:
-        for subnet in network.subnets:
-            if subnet.range.version == range.version and range.overlaps(subnet.range):
-                raise ForbiddenError(
-                    f"subnet {wanted.subnet} overlaps with {subnet.subnet} of network {network.name}",
-                    "choose another subnet, or leave it out to have a free one chosen",
-                )
-    for what, address in (("gateway", wanted.gateway), *(("aux address", one) for one in wanted.reserved.values())):
-        if address and _parse(what, address) not in range:
-            raise BadRequestError(f"{what} {address} is not in subnet {wanted.subnet}", f"choose one of {range}")
-    if wanted.ip_range:
-        try:
-            part = ipaddress.ip_network(wanted.ip_range)
-        except ValueError as error:
-            raise BadRequestError(f"invalid ip_range {wanted.ip_range}: {error}") from error
-        if part.version != range.version or not part.subnet_of(range):  # type: ignore[arg-type]
-            raise BadRequestError(f"ip_range {wanted.ip_range} is not in subnet {wanted.subnet}")
-    return replace(wanted, gateway=wanted.gateway or str(range[1]))
-
-
-def _parse(what: str, address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def parse_address(what: str, address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address that a user wrote as `what` of something. Raises BadRequestError."""
     try:
         return ipaddress.ip_address(address)
     except ValueError:
@@ -76,7 +27,7 @@ def choose_address(network: Network, version: int, wanted: str, used: Iterable[s
     subnets = network.subnets_of(version)
     taken = {*used, *(subnet.gateway for subnet in subnets), *(a for s in subnets for a in s.reserved.values())}
     if wanted:
-        address = _parse(f"IPv{version} address", wanted)
+        address = parse_address(f"IPv{version} address", wanted)
         subnet = next((subnet for subnet in subnets if address in subnet.range), None)
         if subnet is None:
             held = ", ".join(subnet.subnet for subnet in subnets) or "none"
@@ -102,7 +53,7 @@ def choose_address(network: Network, version: int, wanted: str, used: Iterable[s
 
 def link_local(text: str) -> str:
     """Return a link-local address with its prefix length. Raises BadRequestError."""
-    address = _parse("link-local address", text)
+    address = parse_address("link-local address", text)
     if not address.is_link_local:
         raise BadRequestError(f"{text} is no link-local address", "these are in 169.254.0.0/16 and fe80::/10")
     return f"{address}/{16 if address.version == 4 else 64}"

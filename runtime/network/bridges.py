@@ -14,13 +14,19 @@ from runtime.errors import ConflictError, KernelError
 from runtime.linux import netns
 from runtime.linux.netlink import Netlink, await_operation, forward_ipv6, write_sysctl
 from runtime.network.addresses import hardware_address
+from runtime.network.claims import live_claims, rival
 from runtime.network.firewall import Firewall, Passage
 from runtime.network.model import Endpoint, Network
 from runtime.network.options import BRIDGE, BridgeOptions, sysctls
+from runtime.network.subnets import Claim
 
 T = TypeVar("T")
 OPERATION_S = 1.0
 """How long is waited for a device to operate: one that somebody has taken down never does."""
+
+
+class NoBridgeError(Exception):
+    """The network's bridge is not in the kernel: somebody removed it."""
 
 
 class Bridges:
@@ -28,6 +34,7 @@ class Bridges:
 
     def __init__(self, firewall: Firewall, engine_id: str) -> None:
         self._firewall = firewall
+        self._engine_id = engine_id
         self._alias = f"skiff-{engine_id} "
         # the device group of what is to go; users' own groups are small numbers
         self._going = int(engine_id, 16) & 0x7FFFFFFF | 0x40000000
@@ -40,9 +47,9 @@ class Bridges:
             self._netlink = Netlink()
         return self._netlink
 
-    def routes(self) -> list[ipaddress.IPv4Network]:
-        """Return the destinations of the host's IPv4 routes."""
-        return self._link().routes()
+    def claims(self) -> list[Claim]:
+        """Return who uses which addresses now, where the bridges are."""
+        return live_claims(self._link(), self._engine_id)
 
     # --- bridges
 
@@ -54,19 +61,21 @@ class Bridges:
         if ours - known:
             self.delete(list(ours - known))
 
-    def rebuild(self, networks: Sequence[Network]) -> None:
-        """Build the firewall anew, and those bridges that are missing."""
+    def rebuild(self, networks: Sequence[Network]) -> list[Network]:
+        """Build the firewall anew for the bridges that are there; returns the networks whose bridge is not."""
         self._firewall.create()
+        ours = {one.name for one in self._link().interfaces() if one.alias.startswith(self._alias)}
         for network in networks:
-            try:
-                self._link().index(network.bridge)
-            except KeyError:
-                self.make(network)
-                continue
-            self._open_firewall(network)
+            if network.bridge in ours:
+                self._open_firewall(network)
+        return [network for network in networks if network.bridge not in ours]
 
-    def make(self, network: Network) -> None:
-        """Make the network's bridge, with its gateways' addresses; all or nothing."""
+    def make(self, network: Network) -> Claim | None:
+        """Make the network's bridge, with its gateways' addresses; all or nothing.
+
+        Returns who has some of the addresses too, if anybody has: then nothing is made. That is asked once ours are in
+        place, so that of two engines that choose the same in the same moment not both can miss it.
+        """
         link = self._link()
         # a bridge without an address of its own takes its lowest port's, and changes it with the ports
         try:
@@ -75,7 +84,8 @@ class Bridges:
             if error.errno != errno.EEXIST:
                 raise
             raise ConflictError(
-                f"an interface named {network.bridge} exists already", f"choose another name ({BRIDGE}name)"
+                f"network {network.name}: an interface named {network.bridge} exists already",
+                f"choose another name ({BRIDGE}name)",
             ) from error
         try:
             link.set_alias(network.bridge, self._alias + network.name)
@@ -85,6 +95,9 @@ class Bridges:
                 if subnet.range.version != skipped:
                     address = ipaddress.ip_interface(f"{subnet.gateway}/{subnet.range.prefixlen}")
                     link.add_address(index, address)
+            if (found := rival(link, index, [subnet.range for subnet in network.subnets])) is not None:
+                link.delete(index)
+                return found
             link.up(index)
             write_sysctl("net/ipv4/ip_forward", "1")
             if network.ipv6 is not None:
@@ -95,6 +108,15 @@ class Bridges:
         except BaseException:
             link.delete(link.index(network.bridge))
             raise
+        return None
+
+    def enslave(self, network: Network, devices: Sequence[str]) -> None:
+        """Connect the host's ends of veth pairs, which lost their bridge, to the network's new one."""
+        link = self._link()
+        bridge = link.index(network.bridge)
+        for device in devices:
+            with contextlib.suppress(KernelError):  # it went with its namespace
+                link.enslave(device, bridge)
 
     def _open_firewall(self, network: Network) -> None:
         self._firewall.add_network(_passage(network))
@@ -130,13 +152,16 @@ class Bridges:
         """Connect `namespace` to the network's bridge: a veth pair, addresses, routes; all or nothing.
 
         The network becomes the way out for the IP `versions`. Returns what `also`, called inside the namespace at the
-        end, returns.
+        end, returns. Raises NoBridgeError.
         """
         link = self._link()
         options = BridgeOptions.of(network.options)
         settings = sysctls(endpoint.driver_opts, endpoint.device)
-        with open(namespace) as file:
+        try:
             bridge = link.index(network.bridge)
+        except KeyError:
+            raise NoBridgeError(network.bridge) from None
+        with open(namespace) as file:
             link.add_veth(
                 endpoint.host_device, bridge, endpoint.device, endpoint.mac_address, file.fileno(), options.mtu
             )

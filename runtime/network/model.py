@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Subnet:
-    """An address range of a network (Docker's IPAM.Config)."""
+    """An address range of a network (Docker's IPAM.Config).
+
+    One that the engine chose (`is_chosen`) may be chosen again; a user who names one means it.
+    """
 
     subnet: str
     gateway: str
     ip_range: str = ""
     reserved: dict[str, str] = field(default_factory=dict)
+    is_chosen: bool = False
 
-    @property
+    @cached_property
     def range(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         """The subnet as a range of addresses."""
         return ipaddress.ip_network(self.subnet)
+
+
+TO_BE_CHOSEN = Subnet("", "", is_chosen=True)
+"""Stands for the IPv4 subnet of a network that has none yet."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-import ipaddress
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,17 +19,18 @@ from runtime.errors import BadRequestError, ConflictError, ForbiddenError, NotFo
 from runtime.linux import netns
 from runtime.linux.netlink import write_sysctl
 from runtime.linux.ports import holder
-from runtime.network.addresses import complete_subnet, free_subnet
-from runtime.network.bridges import Bridges
+from runtime.network.bridges import Bridges, NoBridgeError
 from runtime.network.endpoints import new_endpoint
 from runtime.network.firewall import Firewall
-from runtime.network.model import Endpoint, EndpointSettings, Network, Subnet
+from runtime.network.model import TO_BE_CHOSEN, Endpoint, EndpointSettings, Network, Subnet
 from runtime.network.names import Names, ResolverSockets, listen
 from runtime.network.options import BridgeOptions
+from runtime.network.placement import Placement
 from runtime.network.ports import FindHolder, PortBinding
 from runtime.network.publishing import Publishing
 from runtime.network.removals import Removals
 from runtime.network.spares import Spares
+from runtime.network.subnets import complete_subnet, free_ipv6_subnet
 from runtime.network.table import NetworkTable
 from runtime.network.worker import Worker
 from runtime.paths import Paths
@@ -64,6 +65,7 @@ class Networks:
         self._firewall = Firewall(paths.engine_id, is_apart=apart is not None)
         self._bridges = Bridges(self._firewall, paths.engine_id)
         self._removals = Removals(self._bridges, self._worker, group)
+        self._placement = Placement(self._table, self._bridges, self._worker)
         self._names = Names(self._table, group)
         self._publishing = Publishing(self._firewall, self._worker, group, find_holder)
         self._container_names: dict[str, str] = {}
@@ -86,7 +88,7 @@ class Networks:
         bridged = self._bridged()
         await self._worker.run(partial(self._bridges.sweep, bridged))
         if bridged:
-            await self._worker.run(partial(self._bridges.rebuild, bridged))
+            await self._placement.bring_back_all(bridged)
         else:
             await self._worker.run(self._firewall.discard)
         for id, name in live.items():
@@ -134,34 +136,28 @@ class Networks:
             device = BridgeOptions.of(options or {}).name
             if subnets or device:
                 await self._removals.finish()  # what is asked for by name may be on its way out
-            chosen: builtins.list[Subnet] = []
+            wanted: builtins.list[Subnet] = []
             for subnet in subnets:
-                others = [*self.list(), Network("", name, driver, "", tuple(chosen))]
-                chosen.append(complete_subnet(subnet, others) if subnet.subnet else await self._free_subnet())
-            if not any(subnet.range.version == 4 for subnet in chosen):
-                chosen.insert(0, await self._free_subnet())
-            has_ipv6 = any(subnet.range.version == 6 for subnet in chosen)
+                others = [*self.list(), Network("", name, driver, "", tuple(one for one in wanted if one.subnet))]
+                wanted.append(complete_subnet(subnet, others) if subnet.subnet else TO_BE_CHOSEN)
+            if all(":" in subnet.subnet for subnet in wanted):
+                wanted.insert(0, TO_BE_CHOSEN)
+            has_ipv6 = any(":" in subnet.subnet for subnet in wanted)
             if enable_ipv6 and not has_ipv6:
-                prefix = ipaddress.IPv6Network((0xFD << 120 | secrets.randbits(56) << 64, 64))
-                chosen.append(Subnet(str(prefix), str(prefix[1])))
+                wanted.append(free_ipv6_subnet())
             network = Network(
                 secrets.token_hex(32),
                 name,
                 driver,
                 _now(),
-                tuple(chosen),
+                tuple(wanted),
                 dict(options or {}),
                 dict(labels or {}),
                 internal,
                 enable_ipv6 or has_ipv6,
                 attachable,
             )
-            await self._worker.run(partial(self._bridges.make, network))
-            self._table.save(network)
-            return network
-
-    async def _free_subnet(self) -> Subnet:
-        return free_subnet(self.list(), await self._worker.run(self._bridges.routes))
+            return await self._placement.place(network)
 
     async def remove(self, network: Network) -> None:
         """Remove a network that nothing is attached to. Raises ForbiddenError."""
@@ -183,8 +179,11 @@ class Networks:
     async def _shut(self, network: Network) -> None:
         """Take the network's bridge out of the kernel; it is gone when the removals are finished."""
         is_last = all(other.id == network.id for other in self._bridged())
-        await self._worker.run(partial(self._bridges.shut, network, is_last=is_last))
-        self._removals.add(network.bridge)
+        if is_last or not self._placement.is_absent(network):
+            await self._worker.run(partial(self._bridges.shut, network, is_last=is_last))
+        if not self._placement.is_absent(network):  # else a device of its bridge's name is somebody else's
+            self._removals.add(network.bridge)
+        self._placement.forget(network)
 
     # --- the default network, which has its device only while it is in use
 
@@ -197,12 +196,10 @@ class Networks:
             network.name,
             network.driver,
             network.created,
-            (await self._free_subnet(),),
+            (TO_BE_CHOSEN,),
             {"com.docker.network.bridge.name": f"skiff-{self._paths.engine_id}"},
         )
-        await self._worker.run(partial(self._bridges.make, woken))
-        self._table.save(woken)
-        return woken
+        return await self._placement.place(woken)
 
     async def _let_default_sleep_later(self) -> None:
         # a device made and removed for each of a row of short containers would cost more than they do
@@ -223,7 +220,8 @@ class Networks:
         await self.settle()
         async with self._lock:
             if not self._table.has_endpoints:
-                await self._worker.run(partial(self._bridges.remove_all, self._bridged()))
+                present = [network for network in self._bridged() if not self._placement.is_absent(network)]
+                await self._worker.run(partial(self._bridges.remove_all, present))
         self._publishing.close()
 
     # --- namespaces and endpoints
@@ -278,23 +276,33 @@ class Networks:
     ) -> Endpoint:
         """Attach the container's namespace to `network`: a veth, addresses, routes and names.
 
-        Raises ConflictError when it is attached already or the wanted address is taken.
+        A network whose bridge is gone gets a new one (see `Placement`). Raises ConflictError when the container is
+        attached already, the wanted address is taken, or somebody else has the network's subnet.
         """
         async with self._lock:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
             network = await self._wake_default(self._table.resolve(network.id))  # it may be gone by now
-            used = {str(address) for other in self.attached(network) for address in other.addresses}
-            mine = self.endpoints(container_id)
-            endpoint = new_endpoint(container_id, container_name, network, settings, mine, used)
-            versions = [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint]
-            needs_names = self._names.are_needed(endpoint) and not self._names.is_served(container_id)
-            also = listen if needs_names else _nothing
-            plug = partial(self._bridges.plug, network, endpoint, self.namespace(container_id), versions, also)
-            sockets = await self._worker.run(plug)
-            self._table.attach(endpoint)
-            if sockets is not None:
-                self._names.serve(container_id, sockets)
+            if not self._placement.is_absent(network):
+                with suppress(NoBridgeError):
+                    return await self._plug(container_id, container_name, network, settings)
+            network = await self._placement.bring_back(network)
+            return await self._plug(container_id, container_name, network, settings)
+
+    async def _plug(
+        self, container_id: str, container_name: str, network: Network, settings: EndpointSettings
+    ) -> Endpoint:
+        used = {str(address) for other in self.attached(network) for address in other.addresses}
+        mine = self.endpoints(container_id)
+        endpoint = new_endpoint(container_id, container_name, network, settings, mine, used)
+        versions = [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint]
+        needs_names = self._names.are_needed(endpoint) and not self._names.is_served(container_id)
+        also = listen if needs_names else _nothing
+        plug = partial(self._bridges.plug, network, endpoint, self.namespace(container_id), versions, also)
+        sockets = await self._worker.run(plug)
+        self._table.attach(endpoint)
+        if sockets is not None:
+            self._names.serve(container_id, sockets)
         return endpoint
 
     def _way_out(self, container_id: str, version: int, new: Endpoint | None = None) -> Endpoint | None:
@@ -343,7 +351,9 @@ class Networks:
         if endpoint is None:
             await self.unpublish(container_id)
             return []
-        host_ip = BridgeOptions.of(self._table.networks[endpoint.network_id].options).host_ip
+        network = self._table.networks[endpoint.network_id]
+        self._placement.check(network)
+        host_ip = BridgeOptions.of(network.options).host_ip
         wanted = [replace(binding, host_ip=binding.host_ip or host_ip) for binding in bindings]
         ipv4, ipv6 = (text.partition("/")[0] for text in (endpoint.ipv4, endpoint.ipv6))
         name = self._container_names.get(container_id, container_id[:12])

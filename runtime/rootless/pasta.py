@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime.linux.netlink import Netlink
+from runtime.linux.routes import routes
 from runtime.rootless.namespaces import Namespaces
 
 RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE = 0x40, 0x400  # <linux/rtnetlink.h>
@@ -100,5 +101,5 @@ def _await_route(told: Callable[[], None]) -> None:
     told()
     while select.select([changes], (), (), START_TIMEOUT_S)[0]:
         changes.recv(65536)
-        if any(not route.is_loopback for route in Netlink().routes()):
+        if any(route.range.version == 4 and not route.range.is_loopback for route in routes(Netlink())):
             return

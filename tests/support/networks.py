@@ -43,9 +43,10 @@ async def cleaned(paths, live=None):
             with anyio.CancelScope(shield=True):
                 for path in list(paths.netns.glob("*")):
                     await networks.close_namespace(path.name)
-                for network in networks.list():
-                    if network.name not in ("bridge", "host", "none"):
-                        await networks.remove(network)
+                async with anyio.create_task_group() as group:
+                    for network in networks.list():
+                        if network.name not in ("bridge", "host", "none"):
+                            group.start_soon(networks.remove, network)
                 await networks.settle()
 
 

@@ -1,71 +1,12 @@
-import ipaddress
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError
-from runtime.network.addresses import (
-    POOLS,
-    check_hardware_address,
-    choose_address,
-    complete_subnet,
-    free_subnet,
-    link_local,
-)
+from runtime.network.addresses import check_hardware_address, choose_address, link_local
 from runtime.network.model import Network, Subnet
 
 
 def network(*subnets, name="front"):
     return Network("id", name, "bridge", "", subnets)
-
-
-def test_pools_do_not_meet_each_other():
-    ranges = [ipaddress.ip_network(pool) for pool in POOLS]
-    assert all(not one.overlaps(other) for at, one in enumerate(ranges) for other in ranges[at + 1 :])
-
-
-@given(st.sets(st.sampled_from(POOLS), max_size=len(POOLS) - 1), st.sets(st.sampled_from(POOLS), max_size=3))
-def test_a_free_subnet_meets_neither_networks_nor_routes(networks, routes):
-    if len(networks | routes) == len(POOLS):
-        return
-    made = [network(Subnet(pool, "")) for pool in networks]
-    found = ipaddress.ip_network(free_subnet(made, [ipaddress.IPv4Network(pool) for pool in routes]).subnet)
-    assert not any(found.overlaps(ipaddress.ip_network(pool)) for pool in networks | routes)
-
-
-def test_when_all_pools_are_used_the_error_says_what_to_do():
-    with pytest.raises(ConflictError, match="fully subnetted") as refused:
-        free_subnet([network(Subnet(pool, "")) for pool in POOLS], [])
-    assert "prune" in refused.value.hint
-    assert "subnet:" in refused.value.hint
-
-
-def test_a_subnet_is_completed():
-    assert complete_subnet(Subnet("10.9.0.0/24", ""), []).gateway == "10.9.0.1"
-    assert complete_subnet(Subnet("fd00:9::/64", ""), []).gateway == "fd00:9::1"
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        Subnet("10.9.0.1/24", ""),
-        Subnet("nonsense", ""),
-        Subnet("10.9.0.0/24", "10.8.0.1"),
-        Subnet("10.9.0.0/24", "x"),
-        Subnet("10.9.0.0/24", "", "10.8.0.0/28"),
-        Subnet("10.9.0.0/24", "", "x"),
-        Subnet("10.9.0.0/24", "", "", {"router": "10.8.0.9"}),
-    ],
-)
-def test_a_subnet_that_can_not_be_is_refused(wanted):
-    with pytest.raises(BadRequestError):
-        complete_subnet(wanted, [])
-
-
-def test_an_overlap_names_the_other_network():
-    with pytest.raises(ForbiddenError, match="of network back"):
-        complete_subnet(Subnet("10.9.1.0/24", ""), [network(Subnet("10.9.0.0/16", ""), name="back")])
 
 
 def test_addresses_come_in_order_from_the_range_and_leave_out_what_is_reserved():

@@ -1,0 +1,165 @@
+"""Which subnets a network takes: free ones of private address space, or those that the user names. Pure.
+
+Docker's 31 default pools come first, so that a machine with few networks looks as with Docker. When they are used up,
+smaller subnets follow out of all private address space (RFC 1918) that nobody uses.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from runtime.errors import BadRequestError, ConflictError, ForbiddenError
+from runtime.network.addresses import parse_address
+from runtime.network.model import Network, Subnet
+
+POOLS = tuple(
+    ipaddress.IPv4Network(text)
+    for text in (
+        *(f"172.{number}.0.0/16" for number in range(17, 32)),
+        *(f"192.168.{number}.0/20" for number in range(0, 256, 16)),
+    )
+)
+"""Docker's default-address-pools (moby, libnetwork/ipamutils), each for one network."""
+PRIVATE = tuple(ipaddress.IPv4Network(text) for text in ("172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"))
+SMALLER_PREFIXES = (24, 26)
+WIDEST_PREFIX = 8
+"""Wider routes, as the halves of everything that a VPN client sets, are ways out of the machine and no place in it."""
+CURE = (
+    "remove networks that nobody needs (`docker network prune`, `skiff down`), or give this one a subnet of its own "
+    "(networks: NAME: ipam: config: - subnet: 10.20.0.0/24)"
+)
+
+Range = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+BRIDGE, INTERFACE, ROUTE = "bridge", "interface", "route"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Addresses that somebody on the machine uses; `holder` says who, for users to read.
+
+    `kind`: the addresses of a BRIDGE, most likely of containers; of another INTERFACE; a ROUTE to elsewhere.
+    """
+
+    range: Range
+    holder: str
+    kind: str = INTERFACE
+
+
+def conflict(subnet: Subnet, claims: Iterable[Claim]) -> Claim | None:
+    """Return who has addresses of `subnet`, if anybody has.
+
+    Of a wider range a part may be taken, as the kernel prefers the more specific route: of one that is routed elsewhere
+    always; of a network that the machine is on (10.0.0.0/8, say) if a user names it; of other containers' never.
+    """
+    return next((claim for claim in claims if _meets(claim, subnet)), None)
+
+
+def _meets(claim: Claim, subnet: Subnet) -> bool:
+    wanted = subnet.range
+    if claim.range.version != wanted.version or not claim.range.overlaps(wanted):
+        return False
+    is_wider = claim.range.prefixlen < wanted.prefixlen
+    return not is_wider or claim.kind == BRIDGE or (claim.kind == INTERFACE and subnet.is_chosen)
+
+
+def free_subnet(networks: Iterable[Network], claims: Sequence[Claim], skipped: int = 0) -> Subnet:
+    """Return the first subnet that neither a network nor a claim has, after so many `skipped`. Raises ConflictError."""
+    own = [subnet.range for network in networks for subnet in network.subnets_of(4)]
+    used = _merged([*own, *(claim.range for claim in claims if claim.range.prefixlen >= WIDEST_PREFIX)])
+    for pool in POOLS:
+        if not _is_used(pool, used):
+            if not skipped:
+                return _chosen(pool)
+            skipped -= 1
+    for prefix in SMALLER_PREFIXES:
+        for block in PRIVATE:
+            if (found := _first_gap(block, prefix, used)) is not None:
+                return _chosen(found)
+    widest = sorted((c for c in claims if any(map(c.range.overlaps, PRIVATE))), key=lambda c: c.range.prefixlen)[:3]
+    held = "; ".join(f"{claim.range}: {claim.holder}" for claim in widest)
+    raise ConflictError(
+        f"no private IPv4 addresses are left for a network: {len(own)} subnets are other networks' of this engine, "
+        f"the rest is used on this machine ({held or 'by nobody else'})",
+        CURE,
+    )
+
+
+def _chosen(found: ipaddress.IPv4Network) -> Subnet:
+    return Subnet(str(found), str(found[1]), is_chosen=True)
+
+
+def free_ipv6_subnet() -> Subnet:
+    """Return a random unique local subnet (RFC 4193, section 3.2)."""
+    found = ipaddress.IPv6Network((0xFD << 120 | secrets.randbits(56) << 64, 64))
+    return Subnet(str(found), str(found[1]), is_chosen=True)
+
+
+def _merged(ranges: Iterable[Range]) -> list[tuple[int, int]]:
+    """Return the IPv4 `ranges` as runs of addresses (first, last), sorted, that do not touch."""
+    found: list[tuple[int, int]] = []
+    pairs = ((int(one.network_address), int(one.broadcast_address)) for one in ranges if one.version == 4)
+    for first, last in sorted(pairs):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return found
+
+
+def _run_before(address: int, used: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the last of the runs `used` that begins at `address` or before."""
+    at = bisect_right(used, address, key=lambda run: run[0])
+    return used[at - 1] if at else None
+
+
+def _is_used(candidate: ipaddress.IPv4Network, used: Sequence[tuple[int, int]]) -> bool:
+    run = _run_before(int(candidate.broadcast_address), used)
+    return run is not None and run[1] >= int(candidate.network_address)
+
+
+def _first_gap(
+    block: ipaddress.IPv4Network, prefix: int, used: Sequence[tuple[int, int]]
+) -> ipaddress.IPv4Network | None:
+    """Return the first network of this `prefix` in `block` that no run of `used` meets."""
+    size = 1 << 32 - prefix
+    first, end = int(block.network_address), int(block.broadcast_address)
+    while first < end:
+        run = _run_before(first + size - 1, used)
+        if run is None or run[1] < first:
+            return ipaddress.IPv4Network((first, prefix))
+        first = (run[1] // size + 1) * size
+    return None
+
+
+def complete_subnet(wanted: Subnet, networks: Iterable[Network]) -> Subnet:
+    """Return the subnet that a user names, with its gateway. Raises BadRequestError, ForbiddenError on an overlap."""
+    try:
+        range = ipaddress.ip_network(wanted.subnet)
+    except ValueError as error:
+        raise BadRequestError(
+            f"invalid subnet {wanted.subnet}: {error}", 'write it with its first address, as "172.28.0.0/16"'
+        ) from error
+    for network in networks:
+        for subnet in network.subnets:
+            if subnet.range.version == range.version and range.overlaps(subnet.range):
+                raise ForbiddenError(
+                    f"subnet {wanted.subnet} overlaps with {subnet.subnet} of network {network.name}",
+                    "choose another subnet, or leave it out to have a free one chosen",
+                )
+    for what, address in (("gateway", wanted.gateway), *(("aux address", one) for one in wanted.reserved.values())):
+        if address and parse_address(what, address) not in range:
+            raise BadRequestError(f"{what} {address} is not in subnet {wanted.subnet}", f"choose one of {range}")
+    if wanted.ip_range:
+        try:
+            part = ipaddress.ip_network(wanted.ip_range)
+        except ValueError as error:
+            raise BadRequestError(f"invalid ip_range {wanted.ip_range}: {error}") from error
+        if part.version != range.version or not part.subnet_of(range):  # type: ignore[arg-type]
+            raise BadRequestError(f"ip_range {wanted.ip_range} is not in subnet {wanted.subnet}")
+    return replace(wanted, gateway=wanted.gateway or str(range[1]))
