@@ -15,6 +15,7 @@ IFADDRMSG_BYTES, RTMSG_BYTES = 8, 12
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF = 1, 4
 RTPROT_KERNEL = 2
+RTN_UNICAST = 1
 
 Range = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -50,10 +51,23 @@ def addresses(link: Netlink) -> Iterator[InterfaceAddress]:
             yield InterfaceAddress(interface, own, ipaddress.ip_network((reached, prefix), strict=False))
 
 
+def has_default_route(link: Netlink) -> bool:
+    """Whether a route leads everywhere that no other one does."""
+    return any(
+        message[7] == RTN_UNICAST and RTA_DST not in dict(attributes(message, RTMSG_BYTES))
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for message in link.dump(RTM_GETROUTE, _every_route(family))
+    )
+
+
+def _every_route(family: int) -> bytes:
+    return struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
 def routes(link: Netlink) -> Iterator[Route]:
     """Yield the IPv4 and IPv6 routes of all tables, but for default routes and those that come with an address."""
     for family in (socket.AF_INET, socket.AF_INET6):
-        for message in link.dump(RTM_GETROUTE, struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)):
+        for message in link.dump(RTM_GETROUTE, _every_route(family)):
             told = dict(attributes(message, RTMSG_BYTES))
             if message[5] == RTPROT_KERNEL or RTA_DST not in told:
                 continue

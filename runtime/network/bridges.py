@@ -13,6 +13,7 @@ from typing import TypeVar
 from runtime.errors import ConflictError, KernelError
 from runtime.linux import netns
 from runtime.linux.netlink import Netlink, await_operation, forward_ipv6, write_sysctl
+from runtime.linux.routes import has_default_route
 from runtime.network.addresses import hardware_address
 from runtime.network.claims import live_claims, rival
 from runtime.network.firewall import Firewall, Passage
@@ -50,6 +51,10 @@ class Bridges:
     def claims(self) -> list[Claim]:
         """Return who uses which addresses now, where the bridges are."""
         return live_claims(self._link(), self._engine_id)
+
+    def has_way_out(self) -> bool:
+        """Whether a default route leads out of the namespace that the bridges are in."""
+        return has_default_route(self._link())
 
     # --- bridges
 

@@ -7,9 +7,10 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-TYPE_A, TYPE_PTR, TYPE_AAAA, TYPE_ANY = 1, 12, 28, 255
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN = 0, 1, 2, 3
+TYPE_A, TYPE_PTR, TYPE_MX, TYPE_AAAA = 1, 12, 15, 28
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, REFUSED = 0, 1, 2, 3, 5
 TYPE_OPT = 41
+HEADER_BYTES = 12
 TRUNCATED = 0x0200
 TTL_S = 600
 SMALLEST_UDP_BYTES, LARGEST_UDP_BYTES = 512, 4096
@@ -39,12 +40,12 @@ class Query:
 
 def parse_query(data: bytes) -> Query:
     """Return the question that `data` asks. Raises MessageError."""
-    if len(data) < 12:
+    if len(data) < HEADER_BYTES:
         raise MessageError("shorter than a header")
     id, flags, questions, _, _, additional = struct.unpack_from("!HHHHHH", data)
     if flags & 0x8000 or questions != 1:
         raise MessageError("not a query of one question")
-    labels, offset = [], 12
+    labels, offset = [], HEADER_BYTES
     while True:
         if offset >= len(data):
             raise MessageError("the name has no end")
@@ -59,12 +60,17 @@ def parse_query(data: bytes) -> Query:
     if offset + 4 > len(data):
         raise MessageError("the question has no type")
     (kind,) = struct.unpack_from("!H", data, offset)
-    question, offset = data[12 : offset + 4], offset + 4
+    question, offset = data[HEADER_BYTES : offset + 4], offset + 4
     udp_bytes, has_options = SMALLEST_UDP_BYTES, False
     if additional and len(data) >= offset + 11 and data[offset : offset + 3] == struct.pack("!BH", 0, TYPE_OPT):
         (udp_bytes,), has_options = struct.unpack_from("!H", data, offset + 3), True
     udp_bytes = min(max(udp_bytes, SMALLEST_UDP_BYTES), LARGEST_UDP_BYTES)
     return Query(id, flags, ".".join(labels), kind, question, udp_bytes, has_options)
+
+
+def response_code(answer: bytes) -> int:
+    """Return the RCODE of a message that is at least a header (RFC 1035, section 4.1.1)."""
+    return answer[3] & 15
 
 
 def respond(query: Query, code: int, answers: Sequence[Address | str] = (), limit_bytes: int = 65535) -> bytes:
@@ -73,7 +79,7 @@ def respond(query: Query, code: int, answers: Sequence[Address | str] = (), limi
     Records past `limit_bytes` are left out, and the answer says so, so that the asker comes again over TCP.
     """
     options = struct.pack("!BHHIH", 0, TYPE_OPT, LARGEST_UDP_BYTES, 0, 0) if query.has_options else b""
-    room = limit_bytes - 12 - len(query.question) - len(options)
+    room = limit_bytes - HEADER_BYTES - len(query.question) - len(options)
     records = [_record(answer) for answer in answers]
     flags = 0x8080 | (query.flags & 0x7900) | code
     while sum(map(len, records)) > room:

@@ -48,6 +48,7 @@ def new_endpoint(
         gw_priority=settings.gw_priority,
         link_local_ips=tuple(link_local(text) for text in settings.link_local_ips),
         dns_servers=settings.dns_servers,
+        dns_options=settings.dns_options,
         position=max((endpoint.position for endpoint in mine), default=-1) + 1,
     )
 

@@ -88,7 +88,8 @@ class Network:
 class EndpointSettings:
     """What a container asks of its attachment to a network.
 
-    `dns_servers` answer names that are not ours; `hostname` is one more name that neighbours find it by.
+    `dns_servers` answer names that are not ours, `dns_options` are what its resolv.conf(5) says beside them; `hostname` is
+    one more name that neighbours find it by.
     """
 
     aliases: tuple[str, ...] = ()
@@ -100,10 +101,11 @@ class EndpointSettings:
     gw_priority: int = 0
     link_local_ips: tuple[str, ...] = ()
     dns_servers: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
     hostname: str = ""
 
 
-LISTS = ("aliases", "dns_names", "links", "link_local_ips", "dns_servers")
+LISTS = ("aliases", "dns_names", "links", "link_local_ips", "dns_servers", "dns_options")
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class Endpoint:
     gw_priority: int = 0
     link_local_ips: tuple[str, ...] = ()
     dns_servers: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
     position: int = 0
 
     @property

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 import anyio
 import anyio.abc
 
 from runtime.errors import KernelError
+from runtime.linux import netns, userns
 from runtime.linux import nftables as nft
-from runtime.linux import userns
 from runtime.linux.nfnetlink import Nfnetlink
 from runtime.network.dns_message import Address
 from runtime.network.model import Endpoint
 from runtime.network.resolver import Resolver, host_resolvers, is_reached_from_containers
 from runtime.network.table import NetworkTable
+from runtime.network.upstream import Server, Upstream
+from runtime.network.worker import Worker
 
 RESOLVER_ADDRESS = "127.0.0.11"
 
@@ -37,11 +41,25 @@ def default_resolvers() -> list[str]:
 
 
 class Names:
-    """The resolvers of all containers, over one table."""
+    """The resolvers of all containers, over one table; `namespace` tells where a container's is pinned.
 
-    def __init__(self, table: NetworkTable, group: anyio.abc.TaskGroup) -> None:
+    Bridges that are in a network namespace of their own (`bridges`) may have no way out (`has_way_out`): then the
+    machine's name servers are asked from the machine.
+    """
+
+    def __init__(
+        self,
+        table: NetworkTable,
+        group: anyio.abc.TaskGroup,
+        namespace: Callable[[str], Path],
+        bridges: Path | None = None,
+    ) -> None:
         self._table = table
         self._group = group
+        self._namespace = namespace
+        # not the one that bridges are made in: neither waits for the other
+        self._worker = Worker(bridges)
+        self.has_way_out = True
         self._scopes: dict[str, anyio.CancelScope] = {}
 
     def are_needed(self, endpoint: Endpoint) -> bool:
@@ -58,7 +76,8 @@ class Names:
             *sockets,
             partial(self._lookup, container_id),
             partial(self._reverse, container_id),
-            partial(self._upstream, container_id),
+            Upstream(partial(self._servers, container_id), partial(self._make_sockets, container_id)),
+            partial(self._keeps_short_names, container_id),
         )
         scope = anyio.CancelScope()
         self._scopes[container_id] = scope
@@ -75,12 +94,35 @@ class Names:
         if scope is not None:
             scope.cancel()
 
-    def _upstream(self, container_id: str) -> Sequence[str]:
+    def _servers(self, container_id: str) -> list[Server]:
         """Return who answers what is not ours; nobody, in a container that has no way out."""
         endpoints = self._table.endpoints(container_id)
         if all(self._table.networks[endpoint.network_id].internal for endpoint in endpoints):
-            return ()
-        return next((one.dns_servers for one in endpoints if one.dns_servers), ()) or host_resolvers()
+            return []
+        named = next((one.dns_servers for one in endpoints if one.dns_servers), ())
+        if named:
+            return [Server(address) for address in named]
+        has_ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
+        return [
+            Server(address, is_on_host=not (self.has_way_out and _is_reached(address, has_ipv6=has_ipv6)))
+            for address in host_resolvers()
+        ]
+
+    async def _make_sockets(self, container_id: str, family: int, kind: int, count: int) -> list[socket.socket]:
+        def make() -> list[socket.socket]:
+            with ExitStack() as stack:
+                kind_now = kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+                made = [stack.enter_context(socket.socket(family, kind_now)) for _ in range(count)]
+                stack.pop_all()
+            return made
+
+        return await self._worker.run(partial(netns.inside, self._namespace(container_id), make))
+
+    def _keeps_short_names(self, container_id: str) -> bool:
+        """Whether the container's options say how many dots a name has that is asked as it is ("ndots:1")."""
+        options = (option for one in self._table.endpoints(container_id) for option in one.dns_options)
+        dots = [option.partition(":")[2] for option in options if option.startswith("ndots:")]
+        return any(number.isdecimal() and int(number) > 0 for number in dots)
 
     def _lookup(self, container_id: str, name: str) -> Sequence[Address] | None:
         for own in self._table.endpoints(container_id):
@@ -101,6 +143,11 @@ class Names:
             if address in endpoint.addresses:
                 return f"{endpoint.container_name}.{self._table.networks[endpoint.network_id].name}"
         return None
+
+
+def _is_reached(server: str, *, has_ipv6: bool) -> bool:
+    """Whether a name server of the host is reached from a container's namespace, where its interfaces are not."""
+    return is_reached_from_containers(server) and "%" not in server and (has_ipv6 or ":" not in server)
 
 
 def listen() -> ResolverSockets:

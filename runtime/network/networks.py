@@ -66,7 +66,7 @@ class Networks:
         self._bridges = Bridges(self._firewall, paths.engine_id)
         self._removals = Removals(self._bridges, self._worker, group)
         self._placement = Placement(self._table, self._bridges, self._worker)
-        self._names = Names(self._table, group)
+        self._names = Names(self._table, group, self.namespace, apart)
         self._publishing = Publishing(self._firewall, self._worker, group, find_holder)
         self._container_names: dict[str, str] = {}
 
@@ -91,6 +91,8 @@ class Networks:
             await self._placement.bring_back_all(bridged)
         else:
             await self._worker.run(self._firewall.discard)
+        if self._worker.namespace is not None:
+            self._names.has_way_out = await self._worker.run(self._bridges.has_way_out)
         for id, name in live.items():
             self._container_names[id] = name
             if self.namespace(id).exists() and any(map(self._names.are_needed, self.endpoints(id))):

@@ -13,11 +13,11 @@ import anyio.abc
 
 from runtime.network.dns_message import (
     FORMERR,
+    HEADER_BYTES,
     NOERROR,
-    NXDOMAIN,
-    SERVFAIL,
     TYPE_A,
     TYPE_AAAA,
+    TYPE_MX,
     TYPE_PTR,
     Address,
     MessageError,
@@ -25,17 +25,15 @@ from runtime.network.dns_message import (
     respond,
     reverse_address,
 )
+from runtime.network.upstream import LARGEST, Upstream, receive, send_all
 
-DNS_PORT = 53
-FORWARD_TIMEOUT_S = 3.0
 TCP_IDLE_S = 10.0
-LARGEST = 65535
 
 Lookup = Callable[[str], Sequence[Address] | None]
 """A name's addresses in the asker's networks; None when the name is not ours."""
 ReverseLookup = Callable[[Address], str | None]
-Upstream = Callable[[], Sequence[str]]
-"""The servers that answer what is not ours."""
+VERSIONS = {TYPE_A: 4, TYPE_AAAA: 6}
+"""The version of IP that a question asks an address of."""
 
 
 def host_resolvers() -> list[str]:
@@ -62,16 +60,27 @@ def is_reached_from_containers(server: str) -> bool:
 
 
 class Resolver:
-    """Answers the questions of one network namespace, on sockets that were bound inside it."""
+    """Answers the questions of one network namespace, on sockets that were bound inside it.
+
+    `upstream` answers what is not ours. A container that `keeps_short_names` completes names without a dot by itself
+    (resolv.conf(5), "ndots"): where they are nobody's here, they are asked of nobody else.
+    """
 
     def __init__(
-        self, udp: socket.socket, tcp: socket.socket, lookup: Lookup, reverse: ReverseLookup, upstream: Upstream
+        self,
+        udp: socket.socket,
+        tcp: socket.socket,
+        lookup: Lookup,
+        reverse: ReverseLookup,
+        upstream: Upstream,
+        keeps_short_names: Callable[[], bool],
     ) -> None:
         self._udp = udp
         self._tcp = tcp
         self._lookup = lookup
         self._reverse = reverse
         self._upstream = upstream
+        self._keeps_short_names = keeps_short_names
 
     async def serve(self) -> None:
         """Answer until cancelled; closes the sockets."""
@@ -82,6 +91,7 @@ class Resolver:
         finally:
             self._udp.close()
             self._tcp.close()
+            self._upstream.close()
 
     async def _serve_udp(self, group: anyio.abc.TaskGroup) -> None:
         while True:
@@ -94,7 +104,7 @@ class Resolver:
             if known:
                 self._send(known, peer)
             elif known is None:
-                group.start_soon(self._forward_udp, data, peer)
+                group.start_soon(self._forward, data, peer)
 
     def _send(self, data: bytes, peer: tuple[str, int]) -> None:
         try:
@@ -118,89 +128,40 @@ class Resolver:
             while True:
                 with anyio.move_on_after(TCP_IDLE_S) as silence:
                     try:
-                        (length,) = struct.unpack("!H", await _exactly(connection, 2))
-                        data = await _exactly(connection, length)
+                        (length,) = struct.unpack("!H", await receive(connection, 2))
+                        data = await receive(connection, length)
                         answer = self._own(data, is_udp=False)
                         if answer is None:
-                            answer = await self._forward(data, socket.SOCK_STREAM)
-                        await _send_all(connection, struct.pack("!H", len(answer)) + answer)
+                            answer = await self._upstream.ask(data, socket.SOCK_STREAM)
+                        await send_all(connection, struct.pack("!H", len(answer)) + answer)
                     except (OSError, MessageError):
                         return
                 if silence.cancelled_caught:
                     return
 
     def _own(self, data: bytes, *, is_udp: bool) -> bytes | None:
-        """Return the answer when it is ours to give (nothing to what is no question), else None."""
+        """Return the answer when it is ours to give (nothing to what is no question), else None.
+
+        Ours are addresses of our names, and that these have no mail server of their own (RFC 5321, section 5.1: then their
+        address is it); whatever else there is to ask of a name is asked of the name servers, as by Docker's resolver.
+        """
         try:
             query = parse_query(data)
         except MessageError:
-            return data[:2] + struct.pack("!HHHHH", 0x8080 | FORMERR, 0, 0, 0, 0) if len(data) >= 12 else b""
+            return data[:2] + struct.pack("!HHHHH", 0x8080 | FORMERR, 0, 0, 0, 0) if len(data) >= HEADER_BYTES else b""
         if query.type == TYPE_PTR:
             address = reverse_address(query.name)
             name = self._reverse(address) if address is not None else None
             return respond(query, NOERROR, [name]) if name else None
+        if query.type not in (*VERSIONS, TYPE_MX):
+            return None
         addresses = self._lookup(query.name)
         if addresses is None:
-            # a name without a dot is nobody's outside: the answer is final, and quick
-            return respond(query, NXDOMAIN) if "." not in query.name and query.name else None
-        wanted = {TYPE_A: 4, TYPE_AAAA: 6}.get(query.type)
-        chosen = [address for address in addresses if address.version == wanted]
+            is_kept = query.type in VERSIONS and query.name and "." not in query.name and self._keeps_short_names()
+            return respond(query, NOERROR) if is_kept else None
+        chosen = [address for address in addresses if address.version == VERSIONS.get(query.type)]
         random.shuffle(chosen)
         return respond(query, NOERROR, chosen, query.udp_bytes if is_udp else LARGEST)
 
-    async def _forward_udp(self, data: bytes, peer: tuple[str, int]) -> None:
-        self._send(await self._forward(data, socket.SOCK_DGRAM), peer)
-
-    async def _forward(self, data: bytes, kind: int) -> bytes:
-        """Return what the first server that answers says to the question `data`; asked the way that we were."""
-        ask = _ask_udp if kind == socket.SOCK_DGRAM else _ask_tcp
-        for server in self._upstream():
-            try:
-                with anyio.fail_after(FORWARD_TIMEOUT_S):
-                    return await ask(server, data)
-            except (OSError, TimeoutError, MessageError):
-                continue
-        return respond(parse_query(data), SERVFAIL)
-
-
-async def _ask_udp(server: str, data: bytes) -> bytes:
-    with socket.socket(_family(server), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as upstream:
-        upstream.connect((server, DNS_PORT))
-        upstream.send(data)
-        while True:
-            await anyio.wait_readable(upstream)
-            answer = upstream.recv(LARGEST)
-            if answer[:2] == data[:2]:
-                return answer
-
-
-async def _ask_tcp(server: str, data: bytes) -> bytes:
-    with socket.socket(_family(server), socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as upstream:
-        try:
-            upstream.connect((server, DNS_PORT))
-        except BlockingIOError:
-            await anyio.wait_writable(upstream)
-        await _send_all(upstream, struct.pack("!H", len(data)) + data)
-        (length,) = struct.unpack("!H", await _exactly(upstream, 2))
-        return await _exactly(upstream, length)
-
-
-def _family(server: str) -> int:
-    return socket.AF_INET6 if ":" in server else socket.AF_INET
-
-
-async def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        await anyio.wait_readable(connection)
-        chunk = connection.recv(size - len(data))
-        if not chunk:
-            raise MessageError("the other side hung up")
-        data += chunk
-    return data
-
-
-async def _send_all(connection: socket.socket, data: bytes) -> None:
-    while data:
-        await anyio.wait_writable(connection)
-        data = data[connection.send(data) :]
+    async def _forward(self, data: bytes, peer: tuple[str, int]) -> None:
+        self._send(await self._upstream.ask(data, socket.SOCK_DGRAM), peer)

@@ -198,6 +198,7 @@ def endpoint_settings(wanted: Mapping[str, Any], container: Container) -> Endpoi
         gw_priority=wanted.get("GwPriority") or 0,
         link_local_ips=tuple(ipam.get("LinkLocalIPs") or ()),
         dns_servers=tuple(container.host.get("Dns") or ()),
+        dns_options=tuple(container.host.get("DnsOptions") or ()),
         hostname=container.config.get("Hostname") or "",
     )
 

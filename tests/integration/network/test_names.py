@@ -1,16 +1,15 @@
 import ipaddress
 import socket
 import struct
-import threading
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
 import anyio.to_thread
 import pytest
 
-from runtime.network.dns_message import encode_name, parse_query, respond
+from runtime.network.dns_message import encode_name, respond
 from runtime.network.model import EndpointSettings
+from tests.support.name_server import upstream
 from tests.support.networks import ask, cleaned, container, exchange, opened, question
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
@@ -35,46 +34,6 @@ def is_truncated(answer):
     return bool(answer[2] & 2)
 
 
-@contextmanager
-def upstream(address, answer):
-    """A name server at `address`, on UDP and TCP; `answer` gives it a query and whether it came over UDP."""
-    with ExitStack() as stack:
-        udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        udp.bind((address, 53))
-        tcp = stack.enter_context(socket.create_server((address, 53)))
-        end = b"end"
-
-        def serve_udp():
-            while True:
-                data, peer = udp.recvfrom(65535)
-                if data == end:
-                    return
-                udp.sendto(answer(parse_query(data), True), peer)
-
-        def serve_tcp():
-            while True:
-                connection, _ = tcp.accept()
-                with connection, connection.makefile("rb") as stream:
-                    length = stream.read(2)
-                    if length == end[:2]:
-                        return
-                    data = answer(parse_query(stream.read(struct.unpack("!H", length)[0])), False)
-                    connection.sendall(struct.pack("!H", len(data)) + data)
-
-        threads = [threading.Thread(target=serve) for serve in (serve_udp, serve_tcp)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-                one.sendto(end, (address, 53))
-            with socket.create_connection((address, 53)) as one:
-                one.sendall(end)
-            for thread in threads:
-                thread.join()
-
-
 async def asker(networks, network, *servers, name="one"):
     id = await container(networks, name)
     await networks.connect(id, name, network, EndpointSettings(dns_servers=servers))
@@ -87,14 +46,14 @@ FOUND = [ipaddress.ip_address("192.0.2.77")]
 async def test_other_names_are_asked_of_the_servers_that_the_container_names(paths):
     async with cleaned(paths) as networks:
         one = await asker(networks, await networks.create(name="front"), "127.53.0.1")
-        with upstream("127.53.0.1", lambda query, _: respond(query, 0, FOUND)):
+        with upstream("127.53.0.1", lambda query, _: respond(query, 0, FOUND), networks.namespace(one)):
             assert await off(ask, networks, one, "example.com") == ({"192.0.2.77"}, 0)
 
 
 async def test_when_a_server_is_silent_or_not_there_the_next_is_asked(paths):
     async with cleaned(paths) as networks:
         one = await asker(networks, await networks.create(name="front"), "127.53.0.9", "127.53.0.1")
-        with upstream("127.53.0.1", lambda query, _: respond(query, 0, FOUND)):
+        with upstream("127.53.0.1", lambda query, _: respond(query, 0, FOUND), networks.namespace(one)):
             assert await off(ask, networks, one, "example.com") == ({"192.0.2.77"}, 0)
         assert (await off(ask, networks, one, "example.com"))[1] == SERVFAIL
 
@@ -102,7 +61,7 @@ async def test_when_a_server_is_silent_or_not_there_the_next_is_asked(paths):
 async def test_a_name_that_does_not_exist_outside_is_told_so(paths):
     async with cleaned(paths) as networks:
         one = await asker(networks, await networks.create(name="front"), "127.53.0.1")
-        with upstream("127.53.0.1", lambda query, _: respond(query, NXDOMAIN)):
+        with upstream("127.53.0.1", lambda query, _: respond(query, NXDOMAIN), networks.namespace(one)):
             assert await off(ask, networks, one, "nowhere.example.com") == (set(), NXDOMAIN)
 
 
@@ -110,7 +69,11 @@ async def test_what_does_not_fit_a_datagram_comes_over_tcp(paths):
     many = [ipaddress.ip_address(f"192.0.2.{number}") for number in range(100)]
     async with cleaned(paths) as networks:
         one = await asker(networks, await networks.create(name="front"), "127.53.0.1")
-        with upstream("127.53.0.1", lambda query, is_udp: respond(query, 0, many, 512 if is_udp else 65535)):
+        with upstream(
+            "127.53.0.1",
+            lambda query, is_udp: respond(query, 0, many, 512 if is_udp else 65535),
+            networks.namespace(one),
+        ):
             assert is_truncated(await off(exchange, networks, one, question("example.com")))
             whole = await off(exchange, networks, one, question("example.com"), socket.SOCK_STREAM)
             assert (count(whole), is_truncated(whole)) == (100, False)
@@ -174,8 +137,9 @@ async def test_an_address_has_a_name(paths):
 async def test_names_are_known_on_common_networks_only(paths):
     async with cleaned(paths) as networks:
         front, back = await networks.create(name="front"), await networks.create(name="back")
-        one, two = await container(networks, "one", front), await container(networks, "two", back)
-        assert await off(ask, networks, one, "two") == (set(), NXDOMAIN)
+        one, two = await asker(networks, front, "127.53.0.1"), await container(networks, "two", back)
+        with upstream("127.53.0.1", lambda query, _: respond(query, NXDOMAIN), networks.namespace(one)):
+            assert await off(ask, networks, one, "two") == (set(), NXDOMAIN)
         both = await container(networks, "both", front, back)
         assert (await off(ask, networks, one, "both"))[0] == {networks.endpoints(both)[0].ipv4.partition("/")[0]}
         assert (await off(ask, networks, two, "both"))[0] == {networks.endpoints(both)[1].ipv4.partition("/")[0]}
@@ -204,7 +168,7 @@ async def test_from_an_internal_network_no_question_leaves(paths):
             asked.append(query)
             return respond(query, 0, FOUND)
 
-        with upstream("127.53.0.1", answer):
+        with upstream("127.53.0.1", answer, networks.namespace(one)):
             assert (await off(ask, networks, one, "secret.example.com"))[1] == SERVFAIL
             assert asked == []
             await networks.connect(one, "one", await networks.create(name="outer"), EndpointSettings())
@@ -224,4 +188,5 @@ async def test_a_host_that_asks_itself_lends_its_resolver_to_the_default_network
         one = await container(networks, "one", networks.resolve("bridge"))
         with upstream("127.53.0.1", lambda query, _: respond(query, 0, FOUND)):
             assert await off(ask, networks, one, "example.com") == ({"192.0.2.77"}, 0)
-        assert await off(ask, networks, one, "one") == (set(), NXDOMAIN)
+            # the default network has no names of its own
+            assert await off(ask, networks, one, "one") == ({"192.0.2.77"}, 0)
