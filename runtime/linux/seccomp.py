@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from runtime.hints import Any
 from runtime.linux import syscall_table
@@ -37,8 +38,9 @@ def assemble(
     """Return the program of the OCI document's `linux.seccomp` (OCI runtime spec, "Seccomp").
 
     `architectures` has the numbers of the system calls by name for each AUDIT_ARCH constant; a call by another kills
-    the process. Where the document does not let unknown calls pass, one newer than the table answers ENOSYS, as on an
-    older kernel, so that libraries fall back. Rules of calls that the table does not have are passed over. Raises
+    the process, but for x32's, which shares x86-64's constant: it answers ENOSYS, as by kernels without it. Where the
+    document does not let unknown calls pass, one that the table does not have answers ENOSYS, as on an older kernel, so
+    that libraries fall back. Rules of calls that the table does not have are passed over. Raises
     ValueError on an unknown action or comparison, on one that asks a listener where there is none, and on a program
     that is too long for the kernel.
     """
@@ -67,7 +69,8 @@ def _calls(filters: Mapping[str, Any], numbers: Mapping[str, int], default: int)
                 conditional.setdefault(numbers[name], []).append((rule["args"], action))
             else:
                 plain.setdefault(numbers[name], action)
-    program: list[Instruction] = [(LD_W_ABS, 0, 0, OFFSET_NR)]
+    unknown = (RET_K, 0, 0, RET["SCMP_ACT_ERRNO"] | ENOSYS)
+    program: list[Instruction] = [(LD_W_ABS, 0, 0, OFFSET_NR), (JMP_JGE, 0, 1, X32_BIT), unknown]
     for number, rules in sorted(conditional.items()):
         if number not in plain:
             body = [step for rule in rules for step in _conditions(*rule)]
@@ -76,8 +79,10 @@ def _calls(filters: Mapping[str, Any], numbers: Mapping[str, int], default: int)
     for low, high, action in _ranges(plain):
         program += [(JMP_JGE, 0, 2, low), (JMP_JGT, 1, 0, high), (RET_K, 0, 0, action)]
     if filters["defaultAction"] not in PERMISSIVE:
-        newest = max(numbers.values())
-        program += [(JMP_JGT, 0, 2, newest), (JMP_JGE, 1, 0, X32_BIT), (RET_K, 0, 0, RET["SCMP_ACT_ERRNO"] | ENOSYS)]
+        known = _ranges(dict.fromkeys(numbers.values(), 0))
+        for (_, before, _), (after, _, _) in pairwise([(0, -1, 0), *known, (X32_BIT, 0, 0)]):
+            if after > before + 1:
+                program += [(JMP_JGE, 0, 2, before + 1), (JMP_JGT, 1, 0, after - 1), unknown]
     program.append((RET_K, 0, 0, default))
     return program
 

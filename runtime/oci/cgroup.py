@@ -20,6 +20,8 @@ CONTROLLERS = (
 )  # fmt: skip
 UNIFIED_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "cpu", "cpuset", "pids")
 """In the order of enabling: the last three, which judge threads, would be let by the processes that hinder the others."""
+SYSTEMD = "systemd"
+"""Version 1's hierarchy without a controller, "name=systemd": the cgroup in which systemd, also in containers, looks."""
 SETTLE_S = 2.0
 """How long the kernel has to freeze, or to end, the processes of a cgroup."""
 PARENTS_LOST = 100
@@ -37,6 +39,7 @@ class Cgroups:
     def __init__(self) -> None:
         self.v1: dict[str, str] = {}
         self.v2: str | None = None
+        self._systemd: str | None = None
         with open("/proc/self/mounts") as mounts:
             for line in mounts:
                 _device, point, kind, options = line.split()[:4]
@@ -44,6 +47,8 @@ class Cgroups:
                     for option in options.split(","):
                         if option in CONTROLLERS:
                             self.v1.setdefault(option, point)
+                        elif option == f"name={SYSTEMD}" and self._systemd is None:
+                            self._systemd = point
                 elif kind == "cgroup2" and self.v2 is None:
                     self.v2 = point
         if not self.v1 and self.v2 is None:
@@ -61,12 +66,16 @@ class Cgroups:
         return not self.v1
 
     def directories(self, path: str) -> dict[str, str]:
-        """Return the directories of cgroup `path`, by controller; version 2's is "unified". None where none are ours."""
+        """Return the directories of cgroup `path`, by controller; version 2's is "unified". None where none are ours.
+
+        With version 1 there is one of systemd's, too, where the machine has that hierarchy.
+        """
         if not self.are_ours:
             return {}
         if self.is_unified:
             return {"unified": f"{self.v2}{path}"}
-        return {controller: f"{point}{path}" for controller, point in self.v1.items()}
+        points = self.v1 if self._systemd is None else {**self.v1, SYSTEMD: self._systemd}
+        return {controller: f"{point}{path}" for controller, point in points.items()}
 
     def shown(self, path: str, has_namespace: bool) -> dict[str, str] | None:
         """Return what a container of cgroup `path` is to see bound; nothing where it mounts version 2's tree itself.
@@ -166,10 +175,12 @@ class Cgroups:
 
     def enter(self, path: str, pid: int = 0) -> None:
         """Move process `pid`, the calling one when it is 0, into cgroup `path`."""
-        for directory in self.directories(path).values():
+        for controller, directory in self.directories(path).items():
             try:
                 _write(f"{directory}/cgroup.procs", pid)
             except OSError as error:
+                if error.errno == errno.ENOENT and controller == SYSTEMD:
+                    continue  # a container that an earlier version of this program made has none
                 if error.errno != errno.EBUSY:
                     raise
                 # the container has divided its cgroup: whoever joins it is with those who are there already

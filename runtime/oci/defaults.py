@@ -36,10 +36,10 @@ DEVICE_RULES: tuple[dict[str, Any], ...] = (
     {"allow": True, "type": "b", "access": "m"},
     *(
         {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
-        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, -1))
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, -1), (10, 200))
     ),
 )
-"""null, zero, full, random, urandom, tty, ptmx and every pseudo-terminal; other device nodes can be made, not used."""
+"""null, zero, full, random, urandom, tty, ptmx, every pseudo-terminal and tun; other nodes can be made, not used."""
 
 # The calls that no container needs and that reach past its namespaces, with the capabilities that give them back.
 _GUARDED = {

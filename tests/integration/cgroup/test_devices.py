@@ -21,6 +21,12 @@ def test_the_default_devices_work(ground):
     assert "/dev/ptmx" in said
 
 
+def test_a_tunnel_can_be_opened_where_the_machine_has_them(ground):
+    _code, said = ground.run("mknod /tun c 10 200 && (exec 3<> /tun) 2>&1; echo tried")
+    assert said.endswith("tried\n")
+    assert REFUSED not in said  # no such device, where the module is missing
+
+
 def test_a_node_of_the_disk_can_be_made_but_not_opened(ground, disk):
     _, major, minor = disk
     _code, said = ground.run(f"mknod /disk b {major} {minor} && echo made; {READ.format('/disk')}")

@@ -18,6 +18,19 @@ def test_a_container_sees_its_cgroup_as_the_root(ground):
     assert "pids.max" in said
 
 
+def test_a_container_has_the_hierarchy_of_systemd_where_the_host_has_it(ground, is_unified):
+    has_it = not is_unified and "name=systemd" in Path("/proc/self/mounts").read_text()
+    id = ground.start()
+    code, said = ground.execute(id, "grep -h . /sys/fs/cgroup/systemd/cgroup.procs; grep name=systemd /proc/1/cgroup")
+    assert ("1" in said.splitlines()) == has_it
+    assert said.endswith(":name=systemd:/\n") == has_it
+    assert (code == 0) == has_it
+    ground.client.kill(id)
+    eventually(lambda: not ground.directories(id), what="the end of the cgroup")
+    if has_it:
+        assert id not in {folder.name for folder in Path("/sys/fs/cgroup/systemd").glob("skiff-*/*")}
+
+
 def test_a_container_can_not_change_its_cgroup_unless_it_is_privileged(ground, is_unified):
     made = "/sys/fs/cgroup/made" if is_unified else "/sys/fs/cgroup/pids/made"
     code, said = ground.run(f"mkdir {made}")

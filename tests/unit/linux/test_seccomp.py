@@ -62,6 +62,9 @@ def expected(filters, architecture, number, arguments):
     if architecture not in NUMBERS:
         return seccomp.RET["SCMP_ACT_KILL_PROCESS"]
     numbers = NUMBERS[architecture]
+    unknown = seccomp.RET["SCMP_ACT_ERRNO"] | 38
+    if number >= 0x40000000:  # x32
+        return unknown
     rules = [
         rule for rule in filters["syscalls"] if any(numbers.get(name) == number for name in rule["names"])
     ]  # fmt: skip
@@ -71,8 +74,8 @@ def expected(filters, architecture, number, arguments):
     for rule in rules:
         if all(OPERATORS[a["op"]](arguments[a["index"]], a["value"], a.get("valueTwo", 0)) for a in rule["args"]):
             return value(rule["action"], rule.get("errnoRet"))
-    if not rules and max(numbers.values()) < number < 0x40000000 and filters["defaultAction"] not in seccomp.PERMISSIVE:
-        return seccomp.RET["SCMP_ACT_ERRNO"] | 38
+    if number not in numbers.values() and filters["defaultAction"] not in seccomp.PERMISSIVE:
+        return unknown
     return default
 
 

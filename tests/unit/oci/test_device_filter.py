@@ -90,7 +90,8 @@ def test_the_program_decides_as_the_rules_do(rules, kind, major, minor, access):
         ("c", 136, 7, "rw", True),
         ("b", 254, 0, "m", True),
         ("b", 254, 0, "r", False),
-        ("c", 10, 200, "rw", False),
+        ("c", 10, 200, "rw", True),
+        ("c", 10, 229, "rw", False),
         ("c", 1, 1, "r", False),
     ],
 )
