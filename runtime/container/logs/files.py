@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import struct
 from bisect import bisect_left, bisect_right
 from pathlib import Path
@@ -52,6 +53,47 @@ def segment_starts(directory: Path) -> list[int]:
 def ends_line(descriptor: int, position: int) -> bool:
     """Whether the byte before `position` of an open file ends a line; so does the beginning of the file."""
     return position == 0 or os.pread(descriptor, 1, position - 1) in (b"\n", b"")
+
+
+def rebuild_lost_indexes(directory: Path) -> None:
+    """Write the index of each segment whose data are there and whose index is lost: missing, empty or not one of these.
+
+    Who wrote what and when is lost with it: all is standard output of the moment of the last write.
+    """
+    for start in segment_starts(directory):
+        # in this order: who writes now writes the record first
+        data = os.open(data_path(directory, start), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            about = os.fstat(data)
+            if about.st_size and not _begins_well(index_path(directory, start), start):
+                _write_index(directory, start, data, about)
+        finally:
+            os.close(data)
+
+
+def _begins_well(index: Path, start: int) -> bool:
+    try:
+        with open(index, "rb") as file:
+            first = file.read(RECORD.size)
+    except FileNotFoundError:
+        return False
+    if len(first) < RECORD.size:
+        return False
+    time_ns, _, offset = RECORD.unpack(first)
+    return bool(time_ns) and offset == start
+
+
+def _write_index(directory: Path, start: int, data: int, about: os.stat_result) -> None:
+    places = range(0, about.st_size, CHUNK_BYTES)
+    first_ns = about.st_mtime_ns - len(places)
+    fresh = index_path(directory, start).with_suffix(".index.new")
+    with open(fresh, "wb") as file:
+        for number, place in enumerate(places):
+            is_open = 0 if ends_line(data, place) else 1 << STDOUT
+            file.write(RECORD.pack(first_ns + number, STDOUT | is_open << OPEN_SHIFT, start + place))
+        os.fchmod(file.fileno(), stat.S_IMODE(about.st_mode))
+        os.fsync(file.fileno())
+    os.replace(fresh, index_path(directory, start))
 
 
 class Segment:

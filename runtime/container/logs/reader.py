@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.container.logs.files import Chunk, Segment, segment_starts
+from runtime.container.logs.files import Chunk, Segment, rebuild_lost_indexes, segment_starts
 
 BATCH_RECORDS = 2048
 MOST_HELD = 32
@@ -25,6 +25,7 @@ class LogReader:
         self._directory = directory
         self._held: dict[int, Segment] = {}
         self._current: Segment | None = None
+        rebuild_lost_indexes(directory)
         starts = segment_starts(directory)
         self.first = starts[0] if starts else 0
         """The offset of the first byte that was kept when reading began."""

@@ -22,6 +22,7 @@ from runtime.container.logs.files import (
     data_path,
     ends_line,
     index_path,
+    rebuild_lost_indexes,
     segment_starts,
 )
 from runtime.container.logs.options import UNLIMITED, Limits
@@ -50,6 +51,7 @@ class LogWriter:
         self._directory = directory
         self._limits = limits
         self._readers = readers
+        rebuild_lost_indexes(directory)
         self._starts = segment_starts(directory) or [0]
         self._start = self._starts[-1]
         self._data, self._index = _opened(directory, self._start)
@@ -66,9 +68,9 @@ class LogWriter:
         """Cut off what a crash left of records; return the last record's time and which streams are amid a line."""
         while count := os.fstat(self._index).st_size // RECORD.size:
             time_ns, word, start = RECORD.unpack(os.pread(self._index, RECORD.size, (count - 1) * RECORD.size))
-            if start <= self.end:
+            if time_ns and self._start <= start <= self.end:
                 break
-            # the machine lost the data that this record was for; what comes now has another
+            # the machine lost the record, or the data that it was for; what comes now has another
             os.ftruncate(self._index, (count - 1) * RECORD.size)
         os.ftruncate(self._index, count * RECORD.size)
         if not count:

@@ -356,6 +356,44 @@ def test_records_of_data_that_the_machine_lost_are_dropped(log):
     assert (directory / "log.index").stat().st_size == 3 * RECORD.size
 
 
+@pytest.mark.parametrize("damage", ["missing", "empty", "torn", "zeros", "garbage"])
+@pytest.mark.parametrize("is_written_next", [True, False])
+def test_a_lost_index_is_rebuilt_from_the_data(log, damage, is_written_next):
+    lines = b"".join(b"%07d\n" % number for number in range(300_000))  # more than one chunk
+    directory = log([(STDOUT, lines[at : at + 60_000]) for at in range(0, len(lines), 60_000)], Limits(2_000_000, 3))
+    assert len(segment_starts(directory)) > 1
+    indexes = sorted(directory.glob("*.index"))
+    before = [path.stat().st_mode for path in indexes]
+    for path in indexes:
+        size = path.stat().st_size
+        match damage:
+            case "missing":
+                path.unlink()
+            case "empty" | "torn":
+                os.truncate(path, 0 if damage == "empty" else RECORD.size - 1)
+            case _:
+                path.write_bytes((b"\0" if damage == "zeros" else b"x") * size)
+    more = b"later\n" if is_written_next else b""
+    if is_written_next:
+        write(directory, [(STDERR, more)], Limits(2_000_000, 3))
+    assert joined(read(directory)) == lines + more
+    assert joined(read(directory, Selection(tail=3))) == (lines + more)[-22 if more else -24 :]
+    assert joined(read(directory, Selection(since_ns=time.time_ns() + 10**9))) == b""
+    assert [path.stat().st_mode for path in sorted(directory.glob("*.index"))] == before
+    stamped = joined(read(directory, Selection(timestamps=True))).splitlines()
+    assert len(stamped) == len((lines + more).splitlines())
+    assert stamped == sorted(stamped)
+
+
+def test_records_that_a_power_cut_left_as_zeros_are_dropped(log):
+    directory = log([(STDOUT, b"one\n"), (STDOUT, b"two\n")])
+    with open(directory / "log.index", "ab") as index:
+        index.write(bytes(3 * RECORD.size))
+    write(directory, [(STDOUT, b"three\n")])
+    assert joined(read(directory)) == b"one\ntwo\nthree\n"
+    assert (directory / "log.index").stat().st_size == 3 * RECORD.size
+
+
 def test_a_line_that_an_earlier_process_left_without_end_is_not_gone_on_with(log):
     directory = log([(STDOUT, b"one\ntw")])
     again = Flow(directory, began_ns=time.time_ns())
