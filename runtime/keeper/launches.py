@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import marshal
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
 
 from runtime.hints import Any, NoReturn
 from runtime.keeper.kept import Stdio
-from runtime.linux import syscalls as linux
+from runtime.linux import pidfd as pidfds
 from runtime.oci import launch
 from runtime.oci.process import LaunchError
 
@@ -43,10 +42,14 @@ class Launch:
 
     def hear(self) -> bool:
         """Take what the child says; False once it has said everything."""
-        chunk = os.read(self.report, 4096)
+        try:
+            chunk = os.read(self.report, 4096)
+        except BlockingIOError:  # the event was that of another descriptor, which had this number
+            return True
         self.said += chunk
         if self.said.startswith(SIBLING) and b"\n" in self.said:  # the child has put a sibling in its place
-            os.waitpid(self.pid, 0)
+            # it is about to end, unless it is stopped or frozen, and is not waited for; the sibling keeps its number, as
+            # the keeper reaps nobody it does not know while there are launches
             os.close(self.pidfd)
             number, _, self.said = self.said.removeprefix(SIBLING).partition(b"\n")
             self.pid = int(number)
@@ -63,7 +66,14 @@ class Launch:
     def kill(self) -> None:
         """Kill the child; one that is frozen, or waits for a device, dies later."""
         self.is_late = True
-        linux.call("pidfd_send_signal", self.pidfd, signal.SIGKILL, None, 0)
+        pidfds.kill(self.pidfd)
+
+
+def report_pipe() -> tuple[int, int]:
+    """Return the ends of a pipe for a child's report: ours, which never blocks, and the child's."""
+    ours, childs = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(ours, False)
+    return ours, childs
 
 
 def fork(
@@ -79,7 +89,7 @@ def fork(
 
     Of what the keeper has open, the child has its streams and descriptor `kept`.
     """
-    report, report_child = os.pipe2(os.O_CLOEXEC)
+    report, report_child = report_pipe()
     pid, pidfd = launch.clone(flags, cgroup_descriptor)
     if pid == 0:
         launch.let_go([report_child, kept, *stdio.of_child()])

@@ -11,6 +11,8 @@ from runtime.hints import Any
 from runtime.keeper import wire
 
 VISITORS, WAITING = 8, 64
+UNSENT = 64
+"""How many answers may wait for an engine that does not read, until no more requests are taken from it."""
 
 Message = dict[str, Any]
 
@@ -24,7 +26,9 @@ class Link:
         self._unsent: list[tuple[Message, list[int]]] = []
         self._poll = poll
         self._on_lost = on_lost
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._listener = socket.socket(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        )
         self._listener.bind(path)
         os.chmod(path, 0o600)
         self._listener.listen(WAITING)
@@ -53,7 +57,10 @@ class Link:
 
     def _accept(self) -> None:
         """Let somebody in who may be a new engine."""
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return
         connection.setblocking(False)
         if len(self._visitors) == VISITORS:
             self._show_out(next(iter(self._visitors))).close()
@@ -103,11 +110,13 @@ class Link:
                 wire.send(self.engine, message, descriptors)
                 return
         except BlockingIOError:  # it does not read: nothing else is to wait for that
-            self._poll.modify(self.engine.fileno(), select.EPOLLIN | select.EPOLLOUT)
+            pass
         except OSError:
             self._on_lost()
             return
         self._unsent.append((message, [os.dup(descriptor) for descriptor in descriptors]))
+        wanted = select.EPOLLOUT if len(self._unsent) >= UNSENT else select.EPOLLIN | select.EPOLLOUT
+        self._poll.modify(self.engine.fileno(), wanted)
 
     def _send_rest(self) -> None:
         assert self.engine is not None

@@ -1,4 +1,10 @@
-"""The keeper's poll loop: processes begun, kept, signalled and reaped, one message or event at a time."""
+"""The keeper's poll loop: processes begun, kept, signalled and reaped, one message or event at a time.
+
+Every container depends on this one thread, so it waits for nothing but its epoll, which is bounded by the next deadline:
+no waitpid(2) without WNOHANG, no read or write of a descriptor that is not ready, no lock. A child that neither becomes
+a process nor ends is killed when it had its time (`Launch.deadline_s`) and left to die alone; what may take long runs in
+a child (`Workers`), also the emptying of a cgroup whose processes do not die at once (`CgroupEmptier`).
+"""
 
 from __future__ import annotations
 
@@ -12,11 +18,13 @@ from collections.abc import Callable
 
 from runtime.hints import Any
 from runtime.keeper import launches, wire
+from runtime.keeper.emptying import CgroupEmptier, nothing
 from runtime.keeper.kept import Kept, Stdio
 from runtime.keeper.launches import Launch
 from runtime.keeper.link import Link
 from runtime.keeper.revival import Revival
 from runtime.keeper.standby import Standbys
+from runtime.keeper.workers import Workers
 from runtime.linux import pidfd as pidfds
 from runtime.linux import syscalls as linux
 from runtime.oci import cgroup_usage, launch, tasks
@@ -28,6 +36,10 @@ FORLORN_S = 600.0
 """How long exit codes are kept for an engine that does not come."""
 UNKNOWN_EXIT = 255
 PAGE = 1000
+INHERITED_LAUNCH_S = 5.0
+"""How long a launch that an earlier engine asked for may go on: the next one has to know what became of it."""
+QUICK_WORK_S = 10.0
+"""How long a worker has for what the kernel does in two seconds at most."""
 
 
 class Keeper:
@@ -41,11 +53,12 @@ class Keeper:
         self.said_bye = True
         self.linger_s = LOOK_S
         """How long a keeper that has nothing to keep waits for an engine: one may be about to connect."""
-        self.tasks: dict[int, tuple[socket.socket | None, Any, bytearray]] = {}
+        self.workers = Workers(self.poll)
         self.adopted: dict[int, Kept] = {}
         self.launches: dict[int, Launch] = {}
         self.cgroups = Cgroups()
-        self.standbys = Standbys(self.cgroups, os.path.dirname(path))
+        self.emptier = CgroupEmptier(self.cgroups, self.workers)
+        self.standbys = Standbys(self.cgroups, os.path.dirname(path), self.emptier)
         self.cgroup_parent = ""
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         take_no_signal_for_granted()
@@ -69,20 +82,24 @@ class Keeper:
             now_s = time.monotonic()
             for late in [one for one in self.launches.values() if now_s > one.deadline_s and not one.is_late]:
                 self.guard(lambda late=late: self.end_late(late))  # type: ignore[misc]
+            self.guard(lambda: self.workers.end_late(time.monotonic()))
             if self.revival.due_s is not None and now_s >= self.revival.due_s:
                 self.guard(lambda: self.revival.start(time.monotonic()))
             if self.is_needed:
                 needed_s = now_s
             elif now_s - needed_s > (self.linger_s if self.said_bye or not self.kept else FORLORN_S):
-                self.standbys.retire()
-                os.unlink(self.path)
-                return
+                self.guard(self.standbys.retire)
+                if not self.workers:  # else they still remove cgroups
+                    if os.path.lexists(self.path):
+                        os.unlink(self.path)
+                    return
 
     def pause_s(self) -> float:
         """Return how long nothing may happen before something is to be done."""
         if self.standbys.are_wanted and not self.launches:
             return 0.0
         due: list[float] = [one.deadline_s for one in self.launches.values() if not one.is_late]
+        due.append(self.workers.next_deadline_s)
         if self.revival.due_s is not None:
             due.append(self.revival.due_s)
         soonest: float = min([one - time.monotonic() for one in due], default=LOOK_S)
@@ -114,8 +131,8 @@ class Keeper:
             self.reap()
         elif descriptor in self.launches:
             self.serve_launch(descriptor)
-        elif descriptor in self.tasks:
-            self.serve_task(descriptor)
+        elif descriptor in self.workers:
+            self.workers.serve(descriptor)
         elif descriptor in self.adopted:
             self.serve_adopted(descriptor)
         else:
@@ -137,11 +154,17 @@ class Keeper:
             return
         if self.link.engine is not before:
             self.said_bye, self.linger_s = False, LOOK_S
+            self.workers.drop(before)
+            latest_s = time.monotonic() + INHERITED_LAUNCH_S
+            for one in self.launches.values():
+                one.deadline_s = min(one.deadline_s, latest_s)
         self.obey(message, descriptors)
 
     def lose_engine(self) -> None:
         """Take note that the engine is gone."""
+        engine = self.link.engine
         self.link.drop()
+        self.workers.drop(engine)
         self.standbys.retire()
         self.engine_lost()
 
@@ -150,11 +173,8 @@ class Keeper:
         answer: dict[str, Any]
         carried: list[int] = []
         try:
-            if message["do"] == "task":
-                self.start_task(message, descriptors)
-                return
             outcome = getattr(self, "do_" + message["do"])(message, descriptors)
-            if outcome is None:  # answered when the child executes
+            if outcome is None:  # answered later
                 return
             answer, carried = outcome
         except LaunchError as error:
@@ -177,7 +197,7 @@ class Keeper:
 
     def reap(self) -> None:
         """Take note of every process that ended."""
-        live = {kept.pid: kept for kept in self.kept.values() if kept.exit is None}
+        live = {kept.pid: kept for kept in self.kept.values() if kept.exit is None and kept.pidfd not in self.adopted}
         while True:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -188,7 +208,7 @@ class Keeper:
             if self.launches and found.si_pid not in live:
                 # it may be one whose launch is not answered yet: its number stays its own until then
                 break
-            pid, status = os.waitpid(found.si_pid, 0)
+            pid, status = os.waitpid(found.si_pid, os.WNOHANG)
             if pid in live:
                 self.note_exit(live.pop(pid), status)
             elif not self.standbys.lose(pid) and pid == self.revival.pid:
@@ -196,7 +216,7 @@ class Keeper:
                 if self.link.engine is None:
                     self.engine_lost()
         for kept in live.values():
-            pid, status = os.waitpid(kept.pid, os.WNOHANG) if kept.pidfd not in self.adopted else (0, 0)
+            pid, status = os.waitpid(kept.pid, os.WNOHANG)
             if pid:
                 self.note_exit(kept, status)
 
@@ -212,7 +232,7 @@ class Keeper:
         }
         if kept.cgroup and kept.id == kept.container:
             # a PID namespace ends with its first process; one that shares the host's may leave others behind
-            self.cgroups.kill(kept.cgroup)
+            self.emptier.kill(kept.cgroup)
         self.tell({"exited": kept.id, **kept.exit}, [])
 
     def serve_adopted(self, descriptor: int) -> None:
@@ -245,23 +265,33 @@ class Keeper:
         self.standbys.prepare_for(self.cgroup_parent, message.get("ordinary") or {})
         return {"pid": os.getpid()}, []
 
-    def do_sweep(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_sweep(self, message: dict[str, Any], _: list[int]) -> None:
         """End what runs in the engine's cgroups and nobody keeps: it outlived both an engine and a keeper."""
         known = {kept.cgroup for kept in self.kept.values()} | {begun.cgroup for begun in self.launches.values()}
         known |= self.standbys.cgroup_paths
         parents = self.cgroups.directories(self.cgroup_parent).values()
         names = {name for parent in parents if os.path.isdir(parent) for name in next(os.walk(parent))[1]}
         strays = sorted(name for name in names if f"{self.cgroup_parent}/{name}" not in known)
-        for name in strays:
-            self.cgroups.remove(f"{self.cgroup_parent}/{name}")
-        return {"ended": strays}, []
+        left = set(strays)
+        answer = self.answer_to(message)
 
-    def do_bye(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Note that the engine is about to go on purpose."""
+        def ended(name: str) -> None:
+            left.discard(name)
+            if not left:
+                answer({"ended": strays})
+
+        for name in strays:
+            self.emptier.remove(f"{self.cgroup_parent}/{name}", lambda name=name: ended(name))  # type: ignore[misc]
+        if not strays:
+            answer({"ended": []})
+
+    def do_bye(self, message: dict[str, Any], _: list[int]) -> None:
+        """Note that the engine is about to go on purpose; answered when nothing is left of what stood by."""
         self.said_bye, self.linger_s = True, 0.0
         self.revival.forget()
         self.standbys.retire()
-        return {}, []
+        answer = self.answer_to(message)
+        self.emptier.when_idle(lambda: answer({}))
 
     def do_list(self, message: dict[str, Any], _: list[int]) -> None:
         """Name processes, those after the one that is named; `get` gives the descriptors of one."""
@@ -283,16 +313,22 @@ class Keeper:
         kept = self.kept[message["id"]]
         return kept.describe(), kept.descriptors()
 
-    def do_forget(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Drop an ended process, its descriptors and its cgroup."""
-        kept = self.kept.pop(message["id"], None)
+    def do_forget(self, message: dict[str, Any], _: list[int]) -> None:
+        """Drop an ended process, its descriptors and its cgroup; answered when that is gone."""
+        answer = self.answer_to(message)
+        self.forget(message["id"], lambda: answer({}))
+
+    def forget(self, id: str, then: Callable[[], None]) -> None:
+        """Drop a process, and call `then` when its cgroup is gone too."""
+        kept = self.kept.pop(id, None)
         if kept is not None:
             if self.adopted.pop(kept.pidfd, None) is not None:
                 self.poll.unregister(kept.pidfd)
             kept.close()
             if kept.cgroup and kept.id == kept.container:
-                self.cgroups.remove(kept.cgroup)
-        return {}, []
+                self.emptier.remove(kept.cgroup, then)
+                return
+        then()
 
     def do_adopt(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Take over what an earlier keeper held: the descriptors are the pidfd's and those of `fds`, in order."""
@@ -322,14 +358,29 @@ class Keeper:
         """Make a container from the OCI document in the descriptor; answered once its process executes."""
         (spec,) = descriptors
         self.make_room(message["id"])
+        if self.emptier.is_busy(message["cgroup"]):
+            self.launch_later(message, spec)
+            return
         stdio = Stdio(terminal=message["terminal"], stdin=message["stdin"])
         try:
             begun = self.use_standby(message, spec, stdio) or self.fork_container(message, spec, stdio)
         except BaseException:
             stdio.close()
-            self.cgroups.remove(message["cgroup"])
+            self.emptier.remove(message["cgroup"])
             raise
         self.follow(begun)
+
+    def launch_later(self, message: dict[str, Any], spec: int) -> None:
+        """Make a container once the processes of its last run are gone from its cgroup."""
+        engine, copy = self.link.engine, fcntl.fcntl(spec, fcntl.F_DUPFD_CLOEXEC, 3)
+
+        def launch_now() -> None:
+            if self.link.engine is engine:
+                self.obey(message, [copy])
+            else:
+                os.close(copy)
+
+        self.emptier.after(message["cgroup"], launch_now)
 
     def use_standby(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch | None:
         """Have the child that waits become the container, if there is one that fits."""
@@ -342,7 +393,7 @@ class Keeper:
             standby.move(message["cgroup"], message["resources"])
             return standby.become(message, spec, stdio)
         except BaseException:
-            standby.retire()
+            standby.retire(self.emptier)
             raise
 
     def fork_container(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch:
@@ -368,10 +419,16 @@ class Keeper:
     def make_room(self, id: str) -> None:
         """Forget an ended process of the same id; a live one is not replaced."""
         kept = self.kept.get(id)
-        if (kept is not None and kept.exit is None) or any(one.id == id for one in self.launches.values()):
+        if kept is not None and kept.exit is None:
             raise LaunchError(f"{id} is already running")
-        if kept is not None:
-            self.do_forget({"id": id}, [])
+        for one in self.launches.values():
+            if one.id == id:
+                raise LaunchError(
+                    f"process {one.pid} of {id}'s last start was killed and has not ended: it waits in the kernel"
+                    if one.is_late
+                    else f"{id} is already starting"
+                )
+        self.forget(id, nothing)
 
     def do_exec(self, message: dict[str, Any], _: list[int]) -> None:
         """Start another process in a container's namespaces and cgroup; answered once it executes."""
@@ -422,70 +479,64 @@ class Keeper:
     def end_late(self, late: Launch) -> None:
         """Kill a child that had its time; who waits for it waits no longer, even for its death."""
         late.kill()
+        if late.cgroup and late.id == late.container:
+            self.emptier.kill(late.cgroup)
         self.answer(late.connection, {"error": late.lateness, "exit_code": 128, "re": late.re}, [])
         late.connection = None
         self.answer_lists()
 
     def give_up(self, ended: Launch) -> None:
-        """Clear away after a child that could not become the process, and say why."""
-        os.waitpid(ended.pid, 0)
+        """Clear away after a child that could not become the process, and say why once nothing is left of it."""
+        # it has said everything, and may not end all the same: an init that waits for others, a stopped process
+        ended.kill()
         os.close(ended.pidfd)
         ended.stdio.close()
-        if ended.cgroup and ended.id == ended.container:
-            self.cgroups.remove(ended.cgroup)
         code, _, text = ended.said.decode(errors="replace").partition("\n")
-        self.answer(ended.connection, {"error": text, "exit_code": int(code), "re": ended.re}, [])
+        answer = {"error": text, "exit_code": int(code), "re": ended.re}
+        if ended.cgroup and ended.id == ended.container:
+            self.emptier.remove(ended.cgroup, lambda: self.answer(ended.connection, answer, []))
+        else:
+            self.answer(ended.connection, answer, [])
 
     def answer(self, connection: socket.socket | None, message: dict[str, Any], descriptors: list[int]) -> None:
         """Answer later what was asked over `connection`; numbers of an engine that is gone mean nothing to the next."""
         if connection is not None and connection is self.link.engine:
             self.tell(message, descriptors)
 
-    def start_task(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        """Run a function of `runtime.oci.tasks` in a child; its answer is told when it comes."""
-        live = self.kept.get(message["rootfs"].get("container") or "")
-        report, report_child = os.pipe2(os.O_CLOEXEC)
-        pid, pidfd = launch.clone(0)
-        if pid == 0:
-            try:
-                launch.let_go([report_child, *descriptors, *([live.pidfd] if live else [])])
-                told = {"result": tasks.run(message, descriptors, live.pidfd if live and not live.exit else None)}
-            except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
-                told = {"error": str(error) or type(error).__name__, "errno": getattr(error, "errno", None)}
-            data = wire.pack(told)
-            while data:
-                data = data[os.write(report_child, data) :]
-            os._exit(0)
-        os.close(report_child)
-        os.close(pidfd)
-        self.tasks[report] = (self.link.engine, message.get("re"), bytearray())
-        self.poll.register(report, select.EPOLLIN)
+    def answer_to(self, message: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+        """Return what answers `message`, some time."""
+        connection, number = self.link.engine, message.get("re")
+        return lambda told: self.answer(connection, {**told, "re": number}, [])
 
-    def serve_task(self, report: int) -> None:
-        """Take what a task's child wrote; at its end, answer who asked."""
-        connection, number, told = self.tasks[report]
-        chunk = os.read(report, 65536)
-        if chunk:
-            told += chunk
-            return
-        self.poll.unregister(report)
-        os.close(report)
-        del self.tasks[report]
-        answer = wire.unpack(bytes(told)) if told else {"error": "the task's process was killed"}
-        self.answer(connection, {**answer, "re": number}, [])
+    def do_task(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        """Run a function of `runtime.oci.tasks` in a worker; its answer is told when it comes."""
+        kept = self.kept.get(message["rootfs"].get("container") or "")
+        live = kept.pidfd if kept is not None and not kept.exit else None
+        self.workers.start(
+            lambda: tasks.run(message, descriptors, live),
+            self.answer_to(message),
+            kept=[*descriptors, *([] if live is None else [live])],
+            owner=self.link.engine,
+        )
 
-    def do_freeze(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Stop or go on scheduling the processes of a container."""
+    def do_freeze(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]] | None:
+        """Stop or go on scheduling the processes of a container, in a worker: it takes until the last one is stopped."""
         kept = self.kept.get(message["id"])
-        if kept is not None:
-            self.cgroups.freeze(str(kept.cgroup), message["frozen"])
-        return {}, []
+        if kept is None:
+            return {}, []
+        cgroup = str(kept.cgroup)
+        self.workers.start(
+            lambda: self.cgroups.freeze(cgroup, message["frozen"]), self.answer_to(message), limit_s=QUICK_WORK_S
+        )
+        return None
+
+    def do_update(self, message: dict[str, Any], _: list[int]) -> None:
+        """Change the limits of a container, in a worker: to lower memory's may take the kernel long."""
+        cgroup = str(self.kept[message["id"]].cgroup)
+        self.workers.start(
+            lambda: self.cgroups.update(cgroup, message["resources"]), self.answer_to(message), limit_s=3 * QUICK_WORK_S
+        )
 
     def do_stats(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Read the numbers of a container's cgroup."""
         return cgroup_usage.measure(self.cgroups, str(self.kept[message["id"]].cgroup)), []
-
-    def do_update(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Change the limits of a container."""
-        self.cgroups.update(str(self.kept[message["id"]].cgroup), message["resources"])
-        return {}, []

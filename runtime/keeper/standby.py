@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
 import socket
 from collections.abc import Mapping
 
 from runtime.errors import KernelError
 from runtime.hints import Any
 from runtime.keeper import wire
+from runtime.keeper.emptying import CgroupEmptier
 from runtime.keeper.kept import Stdio
-from runtime.keeper.launches import Launch, attempt, read
-from runtime.linux import syscalls as linux
+from runtime.keeper.launches import Launch, attempt, read, report_pipe
+from runtime.linux import pidfd as pidfds
 from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.prepared import make_trees
@@ -107,7 +106,7 @@ class Standby:
 
     def become(self, message: Mapping[str, Any], spec: int, stdio: Stdio) -> Launch:
         """Have the standby become the container of `message`. Raises OSError when it can't be asked."""
-        report, report_child = os.pipe2(os.O_CLOEXEC)
+        report, report_child = report_pipe()
         consoles = [] if stdio.console_child is None else [stdio.console_child.fileno()]
         try:
             wire.send(
@@ -124,22 +123,22 @@ class Standby:
         stdio.close_inner()
         return Launch(message, self.pid, self.pidfd, report, stdio, self.cgroup)
 
-    def retire(self) -> None:
-        """End the standby and remove its cgroup."""
+    def retire(self, emptier: CgroupEmptier) -> None:
+        """Kill the standby; its cgroup is removed once it is dead: it may be about to make it."""
         self._job.close()
-        linux.call("pidfd_send_signal", self.pidfd, signal.SIGKILL, None, 0)
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        pidfds.kill(self.pidfd)
+        emptier.remove(self.cgroup, once_ended=self.pidfd)
         os.close(self.pidfd)
-        self._cgroups.remove(self.cgroup)
 
 
 class Standbys:
     """The children that stand by. There are none with cgroup version 2, or before an engine said what they are for."""
 
-    def __init__(self, cgroups: Cgroups, place: str) -> None:
+    def __init__(self, cgroups: Cgroups, place: str, emptier: CgroupEmptier) -> None:
         """`place` is a directory to mount on, in namespaces of their own."""
         self._cgroups = cgroups
         self._place = place
+        self._emptier = emptier
         self._waiting: list[Standby] = []
         self._parent = ""
         self._ordinary: Mapping[str, Any] = {}
@@ -150,7 +149,7 @@ class Standbys:
         """Stand by for containers whose cgroups lie in `parent`, `ordinary` ones (see Standby)."""
         self._parent, self._ordinary = parent, ordinary
         if not self._waiting and not self._cgroups.is_unified:
-            _sweep(self._cgroups, parent)
+            self._remove_left_over()
         self._may_be = not self._cgroups.is_unified
 
     @property
@@ -182,38 +181,24 @@ class Standbys:
 
     def lose(self, pid: int) -> bool:
         """Take note that process `pid` ended; returns whether it was one of them."""
-        before = len(self._waiting)
-        self._waiting = [one for one in self._waiting if one.pid != pid]
-        if len(self._waiting) < before:
+        lost = [one for one in self._waiting if one.pid == pid]
+        for one in lost:
+            self._waiting.remove(one)
+            one.retire(self._emptier)
             self._may_be = False  # until there is a launch: a child that can't stand by is not made again and again
-        return len(self._waiting) < before
+        return bool(lost)
 
     def retire(self) -> None:
         """Let all of them go, until somebody says anew what they are for."""
         self._may_be = False
         waiting, self._waiting = self._waiting, []
         for one in waiting:
-            one.retire()
+            one.retire(self._emptier)
 
-
-def _sweep(cgroups: Cgroups, parent: str) -> None:
-    """Remove what the standby of a keeper that was killed left."""
-    for directory in cgroups.directories(parent).values():
-        names = os.listdir(directory) if os.path.isdir(directory) else []
+    def _remove_left_over(self) -> None:
+        """Remove the cgroups that the standbys of a keeper that was killed left."""
+        parents = self._cgroups.directories(self._parent).values()
+        names = {name for parent in parents if os.path.isdir(parent) for name in os.listdir(parent)}
         for name in names:
             if name.startswith(STANDBY):
-                _end_all(f"{directory}/{name}/cgroup.procs")
-                cgroups.remove(f"{parent}/{name}")
-
-
-def _end_all(processes: str) -> None:
-    with open(processes) as file:
-        pids = [int(line) for line in file]
-    for pid in pids:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        select.select([pidfd], (), ())
-        os.close(pidfd)
+                self._emptier.remove(f"{self._parent}/{name}")

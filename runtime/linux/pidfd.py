@@ -1,15 +1,24 @@
-"""What the kernel remembers of a process that ended, asked through its pidfd."""
+"""What pidfds are for beside waiting: to kill, and to learn what the kernel remembers of a process that ended."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import struct
 
 PIDFD_GET_INFO = 0xC040FF0B  # <linux/pidfd.h>: _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info), first published size
 PIDFD_INFO_EXIT = 1 << 3
 PIDFD_INFO_BYTES = 64
 EXIT_CODE_OFFSET = 60
+
+
+def kill(pidfd: int) -> None:
+    """Kill a process; nothing happens to one that has ended, or to another one that got its number."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        return
 
 
 def remembers_exits() -> bool:

@@ -251,16 +251,22 @@ class Cgroups:
         # one may fork while the others are killed: until none is left
         while (pids := self.processes(path)) and time.monotonic() < deadline_s:
             for pid in pids:
-                _end(pid)
+                _end(pid, deadline_s)
 
     def remove(self, path: str) -> None:
         """Remove cgroup `path`, all in it and below it, and, when it was the last, its parent."""
+        if not self.remove_if_empty(path):
+            self.kill(path)
+            self.remove_if_empty(path)
+
+    def remove_if_empty(self, path: str) -> bool:
+        """Do what `remove` does, without waiting for anything; False where a process is still in the cgroup."""
+        is_removed = True
         for directory in self.directories(path).values():
-            if not _remove_tree(directory):
-                self.kill(path)
-                _remove_tree(directory)
+            is_removed = _remove_tree(directory) and is_removed
             with contextlib.suppress(OSError):
                 os.rmdir(os.path.dirname(directory))
+        return is_removed
 
     def offered(self, path: str) -> frozenset[str]:
         """Return the names of the files that a cgroup at `path` has: what it can limit. Makes it for that moment."""
@@ -349,14 +355,16 @@ def _set_until(file: str, wanted: str) -> bool:
     return False
 
 
-def _end(pid: int) -> None:
+def _end(pid: int, deadline_s: float) -> None:
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        select.select([pidfd], (), (), SETTLE_S)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000)
     except ProcessLookupError:
         return
     finally:

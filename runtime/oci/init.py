@@ -21,8 +21,14 @@ def supervise(arguments: Sequence[str], restrict: Callable[[], None]) -> None:
     """Fork; the child returns, to become the user's process; the parent stays as init and never returns.
 
     `arguments` are the process's, which init's own title shows; `restrict` takes the init's own privileges down. Init
-    lets go of every descriptor beside the standard three.
+    lets go of every descriptor beside the standard three. The child returns with every signal blocked: `become` unblocks
+    them when it executes, and what init has forwarded until then is pending.
     """
+    # Blocked before the fork: the SIGCHLD of a child that ends at once stays pending until init waits (signal(7)).
+    # Delivered before, to a handler or to the default action, nobody would hear of it, and init would wait for ever.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    # ignored, the kernel would reap the child without a signal and without a status (waitpid(2), "Linux notes")
+    linux.default_signal(signal.SIGCHLD)
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
@@ -36,8 +42,7 @@ def supervise(arguments: Sequence[str], restrict: Callable[[], None]) -> None:
 
 def _take_terminal(group: int) -> None:
     """Make `group` the terminal's foreground, where standard input is one."""
-    if os.isatty(0):
-        signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
+    if os.isatty(0):  # from the background, which takes that SIGTTOU is blocked (tcsetpgrp(3)): every signal is
         os.tcsetpgrp(0, group)
 
 
@@ -50,7 +55,6 @@ def _serve(child: int, arguments: Sequence[str], restrict: Callable[[], None]) -
     os.closerange(3, HIGHEST_DESCRIPTOR)
     restrict()
     everything = signal.valid_signals()
-    signal.pthread_sigmask(signal.SIG_BLOCK, everything)
     while True:
         number = signal.sigwait(everything)
         if number == signal.SIGCHLD:

@@ -76,9 +76,10 @@ def become(
     if process.get("noNewPrivileges"):
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     sets = _capabilities(process, who)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in IGNORED:
         linux.default_signal(number)
+    # only now: a signal that init forwarded meanwhile has the action it would have after the execution
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     capability.drop_bounding(capability.mask(sets.get("bounding") or ()))
     _set_limits(process.get("rlimits") or ())
     held = capability.permitted()

@@ -96,6 +96,26 @@ async def read(descriptor):
         data += chunk
 
 
+def children(pid):
+    """The children of a process with their states, as the kernel lists them."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[1] == str(pid):
+            found[int(folder.name)] = fields[0]
+    return found
+
+
+async def settled(holds):
+    """Wait for the state of a foreign process that tells nobody of it."""
+    with anyio.fail_after(10):
+        while not holds():  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+
+
 def busybox_root(root):
     """Make a directory with busybox and its usual names."""
     for name in ("bin", "tmp", "etc"):

@@ -19,7 +19,7 @@ from runtime.keeper.client import Keeper, LaunchError, start_keeper
 from runtime.keeper.standby import STANDBYS
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
-from tests.support.keeper import ground, kill, read
+from tests.support.keeper import children, ground, kill, read, settled
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
 
@@ -38,26 +38,6 @@ def connect(path):
 
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def children(pid):
-    """The children of a process with their states, as the kernel lists them."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if fields[1] == str(pid):
-            found[int(folder.name)] = fields[0]
-    return found
-
-
-async def settled(holds):
-    """Wait for the state of a foreign process that tells nobody of it."""
-    with anyio.fail_after(10):
-        while not holds():  # noqa: ASYNC110
-            await anyio.sleep(0.01)
 
 
 async def test_strangers_do_not_take_the_keeper_from_its_engine():
@@ -231,6 +211,7 @@ async def test_what_is_left_of_a_container_without_processes_of_its_own_ends_wit
         with anyio.fail_after(10):
             assert (await made.exit("host")).exit_code == 3
             assert await read(made.processes[-1].fds["stdout"]) == ""  # nobody has the pipe any more
+            await made.keeper.forget("host")
         assert Cgroups().processes(f"/skiff-{made.paths.engine_id}/host") == []
 
 

@@ -1,0 +1,82 @@
+"""Cgroups that are emptied and removed without the keeper waiting for a process in them to die."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+
+from runtime.errors import KernelError
+from runtime.keeper.workers import Workers
+from runtime.oci.cgroup import SETTLE_S, Cgroups
+
+LIMIT_S = 3 * SETTLE_S
+"""How long a worker has; a process that is in the kernel for longer stays, and its cgroup with it."""
+
+
+def nothing() -> None:
+    """What follows where nobody waits."""
+
+
+class CgroupEmptier:
+    """Ends what is in cgroups. A cgroup that is being emptied is not to be used: what is in it then would be killed."""
+
+    def __init__(self, cgroups: Cgroups, workers: Workers) -> None:
+        self._cgroups = cgroups
+        self._workers = workers
+        self._waiting: dict[str, list[Callable[[], None]]] = {}
+        self._when_idle: list[Callable[[], None]] = []
+
+    def is_busy(self, path: str) -> bool:
+        """Whether cgroup `path` is being emptied."""
+        return path in self._waiting
+
+    def after(self, path: str, then: Callable[[], None]) -> None:
+        """Call `then` once cgroup `path`, which is being emptied, is not any more."""
+        self._waiting[path].append(then)
+
+    def when_idle(self, then: Callable[[], None]) -> None:
+        """Call `then` once nothing is being emptied."""
+        if self._waiting:
+            self._when_idle.append(then)
+        else:
+            then()
+
+    def remove(self, path: str, then: Callable[[], None] = nothing, *, once_ended: int = -1) -> None:
+        """Remove cgroup `path` with all that is in it, and call `then`: at once where it is empty, as it mostly is.
+
+        `once_ended` is the pidfd of a killed process that may be about to enter it or to make it, -1 if there is none.
+        """
+        if path in self._waiting:
+            self.after(path, lambda: self.remove(path, then))
+        elif once_ended < 0 and self._cgroups.remove_if_empty(path):
+            then()
+        else:
+            self._empty(path, lambda: self._remove(path, once_ended), then, [once_ended] if once_ended >= 0 else [])
+
+    def kill(self, path: str) -> None:
+        """End what is still alive in cgroup `path`."""
+        if path not in self._waiting and self._cgroups.processes(path):
+            self._empty(path, lambda: self._cgroups.kill(path), nothing, [])
+
+    def _remove(self, path: str, once_ended: int) -> None:
+        if once_ended >= 0:
+            poll = select.poll()  # select(2) knows no descriptor above 1,023
+            poll.register(once_ended, select.POLLIN)
+            poll.poll(SETTLE_S * 1000)
+        self._cgroups.remove(path)
+
+    def _empty(self, path: str, work: Callable[[], None], then: Callable[[], None], kept: list[int]) -> None:
+        self._waiting[path] = [then]
+
+        def done(_: object) -> None:
+            for one in self._waiting.pop(path):
+                one()
+            if not self._waiting:
+                idle, self._when_idle = self._when_idle, []
+                for one in idle:
+                    one()
+
+        try:
+            self._workers.start(work, done, kept=kept, limit_s=LIMIT_S)
+        except (OSError, KernelError):  # no process can be made: the next engine's sweep removes it
+            done(None)
