@@ -43,10 +43,9 @@ def ensure_engine(paths: Paths) -> None:
     try:
         paths.locks.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SkiffError(
-            f"{paths.run}: {error.strerror}: the engine's run directory can't be made",
-            "run as a user who may, or choose others with $SKIFF_ROOT and $SKIFF_RUN",
-        ) from error
+        from runtime.unusable import told_as_unusable
+
+        raise told_as_unusable(error, paths) from error
     with _opened(paths.locks / "start.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_served(paths):

@@ -13,17 +13,21 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 
 from runtime.client.start import is_served
+from runtime.daemon.first_start import check_first_start
 from runtime.engine.engine import IDLE_S, Engine
 from runtime.errors import SkiffError
 from runtime.linux import userns
 from runtime.paths import Paths
 from runtime.rootless.inside import Rootless
+from runtime.unusable import told_as_unusable
 
 LOOK_AGAIN_S = 0.02
+E = TypeVar("E", bound=BaseException)
 
 
 def main() -> None:
@@ -31,16 +35,15 @@ def main() -> None:
     if os.getuid() != 0:  # a user's engine is root in a namespace of the user's own
         os.execv(sys.executable, [sys.executable, "-m", "runtime.rootless"])
     paths = Paths.from_environment(os.environ, os.getuid())
-    told: list[str] = []
+    failures: list[str] = []
     try:
         anyio.run(_run, paths)
     except* SkiffError as group:
-        told += [f"skiff engine: {error}" for error in _leaves(group)]
-    except* (PermissionError, FileNotFoundError, NotADirectoryError) as group:
-        told += [f"skiff engine: {error}: its directories are {paths.root} and {paths.run}" for error in _leaves(group)]
-        told.append("    let this user write there, or name others with $SKIFF_ROOT and $SKIFF_RUN")
-    if told:  # not inside `except*`: Debian 12's own Python makes a group of the exit
-        print("\n".join(told), file=sys.stderr, flush=True)
+        failures += [f"skiff engine: {error}" for error in _leaves(group)]
+    except* OSError as group:
+        failures += [f"skiff engine: {told_as_unusable(error, paths)}" for error in _leaves(group)]
+    if failures:  # not inside `except*`: Debian 12's own Python makes a group of the exit
+        print("\n".join(failures), file=sys.stderr, flush=True)
         sys.exit(1)
 
 
@@ -52,7 +55,7 @@ def _locked(lock: int) -> bool:
     return True
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+def _leaves(group: BaseExceptionGroup[E]) -> list[E]:
     return [
         leaf
         for error in group.exceptions
@@ -75,6 +78,7 @@ async def _run(paths: Paths) -> None:
     # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
     ready = os.environ.pop("SKIFF_READY_FD", None)
     restart = [sys.executable, "-m", "runtime.daemon"]
+    check_first_start(paths)
     async with Engine.open(paths, restart, Rootless.of(paths, os.environ)) as engine:
         listener = _listen(paths.engine_socket)
         try:

@@ -39,7 +39,7 @@ def attempt(action: Callable[[], None], enter: Callable[[], None] | None = None)
                 enter()
             action()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the finding
-            told = (str(error) or type(error).__name__).encode()
+            told = _said(error).encode()
         finally:
             os.write(writer, told or b"\0")
             os._exit(0)
@@ -50,6 +50,12 @@ def attempt(action: Callable[[], None], enter: Callable[[], None] | None = None)
     if told == b"\0":
         return None
     return told.decode(errors="replace") or "the trial was killed"
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def namespace(kind: str) -> None:

@@ -312,10 +312,7 @@ def run() -> None:
         print(f"skiff engine: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
     except OSError as error:
-        print(
-            f"skiff engine: {error}: its directories are {paths.root} and {paths.run}\n"
-            "    let this user write there, or name others with $SKIFF_ROOT and $SKIFF_RUN",
-            file=sys.stderr,
-            flush=True,
-        )
+        from runtime.unusable import told_as_unusable
+
+        print(f"skiff engine: {told_as_unusable(error, paths)}", file=sys.stderr, flush=True)
         sys.exit(1)
