@@ -79,6 +79,18 @@ class ConflictError(EngineError):
     status = 409
 
 
+class RequestTimeoutError(EngineError):
+    """408: the client did not send in time what it had announced."""
+
+    status = 408
+
+
+class BodyTooLargeError(EngineError):
+    """413: the request's body has more than is read."""
+
+    status = 413
+
+
 class InternalError(EngineError):
     """500: the engine failed."""
 

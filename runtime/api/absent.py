@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from runtime.api.connection import Request
+from runtime.api.request import Request
 from runtime.engine import filters
 from runtime.engine.networks.api import NO_SWARM
 from runtime.errors import EngineError, NotFoundError, UnavailableError

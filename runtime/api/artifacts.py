@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+
 from runtime.api import shapes
-from runtime.api.connection import Request
 from runtime.api.images import credentials
+from runtime.api.request import Request
 from runtime.errors import BadRequestError
+from runtime.image.transfers import load_registry_client
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
+
+
+LARGEST_BYTES = 32 << 20
+"""Of a document with an artifact in it: what is fetched of one, in base64."""
+
+
+def _blobs(document: Mapping[str, str]) -> dict[str, bytes]:
+    return {digest: _bytes(data) for digest, data in document.items()}
 
 
 def _bytes(text: str) -> bytes:
@@ -24,10 +36,11 @@ def _bytes(text: str) -> bytes:
 
 async def push(engine: Engine, request: Request) -> None:
     """Push an artifact."""
+    await load_registry_client()
     from runtime.engine.images.artifacts import push_artifact
 
-    document = await request.json(shapes.ARTIFACT, is_optional=False)
-    blobs = {digest: _bytes(data) for digest, data in (document.get("blobs") or {}).items()}
+    document = await request.json(shapes.ARTIFACT, is_optional=False, most_bytes=LARGEST_BYTES)
+    blobs = await anyio.to_thread.run_sync(_blobs, document.get("blobs") or {})
     digest = await push_artifact(
         request.text("reference") or "",
         _bytes(document.get("manifest") or ""),
@@ -40,6 +53,7 @@ async def push(engine: Engine, request: Request) -> None:
 
 async def fetch(engine: Engine, request: Request) -> None:
     """Fetch an artifact."""
+    await load_registry_client()
     from runtime.engine.images.artifacts import fetch_artifact
 
     raw, digest, blobs = await fetch_artifact(request.text("reference") or "", credentials(request))

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from runtime.api import shapes
-from runtime.api.connection import Request, line
+from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.engine.containers.api import WAIT_CONDITIONS
 from runtime.errors import BadRequestError

@@ -7,7 +7,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runtime.api.connection import NULL, Request
+from runtime.api.request import NULL, Request
 from runtime.errors import BadRequestError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runtime.api import shapes
-from runtime.api.connection import Request, line
+from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.errors import BadRequestError, EngineError, SkiffError
 from runtime.streaming import Send, Source

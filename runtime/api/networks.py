@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime.api import shapes
-from runtime.api.connection import Request
+from runtime.api.request import Request
 from runtime.engine import filters
 
 if TYPE_CHECKING:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
 
-from runtime.api.connection import REASONS, Closed, Connection, Request
+from runtime.api.connection import Closed, Connection
+from runtime.api.intake import Intake, Limits
+from runtime.api.request import REASONS, Request
 from runtime.api.routes import ROUTES
 from runtime.engine.background import log
-from runtime.errors import BadRequestError, EngineError, NotFoundError, SkiffError, first_error
+from runtime.errors import (
+    BadRequestError,
+    EngineError,
+    NotFoundError,
+    SkiffError,
+    UnavailableError,
+    first_error,
+)
 from runtime.http.codec import ProtocolError
 from runtime.space import told_as_full
 
@@ -21,15 +32,24 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Engine", Request], Awaitable[None]]
 PAUSE_S = 0.1
-LINGER_S = 2.0
 HIGHEST, LOWEST = (1, 50), (1, 24)
 _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 
 
-async def serve(engine: Engine, listener: socket.socket) -> None:
+@dataclass(eq=False)
+class _Server:
+    """What the connections of one server share."""
+
+    engine: Engine
+    routes: Sequence[tuple[str, re.Pattern[str], Handler]]
+    intake: Intake
+    connections: int = 0
+
+
+async def serve(engine: Engine, listener: socket.socket, limits: Limits | None = None) -> None:
     """Serve `engine` on a listening, non-blocking socket until cancelled."""
     routes = [(method, re.compile(pattern), handler) for method, pattern, handler in ROUTES]
-    background = engine.background
+    server = _Server(engine, routes, Intake(limits or Limits()))
     while True:
         await anyio.wait_readable(listener)
         try:
@@ -41,42 +61,60 @@ async def serve(engine: Engine, listener: socket.socket) -> None:
             log(error)
             await anyio.sleep(PAUSE_S)
             continue
-        background.start_soon(_converse, engine, peer, routes)
+        if server.connections >= server.intake.limits.connections:
+            _turn_away(peer, server.intake.limits.connections)
+        else:
+            server.connections += 1  # here, not in the task: it begins later, and more may have come by then
+            engine.background.start_soon(_converse, server, peer)
 
 
-async def _converse(engine: Engine, peer: socket.socket, routes: list[tuple[str, re.Pattern[str], Handler]]) -> None:
-    with peer:
-        connection = Connection(peer)
-        try:
-            while (request := await connection.next_request()) is not None:
-                with engine.busy():
-                    await _answer(engine, request, routes)
-                if not request.keeps_alive:
-                    if not request.is_hijacked:
-                        # what is still on its way would break the connection before its end is told (RFC 9112, 9.6)
-                        with anyio.move_on_after(LINGER_S):
-                            await request.drain()
-                    return
-                await request.drain()
-        except ProtocolError as error:
-            await _refuse_bytes(connection, error)
-        except (Closed, BadRequestError):
-            return
+def _turn_away(peer: socket.socket, most: int) -> None:
+    """Refuse a connection, without waiting for what it would have asked."""
+    error = UnavailableError(
+        f"the engine serves {most} connections already", "close some of them, or try again when others have been closed"
+    )
+    with peer, suppress(OSError):
+        peer.setblocking(False)
+        peer.send(_last_answer(error.status, str(error)))
 
 
-async def _refuse_bytes(connection: Connection, error: ProtocolError) -> None:
-    """Answer what is no request; nothing can follow it."""
-    text = f"{error}\n".encode()
-    head = f"HTTP/1.1 {error.status} {REASONS[error.status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+async def _converse(server: _Server, peer: socket.socket) -> None:
     try:
-        await connection.send(f"{head}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n".encode() + text)
+        with peer:
+            await _serve_requests(server, Connection(peer, server.intake))
+    finally:
+        server.connections -= 1
+
+
+async def _serve_requests(server: _Server, connection: Connection) -> None:
+    try:
+        while (head := await connection.next_head()) is not None:
+            request = Request(connection, head)
+            with server.engine.busy():
+                await _answer(server, request)
+            if not await request.drain():
+                return
+    except (ProtocolError, EngineError) as error:
+        # what came is no request, or not all of one: nothing can follow it
+        with suppress(Closed):
+            await connection.send(_last_answer(error.status, str(error)))
     except Closed:
         return
 
 
-async def _answer(engine: Engine, request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) -> None:
+def _last_answer(status: int, reason: str) -> bytes:
+    """Return an answer to what is no request."""
+    text = f"{reason}\n".encode()
+    return (
+        f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+    ).encode() + text
+
+
+async def _answer(server: _Server, request: Request) -> None:
+    engine = server.engine
     try:
-        await _find(request, routes)(engine, request)
+        await _find(request, server.routes)(engine, request)
     except* Closed:
         request.keeps_alive = False
     except* SkiffError as group:
@@ -107,7 +145,7 @@ async def _refuse(request: Request, error: BaseException) -> None:
         request.keeps_alive = False
 
 
-def _find(request: Request, routes: list[tuple[str, re.Pattern[str], Handler]]) -> Handler:
+def _find(request: Request, routes: Sequence[tuple[str, re.Pattern[str], Handler]]) -> Handler:
     match = _VERSION.match(request.path)
     if match is not None:
         version = (int(match[1]), int(match[2]))

@@ -124,7 +124,7 @@ def fitted(document: Any, shape: Any, place: str = "") -> Any:
         raise _misfit(document, KINDS[shape], place)
     if shape is int and not -LARGEST <= document < LARGEST:
         raise BadRequestError(f"invalid JSON: {place} is out of range: {document}")
-    if shape is str and (match := UNUSABLE.search(document)):
+    if shape is str and ("\0" in document or not document.isascii()) and (match := UNUSABLE.search(document)):
         raise BadRequestError(f"invalid JSON: {place} holds the character {match[0]!r}, which no text can")
     return document
 

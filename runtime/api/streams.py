@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runtime.api import shapes
-from runtime.api.connection import Closed, Connection, Request
+from runtime.api.connection import Closed, Connection
+from runtime.api.request import Request
 from runtime.api.websocket import WebSocket
 from runtime.engine.containers.making.checks import check_console_size
 from runtime.engine.containers.state import PAUSED, Container

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.api import shapes
-from runtime.api.connection import Request, line
+from runtime.api.request import Request, line
 from runtime.build.options import options_from_query
 from runtime.engine import filters
 from runtime.engine.times import moment, rfc3339

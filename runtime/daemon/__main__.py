@@ -27,6 +27,9 @@ from runtime.rootless.inside import Rootless
 from runtime.unusable import told_as_unusable
 
 LOOK_AGAIN_S = 0.02
+SWITCH_S = 0.001
+"""How long a thread keeps the interpreter from the event loop once that wants it (Python's own default is 5 ms). Worker
+threads unpack, hash and walk trees, and the loop wants it several times for one answer."""
 E = TypeVar("E", bound=BaseException)
 
 
@@ -66,6 +69,7 @@ def _leaves(group: BaseExceptionGroup[E]) -> list[E]:
 async def _run(paths: Paths) -> None:
     from runtime.api import serve
 
+    sys.setswitchinterval(SWITCH_S)
     paths.run.mkdir(parents=True, exist_ok=True)
     paths.locks.mkdir(exist_ok=True)
     lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -164,6 +164,11 @@ class Body:
         del self._buffer[: position + 2]
         return True
 
+    @property
+    def left(self) -> int | None:
+        """How many bytes are still to come, where the head told the length."""
+        return self._left
+
     def rest(self) -> bytes:
         """Return what came after the body."""
         return bytes(self._buffer)

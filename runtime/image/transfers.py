@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from runtime.errors import first_error
 
@@ -44,3 +46,12 @@ async def together() -> AsyncIterator[anyio.abc.TaskGroup]:
             yield group
     except BaseExceptionGroup as errors:
         raise first_error(errors) from None
+
+
+async def load_registry_client() -> None:
+    """Import what speaks to registries, in a thread.
+
+    Few engines ever need it, and the first import takes 70 ms, of TLS most of all: too long for the event loop.
+    """
+    for name in ("runtime.image.pull", "runtime.image.push"):
+        await anyio.to_thread.run_sync(importlib.import_module, name)

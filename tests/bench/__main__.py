@@ -8,6 +8,7 @@ from tests.bench.containers import launch, memory
 from tests.bench.layers import unpack
 from tests.bench.measure import table
 from tests.bench.oci_program import oci_program
+from tests.bench.pings import pings
 from tests.bench.place import place
 from tests.bench.streams import logs, published_port
 from tests.bench.watching import watching
@@ -22,6 +23,7 @@ BENCHES = {
         many_services,
         health_gate,
         memory,
+        pings,
         logs,
         published_port,
         unpack,

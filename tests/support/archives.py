@@ -22,6 +22,21 @@ def packed(files):
     return out.getvalue()
 
 
+def docker_archive(layers, names=("made:1",), config_name=None, **more):
+    """Return a `docker save` archive of one image with the layers (bytes of tar archives), and the image's ID."""
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [digest(one) for one in layers]},
+        }
+    ).encode()
+    files = {f"{number}/layer.tar": layer for number, layer in enumerate(layers)} | more
+    config_name = config_name or f"{hashlib.sha256(config).hexdigest()}.json"
+    entry = {"Config": config_name, "RepoTags": list(names), "Layers": [f"{n}/layer.tar" for n in range(len(layers))]}
+    return packed({**files, config_name: config, "manifest.json": json.dumps([entry]).encode()}), digest(config)
+
+
 class Layout:
     """An OCI image layout that grows."""
 

@@ -25,6 +25,7 @@ from runtime.errors import SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
 from runtime.image.reference import Reference, is_whole
+from runtime.image.transfers import load_registry_client
 from runtime.paths import Paths
 from runtime.streaming import Send, send_reports
 
@@ -212,6 +213,7 @@ class ImageApi:
         self, name: str, send: Send[Progress], *, platform: str | None = None, auth: Mapping[str, str] | None = None
     ) -> None:
         """Pull an image from its registry, all of a repository when `name` has no tag; sends Docker's progress messages."""
+        await load_registry_client()
         from runtime.image.pull import pull
         from runtime.image.registry import Registry
 
@@ -231,6 +233,7 @@ class ImageApi:
 
     async def push(self, name: str, send: Send[Progress], *, auth: Mapping[str, str] | None = None) -> None:
         """Push an image to its registry; sends Docker's progress messages."""
+        await load_registry_client()
         from runtime.image.push import push
 
         reference = Reference.parse(name)
@@ -243,12 +246,14 @@ class ImageApi:
         self, reference: Reference, platform: str | None, progress: Callable[[Progress], None]
     ) -> Image:
         """Pull the base image of a build."""
+        await load_registry_client()
         from runtime.image.pull import pull
 
         return await pull(self.images, reference, platform=platform, progress=progress)
 
     async def distribution(self, name: str, *, auth: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return "Get image information from the registry"."""
+        await load_registry_client()
         from runtime.image.manifest import LARGEST_CONFIG_BYTES, Descriptor, Index, Platform
         from runtime.image.registry import Registry
 
@@ -271,6 +276,7 @@ class ImageApi:
 
     async def log_in(self, auth: Mapping[str, str]) -> dict[str, str]:
         """Return "Check auth configuration": ask the registry whether it takes the credentials."""
+        await load_registry_client()
         from runtime.image.reference import registry_domain
         from runtime.image.registry import Registry
 

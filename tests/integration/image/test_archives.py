@@ -2,7 +2,6 @@
 
 import bz2
 import gzip
-import hashlib
 import io
 import json
 import lzma
@@ -24,7 +23,7 @@ from runtime.image.archive import exports, load, save
 from runtime.image.images import Images
 from runtime.paths import Paths
 from runtime.store import Store
-from tests.support.archives import Layout, digest, packed
+from tests.support.archives import Layout, digest, docker_archive, packed
 
 pytestmark = pytest.mark.root
 
@@ -80,20 +79,6 @@ def test_compressed_archives_are_loaded(images, compress):
     assert told == ["Loaded image: made:1"]
     assert (images.layer_directories(image)[0] / "f").read_bytes() == b"x"
     assert leftovers(images) == []
-
-
-def docker_archive(layers, names=("made:1",), config_name=None, **more):
-    config = json.dumps(
-        {
-            "architecture": "amd64",
-            "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": [digest(one) for one in layers]},
-        }
-    ).encode()
-    files = {f"{number}/layer.tar": layer for number, layer in enumerate(layers)} | more
-    config_name = config_name or f"{hashlib.sha256(config).hexdigest()}.json"
-    entry = {"Config": config_name, "RepoTags": list(names), "Layers": [f"{n}/layer.tar" for n in range(len(layers))]}
-    return packed({**files, config_name: config, "manifest.json": json.dumps([entry]).encode()}), digest(config)
 
 
 def test_an_archive_of_dockers_keeps_its_id_and_its_names(images):

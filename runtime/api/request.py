@@ -1,0 +1,272 @@
+"""One request: its head, its body as it is wanted, and its answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
+from email.utils import formatdate
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import anyio
+
+from runtime.api import documents
+from runtime.api.connection import Connection
+from runtime.api.intake import within
+from runtime.engine.times import moment
+from runtime.errors import BadRequestError, BodyTooLargeError, EngineError
+from runtime.http.codec import LAST_CHUNK, Body, Head, ProtocolError, chunk
+from runtime.streaming import Source
+
+T = TypeVar("T")
+LONGEST_NUMBER = 18
+NULL = b"null\n"
+"""A document that says nothing, where an answer must have one."""
+REASONS = {
+    101: "UPGRADED", 200: "OK", 201: "Created", 204: "No Content", 304: "Not Modified", 400: "Bad Request",
+    403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
+    413: "Request Entity Too Large", 500: "Internal Server Error", 431: "Request Header Fields Too Large", 501: "Not Implemented",
+    503: "Service Unavailable",
+}  # fmt: skip
+BASE_HEADERS = {
+    "Api-Version": "1.50",
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": "Skiff (linux)",
+}
+
+
+class Request:
+    """A request: `path` without the version prefix, `query` by name, and a body that is read on demand."""
+
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self.connection = connection
+        self.method = head.first
+        self.headers = head.headers
+        self.wants_upgrade = head.wants_upgrade
+        self.path, self.queries = _target(head.second)
+        self._body = Body(head)
+        self._is_chunked = head.third != "HTTP/1.0"
+        self.keeps_alive = head.headers.get("connection", "").lower() != "close" and self._is_chunked
+        self.version: tuple[int, int] | None = None
+        self.arguments: tuple[str, ...] = ()
+        self.has_answered = False
+        self.is_hijacked = False
+        self._expects = head.headers.get("expect", "").lower() == "100-continue"
+
+    def text(self, name: str, default: str | None = None) -> str | None:
+        """Return a query parameter."""
+        values = self.queries.get(name)
+        return values[-1] if values else default
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Return a boolean query parameter, read as Docker reads it."""
+        value = self.text(name)
+        return default if value is None else value.strip().lower() not in ("", "0", "no", "false", "none")
+
+    def number(self, name: str) -> int | None:
+        """Return a whole number of the query. Raises BadRequestError."""
+        value = self.text(name)
+        if value in (None, ""):
+            return None
+        try:
+            return int(value[:LONGEST_NUMBER])
+        except ValueError:
+            raise BadRequestError(f"invalid {name}: {value!r} is not a whole number") from None
+
+    def moment(self, name: str) -> int | None:
+        """Return a time of the query in nanoseconds since 1970, None for none. Raises BadRequestError."""
+        value = self.text(name)
+        return None if value in (None, "", "0") else moment(str(value), time.time_ns())
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives."""
+        if self._expects:
+            self._expects = False
+            await self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        buffer = self.connection.buffer
+        while True:
+            data = bytes(buffer)
+            buffer.clear()
+            try:
+                for piece in self._body.feed(data):
+                    yield piece
+            except ProtocolError as error:
+                raise BadRequestError(f"the request's body can't be read: {error}") from error
+            if self._body.is_complete:
+                buffer += self._body.rest()
+                self._body = Body(Head("", "", "", {}))
+                return
+            with within(self.connection.intake.limits.pause_s, "the next piece of the request's body"):
+                await self.connection.fill()
+
+    async def _document(self, most_bytes: int) -> bytes:
+        """Return the whole body. Raises EngineError when it is too large, or does not come."""
+        limits = self.connection.intake.limits
+        if (self._body.left or 0) > most_bytes:
+            raise self._too_large(self._body.left, most_bytes)
+        data = bytearray()
+        with self.connection.intake.holding() as hold, within(limits.document_s, "the request's body"):
+            async for piece in self.chunks():
+                data += piece
+                hold.add(len(piece))
+                if len(data) > most_bytes:
+                    raise self._too_large(None, most_bytes)
+        return bytes(data)
+
+    def _too_large(self, size: int | None, most_bytes: int) -> EngineError:
+        said = "more" if size is None else f"{size:,} bytes"
+        return BodyTooLargeError(
+            f"the request's body is too large: it has {said}, and a document of at most {most_bytes:,} bytes is read",
+            "files go to the engine as archives, which may be of any size",
+        )
+
+    async def json(
+        self, shape: Any, *, is_optional: bool = True, most_bytes: int = documents.LARGEST_BYTES
+    ) -> dict[str, Any]:
+        """Return the body's JSON object, fitted to `shape` (`runtime.api.shapes`).
+
+        An empty body is an empty object where that is allowed. Raises BadRequestError, EngineError for a body that is
+        larger than `most_bytes` or does not come.
+        """
+        data = await self._document(most_bytes)
+        if not data.strip():
+            if is_optional:
+                return {}
+            raise BadRequestError("invalid JSON: got EOF while reading request body")
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in ("", "application/json"):
+            raise BadRequestError(f"unsupported Content-Type header ({kind}): must be 'application/json'")
+        return await documents.parse(data, shape)
+
+    async def drain(self) -> bool:
+        """Read what is left of the body, so that the next request can follow; return whether it can.
+
+        Nothing follows a body that takes too long: the connection ends then. Where nothing is to follow, what is still
+        on its way would break the connection before its client has heard its end (RFC 9112, section 9.6).
+        """
+        if self.is_hijacked or (self._expects and not self._body.is_complete):
+            return False  # it still waits to be asked for the body, and we have answered already
+        if not self._body.is_complete:
+            # what is wrong with a body that nobody wants is not said: its request has its answer
+            with suppress(EngineError), anyio.move_on_after(self.connection.intake.limits.linger_s):
+                async for _ in self.chunks():
+                    pass
+        return self.keeps_alive and self._body.is_complete
+
+    # --- answers
+
+    async def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.has_answered = True
+        lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
+        about = {**BASE_HEADERS, "Date": formatdate(usegmt=True), **headers}
+        lines += [f"{name}: {value}" for name, value in about.items()]
+        await self.connection.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+    async def answer(
+        self,
+        status: int,
+        document: Any = None,
+        *,
+        kind: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Answer with a JSON document (or bytes of `kind`), or with no body when it is None."""
+        if document is None:
+            data = b""
+        elif isinstance(document, bytes):
+            data = document
+        else:
+            data = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        about = {**(headers or {})}
+        if status not in (204, 304):
+            about |= {"Content-Length": str(len(data)), "Content-Type": kind}
+        await self._head(status, about)
+        if data and self.method != "HEAD":
+            await self.connection.send(data)
+
+    async def stream(
+        self,
+        source: Source[T],
+        *,
+        encode: Callable[[T], bytes],
+        kind: str = "application/json",
+        waits: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Answer with a chunked body, piece by piece as `source` sends them; ends early when the client hangs up.
+
+        `encode` makes bytes of a piece. With `waits` the answer begins with the first piece: what `source` raises
+        before it is still a status.
+        """
+        async with anyio.create_task_group() as group:
+
+            async def begin() -> None:
+                about = {"Content-Type": kind, **(headers or {}), **self._framing()}
+                await self._head(200, about)
+                # not before: until the first piece, the request's body may still be read
+                group.start_soon(self._watch, group.cancel_scope)
+
+            async def send(piece: T) -> None:
+                if not self.has_answered:
+                    await begin()
+                if data := encode(piece):
+                    await self.connection.send(chunk(data) if self._is_chunked else data)
+
+            if not waits:
+                await begin()
+            await source(send)
+            if not self.has_answered:
+                await begin()
+            if self._is_chunked:
+                await self.connection.send(LAST_CHUNK)
+            group.cancel_scope.cancel()
+
+    def _framing(self) -> dict[str, str]:
+        """Return how the client learns where the body ends; one of HTTP/1.0 by the end of the connection."""
+        if self._is_chunked:
+            return {"Transfer-Encoding": "chunked"}
+        self.keeps_alive = False
+        return {"Connection": "close"}
+
+    async def _watch(self, scope: anyio.CancelScope) -> None:
+        """Cancel `scope` when the client hangs up: while nothing is sent that would otherwise not be noticed."""
+        await self.connection.hung_up()
+        self.keeps_alive = False
+        scope.cancel()
+
+    async def hijack(self, kind: str) -> Connection:
+        """Give the connection over to raw bytes both ways (Docker Engine API, "Attach", hijacking)."""
+        if self.wants_upgrade:
+            return await self.upgrade({"Content-Type": kind, "Connection": "Upgrade", "Upgrade": "tcp"})
+        return await self._give(200, {"Content-Type": kind})
+
+    async def upgrade(self, headers: Mapping[str, str]) -> Connection:
+        """Give the connection over to the protocol that `headers` name."""
+        return await self._give(101, headers)
+
+    async def _give(self, status: int, headers: Mapping[str, str]) -> Connection:
+        await self._head(status, headers)
+        self.is_hijacked = True
+        self.keeps_alive = False
+        return self.connection
+
+
+def _target(text: str) -> tuple[str, dict[str, list[str]]]:
+    """Return the path and the queries of a request's target; slashes that follow each other are one, as to Docker."""
+    try:
+        if not text.startswith("/"):  # RFC 9112, "absolute-form"
+            split = urlsplit(text)
+            text = f"{split.path}?{split.query}"
+        path, _, query = text.partition("?")
+        return re.sub("//+", "/", unquote(path)), parse_qs(query, keep_blank_values=True)
+    except ValueError as error:
+        raise ProtocolError(f"the request's target can't be read: {error}") from error
+
+
+def line(document: Mapping[str, Any]) -> bytes:
+    """Return a JSON document as one line, as Docker streams progress and events."""
+    return json.dumps(document, separators=(",", ":")).encode() + b"\r\n"
