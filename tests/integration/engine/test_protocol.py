@@ -88,7 +88,9 @@ def test_answers_have_a_date(api):
 def test_who_sends_too_much_hears_so(api):
     answer = api.ask("POST", "/containers/create", b" " * (40 << 20))
     assert answer.status == 413
-    assert answer.message.startswith("the request's body is too large: it has 41,943,040 bytes, and a document of at most ")
+    assert answer.message.startswith(
+        "the request's body is too large: it has 41,943,040 bytes, and a document of at most "
+    )
 
 
 def test_the_names_of_members_are_found_whatever_their_case(api, containers):
