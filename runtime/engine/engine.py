@@ -176,6 +176,7 @@ class Engine:
                 await attempt(self._adopt, container, process)
             elif container.is_running:
                 self.lifecycle.lost(container)
+        await self.networks.adopted()
         for stray in kept.values():  # execs and build steps of the engine before
             await attempt(self._end_stray, stray)
         await anyio.to_thread.run_sync(self._sweep)

@@ -187,7 +187,7 @@ def _translation(t: nft.Table) -> list[Message]:
         target = nft.translate(family, R, behind)
         here = [*nft.family(family), *nft.to_this_machine()]
         if version == 6:
-            # no route leads from ::1 to a container, so the engine's forwarder has that one
+            # no route leads from ::1 to a container, so the forwarder has that one
             here += [nft.payload(1, destination, length), nft.differs(bytes(15) + b"\1")]
         to_address = [nft.payload(1, destination, length), nft.meta(16, behind), nft.payload(2, 2, 2, behind + 1)]
         to_any = [nft.meta(16), nft.payload(2, 2, 2, R + 1)]

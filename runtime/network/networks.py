@@ -22,6 +22,7 @@ from runtime.linux.ports import holder
 from runtime.network.bridges import Bridges, NoBridgeError
 from runtime.network.endpoints import new_endpoint
 from runtime.network.firewall import Firewall
+from runtime.network.forwarder.client import Forwarder
 from runtime.network.model import TO_BE_CHOSEN, Endpoint, EndpointSettings, Network, Subnet
 from runtime.network.names import Names, ResolverSockets, listen
 from runtime.network.options import BridgeOptions
@@ -67,7 +68,8 @@ class Networks:
         self._removals = Removals(self._bridges, self._worker, group)
         self._placement = Placement(self._table, self._bridges, self._worker)
         self._names = Names(self._table, group, self.namespace, apart)
-        self._publishing = Publishing(self._firewall, self._worker, group, find_holder)
+        forwarder = Forwarder(paths, self._worker, group)
+        self._publishing = Publishing(self._firewall, self._worker, forwarder, find_holder)
         self._container_names: dict[str, str] = {}
 
     # --- networks
@@ -98,6 +100,12 @@ class Networks:
             if self.namespace(id).exists() and any(map(self._names.are_needed, self.endpoints(id))):
                 inside = partial(netns.inside, self.namespace(id), listen)
                 self._names.serve(id, await self._worker.run(inside))
+
+        await self._publishing.inherit()
+
+    async def adopted(self) -> None:
+        """Take note that the ports of all live containers are published again."""
+        await self._publishing.drop_unclaimed()
 
     def _bridged(self) -> builtins.list[Network]:
         return [network for network in self._table.networks.values() if network.subnets]

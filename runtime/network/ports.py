@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, SkiffError
 from runtime.linux.ports import holder as socket_holder
+from runtime.network.forwarder.client import port_key
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 CHOICES = 16
@@ -137,12 +138,20 @@ FindHolder = Callable[[str, int], str]
 """Returns who has a port of the host, by protocol and number."""
 
 
+Inherited = MutableMapping[str, socket.socket]
+"""Sockets that are bound already, by `port_key`; one that is needed is taken out."""
+
+
 def hold(
-    binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]], find_holder: FindHolder = socket_holder
+    binding: PortBinding,
+    ours: Mapping[str, Sequence[PortBinding]],
+    find_holder: FindHolder = socket_holder,
+    inherited: Inherited | None = None,
 ) -> Held:
     """Bind the host's port, or the first free one of a range, so that no other program takes it.
 
-    `ours` are the bindings that containers have, by name, and under "" those of the same request.
+    `ours` are the bindings that containers have, by name, and under "" those of the same request; `inherited` are
+    sockets that an earlier engine bound.
 
     Raises ConflictError, naming the holder.
     """
@@ -151,7 +160,7 @@ def hold(
         one = replace(binding, host_port=port, host_port_last=0)
         try:
             _refuse_ours(one, ours)
-            return _hold_chosen(one) if port == 0 else _hold_one(one)
+            return _hold_chosen(one) if port == 0 else _hold_one(one, inherited)
         except _InUseError:
             refusals.append(
                 ConflictError(
@@ -194,12 +203,15 @@ def _hold_chosen(binding: PortBinding) -> Held:
     raise AssertionError("unreachable")
 
 
-def _hold_one(binding: PortBinding) -> Held:
-    ipv4 = _bind(binding, socket.AF_INET, binding.host_ip or "0.0.0.0") if binding.is_ipv4 else None
+def _hold_one(binding: PortBinding, inherited: Inherited | None = None) -> Held:
+    ipv4 = _bind(binding, socket.AF_INET, binding.host_ip or "0.0.0.0", inherited) if binding.is_ipv4 else None
     try:
         ipv6 = None
         if binding.is_ipv6:
-            ipv6 = _bind(binding, socket.AF_INET6, binding.host_ip) if binding.host_ip else _bind_ipv6_too(binding)
+            if binding.host_ip:
+                ipv6 = _bind(binding, socket.AF_INET6, binding.host_ip, inherited)
+            else:
+                ipv6 = _bind_ipv6_too(binding, inherited)
     except BaseException:
         if ipv4 is not None:
             ipv4.close()
@@ -208,15 +220,17 @@ def _hold_one(binding: PortBinding) -> Held:
     return Held(replace(binding, host_port=port), ipv4, ipv6)
 
 
-def _bind_ipv6_too(binding: PortBinding) -> socket.socket | None:
+def _bind_ipv6_too(binding: PortBinding, inherited: Inherited | None = None) -> socket.socket | None:
     """Bind every IPv6 address, on a host that has IPv6."""
     try:
-        return _bind(binding, socket.AF_INET6, "::")
+        return _bind(binding, socket.AF_INET6, "::", inherited)
     except BadRequestError:
         return None
 
 
-def _bind(binding: PortBinding, family: int, address: str) -> socket.socket:
+def _bind(binding: PortBinding, family: int, address: str, inherited: Inherited | None = None) -> socket.socket:
+    if inherited and (known := inherited.pop(port_key(binding.protocol, address, binding.host_port), None)) is not None:
+        return known
     kind = KINDS[binding.protocol]
     try:
         held = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)

@@ -9,23 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-import anyio
-import anyio.abc
-
 from runtime.linux.conntrack import forget_udp_flows
 from runtime.network.firewall import Firewall, Forward
-from runtime.network.forwarder import MakeSocket, Target, forward_tcp, forward_udp
+from runtime.network.forwarder.client import Carried, Forwarder
 from runtime.network.ports import FindHolder, Held, PortBinding, hold
 from runtime.network.worker import Worker
-
-
-@dataclass(frozen=True)
-class _Carried:
-    """A socket of the host, what reaches which goes to `target` through the engine."""
-
-    socket: socket.socket
-    protocol: str
-    target: Target
 
 
 @dataclass(frozen=True)
@@ -34,9 +22,7 @@ class _Published:
     addresses: tuple[str, str]
     held: Sequence[Held]
     forwards: Sequence[Forward]
-    carried: Sequence[_Carried]
-    scope: anyio.CancelScope
-    finished: anyio.Event
+    carried: Sequence[Carried]
 
     @property
     def bindings(self) -> list[PortBinding]:
@@ -47,23 +33,36 @@ class _Published:
         return {one.host_port for one in self.bindings if one.protocol == "udp"}
 
     def close(self) -> None:
-        """Let go of the ports; those that are carried are let go by who does, soon: then `finished` is set."""
-        self.scope.cancel()
-        carried = {one.socket for one in self.carried}
+        """Let go of the ports, as far as the engine holds them."""
         for one in self.held:
-            if one.ipv4 is not None and one.ipv4 not in carried:
-                one.ipv4.close()
+            one.close()
 
 
 class Publishing:
     """Which container has which ports of the host."""
 
-    def __init__(self, firewall: Firewall, worker: Worker, group: anyio.abc.TaskGroup, find_holder: FindHolder) -> None:
+    def __init__(self, firewall: Firewall, worker: Worker, forwarder: Forwarder, find_holder: FindHolder) -> None:
         self._find_holder = find_holder
+        self._forwarder = forwarder
+        self._inherited: dict[str, socket.socket] = {}
+        self._unclaimed: set[str] = set()
         self._firewall = firewall
         self._worker = worker
-        self._group = group
         self._published: dict[str, _Published] = {}
+
+    async def inherit(self) -> None:
+        """Take over the ports that are carried on since an earlier engine, for the containers that still have them."""
+        self._inherited = await self._forwarder.inherit()
+        self._unclaimed = set(self._inherited)
+
+    async def drop_unclaimed(self) -> None:
+        """Let go of inherited ports that no container has any more."""
+        for one in self._inherited.values():
+            one.close()
+        self._inherited.clear()
+        claimed = {one.key for published in self._published.values() for one in published.carried}
+        await self._forwarder.drop(list(self._unclaimed - claimed))
+        self._unclaimed.clear()
 
     def check(self, bindings: Sequence[PortBinding]) -> None:
         """Raise ConflictError, naming the holder, when the host ports can't be had now."""
@@ -77,7 +76,8 @@ class Publishing:
             # who names a port gets it; who leaves the choice to the host chooses from the rest
             order = sorted(range(len(bindings)), key=lambda at: _freedom(bindings[at]))
             for at in order:
-                one = hold(bindings[at], {**ours, "": [done.binding for done in held]}, self._find_holder)
+                taken = {**ours, "": [done.binding for done in held]}
+                one = hold(bindings[at], taken, self._find_holder, self._inherited)
                 stack.callback(one.close)
                 held.append(one)
             stack.pop_all()
@@ -107,18 +107,15 @@ class Publishing:
             held,
             forwards,
             _carried(held, ipv4, ipv6, is_apart=self._worker.namespace is not None),
-            anyio.CancelScope(),
-            anyio.Event(),
         )
         try:
             await self._worker.run(partial(self._open, published))
+            await self._forwarder.carry(published.carried)
         except BaseException:
             for one in held:
                 one.close()
             raise
         self._published[container_id] = published
-        if published.carried:
-            self._group.start_soon(_carry, published, self._worker.socket)
         return published.bindings
 
     def by_family(self, container_id: str) -> list[PortBinding]:
@@ -141,13 +138,15 @@ class Publishing:
         published = self._published.pop(container_id, None)
         if published is not None:
             await self._worker.run(partial(self._shut, published))
+            await self._forwarder.drop([one.key for one in published.carried])
             published.close()
-            if published.carried:
-                await published.finished.wait()
 
     def close(self) -> None:
-        """Let go of the host's ports without a word to the firewall, as the end of the process does."""
-        for one in self._published.values():
+        """Let go of the host's ports without a word to firewall and forwarder, as the end of the process does."""
+        self._forwarder.close()
+        for published in self._published.values():
+            published.close()
+        for one in self._inherited.values():
             one.close()
 
 
@@ -168,27 +167,13 @@ def _forwards(bindings: Sequence[PortBinding], ipv4: str, ipv6: str) -> list[For
     return found
 
 
-def _carried(held: Sequence[Held], ipv4: str, ipv6: str, *, is_apart: bool) -> list[_Carried]:
+def _carried(held: Sequence[Held], ipv4: str, ipv6: str, *, is_apart: bool) -> list[Carried]:
     """Return the sockets whose traffic nftables does not see: of IPv6, and of both where the bridges are apart."""
     found = []
     for one in held:
         port, protocol = one.binding.container_port, one.binding.protocol
         if one.ipv6 is not None:
-            found.append(_Carried(one.ipv6, protocol, (ipv6 or ipv4, port)))
+            found.append(Carried(one.ipv6, protocol, (ipv6 or ipv4, port)))
         if one.ipv4 is not None and is_apart:
-            found.append(_Carried(one.ipv4, protocol, (ipv4, port)))
+            found.append(Carried(one.ipv4, protocol, (ipv4, port)))
     return found
-
-
-async def _carry(published: _Published, make: MakeSocket) -> None:
-    """Forward what reaches the sockets that are carried."""
-    try:
-        with published.scope:
-            async with anyio.create_task_group() as group:
-                for one in published.carried:
-                    forward = forward_tcp if one.protocol == "tcp" else forward_udp
-                    group.start_soon(forward, one.socket, one.target, make)
-    finally:
-        for held in published.held:
-            held.close()
-        published.finished.set()

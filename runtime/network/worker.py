@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,8 +26,6 @@ class Worker:
         self.namespace = namespace
         self._limiter = anyio.CapacityLimiter(1)
         self._inside = None if namespace is None else _thread_in(namespace)
-        # work may take a while, which no connection is to wait for
-        self._maker = None if namespace is None else _thread_in(namespace)
 
     async def run(self, action: Callable[[], T]) -> T:
         """Return what `action` does in a thread of its own; a cancellation waits for its end."""
@@ -38,11 +34,6 @@ class Worker:
         with anyio.CancelScope(shield=True):
             result = await anyio.to_thread.run_sync(action, limiter=self._limiter)
         return result  # noqa: RET504 (to mypy a scope may swallow what is raised in it)
-
-    def socket(self, family: int, kind: int) -> socket.socket:
-        """Return a new socket of the bridges' namespace, which does not block."""
-        make = partial(socket.socket, family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        return make() if self._maker is None else self._maker.submit(make).result()
 
 
 def _thread_in(namespace: Path) -> ThreadPoolExecutor:

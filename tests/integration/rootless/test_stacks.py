@@ -240,6 +240,20 @@ def test_an_engine_that_is_killed_comes_back_to_what_runs(stack, user_home):
     assert host_pid(project, "web") == before
 
 
+def test_published_ports_are_reached_while_the_engine_is_away(stack, user_home):
+    project = stack(STACK)
+    project.skiff("up", "-d", "--wait")
+    where = project.skiff("port", "web", "80").stdout.strip()
+    engine = os.pidfd_open(pid_of(user_home, "engine"))
+    try:
+        user_home.skiff("engine", "stop")
+        assert select.select([engine], [], [], 20)[0]
+    finally:
+        os.close(engine)
+    with urllib.request.urlopen(f"http://{where}/", timeout=20) as answer:
+        assert answer.read() == b"web says rows\n"
+
+
 def outside(home):
     """The process of the user that stays outside of the namespaces."""
     (pid,) = (

@@ -1,0 +1,68 @@
+"""An event loop of callbacks: descriptors that are ready, moments that come. Standard library alone."""
+
+from __future__ import annotations
+
+import heapq
+import select
+import time
+from collections.abc import Callable
+from itertools import count
+
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+MOST_EVENTS = 256
+
+
+class Loop:
+    """Calls back until it is stopped."""
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._interests: dict[int, int] = {}
+        self._moments: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
+        self._is_stopped = False
+
+    def watch(self, descriptor: int, interest: int, callback: Callable[[int], None]) -> None:
+        """Call `callback` with what is ready, of `interest`, from now on; 0: no more.
+
+        Without interest a descriptor is out of the poll: epoll(7) tells of a connection's end whether asked or not, and
+        one that ended while its data still wait for the other side would be told of for ever.
+        """
+        before = self._interests.get(descriptor, 0)
+        self._callbacks[descriptor] = callback
+        if interest == before:
+            return
+        if not interest:
+            self._poll.unregister(descriptor)
+        elif not before:
+            self._poll.register(descriptor, interest)
+        else:
+            self._poll.modify(descriptor, interest)
+        self._interests[descriptor] = interest
+
+    def forget(self, descriptor: int) -> None:
+        """Call back for this descriptor no more; before it is closed."""
+        if self._interests.pop(descriptor, 0):
+            self._poll.unregister(descriptor)
+        self._callbacks.pop(descriptor, None)
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback` once, in so many seconds."""
+        heapq.heappush(self._moments, (time.monotonic() + seconds, next(self._numbers), callback))
+
+    def stop(self) -> None:
+        """Return from `run`."""
+        self._is_stopped = True
+
+    def run(self) -> None:
+        """Wait and call back, until stopped."""
+        while not self._is_stopped:
+            left_s = self._moments[0][0] - time.monotonic() if self._moments else -1
+            for descriptor, events in self._poll.poll(max(left_s, 0) if self._moments else None, MOST_EVENTS):
+                # one that was ready may have been closed by the callback before
+                callback = self._callbacks.get(descriptor)
+                if callback is not None:
+                    callback(events)
+            while self._moments and self._moments[0][0] <= time.monotonic():
+                heapq.heappop(self._moments)[2]()
