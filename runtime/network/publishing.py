@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
+import anyio
+
+from runtime.errors import KernelError
 from runtime.linux.conntrack import forget_udp_flows
 from runtime.network.firewall import Firewall, Forward
 from runtime.network.forwarder.client import Carried, Forwarder
@@ -112,8 +115,8 @@ class Publishing:
             await self._worker.run(partial(self._open, published))
             await self._forwarder.carry(published.carried)
         except BaseException:
-            for one in held:
-                one.close()
+            with anyio.CancelScope(shield=True), suppress(KernelError):  # what was not opened can't be shut
+                await self._withdraw(published)
             raise
         self._published[container_id] = published
         return published.bindings
@@ -133,13 +136,18 @@ class Publishing:
         if published.udp_ports:
             forget_udp_flows(published.udp_ports)
 
+    async def _withdraw(self, published: _Published) -> None:
+        try:
+            await self._worker.run(partial(self._shut, published))
+        finally:
+            await self._forwarder.drop([one.key for one in published.carried])
+            published.close()
+
     async def unpublish(self, container_id: str) -> None:
         """Take the container's published ports back."""
         published = self._published.pop(container_id, None)
         if published is not None:
-            await self._worker.run(partial(self._shut, published))
-            await self._forwarder.drop([one.key for one in published.carried])
-            published.close()
+            await self._withdraw(published)
 
     def close(self) -> None:
         """Let go of the host's ports without a word to firewall and forwarder, as the end of the process does."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from runtime.errors import InternalError
 from runtime.network.forwarder.control import LONGEST_MESSAGE
 from runtime.network.forwarder.tcp import Target
 from runtime.network.worker import Worker
@@ -92,14 +93,23 @@ class Forwarder:
         return found
 
     async def carry(self, ports: Sequence[Carried]) -> None:
-        """Have `ports` carried to their targets, from now on or soon: who comes meanwhile waits in the socket's queue."""
+        """Have `ports` carried to their targets, from now on or soon: who comes meanwhile waits in the socket's queue.
+
+        Raises InternalError when there can be no forwarder.
+        """
         if not ports:
             return
         self._carried |= {one.key: one for one in ports}
         async with self._lock:
             for _ in range(STARTS):
                 if self._link is None:
-                    self._use(await self._worker.run(self._start))
+                    try:
+                        self._use(await self._worker.run(self._start))
+                    except OSError as error:
+                        raise InternalError(
+                            f"the process that carries ports can't be started: {error.strerror}",
+                            f"it is {sys.executable}, with its socket at {self._path}",
+                        ) from error
                     ports = list(self._carried.values())
                 try:
                     for one in ports:

@@ -7,7 +7,7 @@ from functools import partial
 import anyio.to_thread
 import pytest
 
-from runtime.errors import ConflictError
+from runtime.errors import ConflictError, InternalError
 from runtime.linux import netns
 from runtime.network.model import EndpointSettings, Subnet
 from runtime.network.ports import PortBinding, parse_binding
@@ -293,3 +293,16 @@ async def test_the_only_address_is_given_to_one_container_after_the_other(paths)
             id = await container(networks, name, front)
             assert address(networks, id) == "10.213.0.2"
             await networks.close_namespace(id)
+
+
+async def test_a_forwarder_that_can_not_be_started_is_told_and_nothing_stays_held(paths, monkeypatch):
+    async with cleaned(paths) as networks:
+        one = await container(networks, "one", await networks.create(name="front"))
+        with monkeypatch.context() as changed:
+            changed.setattr("sys.executable", "/nowhere/python")
+            with pytest.raises(InternalError, match="can't be started: No such file or directory"):
+                await networks.publish(one, [PortBinding(80, "tcp", "", 48123)])
+        [bound] = await networks.publish(one, [PortBinding(80, "tcp", "", 48123)])
+        with serving(listener(networks, one), b"one"):
+            for host in ("127.0.0.1", "::1"):
+                assert await off(greet, networks, None, host, bound.host_port) == b"one"
