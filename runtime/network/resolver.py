@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import struct
@@ -28,6 +29,10 @@ from runtime.network.dns_message import (
 from runtime.network.upstream import LARGEST, Upstream, receive, send_all
 
 TCP_IDLE_S = 10.0
+MOST_CONVERSATIONS = 256
+"""How many TCP connections one container may have open: each takes a descriptor of the engine."""
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+PAUSE_S = 0.1
 
 Lookup = Callable[[str], Sequence[Address] | None]
 """A name's addresses in the asker's networks; None when the name is not ours."""
@@ -81,6 +86,7 @@ class Resolver:
         self._reverse = reverse
         self._upstream = upstream
         self._keeps_short_names = keeps_short_names
+        self._conversations = 0
 
     async def serve(self) -> None:
         """Answer until cancelled; closes the sockets."""
@@ -117,12 +123,24 @@ class Resolver:
             await anyio.wait_readable(self._tcp)
             try:
                 connection, _ = self._tcp.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in NO_ROOM:  # else the waiting connection would be tried again and again
+                    await anyio.sleep(PAUSE_S)
                 continue
+            if self._conversations >= MOST_CONVERSATIONS:
+                connection.close()
+                continue
+            self._conversations += 1
             group.start_soon(self._converse, connection)
 
     async def _converse(self, connection: socket.socket) -> None:
         """Answer the questions of a connection, one after the other, until the asker hangs up or is silent."""
+        try:
+            await self._answer_all(connection)
+        finally:
+            self._conversations -= 1
+
+    async def _answer_all(self, connection: socket.socket) -> None:
         with connection:
             connection.setblocking(False)
             while True:

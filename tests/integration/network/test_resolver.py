@@ -16,6 +16,7 @@ import pytest
 from runtime.linux import netns
 from runtime.network.dns_message import encode_name, respond
 from runtime.network.model import EndpointSettings
+from runtime.network.resolver import MOST_CONVERSATIONS
 from runtime.network.upstream import MOST_OPEN, MOST_SOCKETS_AT_ONCE
 from tests.support.name_server import upstream
 from tests.support.networks import ask, cleaned, container, exchange, question
@@ -235,6 +236,32 @@ async def test_a_flood_of_one_container_is_bounded_and_does_not_take_anothers_an
             assert (await off(ask, networks, calm, "flooding"))[1] == 0
             assert (await off(ask, networks, flooding, "calm"))[1] == 0
             assert time.monotonic() - began < 1
+
+
+async def test_connections_to_the_resolver_are_bounded(paths):
+    async with cleaned(paths) as networks:
+        front = await networks.create(name="front")
+        flooding, calm = await connected(networks, "flooding", front), await connected(networks, "calm", front)
+        before = len(os.listdir("/proc/self/fd"))
+        with ExitStack() as stack:
+
+            def connect():
+                one = stack.enter_context(socket.socket())
+                one.settimeout(5)
+                one.connect(("127.0.0.11", 53))
+                return one
+
+            made = [
+                await off(netns.inside, networks.namespace(flooding), connect) for _ in range(MOST_CONVERSATIONS + 1)
+            ]
+            assert await off(made[-1].recv, 1) == b""  # hung up on
+            assert len(os.listdir("/proc/self/fd")) - before - len(made) <= MOST_CONVERSATIONS
+            assert (await off(ask, networks, calm, "flooding"))[1] == 0
+            data = question("calm")
+            await off(made[0].sendall, struct.pack("!H", len(data)) + data)
+            assert (await off(made[0].recv, 100))[5] & 15 == 0
+        answer = await off(exchange, networks, flooding, data, socket.SOCK_STREAM)
+        assert answer[3] & 15 == 0
 
 
 def flood(asking):
