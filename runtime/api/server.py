@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from runtime.errors import (
     UnavailableError,
     first_error,
 )
+from runtime.exhausted import check_connection, told_as_exhausted
 from runtime.http.codec import ProtocolError
 from runtime.space import told_as_full
 
@@ -50,6 +52,7 @@ async def serve(engine: Engine, listener: socket.socket, limits: Limits | None =
     """Serve `engine` on a listening, non-blocking socket until cancelled."""
     routes = [(method, re.compile(pattern), handler) for method, pattern, handler in ROUTES]
     server = _Server(engine, routes, Intake(limits or Limits()))
+    has_failed = False
     while True:
         await anyio.wait_readable(listener)
         try:
@@ -57,22 +60,35 @@ async def serve(engine: Engine, listener: socket.socket, limits: Limits | None =
         except BlockingIOError:
             continue
         except OSError as error:
-            # no descriptor is left, most likely: the client waits in the queue until one is
-            log(error)
+            # the machine has no descriptor left, most likely: the client waits in the queue until it has
+            if not has_failed:
+                print(f"no connection can be taken: {told_as_exhausted(error) or error}", file=sys.stderr, flush=True)
+            has_failed = True
             await anyio.sleep(PAUSE_S)
             continue
-        if server.connections >= server.intake.limits.connections:
-            _turn_away(peer, server.intake.limits.connections)
-        else:
-            server.connections += 1  # here, not in the task: it begins later, and more may have come by then
-            engine.background.start_soon(_converse, server, peer)
+        has_failed = False
+        try:
+            _check_room(server, peer)
+        except UnavailableError as error:
+            _turn_away(peer, error)
+            continue
+        server.connections += 1  # here, not in the task: it begins later, and more may have come by then
+        engine.background.start_soon(_converse, server, peer)
 
 
-def _turn_away(peer: socket.socket, most: int) -> None:
+def _check_room(server: _Server, peer: socket.socket) -> None:
+    """Raise UnavailableError when there is no room for one more connection."""
+    most = server.intake.limits.connections
+    if server.connections >= most:
+        raise UnavailableError(
+            f"the engine serves {most} connections already",
+            "close some of them, or try again when others have been closed",
+        )
+    check_connection(peer.fileno())
+
+
+def _turn_away(peer: socket.socket, error: UnavailableError) -> None:
     """Refuse a connection, without waiting for what it would have asked."""
-    error = UnavailableError(
-        f"the engine serves {most} connections already", "close some of them, or try again when others have been closed"
-    )
     with peer, suppress(OSError):
         peer.setblocking(False)
         peer.send(_last_answer(error.status, str(error)))
@@ -118,15 +134,16 @@ async def _answer(server: _Server, request: Request) -> None:
     except* Closed:
         request.keeps_alive = False
     except* SkiffError as group:
-        await _refuse(request, first_error(group))
+        error = first_error(group)
+        await _refuse(request, told_as_exhausted(error) or error)
     except* Exception as group:  # noqa: BLE001 - a bug of ours is answered and logged, it does not end the engine
         await _refuse(request, _told(engine, first_error(group)))
 
 
 def _told(engine: Engine, error: BaseException) -> SkiffError:
-    """Return what a client hears of an error that nobody expected: no room on a disk, or a bug, which is logged."""
-    if (full := told_as_full(error, engine.paths)) is not None:
-        return full
+    """Return what a client hears of an error that nobody expected: what ran out, or a bug, which is logged."""
+    if (known := told_as_full(error, engine.paths) or told_as_exhausted(error)) is not None:
+        return known
     log(error)
     return SkiffError(f"internal error: {error}", f"the engine's log has more: {engine.paths.engine_log}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -70,6 +71,10 @@ async def _run(paths: Paths) -> None:
     from runtime.api import serve
 
     sys.setswitchinterval(SWITCH_S)
+    # the usual soft limit of 1,024 files would end at 300 containers; programs that use select(2), for which it is what
+    # it is, are none of ours (systemd, "File Descriptor Limits"), and containers get limits of their own
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     paths.run.mkdir(parents=True, exist_ok=True)
     paths.locks.mkdir(exist_ok=True)
     lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

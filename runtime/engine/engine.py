@@ -83,7 +83,7 @@ class Engine:
         limits = MachineLimits(paths.engine_id)
         removal = Removal(paths, self.table, self.networking, self.volumes, self.trash)
         mounts = Mounts(paths, self.table, self.volumes, self.images, keeper, self.events)
-        memory = MemoryWatch(self.table)
+        self.memory = memory = MemoryWatch(self.table)
         self.lifecycle = Lifecycle(
             paths,
             self.table,
@@ -147,6 +147,8 @@ class Engine:
                 engine = cls(paths, store, keeper, group, rootless)
                 await engine._take_over()
                 engine.background.start_soon(engine._hear_exits)
+                engine.background.start_soon(engine.memory.run)
+                engine.background.start_soon(engine.lifecycle.attendance.close_idle_logs)
                 engine.background.start_soon(engine.trash.keep_empty, engine.busy)
                 yield engine
                 await engine.networks.withdraw()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import anyio.abc
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from runtime.errors import EngineError, InternalError
+from runtime.exhausted import exhausted
 from runtime.keeper import wire
 from runtime.linux import seccomp as seccomp_filters
 from runtime.linux.unwritable import unwritable
@@ -42,25 +43,41 @@ class ProcessExit:
     finished_at_ns: int
 
 
+@dataclass(eq=False)
+class Holders:
+    """How many hold the descriptors of a process."""
+
+    count: int = 1
+
+
 @dataclass(frozen=True)
 class KeptProcess:
-    """A process of the keeper's with duplicates of its descriptors, which the receiver is to close."""
+    """A process of the keeper's, and descriptors of it: open until whoever was given it, and `Keeper`, have closed it.
+
+    `Keeper` holds it for a keeper that may follow, by the same descriptors: with duplicates 500 containers would have
+    1,500 more.
+    """
 
     id: str
     container: str
     pid: int
     pidfd: int
-    fds: Mapping[str, int]
+    fds: dict[str, int]
     cgroup: str | None
     started_at_ns: int
     exit: ProcessExit | None
+    holders: Holders = field(default_factory=Holders, compare=False, repr=False)
 
-    def duplicate(self) -> KeptProcess:
-        """Return the same with descriptors of its own."""
-        return replace(self, pidfd=os.dup(self.pidfd), fds={name: os.dup(fd) for name, fd in self.fds.items()})
+    def held_once_more(self) -> KeptProcess:
+        """Return the same, to be closed once more before its descriptors are."""
+        self.holders.count += 1
+        return self
 
     def close(self) -> None:
-        """Close the duplicates."""
+        """Let go of the descriptors: the last that does closes them."""
+        self.holders.count -= 1
+        if self.holders.count:
+            return
         for descriptor in (self.pidfd, *self.fds.values()):
             with suppress(OSError):
                 os.close(descriptor)
@@ -116,7 +133,7 @@ class Keeper:
     ) -> AsyncIterator[Keeper]:
         """Connect to the keeper of `paths`, started when there is none; `restart` is the engine's own command.
 
-        When the keeper dies, a new one takes over what this side holds duplicates of; `on_lost` then gets the ids of
+        When the keeper dies, a new one takes over what this side holds; `on_lost` then gets the ids of
         the live processes that changed parents. `ordinary` is what it may make ahead (`runtime.container.ordinary`).
         """
         keeper = cls(paths, restart, on_lost, ordinary or {})
@@ -199,9 +216,9 @@ class Keeper:
             self._on_lost([process.id for process in self._held.values() if process.exit is None])
 
     def _hold(self, process: KeptProcess) -> KeptProcess:
-        """Keep duplicates of a process's descriptors for the keeper that may follow; returns `process`."""
+        """Hold a process's descriptors for the keeper that may follow, too; returns `process`."""
         before = self._held.get(process.id)
-        self._held[process.id] = process.duplicate()
+        self._held[process.id] = process.held_once_more()
         if before is not None:
             before.close()
         return process
@@ -280,7 +297,7 @@ class Keeper:
         if "error" in result:
             if "exit_code" in result:
                 raise LaunchError(result["error"], result["exit_code"])
-            raise InternalError(f"keeper: {result['error']}")
+            raise exhausted(result.get("errno")) or InternalError(f"keeper: {result['error']}")
         return result, received
 
     async def launch(
@@ -357,7 +374,7 @@ class Keeper:
         await self._ask("update", id=id, resources=dict(resources))
 
     async def list(self) -> list[KeptProcess]:
-        """Return every process the keeper has, live and ended, with fresh duplicates."""
+        """Return every process the keeper has, live and ended, with fresh descriptors."""
         ids: list[str] = []
         has_more = True
         while has_more:
@@ -374,12 +391,11 @@ class Keeper:
             held.close()
 
     async def close_stdin(self, id: str) -> None:
-        """Let the process reach the end of its standard input, once the caller has closed its own duplicate."""
-        await self._ask("close_stdin", id=id)
+        """Let the process reach the end of its standard input: whoever has the `KeptProcess` has it no more, either."""
         held = self._held.get(id)
         if held is not None and "stdin" in held.fds:
-            os.close(held.fds["stdin"])
-            self._held[id] = replace(held, fds={name: fd for name, fd in held.fds.items() if name != "stdin"})
+            os.close(held.fds.pop("stdin"))
+        await self._ask("close_stdin", id=id)
 
     async def adopt(self, process: KeptProcess) -> None:
         """Hand a process of a lost keeper to this one."""

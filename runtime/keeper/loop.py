@@ -180,7 +180,7 @@ class Keeper:
         except LaunchError as error:
             answer = {"error": str(error), "exit_code": error.exit_code}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the engine's to tell; the keeper goes on
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            answer = {"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)}
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)

@@ -55,6 +55,7 @@ class LogWriter:
         self._starts = segment_starts(directory) or [0]
         self._start = self._starts[-1]
         self._data, self._index = _opened(directory, self._start)
+        self._was_used = False
         self.end = self._start + os.fstat(self._data).st_size
         self._last_ns, self._open = self._recovered()
         if self._last_ns < began_ns:
@@ -63,6 +64,7 @@ class LogWriter:
             if not path.with_suffix(".data").exists():
                 path.unlink()
         self._drop()
+        self.close()
 
     def _recovered(self) -> tuple[int, int]:
         """Cut off what a crash left of records; return the last record's time and which streams are amid a line."""
@@ -89,6 +91,7 @@ class LogWriter:
         """
         if self.is_full and _holds_bytes(pipe):  # at the end of the pipe nothing is dropped for nothing
             self._rotate()
+        self._open_files()
         self._record(stream)
         position = self.end - self._start
         offset = ctypes.c_longlong(position)
@@ -112,6 +115,7 @@ class LogWriter:
 
     def append(self, data: bytes, stream: int) -> None:
         """Write `data` that came some other way (a terminal's). Raises OSError when it can't be kept."""
+        self._open_files()
         view = memoryview(data)
         while view:
             if self.is_full:
@@ -170,10 +174,29 @@ class LogWriter:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
 
+    # --- files
+
+    def _open_files(self) -> None:
+        """Have the files open. Raises OSError."""
+        self._was_used = True
+        if self._data < 0:
+            self._data, self._index = _opened(self._directory, self._start)
+
+    def close_if_idle(self) -> None:
+        """Close the files when nothing has come since this was called before; what comes opens them again.
+
+        Most containers say little: their logs' descriptors would be a third of all that the engine holds.
+        """
+        if not self._was_used:
+            self.close()
+        self._was_used = False
+
     def close(self) -> None:
-        """Close the files."""
-        os.close(self._data)
-        os.close(self._index)
+        """Close the files, where they are open."""
+        for descriptor in (self._data, self._index):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._data = self._index = -1
 
 
 def _opened(directory: Path, start: int) -> tuple[int, int]:

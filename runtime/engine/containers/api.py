@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from runtime.container.resources import resources
 from runtime.engine.containers.lifecycle import STOP_TIMEOUT_S, Lifecycle
@@ -42,6 +43,8 @@ from runtime.network.networks import Networks
 from runtime.paths import Paths
 
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
+ROWS_AT_ONCE = 50
+"""How many rows of a list are made before others have their turn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,8 +263,14 @@ class Containers:
         """Return Docker's short view of the containers that `filters` let through, the newest first."""
         rows = []
         by_links = links.names_by_links(self.table)
-        for container in self.listing.find(stopped=stopped, limit=limit, filters=filters):
-            row = inspection.short(container, self.networks, self._image_name(container))
+        image_names: dict[tuple[str, str], str] = {}  # most containers are of few images, and each look is a query
+        for number, container in enumerate(self.listing.find(stopped=stopped, limit=limit, filters=filters), 1):
+            if not number % ROWS_AT_ONCE:
+                await anyio.lowlevel.checkpoint()
+            key = (container.image_name, container.image_id)
+            if key not in image_names:
+                image_names[key] = self._image_name(container)
+            row = inspection.short(container, self.networks, image_names[key])
             row["Names"] += by_links.get(container.id, [])
             rows.append(row | (await self.sizes.document(container) if size else {}))
         return rows

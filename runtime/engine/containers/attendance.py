@@ -29,6 +29,10 @@ Probe = Callable[[Container, HealthCheck], Awaitable[tuple[int, str]]]
 """Runs a health check once; returns its exit code and output."""
 
 
+IDLE_LOG_S = 5.0
+"""How long a log that nothing is written to keeps its files open, at least; twice as long at most."""
+
+
 class Attendance:
     """Attends running processes."""
 
@@ -82,6 +86,14 @@ class Attendance:
             container.health = replace(container.health, status=UNHEALTHY)
 
     # --- output
+
+    async def close_idle_logs(self) -> None:
+        """Close the files of logs that nothing is written to, again and again, until cancelled."""
+        while True:
+            await anyio.sleep(IDLE_LOG_S)
+            for container in self._table:
+                if container.log is not None:
+                    container.log.close_if_idle()
 
     async def _drain(self, container: Container, process: KeptProcess) -> None:
         """Move the process's output into the log until its pipes end."""

@@ -23,6 +23,7 @@ from runtime.engine.containers.table import ContainerTable
 from runtime.engine.networks.networking import NAME_FILES, ContainerNetworks
 from runtime.engine.times import rfc3339
 from runtime.errors import ConflictError, KernelError, SkiffError
+from runtime.exhausted import check_start
 from runtime.image.images import Images
 from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
 from runtime.paths import Paths
@@ -58,6 +59,7 @@ class Lifecycle:
                 raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
             container.state.stopped_by_user = False
             try:
+                check_start()
                 with anyio.CancelScope(shield=True):
                     process = await self._launch(container)
             except BaseException as error:

@@ -20,6 +20,7 @@ from runtime.container.resources import resources
 from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities
 from runtime.engine.containers.making.hosts import hosts_file, resolv_conf
 from runtime.errors import KernelError, SkiffError
+from runtime.exhausted import check_start
 from runtime.keeper.client import Keeper, KeptProcess, ProcessExit
 from runtime.network.model import EndpointSettings
 from runtime.network.names import default_resolvers
@@ -64,6 +65,7 @@ class Steps:
         memory_bytes: int = 0,
     ) -> int:
         """Run one step (see `runtime.build.runner.StepRunner`)."""
+        check_start()
         id = secrets.token_hex(32)
         bundle = self.paths.bundles / id
         event = anyio.Event()

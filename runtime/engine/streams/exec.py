@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from runtime.engine.streams.attach import Attachment, LogFrame
 from runtime.engine.streams.exec_output import send_output
 from runtime.engine.times import go_duration
 from runtime.errors import ConflictError, NotFoundError, SkiffError
+from runtime.exhausted import check_start
 from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
 from runtime.streaming import Send
 
@@ -114,6 +114,7 @@ class Execs:
     async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
         """Start it; returns its streams, or None when it is detached. Raises LaunchError."""
         one = self.ready(id)
+        check_start()
         check_console_size(body.get("ConsoleSize"))
         one.is_started = True
         size = body.get("ConsoleSize") or one.body.get("ConsoleSize") or [0, 0]
@@ -147,7 +148,6 @@ class Execs:
 
     async def _close_stdin(self, one: Exec) -> None:
         if one.process is not None and "stdin" in one.process.fds:
-            os.close(one.process.fds.pop("stdin"))  # type: ignore[attr-defined]
             await self.keeper.close_stdin(one.id)
 
     async def _discard(self, one: Exec) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
@@ -140,7 +139,6 @@ class Streams:
         process = container.process
         if process is None or "stdin" not in process.fds or not container.config.get("StdinOnce"):
             return
-        os.close(process.fds.pop("stdin"))  # type: ignore[attr-defined]
         await self._keeper.close_stdin(container.id)
 
     async def _live(

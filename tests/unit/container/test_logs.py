@@ -409,3 +409,41 @@ def test_a_line_that_an_earlier_process_left_without_end_is_not_gone_on_with(log
 
 def test_times_are_written_as_docker_writes_them():
     assert stamp(1_700_000_000_000_000_042) == b"2023-11-14T22:13:20.000000042Z "
+
+
+def open_files(directory):
+    """The files of a log that this process has open."""
+    links = (os.path.join("/proc/self/fd", number) for number in os.listdir("/proc/self/fd"))
+    return [
+        target for link in links if os.path.lexists(link) and (target := os.readlink(link)).startswith(str(directory))
+    ]
+
+
+def test_a_log_that_nothing_is_written_to_has_no_file_open(tmp_path):
+    flow = Flow(tmp_path)
+    assert open_files(tmp_path) == []
+    flow.put(STDOUT, b"one\n")
+    assert len(open_files(tmp_path)) == 2
+    flow.writer.close_if_idle()  # something came since the last time
+    assert len(open_files(tmp_path)) == 2
+    flow.writer.close_if_idle()
+    assert open_files(tmp_path) == []
+    flow.put(STDERR, b"two\n").put(STDOUT, b"three\n")
+    flow.writer.append(b"four\n", STDOUT)
+    flow.close()
+    assert open_files(tmp_path) == []
+    assert (tmp_path / "log.data").read_bytes() == b"one\ntwo\nthree\nfour\n"
+
+
+def test_a_log_that_was_idle_goes_on_in_the_segment_that_it_was_in(tmp_path):
+    flow = Flow(tmp_path, SMALL)
+    lines = [b"%d" % number * 1000 + b"\n" for number in range(1, 8)]
+    for line in lines:
+        flow.put(STDOUT, line)
+        flow.writer.close_if_idle()
+        flow.writer.close_if_idle()
+    flow.close()
+    starts = segment_starts(tmp_path)
+    assert len(starts) > 1
+    kept = b"".join((tmp_path / (f"log.{start}.data" if start else "log.data")).read_bytes() for start in starts)
+    assert b"".join(lines).endswith(kept)
