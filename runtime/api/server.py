@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Engine", Request], Awaitable[None]]
 PAUSE_S = 0.1
+MOST_AT_ONCE = 64
 HIGHEST, LOWEST = (1, 50), (1, 24)
 _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 
@@ -56,7 +57,11 @@ async def serve(engine: Engine, listener: socket.socket, limits: Limits | None =
     while True:
         await anyio.wait_readable(listener)
         try:
-            peer, _ = listener.accept()
+            # not one by one: the queue is short, and a client that does not wait hears EAGAIN when it is full
+            for _ in range(MOST_AT_ONCE):
+                peer, _ = listener.accept()
+                has_failed = False
+                _admit(server, peer)
         except BlockingIOError:
             continue
         except OSError as error:
@@ -65,15 +70,17 @@ async def serve(engine: Engine, listener: socket.socket, limits: Limits | None =
                 print(f"no connection can be taken: {told_as_exhausted(error) or error}", file=sys.stderr, flush=True)
             has_failed = True
             await anyio.sleep(PAUSE_S)
-            continue
-        has_failed = False
-        try:
-            _check_room(server, peer)
-        except UnavailableError as error:
-            _turn_away(peer, error)
-            continue
-        server.connections += 1  # here, not in the task: it begins later, and more may have come by then
-        engine.background.start_soon(_converse, server, peer)
+
+
+def _admit(server: _Server, peer: socket.socket) -> None:
+    """Serve a connection, where there is room for one more."""
+    try:
+        _check_room(server, peer)
+    except UnavailableError as error:
+        _turn_away(peer, error)
+        return
+    server.connections += 1  # here, not in the task: it begins later, and more may have come by then
+    server.engine.background.start_soon(_converse, server, peer)
 
 
 def _check_room(server: _Server, peer: socket.socket) -> None:

@@ -117,7 +117,7 @@ def test_three_thousand_idle_clients_and_twenty_large_unfinished_bodies_cost_lit
         try:
             for path, kind in (("/images/load", "x-tar"), ("/build", "x-tar"), ("/containers/create", "json")):
                 for _ in range(7):
-                    sender = api.connect()
+                    sender = api.connect(timeout=None)
                     clients.append(sender)
                     head = f"POST {path} HTTP/1.1\r\nHost: e\r\nContent-Type: application/{kind}\r\n"
                     sender.settimeout(5)
