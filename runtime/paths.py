@@ -76,9 +76,44 @@ class Paths:
         return self.root / "trash"
 
     @property
+    def networks(self) -> Path:
+        """The records of networks, a file each."""
+        return self.root / "networks"
+
+    @property
+    def images(self) -> Path:
+        """The records of images, a file each: their configuration, names and size."""
+        return self.root / "images"
+
+    @property
+    def build_cache(self) -> Path:
+        """What build steps led to, a line each."""
+        return self.root / "build-cache.jsonl"
+
+    @property
+    def format(self) -> Path:
+        """A file with the version of the state's format."""
+        return self.root / "format"
+
+    @property
+    def reserve(self) -> Path:
+        """Room on the disk that is kept for records."""
+        return self.root / "reserve"
+
+    @property
+    def root_lock(self) -> Path:
+        """The lock of the engine that has this root (see `runtime.root_lock`)."""
+        return self.root / "engine.lock"
+
+    @property
     def database(self) -> Path:
-        """The SQLite database of the store."""
+        """Where earlier versions kept their state: a SQLite database."""
         return self.root / "state.db"
+
+    @property
+    def endpoints(self) -> Path:
+        """The records of attachments to networks, a file each."""
+        return self.run / "endpoints"
 
     @property
     def engine_socket(self) -> Path:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 import tempfile
 
 from runtime.errors import InternalError
 from runtime.paths import Paths
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-SQLITE_FULL = "database or disk is full"
 CURE = "make room, as with `skiff down`, `skiff rm` or `skiff image rm`, or name another state directory: $SKIFF_ROOT"
 
 
 def told_as_full(error: BaseException, paths: Paths) -> InternalError | None:
     """Return the error that says which directory is full, when that is what `error` means; None when it is not."""
-    if isinstance(error, OSError):
-        if error.errno not in FULL:
-            return None
-    elif not (isinstance(error, sqlite3.OperationalError) and SQLITE_FULL in str(error)):
+    if not isinstance(error, OSError) or error.errno not in FULL:
         return None
-    named = error.filename if isinstance(error, OSError) and isinstance(error.filename, str) else None
+    named = error.filename if isinstance(error.filename, str) else None
     full = min((named or paths.root, paths.root, paths.run, tempfile.gettempdir()), key=_free_bytes)
     return InternalError(f"no space left on device: {full} ran full ({_free_bytes(full) >> 10} KiB free now)", CURE)
 

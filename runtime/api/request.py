@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from runtime.streaming import Source
 
 T = TypeVar("T")
 LONGEST_NUMBER = 18
+LOWEST_ERROR = 400
 NULL = b"null\n"
 """A document that says nothing, where an answer must have one."""
 REASONS = {
@@ -42,8 +43,10 @@ BASE_HEADERS = {
 class Request:
     """A request: `path` without the version prefix, `query` by name, and a body that is read on demand."""
 
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Connection, head: Head, confirm: Callable[[], Awaitable[None]]) -> None:
+        """`confirm` is awaited before a change is confirmed: what is answered survives a power cut."""
         self.connection = connection
+        self._confirm = confirm
         self.method = head.first
         self.headers = head.headers
         self.wants_upgrade = head.wants_upgrade
@@ -157,6 +160,11 @@ class Request:
                     pass
         return self.keeps_alive and self._body.is_complete
 
+    @property
+    def _changes_things(self) -> bool:
+        """Whether its method is one of those that change something (RFC 9110, "Safe Methods")."""
+        return self.method not in ("GET", "HEAD", "OPTIONS")
+
     # --- answers
 
     async def _head(self, status: int, headers: Mapping[str, str]) -> None:
@@ -175,6 +183,8 @@ class Request:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Answer with a JSON document (or bytes of `kind`), or with no body when it is None."""
+        if self._changes_things and status < LOWEST_ERROR:
+            await self._confirm()
         if document is None:
             data = b""
         elif isinstance(document, bytes):
@@ -219,6 +229,8 @@ class Request:
             if not waits:
                 await begin()
             await source(send)
+            if self._changes_things:
+                await self._confirm()
             if not self.has_answered:
                 await begin()
             if self._is_chunked:

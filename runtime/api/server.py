@@ -112,7 +112,7 @@ async def _converse(server: _Server, peer: socket.socket) -> None:
 async def _serve_requests(server: _Server, connection: Connection) -> None:
     try:
         while (head := await connection.next_head()) is not None:
-            request = Request(connection, head)
+            request = Request(connection, head, server.engine.store.flush)
             with server.engine.busy():
                 await _answer(server, request)
             if not await request.drain():

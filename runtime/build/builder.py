@@ -112,9 +112,10 @@ class Builder:
             with self._scratch.directory() as directory:
                 build = _Build(self, request, directory, tell)
                 state = await build.target_state()
-            image = self._register(state, options)
+            image = await self._register(state, options)
             for reference in references:
                 self._images.tag(image, reference)
+            await self._store.flush()
         for name in unused(options, build.used_arguments):
             tell({"stream": f"[Warning] One or more build-args [{name}] were not consumed\n"})
         emit({"aux": {"ID": image.id}})
@@ -135,7 +136,7 @@ class Builder:
                 continue
             self.cache.learn(image.config)
 
-    def _register(self, state: StageState, options: BuildOptions) -> Image:
+    async def _register(self, state: StageState, options: BuildOptions) -> Image:
         state = state.successor()
         config, created, history = state.config, state.created or now(), state.history
         if options.labels:
@@ -151,7 +152,7 @@ class Builder:
             "history": history,
             INLINE: inline_cache(state.cached),
         }
-        return self._images.register(document)
+        return await self._images.register(document)
 
     async def base_image(
         self, name: str, options: BuildOptions, platform: str | None, emit: Emit, *, is_renewed: bool = True
@@ -207,7 +208,7 @@ class Builder:
         `before` (RFC 3339) spares what was made since then, `keep_bytes` the newest steps with so many bytes of layers;
         either spares the cache mounts.
         """
-        rows = self._store.collection("build_cache")
+        rows = self._store.build_cache
         found = sorted(rows.items(), key=lambda row: str(row[1].get("created")))
         if before is not None:
             found = [row for row in found if str(row[1].get("created")) < before]
@@ -218,9 +219,8 @@ class Builder:
                 break
             removed.append(id)
             kept_bytes -= size
-        with self._store.transaction():
-            for id in removed:
-                rows.delete(id)
+        for id in removed:
+            rows.delete(id)
         freed = self._images.collect_garbage()
         if before is None and not keep_bytes:
             freed += await self.caches.prune()

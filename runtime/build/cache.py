@@ -46,7 +46,7 @@ class BuildCache:
     """Cached steps in the store; one whose layer is gone counts as absent."""
 
     def __init__(self, store: Store, has_layer: Callable[[str], bool]) -> None:
-        self._steps = store.collection("build_cache")
+        self._steps = store.build_cache
         self._has_layer = has_layer
 
     def find(self, key: str) -> CachedStep | None:

@@ -14,7 +14,7 @@ from runtime.unusable import ELSEWHERE
 
 def check_first_start(paths: Paths) -> None:
     """See that containers can have their files in a state root that is new. Raises SkiffError, OSError."""
-    if paths.database.exists():
+    if paths.format.exists() or paths.database.exists():
         return
     paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     paths.tmp.mkdir(exist_ok=True, mode=0o700)

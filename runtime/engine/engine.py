@@ -37,6 +37,7 @@ from runtime.engine.networks.networking import ContainerNetworks
 from runtime.engine.streams.exec import Execs
 from runtime.engine.streams.streams import Streams
 from runtime.engine.system.api import System
+from runtime.engine.system.check import Check
 from runtime.engine.system.disk_usage import DiskUsage
 from runtime.engine.system.limits import MachineLimits
 from runtime.engine.volumes.api import VolumeApi
@@ -52,6 +53,8 @@ from runtime.trash import Trash
 from runtime.volume.volumes import Volumes
 
 IDLE_S = 30.0
+STATE_NOTICE = "skiff state: "
+"""How the engine's log begins what it says of something on disk that it goes without."""
 
 
 class Engine:
@@ -122,6 +125,7 @@ class Engine:
         self.disk_usage = DiskUsage(
             paths, store, self.table, self.containers, self.images, self.image_api, self.volume_api
         )
+        self.check = Check(paths, store, self.table, self.networks, keeper, self.lifecycle, self.trash)
         self.stopping = anyio.Event()
         self._busy = 0
         self._activity = anyio.Event()
@@ -136,9 +140,9 @@ class Engine:
         `rootless` are the namespaces of an engine without root.
         """
         for directory in (paths.root, paths.run, paths.containers, paths.volumes, paths.layers, paths.blobs, paths.tmp):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         make_init_layer(paths.init_layer)
-        store = Store.open(paths.database)
+        store = Store.open(paths)
         try:
             async with (
                 Keeper.connect(paths, restart=restart, on_lost=_say_what_was_lost, ordinary=ordinary()) as keeper,
@@ -146,6 +150,9 @@ class Engine:
             ):
                 engine = cls(paths, store, keeper, group, rootless)
                 await engine._take_over()
+                await store.flush()
+                for problem in store.problems:
+                    print(f"{STATE_NOTICE}{problem}", file=sys.stderr, flush=True)
                 engine.background.start_soon(engine._hear_exits)
                 engine.background.start_soon(engine.memory.run)
                 engine.background.start_soon(engine.lifecycle.attendance.close_idle_logs)
@@ -209,11 +216,7 @@ class Engine:
             self.lifecycle.remove_later(container)
 
     def _sweep(self) -> None:
-        """Throw away what a crash left on disk: half-made containers, temporary files, bundles of the dead."""
-        known = {container.id for container in self.table}
-        for directory in self.paths.containers.iterdir():
-            if directory.name not in known:
-                self.trash.throw(directory)
+        """Throw away what a crash left on disk that is nobody's by where it is: temporary files, bundles of the dead."""
         for entry in self.paths.tmp.iterdir():
             self.trash.throw(entry)
         if self.paths.bundles.is_dir():
@@ -221,9 +224,6 @@ class Engine:
             for directory in self.paths.bundles.iterdir():
                 if directory.name not in running:
                     shutil.rmtree(directory, ignore_errors=True)
-        for directory in self.paths.volumes.iterdir():
-            if not self.volumes.has(directory.name):
-                self.trash.throw(directory)
 
     async def _hear_exits(self) -> None:
         async for ended in self.keeper.exits:

@@ -69,7 +69,7 @@ async def load(images: Images, path: Path, progress: Tell) -> list[Image]:
                     if not images.layers.has(diff_id):
                         descriptor = found.descriptors[position] if found.descriptors else None
                         await _load_layer(images, archive, member, diff_id, descriptor)
-            loaded.append(_adopt(images, found, progress))
+            loaded.append(await _adopt(images, found, progress))
     return loaded
 
 
@@ -122,17 +122,19 @@ async def _load_layer(
         await images.layers.add(Path(file.name), diff_id)
 
 
-def _adopt(images: Images, found: ArchivedImage, progress: Tell) -> Image:
+async def _adopt(images: Images, found: ArchivedImage, progress: Tell) -> Image:
     manifest = None
     layers = zip(found.descriptors, diff_ids(found.raw_config), strict=False)
     if found.manifest is not None and all(
         one.digest == diff_id or images.content.has(one.digest) for one, diff_id in layers
     ):
-        manifest = images.content.put(found.manifest)
-    image = images.adopt_config(found.raw_config, manifest)
-    for name in found.names:
-        reference = Reference.parse(name)
+        manifest = await anyio.to_thread.run_sync(images.content.put, found.manifest)
+    image = await images.adopt_config(found.raw_config, manifest)
+    references = [Reference.parse(name) for name in found.names]
+    for reference in references:
         images.tag(image, reference)
+    await images.store.flush()
+    for reference in references:
         progress({"stream": f"Loaded image: {reference.familiar}\n"})
     if not found.names:
         progress({"stream": f"Loaded image ID: {image.id}\n"})

@@ -117,7 +117,7 @@ async def bootstrap(images: Images, name: str, cache: Path, progress: Callable[[
     async with images.garbage.held_off():
         diff_id = await images.layers.add(archive)
         created = now()
-        image = images.register(
+        image = await images.register(
             {
                 "architecture": base.architecture,
                 "os": "linux",
@@ -131,6 +131,7 @@ async def bootstrap(images: Images, name: str, cache: Path, progress: Callable[[
             }
         )
         images.tag(image, base.reference)
+        await images.store.flush()
     progress({"status": f"Made {base.reference.familiar}", "aux": {"ID": image.id}})
     return image
 

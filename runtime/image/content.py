@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runtime.errors import BadRequestError, NotFoundError
+from runtime.linux.durability import sync_file
 from runtime.paths import Paths
 
 PARTIAL = "partial"
@@ -75,8 +76,8 @@ class Partial:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        os.chmod(self._path, 0o644)
         os.rename(self._path, self._target)
+        sync_file(self._target.parent)
 
     def discard(self) -> None:
         """Remove what is here."""
@@ -136,8 +137,8 @@ class ContentStore:
                 )
             target = self.path(writer.digest)
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.chmod(name, 0o644)
             os.rename(name, target)
+            sync_file(target.parent)
         finally:
             Path(name).unlink(missing_ok=True)
 

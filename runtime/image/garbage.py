@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from runtime.image.content import PARTIAL
+from runtime.image.layers import Layers
 from runtime.paths import Paths
 from runtime.store import Store
 from runtime.trash import Trash
@@ -15,9 +16,10 @@ from runtime.trash import Trash
 class Garbage:
     """Collects what is not needed, but never while anybody makes or fetches an image: that names it only at its end."""
 
-    def __init__(self, paths: Paths, store: Store, trash: Trash) -> None:
+    def __init__(self, paths: Paths, store: Store, layers: Layers, trash: Trash) -> None:
         self._paths = paths
         self._store = store
+        self._layers = layers
         self._trash = trash
         self._workers = 0
         self._is_wanted = False
@@ -41,28 +43,25 @@ class Garbage:
         if self._workers:
             self._is_wanted = True
             return 0
+        if any(problem.path.parent == self._paths.images for problem in self._store.problems):
+            return 0  # what an image needs whose record can't be read is not known
         self._is_wanted = False
         images = self._store.collection("image").items()
         layers = {diff_id for _, document in images for diff_id in document["config"]["rootfs"]["diff_ids"]}
-        layers |= {document.get("layer") for _, document in self._store.collection("build_cache").items()}
+        layers |= {document.get("layer") for _, document in self._store.build_cache.items()}
         blobs = {id for id, _ in images} | {document.get("manifest") for _, document in images}
-        rows = self._store.collection("layer")
         freed = 0
-        with self._store.transaction():
-            for diff_id, document in rows.items():
-                if diff_id in layers:
-                    blobs.add((document.get("blob") or {}).get("digest"))
-                else:
-                    rows.delete(diff_id)
-                    freed += document["size"]
-        # only now: a layer that is recorded is whole, one that is not may be anything
-        for directory in _entries(self._paths.layers):
-            if f"sha256:{directory.name}" not in layers:
-                self._trash.throw(directory)
-        for blob in _entries(self._paths.blobs / "sha256"):
-            if f"sha256:{blob.name}" not in blobs:
-                freed += blob.stat().st_size
-                self._trash.throw(blob)
+        for diff_id in self._layers.known():
+            if diff_id in layers:
+                blob = self._layers.blob(diff_id)
+                blobs.add(blob.digest if blob is not None else None)
+            else:
+                freed += self._layers.size(diff_id)
+                self._layers.remove(diff_id)
+        for file in _entries(self._paths.blobs / "sha256"):
+            if f"sha256:{file.name}" not in blobs:
+                freed += file.stat().st_size
+                self._trash.throw(file)
         for partial in _entries(self._paths.blobs / PARTIAL):
             partial.unlink(missing_ok=True)
         return freed

@@ -6,11 +6,13 @@ import builtins
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import anyio.to_thread
 
 from runtime.errors import BadRequestError, ConflictError, NotFoundError
 from runtime.image.content import ContentStore
@@ -55,12 +57,24 @@ class Images:
         self.store = store
         self.trash = trash or Trash(paths)
         self.content = ContentStore(paths)
-        self.layers = Layers(paths, store, self.content)
-        self.garbage = Garbage(paths, store, self.trash)
+        self.layers = Layers(paths, store, self.content, self.trash)
+        self.garbage = Garbage(paths, store, self.layers, self.trash)
         self.transfers = KeyedLocks()
         self._paths = paths
         self._images = store.collection("image")
-        self._tags = store.collection("tag")
+        self._names: dict[str, str] = {}
+        self._load()
+
+    def _load(self) -> None:
+        """Take in which image has which name; where two records claim one, the later claim counts.
+
+        So moving a name from one image to another is two independent writes: the new claim, then the old one's end.
+        """
+        claimed_s: dict[str, float] = {}
+        for id, document in self._images.items():
+            for name, tagged_s in (document.get("references") or {}).items():
+                if name not in claimed_s or tagged_s > claimed_s[name]:
+                    self._names[name], claimed_s[name] = id, tagged_s
 
     def layer_path(self, diff_id: str) -> Path:
         """Return the directory of the unpacked layer `diff_id`."""
@@ -74,14 +88,12 @@ class Images:
 
     def list(self) -> list[Image]:
         """Return all images, the newest first."""
-        names: dict[str, list[str]] = {}
-        for reference, tag in self._tags.items():
-            names.setdefault(tag["image"], []).append(reference)
-        found = [self._image(id, document, names.get(id, [])) for id, document in self._images.items()]
+        found = [self._image(id, document) for id, document in self._images.items()]
         return sorted(found, key=lambda image: image.config.get("created") or "", reverse=True)
 
-    def _image(self, id: str, document: dict[str, Any], names: Sequence[str]) -> Image:
+    def _image(self, id: str, document: dict[str, Any]) -> Image:
         config = document["config"]
+        names = sorted(name for name in document.get("references") or () if self._names.get(name) == id)
         return Image(
             id,
             config,
@@ -97,7 +109,7 @@ class Images:
         document = self._images.get(id)
         if document is None:
             return None
-        return self._image(id, document, [name for name, tag in self._tags.items() if tag["image"] == id])
+        return self._image(id, document)
 
     def resolve(self, name: str) -> Image:
         """Return the image that `name` means: a reference, an ID or its beginning, or "rootfs:/directory".
@@ -109,10 +121,10 @@ class Images:
         if name.startswith("sha256:") and (image := self.get(name)):
             return image
         try:
-            tag = self._tags.get(_key(Reference.parse(name)))
+            named = self._names.get(_key(Reference.parse(name)))
         except BadRequestError:
-            tag = None
-        if tag is not None and (image := self.get(tag["image"])):
+            named = None
+        if named is not None and (image := self.get(named)):
             return image
         prefix = name.removeprefix("sha256:")
         if len(prefix) >= SHORTEST_ID and set(prefix) <= set("0123456789abcdef"):
@@ -137,15 +149,33 @@ class Images:
 
     def tag(self, image: Image, reference: Reference) -> None:
         """Make `reference` a name of `image`, no longer of another; one by digest is where a registry has it."""
-        self._tags.put(_key(reference), {"image": image.id, "tagged_s": time.time()})
+        name = _key(reference)
+        before = self._names.get(name)
+        self._claim(image.id, name, time.time())
+        self._names[name] = image.id
+        if before not in (None, image.id):
+            self._claim(str(before), name, None)
+
+    def _claim(self, id: str, name: str, tagged_s: float | None) -> None:
+        """Write the name, or with None that it is none any more, into the image's record."""
+        document = self._images.get(id)
+        if document is None:
+            return
+        references = {key: value for key, value in (document.get("references") or {}).items() if key != name}
+        if tagged_s is not None:
+            references[name] = tagged_s
+        self._images.put(id, {**document, "references": references})
 
     def tagged_s(self, image: Image) -> float:
         """Return when `image` got a name last (Unix time), 0 where that is not known."""
-        return max((float((self._tags.get(name) or {}).get("tagged_s") or 0) for name in image.references), default=0.0)
+        references = (self._images.get(image.id) or {}).get("references") or {}
+        return max((float(references.get(name) or 0) for name in image.references), default=0.0)
 
     def untag(self, reference: Reference) -> None:
         """Take the name away."""
-        self._tags.delete(_key(reference))
+        name = _key(reference)
+        if (id := self._names.pop(name, None)) is not None:
+            self._claim(id, name, None)
 
     def remove(self, name: str, *, force: bool, in_use: Callable[[str], str | None]) -> builtins.list[dict[str, str]]:
         """Remove a name, and with its last one the image; returns Docker's list of Untagged and Deleted.
@@ -160,36 +190,37 @@ class Images:
         is_name = reference is not None and _key(reference) in (*image.references, *image.digests)
         holder = in_use(image.id)
         done: builtins.list[dict[str, str]] = []
-        with self.store.transaction():
-            others = [one for one in image.references if reference is None or one != _key(reference)]
-            if is_name and reference is not None and others:
-                self.untag(reference)
-                return [{"Untagged": reference.familiar}]
-            if not is_name and len(image.references) > 1 and not force:
-                raise ConflictError(
-                    f"conflict: unable to delete {name} (must be forced) - image is referenced in multiple repositories"
-                )
-            if holder is not None and not (force and is_name):
-                raise ConflictError(
-                    f"conflict: unable to remove repository reference {name!r} (must force) - container {holder} is using its "
-                    f"referenced image {image.id[7:19]}",
-                    f"remove the container first: `skiff rm` or `docker rm {holder}`",
-                )
-            for one in (*image.references, *image.digests):
-                self._tags.delete(one)
-                done.append({"Untagged": Reference.parse(one).familiar})
-            if holder is None:
-                self._images.delete(image.id)
-                done.append({"Deleted": image.id})
+        others = [one for one in image.references if reference is None or one != _key(reference)]
+        if is_name and reference is not None and others:
+            self.untag(reference)
+            return [{"Untagged": reference.familiar}]
+        if not is_name and len(image.references) > 1 and not force:
+            raise ConflictError(
+                f"conflict: unable to delete {name} (must be forced) - image is referenced in multiple repositories"
+            )
+        if holder is not None and not (force and is_name):
+            raise ConflictError(
+                f"conflict: unable to remove repository reference {name!r} (must force) - container {holder} is using its "
+                f"referenced image {image.id[7:19]}",
+                f"remove the container first: `skiff rm` or `docker rm {holder}`",
+            )
+        for one in (*image.references, *image.digests):
+            done.append({"Untagged": Reference.parse(one).familiar})
+            self._names.pop(one, None)
         if holder is None:
+            self._images.delete(image.id)
+            done.append({"Deleted": image.id})
             self.collect_garbage()
+        else:
+            document = self._images.get(image.id) or {}
+            self._images.put(image.id, {**document, "references": {}})
         return done
 
-    def register(self, config: dict[str, Any]) -> Image:
+    async def register(self, config: dict[str, Any]) -> Image:
         """Make an image of `config`, whose layers are here; the same config gives the same image."""
-        return self.adopt_config(json.dumps(config, separators=(",", ":"), sort_keys=True).encode())
+        return await self.adopt_config(json.dumps(config, separators=(",", ":"), sort_keys=True).encode())
 
-    def adopt_config(self, raw: bytes, manifest: str | None = None) -> Image:
+    async def adopt_config(self, raw: bytes, manifest: str | None = None) -> Image:
         """Make an image of the configuration bytes `raw`, kept as they are: their digest is the image's ID.
 
         `manifest` is the digest of the manifest it came with, where that is kept. Raises NotFoundError when a layer is
@@ -199,10 +230,15 @@ class Images:
         for diff_id in layers:
             if not self.layers.has(diff_id):
                 raise NotFoundError(f"layer {diff_id} is missing", "pull, load or build the image again")
-        id = self.content.put(raw)
+        id = await anyio.to_thread.run_sync(self.content.put, raw)
         known = self._images.get(id) or {}
         size = sum(self.layers.size(diff_id) for diff_id in layers)
-        document = {"config": json.loads(raw), "size": size, "manifest": manifest or known.get("manifest")}
+        document = {
+            "config": json.loads(raw),
+            "size": size,
+            "manifest": manifest or known.get("manifest"),
+            "references": known.get("references") or {},
+        }
         self._images.put(id, document)
         image = self.get(id)
         assert image is not None

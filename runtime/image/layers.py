@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,9 +24,13 @@ from runtime.image.content import ContentStore
 from runtime.image.manifest import Descriptor
 from runtime.image.pack import pack
 from runtime.image.unpack import Unpacked, unpack
+from runtime.linux.durability import sync_tree
 from runtime.paths import Paths
-from runtime.store import Store
+from runtime.store import Store, record
+from runtime.store.layout import LAYER
+from runtime.trash import Trash
 
+DIFF_ID = re.compile("[0-9a-f]{64}")
 ASSEMBLY = "assembly"
 """File, beside a layer's directory, with what it takes to write its archive again."""
 
@@ -57,10 +62,12 @@ class LayerSource:
 class Layers:
     """The layers of one engine."""
 
-    def __init__(self, paths: Paths, store: Store, content: ContentStore) -> None:
+    def __init__(self, paths: Paths, store: Store, content: ContentStore, trash: Trash) -> None:
         self._paths = paths
+        self._store = store
         self._content = content
-        self._rows = store.collection("layer")
+        self._trash = trash
+        self._records: dict[str, dict[str, Any]] = {}
 
     def directory(self, diff_id: str) -> Path:
         """Return the directory with the files of the layer, in overlayfs's format."""
@@ -68,20 +75,46 @@ class Layers:
 
     def has(self, diff_id: str) -> bool:
         """Whether the layer is unpacked here."""
-        return self._rows.get(diff_id) is not None and self.directory(diff_id).is_dir()
+        # it is moved there when it is whole, and its files are on the disk
+        return self.directory(diff_id).is_dir()
+
+    def known(self) -> Iterator[str]:
+        """Yield the diff IDs of all layers; what else lies among them is none of ours."""
+        if not self._paths.layers.is_dir():
+            return
+        for entry in os.scandir(self._paths.layers):
+            if DIFF_ID.fullmatch(entry.name) and os.path.isdir(f"{entry.path}/diff"):
+                yield f"sha256:{entry.name}"
+
+    def remove(self, diff_id: str) -> None:
+        """Remove a layer that nothing needs."""
+        self._records.pop(diff_id, None)
+        self._trash.throw(self.directory(diff_id).parent)
+
+    def _record(self, diff_id: str) -> dict[str, Any]:
+        """Return what the layer's record says; without one, nothing of it but its files is known."""
+        if diff_id not in self._records:
+            document = record.read(self._place(diff_id)).document
+            if document is None:
+                return {"size": 0}
+            self._records[diff_id] = document
+        return self._records[diff_id]
+
+    def _place(self, diff_id: str) -> Path:
+        return self.directory(diff_id).parent / LAYER
 
     def size(self, diff_id: str) -> int:
         """Return the bytes of the layer's files; 0 when it is not here."""
-        return int((self._rows.get(diff_id) or {"size": 0})["size"])
+        return int(self._record(diff_id)["size"])
 
     def blob(self, diff_id: str) -> Descriptor | None:
         """Return the blob that a registry knows this layer as; the blob itself may not be here."""
-        known = (self._rows.get(diff_id) or {}).get("blob")
+        known = self._record(diff_id).get("blob")
         return Descriptor.of(known) if known else None
 
     def repositories(self, diff_id: str) -> list[str]:
         """Return the repositories (domain/path) that are known to have the layer's blob."""
-        return list((self._rows.get(diff_id) or {}).get("repositories") or ())
+        return list(self._record(diff_id).get("repositories") or ())
 
     def source(self, diff_id: str) -> LayerSource:
         """Return from where the layer can be read."""
@@ -91,11 +124,14 @@ class Layers:
 
     def know(self, diff_id: str, blob: Descriptor, repository: str | None = None) -> None:
         """Keep that the layer is `blob` in `repository`."""
-        document: dict[str, Any] = self._rows.get(diff_id) or {"size": 0}
+        document = self._record(diff_id)
         repositories = document.get("repositories") or [] if document.get("blob") == blob.document() else []
         if repository is not None and repository not in repositories:
             repositories = [*repositories, repository]
-        self._rows.put(diff_id, {**document, "blob": blob.document(), "repositories": repositories})
+        changed = {**document, "blob": blob.document(), "repositories": repositories}
+        if changed != document and self.has(diff_id):
+            self._store.append(self._place(diff_id), record.encode(changed), is_new=False, is_durable=True)
+            self._records[diff_id] = changed
 
     async def add(self, archive: Path, expected: str | None = None, told: Callable[[int], None] | None = None) -> str:
         """Unpack the layer archive at `archive`; return its diff ID. `told` takes the archive's bytes read so far.
@@ -103,7 +139,7 @@ class Layers:
         Raises BadRequestError when it is damaged or is not the `expected` layer; then nothing stays.
         """
         unpacked = await anyio.to_thread.run_sync(self._unpack, archive, expected, told)
-        self._record(unpacked)
+        self._store.mark_directory(self._paths.layers)
         return unpacked.diff_id
 
     def _unpack(self, archive: Path, expected: str | None, told: Callable[[int], None] | None) -> Unpacked:
@@ -115,13 +151,13 @@ class Layers:
                 raise BadRequestError(
                     f"the layer's content is {unpacked.diff_id}, its image says {expected}", "load or pull it again"
                 )
-            self._install(target, unpacked.diff_id)
+            self._install(target, unpacked)
         return unpacked
 
     async def commit(self, upper: Path) -> str:
         """Make the overlay upper directory `upper` a layer: it is moved, not copied; return its diff ID."""
         unpacked = await anyio.to_thread.run_sync(self._commit, upper)
-        self._record(unpacked)
+        self._store.mark_directory(self._paths.layers)
         return unpacked.diff_id
 
     def _commit(self, upper: Path) -> Unpacked:
@@ -131,21 +167,23 @@ class Layers:
         holder = upper.parent / f"{upper.name}.layer"
         holder.mkdir()
         os.rename(upper, holder / "diff")
-        self._install(holder, writer.digest)
+        unpacked = Unpacked(writer.digest, size_bytes)
+        self._install(holder, unpacked)
         shutil.rmtree(holder, ignore_errors=True)
-        return Unpacked(writer.digest, size_bytes)
+        return unpacked
 
-    def _install(self, directory: Path, diff_id: str) -> None:
-        """Move `directory` to its place; where another got there first with the same layer, that one stays."""
-        final = self._paths.layers / diff_id.partition(":")[2]
+    def _install(self, directory: Path, unpacked: Unpacked) -> None:
+        """Move `directory` to its place; where another got there first with the same layer, that one stays.
+
+        A directory that stands there counts as a whole layer, so all its files are on the disk before.
+        """
+        final = self._paths.layers / unpacked.diff_id.partition(":")[2]
         final.parent.mkdir(parents=True, exist_ok=True)
+        record.append(directory / LAYER, record.encode({"size": unpacked.size_bytes}))
+        sync_tree(directory)
         try:
             # rename(2) replaces nothing but an empty directory: what stands there is whole, and the same
             os.rename(directory, final)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-
-    def _record(self, unpacked: Unpacked) -> None:
-        known = self._rows.get(unpacked.diff_id) or {}
-        self._rows.put(unpacked.diff_id, {**known, "size": unpacked.size_bytes})

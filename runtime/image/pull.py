@@ -85,7 +85,7 @@ async def pull(
                 else:
                     progress({"status": "Pulling fs layer", "progressDetail": {}, "id": short(descriptor.digest)})
                     group.start_soon(fetch.layer, diff_id, descriptor)
-        return _adopt(images, reference, found, raw, progress)
+        return await _adopt(images, reference, found, raw, progress)
 
 
 async def _first_that_has(
@@ -106,7 +106,7 @@ async def _first_that_has(
     return registry, await find(registry, reference, platform)
 
 
-def _adopt(images: Images, reference: Reference, found: Available, raw: bytes, progress: Tell) -> Image:
+async def _adopt(images: Images, reference: Reference, found: Available, raw: bytes, progress: Tell) -> Image:
     repository = f"{reference.domain}/{reference.path}"
     for diff_id, descriptor in zip(diff_ids(raw), found.manifest.layers, strict=True):
         if images.layers.blob(diff_id) == replace(descriptor, platform=None):
@@ -116,11 +116,12 @@ def _adopt(images: Images, reference: Reference, found: Available, raw: bytes, p
         before = images.resolve(str(reference)).id
     except NotFoundError:
         before = ""
-    images.content.put(found.chosen.raw)
-    image = images.adopt_config(raw, found.chosen.digest)
+    await anyio.to_thread.run_sync(images.content.put, found.chosen.raw)
+    image = await images.adopt_config(raw, found.chosen.digest)
     if reference.digest is None:
         images.tag(image, reference)
     images.tag(image, by_digest)
+    await images.store.flush()
     progress({"status": f"Digest: {found.top.digest}"})
     state = "Image is up to date" if before == image.id else "Downloaded newer image"
     progress({"status": f"Status: {state} for {reference.familiar}"})

@@ -65,13 +65,13 @@ SYS = {
         {
             "getcwd": 17, "pivot_root": 41, "splice": 76, "capget": 90, "capset": 91, "unshare": 97,
             "rt_sigaction": 134, "keyctl": 219, "setns": 268, "seccomp": 277, "bpf": 280,
-            "ioprio_set": 30, "personality": 92, "sched_setattr": 274,
+            "ioprio_set": 30, "personality": 92, "sched_setattr": 274, "syncfs": 267,
         }
         if os.uname().machine == "aarch64"
         else {
             "getcwd": 79, "pivot_root": 155, "splice": 275, "capget": 125, "capset": 126, "unshare": 272,
             "rt_sigaction": 13, "keyctl": 250, "setns": 308, "seccomp": 317, "bpf": 321,
-            "ioprio_set": 251, "personality": 135, "sched_setattr": 314,
+            "ioprio_set": 251, "personality": 135, "sched_setattr": 314, "syncfs": 306,
         }
     ),
 }  # fmt: skip

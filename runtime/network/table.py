@@ -20,10 +20,9 @@ class NetworkTable:
 
     def load(self, live: Container[str]) -> None:
         """Read the store; endpoints of containers that are not `live` are dropped."""
-        for id, document in self._rows.items():
-            self._networks[id] = Network.of(document)
-        endpoints = [(id, Endpoint.of(document)) for id, document in self._endpoint_rows.items()]
-        for id, endpoint in sorted(endpoints, key=lambda row: (row[1].position, row[1].device)):
+        self._networks = self._rows.parsed(Network.of)
+        endpoints = self._endpoint_rows.parsed(Endpoint.of)
+        for id, endpoint in sorted(endpoints.items(), key=lambda row: (row[1].position, row[1].device)):
             if endpoint.container_id in live:
                 self._endpoints[endpoint.network_id, endpoint.container_id] = endpoint
             else:
@@ -52,7 +51,7 @@ class NetworkTable:
 
     def save(self, network: Network) -> None:
         """Keep a new or changed network."""
-        self._rows.put(network.id, network.document(), network.name)
+        self._rows.put(network.id, network.document())
         self._networks[network.id] = network
 
     def drop(self, network: Network) -> None:

@@ -1,161 +1,236 @@
-"""Collections of JSON documents over one SQLite connection."""
+"""The state of one engine: what lies on disk, as collections in memory, and when it is safe from a power cut.
+
+The disk is the truth: each container, volume, network and image has a record beside its data (`layout`). Whatever is in
+memory is made from the records when an engine starts, so there is no index that could be lost, torn or older than they
+are. A start deletes nothing that it does not know.
+
+Who is told that something was done is told after `flush`, which brings every change since the last one to the disk
+(fsync(2) of files, then of directories); calls that come while one is under way share the next.
+"""
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from runtime.errors import ConflictError, InternalError
-from runtime.store.migrations import KINDS, MIGRATIONS
+import anyio
+import anyio.to_thread
 
-Document = dict[str, Any]
-PAGE_BYTES = 4096
-ROOM_BYTES = 1 << 21
+from runtime.errors import InternalError
+from runtime.linux.durability import sync_file, sync_filesystem
+from runtime.paths import Paths
+from runtime.store import record
+from runtime.store.collection import Collection
+from runtime.store.half_made import clear_half_made
+from runtime.store.journal import Journal
+from runtime.store.layout import layouts
+from runtime.store.legacy import import_database
+from runtime.store.problems import Problem
+from runtime.store.record import FORMAT, NEW
+from runtime.store.reserve import Reserve
+from runtime.trash import Trash
+
+COMPACTED_AT_BYTES = 1 << 18
+"""Size at which a record is written again with its last version alone."""
+
+
+@dataclass
+class _Changes:
+    """What was changed since the last flush: `new` are marked records that get their names, `old` go afterwards."""
+
+    files: set[str] = field(default_factory=set)
+    directories: set[str] = field(default_factory=set)
+    new: dict[str, str] = field(default_factory=dict)
+    old: set[str] = field(default_factory=set)
+    whole_filesystem: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.directories or self.new or self.whole_filesystem)
+
+    def take_back(self, other: _Changes) -> None:
+        """Add what could not be written, to be tried again."""
+        self.files |= other.files
+        self.directories |= other.directories
+        self.new = {**other.new, **self.new}
+        self.old |= other.old
+        self.whole_filesystem |= other.whole_filesystem
 
 
 class Store:
-    """One engine's database.
+    """One engine's state. The engine that holds the root's lock is the only writer."""
 
-    Calls are synchronous: a read or a write of one document takes some tens of microseconds. The engine is the only
-    writer (it holds the run directory's lock), so a transaction waits for nobody.
-    """
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._depth = 0
+    def __init__(self, paths: Paths) -> None:
+        self.problems: list[Problem] = []
+        self._paths = paths
+        self._reserve = Reserve(paths.reserve)
+        self._collections = {kind: Collection(self, layout) for kind, layout in layouts(paths).items()}
+        self.build_cache = Journal(paths.build_cache)
+        self._changes = _Changes()
+        self._marked: dict[str, str] = {}
+        self._lock = anyio.Lock()
 
     @classmethod
-    def open(cls, path: Path) -> Store:
-        """Open the database at `path`, made or migrated forward as needed.
+    def open(cls, paths: Paths) -> Store:
+        """Open the state of `paths.root`, made or brought forward as needed. Blocking.
 
-        Write-ahead log with `synchronous=NORMAL`: a killed engine loses no transaction; a power cut may lose the last
-        ones but never leaves half of one (SQLite, "Write-Ahead Logging").
-
-        Raises InternalError when a newer Skiff wrote the database, or when it is not a database.
+        Raises InternalError when a newer Skiff wrote it.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint={ROOM_BYTES // PAGE_BYTES // 2}")
-            store = cls(connection)
-            store._migrate(path)
-            store._make_room()
-        except sqlite3.DatabaseError as error:
-            raise InternalError(
-                f"{path}: {error}",
-                "the engine's database can't be read; move it away to start with an empty one",
-            ) from error
+        store = cls(paths)
+        paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store._check_format()
+        for layout in layouts(paths).values():
+            layout.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        import_database(store, paths)
+        for layout in layouts(paths).values():
+            clear_half_made(layout, Trash(paths))
+        store._load()
+        store._reserve.fill()
         return store
 
-    def _migrate(self, path: Path) -> None:
-        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
+    @classmethod
+    def survey(cls, paths: Paths) -> Store:
+        """Read the state of `paths.root` and change nothing: for `problems` and questions. Blocking."""
+        store = cls(paths)
+        store._load(changes_nothing=True)
+        return store
+
+    def _check_format(self) -> None:
+        path = self._paths.format
+        try:
+            text = path.read_text(encoding="ascii", errors="replace").strip()
+        except FileNotFoundError:
+            path.touch(0o600)
+            path.write_text(f"{FORMAT}\n")
+            return
+        if text.isdigit() and int(text) > FORMAT:
             raise InternalError(
-                f"{path}: schema version {version} is newer than this Skiff's ({len(MIGRATIONS)})",
+                f"{path}: the state has format {text}, which is newer than this Skiff's ({FORMAT})",
                 "upgrade skiff, or use another state directory with --root",
             )
-        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-            with self.transaction():
-                for statement in statements:
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version={number}")
 
-    def _make_room(self) -> None:
-        """Keep room in the database and its log, so that writes go on when the disk is full.
-
-        What is stopped and removed then is how room is made. A log that was written to its end is begun anew once half
-        of it is filled, and pages of the database that were freed are used again (SQLite, "Write-Ahead Logging", "The
-        Freelist"): both take no new blocks. Where there is none to be had any more, the store goes without.
-        """
-        with suppress(sqlite3.OperationalError):
-            with self.transaction():
-                self._connection.execute("CREATE TABLE room (bytes BLOB)")
-                self._connection.execute(f"INSERT INTO room VALUES (zeroblob({ROOM_BYTES}))")
-            self._connection.execute("DROP TABLE room")
-            self._connection.execute("PRAGMA wal_checkpoint")
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make all writes inside take effect together or, when the block raises, not at all; inner blocks join."""
-        if self._depth:
-            self._depth += 1
-            try:
-                yield
-            finally:
-                self._depth -= 1
-            return
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._depth = 1
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        else:
-            self._connection.execute("COMMIT")
-        finally:
-            self._depth = 0
+    def _load(self, *, changes_nothing: bool = False) -> None:
+        for collection in self._collections.values():
+            collection.load()
+        self.build_cache.load(compacts=not changes_nothing)
 
     def collection(self, kind: str) -> Collection:
-        """Return the documents of one `kind`, one of `migrations.KINDS`."""
-        if kind not in KINDS:
-            raise ValueError(f"no collection {kind!r}")
-        return Collection(self._connection, kind)
+        """Return the documents of one `kind` (`layout.layouts`)."""
+        return self._collections[kind]
+
+    # --- changes, for the collections
+
+    def append(self, path: Path, line: str, *, is_new: bool, is_durable: bool) -> None:
+        """Add a version to the record at `path`; one that `is_new` is marked until it is flushed. Raises OSError."""
+        name = str(path)
+        target = self._marked.get(name, name)
+        if is_new and is_durable:
+            target = str(path.with_name(NEW + path.name))
+            with suppress(FileNotFoundError):
+                os.unlink(target)
+            self._marked[name] = target
+            self._changes.new[target] = name
+        # what is new is refused when the disk is full: the reserve is for what ends and goes
+        size = record.append(target, line) if is_new else self._with_reserve(target, line)
+        if not is_durable:
+            return
+        self._changes.files.add(target)
+        if size > COMPACTED_AT_BYTES and target == name:
+            self._compact(path, line)
+
+    def _with_reserve(self, target: str, line: str) -> int:
+        while True:
+            try:
+                return record.append(target, line)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._reserve.give():
+                    raise
+
+    def _compact(self, path: Path, line: str) -> None:
+        """Begin the record again with its last version; the long one stays until that is on the disk."""
+        before = path.with_name(path.name + record.OLD)
+        os.replace(path, before)
+        self._with_reserve(str(path), line)
+        self._changes.old.add(str(before))
+        self.mark_directory(path.parent)
+
+    def remove(self, path: Path, *, is_durable: bool) -> None:
+        """Remove the record at `path`."""
+        marked = self._marked.pop(str(path), None)
+        if marked is not None:
+            self._changes.new.pop(marked, None)
+            self._changes.files.discard(marked)
+        for name in (str(path), f"{path}{record.OLD}", marked):
+            if name is not None:
+                with suppress(FileNotFoundError):
+                    os.unlink(name)
+        if is_durable:
+            self.mark_directory(path.parent)
+
+    def mark_directory(self, path: Path) -> None:
+        """Have the entries of the directory `path` flushed."""
+        self._changes.directories.add(str(path))
+
+    def mark_trees(self) -> None:
+        """Have everything that was written to the root's file system flushed, as after files of images were copied."""
+        self._changes.whole_filesystem = True
+
+    # --- what is confirmed
+
+    async def flush(self) -> None:
+        """Return when all changes up to now would survive a power cut. Raises OSError when they can't be written."""
+        if not self._changes and not self._lock.locked():
+            return
+        with anyio.CancelScope(shield=True):
+            async with self._lock:
+                changes = self._take()
+                if not changes:
+                    return
+                try:
+                    await anyio.to_thread.run_sync(self._sync_files, changes)
+                    self._publish(changes)  # not in the thread: a version that is added meanwhile must not miss it
+                    await anyio.to_thread.run_sync(self._sync_directories, changes)
+                except BaseException:
+                    self._changes.take_back(changes)
+                    raise
+
+    def flush_now(self) -> None:
+        """Do what `flush` does. Blocking; not beside a `flush`."""
+        if changes := self._take():
+            self._sync_files(changes)
+            self._publish(changes)
+            self._sync_directories(changes)
+
+    def _take(self) -> _Changes:
+        changes, self._changes = self._changes, _Changes()
+        return changes
+
+    def _sync_files(self, changes: _Changes) -> None:
+        if changes.whole_filesystem:
+            sync_filesystem(self._paths.root)
+            return
+        for path in changes.files:
+            sync_file(path)
+
+    def _publish(self, changes: _Changes) -> None:
+        for marked, name in changes.new.items():
+            if self._marked.pop(name, None) is None:
+                continue  # removed meanwhile, or named by an earlier try
+            with suppress(FileNotFoundError):  # with its directory
+                os.rename(marked, name)
+            directory = os.path.dirname(name)
+            changes.directories |= {directory, os.path.dirname(directory)}
+
+    def _sync_directories(self, changes: _Changes) -> None:
+        for path in changes.directories:
+            sync_file(path)
+        for path in changes.old:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
     def close(self) -> None:
-        """Close the database; its write-ahead log is folded in."""
-        self._connection.close()
-
-
-class Collection:
-    """Documents of one kind, by ID, and by a name that no two of them share."""
-
-    def __init__(self, connection: sqlite3.Connection, kind: str) -> None:
-        self._connection = connection
-        self._kind = kind
-
-    def get(self, id: str) -> Document | None:
-        """Return the document of `id`, or None."""
-        row = self._connection.execute(f"SELECT document FROM {self._kind} WHERE id = ?", (id,)).fetchone()
-        return None if row is None else json.loads(row[0])
-
-    def by_name(self, name: str) -> tuple[str, Document] | None:
-        """Return the ID and document that hold `name`, or None."""
-        row = self._connection.execute(f"SELECT id, document FROM {self._kind} WHERE name = ?", (name,)).fetchone()
-        return None if row is None else (row[0], json.loads(row[1]))
-
-    def items(self) -> list[tuple[str, Document]]:
-        """Return all IDs with their documents, in the order of the IDs."""
-        rows = self._connection.execute(f"SELECT id, document FROM {self._kind} ORDER BY id")
-        return [(id, json.loads(document)) for id, document in rows]
-
-    def with_prefix(self, prefix: str) -> list[str]:
-        """Return the IDs that begin with `prefix`, in order."""
-        rows = self._connection.execute(
-            f"SELECT id FROM {self._kind} WHERE id >= ? AND id < ? ORDER BY id", (prefix, prefix + "\U0010ffff")
-        )
-        return [row[0] for row in rows]
-
-    def put(self, id: str, document: Document, name: str | None = None) -> None:
-        """Write `document` under `id` and `name`, in place of what stood there.
-
-        Raises ConflictError when another document holds `name`.
-        """
-        try:
-            self._connection.execute(
-                f"INSERT INTO {self._kind} (id, name, document) VALUES (?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET name = excluded.name, document = excluded.document",
-                (id, name, json.dumps(document, separators=(",", ":"))),
-            )
-        except sqlite3.IntegrityError as error:
-            raise ConflictError(f"the {self._kind} name {name!r} is in use") from error
-
-    def delete(self, id: str) -> bool:
-        """Remove the document of `id`; return whether there was one."""
-        return self._connection.execute(f"DELETE FROM {self._kind} WHERE id = ?", (id,)).rowcount > 0
+        """Flush what is left. Blocking."""
+        with suppress(OSError):
+            self.flush_now()

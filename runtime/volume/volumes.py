@@ -35,10 +35,25 @@ class Volume:
     options: dict[str, str] = field(default_factory=dict)
     driver: str = "local"
 
+    @classmethod
+    def of(cls, name: str, document: Mapping[str, Any]) -> Volume:
+        """Return the volume of a record. What the record says in another form than it should counts as not said."""
+        created, labels, options = (document.get(key) for key in ("created", "labels", "options"))
+        return cls(
+            name,
+            created if isinstance(created, str) else "",
+            _texts(labels),
+            _texts(options),
+        )
+
     @property
     def backing(self) -> Backing:
         """What is behind it."""
         return backing(self.name, self.options)
+
+
+def _texts(found: object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 _MOUNT_FLAGS = {
@@ -53,6 +68,7 @@ class Volumes:
     def __init__(self, paths: Paths, store: Store, trash: Trash) -> None:
         self._paths = paths
         self._trash = trash
+        self._store = store
         self._rows = store.collection("volume")
 
     def path(self, name: str) -> Path:
@@ -79,6 +95,10 @@ class Volumes:
             linux.mount("tmpfs", str(path), "tmpfs", flags, ",".join(found.settings) or None)
         return path
 
+    def mark_data(self) -> None:
+        """Have what was copied into a volume brought to the disk before anything is confirmed."""
+        self._store.mark_trees()
+
     def is_read_only(self, name: str) -> bool:
         """Whether its options let nobody write to it. Raises NotFoundError."""
         return self.get(name).backing.is_read_only
@@ -88,15 +108,15 @@ class Volumes:
         document = self._rows.get(name)
         if document is None:
             raise NotFoundError(f"get {name}: no such volume")
-        return Volume(**document)
+        return Volume.of(name, document)
 
     def has(self, name: str) -> bool:
         """Whether there is such a volume."""
-        return self._rows.get(name) is not None
+        return name in self._rows
 
     def list(self) -> list[Volume]:
         """Return all volumes, by name."""
-        return [Volume(**document) for _, document in self._rows.items()]
+        return [Volume.of(name, document) for name, document in self._rows.items()]
 
     def create(
         self,
@@ -129,10 +149,11 @@ class Volumes:
             return self.get(name)
         given = dict(options or {})
         backing(name, given)
-        data = self._paths.volume(name) / "_data"
-        data.mkdir(parents=True, exist_ok=True)
+        place = self._paths.volume(name)
+        place.mkdir(parents=True, exist_ok=True)
         volume = Volume(name, datetime.now(UTC).isoformat().replace("+00:00", "Z"), chosen, given)
-        self._rows.put(name, asdict(volume), name)
+        self._rows.put(name, asdict(volume))  # first: a directory without a record counts as a whole volume
+        (place / "_data").mkdir(exist_ok=True)
         return volume
 
     def remove(self, name: str, users: builtins.list[str]) -> None:
@@ -146,8 +167,8 @@ class Volumes:
         if data.is_mount():
             with suppress(KernelError):
                 linux.umount2(str(data), linux.MNT_DETACH)
-        self._rows.delete(name)
         self._trash.throw(self._paths.volume(name))
+        self._rows.delete(name)
 
     def document(self, volume: Volume) -> dict[str, Any]:
         """Return Docker's Volume object."""

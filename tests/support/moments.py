@@ -1,4 +1,4 @@
-"""Moments of an engine's work, counted from outside: what it writes to its store and makes on disk (inotify(7))."""
+"""Moments of an engine's work, counted from outside: what it writes and makes on disk (inotify(7))."""
 
 import ctypes
 import os
@@ -6,24 +6,29 @@ import select
 import struct
 
 IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE, IN_CLOEXEC, IN_NONBLOCK = 0x2, 0x80, 0x100, 0x200, 0x80000, 0x800
-PLACES = ("root", "root/containers", "root/layers", "root/tmp", "root/volumes", "run", "run/bundles", "run/netns")
+PLACES = (
+    "root/containers", "root/images", "root/layers", "root/networks", "root/tmp", "root/trash", "root/volumes", "run",
+    "run/bundles", "run/endpoints", "run/netns",
+)  # fmt: skip
+EVENTS = IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE
 
 
 class Moments:
     """Counts what happens below an engine's home, from now on."""
 
     def __init__(self, home):
-        libc = ctypes.CDLL(None, use_errno=True)
-        self.descriptor = libc.inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.descriptor = self.libc.inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
         self.places = {}
         for place in PLACES:
             path = home.root.parent / place
             path.mkdir(parents=True, exist_ok=True)
-            watch = libc.inotify_add_watch(
-                self.descriptor, os.fsencode(path), IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE
-            )
+            watch = self._watch(path)
             assert watch > 0, os.strerror(ctypes.get_errno())
-            self.places[watch] = place
+            self.places[watch] = path
+
+    def _watch(self, path):
+        return self.libc.inotify_add_watch(self.descriptor, os.fsencode(path), EVENTS)
 
     def close(self):
         os.close(self.descriptor)
@@ -36,10 +41,13 @@ class Moments:
             return 0
         count, at = 0, 0
         while at < len(data):
-            watch, _, _, length = struct.unpack_from("=iIII", data, at)
+            watch, mask, _, length = struct.unpack_from("=iIII", data, at)
             name = data[at + 16 : at + 16 + length].rstrip(b"\0")
-            # of the root, the store alone; a log is not a step
-            count += not (self.places[watch] == "root" and not name.startswith(b"state.db")) and name != b"engine.log"
+            place = self.places.get(watch)
+            if mask & IN_CREATE and place is not None and place.name in ("containers", "volumes"):
+                # the object's record is in its own directory
+                self._watch(place / os.fsdecode(name))
+            count += name not in (b"engine.log", b"log.data", b"log.index")  # output is not a step
             at += 16 + length
         return count
 

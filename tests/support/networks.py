@@ -20,7 +20,7 @@ from runtime.store import Store
 @asynccontextmanager
 async def opened(paths, live=None):
     """Give the networks of an engine; they end as a killed engine's do: nothing is taken down."""
-    store = Store.open(paths.database)
+    store = Store.open(paths)
     async with anyio.create_task_group() as group:
         networks = Networks(paths, store, group)
         await networks.open(live or {})

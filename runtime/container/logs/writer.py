@@ -202,9 +202,9 @@ class LogWriter:
 def _opened(directory: Path, start: int) -> tuple[int, int]:
     flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
     # the index first: a segment is there once its data are, and then it has both
-    index = os.open(index_path(directory, start), flags | os.O_APPEND, 0o640)
+    index = os.open(index_path(directory, start), flags | os.O_APPEND, 0o600)
     try:
-        return os.open(data_path(directory, start), flags, 0o640), index
+        return os.open(data_path(directory, start), flags, 0o600), index
     except OSError:
         os.close(index)
         raise

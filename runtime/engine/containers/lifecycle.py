@@ -18,7 +18,16 @@ from runtime.engine.containers.attendance import Attendance
 from runtime.engine.containers.making.mounts import Mounts
 from runtime.engine.containers.memory_watch import MemoryWatch
 from runtime.engine.containers.removal import Removal
-from runtime.engine.containers.state import CREATED, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
+from runtime.engine.containers.state import (
+    CREATED,
+    EXITED,
+    PAUSED,
+    REMOVING,
+    RESTARTING,
+    RUNNING,
+    UNKNOWN_EXIT,
+    Container,
+)
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.networks.networking import NAME_FILES, ContainerNetworks
 from runtime.engine.times import rfc3339
@@ -29,8 +38,8 @@ from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
 from runtime.paths import Paths
 
 STOP_TIMEOUT_S = 10.0
-NOT_STARTED, UNKNOWN = 128, 255
-"""Exit codes of what could not be started, and of what ended when nobody looked."""
+NOT_STARTED = 128
+"""Exit code of what could not be started."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +275,7 @@ class Lifecycle:
     def lost(self, container: Container) -> None:
         """Take note that a container's process is gone and nobody knows how it ended."""
         container.state.status = EXITED
-        container.state.exit_code = UNKNOWN
+        container.state.exit_code = UNKNOWN_EXIT
         container.state.pid = 0
         container.state.finished_at = rfc3339(time.time_ns())
         container.exits += 1

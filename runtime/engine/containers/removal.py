@@ -28,7 +28,7 @@ class Removal:
     trash: Trash
 
     async def remove(self, container: Container, volumes: bool = True) -> bool:
-        """Remove a stopped container: first its row, so that a crash leaves only files to sweep.
+        """Remove a stopped container: its directory goes in one step, and with it what the next engine would know of it.
 
         Returns False when there is none to remove: it has been started meanwhile.
         """
@@ -38,10 +38,10 @@ class Removal:
             if container.is_running:
                 return False
             container.state.status = REMOVING
+            self.trash.throw(self.paths.container(container.id))
             self.table.delete(container)
             with anyio.CancelScope(shield=True):
                 await attempt(self.networks.forget, container)
-                self.trash.throw(self.paths.container(container.id))
                 if volumes:
                     self._remove_volumes(container)
         self.table.tell(container, "destroy")

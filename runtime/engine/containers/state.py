@@ -22,6 +22,8 @@ CREATED, RUNNING, PAUSED, RESTARTING, REMOVING, EXITED, DEAD = (
     "exited",
     "dead",
 )
+UNKNOWN_EXIT = 255
+"""Exit code of what ended when nobody looked."""
 NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -38,6 +40,13 @@ class ContainerState:
     restart_count: int = 0
     stopped_by_user: bool = False
     pid: int = 0
+
+
+def unknown_state(created: str) -> ContainerState:
+    """Return the state of a container whose record of it can't be read: it may have run, so its restart policy counts."""
+    return ContainerState(
+        status=EXITED, exit_code=UNKNOWN_EXIT, error="its last state could not be read", started_at=created
+    )
 
 
 @dataclass
@@ -109,7 +118,9 @@ class Container:
     @classmethod
     def of(cls, document: dict[str, Any]) -> Container:
         """Return the container that the store kept."""
-        return cls(**{**document, "state": ContainerState(**document["state"])})
+        state = document.get("state", {})
+        known = ContainerState(**state) if state is not None else unknown_state(document["created"])
+        return cls(**{**document, "state": known})
 
     def notify(self) -> None:
         """Wake who waits for a change of state."""

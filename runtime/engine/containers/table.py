@@ -20,7 +20,7 @@ class ContainerTable:
     def __init__(self, rows: Collection, events: EventBus) -> None:
         self._rows = rows
         self._events = events
-        self._containers: dict[str, Container] = {id: Container.of(document) for id, document in rows.items()}
+        self._containers: dict[str, Container] = rows.parsed(Container.of)
 
     def __iter__(self) -> Iterator[Container]:
         return iter(list(self._containers.values()))
@@ -67,19 +67,19 @@ class ContainerTable:
 
     def add(self, container: Container) -> None:
         """Take a new container in. Raises ConflictError when its name is taken."""
-        self._rows.put(container.id, container.document(), container.name)
+        self._rows.put(container.id, container.document())
         self._containers[container.id] = container
 
     def save(self, container: Container) -> None:
         """Write the container to the store and wake who waits for it."""
         try:
             if container in self:  # one that is being removed is not to come back
-                self._rows.put(container.id, container.document(), container.name)
+                self._rows.put(container.id, container.document())
         finally:
             container.notify()
 
     def delete(self, container: Container) -> None:
-        """Take the container out, of the store too."""
+        """Take the container out; its directory, with its record, is gone already."""
         self._rows.delete(container.id)
         self._containers.pop(container.id, None)
 

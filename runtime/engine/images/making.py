@@ -107,7 +107,7 @@ class ImageMaking:
                 "rootfs": {"type": "layers", "diff_ids": [*parent.diff_ids, *([diff_id] if diff_id else [])]},
                 "history": [*(parent.config.get("history") or ()), {k: v for k, v in step.items() if v}],
             }
-            image = self.images.register(document)
+            image = await self.images.register(document)
             if reference is not None:
                 self.images.tag(image, reference)
         about = {"comment": comment, "imageID": image.id, "imageRef": str(reference or "")}
@@ -162,7 +162,7 @@ class ImageMaking:
                 diff_id = await self.images.layers.add(Path(spool.name))
             made = now()
             machine = os.uname().machine
-            image = self.images.register(
+            image = await self.images.register(
                 {
                     "architecture": platform.partition("/")[2] or ARCHITECTURES.get(machine, machine),
                     "os": "linux",
@@ -174,6 +174,7 @@ class ImageMaking:
             )
             if reference is not None:
                 self.images.tag(image, reference)
+        await self.images.store.flush()
         self.events.emit("image", "import", image.id, {"name": str(reference or image.id)})
         await send({"status": image.id})
 

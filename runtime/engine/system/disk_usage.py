@@ -76,7 +76,7 @@ class DiskUsage:
     def _build_cache(self) -> list[dict[str, Any]]:
         held = {diff_id for image in self.images.list() for diff_id in image.diff_ids}
         rows = []
-        for id, step in self.store.collection("build_cache").items():
+        for id, step in self.store.build_cache.items():
             layer = step.get("layer")
             rows.append(
                 {

@@ -62,13 +62,11 @@ async def test_an_unchanged_build_writes_nothing(b):
     b.write({"f": "1"})
     text = "FROM busybox\nARG A=1\nENV X=$A\nWORKDIR /w\nCOPY f .\nRUN cat f\nLABEL l=1\nCMD x\n"
     first = await b.build(text)
-    changes = b.images.store._connection.total_changes
     before = _times(b.home / "root")
     again = await b.build(text)
     assert again.image.id == first.image.id
     after = _times(b.home / "root")
-    assert {path for path in after if before.get(path) != after[path]} <= {"tmp", "state.db-wal", "state.db-shm"}
-    assert b.images.store._connection.total_changes - changes <= 1  # the image's own row
+    assert {path for path in after if before.get(path) != after[path]} <= {"tmp"}
     assert again.text.count("Using cache") == 3
 
 
@@ -89,7 +87,7 @@ async def test_steps_are_taken_from_an_image_that_another_machine_built(b):
     archive = b.home / "made.tar"
     with open(archive, "wb") as out:  # noqa: ASYNC230
         save(exports(b.images, ["made:1", "busybox"]), out, b.home)
-    other = Store.open(b.home / "other" / "state.db")
+    other = Store.open(Paths(b.home / "other", b.home / "run"))
     images = Images(Paths(b.home / "other", b.home / "run"), other)
     await load(images, archive, lambda _: None)
     b.images, b.builder = images, Builder(Paths(b.home / "other", b.home / "run"), other, images, b.runner)

@@ -116,7 +116,7 @@ async def bench():
     home = Path(tempfile.mkdtemp(prefix="skf-b-", dir="/tmp"))
     paths = Paths(home / "root", home / "run")
     paths.run.mkdir()
-    store = Store.open(paths.database)
+    store = Store.open(paths)
     try:
         images = Images(paths, store)
         images.tag(await busybox(images, home), Reference.parse("busybox"))

@@ -27,7 +27,7 @@ touch "$TMPDIR/left behind"
 @pytest.fixture
 def images(tmp_path):
     paths = Paths(tmp_path / "root", tmp_path / "run")
-    store = Store.open(paths.database)
+    store = Store.open(paths)
     yield Images(paths, store)
     store.close()
 

@@ -37,7 +37,7 @@ def quiet(_):
 @asynccontextmanager
 async def images_of(base):
     paths = Paths(base / "root", base / "run")
-    store = Store.open(paths.database)
+    store = Store.open(paths)
     try:
         yield Images(paths, store)
     finally:

@@ -25,9 +25,12 @@ from runtime.errors import BadRequestError, NotFoundError, SkiffError
 from runtime.image.images import Image, Images
 from runtime.network.networks import PREDEFINED, Networks
 from runtime.paths import Paths
+from runtime.store.record import NEW
 from runtime.volume.volumes import Volumes
 
 DEFAULT_NETWORK = "bridge"
+MARK = f"{NEW}container.json"
+"""Says that the directory it is in is being made; the container's record takes its place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +62,13 @@ class Creation:
         name = self.table.free_name(name)
         config["Hostname"] = config.get("Hostname") or ("" if host["NetworkMode"] == "host" else id[:12])
         directory = self.paths.container(id)
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, mode=0o700)
+        (directory / MARK).touch(0o600)
         made: list[str] = []
         try:
             container = await self._make(id, name, image, body, config, host, made)
             for log in ("log.data", "log.index"):
-                (directory / log).touch()
+                (directory / log).touch(0o600)
             self.table.add(container)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)

@@ -77,6 +77,7 @@ class Mounts:
         try:
             with ScratchRoot(self.paths.tmp, layers) as root:
                 await self.keeper.task("copy_up", root, [descriptor], path=mount["Destination"])
+            self.volumes.mark_data()
         finally:
             os.close(descriptor)
 
