@@ -9,8 +9,9 @@ RUN_PACKAGES := python3-venv mmdebstrap
 # busybox-static: small images for tests; docker-registry: a real registry on loopback; iproute2, nftables:
 # look at the kernel's network state from outside; uidmap: user namespaces of unprivileged users; passt: the way out of
 # theirs; qemu-system-x86: a machine with cgroup version 2 alone
-# zstd: archives as other tools compress them; conmon: a caller of OCI runtimes
-TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd conmon
+# zstd: archives as other tools compress them; conmon: a caller of OCI runtimes; strace: the writes of which a power cut
+# leaves some
+TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd conmon strace
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
 
