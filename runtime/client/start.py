@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from runtime.errors import SkiffError
 from runtime.paths import Paths
+from runtime.root_lock import elsewhere
 
 SHOWN_LINES = 12
 NOTICE = "skiff without root: "
@@ -28,8 +29,10 @@ def is_served(paths: Paths) -> bool:
     return True
 
 
-def ensure_engine(paths: Paths) -> None:
-    """Return with the engine's socket served: by the engine that runs, or by one started now.
+def ensure_engine(paths: Paths) -> Paths:
+    """Return with the engine's socket served: by the engine that runs, or by one started now; returns its directories.
+
+    These are `paths`, or others when the state root is served from another run directory.
 
     What an engine without root has to do without is told on standard error when it starts, with the cures.
 
@@ -37,11 +40,15 @@ def ensure_engine(paths: Paths) -> None:
     the end of the engine's log when it does not come up.
     """
     if is_served(paths):
-        return
+        return paths
+    paths = elsewhere(paths) or paths
+    if is_served(paths):
+        return paths
     import fcntl
 
     try:
-        paths.locks.mkdir(parents=True, exist_ok=True)
+        paths.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        paths.locks.mkdir(exist_ok=True)
     except OSError as error:
         from runtime.unusable import told_as_unusable
 
@@ -50,17 +57,22 @@ def ensure_engine(paths: Paths) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_served(paths):
             _start(paths)
+    return paths
 
 
 def _opened(path: Path, mode: str) -> IO[Any]:
     """Open a file of the run directory. Raises SkiffError when this user may not, or there is no room for it."""
     try:
-        return open(path, mode)
+        return open(path, mode, opener=_for_this_user)
     except OSError as error:
         raise SkiffError(
             f"{path}: {error.strerror}: the engine can't be started",
             "run as the user whose engine this is, or choose other directories with $SKIFF_ROOT and $SKIFF_RUN",
         ) from error
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _start(paths: Paths) -> None:

@@ -18,11 +18,12 @@ from typing import TypeVar
 
 import anyio
 
+from runtime import root_lock
 from runtime.client.start import is_served
 from runtime.daemon.first_start import check_first_start
+from runtime.daemon.permissions import close_directories, open_socket, socket_group
 from runtime.engine.engine import IDLE_S, Engine
 from runtime.errors import SkiffError
-from runtime.linux import userns
 from runtime.paths import Paths
 from runtime.rootless.inside import Rootless
 from runtime.unusable import told_as_unusable
@@ -75,7 +76,8 @@ async def _run(paths: Paths) -> None:
     # it is, are none of ours (systemd, "File Descriptor Limits"), and containers get limits of their own
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    paths.run.mkdir(parents=True, exist_ok=True)
+    gid = socket_group()
+    close_directories(paths, gid)
     paths.locks.mkdir(exist_ok=True)
     lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     while not _locked(lock):
@@ -84,12 +86,13 @@ async def _run(paths: Paths) -> None:
             _tell_ready(os.environ.get("SKIFF_READY_FD"))
             return
         await anyio.sleep(LOOK_AGAIN_S)  # its holder is about to serve, or to go: neither tells us
+    root_lock.hold(paths)
     # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
     ready = os.environ.pop("SKIFF_READY_FD", None)
     restart = [sys.executable, "-m", "runtime.daemon"]
     check_first_start(paths)
     async with Engine.open(paths, restart, Rootless.of(paths, os.environ)) as engine:
-        listener = _listen(paths.engine_socket)
+        listener = _listen(paths.engine_socket, gid)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(serve, engine, listener)
@@ -103,15 +106,15 @@ async def _run(paths: Paths) -> None:
             listener.close()
 
 
-def _listen(path: Path) -> socket.socket:
+def _listen(path: Path, gid: int | None) -> socket.socket:
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    # of a user without root, whose group may be other users' too, it is the user's alone
-    umask = os.umask(0o117 if userns.is_initial() else 0o177)
+    umask = os.umask(0o177)
     try:
         listener.bind(str(path))
     finally:
         os.umask(umask)
+    open_socket(path, gid)
     listener.listen(1024)
     return listener
 
