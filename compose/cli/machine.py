@@ -191,11 +191,37 @@ def _engine() -> typer.Typer:
             os.close(descriptor)
 
     @group.command()
+    def check(
+        ctx: typer.Context,
+        repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without a loss")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON")] = False,
+    ) -> None:
+        """Hold against each other what the disk, the engine, the keeper and the kernel say.
+
+        Exits with 1 when something differs and was not repaired.
+        """
+        found = ctx.obj.client.check_engine(repair=repair)
+        print(json.dumps(found, indent=2) if as_json else "\n".join(_differences(found)))
+        if not all(one["is_repaired"] for one in found["differences"]):
+            raise typer.Exit(1)
+
+    @group.command()
     def run(ctx: typer.Context) -> None:
         """Serve in the foreground."""
         os.execv(sys.executable, [sys.executable, "-m", "runtime.daemon"])
 
     return group
+
+
+def _differences(found: Mapping[str, Any]) -> Iterator[str]:
+    for where, counts in found["looked"].items():
+        yield f"{where}: " + ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
+    for one in found["differences"]:
+        can = " (skiff engine check --repair)" if one["can_be_repaired"] else ""
+        done = "repaired: " if one["is_repaired"] else f"to do{can}: "
+        yield f"\n{one['where']}: {one['what']}\n    {done}{one['remedy']}"
+    if not found["differences"]:
+        yield "no differences"
 
 
 def _alive(*pids: int) -> list[int]:

@@ -90,6 +90,8 @@ ROUTES: list[Route] = [
     *((method, SWARM, absent.swarm) for method in ("GET", "POST", "DELETE")),
     ("GET", r"/skiff/v1/engine", system.engine),
     ("POST", r"/skiff/v1/engine/stop", system.stop),
+    ("GET", r"/skiff/v1/engine/check", system.check),
+    ("POST", r"/skiff/v1/engine/check", system.check),
     ("POST", r"/skiff/v1/ports/check", system.ports_check),
     ("POST", r"/skiff/v1/images/bootstrap", images.bootstrap),
     ("GET", r"/skiff/v1/artifacts", artifacts.fetch),

@@ -85,6 +85,11 @@ async def stop(engine: Engine, request: Request) -> None:
     await request.answer(200, engine.system.engine())
 
 
+async def check(engine: Engine, request: Request) -> None:
+    """Answer with how disk, engine, keeper and kernel differ; a POST repairs what can be repaired."""
+    await request.answer(200, await engine.check.run(repair=request.method == "POST"))
+
+
 async def ports_check(engine: Engine, request: Request) -> None:
     """Refuse with 409, naming the holder, when a host port can't be had."""
     engine.ports_check((await request.json(shapes.PORTS_CHECK)).get("bindings") or ())

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -97,7 +98,8 @@ class Client:
         last: OSError | None = None
         for attempt in range(CONNECT_ATTEMPTS):
             if attempt and where.is_ours and self._starts:
-                ensure_engine(Paths.from_environment(os.environ, os.getuid()))
+                found = ensure_engine(Paths.from_environment(os.environ, os.getuid()))
+                where = self.endpoint = replace(where, path=str(found.engine_socket))
             try:
                 if where.path is None:
                     return socket.create_connection((where.host, where.port))
@@ -245,6 +247,10 @@ class Client:
     def stop_engine(self, *, force: bool) -> None:
         """End our engine; with `force` everything that runs first."""
         self.json("POST", "/skiff/v1/engine/stop", {"force": int(force)})
+
+    def check_engine(self, *, repair: bool) -> dict[str, Any]:
+        """Return how the disk, our engine, its keeper and the kernel differ; with `repair`, differences are repaired."""
+        return dict(self.json("POST" if repair else "GET", "/skiff/v1/engine/check"))
 
     def ports_check(self, bindings: Sequence[Mapping[str, str]]) -> None:
         """Raise ConflictError when a host port can't be had; a foreign engine is not asked."""

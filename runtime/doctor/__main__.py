@@ -45,9 +45,11 @@ def examine(paths: Paths) -> list[Finding]:
     """Return everything found, in the order in which a start would meet it."""
     if os.geteuid() == 0:
         return [
-            finding for check in (_system, _state, _kernel, _cgroups, _network, _images) for finding in check(paths)
+            finding
+            for check in (_system, _state, _records, _kernel, _cgroups, _network, _images)
+            for finding in check(paths)
         ]
-    found = [*_system(paths), *_state(paths), *unprivileged.before_namespaces()]
+    found = [*_system(paths), *_state(paths), *_records(paths), *unprivileged.before_namespaces()]
     with unprivileged.namespaces() as (inside, namespace):
         found.append(namespace)
         if inside is not None:
@@ -98,6 +100,15 @@ def _state(paths: Paths) -> Iterator[Finding]:
         f"{paths.engine_socket} has {length} bytes, a unix socket's path at most {SOCKET_PATH_BYTES}",
         "set $SKIFF_RUN to a shorter directory",
     )
+
+
+def _records(paths: Paths) -> Iterator[Finding]:
+    """Yield what lies in the state root and can't be understood; an engine goes without it, and deletes none of it."""
+    from runtime.store import Store
+
+    if paths.root.is_dir() and os.access(paths.root, os.R_OK | os.X_OK):
+        for problem in Store.survey(paths).problems:
+            yield Finding("state", WANTED, f"{problem.path}: {problem.what}", problem.cure)
 
 
 def _tried(

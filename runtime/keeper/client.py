@@ -373,14 +373,19 @@ class Keeper:
         """Change the limits of container `id` (OCI document, `linux.resources`)."""
         await self._ask("update", id=id, resources=dict(resources))
 
-    async def list(self) -> list[KeptProcess]:
-        """Return every process the keeper has, live and ended, with fresh descriptors."""
+    async def ids(self) -> Sequence[str]:
+        """Return the IDs of all processes the keeper has, live and ended."""
         ids: list[str] = []
         has_more = True
         while has_more:
             answer, _ = await self._ask("list", after=ids[-1] if ids else "")
             ids += answer["ids"]
             has_more = answer["has_more"]
+        return ids
+
+    async def list(self) -> list[KeptProcess]:
+        """Return every process the keeper has, live and ended, with fresh descriptors."""
+        ids = await self.ids()
         return [self._hold(_process(*(await self._ask("get", id=id)))) for id in ids]
 
     async def forget(self, id: str) -> None:

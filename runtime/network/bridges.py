@@ -66,6 +66,12 @@ class Bridges:
         if ours - known:
             self.delete(list(ours - known))
 
+    def compare(self, networks: Sequence[Network]) -> tuple[list[str], list[Network]]:
+        """Return our bridges that belong to none of `networks`, and the networks whose bridge is not there."""
+        ours = {one.name for one in self._link().interfaces() if one.alias.startswith(self._alias)}
+        known = {network.bridge for network in networks}
+        return sorted(ours - known), [network for network in networks if network.bridge not in ours]
+
     def rebuild(self, networks: Sequence[Network]) -> list[Network]:
         """Build the firewall anew for the bridges that are there; returns the networks whose bridge is not."""
         self._firewall.create()

@@ -225,6 +225,18 @@ class Networks:
                 self._table.save(Network(network.id, network.name, network.driver, network.created))
         await self._removals.finish()
 
+    async def compare_bridges(self) -> tuple[builtins.list[str], builtins.list[Network]]:
+        """Return our bridges in the kernel that are no network's, and the networks in use whose bridge is not there."""
+        async with self._lock:
+            await self._removals.finish()
+            strays, missing = await self._worker.run(partial(self._bridges.compare, self._bridged()))
+        return strays, [network for network in missing if self.attached(network)]
+
+    async def remove_stray(self, device: str) -> None:
+        """Remove a bridge of ours that is no network's."""
+        async with self._lock:
+            await self._worker.run(partial(self._bridges.delete, [device]))
+
     async def withdraw(self) -> None:
         """Take bridges and firewall out of the kernel when nothing is attached; the next engine makes them again."""
         await self.settle()

@@ -1,0 +1,118 @@
+"""`skiff engine check`: disk, engine, keeper and kernel held against each other, and what a repair does."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from runtime.linux import netns
+from runtime.oci.cgroup import Cgroups
+from runtime.paths import Paths
+from tests.support.api import Api
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def engine(home, busybox):
+    """A home with something of each kind, and a container that runs."""
+    api = Api(home.run / "engine.sock")
+    api.ask("POST", "/volumes/create", {"Name": "data", "Labels": {"a": "b"}})
+    home.net = api.ask("POST", "/networks/create", {"Name": "net"}).json["Id"]
+    home.web = api.run("sleep", "1000", name="web", HostConfig={"NetworkMode": "net", "Binds": ["data:/data"]})
+    home.paths = Paths(home.root, home.run)
+    return home
+
+
+def checked(home, *options, code):
+    done = home.skiff("engine", "check", *options, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_where_all_agree_it_says_so_and_what_there_is(engine):
+    said = checked(engine, code=0)
+    assert "no differences" in said
+    assert "disk: 1 container, 1 volume, 4 networks, 1 image" in said
+    assert "engine: 1 container, 1 volume, 4 networks, 1 image" in said
+
+
+def test_a_record_that_is_gone_is_written_again(engine):
+    record = engine.root / f"networks/{engine.net}.json"
+    state = engine.root / f"containers/{engine.web}/container.json"
+    record.unlink()
+    state.write_bytes(b"")
+    said = checked(engine, code=1)
+    assert "disk: the record of network net is gone or damaged" in said
+    assert "disk: the record of container web is gone or damaged" in said
+    assert "it is written again" in said
+    assert not record.exists(), "looking changes nothing"
+    assert checked(engine, "--repair", code=0).count("repaired: it is written again") == 2
+    checked(engine, code=0)
+    engine.skiff("engine", "stop")
+    assert "no differences" in checked(engine, code=0)
+    assert Api(engine.run / "engine.sock").state(engine.web)["Running"]
+
+
+def test_what_is_not_understood_is_set_aside_and_nothing_is_deleted(engine):
+    foreign = engine.root / "containers/foreign"
+    foreign.mkdir()
+    (foreign / "file").write_text("somebody's")
+    assert f"rm -r {foreign}" in checked(engine, code=1)
+    assert foreign.exists()
+    checked(engine, "--repair", code=0)
+    assert not foreign.exists()
+    (kept,) = (engine.root / "set-aside").glob("*/containers/foreign/file")
+    assert kept.read_text() == "somebody's"
+    checked(engine, code=0)
+
+
+def test_leftovers_in_the_kernel_are_found_and_removed(engine):
+    pinned, cgroup = engine.paths.netns / ("f" * 64), f"/skiff-{engine.paths.engine_id}/{'e' * 64}"
+    subprocess.run(
+        ["unshare", "--net", "sh", "-c", f"touch {pinned}; mount --bind /proc/self/ns/net {pinned}"], check=True
+    )
+    Cgroups().create(cgroup, {})
+    (engine.paths.bundles / "old").mkdir()
+    alias = f"skiff-{engine.paths.engine_id} gone"
+    subprocess.run(["ip", "link", "add", "br-stray", "type", "bridge"], check=True)
+    subprocess.run(["ip", "link", "set", "br-stray", "alias", alias], check=True)
+    try:
+        said = checked(engine, code=1)
+        assert f"kernel: the network namespace pinned to {pinned}" in said
+        assert f"kernel: the cgroup {cgroup}" in said
+        assert "kernel: the bridge br-stray belongs to no network" in said
+        assert f"disk: the bundle {engine.paths.bundles / 'old'}" in said
+        checked(engine, "--repair", code=0)
+        assert not pinned.exists()
+        assert not any(map(os.path.exists, Cgroups().directories(cgroup).values()))
+        assert subprocess.run(["ip", "link", "show", "br-stray"], capture_output=True, check=False).returncode != 0
+        checked(engine, code=0)
+    finally:
+        subprocess.run(["ip", "link", "delete", "br-stray"], capture_output=True, check=False)
+        if pinned.exists():
+            netns.remove(pinned)
+    assert Api(engine.run / "engine.sock").state(engine.web)["Running"]
+
+
+def test_a_volume_whose_directory_is_gone_is_told_and_not_made_up(engine):
+    api = Api(engine.run / "engine.sock")
+    api.ask("POST", "/volumes/create", {"Name": "other"})
+    shutil.rmtree(engine.root / "volumes/other")
+    said = checked(engine, "--repair", code=1)
+    assert f"the directory of volume other is gone: {engine.root / 'volumes/other'}" in said
+    assert "put it back, or remove the volume" in said
+    assert not (engine.root / "volumes/other").exists()
+
+
+def test_containers_that_come_and_go_meanwhile_are_no_differences(engine):
+    process = subprocess.Popen(
+        ["sh", "-c", 'for i in 1 2 3 4 5 6; do "$@" || exit 1; done', "sh", *engine.command, "-H", engine.host, "ls"],
+        env=engine.env, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    api = Api(engine.run / "engine.sock")
+    while process.poll() is None:
+        api.wait(api.run("true", HostConfig={"AutoRemove": True}))
+        assert api.ask("GET", "/skiff/v1/engine/check").json["differences"] == []
+    assert process.returncode == 0
