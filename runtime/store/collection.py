@@ -152,9 +152,10 @@ class Collection:
 
     # --- changes
 
-    def put(self, id: str, document: Document) -> None:
+    def put(self, id: str, document: Document, *, is_confirmed: bool = True) -> None:
         """Write `document` under `id`, in place of what stood there; it survives a power cut after `Store.flush`.
 
+        One that is not `is_confirmed` need not survive: a power cut leaves the whole of it or, at the next start, nothing.
         Raises ConflictError when another document holds its name, OSError when it can't be written.
         """
         name = document.get("name") if self._layout.is_named else None
@@ -165,22 +166,25 @@ class Collection:
         text = json.dumps(main, separators=(",", ":"))
         is_new = id not in self._texts
         if text != self._texts.get(id):
-            self._write(self._layout.path(id), record.encode(main), is_new)
+            self._write(self._layout.path(id), record.encode(main), is_new, is_confirmed)
             self._forget_name(id)
             self._texts[id] = text
         if name is not None:
             self._ids[name] = id
         if state and (text := json.dumps(state, separators=(",", ":"))) != self._states.get(id):
             # never marked: whether the object is there, its first record says
-            self._write(self._layout.state_path(id), record.encode(state), False)
-            if id not in self._states:
+            self._write(self._layout.state_path(id), record.encode(state), False, is_confirmed)
+            if id not in self._states and is_confirmed:
                 self._store.mark_directory(self._layout.folder / id)
             self._states[id] = text
 
-    def _write(self, path: Path, line: str, is_new: bool) -> None:
+    def _write(self, path: Path, line: str, is_new: bool, is_confirmed: bool) -> None:
         if not self._layout.is_durable:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._store.append(path, line, is_new=is_new, is_durable=self._layout.is_durable)
+        is_durable = self._layout.is_durable and is_confirmed
+        if is_new and self._layout.is_durable and not is_confirmed:
+            record.mark_of(path).touch(0o600)
+        self._store.append(path, line, is_new=is_new, is_durable=is_durable)
 
     def place(self, id: str) -> Path:
         """Return where the object of `id` lies: its directory, or its record."""

@@ -1,4 +1,4 @@
-"""What an engine that was killed had begun to make, told by its marked record: finished or removed, told to nobody."""
+"""What an engine that was killed, or lost its power, had begun to make: known by a mark, and removed, told to nobody."""
 
 from __future__ import annotations
 
@@ -6,32 +6,42 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from runtime.store import record
 from runtime.store.layout import Layout
-from runtime.store.record import NEW
+from runtime.store.record import NEW, mark_of
 from runtime.trash import Trash
 
 
 def clear_half_made(layout: Layout, trash: Trash) -> None:
-    """Remove the objects of a kind whose record is still marked; a volume that holds data already is finished instead."""
+    """Remove the objects of a kind that are marked and whose record says nothing; only a volume that holds data stays.
+
+    One whose record can be read is whole; its mark was only not removed yet.
+    """
     for entry in list(os.scandir(layout.folder)):
+        path = Path(entry.path)
         if not layout.record:
             if entry.name.startswith(NEW):
-                os.unlink(entry.path)
-            continue
-        place = Path(entry.path)
-        marked = place / f"{NEW}{layout.record}"
-        if not entry.is_dir(follow_symlinks=False):
-            continue
-        if not any(os.scandir(place)):
-            place.rmdir()
-        elif not os.path.lexists(marked):
-            continue
-        elif (place / layout.record).exists():
-            marked.unlink()
-        elif layout.kind == "volume" and _has_data(place / "_data"):
-            os.rename(marked, place / layout.record)
-        else:
-            trash.throw(place)
+                _clear_record(path.with_name(entry.name.removeprefix(NEW)))
+        elif entry.is_dir(follow_symlinks=False):
+            _clear_directory(path, layout, trash)
+
+
+def _clear_record(path: Path) -> None:
+    if record.read(path).document is None:
+        path.unlink(missing_ok=True)
+    mark_of(path).unlink()
+
+
+def _clear_directory(place: Path, layout: Layout, trash: Trash) -> None:
+    path = place / layout.record
+    if not any(os.scandir(place)):
+        place.rmdir()
+    elif not os.path.lexists(mark_of(path)):
+        return
+    elif record.read(path).document is not None or (layout.kind == "volume" and _has_data(place / "_data")):
+        mark_of(path).unlink()
+    else:
+        trash.throw(place)
 
 
 def _has_data(data: Path) -> bool:

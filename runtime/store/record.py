@@ -5,8 +5,8 @@ neither a killed engine nor a power cut can damage what was there before: the wo
 line, which is passed over. (Replacing a file by rename(2) would need an fsync(2) before each rename: without one, file
 systems may leave an empty file after a power cut, and the older version is gone too.)
 
-A record that has no line yet lies under a marked name, `.new-<name>`; it gets its own name once its bytes are on the
-disk. What carries the mark was never confirmed to anybody.
+Beside a new record lies a mark, the empty file `.new-<name>`, until its first line is on the disk: a record without a
+line that can be read is half made where there is a mark, and damaged where there is none.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ class Reading:
     damage: str = ""
     lost_bytes: int = 0
     is_from_newer: bool = False
+
+
+def mark_of(path: Path) -> Path:
+    """Return where the mark of the record at `path` is."""
+    return path.with_name(NEW + path.name)
 
 
 def encode(document: Document) -> str:

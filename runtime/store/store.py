@@ -29,7 +29,7 @@ from runtime.store.journal import Journal
 from runtime.store.layout import layouts
 from runtime.store.legacy import import_database
 from runtime.store.problems import Problem
-from runtime.store.record import FORMAT, NEW
+from runtime.store.record import FORMAT, mark_of
 from runtime.store.reserve import Reserve
 from runtime.trash import Trash
 
@@ -39,23 +39,21 @@ COMPACTED_AT_BYTES = 1 << 18
 
 @dataclass
 class _Changes:
-    """What was changed since the last flush: `new` are marked records that get their names, `old` go afterwards."""
+    """What was changed since the last flush; `done` are files of no use after it."""
 
     files: set[str] = field(default_factory=set)
     directories: set[str] = field(default_factory=set)
-    new: dict[str, str] = field(default_factory=dict)
-    old: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
     whole_filesystem: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.files or self.directories or self.new or self.whole_filesystem)
+        return bool(self.files or self.directories or self.whole_filesystem)
 
     def take_back(self, other: _Changes) -> None:
         """Add what could not be written, to be tried again."""
         self.files |= other.files
         self.directories |= other.directories
-        self.new = {**other.new, **self.new}
-        self.old |= other.old
+        self.done |= other.done
         self.whole_filesystem |= other.whole_filesystem
 
 
@@ -69,7 +67,6 @@ class Store:
         self._collections = {kind: Collection(self, layout) for kind, layout in layouts(paths).items()}
         self.build_cache = Journal(paths.build_cache)
         self._changes = _Changes()
-        self._marked: dict[str, str] = {}
         self._lock = anyio.Lock()
 
     @classmethod
@@ -124,26 +121,22 @@ class Store:
 
     def append(self, path: Path, line: str, *, is_new: bool, is_durable: bool) -> None:
         """Add a version to the record at `path`; one that `is_new` is marked until it is flushed. Raises OSError."""
-        name = str(path)
-        target = self._marked.get(name, name)
         if is_new and is_durable:
-            target = str(path.with_name(NEW + path.name))
-            with suppress(FileNotFoundError):
-                os.unlink(target)
-            self._marked[name] = target
-            self._changes.new[target] = name
+            mark = mark_of(path)
+            mark.touch(0o600)
+            self._changes.done.add(str(mark))
+            self._changes.directories |= {str(path.parent), str(path.parent.parent)}
         # what is new is refused when the disk is full: the reserve is for what ends and goes
-        size = record.append(target, line) if is_new else self._with_reserve(target, line)
-        if not is_durable:
-            return
-        self._changes.files.add(target)
-        if size > COMPACTED_AT_BYTES and target == name:
-            self._compact(path, line)
+        size = record.append(path, line) if is_new else self._with_reserve(path, line)
+        if is_durable:
+            self._changes.files.add(str(path))
+            if size > COMPACTED_AT_BYTES:
+                self._compact(path, line)
 
-    def _with_reserve(self, target: str, line: str) -> int:
+    def _with_reserve(self, path: Path, line: str) -> int:
         while True:
             try:
-                return record.append(target, line)
+                return record.append(path, line)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._reserve.give():
                     raise
@@ -152,20 +145,15 @@ class Store:
         """Begin the record again with its last version; the long one stays until that is on the disk."""
         before = path.with_name(path.name + record.OLD)
         os.replace(path, before)
-        self._with_reserve(str(path), line)
-        self._changes.old.add(str(before))
+        self._with_reserve(path, line)
+        self._changes.done.add(str(before))
         self.mark_directory(path.parent)
 
     def remove(self, path: Path, *, is_durable: bool) -> None:
         """Remove the record at `path`."""
-        marked = self._marked.pop(str(path), None)
-        if marked is not None:
-            self._changes.new.pop(marked, None)
-            self._changes.files.discard(marked)
-        for name in (str(path), f"{path}{record.OLD}", marked):
-            if name is not None:
-                with suppress(FileNotFoundError):
-                    os.unlink(name)
+        for one in (path, path.with_name(path.name + record.OLD), mark_of(path)):
+            with suppress(FileNotFoundError):
+                os.unlink(one)
         if is_durable:
             self.mark_directory(path.parent)
 
@@ -189,9 +177,7 @@ class Store:
                 if not changes:
                     return
                 try:
-                    await anyio.to_thread.run_sync(self._sync_files, changes)
-                    self._publish(changes)  # not in the thread: a version that is added meanwhile must not miss it
-                    await anyio.to_thread.run_sync(self._sync_directories, changes)
+                    await anyio.to_thread.run_sync(self._sync, changes)
                 except BaseException:
                     self._changes.take_back(changes)
                     raise
@@ -199,34 +185,20 @@ class Store:
     def flush_now(self) -> None:
         """Do what `flush` does. Blocking; not beside a `flush`."""
         if changes := self._take():
-            self._sync_files(changes)
-            self._publish(changes)
-            self._sync_directories(changes)
+            self._sync(changes)
 
     def _take(self) -> _Changes:
         changes, self._changes = self._changes, _Changes()
         return changes
 
-    def _sync_files(self, changes: _Changes) -> None:
+    def _sync(self, changes: _Changes) -> None:
         if changes.whole_filesystem:
             sync_filesystem(self._paths.root)
-            return
-        for path in changes.files:
-            sync_file(path)
-
-    def _publish(self, changes: _Changes) -> None:
-        for marked, name in changes.new.items():
-            if self._marked.pop(name, None) is None:
-                continue  # removed meanwhile, or named by an earlier try
-            with suppress(FileNotFoundError):  # with its directory
-                os.rename(marked, name)
-            directory = os.path.dirname(name)
-            changes.directories |= {directory, os.path.dirname(directory)}
-
-    def _sync_directories(self, changes: _Changes) -> None:
-        for path in changes.directories:
-            sync_file(path)
-        for path in changes.old:
+        else:
+            # files first: an entry that is on the disk has its bytes there
+            for path in (*changes.files, *changes.directories):
+                sync_file(path)
+        for path in changes.done:
             with suppress(FileNotFoundError):
                 os.unlink(path)
 

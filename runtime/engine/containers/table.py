@@ -67,16 +67,20 @@ class ContainerTable:
 
     def add(self, container: Container) -> None:
         """Take a new container in. Raises ConflictError when its name is taken."""
-        self._rows.put(container.id, container.document())
+        self._write(container)
         self._containers[container.id] = container
 
     def save(self, container: Container) -> None:
         """Write the container to the store and wake who waits for it."""
         try:
             if container in self:  # one that is being removed is not to come back
-                self._rows.put(container.id, container.document())
+                self._write(container)
         finally:
             container.notify()
+
+    def _write(self, container: Container) -> None:
+        # one that removes itself is gone after a power cut in any case: nothing waits for the disk on its account
+        self._rows.put(container.id, container.document(), is_confirmed=not container.host.get("AutoRemove"))
 
     def delete(self, container: Container) -> None:
         """Take the container out; its directory, with its record, is gone already."""

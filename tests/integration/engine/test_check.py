@@ -113,6 +113,8 @@ def test_containers_that_come_and_go_meanwhile_are_no_differences(engine):
     )  # fmt: skip
     api = Api(engine.run / "engine.sock")
     while process.poll() is None:
-        api.wait(api.run("true", HostConfig={"AutoRemove": True}))
+        id = api.run("true")
+        api.wait(id)
+        api.remove(id)
         assert api.ask("GET", "/skiff/v1/engine/check").json["differences"] == []
     assert process.returncode == 0

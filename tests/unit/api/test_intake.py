@@ -24,6 +24,7 @@ class Engine:
     def __init__(self, group):
         self.background = Background(group)
         self.busy = nullcontext
+        self.store = SimpleNamespace(flush=anyio.lowlevel.checkpoint)
         self.creation = SimpleNamespace(create=self._create)
         self.image_api = SimpleNamespace(load=self._load)
         self.created = []

@@ -56,12 +56,25 @@ def test_what_was_flushed_is_there_for_the_next_engine(store, paths):
     assert reopened(paths).collection("network").items() == [(ID, network(changed=True))]
 
 
-def test_what_was_never_confirmed_is_not_there(store, paths):
+def test_what_was_being_made_is_whole_or_not_there(store, paths):
     store.collection("network").put(ID, network())
+    assert reopened(paths).collection("network").items() == [(ID, network())]
+    store.collection("network").put("e" * 64, {"id": "e" * 64, "name": "half"})
+    os.truncate(paths.networks / f"{'e' * 64}.json", 5)
     found = reopened(paths)
-    assert found.collection("network").items() == []
+    assert found.collection("network").items() == [(ID, network())]
     assert found.problems == []
-    assert os.listdir(paths.networks) == []
+    assert os.listdir(paths.networks) == [f"{ID}.json"]
+
+
+def test_a_volume_that_was_being_made_and_holds_data_stays(store, paths):
+    (paths.volumes / "data/_data").mkdir(parents=True)
+    (paths.volumes / "data/.new-volume.json").touch()
+    assert list(reopened(paths).collection("volume")) == []
+    (paths.volumes / "data/_data").mkdir(parents=True)
+    (paths.volumes / "data/.new-volume.json").touch()
+    (paths.volumes / "data/_data/file").touch()
+    assert list(reopened(paths).collection("volume")) == ["data"]
 
 
 def test_a_deleted_document_is_gone_and_its_name_free(store, paths):
