@@ -15,15 +15,20 @@ TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt q
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
 
-.PHONY: demo test check bench clean
+.PHONY: demo test unit check bench clean
 
 demo: $(VENV)/installed
 	@.ci/packages $(RUN_PACKAGES)
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python samples/webstack/demo.py
 
-test: check
+# T names tests: make test T=tests/integration/engine/test_logs.py
+test: $(if $(T),$(VENV)/tested,check)
 	@.ci/packages $(TEST_PACKAGES)
-	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" $(BIN)/python -m pytest
+	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" $(BIN)/python -m pytest $(T)
+
+# no root, no engine, no apt
+unit: $(VENV)/tested
+	$(BIN)/python -m pytest -q tests/unit $(T)
 
 check: $(VENV)/tested
 	$(BIN)/ruff check .
