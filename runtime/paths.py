@@ -131,6 +131,11 @@ class Paths:
         return self.run / "keeper.sock"
 
     @property
+    def doorman_socket(self) -> Path:
+        """Where the doorman listens to engines."""
+        return self.run / "doorman.sock"
+
+    @property
     def host_socket(self) -> Path:
         """Where a user's engine reaches the process that stays outside of its namespaces."""
         return self.run / "host.sock"

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -161,12 +162,17 @@ def _engine() -> typer.Typer:
     def status(ctx: typer.Context) -> None:
         """Say whether the engine runs, and where its things are."""
         from runtime.client import Client
+        from runtime.client.start import runs
+        from runtime.paths import Paths
 
-        try:
-            found = Client(ctx.obj.where, starts=False).engine()
-        except SkiffError:
+        found = None
+        # our own would be started by asking it
+        if not ctx.obj.where.is_ours or runs(Paths.from_environment(os.environ, os.getuid())):
+            with suppress(SkiffError):
+                found = Client(ctx.obj.where, starts=False).engine()
+        if found is None:
             print("the engine does not run")
-            raise typer.Exit(1) from None
+            raise typer.Exit(1)
         print("\n".join(f"{key}: {value}" for key, value in found.items()))
 
     @group.command()
@@ -182,7 +188,8 @@ def _engine() -> typer.Typer:
             found = client.engine()
         except SkiffError:
             return
-        waits = [os.pidfd_open(pid) for pid in _alive(found["engine_pid"], found["keeper_pid"] if force else 0)]
+        helpers = (found.get("doorman_pid", 0), found["keeper_pid"] if force else 0)
+        waits = [os.pidfd_open(pid) for pid in _alive(found["engine_pid"], *helpers)]
         client.stop_engine(force=force)
         import select
 

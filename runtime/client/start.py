@@ -20,13 +20,22 @@ NOTICE = "skiff without root: "
 
 
 def is_served(paths: Paths) -> bool:
-    """Whether something accepts connections on the engine's socket."""
+    """Whether somebody who connects to the engine's socket is answered: by an engine, or by one that is started then."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(paths.engine_socket))
         except OSError:
             return False
     return True
+
+
+def runs(paths: Paths) -> bool:
+    """Whether an engine accepts connections itself: its number is in its lock file then. Starts none, unlike connecting."""
+    try:
+        pid = int((paths.locks / "engine.lock").read_text())
+    except (OSError, ValueError):
+        return False
+    return os.path.exists(f"/proc/{pid}")
 
 
 def ensure_engine(paths: Paths) -> Paths:

@@ -1,7 +1,9 @@
 """`python -m runtime.daemon`: serve the Docker Engine API for one state root until idle or told to stop.
 
 $SKIFF_READY_FD, where set, is a descriptor on which one byte tells that the socket is served. $SKIFF_IDLE_S is how long
-an engine without containers and clients waits before it goes (default 30).
+an engine without containers and clients waits before it goes (default 30). The listening socket is the doorman's, which
+starts the next engine for the next client; with $LISTEN_FDS and $LISTEN_PID (sd_listen_fds(3)) it is the one of whoever
+started the engine, and theirs to watch while no engine runs.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from typing import TypeVar
 import anyio
 
 from runtime import root_lock
-from runtime.client.start import is_served
+from runtime.client.start import runs
 from runtime.daemon.first_start import check_first_start
 from runtime.daemon.permissions import close_directories, open_socket, socket_group
+from runtime.doorman.client import Doorman
 from runtime.engine.engine import IDLE_S, Engine
 from runtime.errors import SkiffError
 from runtime.paths import Paths
@@ -32,6 +35,8 @@ LOOK_AGAIN_S = 0.02
 SWITCH_S = 0.001
 """How long a thread keeps the interpreter from the event loop once that wants it (Python's own default is 5 ms). Worker
 threads unpack, hash and walk trees, and the loop wants it several times for one answer."""
+FIRST_INHERITED = 3
+"""The first descriptor that is inherited by socket activation (SD_LISTEN_FDS_START)."""
 E = TypeVar("E", bound=BaseException)
 
 
@@ -81,29 +86,51 @@ async def _run(paths: Paths) -> None:
     paths.locks.mkdir(exist_ok=True)
     lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     while not _locked(lock):
-        if is_served(paths):
+        if runs(paths):
             print("another engine serves this run directory", file=sys.stderr)
             _tell_ready(os.environ.get("SKIFF_READY_FD"))
             return
         await anyio.sleep(LOOK_AGAIN_S)  # its holder is about to serve, or to go: neither tells us
+    os.ftruncate(lock, 0)
     root_lock.hold(paths)
     # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
     ready = os.environ.pop("SKIFF_READY_FD", None)
     restart = [sys.executable, "-m", "runtime.daemon"]
     check_first_start(paths)
-    async with Engine.open(paths, restart, Rootless.of(paths, os.environ)) as engine:
-        listener = _listen(paths.engine_socket, gid)
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(serve, engine, listener)
-                group.start_soon(_obey_signals, engine)
-                _tell_ready(ready)
-                await engine.wait_until_idle(float(os.environ.get("SKIFF_IDLE_S") or IDLE_S))
-                paths.engine_socket.unlink(missing_ok=True)
-                group.cancel_scope.cancel()
-        finally:
-            paths.engine_socket.unlink(missing_ok=True)
-            listener.close()
+    inherited = _inherited_listener()
+
+    def make_listener() -> tuple[socket.socket, str]:
+        if inherited is not None:
+            return inherited, ""
+        return _listen(paths.engine_socket, gid), str(paths.engine_socket)
+
+    async with Doorman.connect(paths, restart, make_listener) as doorman:
+        async with (
+            Engine.open(paths, restart, Rootless.of(paths, os.environ), doorman) as engine,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(serve, engine, doorman.listener)
+            group.start_soon(_obey_signals, engine)
+            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+            await doorman.ready()
+            _tell_ready(ready)
+            await engine.wait_until_idle(float(os.environ.get("SKIFF_IDLE_S") or IDLE_S))
+            os.ftruncate(lock, 0)
+            group.cancel_scope.cancel()
+        await doorman.bye(is_stopped=engine.stopping.is_set())
+        doorman.listener.close()
+
+
+def _inherited_listener() -> socket.socket | None:
+    """Return the listening socket of whoever started us, if there is one (sd_listen_fds(3))."""
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or count != "1":
+        return None
+    os.set_inheritable(FIRST_INHERITED, False)
+    listener = socket.socket(fileno=FIRST_INHERITED)
+    listener.setblocking(False)
+    return listener
 
 
 def _listen(path: Path, gid: int | None) -> socket.socket:

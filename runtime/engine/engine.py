@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from runtime.build.builder import Builder
 from runtime.container.ordinary import ordinary
+from runtime.doorman.client import Doorman
 from runtime.engine.background import Background, attempt
 from runtime.engine.containers.api import Containers
 from runtime.engine.containers.attendance import Attendance
@@ -61,7 +62,13 @@ class Engine:
     """One engine. Made by `open`; its rooms are its attributes."""
 
     def __init__(
-        self, paths: Paths, store: Store, keeper: Keeper, group: anyio.abc.TaskGroup, rootless: Rootless | None
+        self,
+        paths: Paths,
+        store: Store,
+        keeper: Keeper,
+        group: anyio.abc.TaskGroup,
+        rootless: Rootless | None,
+        doorman: Doorman | None,
     ) -> None:
         self.paths = paths
         self.rootless = rootless
@@ -121,7 +128,7 @@ class Engine:
         self.builder = Builder(paths, store, self.images, self.steps, self.image_api.pull_for_build)
         self.network_api = NetworkApi(self.networks, self.table, self.networking, self.events)
         self.volume_api = VolumeApi(paths, self.volumes, self.table, self.events)
-        self.system = System(paths, keeper, self.table, self.images, self.events, limits)
+        self.system = System(paths, keeper, self.table, self.images, self.events, limits, doorman)
         self.disk_usage = DiskUsage(
             paths, store, self.table, self.containers, self.images, self.image_api, self.volume_api
         )
@@ -133,11 +140,11 @@ class Engine:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, paths: Paths, restart: Sequence[str], rootless: Rootless | None = None
+        cls, paths: Paths, restart: Sequence[str], rootless: Rootless | None = None, doorman: Doorman | None = None
     ) -> AsyncIterator[Engine]:
         """Open the engine of `paths`: take over what runs, repair what a crash left; `restart` is its own command.
 
-        `rootless` are the namespaces of an engine without root.
+        `rootless` are the namespaces of an engine without root; `doorman` holds what is to outlive engine and keeper.
         """
         for directory in (paths.root, paths.run, paths.containers, paths.volumes, paths.layers, paths.blobs, paths.tmp):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -145,14 +152,18 @@ class Engine:
         store = Store.open(paths)
         try:
             async with (
-                Keeper.connect(paths, restart=restart, on_lost=_say_what_was_lost, ordinary=ordinary()) as keeper,
+                Keeper.connect(
+                    paths, restart=restart, on_lost=_say_what_was_lost, ordinary=ordinary(), vault=doorman
+                ) as keeper,
                 anyio.create_task_group() as group,
             ):
-                engine = cls(paths, store, keeper, group, rootless)
+                engine = cls(paths, store, keeper, group, rootless, doorman)
                 await engine._take_over()
                 await store.flush()
                 for problem in store.problems:
                     print(f"{STATE_NOTICE}{problem}", file=sys.stderr, flush=True)
+                if doorman is not None:
+                    engine.background.start_soon(doorman.keep, keeper.held_containers)
                 engine.background.start_soon(engine._hear_exits)
                 engine.background.start_soon(engine.memory.run)
                 engine.background.start_soon(engine.lifecycle.attendance.close_idle_logs)
@@ -167,6 +178,10 @@ class Engine:
     async def _take_over(self) -> None:
         """Bring store, keeper and disk together."""
         kept = {process.id: process for process in await self.keeper.list()}
+        # what is in a container's cgroup after both engine and keeper died is taken over, the rest is ended
+        unknown = (container.id for container in self.table if container.id not in kept)
+        kept |= await self.keeper.recover({id: self.paths.bundles / id for id in unknown})
+        await self.keeper.sweep()
         live: dict[str, str] = {}
         ended: list[Container] = []
         for container in self.table:
@@ -193,6 +208,8 @@ class Engine:
             self._resume(container)
 
     async def _adopt(self, container: Container, process: KeptProcess) -> None:
+        if process.may_miss_output:
+            self.lifecycle.attendance.note_gap(container)
         await self.lifecycle.adopt(container, process)
         if process.exit is not None:
             await self.lifecycle.exited(container, process.exit)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
 import socket
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.abc
@@ -21,15 +22,21 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from runtime.errors import EngineError, InternalError
 from runtime.exhausted import exhausted
 from runtime.keeper import wire
+from runtime.keeper.records import Record, end_visitors
+from runtime.keeper.starting import start_helper
 from runtime.linux import seccomp as seccomp_filters
-from runtime.linux.unwritable import unwritable
+from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
 
 UNKNOWN_EXIT = 255
 CANNOT_RUN = 126
 LAUNCH_S = 30.0
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
-GREETINGS = 10
+GREETINGS, GREETING_S = 10, 15.0
+REAPED_S = 1.0
+"""How long whoever takes orphans has to reap one, until its end is heard of like any other."""
+RECORD = "process.json"
+"""The file of a container's bundle that says who its process is."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class KeptProcess:
     started_at_ns: int
     exit: ProcessExit | None
     holders: Holders = field(default_factory=Holders, compare=False, repr=False)
+    may_miss_output: bool = False
+    """Whether nobody held its streams for a time."""
 
     def held_once_more(self) -> KeptProcess:
         """Return the same, to be closed once more before its descriptors are."""
@@ -93,6 +102,22 @@ class LaunchError(EngineError):
         self.exit_code = exit_code
 
 
+class Vault(Protocol):
+    """What holds descriptors for when both engine and keeper are gone (runtime.doorman)."""
+
+    async def put(self, key: str, descriptors: Mapping[str, int]) -> None:
+        """Have duplicates of `descriptors` held by the name `key`, instead of those that have it."""
+
+    async def drop(self, key: str) -> None:
+        """Have what is held as `key` closed."""
+
+    async def retain(self, keys: Iterable[str]) -> None:
+        """Have all that is held by other names than `keys` closed."""
+
+    async def get(self, key: str) -> dict[str, int]:
+        """Return fresh duplicates of what is held as `key`; none where nothing is."""
+
+
 class Keeper:
     """A connection to the keeper. Made by `connect`; safe for many tasks at once."""
 
@@ -102,8 +127,10 @@ class Keeper:
         restart: Sequence[str],
         on_lost: Callable[[Sequence[str]], None] | None,
         ordinary: Mapping[str, Any],
+        vault: Vault | None,
     ) -> None:
         self._on_lost = on_lost
+        self._vault = vault
         self._ordinary = dict(ordinary)
         self._held: dict[str, KeptProcess] = {}
         self._ready = anyio.Event()
@@ -130,13 +157,15 @@ class Keeper:
         restart: Sequence[str],
         on_lost: Callable[[Sequence[str]], None] | None = None,
         ordinary: Mapping[str, Any] | None = None,
+        vault: Vault | None = None,
     ) -> AsyncIterator[Keeper]:
         """Connect to the keeper of `paths`, started when there is none; `restart` is the engine's own command.
 
         When the keeper dies, a new one takes over what this side holds; `on_lost` then gets the ids of
         the live processes that changed parents. `ordinary` is what it may make ahead (`runtime.container.ordinary`).
+        `vault` holds what `recover` gives back when engine and keeper die at once.
         """
-        keeper = cls(paths, restart, on_lost, ordinary or {})
+        keeper = cls(paths, restart, on_lost, ordinary or {}, vault)
         await keeper._open()
         async with anyio.create_task_group() as group:
             group.start_soon(keeper._receive, group)
@@ -177,20 +206,32 @@ class Keeper:
         self._waiting.clear()
 
     async def _greet(self) -> None:
-        """Say who is here, and have ended what nobody keeps.
-
-        That is asked for once, before anything is launched: a keeper that takes over later is told what to keep.
-        """
+        """Say who is here."""
         for attempt in range(GREETINGS):
             try:
-                await self._hello()
-                await self._ask("sweep")
+                with anyio.fail_after(GREETING_S):
+                    await self._hello()
+                return
+            except TimeoutError:
+                await self._replace_silent()
                 return
             except InternalError:
                 # a keeper that was killed while it forked leaves its socket, for a moment, with the child
                 if attempt == GREETINGS - 1:
                     raise
                 await anyio.sleep(CONNECT_PAUSE_S)
+
+    async def _replace_silent(self) -> None:
+        """Kill a keeper that does not answer, as one that is stopped; return when another one has its place.
+
+        An engine that waits for it is of no use, and containers lose nothing but their parent (see `recover`).
+        """
+        pid = int((self._paths.run / f"{self._paths.keeper_socket.name}.lock").read_text())
+        print(f"the keeper, process {pid}, does not answer: it is killed for another one", file=sys.stderr, flush=True)
+        self._ready = anyio.Event()
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        await self._ready.wait()
 
     async def _hello(self) -> None:
         answer, _ = await self._ask(
@@ -289,7 +330,7 @@ class Keeper:
                     raise LaunchError("argument list too long", CANNOT_RUN) from error
                 raise InternalError("the keeper went away while it was asked", "try again") from error
         # an answer may carry descriptors: it is always taken, unless nobody reads any more
-        with anyio.CancelScope(shield=not self.is_closing):
+        with anyio.CancelScope(shield=not self.is_closing and do != "hello"):
             await event.wait()
         if not answer:
             raise InternalError("the keeper went away while it was asked")
@@ -326,7 +367,25 @@ class Keeper:
             )
         finally:
             os.close(document)
-        return self._hold(_process(answer, fds))
+        process = self._hold(_process(answer, fds))
+        record = Record.of(process.pid, process.cgroup, process.started_at_ns, process.fds)
+        if record is not None:
+            record.write(bundle / RECORD)
+        await self._store(process)
+        return process
+
+    async def _store(self, process: KeptProcess) -> None:
+        """Have a container's descriptors held by the vault, too."""
+        if self._vault is not None and process.id == process.container:
+            await self._vault.put(process.id, {"pidfd": process.pidfd, **process.fds})
+
+    def held_containers(self) -> list[tuple[str, Mapping[str, int]]]:
+        """Return what the vault is to hold: ids, and descriptors by their names."""
+        return [
+            (process.id, {"pidfd": process.pidfd, **process.fds})
+            for process in self._held.values()
+            if process.id == process.container
+        ]
 
     async def exec(
         self,
@@ -386,7 +445,60 @@ class Keeper:
     async def list(self) -> list[KeptProcess]:
         """Return every process the keeper has, live and ended, with fresh descriptors."""
         ids = await self.ids()
-        return [self._hold(_process(*(await self._ask("get", id=id)))) for id in ids]
+        found = [self._hold(_process(*(await self._ask("get", id=id)))) for id in ids]
+        for process in found:
+            await self._store(process)
+        return found
+
+    async def recover(self, bundles: Mapping[str, Path]) -> dict[str, KeptProcess]:
+        """Take over those containers' processes that outlived both their engine and their keeper.
+
+        `bundles` are the directories of containers by their ids. The descriptors are the vault's; where it has none, the
+        process is found by its record, and its pipes in it: then nobody read them for a time. One that has ended comes
+        with its exit.
+        """
+        cgroups = Cgroups()
+        found = {}
+        for id, bundle in bundles.items():
+            record = Record.read(bundle / RECORD)
+            if record is None:
+                continue
+            pids = cgroups.processes(record.cgroup) if record.cgroup else []
+            fds = await self._vault.get(id) if self._vault is not None else {}
+            has_gap = not fds
+            pidfd = fds.pop("pidfd", None) if fds else record.open_process()
+            if pidfd is None:
+                continue
+            end_visitors(pids, record.pid)
+            if has_gap:
+                fds = record.open_pipes(pids)
+            process = KeptProcess(
+                id, id, record.pid, pidfd, fds, record.cgroup, record.started_at_ns, None, may_miss_output=has_gap
+            )
+            await self.adopt(process)
+            await self._store(self._hold(process))
+            found[id] = process
+        deadline_s = anyio.current_time() + REAPED_S
+        return {id: replace(process, exit=await self._exit_of(process, deadline_s)) for id, process in found.items()}
+
+    async def _exit_of(self, process: KeptProcess, deadline_s: float) -> ProcessExit | None:
+        """Return how an adopted process ended; None while it runs, or where nobody has reaped it by then."""
+        poll = select.poll()
+        poll.register(process.pidfd, select.POLLIN)
+        while poll.poll(0) and anyio.current_time() < deadline_s:
+            answer, duplicates = await self._ask("get", id=process.id)
+            for descriptor in duplicates:
+                os.close(descriptor)
+            if answer["exit"]:
+                return _exit(process.id, answer["exit"])
+            await anyio.sleep(CONNECT_PAUSE_S)  # it tells the next time that the keeper waits for events
+        return None
+
+    async def sweep(self) -> None:
+        """End whatever else runs in the engine's cgroups; what this keeper has, and no other container, runs on."""
+        await self._ask("sweep")
+        if self._vault is not None:
+            await self._vault.retain(id for id, _ in self.held_containers())
 
     async def forget(self, id: str) -> None:
         """Let the keeper drop an ended process; a container's cgroup goes with it."""
@@ -394,12 +506,15 @@ class Keeper:
         held = self._held.pop(id, None)
         if held is not None:
             held.close()
+            if self._vault is not None and held.id == held.container:
+                await self._vault.drop(id)
 
     async def close_stdin(self, id: str) -> None:
         """Let the process reach the end of its standard input: whoever has the `KeptProcess` has it no more, either."""
         held = self._held.get(id)
         if held is not None and "stdin" in held.fds:
             os.close(held.fds.pop("stdin"))
+            await self._store(held)
         await self._ask("close_stdin", id=id)
 
     async def adopt(self, process: KeptProcess) -> None:
@@ -423,29 +538,8 @@ class Keeper:
 
 
 def start_keeper(paths: Paths) -> None:
-    """Start a keeper and return once its socket is there. Raises InternalError with what it printed."""
-    paths.run.mkdir(parents=True, exist_ok=True)
-    ready, ready_child = os.pipe()
-    interpreter = unwritable(sys.executable)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", Path(__file__).with_name("main.py"), paths.keeper_socket, str(ready_child)],
-            executable=sys.executable if interpreter is None else f"/proc/self/fd/{interpreter}",
-            pass_fds=[ready_child] if interpreter is None else [ready_child, interpreter],
-            # a container's init is the keeper's fork: it has nothing of the environment but what names the engine
-            env={"SKIFF_ROOT": str(paths.root), "SKIFF_RUN": str(paths.run)},
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            cwd="/",
-        )
-    finally:
-        os.close(ready_child)
-        if interpreter is not None:
-            os.close(interpreter)
-    said = os.read(ready, 1)
-    os.close(ready)
-    if not said:
-        raise InternalError(f"the keeper did not start (exit {process.wait()})", f"see {paths.engine_log}")
+    """Start a keeper and return once its socket is there. Raises InternalError."""
+    start_helper(paths, Path(__file__).with_name("main.py"), paths.keeper_socket)
 
 
 def _compiled(filters: Mapping[str, Any] | None) -> bytes | None:

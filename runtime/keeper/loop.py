@@ -22,10 +22,10 @@ from runtime.keeper.emptying import CgroupEmptier, nothing
 from runtime.keeper.kept import Kept, Stdio
 from runtime.keeper.launches import Launch
 from runtime.keeper.link import Link
+from runtime.keeper.processes import Processes
 from runtime.keeper.revival import Revival
 from runtime.keeper.standby import Standbys
 from runtime.keeper.workers import Workers
-from runtime.linux import pidfd as pidfds
 from runtime.linux import syscalls as linux
 from runtime.oci import cgroup_usage, launch, tasks
 from runtime.oci.cgroup import Cgroups
@@ -34,7 +34,6 @@ from runtime.oci.process import IGNORED, LaunchError, take_no_signal_for_granted
 LOOK_S = 2.0
 FORLORN_S = 600.0
 """How long exit codes are kept for an engine that does not come."""
-UNKNOWN_EXIT = 255
 PAGE = 1000
 INHERITED_LAUNCH_S = 5.0
 """How long a launch that an earlier engine asked for may go on: the next one has to know what became of it."""
@@ -46,7 +45,6 @@ class Keeper:
     """The poll loop and what it keeps."""
 
     def __init__(self, path: str) -> None:
-        self.kept: dict[str, Kept] = {}
         self.poll = select.epoll()
         self.listing: list[tuple[socket.socket | None, dict[str, Any]]] = []
         self.revival = Revival()
@@ -54,10 +52,10 @@ class Keeper:
         self.linger_s = LOOK_S
         """How long a keeper that has nothing to keep waits for an engine: one may be about to connect."""
         self.workers = Workers(self.poll)
-        self.adopted: dict[int, Kept] = {}
         self.launches: dict[int, Launch] = {}
         self.cgroups = Cgroups()
         self.emptier = CgroupEmptier(self.cgroups, self.workers)
+        self.kept = Processes(self.poll, self.cgroups, self.emptier, lambda told: self.tell(told, []))
         self.standbys = Standbys(self.cgroups, os.path.dirname(path), self.emptier)
         self.cgroup_parent = ""
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -95,25 +93,22 @@ class Keeper:
                     return
 
     def pause_s(self) -> float:
-        """Return how long nothing may happen before something is to be done."""
+        """Return how long nothing may happen before something is to be done; -1 for any time."""
         if self.standbys.are_wanted and not self.launches:
             return 0.0
         due: list[float] = [one.deadline_s for one in self.launches.values() if not one.is_late]
         due.append(self.workers.next_deadline_s)
+        if not self.is_needed:
+            due.append(time.monotonic() + LOOK_S)
         if self.revival.due_s is not None:
             due.append(self.revival.due_s)
-        soonest: float = min([one - time.monotonic() for one in due], default=LOOK_S)
-        return max(0.0, min(LOOK_S, soonest))
+        soonest_s: float = min(due)
+        return -1.0 if soonest_s == float("inf") else max(0.0, soonest_s - time.monotonic())
 
     @property
     def is_needed(self) -> bool:
         """Whether there is an engine, or one on its way, or something alive to be kept for it."""
-        return (
-            self.link.engine is not None
-            or self.revival.is_pending
-            or bool(self.launches)
-            or any(kept.exit is None for kept in self.kept.values())
-        )
+        return self.link.engine is not None or self.revival.is_pending or bool(self.launches) or self.kept.any_runs
 
     def guard(self, action: Callable[[], None]) -> None:
         """Do one thing; every container hangs on this loop, so a failure is told and the loop goes on."""
@@ -133,8 +128,8 @@ class Keeper:
             self.serve_launch(descriptor)
         elif descriptor in self.workers:
             self.workers.serve(descriptor)
-        elif descriptor in self.adopted:
-            self.serve_adopted(descriptor)
+        elif self.kept.has_adopted(descriptor):
+            self.kept.serve_adopted(descriptor)
         else:
             self.hear(descriptor, events)
 
@@ -197,59 +192,14 @@ class Keeper:
 
     def reap(self) -> None:
         """Take note of every process that ended."""
-        live = {kept.pid: kept for kept in self.kept.values() if kept.exit is None and kept.pidfd not in self.adopted}
-        while True:
-            try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if found is None:
-                return
-            if self.launches and found.si_pid not in live:
-                # it may be one whose launch is not answered yet: its number stays its own until then
-                break
-            pid, status = os.waitpid(found.si_pid, os.WNOHANG)
-            if pid in live:
-                self.note_exit(live.pop(pid), status)
-            elif not self.standbys.lose(pid) and pid == self.revival.pid:
-                self.revival.pid = 0
-                if self.link.engine is None:
-                    self.engine_lost()
-        for kept in live.values():
-            pid, status = os.waitpid(kept.pid, os.WNOHANG)
-            if pid:
-                self.note_exit(kept, status)
+        self.kept.reap(self.stranger_ended, spares_strangers=bool(self.launches))
 
-    def note_exit(self, kept: Kept, status: int | None) -> None:
-        """Keep how a process ended (a wait status; None when nobody can know) and tell the engine."""
-        number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
-        known = UNKNOWN_EXIT if status is None else os.WEXITSTATUS(status)
-        kept.exit = {
-            "exit_code": 128 + number if number else known,
-            "signal": number,
-            "oom_killed": bool(kept.cgroup and cgroup_usage.oom_kills(self.cgroups, kept.cgroup)),
-            "finished_at_ns": time.time_ns(),
-        }
-        if kept.cgroup and kept.id == kept.container:
-            # a PID namespace ends with its first process; one that shares the host's may leave others behind
-            self.emptier.kill(kept.cgroup)
-        self.tell({"exited": kept.id, **kept.exit}, [])
-
-    def serve_adopted(self, descriptor: int) -> None:
-        """Learn how an adopted process ended: another is its parent, so the kernel is asked instead of waitpid(2)."""
-        kept = self.adopted[descriptor]
-        status = None
-        if pidfds.remembers_exits():
-            try:
-                status = pidfds.wait_status(descriptor)
-            except OSError:
-                status = None
-            else:
-                if status is None:  # its new parent has not reaped it: the pidfd hangs up when it has
-                    return
-        self.poll.unregister(descriptor)
-        del self.adopted[descriptor]
-        self.note_exit(kept, status)
+    def stranger_ended(self, pid: int) -> None:
+        """Take note of the end of a child that is no process of a container's."""
+        if not self.standbys.lose(pid) and pid == self.revival.pid:
+            self.revival.pid = 0
+            if self.link.engine is None:
+                self.engine_lost()
 
     def do_close_stdin(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Let go of the writing end of a process's standard input, so that it can reach its end."""
@@ -267,7 +217,7 @@ class Keeper:
 
     def do_sweep(self, message: dict[str, Any], _: list[int]) -> None:
         """End what runs in the engine's cgroups and nobody keeps: it outlived both an engine and a keeper."""
-        known = {kept.cgroup for kept in self.kept.values()} | {begun.cgroup for begun in self.launches.values()}
+        known = self.kept.cgroup_paths | {begun.cgroup for begun in self.launches.values()}
         known |= self.standbys.cgroup_paths
         parents = self.cgroups.directories(self.cgroup_parent).values()
         names = {name for parent in parents if os.path.isdir(parent) for name in next(os.walk(parent))[1]}
@@ -302,7 +252,7 @@ class Keeper:
         """Answer who wants to know what there is, once all children that an earlier engine asked for have become it."""
         if self.listing and all(one.is_late for one in self.launches.values()):
             listing, self.listing = self.listing, []
-            ids = sorted(self.kept)
+            ids = self.kept.ids
             for connection, message in listing:
                 rest = [id for id in ids if id > (message.get("after") or "")]
                 told = {"ids": rest[:PAGE], "has_more": len(rest) > PAGE, "re": message.get("re")}
@@ -316,35 +266,12 @@ class Keeper:
     def do_forget(self, message: dict[str, Any], _: list[int]) -> None:
         """Drop an ended process, its descriptors and its cgroup; answered when that is gone."""
         answer = self.answer_to(message)
-        self.forget(message["id"], lambda: answer({}))
-
-    def forget(self, id: str, then: Callable[[], None]) -> None:
-        """Drop a process, and call `then` when its cgroup is gone too."""
-        kept = self.kept.pop(id, None)
-        if kept is not None:
-            if self.adopted.pop(kept.pidfd, None) is not None:
-                self.poll.unregister(kept.pidfd)
-            kept.close()
-            if kept.cgroup and kept.id == kept.container:
-                self.emptier.remove(kept.cgroup, then)
-                return
-        then()
+        self.kept.forget(message["id"], lambda: answer({}))
 
     def do_adopt(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
-        """Take over what an earlier keeper held: the descriptors are the pidfd's and those of `fds`, in order."""
+        """Take over what an earlier keeper held."""
         self.make_room(message["id"])
-        copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors]
-        kept = Kept(
-            message["id"], message["pid"], copies[0], dict(zip(message["fds"], copies[1:], strict=True)),
-            message["cgroup"], message["container"],
-        )  # fmt: skip
-        kept.started_at_ns = message["started_at_ns"]
-        kept.exit = message["exit"]
-        self.kept[kept.id] = kept
-        if kept.exit is None:
-            self.adopted[kept.pidfd] = kept
-            # edge-triggered: one event when it ends, one more when its parent reaps it
-            self.poll.register(kept.pidfd, select.EPOLLIN | select.EPOLLET)
+        self.kept.adopt(message, [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors])
         return {}, []
 
     def do_signal(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -428,7 +355,7 @@ class Keeper:
                     if one.is_late
                     else f"{id} is already starting"
                 )
-        self.forget(id, nothing)
+        self.kept.forget(id, nothing)
 
     def do_exec(self, message: dict[str, Any], _: list[int]) -> None:
         """Start another process in a container's namespaces and cgroup; answered once it executes."""
@@ -469,7 +396,7 @@ class Keeper:
             self.give_up(ended)
         else:
             kept = Kept(ended.id, ended.pid, ended.pidfd, ended.stdio.outer, ended.cgroup, ended.container)
-            self.kept[kept.id] = kept
+            self.kept.add(kept)
             self.answer(ended.connection, {**kept.describe(), "re": ended.re}, kept.descriptors())
         self.reap()
         self.answer_lists()

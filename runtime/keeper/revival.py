@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 
 from runtime.hints import Any
 
@@ -15,7 +16,10 @@ STEADY_S = 30.0
 class Revival:
     """What is known of the engine's process, and when it is to be started again. Times are of the monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "keeper", pauses_s: Sequence[float] = PAUSES_S) -> None:
+        """`name` is who starts it, as the log is to call it; `pauses_s` are those before each attempt."""
+        self._name = name
+        self._pauses_s = pauses_s
         self.command: list[str] = []
         self.environment: dict[str, str] = {}
         self.due_s: float | None = None
@@ -35,10 +39,10 @@ class Revival:
             return
         if now_s - self._since_s > STEADY_S:
             self._deaths = 0
-        if self._deaths == len(PAUSES_S):
-            self.say(f"the engine died {self._deaths + 1} times in a row and is not started any more; any command does")
+        if self._deaths == len(self._pauses_s):
+            self.say(f"the engine died {self._deaths + 1} times in a row: the next one is started for the next client")
             return
-        self.due_s = now_s + PAUSES_S[self._deaths]
+        self.due_s = now_s + self._pauses_s[self._deaths]
         self._deaths += 1
 
     def forget(self) -> None:
@@ -54,7 +58,7 @@ class Revival:
         """Start the engine."""
         self.due_s = None
         self._since_s = now_s
-        self.say(f"the engine is gone: starting it again, attempt {self._deaths}")
+        self.say(f"starting the engine again, attempt {self._deaths}" if self._deaths else "starting the engine")
         self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -65,7 +69,6 @@ class Revival:
             finally:
                 os._exit(127)
 
-    @staticmethod
-    def say(text: str) -> None:
-        """Write a line into the engine's log, which is the keeper's too."""
-        os.write(2, f"skiff keeper: {text}\n".encode())
+    def say(self, text: str) -> None:
+        """Write a line into the engine's log, which is that of whoever starts it too."""
+        os.write(2, f"skiff {self._name}: {text}\n".encode())

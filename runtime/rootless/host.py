@@ -115,19 +115,24 @@ class HostSide:
     # --- the namespaces
 
     def _find_or_make(self) -> Namespaces:
-        """Return the namespaces of what runs for these paths; where no keeper does, new ones, and the rest is ended."""
-        while not (keeper := lock_holder(f"{self._paths.keeper_socket}.lock")) and self._has_engine():
+        """Return the namespaces of what runs for these paths; where nothing of ours does, new ones, and the rest is ended."""
+        while not (inside := self._find_inside()) and self._has_engine():
             select.select((), (), (), RETRY_S)  # it is about to have a keeper, or to go: neither tells us
-        if keeper:
-            return Namespaces.of(keeper, self._paths.bridges_netns)
+        if inside:
+            return Namespaces.of(inside, self._paths.bridges_netns)
         with suppress(OSError, ValueError):
-            # what outlived engine and keeper is nobody's: its exit would not be known, nor its output taken; the number
-            # may be another namespace's by now
+            # containers alone have none of the mounts that an engine needs, so it can't be theirs; the number may be
+            # another namespace's by now
             earlier = int((self._paths.run / "namespace").read_text())
             end_all(earlier, partial(has_mounts_of, (self._paths.root, self._paths.run)))
         self._paths.bridges_netns.unlink(missing_ok=True)
         self._tell_lacks()
         return make(mapping(os.getuid(), os.getgid()), self._paths.bridges_netns)
+
+    def _find_inside(self) -> int:
+        """Return the keeper's number or the doorman's, which both have the engine's namespaces; 0 where there is none."""
+        sockets = (self._paths.keeper_socket, self._paths.doorman_socket)
+        return next((pid for socket in sockets if (pid := lock_holder(f"{socket}.lock"))), 0)
 
     def _has_engine(self) -> bool:
         """Whether an engine runs, or was started here and has yet to say so: who finds its lock free will be it."""
@@ -212,8 +217,6 @@ class HostSide:
             if message is None:
                 self._show_out(visitor)
             elif message["do"] == "start":
-                if not lock_holder(f"{self._paths.keeper_socket}.lock") and not self._has_engine():
-                    end_all(self._namespaces.identity)
                 with open(os.dup(descriptors[0])) as file:
                     file.seek(0)
                     environment = json.load(file)

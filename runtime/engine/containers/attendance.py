@@ -61,6 +61,15 @@ class Attendance:
             container.health = Health(log=container.health.log if container.health else ())
         self._background.start_soon(self._watch, container, process, check, container.scope)
 
+    def note_gap(self, container: Container) -> None:
+        """Say in the container's log that some of its output may be missing; it is not being written to."""
+        limits = limits_of(container.host.get("LogConfig"))
+        writer = LogWriter(self._paths.container(container.id), limits, container.readers)
+        try:
+            writer.append(f"skiff: nobody read this output until {rfc3339(time.time_ns())}\n".encode(), STDERR)
+        finally:
+            writer.close()
+
     async def _watch(
         self, container: Container, process: KeptProcess, check: HealthCheck | None, scope: anyio.CancelScope
     ) -> None:

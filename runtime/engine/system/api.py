@@ -10,6 +10,7 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 from runtime.container.logs import options as log_options
+from runtime.doorman.client import Doorman
 from runtime.engine.containers.making.checks import RUNTIMES
 from runtime.engine.containers.state import PAUSED, RUNNING
 from runtime.engine.containers.table import ContainerTable
@@ -46,6 +47,7 @@ class System:
     images: Images
     events: EventBus
     limits: MachineLimits
+    doorman: Doorman | None
 
     def version(self) -> dict[str, Any]:
         """Return "Get version"."""
@@ -139,6 +141,7 @@ class System:
         return {
             "engine_pid": os.getpid(),
             "keeper_pid": self.keeper.pid,
+            "doorman_pid": self.doorman.pid if self.doorman is not None else 0,
             "root": str(paths.root),
             "run": str(paths.run),
             "socket": str(paths.engine_socket),

@@ -286,12 +286,13 @@ async def test_two_who_start_a_keeper_at_once_get_the_same(tmp_path):
         await kill(keeper.pid)
 
 
-async def test_what_outlives_both_engine_and_keeper_is_ended_by_the_next():
+async def test_what_outlives_engine_and_keeper_and_is_not_taken_over_is_ended():
     async with ground() as made:
         process = await made.launch("orphan", "sleep", "100")
         made.keeper.is_closing = True  # an engine that dies with its keeper hands nothing on
         await kill(made.keeper.pid)
         async with Keeper.connect(made.paths, restart=["/bin/false"]) as made.keeper:
+            await made.keeper.sweep()
             with anyio.fail_after(10):
                 await anyio.wait_readable(process.pidfd)
             again = await made.launch("orphan", "echo", "again")

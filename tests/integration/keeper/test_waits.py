@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ pytestmark = [pytest.mark.root, pytest.mark.anyio]
 
 PTRACE_SEIZE = 0x4206
 WALL = 0x40000000
+EXEC = {"env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0}}
 OPENAT = "56" if os.uname().machine == "aarch64" else "257"
 
 
@@ -124,6 +126,23 @@ async def test_a_new_engine_does_not_wait_for_a_launch_of_the_one_before(hanging
             async with Keeper.connect(hanging.made.paths, restart=["/bin/false"]) as second:
                 assert await second.list() == []
     await settled(hanging.is_gone)
+
+
+async def test_a_keeper_that_is_stopped_keeps_no_engine_from_coming_up(monkeypatch):
+    async with ground() as made:
+        process = await made.launch("one", "sleep", "100")
+        made.keeper.is_closing = True
+        os.kill(made.keeper.pid, signal.SIGSTOP)
+        monkeypatch.setattr("runtime.keeper.client.GREETING_S", 0.5)
+        with anyio.fail_after(15):
+            async with Keeper.connect(made.paths, restart=["/bin/false"]) as second:
+                assert second.pid != made.keeper.pid
+                found = await second.recover({"one": made.folder / "one-bundle"})
+                assert found["one"].pid == process.pid
+                found["one"].close()
+                exec = await second.exec("visitor", "one", {**EXEC, "args": ["echo", "here"]}, {}, None, stdin=False)
+                assert await read(exec.fds["stdout"]) == "here\n"
+                exec.close()
 
 
 async def test_what_the_keeper_prints_needs_no_reader():

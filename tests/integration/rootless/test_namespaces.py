@@ -94,7 +94,7 @@ def test_nothing_is_left_of_an_engine_that_is_stopped(user, user_home, tmp_path)
     left = look(tmp_path).since(before).get("mounts") or ()
     assert [point for point in left if str(user.home) in point] == []
     assert {file.name for file in user_home.run.iterdir()} <= {
-        "engine.log", "keeper.sock.lock", "locks", "netns", "bundles", "bridges.net", "endpoints",
+        "engine.log", "keeper.sock.lock", "doorman.sock.lock", "locks", "netns", "bundles", "bridges.net", "endpoints",
     }  # fmt: skip
     assert [file for file in Path("/tmp").iterdir() if user.owns(file)] == []
 

@@ -23,7 +23,7 @@ def deaths(lives_s):
 
 def test_an_engine_that_dies_at_once_is_started_ever_later_and_then_no_more(capfd):
     assert deaths([0.1] * 8) == [*PAUSES_S, None, None]
-    assert "is not started any more" in capfd.readouterr().err
+    assert "is started for the next client" in capfd.readouterr().err
 
 
 def test_an_engine_that_was_there_for_long_is_started_at_once():

@@ -1,0 +1,179 @@
+"""The engine's side of the doorman."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from runtime.errors import InternalError
+from runtime.keeper import wire
+from runtime.keeper.starting import start_helper
+from runtime.paths import Paths
+
+CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 50, 0.02
+LAST_S = 5.0
+
+
+class Doorman:
+    """A connection to the doorman. Made by `connect`; one that dies is followed by another, which is told everything.
+
+    `listener` is the API's listening socket.
+    """
+
+    def __init__(
+        self, paths: Paths, restart: Sequence[str], make_listener: Callable[[], tuple[socket.socket, str]]
+    ) -> None:
+        self._paths = paths
+        self._restart = list(restart)
+        self._make_listener = make_listener
+        self._address = ""
+        self._socket: socket.socket | None = None
+        self._is_ready = False
+        self.listener: socket.socket
+        self.pid = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, paths: Paths, restart: Sequence[str], make_listener: Callable[[], tuple[socket.socket, str]]
+    ) -> AsyncIterator[Doorman]:
+        """Connect to the doorman of `paths`, started where there is none.
+
+        `restart` is the engine's own command. `make_listener` makes the API's socket where the doorman has none, and
+        tells its path ("" for one that is another's to watch).
+        """
+        doorman = cls(paths, restart, make_listener)
+        await doorman._open()
+        try:
+            yield doorman
+        finally:
+            if doorman._socket is not None:
+                doorman._socket.close()
+
+    async def _open(self) -> None:
+        """Connect, say hello, and give or take the listening socket."""
+        for attempt in range(CONNECT_ATTEMPTS):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            try:
+                connection.connect(str(self._paths.doorman_socket))
+            except OSError:
+                connection.close()
+                if attempt:
+                    await anyio.sleep(CONNECT_PAUSE_S)  # one that dies holds its lock to the end
+                await anyio.to_thread.run_sync(
+                    start_helper, self._paths, Path(__file__).with_name("main.py"), self._paths.doorman_socket
+                )
+                continue
+            connection.setblocking(False)
+            self._socket = connection
+            try:
+                answer, carried = await self._exchange(
+                    {"do": "hello", "restart": self._restart, "environment": dict(os.environ)}
+                )
+            except OSError:
+                continue
+            self.pid = answer["pid"]
+            if not hasattr(self, "listener"):
+                if carried:
+                    self.listener, self._address = socket.socket(fileno=carried.pop()), answer["address"]
+                    self.listener.setblocking(False)
+                else:
+                    self.listener, self._address = self._make_listener()
+                    await self._send({"do": "listener", "address": self._address}, [self.listener.fileno()])
+            elif not carried:
+                await self._send({"do": "listener", "address": self._address}, [self.listener.fileno()])
+            for descriptor in carried:
+                os.close(descriptor)
+            return
+        raise InternalError("no doorman could be started", f"see {self._paths.engine_log}")
+
+    async def _send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+        while self._socket is not None:
+            try:
+                wire.send(self._socket, dict(message), descriptors)
+                return
+            except BlockingIOError:
+                await anyio.wait_writable(self._socket)
+
+    async def _exchange(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        """Ask, and return the answer with its descriptors. Raises OSError where the doorman is gone.
+
+        Not to be called while `keep` runs, which is then who waits for the socket.
+        """
+        await self._send({**message, "wants_answer": True})
+        while self._socket is not None:
+            await anyio.wait_readable(self._socket)
+            try:
+                answer, descriptors = wire.receive(self._socket)
+            except BlockingIOError:
+                continue
+            if answer is not None:
+                return answer, descriptors
+            break
+        raise ConnectionResetError("the doorman is gone")
+
+    async def keep(self, held: Callable[[], Iterable[tuple[str, Mapping[str, int]]]]) -> None:
+        """See to it that there is a doorman for as long as this runs: one that dies is followed by another.
+
+        `held` returns all that is to be held: keys, and descriptors by their names.
+        """
+        while self._socket is not None:
+            await anyio.wait_readable(self._socket)  # nothing is asked now: it can be nothing but the end
+            print("the doorman died: a new one is started", file=sys.stderr, flush=True)
+            self._socket.close()
+            await self._open()
+            for key, descriptors in held():
+                await self.put(key, descriptors)
+            if self._is_ready:
+                await self.ready()
+
+    async def put(self, key: str, descriptors: Mapping[str, int]) -> None:
+        """Have duplicates of `descriptors` held by the name `key`."""
+        names = list(descriptors)
+        await self._tell({"do": "put", "key": key, "names": names}, [descriptors[name] for name in names])
+
+    async def drop(self, key: str) -> None:
+        """Have what is held as `key` closed."""
+        await self._tell({"do": "drop", "key": key})
+
+    async def retain(self, keys: Iterable[str]) -> None:
+        """Have all that is held by other names than `keys` closed."""
+        await self._tell({"do": "retain", "keys": list(keys)})
+
+    async def _tell(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+        with anyio.move_on_after(LAST_S):
+            try:
+                await self._send(message, descriptors)
+            except OSError:
+                return  # it died: the next one is told everything
+
+    async def get(self, key: str) -> dict[str, int]:
+        """Return fresh duplicates of what is held as `key`, by their names; none where nothing is."""
+        try:
+            answer, descriptors = await self._exchange({"do": "get", "key": key})
+        except OSError:
+            return {}
+        return dict(zip(answer["names"], descriptors, strict=True))
+
+    async def ready(self) -> None:
+        """Say that connections are accepted."""
+        self._is_ready = True
+        await self._tell({"do": "ready"})
+
+    async def bye(self, *, is_stopped: bool) -> None:
+        """Say that the engine leaves; with `is_stopped` the doorman goes first."""
+        with anyio.move_on_after(LAST_S):
+            try:
+                await self._exchange({"do": "bye", "is_stopped": is_stopped})
+                if is_stopped and self._socket is not None:
+                    await anyio.wait_readable(self._socket)
+            except OSError:
+                return

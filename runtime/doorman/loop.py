@@ -1,0 +1,297 @@
+"""The doorman's poll loop.
+
+It holds two things for engines that come and go, whatever end they and the keeper take:
+
+- the listening socket of the API. While no engine is attached, it watches it: a client that connects is a reason to start
+  one, which accepts the connection that waits. Where that engine can't start, whoever waits is answered with 503 and the
+  reason; the next client is the reason for the next attempt.
+- duplicates of the descriptors of each container (pidfd, ends of its pipes or terminal). With somebody who could read it,
+  a pipe stays whole, and its writer waits when it is full instead of dying of SIGPIPE (pipe(7)); with the main end of a
+  terminal open, nobody hears SIGHUP. While it holds any and no engine comes, it starts one itself.
+
+    engine:   none ──start──▶ starting ──hello──▶ attached ──ready──▶ serving ──"bye" (idle)──▶ none
+                 ▲               │ it ended          │ connection lost   │ connection lost
+                 └── 503 ◀───────┴───────────────────┘                   └──▶ none, restarted if anything is held
+
+It goes when an engine that is stopped says so, or when its directory is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from runtime.hints import Any
+from runtime.keeper import wire
+from runtime.keeper.link import Link
+from runtime.keeper.revival import Revival
+
+PAUSES_S = (1.0, 1.0, 2.0, 4.0, 8.0)
+"""The keeper, if it lives, starts the next engine at once: the first pause leaves it to it."""
+BUSY_S = 0.5
+SHOWN_BYTES = 2048
+ANSWER = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n"
+
+
+class Doorman:
+    """The poll loop and what it holds."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.directory = os.path.dirname(path)
+        self.listener: socket.socket | None = None
+        self.address = ""
+        """The path of the API's socket, where it was made by an engine; one that was inherited is not ours to watch."""
+        self.is_watched = False
+        self.held: dict[str, tuple[list[str], list[int]]] = {}
+        self.is_ready = False
+        self.has_served = False
+        self.said_bye = True
+        self.is_over = False
+        self.log_start = 0
+        self.not_before_s = 0.0
+        self.poll = select.epoll()
+        self.revival = Revival("doorman", PAUSES_S)
+        self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGIO):
+            signal.signal(number, lambda *_: None)
+        for ignored in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
+            signal.signal(ignored, signal.SIG_IGN)
+        self.link = Link(path, self.poll, self.lose_engine)
+        self.poll.register(self.wakeup, select.EPOLLIN)
+        self._watch_directory()
+
+    def _watch_directory(self) -> None:
+        """Have the kernel signal (SIGIO) when a name is removed from the run directory (fcntl(2), "F_NOTIFY")."""
+        self.watched = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.fcntl(self.watched, fcntl.F_NOTIFY, fcntl.DN_DELETE | fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
+        except OSError:  # a kernel without CONFIG_DNOTIFY: then a removed directory keeps its doorman
+            os.close(self.watched)
+
+    # --- the loop
+
+    def run(self) -> None:
+        """Serve until an engine says that it was stopped, or the run directory is gone."""
+        while not self.is_over:
+            self._watch_listener()
+            for descriptor, events in self.poll.poll(self._pause_s()):
+                self._guard(lambda descriptor=descriptor, events=events: self._handle(descriptor, events))  # type: ignore[misc]
+            if self.revival.due_s is not None and time.monotonic() >= self.revival.due_s:
+                self._guard(self._start_engine)
+        for place in (self.address, self.path):
+            if place and os.path.lexists(place):
+                os.unlink(place)
+
+    def _pause_s(self) -> float:
+        """Return how long nothing may happen; -1 for any time: an idle doorman wakes nobody."""
+        due_s = self.revival.due_s
+        if due_s is None and self.not_before_s > time.monotonic():
+            due_s = self.not_before_s
+        return -1.0 if due_s is None else max(0.0, due_s - time.monotonic())
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception:  # noqa: BLE001 - what it holds depends on this loop: a failure is told, and it goes on
+            import traceback
+
+            traceback.print_exc()
+
+    def _handle(self, descriptor: int, events: int) -> None:
+        if descriptor == self.wakeup:
+            os.read(self.wakeup, 4096)
+            self._reap()
+            self._look_at_directory()
+        elif self.listener is not None and descriptor == self.listener.fileno():
+            self._start_engine()
+        else:
+            self._hear(descriptor, events)
+
+    def _watch_listener(self) -> None:
+        """Watch for clients exactly while nobody else is to take them."""
+        wanted = (
+            self.listener is not None
+            and bool(self.address)
+            and self.link.engine is None
+            and not self.revival.pid
+            and time.monotonic() >= self.not_before_s
+        )
+        if self.listener is not None and wanted != self.is_watched:
+            if wanted:
+                self.poll.register(self.listener.fileno(), select.EPOLLIN)
+            else:
+                self.poll.unregister(self.listener.fileno())
+            self.is_watched = wanted
+
+    def _look_at_directory(self) -> None:
+        """Go when the API's socket has no name any more and no engine uses it: nobody can come."""
+        if self.address and not os.path.lexists(self.address) and self.link.engine is None and not self.revival.pid:
+            self.is_over = True
+
+    # --- engines
+
+    def _start_engine(self) -> None:
+        self._watch_listener()
+        if self.link.engine is not None or self.revival.pid:
+            return
+        self.log_start = os.fstat(2).st_size
+        self.is_ready = False
+        self.revival.start(time.monotonic())
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.revival.pid:
+                self.revival.pid = 0
+                if self.link.engine is None:
+                    self._engine_ended(os.waitstatus_to_exitcode(status))
+
+    def _engine_ended(self, code: int) -> None:
+        """See to it that nobody waits in vain for an engine that was started here and is gone."""
+        if self.is_ready:
+            return
+        if code == 0:  # another one is about to serve, and to say hello
+            self.not_before_s = time.monotonic() + BUSY_S
+            return
+        self._refuse_waiting(f"the engine ended with {code} at its start")
+
+    def _refuse_waiting(self, reason: str) -> None:
+        """Answer those who wait for an engine with what the last one said before it ended."""
+        text = f"the engine can't be started: {_said('/proc/self/fd/2', self.log_start) or reason}"
+        body = b'{"message":' + _json_string(text) + b"}\n"
+        assert self.listener is not None
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            with client:
+                client.setblocking(False)
+                try:
+                    client.recv(1 << 16)  # what is left unread would have the answer thrown away
+                    client.send(ANSWER.format(len(body)).encode() + body)
+                except OSError:
+                    continue
+
+    def lose_engine(self) -> None:
+        """Take note that the engine's connection is gone."""
+        self.link.drop()
+        if self.said_bye:
+            return
+        if not self.is_ready:
+            if not self.has_served:  # the first one could not start, and whoever started it was told
+                self.is_over = not self.revival.pid
+            elif not self.revival.pid:
+                self._refuse_waiting("it ended at its start")
+        if self.held:
+            self.revival.mourn(time.monotonic())
+        self._look_at_directory()
+
+    def _hear(self, descriptor: int, events: int) -> None:
+        before = self.link.engine
+        try:
+            heard = self.link.handle(descriptor, events)
+        except wire.MalformedError as error:
+            self.revival.say(f"a message of the engine could not be read: {error}")
+            return
+        if heard is None:
+            return
+        message, descriptors = heard
+        if message is None:
+            self.lose_engine()
+            return
+        if self.link.engine is not before:
+            self.said_bye = self.is_ready = False
+        answer: dict[str, Any]
+        carried: list[int] = []
+        try:
+            answer, carried = getattr(self, "do_" + message["do"])(message, descriptors)
+        except Exception as error:  # noqa: BLE001 - it is the engine's to tell; the doorman goes on
+            answer = {"error": f"{type(error).__name__}: {error}"}
+            for one in descriptors:
+                os.close(one)
+        if message.get("wants_answer"):
+            self.link.tell(answer, carried)
+
+    # --- what an engine asks for; what it sends is kept
+
+    def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Learn how to start the next engine; give this one the listening socket, if there is one."""
+        self.revival.greet(message, time.monotonic())
+        return {"pid": os.getpid(), "address": self.address}, [] if self.listener is None else [self.listener.fileno()]
+
+    def do_listener(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Keep the API's listening socket, made at `address`, or inherited by the engine, where that is empty."""
+        (descriptor,) = descriptors
+        if self.listener is not None:
+            self.listener.close()
+        self.listener, self.address, self.is_watched = socket.socket(fileno=descriptor), message["address"], False
+        return {}, []
+
+    def do_put(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Hold descriptors by the name `key`, instead of those that have it; `names` say what each of them is."""
+        self.do_drop(message, [])
+        self.held[message["key"]] = (message["names"], descriptors)
+        return {}, []
+
+    def do_drop(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Let go of the descriptors of `key`."""
+        if message["key"] in self.held:
+            for descriptor in self.held.pop(message["key"])[1]:
+                os.close(descriptor)
+        return {}, []
+
+    def do_retain(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Let go of what has none of the names `keys`."""
+        for key in [key for key in self.held if key not in message["keys"]]:
+            self.do_drop({"key": key}, [])
+        return {}, []
+
+    def do_get(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Give duplicates of the descriptors of `key`, and their names."""
+        empty: tuple[list[str], list[int]] = ([], [])
+        names, descriptors = self.held.get(message["key"], empty)
+        return {"names": names}, descriptors
+
+    def do_ready(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Take note that the engine accepts connections."""
+        self.is_ready = self.has_served = True
+        return {}, []
+
+    def do_bye(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+        """Take note that the engine goes on purpose, and go with it where it was stopped, or others have the socket."""
+        self.said_bye = True
+        self.revival.forget()
+        self.is_over = bool(message["is_stopped"]) or not self.address
+        return {}, []
+
+
+def _said(log: str, start: int) -> str:
+    """Return the end of what the engine has printed into file `log`, from `start` on."""
+    try:
+        with open(log, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(start, size - SHOWN_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    own = "skiff doorman: "
+    return "\n".join(line.removeprefix("skiff engine: ") for line in lines if not line.startswith(own)).strip()
+
+
+def _json_string(text: str) -> bytes:
+    """Return `text` as JSON has it; `json` would be half a megabyte more."""
+    escaped = {'"': '\\"', "\\": "\\\\", "\n": "\\n"}
+    return ('"' + "".join(escaped.get(one, one if one >= " " else " ") for one in text) + '"').encode()

@@ -1,0 +1,134 @@
+"""What is written down of a container's process, for an engine that finds neither keeper nor doorman.
+
+Its number alone would not say that it is still the same one: with it go the time when it started (proc_pid_stat(5),
+field 22) and the boot in which that counts. Its pipes are known by their inodes: whoever has one open in the container
+can be asked for another end of it (`/proc/<pid>/fd/<number>`, proc_pid_fd(5): a pipe is opened by its link like a FIFO).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+START_TIME = 19
+"""The field's place among those that follow the command's closing parenthesis."""
+PARENT = 1
+READ_ENDS = ("stdout", "stderr")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A container's process: who it is, since when, and the inodes of its pipes by their names."""
+
+    pid: int
+    start_time: str
+    boot: str
+    cgroup: str | None
+    started_at_ns: int
+    pipes: Mapping[str, int]
+    has_console: bool
+
+    @classmethod
+    def of(cls, pid: int, cgroup: str | None, started_at_ns: int, fds: Mapping[str, int]) -> Record | None:
+        """Describe a process that runs and its descriptors; None where it has ended."""
+        fields = _fields(pid)
+        pipes = {name: os.fstat(fd).st_ino for name, fd in fds.items() if name != "console"}
+        if fields is None:
+            return None
+        return cls(pid, fields[START_TIME], _boot(), cgroup, started_at_ns, pipes, "console" in fds)
+
+    def write(self, path: Path) -> None:
+        """Write it to the file at `path`, which its user alone may read."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w") as file:
+            json.dump(self.__dict__, file)
+
+    @classmethod
+    def read(cls, path: Path) -> Record | None:
+        """Return what the file at `path` says; None where there is none, or it is not whole."""
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def open_process(self) -> int | None:
+        """Return a pidfd of the process; None where it is gone, whoever has its number now."""
+        if self.boot != _boot():
+            return None
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            return None
+        # looked at after the pidfd is open: the number can't become another's in between
+        fields = _fields(self.pid)
+        if fields is None or fields[START_TIME] != self.start_time:
+            os.close(pidfd)
+            return None
+        return pidfd
+
+    def open_pipes(self, pids: Iterable[int]) -> dict[str, int]:
+        """Return our ends of those pipes that one of the processes `pids` still has."""
+        wanted = {f"pipe:[{inode}]": name for name, inode in self.pipes.items()}
+        found: dict[str, int] = {}
+        for pid in (self.pid, *pids):
+            with suppress(OSError):
+                for link in os.listdir(f"/proc/{pid}/fd"):
+                    path = f"/proc/{pid}/fd/{link}"
+                    with suppress(OSError):
+                        name = wanted.get(os.readlink(path))
+                        if name is not None and name not in found:
+                            found[name] = _opened(path, name)
+            if len(found) == len(wanted):
+                break
+        return found
+
+
+def _opened(path: str, name: str) -> int:
+    mode = os.O_RDONLY if name in READ_ENDS else os.O_WRONLY
+    descriptor = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("no pipe any more")
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def end_visitors(pids: Sequence[int], first: int) -> None:
+    """Kill those of a container's processes `pids` that came from outside: execs, whom nobody waits for any more.
+
+    The parent of an exec was the keeper, and is now whoever takes orphans outside. In a PID namespace of its own the
+    container's orphans are those of `first`; where it shares one, they can't be told from execs and are left alone.
+    """
+    if not _is_namespaces_first(first):
+        return
+    for pid in pids:
+        fields = _fields(pid)
+        if pid != first and fields is not None and int(fields[PARENT]) not in pids:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _is_namespaces_first(pid: int) -> bool:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return line.split()[-1] == "1"
+    return False
+
+
+def _fields(pid: int) -> list[str] | None:
+    """Return the fields of /proc/<pid>/stat from the state on; None where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
