@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -194,9 +194,9 @@ class Builder:
             downloads,
         )
 
-    def layer_path(self, diff_id: str) -> Path:
-        """Return the directory of a layer."""
-        return self._images.layer_path(diff_id)
+    def stacked(self, diff_ids: Sequence[str]) -> tuple[Path, ...]:
+        """Return the directories of layers (see `Images.stacked`)."""
+        return self._images.stacked(diff_ids)
 
     def layers_of(self, image: Image) -> tuple[Path, ...]:
         """Return an image's layer directories, topmost first."""
@@ -344,8 +344,7 @@ class _Build:
         index = stage_index(self.dockerfile, name, before) if context is None else None
         if index is not None:
             state = self._states[index]
-            layers = [self.builder.layer_path(diff_id) for diff_id in reversed(state.diff_ids)]
-            return Sources(Tree(layers), description=repr(name)), state.key
+            return Sources(Tree(self.builder.stacked(state.diff_ids)), description=repr(name)), state.key
         try:
             wanted = name if context is None else context.image
             image = await self.builder.base_image(wanted, self.options, None, self._emit)

@@ -104,7 +104,7 @@ class StageBuilder:
     @property
     def layers(self) -> tuple[Path, ...]:
         """The stage's layers so far, topmost first."""
-        return tuple(self.workshop.images.layer_path(diff_id) for diff_id in reversed(self.state.diff_ids))
+        return self.workshop.images.stacked(self.state.diff_ids)
 
     @property
     def tree(self) -> Tree:

@@ -50,6 +50,16 @@ class Stream:
             yield from body.feed(data)
         self.is_whole = True
 
+    def whole(self) -> Iterator[bytes]:
+        """Yield the body, for which an end before its end is a failure. Raises SkiffError then."""
+        with suppress(OSError):
+            yield from self.chunks()
+        if not self.is_whole:
+            raise SkiffError(
+                "the engine hung up before it was done",
+                "it was stopped, or it failed: try again; `skiff engine status` names its log",
+            )
+
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """Yield (stream, bytes) of a log or an attachment; 1 where the output is not multiplexed."""
         if not self.is_multiplexed:
@@ -60,10 +70,10 @@ class Stream:
         for data in self.chunks():
             yield from frames.feed(data)
 
-    def documents(self) -> Iterator[dict[str, Any]]:
-        """Yield the JSON documents of a stream of lines."""
+    def documents(self, body: Iterator[bytes] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the JSON documents of a stream of lines; `body` is what to read in place of `chunks`."""
         buffer = b""
-        for data in self.chunks():
+        for data in body or self.chunks():
             *complete, buffer = (buffer + data).split(b"\n")
             for line in complete:
                 if line.strip():
@@ -340,7 +350,7 @@ class Client:
 
     def export(self, name: str) -> Iterator[bytes]:
         """Yield a tar stream of a container's root filesystem."""
-        return self.stream("GET", f"/containers/{quote(name)}/export").chunks()
+        return self.stream("GET", f"/containers/{quote(name)}/export").whole()
 
     def exec_create(self, name: str, body: Mapping[str, Any]) -> str:
         """Create an exec; return its ID."""
@@ -400,7 +410,7 @@ class Client:
 
     def save(self, names: Sequence[str]) -> Iterator[bytes]:
         """Yield an archive of images."""
-        return self.stream("GET", "/images/get", {"names": list(names)}).chunks()
+        return self.stream("GET", "/images/get", {"names": list(names)}).whole()
 
     def build(self, body: Iterable[bytes], query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Build an image from a context's tar stream; yields messages."""
@@ -442,12 +452,12 @@ class Client:
 
     def archive_get(self, name: str, path: str) -> Iterator[bytes]:
         """Yield a tar stream of a path in a container."""
-        return self.stream("GET", f"/containers/{quote(name)}/archive", {"path": path}).chunks()
+        return self.stream("GET", f"/containers/{quote(name)}/archive", {"path": path}).whole()
 
     def archive_put(self, name: str, path: str, body: Iterable[bytes], **query: Any) -> None:
         """Unpack a tar stream into a directory of a container (`query` in the API's own names)."""
         with self.stream("PUT", f"/containers/{quote(name)}/archive", {"path": path, **query}, body=body) as stream:
-            for _ in stream.chunks():
+            for _ in stream.whole():
                 pass
 
 
@@ -477,7 +487,7 @@ def _raise_for(head: Head, data: bytes) -> None:
 def _checked(stream: Stream) -> Iterator[dict[str, Any]]:
     """Yield a stream's progress. Raises SkiffError where it tells of a failure."""
     with stream:
-        for document in stream.documents():
+        for document in stream.documents(stream.whole()):
             if document.get("error"):
                 text, _, hint = str(document["error"]).partition("\n    ")
                 raise SkiffError(text, hint or None)

@@ -6,7 +6,7 @@ import builtins
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,7 +84,15 @@ class Images:
         """Return the layers of `image` as overlayfs wants them: the topmost first."""
         if image.rootfs is not None:
             return (image.rootfs,)
-        return tuple(self.layer_path(diff_id) for diff_id in reversed(image.diff_ids))
+        return self.stacked(image.diff_ids)
+
+    def stacked(self, diff_ids: Sequence[str]) -> tuple[Path, ...]:
+        """Return the directories of layers, given the lowest first, as overlayfs wants them: the topmost first, each once.
+
+        Of equal layers the topmost counts: it hides all that a lower one has, and overlayfs refuses a repeated lower
+        directory (ELOOP). Two steps that change the same make such images, as two that change nothing.
+        """
+        return tuple(self.layer_path(diff_id) for diff_id in dict.fromkeys(reversed(diff_ids)))
 
     def list(self) -> list[Image]:
         """Return all images, the newest first."""

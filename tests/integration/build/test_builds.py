@@ -302,3 +302,13 @@ def test_a_context_that_is_no_archive_is_refused(tmp_path):
 
     with pytest.raises(BadRequestError, match="the archive cannot be read"):
         anyio.run(unpack_context, chunks(), tmp_path)
+
+
+@proves
+async def test_equal_layers_in_one_image_are_one_below_a_container(b):
+    b.write({"f": "content"})
+    text = "FROM busybox\nCOPY f /f\nRUN rm /f\nCOPY f /f\nCOPY f /f\n"
+    first = await b.build(text, tags=("repeated:1",))
+    assert len(first.image.diff_ids) > len(set(first.image.diff_ids))
+    again = await b.build("FROM repeated:1\nRUN cat /f > /seen\nCOPY --from=repeated:1 /f /copied\n")
+    assert (again.read("/seen"), again.read("/copied")) == ("content", "content")
