@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.errors import BadRequestError, NotFoundError
@@ -184,12 +184,48 @@ def diff_ids(raw_config: bytes) -> list[str]:
     return found
 
 
-def docker_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> bytes:
-    """Return the manifest of an image in the format every registry takes."""
+@dataclass(frozen=True)
+class _Family:
+    """The media types that belong together in one manifest; `layers` by how they are compressed."""
+
+    manifest: str
+    config: str
+    layers: Mapping[str, str]
+
+
+_DOCKER = _Family(
+    DOCKER_MANIFEST, DOCKER_CONFIG, {"": "application/vnd.docker.image.rootfs.diff.tar", "gzip": DOCKER_LAYER_GZIP}
+)
+_OCI = _Family(
+    OCI_MANIFEST,
+    OCI_CONFIG,
+    {
+        compression: f"application/vnd.oci.image.layer.v1.tar{compression and '+' + compression}"
+        for compression in ("", "gzip", "zstd")
+    },
+)
+
+
+def image_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> tuple[bytes, str]:
+    """Return the manifest of an image and its media type, all media types in it of one family.
+
+    It is Docker's, which every registry takes, unless a layer is compressed as only OCI's knows (zstd). Media types name
+    the same bytes either way, but skopeo, podman and buildah refuse a manifest that mixes the two.
+    """
+    compressions = [_compression(layer.media_type) for layer in layers]
+    family = _DOCKER if set(compressions) <= set(_DOCKER.layers) else _OCI
     document = {
         "schemaVersion": 2,
-        "mediaType": DOCKER_MANIFEST,
-        "config": config.document(),
-        "layers": [layer.document() for layer in layers],
+        "mediaType": family.manifest,
+        "config": replace(config, media_type=family.config).document(),
+        "layers": [
+            replace(layer, media_type=family.layers.get(compression, layer.media_type)).document()
+            for layer, compression in zip(layers, compressions, strict=True)
+        ],
     }
-    return json.dumps(document, indent=3).encode()
+    return json.dumps(document, indent=3).encode(), family.manifest
+
+
+def _compression(media_type: str) -> str:
+    """Return how a layer of `media_type` is compressed ("", "gzip", "zstd"), or the suffix that says something else."""
+    return media_type.rpartition("tar")[2].lstrip("+.")

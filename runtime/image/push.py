@@ -15,7 +15,7 @@ from runtime.errors import BadRequestError
 from runtime.image.content import ContentStore, Writer
 from runtime.image.images import Image, Images
 from runtime.image.layers import LayerSource
-from runtime.image.manifest import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Descriptor, docker_manifest, parse
+from runtime.image.manifest import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Descriptor, image_manifest, parse
 from runtime.image.pull import Meter, Tell, short
 from runtime.image.reference import Reference
 from runtime.image.registry import Registry, file_body
@@ -81,7 +81,7 @@ async def _manifest(
     digest = f"sha256:{hashlib.sha256(raw_config).hexdigest()}"
     described = Descriptor(DOCKER_CONFIG, digest, len(raw_config))
     await upload.small(described, raw_config)
-    return docker_manifest(described, layers), DOCKER_MANIFEST
+    return image_manifest(described, layers)
 
 
 class _Upload:

@@ -5,7 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import BadRequestError, NotFoundError
-from runtime.image.manifest import DOCKER_LIST, OCI_INDEX, Descriptor, Index, Manifest, Platform, diff_ids, parse
+from runtime.image.manifest import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Descriptor,
+    Index,
+    Manifest,
+    Platform,
+    diff_ids,
+    image_manifest,
+    parse,
+)
 
 SHA = "sha256:" + "0" * 64
 
@@ -124,3 +136,29 @@ def test_any_document_is_read_or_refused(document):
             read()
         except BadRequestError:
             continue
+
+
+DOCKER_GZIP, OCI_GZIP = (
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+)
+OCI_ZSTD, OCI_PLAIN = "application/vnd.oci.image.layer.v1.tar+zstd", "application/vnd.oci.image.layer.v1.tar"
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind", "written"),
+    [
+        ((DOCKER_GZIP, OCI_GZIP), DOCKER_MANIFEST, [DOCKER_GZIP, DOCKER_GZIP]),
+        ((OCI_PLAIN, DOCKER_GZIP), DOCKER_MANIFEST, ["application/vnd.docker.image.rootfs.diff.tar", DOCKER_GZIP]),
+        ((OCI_ZSTD, DOCKER_GZIP), OCI_MANIFEST, [OCI_ZSTD, OCI_GZIP]),
+        ((), DOCKER_MANIFEST, []),
+    ],
+)
+def test_a_manifest_never_mixes_dockers_media_types_with_ocis(layers, kind, written):
+    descriptors = [Descriptor(layer, f"sha256:{number:064}", 7) for number, layer in enumerate(layers)]
+    raw, found = image_manifest(Descriptor("any", f"sha256:{9:064}", 5), descriptors)
+    document = json.loads(raw)
+    assert found == document["mediaType"] == kind
+    assert [layer["mediaType"] for layer in document["layers"]] == written
+    assert ("oci" in document["config"]["mediaType"]) == (kind == OCI_MANIFEST)
+    assert [layer["digest"] for layer in document["layers"]] == [one.digest for one in descriptors]
