@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,11 +20,10 @@ from runtime.build.cache_mounts import CacheMounts
 from runtime.build.contexts import NamedContext
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
-from runtime.build.graph import PlannedStage, plan_stages, stage_index
-from runtime.build.lines import read_source
+from runtime.build.graph import PlannedStage, plan_stages, reads_from, stage_index
 from runtime.build.options import BuildOptions
 from runtime.build.output import Emit, OutputOrder
-from runtime.build.parser import parse_instruction
+from runtime.build.parser import parse_trigger
 from runtime.build.request import BuildRequest, read_ignore, read_request, read_stream
 from runtime.build.runner import StepRunner
 from runtime.build.scratch import Scratch
@@ -268,7 +266,7 @@ class _Build:
         output.write(f"Step {numbers[0]} : {stage.base.text}\n")
         try:
             state, first = await self._base(planned)
-            triggers = [*first, *self._triggers(state.config.pop("OnBuild", None) or [], stage)]
+            triggers = [*first, *await self._triggers(state.config.pop("OnBuild", None) or [], stage)]
             builder = StageBuilder(
                 self._workshop, stage.index, state, output, [*["ONBUILD"] * len(triggers), *numbers[1:]]
             )
@@ -280,12 +278,22 @@ class _Build:
         self._order.finish(stage.index)
         self._ready[stage.index].set()
 
-    def _triggers(self, triggers: list[str], stage: ins.Stage) -> list[ins.Instruction]:
-        instructions = []
-        for text in triggers:
-            for line in read_source(text).lines:
-                # a mistake in a trigger is told at the FROM that brought it
-                instructions.append(replace(parse_instruction(line), line=stage.base.line))
+    async def _triggers(self, triggers: list[str], stage: ins.Stage) -> list[ins.Instruction]:
+        """Return what ONBUILD of the base brings into `stage`, once the stages that it reads from are there."""
+        # a mistake in a trigger is told at the FROM that brought it
+        instructions = [one for text in triggers for one in parse_trigger(text, stage.base.line)]
+        for source in (source for one in instructions for source in reads_from(one)):
+            index = None if source in self.request.contexts else stage_index(self.dockerfile, source, stage.index)
+            if index is None:
+                continue
+            if index not in self._ready:  # the base is an image: what it triggers was not known when stages were chosen
+                raise DockerfileError(
+                    f"the base image's ONBUILD copies from the stage {source!r}, which nothing else in the build needs",
+                    stage.base.line,
+                    f"copy something from it in a stage that is built, or name it as the target: --target {source}",
+                    file=self.dockerfile.name,
+                )
+            await self._ready[index].wait()
         return instructions
 
     async def _base(self, planned: PlannedStage) -> tuple[StageState, list[ins.Instruction]]:

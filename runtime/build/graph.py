@@ -9,6 +9,7 @@ from runtime.build import instructions as ins
 from runtime.build.contexts import NamedContexts
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
+from runtime.build.parser import parse_trigger
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ def _plan(
     # FROM knows stages by name only: a number there is an image's name
     base_stage = None if base.isdigit() or base in contexts else stage_index(dockerfile, base, stage.index)
     needs = {base_stage} if base_stage is not None else set()
-    for instruction in stage.instructions:
-        for source in _reads_from(instruction):
+    for instruction in (*_triggers(dockerfile, base_stage), *stage.instructions):
+        for source in reads_from(instruction):
             if source in contexts:
                 continue
             index = stage_index(dockerfile, source, stage.index)
@@ -100,7 +101,16 @@ def _plan(
     return PlannedStage(stage, base, base_stage, frozenset(needs))
 
 
-def _reads_from(instruction: ins.Instruction) -> list[str]:
+def _triggers(dockerfile: ins.Dockerfile, base_stage: int | None) -> list[ins.Instruction]:
+    """Return what the ONBUILD instructions of a stage's base stage bring into it."""
+    if base_stage is None:
+        return []
+    own = dockerfile.stages[base_stage].instructions
+    return [one for found in own if isinstance(found, ins.OnBuild) for one in parse_trigger(found.trigger, found.line)]
+
+
+def reads_from(instruction: ins.Instruction) -> list[str]:
+    """Return the stages, contexts and images whose files an instruction reads, as it names them."""
     if isinstance(instruction, ins.Copy):
         return [instruction.from_stage] if instruction.from_stage else []
     if isinstance(instruction, ins.Run):

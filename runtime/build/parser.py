@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.build import instructions as ins
 from runtime.build.errors import DockerfileError, suggestion
@@ -101,6 +101,11 @@ def _parse(text: str, name: str) -> ins.Dockerfile:
         )
     built = tuple(ins.Stage(index, base, tuple(body)) for index, (base, body) in enumerate(stages))
     return ins.Dockerfile(tuple(arguments), built, source.escape, name)
+
+
+def parse_trigger(text: str, line: int) -> list[ins.Instruction]:
+    """Return the instructions of an ONBUILD trigger; a mistake in one is told at `line`. Raises DockerfileError."""
+    return [replace(parse_instruction(one), line=line) for one in read_source(text).lines]
 
 
 def parse_instruction(logical: LogicalLine, escape: str = "\\", within: Sequence[str] = ()) -> ins.Instruction:

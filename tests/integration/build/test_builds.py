@@ -312,3 +312,23 @@ async def test_equal_layers_in_one_image_are_one_below_a_container(b):
     assert len(first.image.diff_ids) > len(set(first.image.diff_ids))
     again = await b.build("FROM repeated:1\nRUN cat /f > /seen\nCOPY --from=repeated:1 /f /copied\n")
     assert (again.read("/seen"), again.read("/copied")) == ("content", "content")
+
+
+@proves
+async def test_a_trigger_of_a_base_in_the_same_file_copies_from_a_stage_that_only_it_needs(b):
+    text = (
+        "FROM busybox AS made\nRUN echo made > /made\n"
+        "FROM busybox AS base\nONBUILD COPY --from=made /made /copied\n"
+        "FROM base\nRUN cat /copied\n"
+    )
+    assert (await b.build(text)).read("/copied") == "made\n"
+
+
+@proves
+async def test_a_trigger_of_a_base_image_copies_from_a_stage_that_is_built_or_says_what_is_missing(b):
+    await b.build("FROM busybox\nONBUILD COPY --from=made /made /copied\n", tags=("triggers:1",))
+    made = "FROM busybox AS made\nRUN echo made > /made\n"
+    result = await b.build(f"{made}FROM triggers:1\nCOPY --from=made /made /again\n")
+    assert (result.read("/copied"), result.read("/again")) == ("made\n", "made\n")
+    failed = await b.build(f"{made}FROM triggers:1\nRUN true\n")
+    assert failed.error["message"].startswith("Dockerfile:3: the base image's ONBUILD copies from the stage 'made'")
