@@ -167,12 +167,13 @@ class Request:
 
     # --- answers
 
-    async def _head(self, status: int, headers: Mapping[str, str]) -> None:
+    async def _begin(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
+        """Send the head of the answer, with what follows it in the same call: each one waits for the interpreter's lock."""
         self.has_answered = True
         lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
         about = {**BASE_HEADERS, "Date": formatdate(usegmt=True), **headers}
         lines += [f"{name}: {value}" for name, value in about.items()]
-        await self.connection.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        await self.connection.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
 
     async def answer(
         self,
@@ -194,9 +195,7 @@ class Request:
         about = {**(headers or {})}
         if status not in (204, 304):
             about |= {"Content-Length": str(len(data)), "Content-Type": kind}
-        await self._head(status, about)
-        if data and self.method != "HEAD":
-            await self.connection.send(data)
+        await self._begin(status, about, b"" if self.method == "HEAD" else data)
 
     async def stream(
         self,
@@ -216,7 +215,7 @@ class Request:
 
             async def begin() -> None:
                 about = {"Content-Type": kind, **(headers or {}), **self._framing()}
-                await self._head(200, about)
+                await self._begin(200, about)
                 # not before: until the first piece, the request's body may still be read
                 group.start_soon(self._watch, group.cancel_scope)
 
@@ -261,7 +260,7 @@ class Request:
         return await self._give(101, headers)
 
     async def _give(self, status: int, headers: Mapping[str, str]) -> Connection:
-        await self._head(status, headers)
+        await self._begin(status, headers)
         self.is_hijacked = True
         self.keeps_alive = False
         return self.connection
