@@ -22,6 +22,7 @@ from typing import TypeVar
 import anyio
 
 from runtime import root_lock
+from runtime.activation import take_listener
 from runtime.client.start import runs
 from runtime.daemon.first_start import check_first_start
 from runtime.daemon.permissions import close_directories, open_socket, socket_group
@@ -36,8 +37,6 @@ LOOK_AGAIN_S = 0.02
 SWITCH_S = 0.001
 """How long a thread keeps the interpreter from the event loop once that wants it (Python's own default is 5 ms). Worker
 threads unpack, hash and walk trees, and the loop wants it several times for one answer."""
-FIRST_INHERITED = 3
-"""The first descriptor that is inherited by socket activation (SD_LISTEN_FDS_START)."""
 E = TypeVar("E", bound=BaseException)
 
 
@@ -98,11 +97,13 @@ async def _run(paths: Paths) -> None:
     ready = os.environ.pop("SKIFF_READY_FD", None)
     restart = [sys.executable, "-m", "runtime.daemon"]
     check_first_start(paths)
-    inherited = _inherited_listener()
+    inherited = take_listener(os.environ)
 
     def make_listener() -> tuple[socket.socket, str]:
         if inherited is not None:
-            return inherited, ""
+            listener = socket.socket(fileno=inherited)
+            listener.setblocking(False)
+            return listener, ""
         return _listen(paths.engine_socket, gid), str(paths.engine_socket)
 
     async with Doorman.connect(paths, restart, make_listener) as doorman:
@@ -122,18 +123,6 @@ async def _run(paths: Paths) -> None:
             group.cancel_scope.cancel()
         await doorman.bye(is_stopped=engine.stopping.is_set())
         doorman.listener.close()
-
-
-def _inherited_listener() -> socket.socket | None:
-    """Return the listening socket of whoever started us, if there is one (sd_listen_fds(3))."""
-    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or count != "1":
-        return None
-    os.set_inheritable(FIRST_INHERITED, False)
-    listener = socket.socket(fileno=FIRST_INHERITED)
-    listener.setblocking(False)
-    return listener
 
 
 def _listen(path: Path, gid: int | None) -> socket.socket:

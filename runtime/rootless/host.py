@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
+from runtime.activation import give_listener, take_listener
 from runtime.errors import SkiffError
 from runtime.linux import syscalls as linux
 from runtime.linux.ports import holder
@@ -34,11 +35,12 @@ ANSWER_TIMEOUT_S = 20.0
 def main(paths: Paths, environment: Mapping[str, str]) -> int:
     """Have an engine started in the namespaces of `paths`: by the process that has them, or by becoming it.
 
-    $SKIFF_READY_FD of `environment` is a descriptor that the engine is given. Returns the exit code of the last engine
-    that was started here. Raises SkiffError.
+    $SKIFF_READY_FD of `environment` is a descriptor that the engine is given, and with $LISTEN_FDS so is the API's socket
+    (`runtime.activation`). Returns the exit code of the last engine that was started here. Raises SkiffError.
     """
     _provide_directories(paths)
     wanted = {**environment}
+    listener = take_listener(wanted)
     ready = wanted.pop("SKIFF_READY_FD", None)
     descriptors = [] if ready is None else [int(ready)]
     lock = os.open(paths.locks / "rootless.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -50,7 +52,7 @@ def main(paths: Paths, environment: Mapping[str, str]) -> int:
             return 0
         select.select((), (), (), RETRY_S)  # its holder begins or ends: neither tells us
     host = HostSide(paths)
-    host.start_engine(wanted, descriptors)
+    host.start_engine(wanted, descriptors, listener)
     return host.run()
 
 
@@ -238,8 +240,11 @@ class HostSide:
 
     # --- engines
 
-    def start_engine(self, environment: Mapping[str, str], descriptors: list[int]) -> None:
-        """Start an engine inside; it gets `descriptors`, of which the first is to be told when it is ready."""
+    def start_engine(self, environment: Mapping[str, str], descriptors: list[int], listener: int | None = None) -> None:
+        """Start an engine inside; it gets `descriptors`, of which the first is to be told when it is ready.
+
+        `listener` is the API's socket, where it was made by whoever started this process.
+        """
         inside = {
             **environment,
             "SKIFF_ROOT": str(self._paths.root),
@@ -258,6 +263,8 @@ class HostSide:
                     signal.signal(number, signal.SIG_DFL)
                 for descriptor in descriptors:
                     os.set_inheritable(descriptor, True)
+                if listener is not None:
+                    give_listener(listener, inside)
                 self._namespaces.join()
                 os.chdir("/")
                 os.execve(sys.executable, [sys.executable, "-m", "runtime.daemon"], inside)
@@ -266,6 +273,8 @@ class HostSide:
             finally:
                 os._exit(1)
         self._engines.add(pid)
+        if listener is not None:
+            os.close(listener)
         for descriptor in descriptors:
             os.close(descriptor)
         descriptors.clear()

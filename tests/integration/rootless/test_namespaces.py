@@ -110,6 +110,34 @@ def test_the_run_directory_is_the_session_s_where_there_is_one(user, busybox_tar
         assert home.get("/info")["DockerRootDir"] == str(home.root)
 
 
+INHERITING = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "SKIFF_IDLE_S": "0.5"}
+print("listening", flush=True)
+os.execv(sys.executable, [sys.executable, "-m", "runtime.daemon"])
+"""
+
+
+def test_a_socket_that_was_inherited_is_served_and_left_to_who_made_it(user, user_home):
+    user_home.stop()
+    eventually(lambda: not user.processes(), what="the end of the user's processes")
+    path = user_home.run / "engine.sock"
+    command = [*user_home.as_user, sys.executable, "-c", INHERITING, path]
+    with subprocess.Popen(command, env=user_home.env, cwd="/", stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "listening\n"
+        inode = path.stat().st_ino
+        assert "name=rootless" in user_home.get("/info")["SecurityOptions"]
+        assert process.wait(30) == 0
+    eventually(lambda: not user.processes(), what="the end of the user's processes")
+    assert path.stat().st_ino == inode
+    path.unlink()
+
+
 def test_two_commands_at_once_start_one_engine(user, user_home):
     user_home.stop()
     eventually(lambda: not user.processes(), what="the end of the user's processes")

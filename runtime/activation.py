@@ -1,0 +1,31 @@
+"""Sockets that whoever starts us listens on already: systemd's socket activation (sd_listen_fds(3))."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+
+FIRST = 3
+"""The first descriptor that is passed on (SD_LISTEN_FDS_START)."""
+
+
+def take_listener(environ: MutableMapping[str, str]) -> int | None:
+    """Return the descriptor of the listening socket that this process was started with, and forget what says so.
+
+    None where there is none, or where it is meant for another process. It is closed on exec from now on.
+    """
+    pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or count != "1":
+        return None
+    os.set_inheritable(FIRST, False)
+    return FIRST
+
+
+def give_listener(descriptor: int, environ: MutableMapping[str, str]) -> None:
+    """Pass a listening socket on to the program that this process executes next."""
+    if descriptor == FIRST:
+        os.set_inheritable(FIRST, True)
+    else:
+        os.dup2(descriptor, FIRST)
+    environ["LISTEN_FDS"], environ["LISTEN_PID"] = "1", str(os.getpid())
