@@ -25,6 +25,10 @@ CURES = {
         "no more processes can be started",
         "allow more: `ulimit -u`, TasksMax= in the engine's systemd unit, `sysctl kernel.pid_max kernel.threads-max`",
     ),
+    errno.EXFULL: (  # <linux/if_bridge.h>: BR_MAX_PORTS
+        "the network's bridge has as many containers as a bridge can have, 1,023",
+        "put some of them on other networks",
+    ),
     errno.ENOMEM: (
         "the machine has no memory left for this",
         "stop something, or give the engine's control group more",

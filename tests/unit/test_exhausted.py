@@ -18,6 +18,7 @@ from runtime.exhausted import most_files, told_as_exhausted
         (BlockingIOError(errno.EAGAIN, "x"), "no more processes can be started", "TasksMax="),
         (RuntimeError("can't start new thread"), "no more processes can be started", "ulimit -u"),
         (KernelError("setns", (3,), errno.ENOMEM), "the machine has no memory left for this", "control group"),
+        (KernelError("rtnetlink", (), errno.EXFULL), "as many containers as a bridge can have", "other networks"),
         (KernelError("socket", (), errno.EMFILE), "no more files can be opened by the engine", "ulimit -Hn"),
     ],
 )

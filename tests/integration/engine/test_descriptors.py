@@ -1,5 +1,6 @@
 """How many files an engine and its keeper may have open, and need; what is told when there are no more."""
 
+import json
 import os
 import resource
 import subprocess
@@ -15,6 +16,10 @@ from tests.support.project import eventually, pid_of
 
 pytestmark = pytest.mark.root
 SLEEP = {"Image": "busybox:latest", "Cmd": ["sleep", "10000"], "HostConfig": {"NetworkMode": "none"}}
+
+
+GROUP = 4711
+"""Of the devices that fill a bridge."""
 
 
 def start_engine(home, soft, hard):
@@ -91,6 +96,39 @@ def test_what_finds_no_descriptors_left_says_so_and_everything_else_goes_on(home
         made.remove(name, force=True)
     made.start(f"c{number}")
     assert "Traceback" not in (home.run / "engine.log").read_text()
+
+
+def ip(*commands):
+    """Run `ip` commands, as many as may be, in one call."""
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(commands) + "\n", text=True, check=True, capture_output=True)
+
+
+def test_a_bridge_that_is_full_says_so(home, client):
+    made = client(1024, 4096)
+    id = made.create_network({"Name": "full"})["Id"]
+    body = {**SLEEP, "HostConfig": {"NetworkMode": "full"}}
+    made.start(made.create_container(body, name="first")["Id"])
+    bridge = next(link["ifname"] for link in links("bridge") if link["ifname"].removeprefix("br-") in id)
+    ports = [f"fp{number}" for number in range(1022)]
+    ip(*(command for port in ports for command in filling(port, bridge)))
+    try:
+        made.create_container(body, name="last")
+        with pytest.raises(EngineError) as refused:
+            made.start("last")
+    finally:
+        ip(f"link del group {GROUP}")  # all at once: one by one they take a minute
+    assert refused.value.message == "the network's bridge has as many containers as a bridge can have, 1,023"
+    assert refused.value.hint == "put some of them on other networks"
+    made.start("last")
+
+
+def links(kind):
+    said = subprocess.run(["ip", "-json", "link", "show", "type", kind], check=True, capture_output=True, text=True)
+    return json.loads(said.stdout)
+
+
+def filling(port, bridge):
+    return f"link add {port} group {GROUP} type veth peer name {port}p", f"link set {port} master {bridge}"
 
 
 @contextmanager
