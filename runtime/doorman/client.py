@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from runtime.errors import InternalError
 from runtime.keeper import wire
-from runtime.keeper.starting import start_helper
+from runtime.keeper.starting import ANSWER_S, end_silent, start_helper
 from runtime.paths import Paths
 
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 50, 0.02
@@ -75,10 +75,16 @@ class Doorman:
             connection.setblocking(False)
             self._socket = connection
             try:
-                answer, carried = await self._exchange(
-                    {"do": "hello", "restart": self._restart, "environment": dict(os.environ)}
-                )
+                with anyio.fail_after(ANSWER_S):
+                    answer, carried = await self._exchange(
+                        {"do": "hello", "restart": self._restart, "environment": dict(os.environ)}
+                    )
+            except TimeoutError:
+                end_silent(self._paths.doorman_socket)
+                connection.close()
+                continue
             except OSError:
+                connection.close()
                 continue
             self.pid = answer["pid"]
             if not hasattr(self, "listener"):

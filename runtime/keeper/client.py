@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +21,7 @@ from runtime.errors import EngineError, InternalError
 from runtime.exhausted import exhausted
 from runtime.keeper import wire
 from runtime.keeper.records import Record, end_visitors
-from runtime.keeper.starting import start_helper
+from runtime.keeper.starting import ANSWER_S, end_silent, start_helper
 from runtime.linux import seccomp as seccomp_filters
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
@@ -32,7 +30,7 @@ UNKNOWN_EXIT = 255
 CANNOT_RUN = 126
 LAUNCH_S = 30.0
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
-GREETINGS, GREETING_S = 10, 15.0
+GREETINGS = 10
 REAPED_S = 1.0
 """How long whoever takes orphans has to reap one, until its end is heard of like any other."""
 RECORD = "process.json"
@@ -209,29 +207,19 @@ class Keeper:
         """Say who is here."""
         for attempt in range(GREETINGS):
             try:
-                with anyio.fail_after(GREETING_S):
+                with anyio.fail_after(ANSWER_S):
                     await self._hello()
                 return
             except TimeoutError:
-                await self._replace_silent()
+                self._ready = anyio.Event()
+                end_silent(self._paths.keeper_socket)
+                await self._ready.wait()  # its end leads to another one, which is greeted then
                 return
             except InternalError:
                 # a keeper that was killed while it forked leaves its socket, for a moment, with the child
                 if attempt == GREETINGS - 1:
                     raise
                 await anyio.sleep(CONNECT_PAUSE_S)
-
-    async def _replace_silent(self) -> None:
-        """Kill a keeper that does not answer, as one that is stopped; return when another one has its place.
-
-        An engine that waits for it is of no use, and containers lose nothing but their parent (see `recover`).
-        """
-        pid = int((self._paths.run / f"{self._paths.keeper_socket.name}.lock").read_text())
-        print(f"the keeper, process {pid}, does not answer: it is killed for another one", file=sys.stderr, flush=True)
-        self._ready = anyio.Event()
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        await self._ready.wait()
 
     async def _hello(self) -> None:
         answer, _ = await self._ask(

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from runtime.errors import InternalError
 from runtime.linux.unwritable import unwritable
 from runtime.paths import Paths
+
+ANSWER_S = 15.0
+"""How long one of them has to answer an engine that comes; both do nothing that takes long."""
+
+
+def end_silent(address: Path) -> None:
+    """Kill the process that listens at `address` and does not answer, as one that is stopped: another can follow.
+
+    An engine that waits for it is of no use, and containers lose nothing: what one of the two holds, the other has too, or
+    it is had back from the processes themselves.
+    """
+    pid = int(address.with_name(f"{address.name}.lock").read_text())
+    print(f"process {pid}, at {address}, does not answer: it is killed for another one", file=sys.stderr, flush=True)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def start_helper(paths: Paths, program: Path, address: Path) -> None:

@@ -128,6 +128,16 @@ async def test_a_process_that_only_has_the_number_is_left_alone(change):
             await made.keeper.sweep()
 
 
+async def test_a_doorman_that_is_stopped_keeps_no_engine_from_coming_up(monkeypatch):
+    async with ground() as made, doorman_of(made) as doorman:
+        os.kill(doorman.pid, signal.SIGSTOP)
+        made.paths.engine_socket.unlink()
+        monkeypatch.setattr("runtime.doorman.client.ANSWER_S", 0.5)
+        with anyio.fail_after(15):
+            async with doorman_of(made) as second:
+                assert second.pid != doorman.pid
+
+
 async def test_what_is_held_of_containers_that_are_gone_is_let_go():
     async with (
         ground() as made,

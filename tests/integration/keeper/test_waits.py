@@ -133,7 +133,7 @@ async def test_a_keeper_that_is_stopped_keeps_no_engine_from_coming_up(monkeypat
         process = await made.launch("one", "sleep", "100")
         made.keeper.is_closing = True
         os.kill(made.keeper.pid, signal.SIGSTOP)
-        monkeypatch.setattr("runtime.keeper.client.GREETING_S", 0.5)
+        monkeypatch.setattr("runtime.keeper.client.ANSWER_S", 0.5)
         with anyio.fail_after(15):
             async with Keeper.connect(made.paths, restart=["/bin/false"]) as second:
                 assert second.pid != made.keeper.pid
