@@ -17,6 +17,7 @@ from runtime.build.archive import unpack_context
 from runtime.build.arguments import epoch, global_arguments, target_platform, unused
 from runtime.build.cache import INLINE, BuildCache, inline_cache, step_key
 from runtime.build.cache_mounts import CacheMounts
+from runtime.build.configure import with_path
 from runtime.build.contexts import NamedContext
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
@@ -309,14 +310,15 @@ class _Build:
             document["variant"] = target.variant
         context = self.request.contexts.get(planned.base)
         if planned.base == SCRATCH_IMAGE or (context is not None and context.directory is not None):
-            state = StageState(document, {}, [], [], step_key("", SCRATCH_IMAGE))
+            config = with_path({"WorkingDir": "/"})
+            state = StageState(document, config, [], [], step_key("", SCRATCH_IMAGE))
             copied = ins.Copy(planned.stage.base.text, line, ("/",), "/", from_stage=planned.base)
             return state, [] if context is None else [copied]
         image = await self._image(planned, context, platform)
         kept = {name: copy.deepcopy(value) for name, value in image.config.items() if name not in _PER_IMAGE}
         state = StageState(
             {**document, **kept},
-            copy.deepcopy(image.defaults),
+            with_path(copy.deepcopy(image.defaults)),
             list(image.diff_ids),
             copy.deepcopy(image.config.get("history") or []),
             step_key("", image.id),

@@ -31,6 +31,13 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
     return dict(item.split("=", 1) for item in config.get("Env") or () if "=" in item)
 
 
+def with_path(config: Mapping[str, Any]) -> Config:
+    """Return a base's configuration with Docker's PATH where it has none: expansions see it, and the image stores it."""
+    if "PATH" in environment(config):
+        return dict(config)
+    return {**config, "Env": [*(config.get("Env") or ()), f"PATH={DEFAULT_PATH}"]}
+
+
 def command_line(command: ins.Command, config: Mapping[str, Any]) -> list[str]:
     """Return the argument vector of a command: as it is, or one line for the image's shell."""
     if not command.shell_form:

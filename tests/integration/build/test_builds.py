@@ -23,7 +23,7 @@ async def test_instructions_without_files_make_the_configuration(b):
         "HEALTHCHECK --retries=2 CMD probe\n"
     )
     assert result.config == {
-        "Env": ["A=9", "B=2", "C=1x"],
+        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "A=9", "B=2", "C=1x"],
         "Labels": {"l": "x y"},
         "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
         "Volumes": {"/data": {}},
@@ -332,3 +332,14 @@ async def test_a_trigger_of_a_base_image_copies_from_a_stage_that_is_built_or_sa
     assert (result.read("/copied"), result.read("/again")) == ("made\n", "made\n")
     failed = await b.build(f"{made}FROM triggers:1\nRUN true\n")
     assert failed.error["message"].startswith("Dockerfile:3: the base image's ONBUILD copies from the stage 'made'")
+
+
+@proves
+async def test_a_base_without_a_path_gets_dockers_in_words_and_in_the_image(b):
+    default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    b.write({"f": "1"})
+    scratch = await b.build("FROM scratch\nCOPY f /f\nENV PATH=/opt/x:$PATH\n", tags=("own:1",))
+    assert scratch.config["Env"] == [f"PATH=/opt/x:{default}"]
+    assert scratch.config["WorkingDir"] == "/"
+    assert (await b.build("FROM scratch\nCOPY f /f\n")).config["Env"] == [f"PATH={default}"]
+    assert (await b.build("FROM own:1\nLABEL a=b\n")).config["Env"] == [f"PATH=/opt/x:{default}"]

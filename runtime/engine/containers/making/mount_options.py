@@ -141,8 +141,10 @@ def mount_points(
         name, _, mode = source.partition(":")
         for mount in others[name]:
             found[mount["Destination"]] = {**mount, "RW": mount.get("RW", True) and mode != "ro"}
-    for target in config.get("Volumes") or {}:
-        found.setdefault(target_of(target), {"Type": "volume", "Destination": target_of(target), "RW": True})
+    for wanted in config.get("Volumes") or {}:
+        # images may name them without the first slash (VOLUME data): from the root then, as Docker has it
+        target = target_of(f"/{wanted}") if wanted else target_of(wanted)
+        found.setdefault(target, {"Type": "volume", "Destination": target, "RW": True})
     explicit = [parse_bind(text) for text in host.get("Binds") or ()]
     explicit += [parse_mount(wanted) for wanted in host.get("Mounts") or ()]
     targets = set()

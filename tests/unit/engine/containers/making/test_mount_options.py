@@ -89,3 +89,8 @@ def target_is_root(path):
     for part in path.split("/"):
         depth = max(depth - 1, 0) if part == ".." else depth + (part not in ("", "."))
     return depth == 0
+
+
+def test_a_volume_of_an_image_without_the_first_slash_is_one_below_the_root():
+    (mount,) = mount_points({"Volumes": {"data": {}}}, {}, {})
+    assert (mount["Type"], mount["Destination"]) == ("volume", "/data")
