@@ -12,17 +12,25 @@ from runtime.errors import BadRequestError
 READ_BYTES = 1 << 18
 PIECE_BYTES = 1 << 20
 GZIP, BZIP2, XZ, ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+SKIPPABLE = b"\x2a\x4d\x18"
+"""What follows the first byte, 0x50 to 0x5f, of a skippable frame."""
 
 
 class CompressionError(ValueError):
     """The stream is damaged or ends too early."""
 
 
+def _is_zstd(magic: bytes) -> bool:
+    """Whether a stream begins as one of zstd: with a frame, or with one to skip (RFC 8878, section 3.1.2)."""
+    # parallel compressors and zstd:chunked write such frames, to tell readers of their own where the others are
+    return magic.startswith(ZSTD) or (magic[1:4] == SKIPPABLE and magic[0] & 0xF0 == 0x50)
+
+
 def is_compressed(source: IO[bytes]) -> bool:
     """Return whether `source` (seekable, at its beginning) is a stream that `decoded` changes."""
     magic = source.read(len(XZ))
     source.seek(0)
-    return magic.startswith((GZIP, BZIP2, XZ, ZSTD))
+    return magic.startswith((GZIP, BZIP2, XZ)) or _is_zstd(magic)
 
 
 def decoded(source: BinaryIO) -> Iterator[bytes]:
@@ -38,7 +46,7 @@ def decoded(source: BinaryIO) -> Iterator[bytes]:
         return _bunzip(source)
     if magic == XZ:
         return _unxz(source)
-    if magic.startswith(ZSTD):
+    if _is_zstd(magic):
         return _unzstd(source)
     return iter(lambda: source.read(PIECE_BYTES), b"")
 

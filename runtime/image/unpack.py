@@ -28,6 +28,8 @@ FOREIGN_XATTRS = ("trusted.overlay.", "user.overlay.")
 """Attributes that steer overlayfs: a layer says what it hides by whiteouts, and nothing else about other layers."""
 OWN_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 """Errors of writing that are this machine's, not the layer's."""
+MOST_LINKS = 40
+"""Symbolic links that one path may lead through, as in the kernel (path_resolution(7))."""
 AHEAD = 8
 """Pieces, of about a mebibyte, that reading may be ahead of extraction, and extraction of digesting."""
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -144,6 +146,8 @@ class _Extraction:
         self._root = root
         self._assembly = assembly
         self._directories: dict[str, tar.Entry | None] = {root: None}
+        self._aliases: dict[str, str] = {}
+        """Where directories' names lead that go through links of the layer."""
         self._owner = (os.geteuid(), os.getegid())
         self._has_all_rights = userns.is_initial()
         self._opaque_xattr = OPAQUE_XATTRS[not self._has_all_rights]
@@ -158,7 +162,9 @@ class _Extraction:
             path = self._root if relative == "." else f"{self._root}/{relative}"
             parent, _, name = path.rpartition("/")
             if path != self._root and parent not in self._directories:
-                self._make_parents(relative)
+                parent = self._parent(parent)
+                path = f"{parent}/{name}"
+                relative = path[len(self._root) + 1 :]
             if path != self._root and name.startswith(WHITEOUT):
                 self._whiteout(parent, name)
                 source.skip(entry.size + tar.padding(entry.size))
@@ -179,12 +185,39 @@ class _Extraction:
 
     # --- directories
 
-    def _make_parents(self, relative: str) -> None:
-        """Make the directories above `relative`; something else in the way, a link too, is replaced by a directory."""
-        path = self._root
-        for part in relative.split("/")[:-1]:
-            path = f"{path}/{part}"
-            self._make_directory(path)
+    def _parent(self, path: str) -> str:
+        """Return the directory that `path` below the root leads to, made with those above it where they are missing.
+
+        A symbolic link of the layer's own on the way is followed, inside the root, as layers of usr-merged systems and
+        joined layers want it (`lib -> usr/lib`, then `lib/file`); anything else in the way is replaced by a directory.
+        """
+        if path in self._aliases:
+            return self._aliases[path]
+        pending = path[len(self._root) + 1 :].split("/")[::-1]
+        found, links = self._root, 0
+        while pending:
+            part = pending.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":  # of a link
+                found = found if found == self._root else os.path.dirname(found)
+                continue
+            step = f"{found}/{part}"
+            if step not in self._directories and os.path.islink(step):
+                target = os.readlink(step)
+                links += 1
+                if links > MOST_LINKS:
+                    raise BadRequestError(
+                        f"the layer's link {part!r} leads in a circle", "it is damaged: build it again"
+                    )
+                if target.startswith("/"):
+                    found = self._root
+                pending += target.split("/")[::-1]
+                continue
+            self._make_directory(step)
+            found = step
+        self._aliases[path] = found
+        return found
 
     def _make_directory(self, path: str) -> None:
         if path in self._directories:
@@ -206,6 +239,7 @@ class _Extraction:
                 del self._directories[gone]
         else:
             os.unlink(path)
+        self._aliases.clear()
 
     def _whiteout(self, parent: str, name: str) -> None:
         if name == OPAQUE:
@@ -274,9 +308,11 @@ class _Extraction:
             self._clear(path)
         if entry.kind == tar.LINK:
             source = _safe(entry.link)
-            self._refuse_links(source)
+            holder, _, last = f"{self._root}/{source}".rpartition("/")
+            if holder not in self._directories:
+                holder = self._parent(holder)
             try:
-                os.link(f"{self._root}/{source}", path, follow_symlinks=False)
+                os.link(f"{holder}/{last}", path, follow_symlinks=False)
             except OSError as error:
                 raise tar.TarError(f"its entry {entry.name!r} links to {source!r}: {error.strerror}") from error
             return
@@ -290,14 +326,6 @@ class _Extraction:
             kind = stat.S_IFCHR if entry.kind == tar.CHARACTER else stat.S_IFBLK
             os.mknod(path, kind | 0o600, os.makedev(entry.major, entry.minor))
         self._attributes(path, entry)
-
-    def _refuse_links(self, relative: str) -> None:
-        """A hard link's target may not lie behind a symbolic link: that could lead out of the layer."""
-        path = self._root
-        for part in relative.split("/")[:-1]:
-            path = f"{path}/{part}"
-            if path not in self._directories:
-                raise BadRequestError(f"the layer links to {relative!r} through what is no directory")
 
     def _attributes(self, path: str, entry: tar.Entry) -> None:
         if (entry.uid, entry.gid) != self._owner or self._inherits_group:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.image.compression import CompressionError, decoded
+from runtime.image.compression import CompressionError, decoded, is_compressed
 
 CONTENT = os.urandom(3 << 20) + bytes(1 << 20)
 
@@ -50,3 +50,10 @@ def test_any_bytes_are_decoded_or_refused(data, magic):
         list(decoded(io.BytesIO(magic + data)))
     except CompressionError:
         return
+
+
+def test_frames_of_zstd_may_follow_each_other_and_some_are_to_be_skipped():
+    skipped = b"\x5a\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"about"
+    data = skipped + zstd(b"one") + skipped + zstd(b"two") + skipped
+    assert is_compressed(io.BytesIO(data))
+    assert b"".join(decoded(io.BytesIO(data))) == b"onetwo"

@@ -88,20 +88,52 @@ def test_a_hostile_layer_is_refused_and_writes_nothing_outside(tmp_path, members
 
 
 @pytest.mark.parametrize(
-    "through",
-    [[member("d", SYMLINK, link="../../out")], [member("d", SYMLINK, link="{out}")], [member("d", content=b"f")]],
+    ("link", "place"),
+    [
+        ("usr/d", "usr/d"),  # usr-merged systems
+        ("../../out", "out"),  # ".." ends at the layer's root
+        ("{out}", "{out}"),  # an absolute one begins there
+        ("e", "e"),
+    ],
 )
-def test_what_stands_in_the_way_of_a_directory_is_replaced_not_followed(tmp_path, through):
+def test_what_is_written_through_a_link_of_the_layer_lies_behind_it_inside_the_layer(tmp_path, link, place):
     (tmp_path / "out").mkdir()
     (tmp_path / "in").mkdir()
-    for info, _ in through:
-        info.linkname = info.linkname.format(out=tmp_path / "out")
+    link, place = (one.format(out=tmp_path / "out") for one in (link, place))
     target = unpacked(
-        tmp_path / "in", archive(*through, member("d/file", content=b"x"), member("d/sub/deep", content=b"y"))
+        tmp_path / "in",
+        archive(
+            member("d", SYMLINK, link=link),
+            member("d/file", content=b"x"),
+            member("d/sub/deep", content=b"y"),
+            member("hard", HARDLINK, link="d/sub/deep"),
+            member("d/again", HARDLINK, link="d/file"),
+        ),
     )
     assert everything(tmp_path / "out") == []
+    assert os.readlink(target / "d") == link
+    behind = target / place.lstrip("/")
+    assert ((behind / "file").read_bytes(), (behind / "sub/deep").read_bytes()) == (b"x", b"y")
+    assert os.path.samefile(target / "hard", behind / "sub/deep")
+    assert os.path.samefile(behind / "again", behind / "file")
+
+
+def test_links_that_lead_in_a_circle_are_refused(tmp_path):
+    members = (member("a", SYMLINK, link="b"), member("b", SYMLINK, link="a"), member("a/file", content=b"x"))
+    with pytest.raises(BadRequestError, match="leads in a circle"):
+        unpacked(tmp_path, archive(*members))
+
+
+def test_a_file_that_stands_in_the_way_of_a_directory_is_replaced(tmp_path):
+    target = unpacked(tmp_path, archive(member("d", content=b"f"), member("d/file", content=b"x")))
     assert (target / "d/file").read_bytes() == b"x"
+
+
+def test_a_directory_takes_the_place_of_a_link(tmp_path):
+    members = (member("d", SYMLINK, link="e"), member("d/file", content=b"x"), member("d", DIRECTORY))
+    target = unpacked(tmp_path, archive(*members, member("d/other", content=b"y")))
     assert not (target / "d").is_symlink()
+    assert everything(target) == ["d", "d/other", "e", "e/file"]
 
 
 def test_absolute_names_and_links_stay_inside(tmp_path):
