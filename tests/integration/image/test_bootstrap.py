@@ -80,18 +80,20 @@ def test_a_failure_is_told_and_leaves_nothing(images, program, tmp_path):
     assert images.list() == []
 
 
-def test_two_that_make_the_same_base_do_it_once(images, program, tmp_path):
+def test_two_engines_that_make_the_same_base_do_it_once(images, program, tmp_path):
     program('cp {made} "$archive"')
+    paths = Paths(tmp_path / "other", tmp_path / "run")
+    both = (images, Images(paths, Store.open(paths)))
     threads = [
-        threading.Thread(target=anyio.run, args=(bootstrap, images, "debian:sid", tmp_path / "cache", lambda _: None))
-        for _ in range(2)
+        threading.Thread(target=anyio.run, args=(bootstrap, one, "debian:sid", tmp_path / "cache", lambda _: None))
+        for one in both
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len((tmp_path / "log").read_text().splitlines()) == 1
-    assert images.resolve("debian:sid")
+    assert all(one.resolve("debian:sid") for one in both)
 
 
 @pytest.mark.parametrize(
