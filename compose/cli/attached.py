@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from compose.cli.context import Globals
 from compose.cli.following import Follower, Run
 from compose.cli.reading import engine_time_ns
-from compose.cli.stack import Bringing
-from compose.plan.project import ONEOFF, SERVICE, Existing, Target
+from compose.cli.stack import StackUp
+from compose.plan.project import ONEOFF, SERVICE, DesiredProject, ObservedContainer
 from compose.plan.selection import select
 from compose.plan.up import UpOptions
 from compose.render.logs import LogPrinter
@@ -25,16 +25,16 @@ from runtime.client import Client
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
-    from compose.cli.watch import Beside
+    from compose.cli.watch import BackgroundWatch
 
 INTERRUPTED = 130
 LAST_LINES_S = 2.0
-"""How long the last lines of stopped containers are waited for."""
+"""How long to wait for the last lines of stopped containers."""
 
 
 @dataclass(frozen=True)
 class AttachOptions:
-    """How output is shown and when it ends; `shown` are the services whose output is."""
+    """How output is shown and when following ends; `shown`: the services whose output is shown."""
 
     shown: frozenset[str]
     aborts_on_exit: bool = False
@@ -47,9 +47,13 @@ class AttachOptions:
 
 
 def shown_services(
-    target: Target, services: Sequence[str], only: Sequence[str], never: Collection[str], with_dependencies: bool
+    target: DesiredProject,
+    services: Sequence[str],
+    only: Sequence[str],
+    never: Collection[str],
+    with_dependencies: bool,
 ) -> frozenset[str]:
-    """Return the services whose output `up` shows: those named, without those that do not want it (`attach: false`)."""
+    """Return the services whose output `up` shows: the selected ones, except those with `attach: false`."""
     if only:
         return frozenset(only) - frozenset(never)
     named = select(target, services, with_dependencies=with_dependencies)
@@ -62,39 +66,39 @@ class Attached:
     def __init__(
         self,
         common: Globals,
-        target: Target,
-        bringing: Bringing,
+        target: DesiredProject,
+        stack_up: StackUp,
         options: UpOptions,
-        manners: AttachOptions,
-        watching: Beside | None = None,
+        behavior: AttachOptions,
+        watching: BackgroundWatch | None = None,
     ) -> None:
         self._common = common
         self._target = target
-        self._bringing = bringing
+        self._stack_up = stack_up
         self._options = options
-        self._manners = manners
+        self._behavior = behavior
         self._watching = watching
         self._ended = threading.Event()
         self._interrupts = 0
         self._exit_code: int | None = None
         self._is_aborting = False
         self._failure: BaseException | None = None
-        self._watched: list[Existing] = []
+        self._watched: list[ObservedContainer] = []
         self._following = threading.Thread()
         self._follower: Follower | None = None
 
     def run(self) -> int:
-        """Create everything, show what it prints from the start on, and return the exit code. Raises SkiffError."""
-        common, manners = self._common, self._manners
-        self._bringing.create(self._options)
+        """Create everything, show its output from the first line, and return the exit code. Raises SkiffError."""
+        common, behavior = self._common, self._behavior
+        self._stack_up.create(self._options)
         wanted = select(self._target, self._options.services, with_dependencies=self._options.with_dependencies)
         self._watched = common.containers(self._target, wanted) if wanted else []
-        shown = [container for container in self._watched if container.service in manners.shown]
+        shown = [container for container in self._watched if container.service in behavior.shown]
         printer = LogPrinter(
             [container.short_name() for container in shown],
-            prefix=manners.prefix,
-            colour=manners.colour,
-            timestamps=manners.timestamps,
+            prefix=behavior.prefix,
+            colour=behavior.colour,
+            timestamps=behavior.timestamps,
             errors=sys.stderr.buffer,
         )
         if shown:
@@ -119,9 +123,9 @@ class Attached:
 
     def _joins(self, labels: Mapping[str, str]) -> bool:
         """Whether a container that is made meanwhile, by a rebuild, is shown like the one before."""
-        return labels.get(SERVICE) in self._manners.shown and labels.get(ONEOFF, "").lower() != "true"
+        return labels.get(SERVICE) in self._behavior.shown and labels.get(ONEOFF, "").lower() != "true"
 
-    def _watched_for_end(self, shown: Sequence[Existing]) -> list[Existing]:
+    def _watched_for_end(self, shown: Sequence[ObservedContainer]) -> list[ObservedContainer]:
         """Return the containers without which there is nothing to wait for any more."""
         if self._options.services:
             return [container for container in self._watched if container.service in self._options.services]
@@ -129,14 +133,14 @@ class Attached:
 
     def _start(self, follower: Follower) -> None:
         try:
-            self._bringing.start(self._options)
+            self._stack_up.start(self._options)
         except BaseException as error:  # noqa: BLE001 - carried over to the main thread
             if not self._interrupts and not self._is_aborting:
                 self._failure = error
                 self._ended.set()
         else:
             if self._watching is not None:
-                self._watching.begin(self._bringing.target, self._fail)
+                self._watching.begin(self._stack_up.target, self._fail)
         follower.all_started()
 
     def _fail(self, error: BaseException) -> None:
@@ -154,13 +158,13 @@ class Attached:
 
     def _exited(self, run: Run) -> None:
         """Note a container's end: it may be the end of all."""
-        if run.container.service == self._manners.exit_code_from and self._exit_code is None:
+        if run.container.service == self._behavior.exit_code_from and self._exit_code is None:
             self._exit_code = run.exit_code
-        aborts = self._manners.aborts_on_exit or (self._manners.aborts_on_failure and run.exit_code)
+        aborts = self._behavior.aborts_on_exit or (self._behavior.aborts_on_failure and run.exit_code)
         if not aborts or self._is_aborting or self._interrupts:
             return
         self._is_aborting = True
-        if not self._manners.exit_code_from:
+        if not self._behavior.exit_code_from:
             self._exit_code = run.exit_code
         print("Aborting on container exit...", file=sys.stderr, flush=True)
         threading.Thread(target=self._stop, daemon=True).start()
@@ -182,8 +186,8 @@ class Attached:
         from compose.plan.down import plan_stop
         from compose.plan.operations import Plan
 
-        if self._bringing.executor is not None:
-            self._bringing.executor.cancel()
+        if self._stack_up.executor is not None:
+            self._stack_up.executor.cancel()
         if self._watching is not None:
             self._watching.end()
         if self._follower is not None:
@@ -194,7 +198,7 @@ class Attached:
             chosen = [container for container in observed.containers if self._is_ours(container)]
             plan = Plan.of(plan_stop(observed, chosen, remove=False))
             executor = Executor(
-                self._common.where, self._target, observed, Progress(), stop_timeout_s=self._manners.timeout_s
+                self._common.where, self._target, observed, Progress(), stop_timeout_s=self._behavior.timeout_s
             )
             run(plan, executor.perform, self._common.limit())
             self._note_exit_code(client)
@@ -204,12 +208,12 @@ class Attached:
             self._following.join(LAST_LINES_S)
         self._ended.set()
 
-    def _is_ours(self, container: Existing) -> bool:
+    def _is_ours(self, container: ObservedContainer) -> bool:
         """Whether it is one of those that were brought up, or stands in the place of one since."""
         return not container.is_oneoff and container.service in {each.service for each in self._watched}
 
     def _note_exit_code(self, client: Client) -> None:
-        service = self._manners.exit_code_from
+        service = self._behavior.exit_code_from
         if service and self._exit_code is None:
             ids = [container.id for container in self._watched if container.service == service]
             self._exit_code = int(client.container(ids[0])["State"]["ExitCode"]) if ids else 0

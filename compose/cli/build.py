@@ -12,7 +12,7 @@ import typer
 
 from compose.cli.context import Globals
 from compose.cli.up import Services
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from compose.render.progress import Progress
 from runtime.errors import SkiffError
 
@@ -156,13 +156,13 @@ def _refuse(check: bool, builder: str, attestations: Mapping[str, str]) -> None:
             raise SkiffError(f"build --{name}: attestations are not made", f"leave it out, or write --{name}=false")
 
 
-def _selected(target: Target, services: Sequence[str], with_dependencies: bool) -> list[str]:
+def _selected(target: DesiredProject, services: Sequence[str], with_dependencies: bool) -> list[str]:
     from compose.plan.selection import select
 
     return select(target, services, with_dependencies=with_dependencies)
 
 
-def _arguments(target: Target, pairs: Sequence[str]) -> dict[str, str | None]:
+def _arguments(target: DesiredProject, pairs: Sequence[str]) -> dict[str, str | None]:
     given: dict[str, str | None] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -172,7 +172,7 @@ def _arguments(target: Target, pairs: Sequence[str]) -> dict[str, str | None]:
 
 def _pull(
     common: Globals,
-    target: Target,
+    target: DesiredProject,
     names: Sequence[str],
     progress: Progress,
     *,
@@ -214,7 +214,7 @@ def _pull(
 
 
 def push_images(
-    common: Globals, target: Target, names: Sequence[str], progress: Progress, *, ignore_failures: bool
+    common: Globals, target: DesiredProject, names: Sequence[str], progress: Progress, *, ignore_failures: bool
 ) -> None:
     """Push what the services `names` build and give a name. Raises SkiffError for the first that fails."""
     pushed: set[str] = set()

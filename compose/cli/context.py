@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from compose.errors import ConfigError
-from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, Existing, Target
+from compose.plan.project import CONFIG_FILES, PROJECT, WORKING_DIR, DesiredProject, ObservedContainer
 from compose.render.progress import Progress, json_warning, make_progress
 from runtime.client import Client, Endpoint, endpoint
 from runtime.errors import SkiffError
@@ -121,7 +121,7 @@ class Globals:
         named = self.files or self.environ.get("COMPOSE_FILE", "").split(separator)
         return sys.stdin.buffer.read(MAXIMUM_BYTES + 1) if "-" in named else b""
 
-    def load(self, services: Sequence[str] = ()) -> Target:
+    def load(self, services: Sequence[str] = ()) -> DesiredProject:
         """Load the project's files for planning; `services` enable their profiles. Raises ConfigError.
 
         Services whose images those of `services` are built on come along.
@@ -134,11 +134,11 @@ class Globals:
             target = self._load(services)
         return target
 
-    def _load(self, services: Sequence[str]) -> Target:
+    def _load(self, services: Sequence[str]) -> DesiredProject:
         project = self.project(services=tuple(services))
         self._project_environment = project.environment
         named = self.env_files or tuple(filter(None, self.environ.get("COMPOSE_ENV_FILES", "").split(",")))
-        target = Target(
+        target = DesiredProject(
             project.name,
             project.model(),
             project.working_directory,
@@ -156,27 +156,27 @@ class Globals:
 
         return with_api_socket(target, self.where.path, everything(self.environ))
 
-    def load_or_name(self, services: Sequence[str] = ()) -> tuple[Target, bool]:
+    def load_or_name(self, services: Sequence[str] = ()) -> tuple[DesiredProject, bool]:
         """Return the files' project and True; where only a name is given, an empty one of that name and False.
 
         A name alone means what runs under it, whatever files are here. Raises ConfigError.
         """
         if self.project_name and not self.files:
-            return Target(self.project_name, {"name": self.project_name, "services": {}}), False
+            return DesiredProject(self.project_name, {"name": self.project_name, "services": {}}), False
         try:
             return self.load(services), True
         except ConfigError:
             name = self.environ.get("COMPOSE_PROJECT_NAME")
             if not name:
                 raise
-            return Target(name, {"name": name, "services": {}}), False
+            return DesiredProject(name, {"name": name, "services": {}}), False
 
     def containers(
-        self, target: Target, services: Sequence[str] = (), *, all: bool = True, oneoff: bool = False
-    ) -> list[Existing]:
+        self, target: DesiredProject, services: Sequence[str] = (), *, all: bool = True, oneoff: bool = False
+    ) -> list[ObservedContainer]:
         """Return the project's containers, by service and number. Raises SkiffError for a service it has not."""
         rows = self.client.containers(all=all, filters={"label": [f"{PROJECT}={target.name}"]})
-        found = [Existing.of(row) for row in rows]
+        found = [ObservedContainer.of(row) for row in rows]
         known = {*target.services, *target.disabled, *(container.service for container in found)}
         for name in services:
             if name not in known:
@@ -184,7 +184,9 @@ class Globals:
         chosen = [c for c in found if (oneoff or not c.is_oneoff) and (not services or c.service in services)]
         return sorted(chosen, key=lambda container: (container.service, container.number, container.name))
 
-    def one_container(self, target: Target, service: str, index: int = 0, *, running: bool = True) -> Existing:
+    def one_container(
+        self, target: DesiredProject, service: str, index: int = 0, *, running: bool = True
+    ) -> ObservedContainer:
         """Return a container of `service`: its first, or number `index`. Raises SkiffError."""
         here = self.containers(target, [service])
         found = [c for c in here if not index or c.number == index]

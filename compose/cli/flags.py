@@ -14,7 +14,7 @@ YES, NO = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FAL
 DRY_RUN = "--dry-run"
 
 
-def understood(command: Command, arguments: Sequence[str]) -> tuple[list[str], bool]:
+def normalize_flags(command: Command, arguments: Sequence[str]) -> tuple[list[str], bool]:
     """Return the arguments of `command` in the forms that its parser knows, and whether --dry-run was among them.
 
     Raises SkiffError for a boolean flag with a value that is neither yes nor no.

@@ -1,4 +1,4 @@
-"""Following containers: their output as it comes, their ends and new beginnings as the engine's events tell them."""
+"""Following containers: their output as it comes, their exits and restarts from the engine's events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from compose.cli.reading import MOST_FAILURES, LogReading
-from compose.plan.project import PROJECT, Existing
+from compose.plan.project import PROJECT, ObservedContainer
 from compose.render.logs import LogPrinter
 from compose.render.stamped import api_nanoseconds
 from runtime.client import Client, Endpoint
@@ -18,24 +18,24 @@ from runtime.errors import NotFoundError, SkiffError
 
 EVENTS = ("create", "start", "die", "destroy")
 DRAIN_S = 10.0
-"""How long the end of an ended container's output is waited for: another process may still hold its pipe."""
+"""How long to wait for the last output of an exited container: another process may still hold its pipe."""
 NEXT_RUN_S = 1.0
-"""How long, when the next run may be shown by the same reading already."""
+"""The same, where the next run may already be shown by the same reader."""
 
 
 class Run(NamedTuple):
-    """A container's run that ended; `goes_on` when its restart policy begins another."""
+    """One run of a container that has ended; `goes_on`: its restart policy starts another."""
 
-    container: Existing
+    container: ObservedContainer
     exit_code: int
     goes_on: bool
 
 
 class Follower:
-    """Shows the output of containers until those that count have ended. `on_exit` hears of each end.
+    """Shows the output of containers until the counted ones have exited; `on_exit` is called for each exit.
 
-    `query` are settings of "Get container logs": from when on, and until when. Containers of the project that are made
-    meanwhile and whose labels `joins` likes are shown and count, too.
+    `query` holds parameters of "Get container logs": since and until. New containers of the project that are accepted
+    by `joins(labels)` are followed and counted too.
     """
 
     def __init__(
@@ -52,35 +52,35 @@ class Follower:
         self._query = dict(query)
         self._on_exit = on_exit
         self._joins = joins
-        self._shown: dict[str, Existing] = {}
-        self._counting: dict[str, Existing] = {}
+        self._shown: dict[str, ObservedContainer] = {}
+        self._counting: dict[str, ObservedContainer] = {}
         self._readings: dict[str, LogReading] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._again: set[str] = set()
-        """Whose reading is to begin once more when it ends: another run has begun since."""
+        """Containers whose log must be read again once their reader ends: another run has started since."""
         self._writing: set[str] = set()
-        """Whose output is being written just now: who reads ours may be slow."""
+        """Containers whose output is being written right now: our reader may be slow."""
         self._written: dict[str, int] = {}
-        """How often output of a container was written."""
+        """Number of writes for each container."""
         self._attached: set[str] = set()
-        """Who is read before the next run begins."""
+        """Containers that are read before their next run starts."""
         self._runs: dict[str, str] = {}
-        """When the last run that was taken in began, by the container's ID."""
+        """Start time of the last known run, by container ID."""
         self._alive: set[str] = set()
         self._ending = 0
-        """How many ends are being told."""
+        """Number of exits being reported."""
         self._has_started = threading.Event()
         self._events: socket.socket | None = None
         self._is_settled = False
         self._is_past = False
         self._failure: OSError | None = None
-        """Why nothing can be written any more."""
+        """Why output can no longer be written."""
         self.stays = False
-        """Whether following goes on when nobody is alive: something may be restarted."""
+        """Whether to keep following when no container runs: something may be restarted."""
         self._lock = threading.RLock()
 
     def watch(
-        self, shown: Sequence[Existing], *, ending_with: Sequence[Existing], from_now: bool = False
+        self, shown: Sequence[ObservedContainer], *, ending_with: Sequence[ObservedContainer], from_now: bool = False
     ) -> list[LogReading]:
         """Set what is shown and what is waited for; with `from_now` begin to show it, also before it is started.
 
@@ -101,7 +101,7 @@ class Follower:
                 self._show(id)
         return list(self._readings.values())
 
-    def _all(self) -> dict[str, Existing]:
+    def _all(self) -> dict[str, ObservedContainer]:
         return {**self._counting, **self._shown}
 
     def show_all(self) -> None:
@@ -197,7 +197,7 @@ class Follower:
             rows = client.containers(all=True, filters={"id": [id]})
             if not rows:
                 return
-            container = Existing.of(rows[0])
+            container = ObservedContainer.of(rows[0])
             self._shown[id] = self._counting[id] = container
             self._alive.add(id)
             if container.state != "created":
@@ -205,7 +205,7 @@ class Follower:
                 self._readings[id] = LogReading(self._where, container, {"until": self._query.get("until")})
                 self._printer.add(container.short_name())
 
-    def _look(self, client: Client, container: Existing, died_with: int | None = None) -> None:
+    def _look(self, client: Client, container: ObservedContainer, died_with: int | None = None) -> None:
         """Take in a container's state: a run that began, one that ended (an event told with which code), both."""
         id = container.id
         with self._lock:

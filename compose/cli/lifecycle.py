@@ -11,7 +11,7 @@ import typer
 
 from compose.cli.context import Globals
 from compose.cli.up import Services, Timeout
-from compose.plan.project import Existing, Target
+from compose.plan.project import DesiredProject, ObservedContainer
 from compose.plan.restarts import dependencies_first, restarted_with
 from compose.render.progress import Progress
 from runtime.errors import NotModifiedError, SkiffError
@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
         if not found:
             raise SkiffError(f"no container found for project {target.name!r}", "make them: `skiff up -d`")
 
-        def begin(container: Existing, progress: Progress) -> None:
+        def begin(container: ObservedContainer, progress: Progress) -> None:
             common.client.start(container.id)
             _hooks(common, target, "post_start", container, progress)
 
@@ -97,7 +97,7 @@ def register(app: typer.Typer) -> None:
             services = sorted(restarted_with(found, services))
         chosen = [container for container in found if not services or container.service in services]
 
-        def again(container: Existing, progress: Progress) -> None:
+        def again(container: ObservedContainer, progress: Progress) -> None:
             restart_container(common.client, target, container, timeout, progress.line)
 
         _each(common, "restart", dependencies_first(target, chosen), again)
@@ -219,7 +219,7 @@ def take_down(
             run_provider(common, target, name, "down", progress)
 
 
-def _stop_providers(common: Globals, target: Target, services: Sequence[str]) -> None:
+def _stop_providers(common: Globals, target: DesiredProject, services: Sequence[str]) -> None:
     """Have providers stop what they provide, dependants first; those that know no such command are not asked."""
     from compose.cli.stack import run_provider
     from compose.plan.providing import provided
@@ -234,15 +234,17 @@ def _stop_providers(common: Globals, target: Target, services: Sequence[str]) ->
             run_provider(common, target, name, "stop", progress)
 
 
-def _stop(common: Globals, target: Target, containers: Sequence[Existing], timeout_s: int | None) -> None:
+def _stop(
+    common: Globals, target: DesiredProject, containers: Sequence[ObservedContainer], timeout_s: int | None
+) -> None:
     """Stop `containers`, dependants first."""
     from compose.execute.operations import Executor
     from compose.execute.runner import run
     from compose.plan.down import plan_stop
     from compose.plan.operations import Plan
-    from compose.plan.project import Observed
+    from compose.plan.project import EngineState
 
-    observed = Observed(containers)
+    observed = EngineState(containers)
     plan = Plan.of(plan_stop(observed, containers, remove=False))
     with common.display() as progress:
         executor = Executor(common.where, target, observed, progress, stop_timeout_s=timeout_s, dry_run=common.dry_run)
@@ -250,7 +252,10 @@ def _stop(common: Globals, target: Target, containers: Sequence[Existing], timeo
 
 
 def _each(
-    common: Globals, kind: str, containers: Sequence[Existing], action: Callable[[Existing, Progress], Any]
+    common: Globals,
+    kind: str,
+    containers: Sequence[ObservedContainer],
+    action: Callable[[ObservedContainer, Progress], Any],
 ) -> None:
     """Do `action` to each of `containers`, and show it as steps of `kind`."""
     with common.display() as progress:
@@ -260,7 +265,9 @@ def _each(
                     action(container, progress)
 
 
-def _hooks(common: Globals, target: Target, phase: str, container: Existing, progress: Progress) -> None:
+def _hooks(
+    common: Globals, target: DesiredProject, phase: str, container: ObservedContainer, progress: Progress
+) -> None:
     from compose.execute.hooks import run_hooks
 
     service = target.services.get(container.service) or {}

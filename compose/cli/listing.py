@@ -11,7 +11,7 @@ import typer
 
 from compose.cli.context import CONFIG_FILES, Globals, project_rows
 from compose.cli.up import Services
-from compose.plan.project import PROJECT, Existing
+from compose.plan.project import PROJECT, ObservedContainer
 from compose.render.ports import ports
 from compose.render.table import ago, size
 from compose.render.template import formatted
@@ -204,7 +204,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
         raise SkiffError(f"--filter: {error}", "name= takes a regular expression") from None
 
 
-def _row(project: str, container: Existing, *, whole: bool, is_json: bool) -> dict[str, Any]:
+def _row(project: str, container: ObservedContainer, *, whole: bool, is_json: bool) -> dict[str, Any]:
     row = container.document
     status = str(row.get("Status") or "")
     health = next((h for h in ("starting", "unhealthy", "healthy") if f"({h})" in status or f": {h})" in status), "")
@@ -245,7 +245,7 @@ def _row(project: str, container: Existing, *, whole: bool, is_json: bool) -> di
     }
 
 
-def _image_row(container: Existing, image: dict[str, Any]) -> dict[str, Any]:
+def _image_row(container: ObservedContainer, image: dict[str, Any]) -> dict[str, Any]:
     name = ((image.get("RepoTags") or [""])[0] or "<none>:<none>").rpartition(":")
     created = str(image.get("Created") or "")
     return {

@@ -9,7 +9,7 @@ from typing import Any
 
 from compose.cli.context import Globals
 from compose.cli.reading import LogReading, engine_time_ns
-from compose.plan.project import Existing
+from compose.plan.project import ObservedContainer
 from compose.render.logs import LogPrinter
 from compose.render.stamped import Lines, api_nanoseconds
 from runtime.errors import EngineError
@@ -19,7 +19,7 @@ NOT_IMPLEMENTED = 501
 
 def show(
     common: Globals,
-    containers: Sequence[Existing],
+    containers: Sequence[ObservedContainer],
     query: Mapping[str, Any],
     *,
     prefix: bool,
@@ -50,7 +50,7 @@ def show(
 
 
 def _pass_on(
-    common: Globals, container: Existing, query: Mapping[str, Any], printer: LogPrinter, *, prefix: bool
+    common: Globals, container: ObservedContainer, query: Mapping[str, Any], printer: LogPrinter, *, prefix: bool
 ) -> None:
     try:
         with common.client.logs(container.id, **{**query, "follow": 0}) as stream:
@@ -85,7 +85,7 @@ def _merge(
     printer.flush()
 
 
-def _tell_unreadable(common: Globals, container: Existing, error: EngineError) -> None:
+def _tell_unreadable(common: Globals, container: ObservedContainer, error: EngineError) -> None:
     """Say that a container's log can't be had, where that is its driver's way; the others' can. Raises EngineError."""
     if error.status != NOT_IMPLEMENTED:
         raise error

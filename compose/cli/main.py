@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, publish, up, watch
 from compose.cli.context import Globals
-from compose.cli.flags import DRY_RUN, understood
+from compose.cli.flags import DRY_RUN, normalize_flags
 from compose.cli.on_demand import OnDemand, group_of
 from compose.render.progress import json_error
 from runtime.errors import SkiffError
@@ -40,11 +40,11 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that `args` name, and its own arguments. Raises SkiffError for one that is known, yet not here."""
-        if args and args[0] in NOT_HERE:
-            raise SkiffError(f"{args[0]} is not built yet", NOT_HERE[args[0]])
+        if args and args[0] in UNSUPPORTED_COMMANDS:
+            raise SkiffError(f"{args[0]} is not built yet", UNSUPPORTED_COMMANDS[args[0]])
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not isinstance(command, TyperGroup):
-            rest, is_dry = understood(command, rest)
+            rest, is_dry = normalize_flags(command, rest)
             ctx.meta[DRY_RUN] = is_dry
         return name, command, rest
 
@@ -68,7 +68,7 @@ class UnheardError(Exception):
     """Nobody reads what the command writes."""
 
 
-NOT_HERE = {
+UNSUPPORTED_COMMANDS = {
     "alpha": "there are no experimental commands",
     "bridge": "there is no conversion to other platforms",
 }

@@ -13,7 +13,7 @@ import typer
 
 from compose.cli.context import Globals
 from compose.cli.up import Services
-from compose.plan.project import ONEOFF, PROJECT, SERVICE, Existing
+from compose.plan.project import ONEOFF, PROJECT, SERVICE, ObservedContainer
 from compose.render.table import table
 from runtime.errors import SkiffError
 
@@ -137,7 +137,7 @@ def register(app: typer.Typer) -> None:
             raise SkiffError("no containers to wait for", f"start them: `skiff up -d {' '.join(services)}`")
         codes: list[int] = []
 
-        def one(container: Existing) -> None:
+        def one(container: ObservedContainer) -> None:
             from runtime.client import Client
 
             codes.append(code := Client(common.where).wait(container.id))
@@ -213,13 +213,15 @@ def version_line() -> str:
     return f"Skiff version {version_number()}"
 
 
-def _usage(common: Globals, containers: list[Existing]) -> Iterator[tuple[Existing, Mapping[str, Any]]]:
+def _usage(
+    common: Globals, containers: list[ObservedContainer]
+) -> Iterator[tuple[ObservedContainer, Mapping[str, Any]]]:
     """Yield what each container uses, all measured over the same second."""
     from runtime.client import Client
 
     documents: dict[str, Mapping[str, Any]] = {}
 
-    def measure(container: Existing) -> None:
+    def measure(container: ObservedContainer) -> None:
         documents[container.id] = Client(common.where).stats(container.id)
 
     threads = [threading.Thread(target=measure, args=(container,), daemon=True) for container in containers]

@@ -13,7 +13,7 @@ import typer
 
 from compose.cli.context import Globals
 from compose.cli.up import NoDeps, QuietPull, RemoveOrphans, checked_policy, orphan_manners
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 PASS_ON = {"allow_interspersed_args": False}
@@ -92,12 +92,12 @@ def register(app: typer.Typer) -> None:
         usual = target.separator.join((target.name, service, "run", slug[:12]))
         special = one_off_target(target, service, name or usual, options, os.getcwd())
         images = ImageOptions(build, pull=checked_policy(pull), quiet_pull=quiet_pull, quiet_build=quiet_build)
-        special, how = _provide(common, target, special, service, images, remove_orphans, with_dependencies=not no_deps)
+        special, how = _prepare(common, target, special, service, images, remove_orphans, with_dependencies=not no_deps)
         body = one_off_body(special, service, options, slug, **how)
         return _perform(common, special, service, body, detach=detach, removes=rm)
 
 
-def _files(target: Target, paths: list[str] | tuple[()]) -> Mapping[str, str]:
+def _files(target: DesiredProject, paths: list[str] | tuple[()]) -> Mapping[str, str]:
     from compose.spec.dotenv import parse
     from compose.spec.files import read_text
 
@@ -109,34 +109,34 @@ def _files(target: Target, paths: list[str] | tuple[()]) -> Mapping[str, str]:
     return found
 
 
-def _provide(
+def _prepare(
     common: Globals,
-    target: Target,
-    special: Target,
+    target: DesiredProject,
+    special: DesiredProject,
     service: str,
     images: Any,
     remove_orphans: bool | None,
     *,
     with_dependencies: bool,
-) -> tuple[Target, dict[str, Any]]:
+) -> tuple[DesiredProject, dict[str, Any]]:
     """Make what a one-off needs: dependencies up, image, networks and volumes.
 
     Returns `special` with what providers told it, and how its body is to be made.
     """
-    from compose.cli.stack import Bringing, Manners
+    from compose.cli.stack import StackUp, UpBehavior
     from compose.execute.files import file_mounts, security_options
     from compose.plan.project import dependencies, image_name
     from compose.plan.up import UpOptions
 
     removes, ignores = orphan_manners(common, remove_orphans)
     others = [name for name in dependencies(target.services[service]) if name in target.services]
-    bringing = Bringing(common, target, images, Manners(ignore_orphans=ignores))
+    stack_up = StackUp(common, target, images, UpBehavior(ignore_orphans=ignores))
     if others and with_dependencies:
-        bringing.bring(UpOptions(services=others, remove_orphans=removes))
-        special = _told_as(special, target, bringing.target, service)
+        stack_up.run(UpOptions(services=others, remove_orphans=removes))
+        special = _told_as(special, target, stack_up.target, service)
         _await_dependencies(common, target, service)
-    needing = Bringing(common, special, images, Manners(ignore_orphans=True))
-    observed, special = needing.provide(service), needing.target
+    needing = StackUp(common, special, images, UpBehavior(ignore_orphans=True))
+    observed, special = needing.prepare_service(service), needing.target
     shared = {container.service: container.id for container in reversed(observed.containers) if not container.is_oneoff}
     return special, {
         "image_id": observed.images.get(image_name(special, service), ""),
@@ -146,7 +146,7 @@ def _provide(
     }
 
 
-def _told_as(special: Target, before: Target, after: Target, service: str) -> Target:
+def _told_as(special: DesiredProject, before: DesiredProject, after: DesiredProject, service: str) -> DesiredProject:
     """Return `special` with the variables that `service` has got between `before` and `after`."""
     from compose.plan.providing import with_services
 
@@ -157,7 +157,7 @@ def _told_as(special: Target, before: Target, after: Target, service: str) -> Ta
     return with_services(special, {**special.services, service: changed})
 
 
-def _await_dependencies(common: Globals, target: Target, service: str) -> None:
+def _await_dependencies(common: Globals, target: DesiredProject, service: str) -> None:
     from compose.execute.conditions import wait_completed, wait_healthy
     from compose.plan.project import dependencies
 
@@ -175,7 +175,7 @@ def _await_dependencies(common: Globals, target: Target, service: str) -> None:
 
 
 def _perform(
-    common: Globals, target: Target, service: str, body: dict[str, Any], *, detach: bool, removes: bool
+    common: Globals, target: DesiredProject, service: str, body: dict[str, Any], *, detach: bool, removes: bool
 ) -> int:
     """Make the container, run it to its end and return its exit code; in the background, name it and return."""
     from compose.cli.terminal import exchange, raw_terminal, signals_to

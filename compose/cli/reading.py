@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compose.plan.project import Existing
+from compose.plan.project import ObservedContainer
 from compose.render.stamped import Lines, StampedLines, api_nanoseconds, moment, nanoseconds
 from runtime.client import Client, Endpoint
 from runtime.errors import EngineError, NotFoundError, SkiffError
@@ -24,7 +24,7 @@ MOST_FAILURES = 5
 class LogReading:
     """Reads the log of `container`. `query` has settings of "Get container logs": since, until, tail."""
 
-    def __init__(self, where: Endpoint, container: Existing, query: Mapping[str, Any]) -> None:
+    def __init__(self, where: Endpoint, container: ObservedContainer, query: Mapping[str, Any]) -> None:
         self.container = container
         self._where = where
         self._query = {key: value for key, value in query.items() if key in ("since", "until", "tail") and value}

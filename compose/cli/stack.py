@@ -1,4 +1,4 @@
-"""Bringing a stack up: what `up`, `create`, `scale` and `run` share."""
+"""StackUp a stack up: what `up`, `create`, `scale` and `run` share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compose.plan.project import Observed, Target
+from compose.plan.project import DesiredProject, EngineState
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PULL_POLICIES = ("", "policy", "always", "missing", "never", "build")
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How images are come by: the flags --build, --no-build, --pull, --quiet-pull."""
+    """How images are obtained: the flags --build, --no-build, --pull, --quiet-pull."""
 
     build: bool = False
     no_build: bool = False
@@ -35,26 +35,26 @@ class ImageOptions:
 
 
 @dataclass(frozen=True)
-class Manners:
-    """How a stack is brought up beside what is wanted of it: time to stop in, answers given beforehand, orphans."""
+class UpBehavior:
+    """Flags of `up` that do not change the plan: the stop timeout, prompts answered in advance, orphans."""
 
     stop_timeout_s: int | None = None
     assume_yes: bool = False
     ignore_orphans: bool = False
 
 
-class Bringing:
-    """One way from what is to what is wanted: images first, then what can be checked, then containers."""
+class StackUp:
+    """Runs `up`: builds and pulls images, checks what could fail halfway, then creates and starts containers."""
 
-    def __init__(self, common: Globals, target: Target, images: ImageOptions, manners: Manners) -> None:
+    def __init__(self, common: Globals, target: DesiredProject, images: ImageOptions, behavior: UpBehavior) -> None:
         self._common = common
         self._target = target
         self._image_options = images
-        self._manners = manners
+        self._behavior = behavior
         self.executor: Executor | None = None
 
-    def bring(self, options: UpOptions) -> None:
-        """Do all that `options` want. Raises SkiffError; what was not to change is as it was then."""
+    def run(self, options: UpOptions) -> None:
+        """Bring the stack up as `options` say. Raises SkiffError; on failure, untouched objects keep their state."""
         from compose.execute.observe import observe
         from compose.plan.selection import select
 
@@ -67,21 +67,21 @@ class Bringing:
         self._tell_orphans(observed, options)
         with common.display() as progress:
             observed = self.images(observed, names, progress)
-            self._provide(names, progress)
+            self._start_providers(names, progress)
             plan = self._plan(observed, options)
             for name in plan.unchanged:
                 progress.state("Container", name, "Running")
             if options.start:
                 self._check_ports(plan)
-            self._run(plan, observed, progress)
+            self._execute(plan, observed, progress)
 
     @property
-    def target(self) -> Target:
-        """The project, with what its providers told of themselves once it was brought up."""
+    def target(self) -> DesiredProject:
+        """The project; once it is up, with the variables that its providers set."""
         return self._target
 
-    def _provide(self, names: Sequence[str], progress: Progress) -> None:
-        """Have what others provide: models, services. What they set changes the containers that use them."""
+    def _start_providers(self, names: Sequence[str], progress: Progress) -> None:
+        """Start models and provider services; the variables they set change the containers that depend on them."""
         from compose.plan.providing import provided, with_variables
 
         if any(self._target.services[name].get("models") for name in names) and not self._common.dry_run:
@@ -99,11 +99,11 @@ class Bringing:
                     progress.line(f"WARN {warning}")
 
     def create(self, options: UpOptions) -> None:
-        """Do all but the starting; what is to be started again with something recreated is stopped. Raises SkiffError."""
-        self.bring(dataclasses.replace(options, start=False))
+        """Do everything except starting containers; those that restart with a recreated one are stopped. Raises SkiffError."""
+        self.run(dataclasses.replace(options, start=False))
 
     def start(self, options: UpOptions) -> None:
-        """Start, in silence, what `create` made or left behind. Raises SkiffError; StoppedError when it is cancelled."""
+        """Start, without output, what `create` made or left stopped. Raises SkiffError; StoppedError when cancelled."""
         from compose.execute.observe import observe
         from compose.plan.up import plan_up
 
@@ -118,10 +118,10 @@ class Bringing:
             remove_orphans=False,
         )
         with common.display(quiet=True) as progress:
-            self._run(plan_up(target, observed, rest), observed, progress)
+            self._execute(plan_up(target, observed, rest), observed, progress)
 
-    def provide(self, service: str) -> Observed:
-        """Make the image, networks and volumes of one service, none of its containers; return what is there then."""
+    def prepare_service(self, service: str) -> EngineState:
+        """Prepare one service's image, networks and volumes, but no container; return the engine's state afterwards."""
         from compose.execute.observe import observe
         from compose.plan.operations import Kind, Plan
         from compose.plan.up import UpOptions, plan_up
@@ -129,18 +129,18 @@ class Bringing:
         self._check_socket()
         observed = observe(self._common.client, self._target, [service])
         self._check(observed, [service])
-        nothing = Observed((), observed.networks, observed.volumes, observed.images)
+        nothing = EngineState((), observed.networks, observed.volumes, observed.images)
         plan = plan_up(self._target, nothing, UpOptions([service], with_dependencies=False, start=False))
         wanted = (Kind.CREATE_NETWORK, Kind.CREATE_VOLUME)
         chosen = Plan.of([operation for operation in plan.operations if operation.kind in wanted])
         with self._common.display() as progress:
             observed = self.images(observed, [service], progress)
-            self._provide([service], progress)
-            self._run(chosen, observed, progress)
+            self._start_providers([service], progress)
+            self._execute(chosen, observed, progress)
         return observed
 
-    def images(self, observed: Observed, names: Sequence[str], progress: Progress) -> Observed:
-        """Build and pull what the services need; return what is there then."""
+    def images(self, observed: EngineState, names: Sequence[str], progress: Progress) -> EngineState:
+        """Build and pull the images that the services need; return the engine's state afterwards."""
         from compose.plan.images import plan_images
 
         wanted = self._image_options
@@ -155,9 +155,9 @@ class Bringing:
         )
         if not plan.operations:
             return observed
-        return dataclasses.replace(observed, images=self._run(plan, observed, progress).images)
+        return dataclasses.replace(observed, images=self._execute(plan, observed, progress).images)
 
-    def _run(self, plan: Plan, observed: Observed, progress: Progress) -> Executor:
+    def _execute(self, plan: Plan, observed: EngineState, progress: Progress) -> Executor:
         from compose.execute.build import BuildOptions
         from compose.execute.operations import Executor
         from compose.execute.runner import run
@@ -168,14 +168,14 @@ class Bringing:
             self._target,
             observed,
             progress,
-            stop_timeout_s=self._manners.stop_timeout_s,
+            stop_timeout_s=self._behavior.stop_timeout_s,
             build=BuildOptions(quiet=self._image_options.quiet_build),
             dry_run=common.dry_run,
         )
         run(plan, executor.perform, common.limit())
         return executor
 
-    def _plan(self, observed: Observed, options: UpOptions) -> Plan:
+    def _plan(self, observed: EngineState, options: UpOptions) -> Plan:
         from compose.plan.resources import diverged
         from compose.plan.up import plan_up
 
@@ -186,8 +186,8 @@ class Bringing:
         return plan_up(self._target, observed, options)
 
     def _may_lose(self, key: str) -> bool:
-        """Whether the user lets a volume that no longer matches go, with its data."""
-        if self._manners.assume_yes:
+        """Ask whether a volume that no longer matches its definition may be recreated, which loses its data."""
+        if self._behavior.assume_yes:
             return True
         name = self._target.resource_name("volumes", key)
         print(
@@ -202,10 +202,10 @@ class Bringing:
             print(file=sys.stderr)
         return answer in ("y", "yes")
 
-    def _tell_orphans(self, observed: Observed, options: UpOptions) -> None:
+    def _tell_orphans(self, observed: EngineState, options: UpOptions) -> None:
         from compose.plan.up import orphans
 
-        left = [] if self._manners.ignore_orphans or options.remove_orphans else orphans(self._target, observed)
+        left = [] if self._behavior.ignore_orphans or options.remove_orphans else orphans(self._target, observed)
         if left:
             names = " ".join(container.name for container in left)
             self._common.warn(
@@ -213,8 +213,8 @@ class Bringing:
                 "your compose file, you can run this command with the --remove-orphans flag to clean it up."
             )
 
-    def _check(self, observed: Observed, names: Sequence[str]) -> None:
-        """Refuse what would fail halfway: things that are not there, and services that this runtime can't run."""
+    def _check(self, observed: EngineState, names: Sequence[str]) -> None:
+        """Refuse what would fail halfway: missing files and resources, and services that this runtime can't run."""
         from compose.execute.files import file_mounts, security_options
         from compose.plan.content import injected
         from compose.plan.providing import uses_others
@@ -234,7 +234,7 @@ class Bringing:
             self._common.warn(warning)
 
     def _check_socket(self) -> None:
-        """Refuse to give services the socket of an engine that has none, before it is spoken to."""
+        """Refuse use_api_socket for an engine without a unix socket, before the first request."""
         from compose.plan.api_socket import uses_api_socket
 
         if uses_api_socket(self._target) and self._common.where.path is None:
@@ -256,8 +256,10 @@ class Bringing:
 PROVIDER_WORDS = {"up": ("Creating", "Created"), "down": ("Removing", "Removed"), "stop": ("Stopping", "Stopped")}
 
 
-def run_provider(common: Globals, target: Target, name: str, command: str, progress: Progress) -> Variables | None:
-    """Have the provider of the service `name` do `command`, and show it; return what it sets. Raises SkiffError."""
+def run_provider(
+    common: Globals, target: DesiredProject, name: str, command: str, progress: Progress
+) -> Variables | None:
+    """Run `command` of the provider of service `name` and show its progress; return the variables it sets. Raises SkiffError."""
     from compose.execute.providers import run_provider
 
     doing, done = PROVIDER_WORDS[command]
@@ -275,7 +277,7 @@ def run_provider(common: Globals, target: Target, name: str, command: str, progr
     return variables
 
 
-def _check_scale(target: Target, scale: Mapping[str, int]) -> None:
+def _check_scale(target: DesiredProject, scale: Mapping[str, int]) -> None:
     from compose.plan.project import replicas
     from compose.plan.selection import select
 
@@ -289,8 +291,8 @@ def _check_scale(target: Target, scale: Mapping[str, int]) -> None:
             )
 
 
-def wait_up(common: Globals, target: Target, services: Sequence[str], timeout_s: int) -> None:
-    """Wait until what is up is up to stay; what others need completed is waited for until it has completed."""
+def wait_up(common: Globals, target: DesiredProject, services: Sequence[str], timeout_s: int) -> None:
+    """Implement `--wait`: block until services run or are healthy, and one-shot dependencies have exited."""
     from compose.execute.conditions import wait_completed, wait_healthy
     from compose.plan.project import dependencies
     from compose.plan.selection import select

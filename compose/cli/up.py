@@ -75,7 +75,7 @@ def register(app: typer.Typer) -> None:
         yes: Yes = False,
     ) -> int:
         """Create and start containers."""
-        from compose.cli.stack import Bringing, ImageOptions, Manners, wait_up
+        from compose.cli.stack import ImageOptions, StackUp, UpBehavior, wait_up
         from compose.plan.up import UpOptions
 
         common: Globals = ctx.obj
@@ -112,14 +112,14 @@ def register(app: typer.Typer) -> None:
             scale=scales(scale or ()),
             renew_anonymous_volumes=renew_anon_volumes,
         )
-        bringing = Bringing(
+        stack_up = StackUp(
             common,
             target,
             ImageOptions(build, no_build, checked_policy(pull), quiet_pull, quiet_build),
-            Manners(timeout, yes, ignores),
+            UpBehavior(timeout, yes, ignores),
         )
         if detached or no_start or common.dry_run:
-            bringing.bring(options)
+            stack_up.run(options)
             if wait and not common.dry_run:
                 wait_up(common, target, options.services, wait_timeout)
             return 0
@@ -127,15 +127,15 @@ def register(app: typer.Typer) -> None:
 
         watching = None
         if watch:
-            from compose.cli.watch import Beside, make_session
+            from compose.cli.watch import BackgroundWatch, make_session
 
             session = make_session(common, target, options.services, quiet_build=quiet_build, builds=not no_build)
-            watching = Beside(session, common)
+            watching = BackgroundWatch(session, common)
         shown = shown_services(target, options.services, attach or (), no_attach or (), attach_dependencies)
         return Attached(
             common,
             target,
-            bringing,
+            stack_up,
             options,
             AttachOptions(
                 shown=shown,
@@ -165,7 +165,7 @@ def register(app: typer.Typer) -> None:
         yes: Yes = False,
     ) -> None:
         """Create containers, do not start them."""
-        from compose.cli.stack import Bringing, ImageOptions, Manners
+        from compose.cli.stack import ImageOptions, StackUp, UpBehavior
         from compose.plan.up import UpOptions
 
         common: Globals = ctx.obj
@@ -184,7 +184,7 @@ def register(app: typer.Typer) -> None:
             scale=scales(scale or ()),
         )
         images = ImageOptions(build, no_build, checked_policy(pull), quiet_pull)
-        Bringing(common, target, images, Manners(None, yes, ignores)).bring(options)
+        StackUp(common, target, images, UpBehavior(None, yes, ignores)).run(options)
 
     @app.command()
     def scale(
@@ -193,14 +193,14 @@ def register(app: typer.Typer) -> None:
         no_deps: NoDeps = False,
     ) -> None:
         """Run as many containers of services as wanted."""
-        from compose.cli.stack import Bringing, ImageOptions, Manners
+        from compose.cli.stack import ImageOptions, StackUp, UpBehavior
         from compose.plan.up import UpOptions
 
         common: Globals = ctx.obj
         numbers = scales(wanted)
         target = common.load(tuple(numbers))
         options = UpOptions(tuple(numbers), with_dependencies=not no_deps, scale=numbers)
-        Bringing(common, target, ImageOptions(), Manners(ignore_orphans=True)).bring(options)
+        StackUp(common, target, ImageOptions(), UpBehavior(ignore_orphans=True)).run(options)
 
 
 def _exclude(*pairs: tuple[str, bool, str, bool]) -> None:

@@ -14,7 +14,7 @@ import typer
 
 from compose.cli.context import DRY_RUN, Globals
 from compose.cli.up import Services
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         ] = True,
     ) -> int:
         """Watch files; sync them into containers, or rebuild and restart these, when they change."""
-        from compose.cli.stack import Bringing, ImageOptions, Manners
+        from compose.cli.stack import ImageOptions, StackUp, UpBehavior
         from compose.plan.up import UpOptions
         from compose.watch.lock import lock
 
@@ -49,14 +49,14 @@ def register(app: typer.Typer) -> None:
         with lock(target.name, str(common.where)):
             if not no_up:
                 images = ImageOptions(quiet_pull=quiet, quiet_build=quiet)
-                bringing = Bringing(common, _built(target), images, Manners())
-                bringing.bring(UpOptions(tuple(services or ())))
-                session.actions.target = bringing.target
+                stack_up = StackUp(common, _built(target), images, UpBehavior())
+                stack_up.run(UpOptions(tuple(services or ())))
+                session.actions.target = stack_up.target
             run_until_interrupted(session)
         return INTERRUPTED
 
 
-def _built(target: Target) -> Target:
+def _built(target: DesiredProject) -> DesiredProject:
     """Return the project with the images of what is watched built anew: they are to have the files as they are now."""
     services = {
         name: {**service, "pull_policy": "build"} if service.get("build") and service.get("develop") else service
@@ -67,7 +67,7 @@ def _built(target: Target) -> Target:
 
 def make_session(
     common: Globals,
-    target: Target,
+    target: DesiredProject,
     services: Sequence[str],
     *,
     quiet_build: bool = False,
@@ -125,7 +125,7 @@ def _warn(text: str) -> None:
     print(f"WARN {text}", file=sys.stderr, flush=True)
 
 
-class Beside:
+class BackgroundWatch:
     """Watching that goes on beside something else, in a thread of its own."""
 
     def __init__(self, session: Session, common: Globals) -> None:
@@ -135,7 +135,7 @@ class Beside:
         self._running: Future[None] | None = None
         self._is_over = threading.Event()
 
-    def begin(self, target: Target, fail: Callable[[BaseException], None]) -> None:
+    def begin(self, target: DesiredProject, fail: Callable[[BaseException], None]) -> None:
         """Watch from now on; `target` is the project as it was brought up. `fail` hears of an error that ends it."""
         from anyio.from_thread import start_blocking_portal
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from compose.execute.build_context import stream
 from compose.plan.container_body import extra_hosts, ulimits
-from compose.plan.project import PROJECT, SERVICE, Target, image_name
+from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
 from compose.plan.values import whole
 from runtime.client import Client
 from runtime.errors import SkiffError
@@ -48,7 +48,7 @@ class BuildRequest:
 
 
 def build_image(
-    client: Client, target: Target, service: str, tell: Callable[[str], None], options: BuildOptions
+    client: Client, target: DesiredProject, service: str, tell: Callable[[str], None], options: BuildOptions
 ) -> str:
     """Build the image of `service` and return its ID. Raises SkiffError with the build's own message."""
     request = build_request(target, service, options, is_ours=client.endpoint.is_ours)
@@ -63,7 +63,7 @@ def build_image(
     return image_id
 
 
-def build_request(target: Target, service: str, options: BuildOptions, *, is_ours: bool) -> BuildRequest:
+def build_request(target: DesiredProject, service: str, options: BuildOptions, *, is_ours: bool) -> BuildRequest:
     """Return what the `build:` of `service` asks for; `is_ours` says that the engine is Skiff's own.
 
     Raises SkiffError for what is not there, and for what the engine can't do.
@@ -193,7 +193,7 @@ def _cache_images(build: Mapping[str, Any], fail: _Failure) -> list[str]:
 
 
 def _own(
-    target: Target, build: Mapping[str, Any], fail: _Failure
+    target: DesiredProject, build: Mapping[str, Any], fail: _Failure
 ) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Path]]:
     """Return parts of the query, files and directories that go along: secrets, agents, contexts, entitlements."""
     files: dict[str, bytes] = {}
@@ -215,7 +215,7 @@ def _own(
     return query, files, directories
 
 
-def _secret(target: Target, name: str, fail: _Failure) -> bytes:
+def _secret(target: DesiredProject, name: str, fail: _Failure) -> bytes:
     declared = (target.model.get("secrets") or {}).get(name) or {}
     if variable := declared.get("environment"):
         if variable not in target.environment:
@@ -240,7 +240,7 @@ def _agent_sockets(given: Any) -> dict[str, str]:
     return {name: socket for name, _, socket in (str(one).partition("=") for one in given or ())}
 
 
-def _agents(target: Target, build: Mapping[str, Any], fail: _Failure) -> dict[str, str]:
+def _agents(target: DesiredProject, build: Mapping[str, Any], fail: _Failure) -> dict[str, str]:
     found = {}
     for name, written in _agent_sockets(build["ssh"]).items():
         socket = written or target.environment.get("SSH_AUTH_SOCK") or os.environ.get("SSH_AUTH_SOCK") or ""
@@ -254,7 +254,9 @@ def _agents(target: Target, build: Mapping[str, Any], fail: _Failure) -> dict[st
     return found
 
 
-def _contexts(target: Target, build: Mapping[str, Any], fail: _Failure) -> tuple[dict[str, str], dict[str, Path]]:
+def _contexts(
+    target: DesiredProject, build: Mapping[str, Any], fail: _Failure
+) -> tuple[dict[str, str], dict[str, Path]]:
     contexts: dict[str, str] = {}
     directories: dict[str, Path] = {}
     for number, (name, written) in enumerate((build.get("additional_contexts") or {}).items()):

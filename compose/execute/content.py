@@ -6,11 +6,11 @@ import io
 import tarfile
 
 from compose.plan.content import injected
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from runtime.client import Client
 
 
-def inject(client: Client, target: Target, service: str, id: str) -> None:
+def inject(client: Client, target: DesiredProject, service: str, id: str) -> None:
     """Write what `injected` gives for the service into container `id`. Raises SkiffError."""
     files = list(injected(target, service))
     if not files:

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compose.plan.content import FOLDERS
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 UNCONFINED = "systempaths=unconfined"
 
 
-def file_mounts(target: Target, name: str) -> Iterator[dict[str, Any]]:
+def file_mounts(target: DesiredProject, name: str) -> Iterator[dict[str, Any]]:
     """Yield mounts of the service's configs and secrets that come from files.
 
     Raises SkiffError for a file that is not there and for what is made elsewhere.
@@ -44,7 +44,7 @@ def file_mounts(target: Target, name: str) -> Iterator[dict[str, Any]]:
             }
 
 
-def security_options(target: Target, name: str) -> dict[str, list[str]]:
+def security_options(target: DesiredProject, name: str) -> dict[str, list[str]]:
     """Return the service's `security_opt` as parts of a HostConfig: files of seccomp profiles read in.
 
     Raises SkiffError for an option that is none and for a profile that can't be read.

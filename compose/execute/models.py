@@ -8,19 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compose.execute.plugins import model_runner
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from compose.plan.providing import with_services
 from runtime.errors import SkiffError
 
 
-def used_models(target: Target, names: Sequence[str]) -> list[str]:
+def used_models(target: DesiredProject, names: Sequence[str]) -> list[str]:
     """Return the models of the project that the services `names` use."""
     return sorted({ref for name in names for ref in target.services[name].get("models") or {}})
 
 
 def with_models(
-    target: Target, names: Sequence[str], environ: Mapping[str, str], tell: Callable[[str, str], None]
-) -> Target:
+    target: DesiredProject, names: Sequence[str], environ: Mapping[str, str], tell: Callable[[str, str], None]
+) -> DesiredProject:
     """Have the models of the services `names` there; return `target` with the services told where.
 
     `tell(model, state)` hears of each. Raises SkiffError where there is no model runner, and when it fails.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from compose.plan.project import PROJECT, Existing, Observed, Target, image_name
+from compose.plan.project import PROJECT, DesiredProject, EngineState, ObservedContainer, image_name
 from runtime.client import Client
 from runtime.errors import NotFoundError
 
 
-def observe(client: Client, target: Target, services: Sequence[str] | None = None) -> Observed:
+def observe(client: Client, target: DesiredProject, services: Sequence[str] | None = None) -> EngineState:
     """Return the project's containers, all networks and volumes, and the images that `services` (all: None) name."""
     rows = client.containers(all=True, filters={"label": [f"{PROJECT}={target.name}"]})
     names = {image_name(target, name) for name in (target.services if services is None else services)}
@@ -25,8 +25,8 @@ def observe(client: Client, target: Target, services: Sequence[str] | None = Non
         tagged = (image.get("Metadata") or {}).get("LastTagTime") or ""
         if tagged and not tagged.startswith("0001-"):
             tagged_s[name] = datetime.fromisoformat(tagged[:19] + "+00:00").timestamp()
-    return Observed(
-        [Existing.of(row) for row in rows],
+    return EngineState(
+        [ObservedContainer.of(row) for row in rows],
         {network["Name"]: network for network in client.networks()},
         {volume["Name"]: volume for volume in client.volumes()},
         images,

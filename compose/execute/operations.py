@@ -13,7 +13,7 @@ from compose.execute.files import file_mounts, security_options
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
 from compose.plan.container_body import container_body
 from compose.plan.operations import Kind, Operation
-from compose.plan.project import Observed, Target, container_name, image_name
+from compose.plan.project import DesiredProject, EngineState, container_name, image_name
 from compose.plan.resources import network_body, volume_body
 from compose.render.progress import Progress
 from runtime.client import Client, Endpoint
@@ -21,24 +21,24 @@ from runtime.errors import ConflictError, NotFoundError, NotModifiedError, Skiff
 
 
 class StillUsedError(Exception):
-    """What is to be removed is used by others: it stays, and that is no failure."""
+    """Raised for a resource that others still use: it stays, which is not a failure."""
 
 
 class StoppedError(SkiffError):
-    """The user wants no more to be begun."""
+    """Raised after cancellation: no further operation starts."""
 
 
 class Executor:
     """Performs operations of one project; safe from several threads, each with a connection of its own.
 
-    With `dry_run` it only tells what it would do. After `cancel` it begins nothing any more.
+    With `dry_run` it only reports what it would do. After `cancel` it starts nothing more.
     """
 
     def __init__(
         self,
         where: Endpoint,
-        target: Target,
-        observed: Observed,
+        target: DesiredProject,
+        observed: EngineState,
         progress: Progress,
         *,
         stop_timeout_s: int | None = None,
@@ -302,7 +302,7 @@ def _about(operation: Operation, error: SkiffError) -> SkiffError:
     return SkiffError(f"{about}{what}: {error.message}", error.hint)
 
 
-def _anonymous_volumes(old: Mapping[str, Any], target: Target, service: str) -> list[dict[str, Any]]:
+def _anonymous_volumes(old: Mapping[str, Any], target: DesiredProject, service: str) -> list[dict[str, Any]]:
     """Return mounts that take over the anonymous volumes of the container that is replaced."""
     mounts = target.services[service].get("volumes") or ()
     declared = {mount["target"] for mount in mounts if mount.get("source") or mount.get("type") != "volume"}

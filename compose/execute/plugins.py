@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 # docker's own list (Docker documentation, "Docker CLI plugins"), after the user's folder
@@ -39,7 +39,7 @@ def model_runner(environ: Mapping[str, str]) -> str:
     return found
 
 
-def check_programs(target: Target, names: Sequence[str], environ: Mapping[str, str]) -> None:
+def check_programs(target: DesiredProject, names: Sequence[str], environ: Mapping[str, str]) -> None:
     """Raise SkiffError for the first of the services `names` that needs a program which is not there."""
     for name in names:
         service = target.services[name]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compose.execute import plugins
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from compose.plan.providing import Variables, flags
 from runtime.errors import SkiffError
 
@@ -18,7 +18,7 @@ LAST_LINES = 10
 
 
 def run_provider(
-    target: Target, name: str, command: str, environ: Mapping[str, str], tell: Callable[[str], None]
+    target: DesiredProject, name: str, command: str, environ: Mapping[str, str], tell: Callable[[str], None]
 ) -> Variables:
     """Have the provider of the service `name` do `command`: "up", "down" or "stop"; return what it sets.
 
@@ -50,7 +50,7 @@ def run_provider(
     return variables
 
 
-def cares_for_stop(target: Target, name: str, environ: Mapping[str, str]) -> bool:
+def cares_for_stop(target: DesiredProject, name: str, environ: Mapping[str, str]) -> bool:
     """Whether the provider of the service `name` has a command to stop it: most know "up" and "down" alone."""
     program = plugins.provider(target.services[name]["provider"]["type"], environ)
     return "stop" in _metadata(program, {**target.environment, **environ})

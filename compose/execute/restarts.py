@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
-from compose.plan.project import Existing, Target
+from compose.plan.project import DesiredProject, ObservedContainer
 from runtime.client import Client
 
 
 def restart(
-    client: Client, target: Target, container: Existing, timeout_s: int | None, tell: Callable[[str], None]
+    client: Client,
+    target: DesiredProject,
+    container: ObservedContainer,
+    timeout_s: int | None,
+    tell: Callable[[str], None],
 ) -> None:
     """Restart `container`; `tell` gets the lines that the hooks of its service print. Raises SkiffError."""
     service = target.services.get(container.service) or {}

@@ -1,4 +1,4 @@
-"""Runs a plan: what does not depend on each other at once, everything else in order; the first failure ends it."""
+"""Runs a plan: independent operations in parallel, dependent ones in order; the first failure ends it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from compose.plan.operations import Kind, Operation, Plan
 from runtime.errors import first_error
 
 PARALLEL = 32
-PATIENT = (Kind.AWAIT, Kind.PULL, Kind.BUILD)
-"""What may take long and leaves nothing half made: a failure elsewhere, or Ctrl-C, does not wait for its end."""
+CANCELLABLE = (Kind.AWAIT, Kind.PULL, Kind.BUILD)
+"""Operations that may take long and leave nothing half made: a failure elsewhere, or Ctrl-C, abandons them."""
 
 
 async def run_plan(plan: Plan, perform: Callable[[Operation], None], parallel: int = 0) -> None:
-    """Run `perform(operation)` in a thread for each operation, after those it waits for.
+    """Run `perform(operation)` in a thread for each operation, once its predecessors are done.
 
     At most `parallel` operations run at once (0: no limit); those that only wait do not count. Raises what `perform`
-    raises; operations that change containers are waited for then, none is begun any more.
+    raises, after operations that change containers have finished; no further one starts.
     """
     done = {operation.key: anyio.Event() for operation in plan.operations}
     before = plan.predecessors()
@@ -30,7 +30,9 @@ async def run_plan(plan: Plan, perform: Callable[[Operation], None], parallel: i
         for key in before[operation.key]:
             await done[key].wait()
         limiter = unlimited if operation.kind is Kind.AWAIT else limited
-        await anyio.to_thread.run_sync(perform, operation, limiter=limiter, abandon_on_cancel=operation.kind in PATIENT)
+        await anyio.to_thread.run_sync(
+            perform, operation, limiter=limiter, abandon_on_cancel=operation.kind in CANCELLABLE
+        )
         done[operation.key].set()
 
     async with anyio.create_task_group() as group:
@@ -39,7 +41,7 @@ async def run_plan(plan: Plan, perform: Callable[[Operation], None], parallel: i
 
 
 def run(plan: Plan, perform: Callable[[Operation], None], parallel: int = 0) -> None:
-    """Run the plan to its end from ordinary code; the first failure is raised as it is."""
+    """Run the plan from synchronous code; the first failure is raised as it is."""
     if not plan.operations:
         return
     try:

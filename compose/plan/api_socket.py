@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from compose.plan.project import Service, Target
+from compose.plan.project import DesiredProject, Service
 
 SOCKET = "/var/run/docker.sock"
 CONFIG, CONFIG_FOLDER = "#apisocket", "/run/secrets/docker"
 
 
-def uses_api_socket(target: Target) -> list[str]:
+def uses_api_socket(target: DesiredProject) -> list[str]:
     """Return the services that want the engine's socket."""
     return [name for name, service in target.services.items() if service.get("use_api_socket")]
 
 
-def with_api_socket(target: Target, socket: str, credentials: Mapping[str, Any]) -> Target:
+def with_api_socket(target: DesiredProject, socket: str, credentials: Mapping[str, Any]) -> DesiredProject:
     """Return `target` with the engine's `socket` and a client's configuration in the services that want them.
 
     `credentials` are those of the user, by registry, as `auths` of Docker's config.json has them. A service that sets

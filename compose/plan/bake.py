@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from compose.plan.container_body import extra_hosts, ulimits
-from compose.plan.project import PROJECT, SERVICE, Target, image_name
+from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
 from compose.plan.values import whole
 
 
 def bake_file(
-    target: Target,
+    target: DesiredProject,
     names: Sequence[str],
     *,
     arguments: Mapping[str, str | None],
@@ -86,7 +86,7 @@ def _literal(value: Any) -> Any:
     return value.replace("${", "$${") if isinstance(value, str) else value
 
 
-def _secret(target: Target, use: Mapping[str, Any]) -> str:
+def _secret(target: DesiredProject, use: Mapping[str, Any]) -> str:
     declared = (target.model.get("secrets") or {}).get(use["source"]) or {}
     name = use.get("target") or use["source"]
     if declared.get("environment"):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from compose.plan.content import service_hash
-from compose.plan.project import CONFIG_HASH, IMAGE, Existing, Observed, Target, image_name
-from compose.plan.resources import Divergence, network_keys, volume_keys
+from compose.plan.project import CONFIG_HASH, IMAGE, DesiredProject, EngineState, ObservedContainer, image_name
+from compose.plan.resources import ChangedResources, network_keys, volume_keys
 
 SHARED = ("network_mode", "ipc", "pid")
 
 
 def why_recreate(
-    target: Target, observed: Observed, name: str, container: Existing, *, recreated: set[str], lost: Divergence
+    target: DesiredProject,
+    observed: EngineState,
+    name: str,
+    container: ObservedContainer,
+    *,
+    recreated: set[str],
+    lost: ChangedResources,
 ) -> str | None:
     """Return the reason for which a container of the service `name` must be made anew; None when it may stay.
 

@@ -8,12 +8,12 @@ from typing import Any
 from compose.plan import project as labels
 from compose.plan.content import service_hash
 from compose.plan.devices import device_requests
-from compose.plan.project import COMPOSE_VERSION, Target, container_name, dependencies, image_name
+from compose.plan.project import COMPOSE_VERSION, DesiredProject, container_name, dependencies, image_name
 from compose.plan.values import duration_ns, nano_cpus, whole
 
 
 def container_body(
-    target: Target,
+    target: DesiredProject,
     name: str,
     number: int,
     *,
@@ -69,7 +69,9 @@ def _environment(service: Mapping[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
-def _labels(target: Target, name: str, service: Mapping[str, Any], number: int, image_id: str) -> dict[str, str]:
+def _labels(
+    target: DesiredProject, name: str, service: Mapping[str, Any], number: int, image_id: str
+) -> dict[str, str]:
     depends = ",".join(
         f"{other}:{how.get('condition', 'service_started')}:{str(bool(how.get('restart'))).lower()}"
         for other, how in dependencies(service).items()
@@ -119,7 +121,7 @@ def _port_bindings(service: Mapping[str, Any]) -> dict[str, list[dict[str, str]]
     return found
 
 
-def _host_config(target: Target, service: Mapping[str, Any], container_of: Mapping[str, str]) -> dict[str, Any]:
+def _host_config(target: DesiredProject, service: Mapping[str, Any], container_of: Mapping[str, str]) -> dict[str, Any]:
     limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
     reservations = ((service.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
 
@@ -269,11 +271,11 @@ def _volumes_from(service: Mapping[str, Any], container_of: Mapping[str, str]) -
     return found
 
 
-def _mounts(target: Target, service: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _mounts(target: DesiredProject, service: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_mount(target, volume) for volume in service.get("volumes") or ()]
 
 
-def _mount(target: Target, volume: Mapping[str, Any]) -> dict[str, Any]:
+def _mount(target: DesiredProject, volume: Mapping[str, Any]) -> dict[str, Any]:
     kind = volume.get("type") or "volume"
     mount: dict[str, Any] = {
         "Type": kind,
@@ -324,7 +326,9 @@ def _healthcheck(check: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _networks(target: Target, name: str, service: Mapping[str, Any], container: str) -> dict[str, dict[str, Any]]:
+def _networks(
+    target: DesiredProject, name: str, service: Mapping[str, Any], container: str
+) -> dict[str, dict[str, Any]]:
     if service.get("network_mode"):
         return {}
     wanted = service.get("networks") or {}

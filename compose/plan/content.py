@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from compose.plan.project import Target, config_hash
+from compose.plan.project import DesiredProject, config_hash
 from runtime.errors import SkiffError
 
 FOLDERS = {"configs": "/", "secrets": "/run/secrets/"}
@@ -23,7 +23,7 @@ class Injected(NamedTuple):
     mode: int
 
 
-def injected(target: Target, name: str) -> Iterator[Injected]:
+def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
     """Yield the files of the service's configs and secrets with `content:` or `environment:`.
 
     Raises SkiffError for a variable that is not set, and in a service whose root is read-only (Compose
@@ -58,7 +58,7 @@ def injected(target: Target, name: str) -> Iterator[Injected]:
             )
 
 
-def service_hash(target: Target, name: str) -> str:
+def service_hash(target: DesiredProject, name: str) -> str:
     """Return the digest of what the service's containers are made of, the content written into them included."""
     digest = config_hash(target.services[name])
     contents = list(injected(target, name))

@@ -11,15 +11,15 @@ from compose.plan.project import (
     NETWORK,
     PROJECT,
     VOLUME,
-    Existing,
-    Observed,
-    Target,
+    DesiredProject,
+    EngineState,
+    ObservedContainer,
     image_name,
     labelled,
 )
 
 
-def plan_stop(observed: Observed, containers: Sequence[Existing], *, remove: bool) -> list[Operation]:
+def plan_stop(observed: EngineState, containers: Sequence[ObservedContainer], *, remove: bool) -> list[Operation]:
     """Return what stops (and removes) `containers`, each after those that depend on it.
 
     The order comes from the containers' own labels: the project's files may have changed, or be gone.
@@ -55,7 +55,9 @@ def plan_stop(observed: Observed, containers: Sequence[Existing], *, remove: boo
     return operations
 
 
-def _dependants_first(containers: Sequence[Existing], dependants: Mapping[str, set[str]]) -> list[Existing]:
+def _dependants_first(
+    containers: Sequence[ObservedContainer], dependants: Mapping[str, set[str]]
+) -> list[ObservedContainer]:
     """Return `containers` with each behind those of the services that depend on its own."""
     order: list[str] = []
 
@@ -72,8 +74,8 @@ def _dependants_first(containers: Sequence[Existing], dependants: Mapping[str, s
 
 
 def plan_down(
-    target: Target,
-    observed: Observed,
+    target: DesiredProject,
+    observed: EngineState,
     *,
     services: Sequence[str] = (),
     volumes: bool = False,
@@ -105,7 +107,7 @@ def plan_down(
     return Plan.of(operations)
 
 
-def _owned(target: Target, here: Mapping[str, Mapping[str, Any]], section: str, has_files: bool) -> list[str]:
+def _owned(target: DesiredProject, here: Mapping[str, Mapping[str, Any]], section: str, has_files: bool) -> list[str]:
     """Return the names of the project's own networks or volumes that are here."""
     label = {"networks": NETWORK, "volumes": VOLUME}[section]
     own = [name for name, one in here.items() if labelled(one, PROJECT) == target.name and labelled(one, label)]
@@ -120,7 +122,7 @@ def _owned(target: Target, here: Mapping[str, Mapping[str, Any]], section: str, 
 
 
 def _images(
-    target: Target, observed: Observed, which: str, after: frozenset[str], services: Sequence[str]
+    target: DesiredProject, observed: EngineState, which: str, after: frozenset[str], services: Sequence[str]
 ) -> list[Operation]:
     names = [
         image_name(target, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compose.plan.operations import Kind, Operation, Plan
-from compose.plan.project import Observed, Service, Target, image_name
+from compose.plan.project import DesiredProject, EngineState, Service, image_name
 from compose.plan.values import duration_ns
 from runtime.errors import SkiffError
 
@@ -16,8 +16,8 @@ ROOTFS = "rootfs:"
 
 
 def plan_images(
-    target: Target,
-    observed: Observed,
+    target: DesiredProject,
+    observed: EngineState,
     names: Sequence[str],
     *,
     build: bool = False,
@@ -84,12 +84,12 @@ def refresh_s(policy: str) -> float | None:
     return int(weeks or 0) * 7 * DAY_S + int(days or 0) * DAY_S + duration_ns(rest) / 1e9
 
 
-def build_bases(target: Target, service: Service) -> set[str]:
+def build_bases(target: DesiredProject, service: Service) -> set[str]:
     """Return the services whose images the build of `service` starts from (additional contexts `service:x`)."""
     return _bases(service) & set(target.services)
 
 
-def missing_bases(target: Target, name: str) -> set[str]:
+def missing_bases(target: DesiredProject, name: str) -> set[str]:
     """Return the services that the build of the service `name` starts from and that were left out of the project."""
     return _bases(target.services[name]) & set(target.disabled)
 
@@ -99,7 +99,7 @@ def _bases(service: Service) -> set[str]:
     return {str(each)[8:] for each in contexts.values() if str(each).startswith("service:")}
 
 
-def _with_order(target: Target, operations: Mapping[str, Operation]) -> list[Operation]:
+def _with_order(target: DesiredProject, operations: Mapping[str, Operation]) -> list[Operation]:
     """Return `operations` with each image after those that it is built on."""
     ordered = []
     for operation in operations.values():
@@ -111,7 +111,7 @@ def _with_order(target: Target, operations: Mapping[str, Operation]) -> list[Ope
     return ordered
 
 
-def plan_builds(target: Target, names: Sequence[str]) -> Plan:
+def plan_builds(target: DesiredProject, names: Sequence[str]) -> Plan:
     """Return what builds the images of the services `names` that have a `build`, and of those that they start from."""
     found: dict[str, Operation] = {}
     waiting = list(reversed(names))
@@ -129,7 +129,12 @@ def plan_builds(target: Target, names: Sequence[str]) -> Plan:
 
 
 def plan_pulls(
-    target: Target, observed: Observed, names: Sequence[str], *, policy: str = "", ignore_buildable: bool = False
+    target: DesiredProject,
+    observed: EngineState,
+    names: Sequence[str],
+    *,
+    policy: str = "",
+    ignore_buildable: bool = False,
 ) -> tuple[Plan, dict[str, str]]:
     """Return what pulls the images of the services `names`, and for each image that is passed over the reason."""
     found: dict[str, Operation] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from compose.plan import project as labels
 from compose.plan.container_body import container_body
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from compose.spec import values
 from runtime.errors import SkiffError
 
@@ -37,7 +37,9 @@ class RunOptions:
     auto_remove: bool = False
 
 
-def one_off_target(target: Target, name: str, container: str, options: RunOptions, folder: str) -> Target:
+def one_off_target(
+    target: DesiredProject, name: str, container: str, options: RunOptions, folder: str
+) -> DesiredProject:
     """Return `target` with the service `name` as the container named `container` is to have it.
 
     Paths of volumes are relative to `folder`. Raises SkiffError for what is malformed.
@@ -67,7 +69,7 @@ def one_off_target(target: Target, name: str, container: str, options: RunOption
     return replace(target, model={**target.model, "services": {**target.services, name: service}})
 
 
-def one_off_body(target: Target, name: str, options: RunOptions, slug: str, **how: Any) -> dict[str, Any]:
+def one_off_body(target: DesiredProject, name: str, options: RunOptions, slug: str, **how: Any) -> dict[str, Any]:
     """Return the body of "Create a container" for a one-off; `how` is as for `container_body`."""
     body = container_body(target, name, 1, **how)
     body["Labels"] |= {labels.ONEOFF: "True", labels.SLUG: slug}
@@ -88,7 +90,7 @@ def _words(text: str) -> list[str]:
         raise SkiffError(f"--entrypoint: {error}", "close what is quoted") from None
 
 
-def _environment(target: Target, service: Mapping[str, Any], options: RunOptions) -> dict[str, str | None]:
+def _environment(target: DesiredProject, service: Mapping[str, Any], options: RunOptions) -> dict[str, str | None]:
     found = {**(service.get("environment") or {}), **(options.file_environment or {})}
     for entry in options.environment:
         name, equals, value = entry.partition("=")

@@ -28,7 +28,7 @@ ALIVE = ("running", "paused", "restarting")
 
 
 @dataclass(frozen=True)
-class Target:
+class DesiredProject:
     """A project to bring up or take down; `model` is its canonical form, what `config --format json` prints.
 
     `disabled` are services of the files that are not meant: of other profiles, or not asked for. `environment_files`
@@ -64,7 +64,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Existing:
+class ObservedContainer:
     """A container that the engine has, as its list shows it."""
 
     id: str
@@ -77,7 +77,7 @@ class Existing:
     document: Mapping[str, Any] = field(repr=False)
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Existing:
+    def of(cls, row: Mapping[str, Any]) -> ObservedContainer:
         """Return the container of a row of "List containers"."""
         labels = row.get("Labels") or {}
         number = labels.get(NUMBER) or "0"
@@ -112,20 +112,20 @@ class Existing:
 
 
 @dataclass(frozen=True)
-class Observed:
+class EngineState:
     """What the engine has: the project's containers, networks and volumes by name, images by the names in use.
 
     `networks` and `volumes` are all that the engine has, also those of others; `images` are IDs, `tagged_s` when each
     got its name last (Unix time), where the engine says so.
     """
 
-    containers: Sequence[Existing] = ()
+    containers: Sequence[ObservedContainer] = ()
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     tagged_s: Mapping[str, float] = field(default_factory=dict)
 
-    def of_service(self, service: str) -> list[Existing]:
+    def of_service(self, service: str) -> list[ObservedContainer]:
         """Return the service's containers, one-offs left out, by number."""
         found = [c for c in self.containers if c.service == service and not c.is_oneoff]
         return sorted(found, key=lambda container: (container.number, container.name))
@@ -152,7 +152,7 @@ def config_hash(service: Service) -> str:
     return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def image_name(target: Target, name: str) -> str:
+def image_name(target: DesiredProject, name: str) -> str:
     """Return the image that the service's containers run."""
     return target.services[name].get("image") or target.separator.join((target.name, name))
 
@@ -167,7 +167,7 @@ def replicas(service: Service, scale: int | None = None) -> int:
     return 1 if wanted is None else int(wanted)
 
 
-def container_name(target: Target, name: str, number: int) -> str:
+def container_name(target: DesiredProject, name: str, number: int) -> str:
     """Return the name of the service's container `number`."""
     usual = target.separator.join((target.name, name, str(number)))
     return target.services[name].get("container_name") or usual

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compose.plan.project import Target, dependencies
+from compose.plan.project import DesiredProject, dependencies
 from runtime.errors import SkiffError
 
 
@@ -18,7 +18,7 @@ class Variables:
     plain: Mapping[str, str] = field(default_factory=dict)
 
 
-def provided(target: Target, names: Sequence[str]) -> list[str]:
+def provided(target: DesiredProject, names: Sequence[str]) -> list[str]:
     """Return those of the services `names` that are provided, each after those it depends on."""
     done: list[str] = []
 
@@ -34,7 +34,7 @@ def provided(target: Target, names: Sequence[str]) -> list[str]:
     return [name for name in done if name in names and target.services[name].get("provider")]
 
 
-def uses_others(target: Target, names: Sequence[str]) -> bool:
+def uses_others(target: DesiredProject, names: Sequence[str]) -> bool:
     """Whether one of the services `names` needs another program than the engine."""
     return any(target.services[name].get("provider") or target.services[name].get("models") for name in names)
 
@@ -62,7 +62,7 @@ def flags(name: str, provider: Mapping[str, Any], metadata: Mapping[str, Any], c
     ]
 
 
-def with_variables(target: Target, name: str, variables: Variables) -> tuple[Target, list[str]]:
+def with_variables(target: DesiredProject, name: str, variables: Variables) -> tuple[DesiredProject, list[str]]:
     """Return `target` with what the provider of the service `name` set, in those that depend on it; and warnings."""
     own = {f"{name.upper()}_{key}": value for key, value in variables.own.items()}
     services, warnings = dict(target.services), []
@@ -79,6 +79,6 @@ def with_variables(target: Target, name: str, variables: Variables) -> tuple[Tar
     return with_services(target, services), warnings
 
 
-def with_services(target: Target, services: Mapping[str, Any]) -> Target:
+def with_services(target: DesiredProject, services: Mapping[str, Any]) -> DesiredProject:
     """Return `target` with other `services`."""
     return replace(target, model={**target.model, "services": services})

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compose.plan.devices import device_requests
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 
-def check_services(target: Target, names: Sequence[str], *, is_ours: bool) -> None:
+def check_services(target: DesiredProject, names: Sequence[str], *, is_ours: bool) -> None:
     """Raise SkiffError for the first of the services `names` that can't be run; `is_ours`: by our own engine."""
     taken: dict[str, str] = {}
     for name in names:

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from compose.plan import project as labels
-from compose.plan.project import COMPOSE_VERSION, Observed, Target, config_hash, labelled
+from compose.plan.project import COMPOSE_VERSION, DesiredProject, EngineState, config_hash, labelled
 from runtime.errors import SkiffError
 
 
-def network_body(target: Target, key: str) -> dict[str, Any]:
+def network_body(target: DesiredProject, key: str) -> dict[str, Any]:
     """Return the body of "Create a network" for the project's network `key`."""
     declared = (target.model.get("networks") or {}).get(key) or {}
     ipam = declared.get("ipam") or {}
@@ -42,7 +42,7 @@ def network_body(target: Target, key: str) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def volume_body(target: Target, key: str) -> dict[str, Any]:
+def volume_body(target: DesiredProject, key: str) -> dict[str, Any]:
     """Return the body of "Create a volume" for the project's volume `key`."""
     declared = (target.model.get("volumes") or {}).get(key) or {}
     return {
@@ -53,7 +53,7 @@ def volume_body(target: Target, key: str) -> dict[str, Any]:
     }
 
 
-def _labels(target: Target, declared: Mapping[str, Any], kind: str, key: str) -> dict[str, str]:
+def _labels(target: DesiredProject, declared: Mapping[str, Any], kind: str, key: str) -> dict[str, str]:
     return {
         **(declared.get("labels") or {}),
         labels.PROJECT: target.name,
@@ -74,14 +74,14 @@ def volume_keys(service: Mapping[str, Any]) -> set[str]:
     return {volume["source"] for volume in mounts if volume.get("type") == "volume" and volume.get("source")}
 
 
-class Divergence(NamedTuple):
+class ChangedResources(NamedTuple):
     """Networks and volumes (keys) that are there, but were made with other settings than the project's now."""
 
     networks: frozenset[str] = frozenset()
     volumes: frozenset[str] = frozenset()
 
 
-def diverged(target: Target, observed: Observed) -> Divergence:
+def diverged(target: DesiredProject, observed: EngineState) -> ChangedResources:
     """Return what does not match the project any more; what has no config hash is taken as it is."""
     found: dict[str, set[str]] = {"networks": set(), "volumes": set()}
     for section, existing in (("networks", observed.networks), ("volumes", observed.volumes)):
@@ -92,10 +92,10 @@ def diverged(target: Target, observed: Observed) -> Divergence:
             digest = labelled(here, labels.CONFIG_HASH)
             if digest and digest != config_hash(declared or {}):
                 found[section].add(key)
-    return Divergence(frozenset(found["networks"]), frozenset(found["volumes"]))
+    return ChangedResources(frozenset(found["networks"]), frozenset(found["volumes"]))
 
 
-def check_resources(target: Target, observed: Observed) -> Iterator[str]:
+def check_resources(target: DesiredProject, observed: EngineState) -> Iterator[str]:
     """Yield a warning for each network and volume of the project's names that the project did not make.
 
     Raises SkiffError for an external one that is not there, and for a network made for another key of the project.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compose.plan.project import DEPENDS_ON, Existing, Target
+from compose.plan.project import DEPENDS_ON, DesiredProject, ObservedContainer
 
 
-def _wanted_by(container: Existing) -> Mapping[str, bool]:
+def _wanted_by(container: ObservedContainer) -> Mapping[str, bool]:
     """Return the services that the container depends on, as its own label tells, and whether it restarts with each."""
     entries = (entry.split(":") for entry in container.labels.get(DEPENDS_ON, "").split(",") if entry)
     return {entry[0]: entry[-1] == "true" for entry in entries}
 
 
-def restarted_with(containers: Sequence[Existing], services: Sequence[str]) -> set[str]:
+def restarted_with(containers: Sequence[ObservedContainer], services: Sequence[str]) -> set[str]:
     """Return `services` and all that want to be restarted with them (depends_on, restart: true)."""
     found = set(services)
     while more := {
@@ -26,7 +26,7 @@ def restarted_with(containers: Sequence[Existing], services: Sequence[str]) -> s
     return found
 
 
-def dependencies_first(target: Target, containers: Sequence[Existing]) -> list[Existing]:
+def dependencies_first(target: DesiredProject, containers: Sequence[ObservedContainer]) -> list[ObservedContainer]:
     """Return `containers` in the order of their services' dependencies; without files, of what their labels tell."""
     order: dict[str, int] = {}
     wanted: dict[str, set[str]] = {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compose.plan.project import Target, dependencies
+from compose.plan.project import DesiredProject, dependencies
 from runtime.errors import SkiffError
 
 
-def select(target: Target, names: Sequence[str], *, with_dependencies: bool = True) -> list[str]:
+def select(target: DesiredProject, names: Sequence[str], *, with_dependencies: bool = True) -> list[str]:
     """Return the services `names` (all when none is named) and, where wanted, all that they depend on, in file order.
 
     Raises SkiffError, with the nearest name, for one that the project has not.
@@ -26,7 +26,7 @@ def select(target: Target, names: Sequence[str], *, with_dependencies: bool = Tr
     return [name for name in target.services if name in wanted]
 
 
-def _suggestion(target: Target, name: str) -> str:
+def _suggestion(target: DesiredProject, name: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(name, list(target.services), 1)

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from compose.plan.changes import SHARED, why_recreate
 from compose.plan.operations import Kind, Operation, Plan
-from compose.plan.project import Existing, Observed, Service, Target, container_name, dependencies, replicas
-from compose.plan.resources import Divergence, network_keys, volume_keys
+from compose.plan.project import (
+    DesiredProject,
+    EngineState,
+    ObservedContainer,
+    Service,
+    container_name,
+    dependencies,
+    replicas,
+)
+from compose.plan.resources import ChangedResources, network_keys, volume_keys
 from compose.plan.selection import select
 from runtime.errors import SkiffError
 
@@ -30,12 +38,12 @@ class UpOptions:
     recreate_volumes: frozenset[str] = frozenset()
 
     @property
-    def lost(self) -> Divergence:
+    def lost(self) -> ChangedResources:
         """The networks and volumes that are made anew."""
-        return Divergence(self.recreate_networks, self.recreate_volumes)
+        return ChangedResources(self.recreate_networks, self.recreate_volumes)
 
 
-def plan_up(target: Target, observed: Observed, options: UpOptions) -> Plan:
+def plan_up(target: DesiredProject, observed: EngineState, options: UpOptions) -> Plan:
     """Return what brings the selected services up, their images being there; nothing for what runs as it should."""
     names = select(target, options.services, with_dependencies=options.with_dependencies)
     planner = _Planner(target, observed, options)
@@ -49,7 +57,7 @@ def plan_up(target: Target, observed: Observed, options: UpOptions) -> Plan:
     return Plan.of(planner.stopped_first(operations), planner.unchanged)
 
 
-def orphans(target: Target, observed: Observed) -> list[Existing]:
+def orphans(target: DesiredProject, observed: EngineState) -> list[ObservedContainer]:
     """Return the containers whose service is not in the project's files (any more), and one-offs that ended."""
     known = {*target.services, *target.disabled}
     return [
@@ -59,7 +67,7 @@ def orphans(target: Target, observed: Observed) -> list[Existing]:
     ]
 
 
-def _remove(container: Existing, reason: str, after: frozenset[str] = frozenset()) -> Operation:
+def _remove(container: ObservedContainer, reason: str, after: frozenset[str] = frozenset()) -> Operation:
     return Operation(
         f"remove {container.id}",
         Kind.REMOVE,
@@ -71,7 +79,7 @@ def _remove(container: Existing, reason: str, after: frozenset[str] = frozenset(
     )
 
 
-def _stop(container: Existing, reason: str) -> Operation:
+def _stop(container: ObservedContainer, reason: str) -> Operation:
     return Operation(
         f"stop {container.id}",
         Kind.STOP,
@@ -82,7 +90,7 @@ def _stop(container: Existing, reason: str) -> Operation:
     )
 
 
-def _ordered(target: Target, names: Sequence[str]) -> list[str]:
+def _ordered(target: DesiredProject, names: Sequence[str]) -> list[str]:
     """Return `names` with dependencies first."""
     done: list[str] = []
     waiting = set()
@@ -103,7 +111,7 @@ def _ordered(target: Target, names: Sequence[str]) -> list[str]:
 class _Planner:
     """Plans one service after the other, dependencies first; what is recreated has effects on those behind it."""
 
-    def __init__(self, target: Target, observed: Observed, options: UpOptions) -> None:
+    def __init__(self, target: DesiredProject, observed: EngineState, options: UpOptions) -> None:
         self._target = target
         self._observed = observed
         self._options = options
@@ -162,7 +170,7 @@ class _Planner:
                 found.append(create)
         return found
 
-    def _using(self, key: str, keys: Callable[[Service], set[str]]) -> list[Existing]:
+    def _using(self, key: str, keys: Callable[[Service], set[str]]) -> list[ObservedContainer]:
         """Return the containers of services that use the network or volume `key` (`keys` tells a service's)."""
         return [
             container
@@ -245,7 +253,7 @@ class _Planner:
         awaits = self._awaits(name) if started and self._options.with_dependencies else []
         return [*awaits, *operations]
 
-    def _why(self, name: str, container: Existing) -> str | None:
+    def _why(self, name: str, container: ObservedContainer) -> str | None:
         """Return the reason for which `container` is to be recreated, or None."""
         options = self._options
         if options.no_recreate:

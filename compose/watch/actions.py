@@ -16,7 +16,7 @@ from compose.execute.restarts import restart
 from compose.execute.runner import run_plan
 from compose.plan.images import plan_builds
 from compose.plan.operations import Plan
-from compose.plan.project import PROJECT, Existing, Target
+from compose.plan.project import PROJECT, DesiredProject, ObservedContainer
 from compose.plan.restarts import dependencies_first, restarted_with
 from compose.plan.up import UpOptions, plan_up
 from compose.render.progress import QuietProgress
@@ -33,7 +33,7 @@ class Actions:
     """Does what rules say. `tell` gets a line on what is done, `warn` one on what failed, `show` the output of hooks."""
 
     where: Endpoint
-    target: Target
+    target: DesiredProject
     tell: Callable[[str], None]
     warn: Callable[[str], None]
     show: Callable[[str], None]
@@ -44,16 +44,16 @@ class Actions:
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
     """Who changes containers, and not only what is in them, does it alone: services may share some."""
 
-    def containers(self, service: str) -> list[Existing]:
+    def containers(self, service: str) -> list[ObservedContainer]:
         """Return the containers of `service` that can be given something."""
         return [container for container in self._all() if container.service == service]
 
-    def _all(self) -> list[Existing]:
+    def _all(self) -> list[ObservedContainer]:
         rows = Client(self.where).containers(all=True, filters={"label": [f"{PROJECT}={self.target.name}"]})
-        found = [Existing.of(row) for row in rows]
+        found = [ObservedContainer.of(row) for row in rows]
         return [container for container in found if not container.is_oneoff and container.state not in GONE]
 
-    def deliver(self, container: Existing, paths: Mapping[str, str]) -> bool:
+    def deliver(self, container: ObservedContainer, paths: Mapping[str, str]) -> bool:
         """Bring `paths` (here, by where there) into the container; False: it has to be done again once it runs."""
         if self.dry_run:
             return True
@@ -139,7 +139,7 @@ class Actions:
                 if container.state == "running" and not self.dry_run:
                     group.start_soon(anyio.to_thread.run_sync, self._run_in, container, rule)
 
-    def _run_in(self, container: Existing, rule: Rule) -> None:
+    def _run_in(self, container: ObservedContainer, rule: Rule) -> None:
         try:
             code, _ = run_hook(Client(self.where), rule.hook, container.id, self.show)
         except SkiffError as error:

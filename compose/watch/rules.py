@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from compose.watch.patterns import Patterns, below, is_leftover
 from runtime.dockerignore import Ignore
 from runtime.errors import BadRequestError, SkiffError
@@ -85,7 +85,7 @@ class Rule:
         return posixpath.normpath(posixpath.join("/", self.target, relative))
 
 
-def rules_of(target: Target, services: Sequence[str], ignore_file_of: Mapping[str, Ignore]) -> list[Rule]:
+def rules_of(target: DesiredProject, services: Sequence[str], ignore_file_of: Mapping[str, Ignore]) -> list[Rule]:
     """Return the rules of `services`; `ignore_file_of` has the ignore files of builds by service.
 
     Raises SkiffError where none has any, and for a rule that can't work.
@@ -98,7 +98,7 @@ def rules_of(target: Target, services: Sequence[str], ignore_file_of: Mapping[st
     return rules
 
 
-def _service_rules(target: Target, name: str, ignore: Ignore | None) -> Iterable[Rule]:
+def _service_rules(target: DesiredProject, name: str, ignore: Ignore | None) -> Iterable[Rule]:
     service = target.services[name]
     build = service.get("build") or {}
     context = str(build.get("context") or "")
@@ -135,7 +135,7 @@ def _service_rules(target: Target, name: str, ignore: Ignore | None) -> Iterable
         )
 
 
-def mounted_paths(target: Target, services: Sequence[str]) -> list[str]:
+def mounted_paths(target: DesiredProject, services: Sequence[str]) -> list[str]:
     """Return the paths whose rules have nothing to do: a bind mount shows them in the containers already."""
     return [
         entry["path"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import anyio
 import anyio.to_thread
 
-from compose.plan.project import Existing
+from compose.plan.project import ObservedContainer
 from compose.watch.actions import Actions
 from compose.watch.rules import Rule
 from compose.watch.work import Work
@@ -73,7 +73,7 @@ class ServiceWatch:
             except SkiffError as error:
                 self._actions.warn(f"Error handling changed files: {error}")
 
-    async def _containers(self) -> list[Existing]:
+    async def _containers(self) -> list[ObservedContainer]:
         return await anyio.to_thread.run_sync(self._actions.containers, self.name)
 
     async def _sync(self, paths: Mapping[str, str]) -> None:
@@ -86,7 +86,7 @@ class ServiceWatch:
             for container in await self._containers():
                 group.start_soon(self._bring, container, paths)
 
-    async def _bring(self, container: Existing, paths: Mapping[str, str]) -> None:
+    async def _bring(self, container: ObservedContainer, paths: Mapping[str, str]) -> None:
         wanted = paths if container.id in self._complete else dict(self._synced)
         if not wanted:
             return

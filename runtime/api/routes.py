@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runtime.api import absent, artifacts, containers, files, images, networks, streams, system
+from runtime.api import artifacts, containers, files, images, networks, streams, system, unsupported
 
 Route = tuple[str, str, Callable[..., Awaitable[Any]]]
 
@@ -78,16 +78,16 @@ ROUTES: list[Route] = [
     ("POST", r"/volumes/prune", networks.prune_volumes),
     ("GET", rf"/volumes/{NAME}", networks.inspect_volume),
     ("DELETE", rf"/volumes/{NAME}", networks.remove_volume),
-    ("GET", r"/plugins", absent.list_plugins),
-    ("GET", r"/plugins/privileges", absent.new_plugin),
-    ("POST", r"/plugins/(?:pull|create)", absent.new_plugin),
-    ("GET", rf"/plugins/{IMAGE}/json", absent.plugin),
-    ("POST", rf"/plugins/{IMAGE}/(?:enable|disable|push|set|upgrade)", absent.plugin),
-    ("DELETE", rf"/plugins/{IMAGE}", absent.plugin),
-    ("POST", r"/swarm/(?:init|join)", absent.new_swarm),
-    ("POST", r"/swarm/(?:leave|unlock)", absent.swarm_membership),
-    ("PUT", rf"/volumes/{NAME}", absent.swarm),
-    *((method, SWARM, absent.swarm) for method in ("GET", "POST", "DELETE")),
+    ("GET", r"/plugins", unsupported.list_plugins),
+    ("GET", r"/plugins/privileges", unsupported.new_plugin),
+    ("POST", r"/plugins/(?:pull|create)", unsupported.new_plugin),
+    ("GET", rf"/plugins/{IMAGE}/json", unsupported.plugin),
+    ("POST", rf"/plugins/{IMAGE}/(?:enable|disable|push|set|upgrade)", unsupported.plugin),
+    ("DELETE", rf"/plugins/{IMAGE}", unsupported.plugin),
+    ("POST", r"/swarm/(?:init|join)", unsupported.new_swarm),
+    ("POST", r"/swarm/(?:leave|unlock)", unsupported.swarm_membership),
+    ("PUT", rf"/volumes/{NAME}", unsupported.swarm),
+    *((method, SWARM, unsupported.swarm) for method in ("GET", "POST", "DELETE")),
     ("GET", r"/skiff/v1/engine", system.engine),
     ("POST", r"/skiff/v1/engine/stop", system.stop),
     ("GET", r"/skiff/v1/engine/check", system.check),

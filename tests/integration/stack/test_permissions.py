@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from compose.plan.refusals import check_services
 from runtime.errors import SkiffError
 from tests.conftest import SKIFF, Home
@@ -105,7 +105,7 @@ def test_a_bind_source_that_the_user_can_neither_read_nor_make_is_refused(tmp_pa
     (closed / "secret").touch()
     opened.mkdir(mode=0o755)
     volume = {"type": "bind", "source": str(tmp_path / name), "target": "/x"}
-    target = Target("mine", {"services": {"web": {"image": "busybox", "volumes": [volume]}}})
+    target = DesiredProject("mine", {"services": {"web": {"image": "busybox", "volumes": [volume]}}})
 
     def check():
         try:

@@ -3,7 +3,7 @@
 import copy
 
 from compose.plan import project as labels
-from compose.plan.project import Existing, Observed, Target, config_hash
+from compose.plan.project import DesiredProject, EngineState, ObservedContainer, config_hash
 
 MODEL = {
     "name": "shop",
@@ -31,7 +31,7 @@ def target(changed=None, **options):
     model = copy.deepcopy(MODEL)
     if changed is not None:
         changed(model)
-    return Target("shop", model, "/shop", ("/shop/compose.yaml",), **options)
+    return DesiredProject("shop", model, "/shop", ("/shop/compose.yaml",), **options)
 
 
 TARGET = target()
@@ -49,7 +49,7 @@ def existing(service, number=1, state="running", document=None, **changed):
         labels.DEPENDS_ON: "db:service_healthy:false" if service == "web" else "",
         **changed,
     }
-    return Existing.of(
+    return ObservedContainer.of(
         {
             "Id": f"{service}{number}",
             "Names": [f"/shop-{service}-{number}"],
@@ -65,7 +65,7 @@ def existing(service, number=1, state="running", document=None, **changed):
 def observed(*containers, networks=("shop_default",), volumes=("shop_data",), images=None, tagged_s=None):
     """What an engine has: containers of the shop, its networks and volumes, and images."""
     own = {labels.PROJECT: "shop"}
-    return Observed(
+    return EngineState(
         containers,
         {name: {"Id": name, "Labels": {**own, labels.NETWORK: name.removeprefix("shop_")}} for name in networks},
         {name: {"Labels": {**own, labels.VOLUME: name.removeprefix("shop_")}} for name in volumes},

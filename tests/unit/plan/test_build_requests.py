@@ -8,14 +8,14 @@ import pytest
 
 from compose.execute.build import OWN, BuildOptions, build_request
 from compose.execute.build_context import stream
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 
 def request(folder, build, *, is_ours=True, model=None, environment=None, **service):
     (folder / "Dockerfile").touch()
     services = {"web": {"build": {"context": str(folder), **build}, **service}, "base": {"image": "base:1"}}
-    target = Target("p", {"services": services, **(model or {})}, environment=environment or {})
+    target = DesiredProject("p", {"services": services, **(model or {})}, environment=environment or {})
     return build_request(target, "web", BuildOptions(), is_ours=is_ours)
 
 

@@ -2,16 +2,20 @@ import pytest
 
 from compose.plan import project as labels
 from compose.plan.changes import why_recreate
-from compose.plan.project import Observed, config_hash
+from compose.plan.project import EngineState, config_hash
 from compose.plan.refusals import check_services
-from compose.plan.resources import Divergence, check_resources, diverged, network_body, volume_body
+from compose.plan.resources import ChangedResources, check_resources, diverged, network_body, volume_body
 from runtime.errors import SkiffError
 from tests.unit.plan.shop import MODEL, TARGET, existing, observed, target
 
 
 def why(container, here=None, project=TARGET, **how):
     return why_recreate(
-        project, here or observed(), container.service, container, **{"recreated": set(), "lost": Divergence(), **how}
+        project,
+        here or observed(),
+        container.service,
+        container,
+        **{"recreated": set(), "lost": ChangedResources(), **how},
     )
 
 
@@ -27,8 +31,8 @@ def test_each_change_is_a_reason():
     elsewhere = {"NetworkSettings": {"Networks": {"shop_default": {"NetworkID": "another"}}}}
     assert why(existing("web", document=elsewhere)) == "it is not connected to the network default"
     assert why(existing("web"), observed(networks=())) == "it is not connected to the network default"
-    assert why(existing("web"), lost=Divergence(networks=frozenset({"default"}))) == "a network of it changed"
-    assert why(existing("db"), lost=Divergence(volumes=frozenset({"data"}))) == "a volume of it changed"
+    assert why(existing("web"), lost=ChangedResources(networks=frozenset({"default"}))) == "a network of it changed"
+    assert why(existing("db"), lost=ChangedResources(volumes=frozenset({"data"}))) == "a volume of it changed"
 
 
 def test_what_shares_a_namespace_goes_with_its_owner():
@@ -42,17 +46,17 @@ def test_what_shares_a_namespace_goes_with_its_owner():
 
 
 def test_a_network_or_volume_made_with_other_settings_is_noticed_and_one_without_a_hash_is_not():
-    made = Observed(
+    made = EngineState(
         networks={"shop_default": network_body(TARGET, "default")}, volumes={"shop_data": volume_body(TARGET, "data")}
     )
-    assert diverged(TARGET, made) == Divergence()
+    assert diverged(TARGET, made) == ChangedResources()
 
     def changed(model):
         model["networks"]["default"]["internal"] = True
         model["volumes"]["data"]["driver_opts"] = {"type": "tmpfs"}
 
-    assert diverged(target(changed), made) == Divergence(frozenset({"default"}), frozenset({"data"}))
-    assert diverged(target(changed), observed()) == Divergence()
+    assert diverged(target(changed), made) == ChangedResources(frozenset({"default"}), frozenset({"data"}))
+    assert diverged(target(changed), observed()) == ChangedResources()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_what_others_should_have_made_is_missed_in_the_words_of_the_reference(se
 
 
 def test_what_others_made_is_used_with_a_warning():
-    foreign = Observed(
+    foreign = EngineState(
         networks={"shop_default": {"Id": "n", "Labels": {}}},
         volumes={"shop_data": {"Labels": {labels.PROJECT: "other", labels.VOLUME: "data"}}},
     )
@@ -81,7 +85,7 @@ def test_what_others_made_is_used_with_a_warning():
 
 
 def test_a_network_made_for_another_key_is_refused():
-    wrong = Observed(networks={"shop_default": {"Labels": {labels.PROJECT: "shop", labels.NETWORK: "front"}}})
+    wrong = EngineState(networks={"shop_default": {"Labels": {labels.PROJECT: "shop", labels.NETWORK: "front"}}})
     with pytest.raises(SkiffError, match="was found but has incorrect label"):
         list(check_resources(TARGET, wrong))
 

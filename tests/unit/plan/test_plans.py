@@ -9,7 +9,7 @@ from compose.plan import project as labels
 from compose.plan.container_body import container_body
 from compose.plan.down import plan_down
 from compose.plan.operations import Kind, Operation, Plan
-from compose.plan.project import Observed
+from compose.plan.project import EngineState
 from compose.plan.selection import select
 from compose.plan.up import UpOptions, orphans, plan_up
 from compose.plan.values import duration_ns
@@ -22,7 +22,7 @@ def kinds(plan):
 
 
 def test_a_first_up_makes_everything_and_starts_dependencies_first():
-    plan = plan_up(TARGET, Observed(images=IMAGES), UpOptions())
+    plan = plan_up(TARGET, EngineState(images=IMAGES), UpOptions())
     done = kinds(plan)
     assert (Kind.CREATE_NETWORK, "shop_default") in done
     assert (Kind.CREATE_VOLUME, "shop_data") in done
@@ -118,7 +118,7 @@ def test_orphans_are_those_of_gone_services_and_one_offs_that_ended():
 
 
 def test_a_dependency_scaled_to_none_is_not_waited_for():
-    plan = plan_up(TARGET, Observed(images=IMAGES), UpOptions(scale={"db": 0}))
+    plan = plan_up(TARGET, EngineState(images=IMAGES), UpOptions(scale={"db": 0}))
     assert not any(operation.detail.get("condition") == "service_healthy" for operation in plan.operations)
     assert (Kind.CREATE, "shop-db-1") not in kinds(plan)
 
@@ -201,11 +201,11 @@ def test_the_body_carries_the_labels_of_the_reference():
 
 WITHOUT_SORTING = """
 import sys
-from compose.plan.project import Observed, Target
+from compose.plan.project import EngineState, DesiredProject
 from compose.plan.up import UpOptions, plan_up
 waits = {"db": {"condition": "service_healthy"}, "cache": {"condition": "service_started"}}
 services = {"web": {"image": "web", "depends_on": waits}, "db": {"image": "db"}, "cache": {"image": "cache"}}
-plan = plan_up(Target("shop", {"services": services, "networks": {"default": {}}}), Observed(), UpOptions())
+plan = plan_up(DesiredProject("shop", {"services": services, "networks": {"default": {}}}), EngineState(), UpOptions())
 assert len(plan.operations) > 10
 assert "networkx" not in sys.modules
 """

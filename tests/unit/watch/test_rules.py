@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose.plan.project import Target
+from compose.plan.project import DesiredProject
 from compose.watch.patterns import LEFTOVERS, Patterns, below, is_leftover
 from compose.watch.rules import Action, Rule, Rules, mounted_paths, rules_of
 from compose.watch.work import Work
@@ -30,7 +30,7 @@ def rule(path="/here", target="/there", action=Action.SYNC, ignore=(), include=(
 
 def target(service, **model):
     """A project with the service `web`; its Compose file is /here/compose.yaml."""
-    return Target("shop", {"services": {"web": service}, **model}, "/here", ("/here/compose.yaml",))
+    return DesiredProject("shop", {"services": {"web": service}, **model}, "/here", ("/here/compose.yaml",))
 
 
 def watched(*entries, **service):
