@@ -1,8 +1,12 @@
-"""Sockets that whoever starts us listens on already: systemd's socket activation (sd_listen_fds(3))."""
+"""What a service manager and the engine tell each other: a socket that is there before the engine, and readiness.
+
+The protocols are systemd's (sd_listen_fds(3), sd_notify(3)); others speak them, too.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import MutableMapping
 
 FIRST = 3
@@ -29,3 +33,16 @@ def give_listener(descriptor: int, environ: MutableMapping[str, str]) -> None:
     else:
         os.dup2(descriptor, FIRST)
     environ["LISTEN_FDS"], environ["LISTEN_PID"] = "1", str(os.getpid())
+
+
+def tell_ready(address: str | None) -> None:
+    """Tell the service manager, which listens at `address` ($NOTIFY_SOCKET), that the engine serves its socket."""
+    if not address:
+        return
+    name = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
+        try:
+            link.connect(name)
+            link.send(b"READY=1")
+        except OSError as error:
+            os.write(2, f"skiff engine: {address}: {error.strerror}: the service manager can't be told\n".encode())

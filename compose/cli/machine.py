@@ -217,7 +217,32 @@ def _engine() -> typer.Typer:
         """Serve in the foreground."""
         os.execv(sys.executable, [sys.executable, "-m", "runtime.daemon"])
 
+    @group.command()
+    def install(
+        user: Annotated[
+            bool, typer.Option("--user", help="An engine of this user's own (default without root)")
+        ] = False,
+        system: Annotated[bool, typer.Option("--system", help="The system's engine (default of root)")] = False,
+        socket_group: Annotated[
+            str, typer.Option("--group", help="Group whose members may use the socket (default: $SKIFF_GROUP)")
+        ] = "",
+        root: Annotated[str, typer.Option("--root", help="State directory")] = "",
+    ) -> None:
+        """Write and start systemd units: any client gets an engine, stacks are back after a boot."""
+        scope = [flag for flag, is_given in (("--user", user), ("--system", system)) if is_given]
+        asked = [*scope, *_given("--group", socket_group), *_given("--root", root)]
+        os.execv(sys.executable, [sys.executable, "-m", "runtime.install", "install", *asked])
+
+    @group.command()
+    def uninstall() -> None:
+        """Stop and remove the systemd units that `install` wrote; images, containers and volumes stay."""
+        os.execv(sys.executable, [sys.executable, "-m", "runtime.install", "uninstall"])
+
     return group
+
+
+def _given(flag: str, value: str) -> list[str]:
+    return [flag, value] if value else []
 
 
 def _differences(found: Mapping[str, Any]) -> Iterator[str]:

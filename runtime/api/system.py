@@ -79,8 +79,8 @@ async def engine(engine: Engine, request: Request) -> None:
 
 
 async def stop(engine: Engine, request: Request) -> None:
-    """End the engine; with `force` everything that runs first."""
-    await engine.stop(force=request.flag("force"))
+    """End the engine; with `force` everything that runs first; with `shutdown` as the machine goes down."""
+    await engine.stop(force=request.flag("force"), with_machine=request.flag("shutdown"))
     request.keeps_alive = False
     await request.answer(200, engine.system.engine())
 

@@ -254,9 +254,9 @@ class Client:
         """Return our engine's processes and places."""
         return dict(self.json("GET", "/skiff/v1/engine"))
 
-    def stop_engine(self, *, force: bool) -> None:
-        """End our engine; with `force` everything that runs first."""
-        self.json("POST", "/skiff/v1/engine/stop", {"force": int(force)})
+    def stop_engine(self, *, force: bool = False, shutdown: bool = False) -> None:
+        """End our engine; with `force` everything that runs first; with `shutdown` as the machine goes down."""
+        self.json("POST", "/skiff/v1/engine/stop", {"force": int(force), "shutdown": int(shutdown)})
 
     def check_engine(self, *, repair: bool) -> dict[str, Any]:
         """Return how the disk, our engine, its keeper and the kernel differ; with `repair`, differences are repaired."""

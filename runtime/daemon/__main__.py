@@ -1,9 +1,11 @@
 """`python -m runtime.daemon`: serve the Docker Engine API for one state root until idle or told to stop.
 
-$SKIFF_READY_FD, where set, is a descriptor on which one byte tells that the socket is served. $SKIFF_IDLE_S is how long
-an engine without containers and clients waits before it goes (default 30). The listening socket is the doorman's, which
-starts the next engine for the next client; with $LISTEN_FDS and $LISTEN_PID (sd_listen_fds(3)) it is the one of whoever
-started the engine, and theirs to watch while no engine runs.
+$SKIFF_READY_FD, where set, is a descriptor on which one byte tells that the socket is served; $NOTIFY_SOCKET is told so
+too. $SKIFF_IDLE_S is how long an engine without containers and clients waits before it goes (default 30).
+
+The listening socket is the doorman's, which starts the next engine for the next client. With $LISTEN_FDS and $LISTEN_PID
+(sd_listen_fds(3)) it is the one of whoever started the engine, and theirs to watch while no engine runs. Engines are then
+theirs alone to start: one that was started otherwise is told to stop, and nobody else starts one that died.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import TypeVar
 import anyio
 
 from runtime import root_lock
-from runtime.activation import take_listener
+from runtime.activation import take_listener, tell_ready
 from runtime.client.start import runs
 from runtime.daemon.first_start import check_first_start
 from runtime.daemon.permissions import close_directories, open_socket, socket_group
@@ -30,6 +32,7 @@ from runtime.doorman.client import Doorman
 from runtime.engine.engine import IDLE_S, Engine
 from runtime.errors import SkiffError
 from runtime.paths import Paths
+from runtime.refusal import refuse_waiting
 from runtime.rootless.inside import Rootless
 from runtime.unusable import told_as_unusable
 
@@ -45,15 +48,18 @@ def main() -> None:
     if os.getuid() != 0:  # a user's engine is root in a namespace of the user's own
         os.execv(sys.executable, [sys.executable, "-m", "runtime.rootless"])
     paths = Paths.from_environment(os.environ, os.getuid())
+    inherited = _inherited_listener()
     failures: list[str] = []
     try:
-        anyio.run(_run, paths)
+        anyio.run(_run, paths, inherited)
     except* SkiffError as group:
         failures += [f"skiff engine: {error}" for error in _leaves(group)]
     except* OSError as group:
         failures += [f"skiff engine: {told_as_unusable(error, paths)}" for error in _leaves(group)]
     if failures:  # not inside `except*`: Debian 12's own Python makes a group of the exit
         print("\n".join(failures), file=sys.stderr, flush=True)
+        if inherited is not None:
+            refuse_waiting(inherited, "\n".join(line.removeprefix("skiff engine: ") for line in failures))
         sys.exit(1)
 
 
@@ -73,7 +79,7 @@ def _leaves(group: BaseExceptionGroup[E]) -> list[E]:
     ]
 
 
-async def _run(paths: Paths) -> None:
+async def _run(paths: Paths, inherited: socket.socket | None) -> None:
     from runtime.api import serve
 
     sys.setswitchinterval(SWITCH_S)
@@ -85,8 +91,12 @@ async def _run(paths: Paths) -> None:
     close_directories(paths, gid)
     paths.locks.mkdir(exist_ok=True)
     lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    is_other_told = False
     while not _locked(lock):
-        if runs(paths):
+        if runs(paths) and inherited is not None:
+            if not is_other_told:
+                is_other_told = _stop_other(paths)
+        elif runs(paths):
             print("another engine serves this run directory", file=sys.stderr)
             _tell_ready(os.environ.get("SKIFF_READY_FD"))
             return
@@ -95,18 +105,14 @@ async def _run(paths: Paths) -> None:
     root_lock.hold(paths)
     # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
     ready = os.environ.pop("SKIFF_READY_FD", None)
-    restart = [sys.executable, "-m", "runtime.daemon"]
+    notified = os.environ.pop("NOTIFY_SOCKET", None)
+    restart = [sys.executable, "-m", "runtime.daemon"] if inherited is None else []
     check_first_start(paths)
-    inherited = take_listener(os.environ)
 
     def make_listener() -> tuple[socket.socket, str]:
-        if inherited is not None:
-            listener = socket.socket(fileno=inherited)
-            listener.setblocking(False)
-            return listener, ""
         return _listen(paths.engine_socket, gid), str(paths.engine_socket)
 
-    async with Doorman.connect(paths, restart, make_listener) as doorman:
+    async with Doorman.connect(paths, restart, make_listener, inherited) as doorman:
         async with (
             Engine.open(paths, restart, Rootless.of(paths, os.environ), doorman) as engine,
             anyio.create_task_group() as group,
@@ -118,11 +124,29 @@ async def _run(paths: Paths) -> None:
             os.pwrite(lock, b"%d\n" % os.getpid(), 0)
             await doorman.ready()
             _tell_ready(ready)
+            tell_ready(notified)
             await engine.wait_until_idle(float(os.environ.get("SKIFF_IDLE_S") or IDLE_S))
             os.ftruncate(lock, 0)
             group.cancel_scope.cancel()
         await doorman.bye(is_stopped=engine.stopping.is_set())
         doorman.listener.close()
+
+
+def _inherited_listener() -> socket.socket | None:
+    descriptor = take_listener(os.environ)
+    if descriptor is None:
+        return None
+    listener = socket.socket(fileno=descriptor)
+    listener.setblocking(False)
+    return listener
+
+
+def _stop_other(paths: Paths) -> bool:
+    """Tell the engine that serves this run directory to stop, without its containers; whether there was one."""
+    with suppress(OSError, ValueError):
+        os.kill(int((paths.locks / "engine.lock").read_text()), signal.SIGTERM)
+        return True
+    return False
 
 
 def _listen(path: Path, gid: int | None) -> socket.socket:

@@ -43,14 +43,21 @@ class Doorman:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, paths: Paths, restart: Sequence[str], make_listener: Callable[[], tuple[socket.socket, str]]
+        cls,
+        paths: Paths,
+        restart: Sequence[str],
+        make_listener: Callable[[], tuple[socket.socket, str]],
+        inherited: socket.socket | None = None,
     ) -> AsyncIterator[Doorman]:
         """Connect to the doorman of `paths`, started where there is none.
 
-        `restart` is the engine's own command. `make_listener` makes the API's socket where the doorman has none, and
-        tells its path ("" for one that is another's to watch).
+        `restart` is the engine's own command, empty where another one starts engines. `make_listener` makes the API's
+        socket where the doorman has none, and tells its path. An `inherited` one is used instead of either; while there
+        is no engine, whoever made it watches it.
         """
         doorman = cls(paths, restart, make_listener)
+        if inherited is not None:
+            doorman.listener = inherited
         await doorman._open()
         try:
             yield doorman
@@ -94,7 +101,7 @@ class Doorman:
                 else:
                     self.listener, self._address = self._make_listener()
                     await self._send({"do": "listener", "address": self._address}, [self.listener.fileno()])
-            elif not carried:
+            else:
                 await self._send({"do": "listener", "address": self._address}, [self.listener.fileno()])
             for descriptor in carried:
                 os.close(descriptor)

@@ -30,12 +30,12 @@ from runtime.hints import Any
 from runtime.keeper import wire
 from runtime.keeper.link import Link
 from runtime.keeper.revival import Revival
+from runtime.refusal import refuse_waiting
 
 PAUSES_S = (1.0, 1.0, 2.0, 4.0, 8.0)
 """The keeper, if it lives, starts the next engine at once: the first pause leaves it to it."""
 BUSY_S = 0.5
 SHOWN_BYTES = 2048
-ANSWER = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n"
 
 
 class Doorman:
@@ -47,6 +47,8 @@ class Doorman:
         self.listener: socket.socket | None = None
         self.address = ""
         """The path of the API's socket, where it was made by an engine; one that was inherited is not ours to watch."""
+        self.identity = (0, 0)
+        """Device and inode of the socket's file: another one of that name is another's, as systemd's."""
         self.is_watched = False
         self.held: dict[str, tuple[list[str], list[int]]] = {}
         self.is_ready = False
@@ -85,9 +87,10 @@ class Doorman:
                 self._guard(lambda descriptor=descriptor, events=events: self._handle(descriptor, events))  # type: ignore[misc]
             if self.revival.due_s is not None and time.monotonic() >= self.revival.due_s:
                 self._guard(self._start_engine)
-        for place in (self.address, self.path):
-            if place and os.path.lexists(place):
-                os.unlink(place)
+        if self._has_name():
+            os.unlink(self.address)
+        if os.path.lexists(self.path):
+            os.unlink(self.path)
 
     def _pause_s(self) -> float:
         """Return how long nothing may happen; -1 for any time: an idle doorman wakes nobody."""
@@ -132,8 +135,11 @@ class Doorman:
 
     def _look_at_directory(self) -> None:
         """Go when the API's socket has no name any more and no engine uses it: nobody can come."""
-        if self.address and not os.path.lexists(self.address) and self.link.engine is None and not self.revival.pid:
+        if self.address and not self._has_name() and self.link.engine is None and not self.revival.pid:
             self.is_over = True
+
+    def _has_name(self) -> bool:
+        return bool(self.address) and _identity(self.address) == self.identity
 
     # --- engines
 
@@ -169,21 +175,8 @@ class Doorman:
 
     def _refuse_waiting(self, reason: str) -> None:
         """Answer those who wait for an engine with what the last one said before it ended."""
-        text = f"the engine can't be started: {_said('/proc/self/fd/2', self.log_start) or reason}"
-        body = b'{"message":' + _json_string(text) + b"}\n"
         assert self.listener is not None
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            with client:
-                client.setblocking(False)
-                try:
-                    client.recv(1 << 16)  # what is left unread would have the answer thrown away
-                    client.send(ANSWER.format(len(body)).encode() + body)
-                except OSError:
-                    continue
+        refuse_waiting(self.listener, _said("/proc/self/fd/2", self.log_start) or reason)
 
     def lose_engine(self) -> None:
         """Take note that the engine's connection is gone."""
@@ -238,6 +231,7 @@ class Doorman:
         if self.listener is not None:
             self.listener.close()
         self.listener, self.address, self.is_watched = socket.socket(fileno=descriptor), message["address"], False
+        self.identity = _identity(self.address)
         return {}, []
 
     def do_put(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -278,6 +272,15 @@ class Doorman:
         return {}, []
 
 
+def _identity(path: str) -> tuple[int, int]:
+    """Return device and inode of the file at `path`, (0, 0) where there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
+
+
 def _said(log: str, start: int) -> str:
     """Return the end of what the engine has printed into file `log`, from `start` on."""
     try:
@@ -289,9 +292,3 @@ def _said(log: str, start: int) -> str:
         return ""
     own = "skiff doorman: "
     return "\n".join(line.removeprefix("skiff engine: ") for line in lines if not line.startswith(own)).strip()
-
-
-def _json_string(text: str) -> bytes:
-    """Return `text` as JSON has it; `json` would be half a megabyte more."""
-    escaped = {'"': '\\"', "\\": "\\\\", "\n": "\\n"}
-    return ('"' + "".join(escaped.get(one, one if one >= " " else " ") for one in text) + '"').encode()

@@ -291,9 +291,15 @@ class Engine:
             if not activity.is_set() and self.is_idle:
                 return
 
-    async def stop(self, *, force: bool) -> None:
-        """End the engine. With `force`, what runs is killed first; without, containers live on without it."""
-        if force:
+    async def stop(self, *, force: bool, with_machine: bool = False) -> None:
+        """End the engine. With `force`, what runs is killed first; without, containers live on without it.
+
+        `with_machine` says that the machine goes down: containers are asked to end, and are back with the next engine
+        where their restart policies say so.
+        """
+        if with_machine:
+            await self.containers.end_all()
+        elif force:
             for container in self.table:
                 if container.is_running or container.state.status == RESTARTING:
                     await attempt(self.lifecycle.stop, container, 9, 0)  # one that can't be stopped keeps no engine

@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,7 @@ from runtime.errors import SkiffError
 from runtime.linux import syscalls as linux
 from runtime.linux.ports import holder
 from runtime.paths import Paths
+from runtime.refusal import refuse_waiting
 from runtime.rootless import pasta
 from runtime.rootless.inside import ONE_USER, RANGES, VARIABLE
 from runtime.rootless.namespaces import Namespaces, cure_of_ranges, end_all, has_mounts_of, make, mapping, processes
@@ -29,18 +31,20 @@ from runtime.rootless.pasta import Pasta
 
 LONGEST_MESSAGE = 1 << 20
 RETRY_S = 0.02
+LEFT_INSIDE_S = 2.0
+"""How long a keeper takes, at most, to follow an engine that has nothing to keep."""
 ANSWER_TIMEOUT_S = 20.0
 
 
-def main(paths: Paths, environment: Mapping[str, str]) -> int:
+def main(paths: Paths, environment: Mapping[str, str], listener: int | None) -> int:
     """Have an engine started in the namespaces of `paths`: by the process that has them, or by becoming it.
 
-    $SKIFF_READY_FD of `environment` is a descriptor that the engine is given, and with $LISTEN_FDS so is the API's socket
-    (`runtime.activation`). Returns the exit code of the last engine that was started here. Raises SkiffError.
+    $SKIFF_READY_FD of `environment` is a descriptor that the engine is given, and so is the `listener` that this process
+    has inherited. Returns the exit code of the last engine that was started here. Raises SkiffError.
     """
     _provide_directories(paths)
     wanted = {**environment}
-    listener = take_listener(wanted)
+    is_other_told = False
     ready = wanted.pop("SKIFF_READY_FD", None)
     descriptors = [] if ready is None else [int(ready)]
     lock = os.open(paths.locks / "rootless.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -48,10 +52,12 @@ def main(paths: Paths, environment: Mapping[str, str]) -> int:
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
-        if _ask_to_start(paths, wanted, descriptors):
+        if listener is not None:  # only a child of ours has the socket: the next engine must be started here
+            is_other_told = is_other_told or _ask_to_leave(paths)
+        elif _ask_to_start(paths, wanted, descriptors):
             return 0
         select.select((), (), (), RETRY_S)  # its holder begins or ends: neither tells us
-    host = HostSide(paths)
+    host = HostSide(paths, is_activated=listener is not None)
     host.start_engine(wanted, descriptors, listener)
     return host.run()
 
@@ -86,18 +92,36 @@ def _ask_to_start(paths: Paths, environment: Mapping[str, str], descriptors: lis
             return False
 
 
-class HostSide:
-    """The poll loop outside of the namespaces, and what it holds."""
+def _ask_to_leave(paths: Paths) -> bool:
+    """Tell the process outside, and with it the engine, to go, and to leave containers running; False if there is none."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link, suppress(OSError):
+        link.connect(str(paths.host_socket))
+        pid, _, _ = struct.unpack("iII", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        os.kill(pid, signal.SIGTERM)
+        return True
+    return False
 
-    def __init__(self, paths: Paths) -> None:
+
+class HostSide:
+    """The poll loop outside of the namespaces, and what it holds.
+
+    When it `is_activated`, whoever started it has given it the API's socket and starts the next one for the next client: so it
+    goes when its engine does. Containers run on, and so do their namespaces: the next one finds them.
+    """
+
+    def __init__(self, paths: Paths, *, is_activated: bool) -> None:
         self._paths = paths
+        self._is_activated = is_activated
+        self._is_leaving = False
+        self._leave_at_s: float | None = None
         self._pasta = Pasta(paths.run / "pasta.pid")
         self._engines: set[int] = set()
         self._exit_code = 0
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         self._wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
         for ignored in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
             signal.signal(ignored, signal.SIG_IGN)
         self._namespaces = self._find_or_make()
@@ -170,16 +194,36 @@ class HostSide:
     def run(self) -> int:
         """Serve until nothing runs inside any more; return how the last engine that was started here ended."""
         while True:
-            for descriptor, _ in self._poll.poll():
+            if self._leave_at_s is not None and time.monotonic() >= self._leave_at_s:
+                self._paths.host_socket.unlink(missing_ok=True)
+                return self._exit_code
+            for descriptor, _ in self._poll.poll(self._pause_s()):
                 if descriptor == self._wakeup:
-                    os.read(self._wakeup, 4096)
+                    signals = os.read(self._wakeup, 4096)
                     if self._reap() and self._is_empty():
                         self._end()
                         return self._exit_code
+                    if signal.SIGTERM in signals:
+                        self._stop_engines()
+                    self._plan_leaving()
                 elif descriptor == self._listener.fileno():
                     self._accept()
                 else:
                     self._serve(self._visitors[descriptor])
+
+    def _pause_s(self) -> float:
+        return -1 if self._leave_at_s is None else max(0.0, self._leave_at_s - time.monotonic())
+
+    def _stop_engines(self) -> None:
+        self._is_leaving = True
+        for pid in self._engines:
+            os.kill(pid, signal.SIGTERM)
+
+    def _plan_leaving(self) -> None:
+        """Leave containers to the next process like this one, if it is told to, or its engine is gone and was its reason."""
+        if self._engines or not (self._is_leaving or self._is_activated) or self._leave_at_s is not None:
+            return
+        self._leave_at_s = time.monotonic() + (0.0 if self._is_leaving or self._exit_code else LEFT_INSIDE_S)
 
     def _end(self) -> None:
         self._paths.host_socket.unlink(missing_ok=True)
@@ -259,7 +303,7 @@ class HostSide:
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
-                for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
+                for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
                     signal.signal(number, signal.SIG_DFL)
                 for descriptor in descriptors:
                     os.set_inheritable(descriptor, True)
@@ -318,13 +362,16 @@ def _say(text: str) -> None:
 def run() -> None:
     """`python -m runtime.rootless`: see `main`."""
     paths = Paths.from_environment(os.environ, os.getuid())
+    listener = take_listener(os.environ)
     try:
-        sys.exit(main(paths, os.environ))
-    except SkiffError as error:
-        print(f"skiff engine: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
-    except OSError as error:
+        sys.exit(main(paths, os.environ, listener))
+    except (SkiffError, OSError) as error:
         from runtime.unusable import told_as_unusable
 
-        print(f"skiff engine: {told_as_unusable(error, paths)}", file=sys.stderr, flush=True)
+        told = error if isinstance(error, SkiffError) else told_as_unusable(error, paths)
+        print(f"skiff engine: {told}", file=sys.stderr, flush=True)
+        if listener is not None:
+            waiting = socket.socket(fileno=listener)  # no engine was given it yet
+            waiting.setblocking(False)
+            refuse_waiting(waiting, str(told))
         sys.exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.support.images import BUSYBOX
 
 EARLY = ("virtio_pci", "9p", "9pnet_virtio", "overlay")
+DISK = ("virtio_blk", "crc32c_generic", "ext4")
 LATE = (
     "crc32c_generic", "loop", "bfq", "veth", "bridge", "dummy", "tun", "nfnetlink", "nf_tables", "nft_chain_nat",
     "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nf_conntrack_netlink",
@@ -21,20 +22,34 @@ $b mount -t proc proc /proc
 for module in {modules}; do $b insmod /modules/$module.ko || fail "insmod $module"; done
 share=trans=virtio,version=9p2000.L,msize=512000
 $b mount -t 9p -o $share,ro,cache=loose host /host || fail "the host's files"
-$b mount -t tmpfs tmpfs /written
-$b mkdir /written/upper /written/work
+{written}
+$b mkdir -p /written/upper /written/work
 $b mount -t overlay -o lowerdir=/host,upperdir=/written/upper,workdir=/written/work overlay /root || fail overlay
 $b mkdir -p /root{results}
 $b mount -t 9p -o $share results /root{results} || fail "the results' folder"
+for folder in /written/folders/*; do
+    [ -d $folder ] || continue
+    at=/root/$($b basename $folder | $b tr = /)
+    $b mkdir -p $at && $b mount --bind $folder $at || fail $folder
+done
 exec $b switch_root /root {command}
 """
 
 
-def initramfs(modules: Path, results: str, command: str) -> bytes:
+def initramfs(modules: Path, results: str, command: str, *, has_disk: bool = False) -> bytes:
     """Return a cpio archive whose init mounts the shares "host" (below a writable layer) and "results", and executes
-    `command` from the host's files. `modules` is the kernel's folder of modules."""
-    order = _in_order(modules, (*EARLY, *LATE))
-    script = SCRIPT.format(modules=" ".join(order), results=results, command=command)
+    `command` from the host's files. `modules` is the kernel's folder of modules.
+
+    With `has_disk`, what is written is on the machine's disk (ext4), whose `upper` is the writable layer. Its
+    `folders/var=lib=x` is /var/lib/x itself, with no layers below: overlayfs takes no layer of another overlay.
+    """
+    order = _in_order(modules, (*EARLY, *(DISK if has_disk else ()), *LATE))
+    written = (
+        '$b mount -t ext4 /dev/vda /written || fail "its disk"' if has_disk else "$b mount -t tmpfs tmpfs /written"
+    )
+    if has_disk:
+        written = f"$b mount -t devtmpfs dev /dev\n{written}"
+    script = SCRIPT.format(modules=" ".join(order), results=results, command=command, written=written)
     archive = [_entry(name, stat.S_IFDIR | 0o755) for name in "bin modules proc host written root dev".split()]
     archive.append(_entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1)))
     archive.append(_entry("bin/busybox", stat.S_IFREG | 0o755, BUSYBOX.read_bytes()))

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import anyio
 import anyio.lowlevel
 
 from runtime.container.resources import resources
+from runtime.engine.background import attempt
 from runtime.engine.containers.lifecycle import STOP_TIMEOUT_S, Lifecycle
 from runtime.engine.containers.making import checks, links
 from runtime.engine.containers.removal import Removal
@@ -82,12 +84,26 @@ class Containers:
     async def stop(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
         """Stop a container. Raises NotModifiedError when it does not run."""
         container = self.find(name)
-        chosen = signal_number(signal_name or container.config.get("StopSignal") or "SIGTERM")
+        chosen = _stop_signal(container, signal_name)
         if not container.is_running and container.state.status != RESTARTING:
             raise NotModifiedError(f"container {container.name} is stopped already")
-        configured = container.config.get("StopTimeout")
-        wanted = timeout_s if timeout_s is not None else configured
-        await self.lifecycle.stop(container, chosen, STOP_TIMEOUT_S if wanted is None else wanted)
+        await self.lifecycle.stop(container, chosen, _stop_timeout_s(container, timeout_s))
+
+    async def end_all(self) -> None:
+        """Stop all containers that run, at once, each as it wants to be stopped; none is taken for stopped by its user."""
+
+        async def end(container: Container) -> None:
+            await attempt(
+                partial(self.lifecycle.stop, by_user=False),
+                container,
+                _stop_signal(container, None),
+                _stop_timeout_s(container, None),
+            )
+
+        async with anyio.create_task_group() as group:
+            for container in self.table:
+                if container.is_running:
+                    group.start_soon(end, container)
 
     async def restart(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
         """Stop the container if it runs, and start it."""
@@ -320,3 +336,12 @@ class Containers:
             raise ConflictError(f"container {container.name} has no terminal")
         resize_console(container.process.fds["console"], height, width)
         self.table.tell(container, "resize", height=str(height), width=str(width))
+
+
+def _stop_signal(container: Container, wanted: str | None) -> int:
+    return signal_number(wanted or container.config.get("StopSignal") or "SIGTERM")
+
+
+def _stop_timeout_s(container: Container, wanted_s: float | None) -> float:
+    configured_s = container.config.get("StopTimeout") if wanted_s is None else wanted_s
+    return STOP_TIMEOUT_S if configured_s is None else configured_s

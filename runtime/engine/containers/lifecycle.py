@@ -185,7 +185,8 @@ class Lifecycle:
         state = container.state
         state.exit_code, state.oom_killed = ended.exit_code, ended.oom_killed or container.has_told_oom
         state.finished_at, state.pid = rfc3339(ended.finished_at_ns), 0
-        restarts = container.policy.restarts(ended.exit_code, state.restart_count, state.stopped_by_user)
+        stays_ended = state.stopped_by_user or container.is_ended_with_engine
+        restarts = container.policy.restarts(ended.exit_code, state.restart_count, stays_ended)
         state.status = RESTARTING if restarts else EXITED
         container.exits += 1
         self.table.save(container)
@@ -223,9 +224,13 @@ class Lifecycle:
         while container.is_running:
             await container.changed.wait()
 
-    async def stop(self, container: Container, signum: int, timeout_s: float | None) -> None:
-        """Ask the process to end with `signum`; kill it after `timeout_s` seconds (None or negative: wait for ever)."""
-        container.state.stopped_by_user = True
+    async def stop(self, container: Container, signum: int, timeout_s: float | None, *, by_user: bool = True) -> None:
+        """Ask the process to end with `signum`; kill it after `timeout_s` seconds (None or negative: wait for ever).
+
+        One that is not stopped by its user stays ended until the next engine starts.
+        """
+        container.state.stopped_by_user = container.state.stopped_by_user or by_user
+        container.is_ended_with_engine = not by_user
         container.notify()
         if not container.is_running:
             if container.state.status == RESTARTING:

@@ -86,6 +86,8 @@ class Container:
     """Whether it was told that this run of it was out of memory."""
     stays: bool = False
     """Whether its end is not the end of it, even with AutoRemove: it is about to be started again."""
+    is_ended_with_engine: bool = False
+    """Whether it is stopped because the machine goes down: its policy counts when the next engine starts."""
     is_restarted: bool = False
     """Whether it is stopped and started again by hand: as with Docker it counts as running all the while."""
 

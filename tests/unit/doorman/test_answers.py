@@ -5,13 +5,14 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.doorman.loop import _json_string, _said
+from runtime.doorman.loop import _said
+from runtime.refusal import json_string
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_its_text_is_json_whatever_an_engine_has_printed(text):
     expected = "".join(one if one >= " " or one == "\n" else " " for one in text)
-    assert json.loads(_json_string(text)) == expected
+    assert json.loads(json_string(text)) == expected
 
 
 def test_the_reason_is_what_this_engine_said(tmp_path):
