@@ -19,6 +19,7 @@ from runtime.client.start import is_served
 from runtime.errors import SkiffError
 from runtime.install.units import SERVICE, SOCKET, Installation, is_ours, state_root, units
 from runtime.paths import Paths
+from runtime.root_lock import elsewhere
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 BOOTED = Path("/run/systemd/system")
@@ -77,6 +78,12 @@ class Systemd:
 
 def install(systemd: Systemd, installation: Installation) -> None:
     """Write the units, have systemd start them, and say all that was done. Raises SkiffError, OSError."""
+    other = elsewhere(installation.paths)
+    if other is not None:
+        raise SkiffError(
+            f"{installation.paths.root} is served from another run directory, {other.run}",
+            f"stop that engine first: SKIFF_RUN={other.run} skiff engine stop --force, or name that directory here",
+        )
     before, wanted = systemd.installed(), units(installation)
     if before and before != wanted:
         systemd.run("stop", *before)  # a socket can't change while its service runs; containers run on
@@ -86,7 +93,7 @@ def install(systemd: Systemd, installation: Installation) -> None:
     for name, text in wanted.items():
         path = systemd.folder / name
         if before.get(name) == text:
-            print(f"is so  {path}")
+            print(f"as is  {path}")
         else:
             _write(path, text)
             print(f"wrote  {path}")

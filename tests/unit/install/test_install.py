@@ -51,7 +51,7 @@ def test_install_again_writes_what_is_different_alone(systemd, installation, ask
     install(systemd, moved)
     assert (systemd.folder / SERVICE).read_text() == units(moved)[SERVICE]
     assert f"stop {SOCKET} {SERVICE}" in asked()  # a socket can't change under its service
-    assert f"is so  {systemd.folder / SOCKET}" in capsys.readouterr().out
+    assert f"as is  {systemd.folder / SOCKET}" in capsys.readouterr().out
 
 
 def test_uninstall_takes_away_what_install_wrote_and_nothing_else(systemd, installation, asked, capsys):
