@@ -66,13 +66,15 @@ def why_not() -> str | None:
     return virtual_machine.why_not()
 
 
-def make_disk(image: Path, folders: list[str], files: Mapping[str, str]) -> None:
-    """Make the disk: a writable layer above this machine's files, with `files` in it, and `folders` beside it."""
+def make_disk(image: Path, folders: Mapping[str, int], files: Mapping[str, str]) -> None:
+    """Make the disk: a writable layer above this machine's files, with `files` in it; beside it `folders`, with owners."""
     content = image.with_suffix(".content")
     units = content / "upper" / UNITS
     units.mkdir(parents=True)
-    for folder in folders:
-        (content / "folders" / folder.strip("/").replace("/", "=")).mkdir(parents=True)
+    for folder, owner in folders.items():
+        own = content / "folders" / folder.strip("/").replace("/", "=")
+        own.mkdir(parents=True)
+        os.chown(own, owner, owner)
     wanted = {link.name for root in ("/etc", "/lib") for link in Path(root).glob("systemd/system/*.wants/*")}
     for unit in {*wanted, *COSTLY} - KEPT:
         if not unit.endswith(".target"):
@@ -97,7 +99,11 @@ def boot(folder: Path, image: Path, job: str, *, timeout_s: float, is_last: bool
     (folder / "job.sh").write_text(job)
     for earlier in ("exit_code", "job.log", "journal.log"):
         (folder / earlier).unlink(missing_ok=True)
-    run = RUN.format(results=virtual_machine.RESULTS, end="poweroff" if is_last else "reboot", path=os.environ["PATH"])
+    run = RUN.format(
+        results=virtual_machine.RESULTS,
+        end="poweroff --force --force" if is_last else "reboot",
+        path=os.environ["PATH"],
+    )
     (folder / "run.sh").write_text(run)
     memory_disk = folder / "initramfs"
     memory_disk.write_bytes(initramfs(kernel / "modules", virtual_machine.RESULTS, str(INIT), has_disk=True))

@@ -64,3 +64,4 @@ def test_engines_come_and_go_with_who_has_the_socket_and_containers_run_on(user,
         assert process.wait(30) == 0
         notify.unlink()
     path.unlink()
+    project.skiff("down", "-t", "0")

@@ -64,7 +64,7 @@ see states "$(for one in web asked stopped once; do field $one Status; done | tr
 see ends "$(cat /var/lib/skiff/volumes/app_data/_data/ends)"
 pid=$(field web Pid)
 skiff engine uninstall
-see left "$(find /etc/systemd /run/skiff/engine.sock -name 'skiff.s*' ! -name skiff.service.d -o -type s; unit_states)"
+see left "$(find /etc/systemd /run/systemd /run/skiff -name 'skiff.s*' ! -name '*.d' -o -name engine.sock; unit_states)"
 see kept_by_uninstall "$([ -d /proc/$pid ] && echo yes)"
 """
 
@@ -85,7 +85,7 @@ def test_systemd_starts_engines_for_clients_and_stacks_at_boot(tmp_path, busybox
     results.mkdir()
     (results / "busybox.tar").write_bytes(busybox_tar.read_bytes())
     idle = {"etc/systemd/system/skiff.service.d/idle.conf": "[Service]\nEnvironment=SKIFF_IDLE_S=1\n"}
-    systemd_machine.make_disk(disk, ["/var/lib/skiff"], {"stack/compose.yaml": STACK, **idle})
+    systemd_machine.make_disk(disk, {"/var/lib/skiff": 0}, {"stack/compose.yaml": STACK, **idle})
     first = observed(systemd_machine.boot(results, disk, TOOLS + FIRST, timeout_s=LONGEST_S))
     assert first == {
         "enabled": "enabled enabled",
