@@ -10,10 +10,10 @@ RUN_PACKAGES := python3-venv mmdebstrap
 # look at the kernel's network state from outside; uidmap: user namespaces of unprivileged users; passt: the way out of
 # theirs; qemu-system-x86: a machine with cgroup version 2 alone
 # zstd: archives as other tools compress them; conmon: a caller of OCI runtimes; strace: the writes of which a power cut
-# leaves some; systemd, e2fsprogs: the first process and the disk of a machine that boots (systemd-sysv, which would
+# leaves some; systemd, libpam-systemd, dbus, e2fsprogs: the first process, users' sessions and the disk of a machine that boots (systemd-sysv, which would
 # make it this machine's, is not installed)
 TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd conmon strace \
-	systemd e2fsprogs
+	systemd libpam-systemd dbus e2fsprogs
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
 

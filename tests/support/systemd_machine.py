@@ -17,10 +17,18 @@ INIT = Path("/lib/systemd/systemd")
 DISK_MIB = 512
 JOB = "skiff-test.service"
 UNITS = "etc/systemd/system"
-KEPT = {"systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald.service"}
+KEPT = {
+    "dbus.socket",
+    "dbus.service",
+    "systemd-journald.socket",
+    "systemd-journald-dev-log.socket",
+    "systemd-journald.service",
+    "systemd-logind.service",
+    "systemd-user-sessions.service",
+}
 """Of what a Debian starts at its boot, what these tests need; the rest costs an emulated machine a minute."""
 COSTLY = (
-    "serial-getty@ttyS0.service", "console-getty.service", "getty-static.service", "dbus.socket", "dbus.service",
+    "serial-getty@ttyS0.service", "console-getty.service", "getty-static.service",
     "systemd-remount-fs.service", "systemd-random-seed.service", "e2scrub_reap.service",
     "systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket",
     "systemd-journal-flush.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service",
@@ -58,6 +66,8 @@ def why_not() -> str | None:
     """Return why no such machine can be made here, None when one can."""
     if not INIT.exists():
         return "no machine with systemd: needs Debian's systemd"
+    if shutil.which("dbus-daemon") is None:
+        return "no machine with systemd: needs Debian's dbus, for its login manager"
     if shutil.which("mke2fs") is None:
         return "no machine with a disk: needs Debian's e2fsprogs"
     folder = virtual_machine.kernel()
