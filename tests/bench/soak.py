@@ -53,18 +53,19 @@ class Sample:
     @classmethod
     def take(cls, run: Path) -> "Sample":
         """Look at engine, keeper and doorman; `processes` are those whose environment or arguments name `run`."""
-        ours, count = [], 0
+        memory, descriptors, count = 0, 0, 0
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 arguments = (folder / "cmdline").read_bytes()
                 if str(run).encode() in arguments + (folder / "environ").read_bytes():
                     count += 1
                     if b"runtime" in arguments:
-                        ours.append(folder)
-            except OSError:
+                        held = len(os.listdir(folder / "fd"))
+                        memory += _resident_kb(folder)
+                        descriptors += held
+            except OSError:  # a child of a moment, as of a probe
                 continue
-        memory = sum(_resident_kb(folder) for folder in ours)
-        return cls(memory, sum(len(os.listdir(folder / "fd")) for folder in ours), count)
+        return cls(memory, descriptors, count)
 
 
 def _resident_kb(folder: Path) -> int:
