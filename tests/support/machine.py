@@ -29,15 +29,46 @@ class Residue:
 
 
 def look(root: Path) -> Residue:
-    """Take in the machine: everything in the kernel, and of the processes those that belong to the engine at `root`."""
+    """Take in what is on the machine of the engine at `root`, by its names: others may come and go meanwhile.
+
+    A namespace is held by a process or by a pin, which is a mount below the engine's directories.
+    """
+    name = f"skiff-{Paths(root, root).engine_id}"
+    processes = _processes(root)
+    return Residue(
+        processes=processes,
+        mounts=frozenset(point for point in _mounts() if point.startswith(f"{root.parent}/")),
+        links=frozenset(_links(Paths(root, root).engine_id)),
+        nftables=frozenset(table for table in _tables() if name in table),
+        cgroups=frozenset(_cgroups(name)),
+        namespaces=frozenset(_namespaces({line.split()[0] for line in processes})),
+    )
+
+
+def look_at_everything(root: Path) -> Residue:
+    """Take in the whole machine, but for processes that are not the engine's at `root`; nothing else may run beside."""
+    every = {folder.name for folder in Path("/proc").glob("[0-9]*")}
     return Residue(
         processes=_processes(root),
         mounts=frozenset(_mounts()),
         links=frozenset(link["ifname"] for link in _json("ip", "-j", "link")),
         nftables=frozenset(_tables()),
         cgroups=frozenset(_cgroups(f"skiff-{Paths(root, root).engine_id}")),
-        namespaces=frozenset(_namespaces()),
+        namespaces=frozenset(_namespaces(every)),
     )
+
+
+def _links(engine_id: str) -> set[str]:
+    """Bridges of the engine (by their alias), devices that it is about to name or to remove (by their group), and ports."""
+    links = _json("ip", "-j", "-d", "-N", "link")
+    going = int(engine_id, 16) & 0x7FFFFFFF | 0x40000000
+    groups = {str(going), str(going ^ 0x20000000)}
+    ours = {
+        link["ifname"]
+        for link in links
+        if link.get("ifalias", "").startswith(f"skiff-{engine_id} ") or str(link.get("group")) in groups
+    }
+    return ours | {link["ifname"] for link in links if link.get("master") in ours}
 
 
 def _json(*command):
@@ -80,8 +111,8 @@ def _processes(root):
     return frozenset(found)
 
 
-def _namespaces():
-    for folder in Path("/proc").glob("[0-9]*"):
+def _namespaces(processes):
+    for folder in (Path("/proc") / number for number in processes):
         if _awaits_its_burial(folder):
             continue
         for kind in ("net", "pid", "mnt", "uts", "ipc"):

@@ -23,6 +23,7 @@ async def test_instructions_without_files_make_the_configuration(b):
         "HEALTHCHECK --retries=2 CMD probe\n"
     )
     assert result.config == {
+        "WorkingDir": "/",
         "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "A=9", "B=2", "C=1x"],
         "Labels": {"l": "x y"},
         "ExposedPorts": {"80/tcp": {}, "53/udp": {}},

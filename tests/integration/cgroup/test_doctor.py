@@ -9,7 +9,7 @@ import pytest
 
 from runtime.linux import syscalls as linux
 from runtime.oci.cgroup import Cgroups
-from tests.support.machine import look
+from tests.support.machine import look_at_everything
 
 pytestmark = pytest.mark.root
 
@@ -41,14 +41,14 @@ def alone_with_mounts():
 
 
 def test_a_machine_that_runs_containers_is_well_and_nothing_of_the_trials_is_left(tmp_path, engine):
-    before = look(tmp_path)
+    before = look_at_everything(tmp_path)
     code, found = examine(tmp_path)
     tried = {subject for subject, finding in found.items() if "(tried)" in finding["detail"]}
     assert tried == {"namespaces", "overlayfs", "seccomp", "cgroups", "device rules", "interfaces", "nftables"}
     assert [finding for finding in found.values() if finding["state"] == "missing"] == []
     assert [finding for finding in found.values() if "cgroup" in finding["subject"] and finding["state"] != "ok"] == []
     assert code == 0
-    after = look(tmp_path).since(before)
+    after = look_at_everything(tmp_path).since(before)
     assert {kind: after[kind] for kind in ("mounts", "links", "nftables", "cgroups") if kind in after} == {}
     assert list(tmp_path.iterdir()) == []
 

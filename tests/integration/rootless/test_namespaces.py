@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machine import look
+from tests.support.machine import look_at_everything
 from tests.support.networks import machine_beside
 from tests.support.project import Project, eventually
 from tests.support.unprivileged import UserHome, served
@@ -84,14 +84,14 @@ def test_a_user_without_subordinate_ids_runs_containers_of_root_alone(lone_user,
 def test_nothing_is_left_of_an_engine_that_is_stopped(user, user_home, tmp_path):
     user_home.stop()
     eventually(lambda: not user.processes(), what="the end of the user's processes")
-    before = look(tmp_path)
+    before = look_at_everything(tmp_path)
     project = Project.of(user_home, user_home.folder("left"), f"name: left\n{SLEEPER}")
     project.skiff("up", "-d")
     assert user.processes()
     project.skiff("down", "-t", "0")
     user_home.stop()
     eventually(lambda: not user.processes(), what="the end of the user's processes")
-    left = look(tmp_path).since(before).get("mounts") or ()
+    left = look_at_everything(tmp_path).since(before).get("mounts") or ()
     assert [point for point in left if str(user.home) in point] == []
     assert {file.name for file in user_home.run.iterdir()} <= {
         "engine.log", "keeper.sock.lock", "doorman.sock.lock", "locks", "netns", "bundles", "bridges.net", "endpoints",
