@@ -1,6 +1,7 @@
 """A stream that breaks off is no success: the engine dies in the middle of what a command waits for."""
 
 import os
+import secrets
 import subprocess
 
 import pytest
@@ -11,6 +12,8 @@ pytestmark = pytest.mark.root
 
 STACK = "name: broken\nservices:\n  app: {build: ., image: app}\n"
 SAID = "the engine hung up before it was done"
+STEP = f"sleep {100_000 + secrets.randbelow(800_000)}"
+"""A step that no other process on the machine looks like."""
 
 
 def ended(process):
@@ -19,16 +22,16 @@ def ended(process):
 
 
 def test_a_build_whose_engine_dies_is_not_built(home, busybox, tmp_path):
-    project = Project.of(home, tmp_path, STACK, Dockerfile="FROM busybox\nRUN sleep 1000\n")
+    project = Project.of(home, tmp_path, STACK, Dockerfile=f"FROM busybox\nRUN {STEP}\n")
     for command in (("build",), ("up", "-d", "--build")):
         process = project.spawn(*command)
-        eventually(lambda: "sleep 1000" in running(), what="the step")
+        eventually(lambda: STEP in running(), what="the step")
         kill_and_wait(pid_of(home, "engine"))
         code, said = ended(process)
         assert code == 1
         assert SAID in said
         assert "Built" not in said
-        eventually(lambda: "sleep 1000" not in running(), what="the end of the step")
+        eventually(lambda: STEP not in running(), what="the end of the step")
 
 
 def running():
