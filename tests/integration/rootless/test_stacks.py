@@ -279,32 +279,22 @@ def test_engine_and_outside_process_that_are_killed_are_followed_by_others_in_th
 
 
 @pytest.mark.parametrize(
-    ("victims", "lives"),
-    [
-        (["engine", "keeper"], True),
-        (["outside", "engine", "keeper"], True),
-        (["engine", "keeper", "doorman"], True),
-        (["outside", "engine", "keeper", "doorman"], False),
-    ],
-    ids=["doorman and outside are left", "doorman is left", "outside is left", "nothing is left"],
+    "victims",
+    [["engine", "keeper"], ["outside", "engine", "keeper"], ["engine", "keeper", "doorman"]],
+    ids=["doorman and outside are left", "doorman is left", "outside is left"],
 )
-def test_containers_live_on_as_long_as_anything_has_the_engine_s_namespaces(stack, user_home, victims, lives):
+def test_containers_live_on_as_long_as_anything_has_the_engine_s_namespaces(stack, user_home, victims):
     user_home.stop()  # the next engine has an outside process in any case
     project = stack(STACK)
     project.skiff("up", "-d", "--wait")
     before = host_pid(project, "cache")
-    process = os.pidfd_open(before)
     pids = [outside(user_home) if victim == "outside" else pid_of(user_home, victim) for victim in victims]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     for pid in pids:
         kill_and_wait(pid)
     project.skiff("ps")
-    if lives:
-        assert host_pid(project, "cache") == before
-    else:
-        assert select.select([process], [], [], 0)[0], "the container's process runs on"
-    os.close(process)
+    assert host_pid(project, "cache") == before
     project.skiff("up", "-d", "--wait")
     assert page(project) == "web says rows\n"
 
