@@ -8,6 +8,7 @@ a child (`Workers`), also the emptying of a cgroup whose processes do not die at
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -446,6 +447,17 @@ class Keeper:
             owner=self.link.engine,
         )
 
+    def freeze(self, cgroup: str, frozen: bool) -> None:
+        """Stop or go on scheduling the processes of a cgroup; one that is gone meanwhile has nothing to go on with."""
+        try:
+            self.cgroups.freeze(cgroup, frozen)
+        except (FileNotFoundError, ProcessLookupError) as error:
+            if frozen:
+                raise LaunchError("the container has ended", 128) from error
+        except OSError as error:
+            if frozen or error.errno != errno.ENODEV:  # what an open file of a removed cgroup says
+                raise
+
     def do_freeze(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]] | None:
         """Stop or go on scheduling the processes of a container, in a worker: it takes until the last one is stopped."""
         kept = self.kept.get(message["id"])
@@ -453,7 +465,7 @@ class Keeper:
             return {}, []
         cgroup = str(kept.cgroup)
         self.workers.start(
-            lambda: self.cgroups.freeze(cgroup, message["frozen"]), self.answer_to(message), limit_s=QUICK_WORK_S
+            lambda: self.freeze(cgroup, message["frozen"]), self.answer_to(message), limit_s=QUICK_WORK_S
         )
         return None
 
