@@ -46,7 +46,8 @@ class Collection:
                 continue
             path = Path(entry.path)
             if layout.record:
-                if not entry.is_dir(follow_symlinks=False):
+                # a volume may have been moved to another disk, with a link in its place
+                if not entry.is_dir(follow_symlinks=layout.kind == "volume"):
                     self._note(path, f"is no directory of a {layout.kind}")
                     continue
             elif not entry.name.endswith(".json"):
@@ -112,10 +113,7 @@ class Collection:
                 found[id] = parse(document)
             except (KeyError, TypeError, ValueError, AttributeError):
                 self._forget(id)
-                place = self._layout.path(id)
-                self._note(
-                    place.parent if self._layout.record else place, f"says nothing that a {self._layout.kind} is"
-                )
+                self._note(self.place(id), f"says nothing that a {self._layout.kind} is")
         return found
 
     # --- questions

@@ -212,3 +212,11 @@ def test_a_build_cache_is_written_again_when_most_of_it_no_longer_counts(store, 
     found = reopened(paths).build_cache
     assert found.items() == [("same", {"number": 1999})]
     assert len(paths.build_cache.read_bytes().splitlines()) == 1
+
+
+def test_a_volume_may_lie_elsewhere_with_a_link_in_its_place(store, paths, tmp_path):
+    (tmp_path / "other/_data").mkdir(parents=True)
+    (paths.volumes / "data").symlink_to(tmp_path / "other")
+    found = reopened(paths)
+    assert list(found.collection("volume")) == ["data"]
+    assert not any(problem.is_removable for problem in found.problems)
