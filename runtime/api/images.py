@@ -11,6 +11,7 @@ from runtime.api import shapes
 from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.errors import BadRequestError, EngineError, SkiffError
+from runtime.image.reference import registry_domain
 from runtime.streaming import Send, Source
 
 if TYPE_CHECKING:
@@ -55,13 +56,26 @@ async def prune(engine: Engine, request: Request) -> None:
 
 def credentials(request: Request) -> dict[str, str] | None:
     """Return what X-Registry-Auth has. Raises BadRequestError."""
-    text = request.headers.get("x-registry-auth")
+    return _encoded(request, "X-Registry-Auth")
+
+
+def registry_config(request: Request) -> dict[str, dict[str, str]]:
+    """Return what X-Registry-Config has (Docker Engine API, "Build an image"), by the domain of each registry.
+
+    Raises BadRequestError.
+    """
+    found = _encoded(request, "X-Registry-Config") or {}
+    return {registry_domain(address): entry for address, entry in found.items() if isinstance(entry, dict)}
+
+
+def _encoded(request: Request, header: str) -> dict[str, Any] | None:
+    text = request.headers.get(header.lower())
     if not text:
         return None
     try:
         document = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError as error:
-        raise BadRequestError("X-Registry-Auth can't be read") from error
+        raise BadRequestError(f"{header} can't be read", "it is a JSON object in base64 for URLs") from error
     return document if isinstance(document, dict) else None
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from runtime.api import shapes
+from runtime.api.images import registry_config
 from runtime.api.request import Request, line
 from runtime.build.options import options_from_query
 from runtime.engine import filters
@@ -57,7 +59,7 @@ async def events(engine: Engine, request: Request) -> None:
 
 async def build(engine: Engine, request: Request) -> None:
     """Answer "Build an image": the context comes as the body, messages go as they come."""
-    options = options_from_query(request.queries)
+    options = replace(options_from_query(request.queries), credentials=registry_config(request))
     await request.stream(partial(engine.builder.build_archive, request.chunks(), options), encode=line, waits=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -47,8 +47,13 @@ SCRATCH_IMAGE = "scratch"
 class Puller(Protocol):
     """Fetches an image that a FROM names."""
 
-    async def __call__(self, reference: Reference, platform: str | None, progress: Emit) -> Image:
-        """Return the image, pulled; `progress` takes Docker's JSON messages. Raises EngineError."""
+    async def __call__(
+        self, reference: Reference, platform: str | None, progress: Emit, auth: Mapping[str, str] | None
+    ) -> Image:
+        """Return the image, pulled with the credentials `auth` (an X-Registry-Auth document; None for none).
+
+        `progress` takes Docker's JSON messages. Raises EngineError.
+        """
         ...
 
 
@@ -172,7 +177,8 @@ class Builder:
                     raise BadRequestError(f"{name} is here for {actual}, not for {wanted}")
         if self._pull is None:
             return self._images.resolve(name)
-        return await self._pull(Reference.parse(name), wanted, emit)
+        reference = Reference.parse(name)
+        return await self._pull(reference, wanted, emit, options.credentials.get(reference.domain))
 
     def workshop(self, build: _Build, downloads: Path) -> Workshop:
         """Return what the stages of `build` share."""
@@ -361,7 +367,9 @@ class _Build:
         except SkiffError as error:
             names = [stage.base.name for stage in self.dockerfile.stages[:before] if stage.base.name]
             hint = suggestion(name, names) or error.hint
-            raise DockerfileError(f"{name!r} is neither an earlier stage nor an image here", hint=hint) from error
+            raise DockerfileError(
+                f"{name!r} is no earlier stage, and as an image it can't be had: {error.message}", hint=hint
+            ) from error
         return Sources(Tree(self.builder.layers_of(image)), description=repr(name)), image.id
 
 

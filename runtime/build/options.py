@@ -18,7 +18,8 @@ class BuildOptions:
     apart. `build_args` maps to None for "take no value". `shm_size_bytes` 0 is the default of a container, `memory_bytes`
     0 no limit of a step. `secrets`
     are contents by ID, `ssh` paths of agents' sockets by ID, `contexts` what `--from` may name besides stages and images.
-    `secret_members` are the members of the stream that hold secrets, by ID.
+    `secret_members` are the members of the stream that hold secrets, by ID. `credentials` are those of registries, by
+    their domain, each as an X-Registry-Auth document has them.
     """
 
     dockerfile: str = "Dockerfile"
@@ -42,6 +43,7 @@ class BuildOptions:
     ssh: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, str] = field(default_factory=dict)
     entitlements: frozenset[str] = frozenset()
+    credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
 
 ENTITLEMENTS = ("network.host", "security.insecure")

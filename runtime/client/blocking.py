@@ -413,8 +413,14 @@ class Client:
         return self.stream("GET", "/images/get", {"names": list(names)}).whole()
 
     def build(self, body: Iterable[bytes], query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Build an image from a context's tar stream; yields messages."""
-        return _checked(self.stream("POST", "/build", query, body=body, headers={"Content-Type": "application/x-tar"}))
+        """Build an image from a context's tar stream, with the user's credentials for base images; yields messages."""
+        from runtime.client.credentials import registry_config
+
+        config, problems = registry_config()
+        for problem in problems:
+            yield {"stream": f"[Warning] {problem}\n"}
+        headers = {"Content-Type": "application/x-tar", **({"X-Registry-Config": config} if config else {})}
+        yield from _checked(self.stream("POST", "/build", query, body=body, headers=headers))
 
     def tag(self, name: str, repository: str, tag: str) -> None:
         """Tag an image."""

@@ -6,7 +6,8 @@ import base64
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,46 @@ def registry_auth(image: str, environ: Mapping[str, str] | None = None) -> str |
     """
     found = find(domain_of(image), os.environ if environ is None else environ)
     return None if found is None else base64.urlsafe_b64encode(json.dumps(found).encode()).decode()
+
+
+def registry_config(environ: Mapping[str, str] | None = None) -> tuple[str | None, list[str]]:
+    """Return the X-Registry-Config header (Docker Engine API, "Build an image"), None where no registry is known.
+
+    A build may need any of them, and most need none: what can't be read is no reason not to build, but returned as well.
+    """
+    environ = os.environ if environ is None else environ
+    try:
+        document = _document(environ)
+    except SkiffError as error:
+        return None, [str(error)]
+    problems: list[SkiffError] = []
+    found: dict[str, dict[str, str]] = {}
+    for server, entry in _sources(document, problems):
+        try:
+            if (one := entry()) is not None:
+                found[server] = one
+        except SkiffError as error:
+            problems.append(error)
+    header = base64.urlsafe_b64encode(json.dumps(found).encode()).decode() if found else None
+    return header, [str(problem) for problem in problems]
+
+
+def _sources(
+    document: Mapping[str, Any], problems: list[SkiffError]
+) -> Iterator[tuple[str, Callable[[], dict[str, str] | None]]]:
+    """Yield how to get the credentials for each server that a configuration knows; `problems` takes what prevents it."""
+    for server, entry in (document.get("auths") or {}).items():
+        yield server, partial(_entry, entry, server)
+    if store := document.get("credsStore"):
+        try:
+            servers = _listed(str(store))
+        except SkiffError as error:
+            servers = []
+            problems.append(error)
+        for server in servers:
+            yield server, partial(_ask_helper, str(store), server)
+    for server, helper in (document.get("credHelpers") or {}).items():
+        yield str(server), partial(_ask_helper, str(helper), str(server))
 
 
 def domain_of(image: str) -> str:
@@ -64,12 +105,10 @@ def everything(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
     Those of helpers are asked for. Raises SkiffError when one fails.
     """
-    document = _document(environ)
-    helpers = {str(server): str(helper) for server, helper in (document.get("credHelpers") or {}).items()}
-    if store := document.get("credsStore"):
-        helpers = {**dict.fromkeys(_listed(str(store)), str(store)), **helpers}
-    found = {server: _entry(entry, server) for server, entry in (document.get("auths") or {}).items()}
-    found |= {server: _ask_helper(helper, server) for server, helper in helpers.items()}
+    problems: list[SkiffError] = []
+    found = {server: entry() for server, entry in _sources(_document(environ), problems)}
+    if problems:
+        raise problems[0]
     return {server: _auth(one) for server, one in found.items() if one is not None}
 
 

@@ -13,6 +13,9 @@ from pathlib import Path
 
 PROGRAM = shutil.which("docker-registry")
 
+USERS = "user:$2b$04$dqT37RMmGC2naHvPt6JFgeO0V8KIZFMv8N0Yr/AfMjFvAhzYhl8AW\n"
+"""A user called "user" with the password "secret" (bcrypt), as htpasswd writes it."""
+
 CONFIGURATION = """
 version: 0.1
 log: {{level: error}}

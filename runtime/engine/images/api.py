@@ -243,13 +243,20 @@ class ImageApi:
         self._tell("push", image, reference.familiar)
 
     async def pull_for_build(
-        self, reference: Reference, platform: str | None, progress: Callable[[Progress], None]
+        self,
+        reference: Reference,
+        platform: str | None,
+        progress: Callable[[Progress], None],
+        auth: Mapping[str, str] | None,
     ) -> Image:
-        """Pull the base image of a build."""
+        """Pull an image that a build names (see `runtime.build.builder.Puller`)."""
         await load_registry_client()
         from runtime.image.pull import pull
 
-        return await pull(self.images, reference, platform=platform, progress=progress)
+        credentials = _credentials(auth)
+        image = await pull(self.images, reference, platform=platform, credentials=credentials, progress=progress)
+        self._tell("pull", image, reference.familiar)
+        return image
 
     async def distribution(self, name: str, *, auth: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return "Get image information from the registry"."""

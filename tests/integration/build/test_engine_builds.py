@@ -1,5 +1,6 @@
 """Builds by the engine, as `skiff build` and the API ask for them."""
 
+import base64
 import json
 import os
 import select
@@ -10,7 +11,9 @@ import threading
 
 import pytest
 
+from runtime.errors import SkiffError
 from tests.support.engine import Engine
+from tests.support.registry import USERS, LocalRegistry
 
 pytestmark = pytest.mark.root
 
@@ -192,3 +195,73 @@ services:
         thread.join()
     assert engine.run("cat /runs /own", image="shared-one") == "x\none\n"
     assert engine.run("cat /runs /own", image="shared-two") == "x\ntwo\n"
+
+
+@pytest.fixture
+def private(engine, monkeypatch, tmp_path):
+    """A registry that wants a password, with busybox as base, tool, seed and cached; the folder of a configuration."""
+    registry = LocalRegistry(USERS)
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    auth = base64.b64encode(b"user:secret").decode()
+    (folder / "config.json").write_text(json.dumps({"auths": {registry.domain: {"auth": auth}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    for name in ("base", "tool", "seed", "cached"):
+        engine.client.tag("busybox", f"{registry.domain}/{name}", "1")
+        assert not [m for m in engine.client.push(f"{registry.domain}/{name}:1") if "error" in m]
+        engine.client.remove_image(f"{registry.domain}/{name}:1")
+    yield registry, folder
+    registry.stop()
+
+
+def test_private_images_are_had_with_the_clients_credentials(engine, private, tmp_path):
+    registry, folder = private
+    compose(
+        tmp_path,
+        f"""
+name: private
+services:
+  web:
+    build:
+      cache_from: ["{registry.domain}/cached:1"]
+      dockerfile_inline: |
+        FROM {registry.domain}/base:1
+        COPY --from={registry.domain}/tool:1 /etc/group /got
+        RUN --mount=from={registry.domain}/seed:1,target=/seed cat /seed/etc/passwd >> /got
+""",
+    )
+    nobody = tmp_path / "nobody"
+    nobody.mkdir()
+    refused = engine.home.skiff("build", cwd=tmp_path, check=False, env={"DOCKER_CONFIG": str(nobody)})
+    assert refused.returncode == 1
+    assert f"Dockerfile:1: pull access denied for {registry.domain}/base" in refused.stderr
+    assert f"docker login {registry.domain}" in refused.stderr
+
+    helpers = tmp_path / "helpers"
+    helpers.mkdir()
+    for name, answer in (("works", '{"Username": "user", "Secret": "secret"}'), ("breaks", "")):
+        program = helpers / f"docker-credential-{name}"
+        program.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{answer}'\n")
+        program.chmod(0o755)
+    with_helper = {"credHelpers": {registry.domain: "works", "other.example": "breaks", "third.example": "missing"}}
+    (folder / "config.json").write_text(json.dumps(with_helper))
+    env = {"DOCKER_CONFIG": str(folder), "PATH": f"{helpers}:{os.environ['PATH']}"}
+    built = engine.home.skiff("build", "--no-cache", cwd=tmp_path, env=env)
+    for problem in ("docker-credential-breaks gave an answer", "docker-credential-missing is not installed"):
+        assert problem in built.stdout + built.stderr
+    assert "nothing is taken from" not in built.stdout + built.stderr
+    said = engine.run("cat /got", image="private-web")
+    assert "extra:x:2000:app" in said
+    assert "app:x:1000:1000" in said
+
+
+def test_an_image_that_copy_names_tells_why_it_cannot_be_had(engine, private, tmp_path, monkeypatch):
+    registry, _ = private
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    for line in (
+        f"COPY --from={registry.domain}/tool:2 / /x",
+        f"RUN --mount=from={registry.domain}/tool:2,target=/x :",
+    ):
+        data = context(tmp_path, f"FROM busybox\n{line}\n")
+        with pytest.raises(SkiffError, match=r"Dockerfile:2: .*/tool:2' is no earlier stage.*pull access denied"):
+            list(engine.client.build([data], {}))

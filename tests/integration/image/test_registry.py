@@ -22,12 +22,9 @@ from runtime.image.registry_http import HttpClient, TransferError
 from runtime.paths import Paths
 from runtime.store import Store
 from tests.support.images import busybox_archive
-from tests.support.registry import LocalRegistry, free_port
+from tests.support.registry import USERS, LocalRegistry, free_port
 
 pytestmark = [pytest.mark.root, pytest.mark.registry]
-
-# name and bcrypt of "secret", as htpasswd writes them
-USERS = "user:$2b$04$dqT37RMmGC2naHvPt6JFgeO0V8KIZFMv8N0Yr/AfMjFvAhzYhl8AW\n"
 
 
 def quiet(_):
