@@ -79,17 +79,17 @@ def _covers(rule: Rule, path: str) -> bool:
     return False
 
 
-def path_pattern(pattern: str) -> str:
+def path_pattern(pattern: str, *, any_depth: bool = True) -> str:
     """Return a path pattern (`*`, `?`, `[a-z]`, `**`, a backslash before a literal) as a regular expression.
 
-    Raises ValueError for a class without end.
+    Without `any_depth`, `**` is nothing but `*`. Raises ValueError for a class without end.
     """
     parts: list[str] = []
     position = 0
     while position < len(pattern):
         character = pattern[position]
         position += 1
-        if character == "*" and pattern[position : position + 1] == "*":
+        if any_depth and character == "*" and pattern[position : position + 1] == "*":
             position += 1
             if pattern[position : position + 1] == "/":
                 position += 1

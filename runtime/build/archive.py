@@ -88,9 +88,10 @@ def unpack(
 ) -> None:
     """Unpack a tar stream (plain, gzip, bzip2, xz or zstd) below `destination`.
 
-    What is there stays unless the archive replaces it. Everything belongs to `owner`, or with `keep_owner` to whom the
-    archive says. Raises BadRequestError for a stream that is not a whole archive, and for a member that cannot be placed;
-    with `may_lack_end` the padding after its last member is no part of the whole.
+    What is there stays unless the archive replaces it, which anything does but a directory a directory. Everything
+    belongs to `owner`, or with `keep_owner` to whom the archive says. Raises BadRequestError for a stream that is not a
+    whole archive, and for a member that cannot be placed; with `may_lack_end` the padding after its last member is no part
+    of the whole.
     """
     directories: list[tuple[str, int]] = []
     pieces = decoded(cast(BinaryIO, source))
@@ -101,6 +102,8 @@ def unpack(
         with tarfile.open(fileobj=plain, mode="r|") as archive:
             for member in archive:
                 own = Owner(member.uid, member.gid) if keep_owner else owner or Owner()
+                if member.isdir() and posixpath.normpath(member.name.lstrip("/")) == ".":
+                    continue  # the directory itself stays what it is
                 _place(archive, member, writer, destination, own)
                 if member.isdir():
                     directories.append((member.name, int(member.mtime * 10**9)))
@@ -135,6 +138,7 @@ def _inside(destination: str, name: str) -> str:
 def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, writer: Writer, destination: str, owner: Owner) -> None:
     path = _inside(destination, member.name)
     if member.isdir():
+        writer.replace(path, owner, by_directory=True)
         writer.put_directory(path, owner, member.mode & 0o7777)
         return
     if member.islnk():
@@ -144,11 +148,12 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, writer: Writer, de
         if target.path == posixpath.normpath(path):
             return
         if target.location.startswith(f"{writer.upper}/"):
-            os.link(target.location, writer.place(path, owner), follow_symlinks=False)
+            os.link(target.location, writer.replace(path, owner), follow_symlinks=False)
         else:
+            writer.replace(path, owner)
             writer.put_entry(path, target, owner, member.mode)
         return
-    location = writer.place(path, owner)
+    location = writer.replace(path, owner)
     if member.issym():
         os.symlink(member.linkname, location)
     elif member.isreg():

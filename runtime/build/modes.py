@@ -7,9 +7,21 @@ import stat
 
 from runtime.build.errors import DockerfileError
 
-_CLAUSE = re.compile(r"^([ugoa]*)((?:[-+=][rwxXst]*)+)$")
+_OCTAL = re.compile(r"0*[0-7]{1,4}")
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": 0o7777}
+_SHIFT = {"u": 6, "g": 3, "o": 0}
+
+
+def checked_mode(change: str) -> str:
+    """Return `change`. Raises DockerfileError when chmod(1) would not take it."""
+    if not _OCTAL.fullmatch(change) and not all(_CLAUSE.fullmatch(clause) for clause in change.split(",")):
+        raise DockerfileError(
+            f"invalid chmod parameter: {change!r}", hint="write it as 755 (0 to 07777), or u=rwX,go=rX"
+        )
+    return change
 
 
 def changed_mode(change: str, mode: int) -> int:
@@ -17,17 +29,16 @@ def changed_mode(change: str, mode: int) -> int:
 
     Raises DockerfileError for a change that chmod(1) would not take.
     """
-    if re.fullmatch(r"[0-7]{1,5}", change):
-        return int(change, 8) & 0o7777
+    if _OCTAL.fullmatch(checked_mode(change)):
+        return int(change, 8)
     bits = stat.S_IMODE(mode)
     for clause in change.split(","):
-        match = _CLAUSE.match(clause)
-        if match is None:
-            raise DockerfileError(f"invalid chmod parameter: {change!r}", hint="write it as 755 or u=rwX,go=rX")
+        match = _CLAUSE.fullmatch(clause)
+        assert match is not None, "it was checked"
         who = 0
         for letter in match[1] or "a":
             who |= _WHO[letter]
-        for operator, letters in re.findall(r"([-+=])([rwxXst]*)", match[2]):
+        for operator, letters in _ACTION.findall(match[2]):
             bits = _apply(operator, letters, who, bits, stat.S_ISDIR(mode))
     return bits
 
@@ -35,7 +46,9 @@ def changed_mode(change: str, mode: int) -> int:
 def _apply(operator: str, letters: str, who: int, bits: int, is_directory: bool) -> int:
     wanted = 0
     for letter in letters:
-        if letter == "X":
+        if letter in _SHIFT:  # the permissions that these have
+            wanted |= (bits >> _SHIFT[letter] & 0o7) * 0o111
+        elif letter == "X":
             wanted |= 0o111 if is_directory or bits & 0o111 else 0
         elif letter == "s":
             wanted |= 0o6000

@@ -18,7 +18,7 @@ from runtime.build.agents import relayed
 from runtime.build.cache_mounts import CacheMount, CacheMounts
 from runtime.build.errors import DockerfileError
 from runtime.build.mount_options import checked_values, size_bytes, switch
-from runtime.build.selection import Sources, digest_items
+from runtime.build.selection import Match, Sources, digest_items
 from runtime.build.tree import Entry
 from runtime.build.writer import Owner, Writer
 from runtime.linux.ownership import chown
@@ -191,11 +191,11 @@ async def _found(stage: StageBuilder, source: str, name: str | None) -> tuple[En
     entry = sources.tree.find(source)
     if entry is None:
         raise DockerfileError(f"--mount: {source!r} not found in {sources.description}")
-    return entry, identity or await _content(sources, source)
+    return entry, identity or await _content(sources, Match(entry, posixpath.normpath("/" + source.lstrip("/"))))
 
 
-async def _content(sources: Sources, source: str) -> str:
-    items = await anyio.to_thread.run_sync(lambda: sources.select([source], "/", is_directory=False))
+async def _content(sources: Sources, found: Match) -> str:
+    items = await anyio.to_thread.run_sync(lambda: sources.select([found], "/", is_directory=False))
     return await anyio.to_thread.run_sync(
         digest_items, items, lambda _: Owner(), lambda entry: stat.S_IMODE(entry.info.st_mode)
     )

@@ -10,23 +10,45 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.tree import Entry, Tree
 from runtime.build.writer import Owner, xattrs_of
 from runtime.dockerignore import Ignore, path_pattern
 
-_WILDCARDS = re.compile(r"[*?\[]")
+_WILDCARD = re.compile(r"^(?:[^\\*?\[]|\\.|\\$)*[*?\[]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Match:
+    """What one pattern of a COPY means: an entry, and the name that it was found under.
+
+    `kept` is the part of the name that --parents keeps ("" without), `folders` the directories on the way to it, each with
+    its name.
+    """
+
+    entry: Entry
+    path: str
+    is_by_wildcard: bool = False
+    kept: str = ""
+    folders: tuple[tuple[str, Entry], ...] = ()
 
 
 @dataclass(frozen=True)
 class Item:
-    """One file or directory to be written: where to, from what, and whether it is the top of a copied directory."""
+    """One file or directory to be written: where to, and from what.
+
+    `kind` is "top" for a copied directory itself, of which only the content is copied, "parent" for a directory above
+    what --parents copies, else "entry". `source` is the number of the source that it came with: hard links are kept
+    within one. `is_named` says that it is a source itself, and was not found in a copied directory.
+    """
 
     destination: str
     entry: Entry
-    is_top: bool = False
-    """The copied directory itself: one that is there already keeps its mode."""
+    kind: Literal["entry", "top", "parent"] = "entry"
+    source: int = 0
+    is_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,83 +59,122 @@ class Sources:
     ignore: Ignore = field(default_factory=Ignore)
     description: str = "the build context"
 
-    def select(
-        self,
-        patterns: Iterable[str],
-        destination: str,
-        *,
-        is_directory: bool,
-        parents: bool = False,
-        exclude: Iterable[str] = (),
-    ) -> list[Item]:
-        """Return what `patterns` select, each piece with its place below the absolute `destination`.
+    def find(self, patterns: Iterable[str], *, parents: bool = False) -> list[Match]:
+        """Return what `patterns` mean, each in the order of names.
 
-        `is_directory` says that the destination is one, so that files go into it. Raises DockerfileError (without a
-        line) for a source that is missing, with the nearest name or the rule that hides it.
+        One with wildcards may mean nothing. Raises DockerfileError (without a line) for one without that is missing, with
+        the nearest name or the rule that hides it.
+        """
+        found: list[Match] = []
+        for pattern in patterns:
+            found += self._with_parents(pattern) if parents else self._plain(pattern)
+        return found
+
+    def select(
+        self, matches: Iterable[Match], destination: str, *, is_directory: bool, exclude: Iterable[str] = ()
+    ) -> list[Item]:
+        """Return all that `matches` bring, each piece with its place below the absolute `destination`.
+
+        `is_directory` says that the destination is one, so that files go into it.
         """
         excluded = Ignore.parse("\n".join(exclude), "--exclude")
         items: list[Item] = []
-        for pattern in patterns:
-            for entry, path in self._matches(pattern):
-                place = destination
-                if parents:
-                    place = posixpath.join(destination, _below_pivot(pattern, path))
-                elif is_directory and not entry.is_directory:
-                    place = posixpath.join(destination, posixpath.basename(path))
-                if entry.is_directory:
-                    items.append(Item(place, entry, is_top=True))
-                    items.extend(self._below(entry, path, place, excluded))
-                elif not excluded.excludes(posixpath.basename(path)):
-                    items.append(Item(place, entry))
+        for number, match in enumerate(matches):
+            entry, base = match.entry, posixpath.basename(match.path)
+            if match.kept:
+                items += self._placed_with_parents(match, destination, excluded, number)
+            elif entry.is_directory:
+                items.append(Item(destination, entry, "top", number))
+                items += self._below(entry, match.path, destination, excluded, number)
+            elif not (match.is_by_wildcard and excluded.excludes(base)):
+                place = posixpath.join(destination, base) if is_directory else destination
+                items.append(Item(place, entry, source=number, is_named=True))
         return items
 
-    def _matches(self, pattern: str) -> list[tuple[Entry, str]]:
+    def _placed_with_parents(self, match: Match, destination: str, excluded: Ignore, number: int) -> Iterator[Item]:
+        if excluded.excludes(match.kept):
+            return
+        for name, folder in match.folders:
+            yield Item(posixpath.join(destination, name), folder, "parent", number)
+        place = posixpath.join(destination, match.kept)
+        yield Item(place, match.entry, source=number, is_named=True)
+        if match.entry.is_directory:
+            yield from self._below(match.entry, match.path, place, excluded, number, match.kept)
+
+    def _plain(self, pattern: str) -> list[Match]:
         path = posixpath.normpath("/" + pattern.lstrip("/"))
-        if _WILDCARDS.search(path):
-            found = [(entry, name) for entry, name in self._glob(path) if self._is_seen(entry, name)]
-        else:
+        if not has_wildcards(path):
             entry = self.tree.find(path)
-            found = [(entry, path)] if entry is not None and self._is_seen(entry, path) else []
-        if not found:
-            raise self._not_found(pattern, path)
+            if entry is None or not self._is_seen(entry, path):
+                raise self._not_found(pattern, path)
+            return [Match(entry, path)]
+        names = path.strip("/").split("/")
+        fixed = next(number for number, name in enumerate(names) if has_wildcards(name))
+        start = "/" + "/".join(names[:fixed])
+        root = self.tree.find(start)
+        if root is None or not root.is_directory:
+            raise self._not_found(pattern, start)
+        found = []
+        for path, entry in self._matching(root, start, "/".join(names[fixed:]), any_depth=False):
+            # a link that matches is followed, and what it leads to has the link's name
+            target = self.tree.find(entry.path) if entry.is_link else entry
+            if target is not None and self._is_seen(target, path):
+                found.append(Match(target, path, is_by_wildcard=True))
         return found
 
-    def _glob(self, path: str) -> Iterator[tuple[Entry, str]]:
-        """Match name by name, so that only directories on the way are read; `**` walks."""
-        if "**" in path:
-            expression = re.compile(path_pattern(path.lstrip("/")), re.DOTALL)
-            for entry in self.tree.walk(self.tree.root):
-                if expression.fullmatch(entry.path.lstrip("/")):
-                    yield entry, entry.path
-            return
-        found = [(self.tree.root, "/")]
-        for name in path.strip("/").split("/"):
-            found = [match for parent in found for match in self._named(parent, name)]
-        yield from found
+    def _with_parents(self, pattern: str) -> list[Match]:
+        """Find with --parents: of the name all is kept, or what follows a `/./`; `**` stands for any number of directories."""
+        front, pivot, rest = pattern.partition("/./")
+        start = posixpath.normpath("/" + front.lstrip("/")) if pivot else "/"
+        kept = posixpath.normpath("/" + (rest if pivot else pattern).lstrip("/")).lstrip("/")
+        root = self.tree.find(start)
+        if root is None or not root.is_directory:
+            raise self._not_found(pattern, start)
+        if not kept:
+            return [Match(root, start)]
+        found: list[tuple[str, Entry]] = []
+        if has_wildcards(kept):
+            found = list(self._matching(root, start, kept, any_depth=True))
+        elif entry := self.tree.find(posixpath.join(root.path, kept)):
+            found = [(posixpath.join(start, kept), entry)]
+        found = [(path, entry) for path, entry in found if self._is_seen(entry, path)]
+        if not found and not has_wildcards(kept):
+            raise self._not_found(pattern, posixpath.join(start, kept))
+        return [
+            Match(entry, path, has_wildcards(kept), own := posixpath.relpath(path, start), self._folders(root, own))
+            for path, entry in found
+        ]
 
-    def _named(self, parent: tuple[Entry, str], name: str) -> Iterator[tuple[Entry, str]]:
-        directory, path = parent
-        if not directory.is_directory:
+    def _folders(self, root: Entry, kept: str) -> tuple[tuple[str, Entry], ...]:
+        names = kept.split("/")[:-1]
+        above = ["/".join(names[: depth + 1]) for depth in range(len(names))]
+        entries = ((name, self.tree.find(posixpath.join(root.path, name))) for name in above)
+        return tuple((name, entry) for name, entry in entries if entry is not None)
+
+    def _matching(self, root: Entry, start: str, pattern: str, *, any_depth: bool) -> Iterator[tuple[str, Entry]]:
+        """Yield what matches below `root`, and nothing below what does; links are not gone through."""
+        try:
+            compiled = re.compile(path_pattern(pattern, any_depth=any_depth), re.DOTALL)
+        except (re.error, ValueError):  # a class like [z-a], or without end, matches nothing
             return
-        if not _WILDCARDS.search(name):
-            entry = self.tree.find(posixpath.join(directory.path, name))
-            if entry is not None:
-                yield entry, posixpath.join(path, name)
-            return
-        expression = re.compile(path_pattern(name), re.DOTALL)
-        for child in self.tree.children(directory):
-            base = posixpath.basename(child.path)
-            if expression.fullmatch(base):
-                target = self.tree.find(child.path) if child.is_link else child
-                yield target or child, posixpath.join(path, base)
+        pending = [("", root)]
+        while pending:
+            name, entry = pending.pop()
+            if name and compiled.fullmatch(name):
+                yield posixpath.join(start, name), entry
+            elif entry.is_directory:
+                children = self.tree.children(entry)
+                pending += [(posixpath.join(name, posixpath.basename(one.path)), one) for one in reversed(children)]
 
     def _is_seen(self, entry: Entry, path: str) -> bool:
         relative = path.lstrip("/")
         if not relative or not self.ignore.excludes(relative):
             return True
-        return entry.is_directory and self.ignore.has_exceptions and any(self._below(entry, path, "/", Ignore()))
+        return entry.is_directory and self.ignore.has_exceptions and any(self._below(entry, path, "/", Ignore(), 0))
 
-    def _below(self, directory: Entry, path: str, place: str, excluded: Ignore, inner: str = "") -> Iterator[Item]:
+    def _below(
+        self, directory: Entry, path: str, place: str, excluded: Ignore, number: int, inner: str = ""
+    ) -> Iterator[Item]:
         for child in self.tree.children(directory):
             base = posixpath.basename(child.path)
             relative = posixpath.join(inner, base)
@@ -122,11 +183,11 @@ class Sources:
             can_return = self.ignore.has_exceptions or excluded.has_exceptions
             if hidden and not (child.is_directory and can_return):
                 continue
-            item = Item(posixpath.join(place, base), child)
+            item = Item(posixpath.join(place, base), child, source=number)
             if not child.is_directory:
                 yield item
                 continue
-            content = self._below(child, own, item.destination, excluded, relative)
+            content = self._below(child, own, item.destination, excluded, number, relative)
             if hidden:
                 first = next(content, None)
                 if first is None:
@@ -145,8 +206,6 @@ class Sources:
                 f"{pattern!r} is excluded from {self.description} by {self.ignore.file}",
                 hint=f'the pattern "{rule.pattern}" hides it; add the line "!{relative}" to {self.ignore.file}',
             )
-        if _WILDCARDS.search(path):
-            return DockerfileError(f"no source files match {pattern!r} in {self.description}")
         return DockerfileError(f"{pattern!r} not found in {self.description}", hint=self._nearest(path))
 
     def _nearest(self, path: str) -> str | None:
@@ -158,14 +217,9 @@ class Sources:
         return suggestion(path.lstrip("/"), [name.lstrip("/") for name in near])
 
 
-def _below_pivot(pattern: str, path: str) -> str:
-    """Return the part of `path` that --parents keeps: all, or what follows a `/./` in the pattern."""
-    front, pivot, _ = pattern.partition("/./")
-    kept = path.lstrip("/")
-    if pivot:
-        depth = len([name for name in front.split("/") if name not in ("", ".")])
-        kept = "/".join(kept.split("/")[depth:])
-    return kept
+def has_wildcards(path: str) -> bool:
+    """Whether a path has a wildcard that no backslash takes its meaning from."""
+    return _WILDCARD.search(path) is not None
 
 
 def digest_items(
@@ -173,9 +227,15 @@ def digest_items(
     placed_owner: Callable[[Entry], Owner],
     placed_mode: Callable[[Entry], int],
 ) -> str:
-    """Return the SHA-256 of what the items will be in the image: names, kinds, owners, modes, content; no times."""
+    """Return the SHA-256 of what the items will be in the image: names, kinds, owners, modes, content; no times.
+
+    Their order counts, as a later one replaces an earlier one. A copied directory itself gives nothing but its name.
+    """
     total = hashlib.sha256()
-    for item in sorted(items, key=lambda item: item.destination):
+    for item in items:
+        if item.kind == "top":
+            total.update(json.dumps([item.destination]).encode() + b"\n")
+            continue
         entry, owner = item.entry, placed_owner(item.entry)
         record: list[object] = [
             item.destination,

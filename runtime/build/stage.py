@@ -12,6 +12,7 @@ from runtime.build import configure, steps
 from runtime.build import instructions as ins
 from runtime.build.cache import BuildCache, CachedStep, CachedUnder, step_key
 from runtime.build.cache_mounts import CacheMounts
+from runtime.build.copy_step import CopyStep
 from runtime.build.errors import DockerfileError
 from runtime.build.expansion import expand
 from runtime.build.options import BuildOptions
@@ -20,6 +21,8 @@ from runtime.build.runner import StepRunner
 from runtime.build.scratch import Scratch
 from runtime.build.selection import Sources
 from runtime.build.tree import Tree
+from runtime.build.users import owner_of
+from runtime.build.writer import Owner
 from runtime.errors import EngineError, SkiffError
 from runtime.image.images import Images, now
 from runtime.image.transfers import KeyedLocks
@@ -120,6 +123,13 @@ class StageBuilder:
         """Return `word` with this stage's variables."""
         return expand(word, self.variables, self.workshop.dockerfile.escape)
 
+    def owner(self, name: str) -> Owner:
+        """Return the owner that `name` means in the stage's image; who is unknown there is root, with a warning."""
+        owner, unknown = owner_of(name, self.tree)
+        for one in unknown:
+            self.output.write(f"[Warning] the image knows no {one!r}: what would be theirs belongs to root\n")
+        return owner
+
     async def build(self, instructions: tuple[ins.Instruction, ...]) -> None:
         """Do `instructions` in order. Raises DockerfileError with the line of the one that failed."""
         for instruction in instructions:
@@ -156,7 +166,7 @@ class StageBuilder:
         if isinstance(instruction, ins.Run):
             step: steps.Step = await steps.RunStep.prepare(self, instruction)
         elif isinstance(instruction, ins.Copy):
-            step = await steps.CopyStep.prepare(self, instruction)
+            step = await CopyStep.prepare(self, instruction)
         elif isinstance(instruction, ins.Workdir):
             path = posixpath.join(self.state.config.get("WorkingDir") or "/", self.expand(instruction.path))
             self.state.config = {**self.state.config, "WorkingDir": posixpath.normpath("/" + path.lstrip("/"))}

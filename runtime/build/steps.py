@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
-import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,19 +13,14 @@ import anyio.to_thread
 
 from runtime.build import configure
 from runtime.build import instructions as ins
-from runtime.build.archive import is_archive, unpack
 from runtime.build.arguments import PROXIES
 from runtime.build.errors import DockerfileError
-from runtime.build.expansion import expand_text
-from runtime.build.modes import changed_mode
 from runtime.build.mounts import RunMounts
 from runtime.build.options import BuildOptions
 from runtime.build.output import CommandOutput
-from runtime.build.remote import Fetcher, RemoteFile, checked_sum, is_remote
 from runtime.build.runner import RootFilesystem
-from runtime.build.selection import Item, digest_items
 from runtime.build.tree import Entry, Tree
-from runtime.build.users import account_of, owner_of
+from runtime.build.users import account_of
 from runtime.build.writer import Owner, Writer
 
 if TYPE_CHECKING:
@@ -58,177 +51,14 @@ class WorkdirStep:
 
     @classmethod
     async def prepare(cls, stage: StageBuilder) -> WorkdirStep:
-        """Look up the user. Raises DockerfileError for one that there is not."""
-        account = await anyio.to_thread.run_sync(account_of, stage.state.config.get("User") or "", stage.tree)
-        return cls(stage.state.config["WorkingDir"], stage.layers, Owner(account.uid, account.gid))
+        """Look up the user."""
+        return cls(stage.state.config["WorkingDir"], stage.layers, stage.owner(stage.state.config.get("User") or ""))
 
     async def perform(self, upper: Path, directory: Path) -> None:
         """Make the directory, unless it is there."""
         existing = Tree(self._layers).find(self._path)
         if existing is None or not existing.is_directory:
             Writer(upper, self._layers).directory(self._path, self._owner)
-
-
-@dataclass
-class CopyStep:
-    """COPY and ADD."""
-
-    layers: tuple[Path, ...]
-    items: list[Item]
-    documents: dict[str, str]
-    archives: tuple[Item, ...]
-    remote: dict[str, RemoteFile]
-    fetcher: Fetcher
-    destination: str
-    owner: Owner | None
-    keeps_owner: bool
-    chmod: str | None
-    unpacks_remote: bool = False
-    identity: Any = None
-
-    @classmethod
-    async def prepare(cls, stage: StageBuilder, instruction: ins.Copy) -> CopyStep:
-        """Select and hash what is copied. Raises DockerfileError."""
-        written = stage.expand(instruction.destination)
-        destination = posixpath.join(stage.state.config.get("WorkingDir") or "/", written)
-        tree = stage.tree
-        owner = owner_of(stage.expand(instruction.chown), tree) if instruction.chown else None
-        chmod = stage.expand(instruction.chmod) if instruction.chmod else None
-        heredocs = {f"<<{'-' if h.strip_tabs else ''}{h.name}": h for h in instruction.heredocs}
-        patterns = [stage.expand(word) for word in instruction.sources if _heredoc_key(word) not in heredocs]
-        urls = [pattern for pattern in patterns if instruction.is_add and is_remote(pattern)]
-        patterns = [pattern for pattern in patterns if pattern not in urls]
-        checksum = stage.expand(instruction.checksum) if instruction.checksum else None
-        expected = checked_sum(checksum, (patterns or urls or [""])[0])
-        fetcher = Fetcher(stage.workshop.cache, stage.workshop.downloads)
-        existing = await anyio.to_thread.run_sync(tree.find, destination)
-        is_directory = written.endswith(("/", "/.")) or written == "." or bool(existing and existing.is_directory)
-        if len(instruction.sources) > 1 and not is_directory:
-            raise DockerfileError(
-                "with more than one source, the destination of COPY or ADD must be a directory and end with a /",
-                hint=f"write {written}/",
-            )
-        sources = stage.workshop.context
-        if instruction.from_stage:
-            sources, _ = await stage.workshop.origins.sources_of(instruction.from_stage, stage.index)
-        place = posixpath.normpath("/" + destination.lstrip("/"))
-        if not is_directory:
-            # a single file goes to where a link in its place leads, as the last name of a path
-            place = await anyio.to_thread.run_sync(tree.resolve, place)
-        items = await anyio.to_thread.run_sync(
-            lambda: sources.select(
-                patterns,
-                place,
-                is_directory=is_directory,
-                parents=instruction.parents,
-                exclude=[stage.expand(word) for word in instruction.exclude],
-            )
-        )
-        if len(items) > 1 and not is_directory and not any(item.is_top for item in items):
-            raise DockerfileError(
-                f"{instruction.sources[0]!r} matches several files, so the destination must end with a /",
-                hint=f"write {written}/",
-            )
-        texts = {
-            posixpath.join(place, heredoc.name) if is_directory else place: (
-                expand_text(heredoc.content, stage.variables) if heredoc.expand else heredoc.content
-            )
-            for heredoc in heredocs.values()
-        }
-        archives: tuple[Item, ...] = ()
-        if instruction.is_add and instruction.unpack is not False:
-            archives = await anyio.to_thread.run_sync(_archives, items)
-        remote = [await fetcher.known(url, expected) for url in urls]
-        step = cls(
-            stage.layers,
-            [item for item in items if item not in archives],
-            texts,
-            archives,
-            {posixpath.join(place, file.name) if is_directory else place: file for file in remote},
-            fetcher,
-            place,
-            owner,
-            bool(instruction.from_stage),
-            chmod,
-            unpacks_remote=bool(instruction.unpack),
-        )
-        digest = await anyio.to_thread.run_sync(digest_items, items, step.owner_for, step.mode_for)
-        step.identity = [place, digest, texts, owner and [owner.uid, owner.gid], chmod, len(archives)]
-        if remote:
-            step.identity += [{path: file.digest for path, file in step.remote.items()}, step.unpacks_remote]
-        return step
-
-    def owner_for(self, entry: Entry) -> Owner:
-        """Return who owns the copy of `entry`: --chown, the owner in the stage it comes from, else root."""
-        if self.owner is not None:
-            return self.owner
-        return Owner(entry.info.st_uid, entry.info.st_gid) if self.keeps_owner else Owner()
-
-    def mode_for(self, entry: Entry) -> int:
-        """Return the permission bits of the copy of `entry`."""
-        # a context's own directory is a temporary one of ours, whose mode says nothing
-        mode = stat.S_IFDIR | 0o755 if entry.path == "/" and not self.keeps_owner else entry.info.st_mode
-        if self.chmod is None or entry.is_link:
-            return stat.S_IMODE(mode)
-        return changed_mode(self.chmod, mode)
-
-    async def perform(self, upper: Path, directory: Path) -> None:
-        """Copy."""
-        remote = {path: await self.fetcher.present(file) for path, file in self.remote.items()}
-        await anyio.to_thread.run_sync(self._write, Writer(upper, self.layers), remote)
-
-    def _write(self, writer: Writer, remote: Mapping[str, RemoteFile]) -> None:
-        made: list[Item] = []
-        for item in self.items:
-            owner, mode = self.owner_for(item.entry), self.mode_for(item.entry)
-            if not item.entry.is_directory:
-                if posixpath.dirname(item.destination) != "/":
-                    writer.directory(posixpath.dirname(item.destination), self.owner)
-                writer.put_entry(item.destination, item.entry, owner, mode)
-                continue
-            if item.is_top and (there := writer.tree.find(item.destination)) and there.is_directory:
-                continue
-            if item.is_top:
-                writer.directory(posixpath.dirname(item.destination), self.owner)
-            writer.put_directory(item.destination, owner, mode)
-            made.append(item)
-        for path, text in self.documents.items():
-            location = writer.place(path, self.owner)
-            Path(location).write_text(text)
-            mode = changed_mode(self.chmod, stat.S_IFREG | 0o644) if self.chmod else 0o644
-            # here-documents have no time of their own: the epoch keeps the layer the same on every build
-            writer.finish(location, self.owner or Owner(), mode, 0)
-        for item in self.archives:
-            self._unpack(writer, item.entry.location)
-        for path, file in remote.items():
-            assert file.path is not None, "it was fetched"
-            if self.unpacks_remote and is_archive(file.path):
-                self._unpack(writer, file.path)
-                continue
-            location = writer.place(path, self.owner)
-            shutil.copyfile(file.path, location)
-            mode = changed_mode(self.chmod, stat.S_IFREG | 0o600) if self.chmod else 0o600
-            writer.finish(location, self.owner or Owner(), mode, file.mtime_ns)
-        for item in reversed(made):
-            modified = item.entry.info.st_mtime_ns
-            os.utime(writer.directory(item.destination), ns=(modified, modified))
-
-    def _unpack(self, writer: Writer, archive: str | Path) -> None:
-        writer.directory(self.destination, self.owner)
-        with open(archive, "rb") as source:
-            unpack(source, writer, self.destination, keep_owner=self.owner is None, owner=self.owner)
-
-
-def _heredoc_key(word: str) -> str:
-    return word.replace('"', "").replace("'", "")
-
-
-def _archives(items: list[Item]) -> tuple[Item, ...]:
-    # only a file that is named itself is unpacked, not one found inside a copied directory
-    if any(item.is_top for item in items):
-        tops = tuple(item.destination + "/" for item in items if item.is_top)
-        items = [item for item in items if not (item.destination + "/").startswith(tops)]
-    return tuple(item for item in items if item.entry.is_file and is_archive(item.entry.location))
 
 
 @dataclass

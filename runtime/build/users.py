@@ -20,19 +20,32 @@ class Account:
     home: str = "/"
 
 
-def owner_of(text: str, tree: Tree) -> Owner:
-    """Return the owner that `--chown=text` names: `user`, `user:group`, or numbers.
+def owner_of(text: str, tree: Tree) -> tuple[Owner, list[str]]:
+    """Return the owner that `--chown=text` names (`user`, `user:group`, or numbers), and the names that nobody has.
 
-    A number without group is its own group; a name without group brings its primary group. Raises DockerfileError for
-    an unknown name.
+    A number without group is its own group; a name without group brings its primary group. Who is unknown counts as root,
+    as BuildKit has it, and so does an empty name.
     """
     user, colon, group = text.partition(":")
+    unknown: list[str] = []
+    uid = gid = 0
     if user.isdigit():
         uid = gid = int(user)
-    else:
-        account = account_of(user, tree)
-        uid, gid = account.uid, account.gid
-    return Owner(uid, _group_id(group, tree) if colon and group else gid)
+    elif user not in ("", "root"):
+        row = next((row for row in _rows(tree, "/etc/passwd", 6) if row[0] == user), None)
+        if row is None:
+            unknown.append(user)
+        else:
+            uid, gid = int(row[2]), int(row[3])
+    if colon and (group.isdigit() or group in ("", "root")):
+        gid = int(group) if group.isdigit() else 0
+    elif colon:
+        found = next((row for row in _rows(tree, "/etc/group", 3) if row[0] == group), None)
+        if found is None:
+            unknown.append(group)
+        else:
+            gid = int(found[2])
+    return Owner(uid, gid), unknown
 
 
 def account_of(text: str, tree: Tree) -> Account:

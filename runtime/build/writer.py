@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runtime.build.tree import Entry, Tree
 from runtime.errors import BadRequestError
+from runtime.image.unpack import mark_opaque
 from runtime.linux.ownership import chown
 
 _PRIVATE_XATTRS = ("trusted.", "user.overlay.", "security.selinux")
@@ -92,32 +93,82 @@ class Writer:
         location = f"{self.directory(posixpath.dirname(path), owner)}/{posixpath.basename(path)}"
         existing = self.tree.find(path, follow=False)
         if existing is not None and existing.is_directory:
-            raise BadRequestError(f"cannot copy a file over the directory {path}")
+            raise BadRequestError(
+                f"cannot replace the directory {path} of the image with a file", "name another destination"
+            )
         if os.path.lexists(location):
             os.unlink(location)
             self._known.clear()
         return location
 
-    def put_directory(self, path: str, owner: Owner, mode: int, mtime_ns: int | None = None) -> None:
-        """Make the directory `path`, or give the one that stands there this owner, mode and time (nanoseconds)."""
-        location = self.directory(path, owner, mode)
-        chown(location, owner.uid, owner.gid)
-        os.chmod(location, mode)
-        if mtime_ns is not None:
-            os.utime(location, ns=(mtime_ns, mtime_ns))
+    def has(self, path: str) -> bool:
+        """Whether anything stands at `path`, a last link not followed."""
+        return self.tree.find(path, follow=False) is not None
 
-    def put_entry(self, path: str, entry: Entry, owner: Owner, mode: int) -> None:
-        """Copy a file, link or special file of another tree to `path`, with its time and attributes."""
+    def put_directory(
+        self, path: str, owner: Owner | None, mode: int, *, xattrs: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Make the directory `path`, or give the one that stands there this owner (None: its own), mode and attributes.
+
+        Raises BadRequestError when something else stands there, a link to a directory as well.
+        """
+        existing = self.tree.find(path, follow=False)
+        if existing is not None and not existing.is_directory:
+            what = "a symbolic link" if existing.is_link else "no directory"
+            raise BadRequestError(
+                f"cannot copy to non-directory: {path} is {what} in the image",
+                "copy the content to where it is to go, or remove what stands there first",
+            )
+        location = self.directory(path, owner, mode)
+        if owner is not None:
+            chown(location, owner.uid, owner.gid)
+        os.chmod(location, mode)
+        set_xattrs(location, xattrs or {})
+
+    def replace(self, path: str, owner: Owner | None = None, *, by_directory: bool = False) -> str:
+        """Return where a new entry `path` goes in upper: its parents made, what stood there gone with all below it.
+
+        A directory `by_directory` is not replaced. What it returns is not there yet, but for that directory.
+        """
+        path = posixpath.normpath("/" + path.lstrip("/"))
+        location = f"{self.directory(posixpath.dirname(path), owner)}/{posixpath.basename(path)}"
+        existing = self.tree.find(path, follow=False)
+        if by_directory and (existing is None or existing.is_directory):
+            return self.directory(path, owner)
+        if os.path.islink(location) or not os.path.isdir(location):
+            with suppress(FileNotFoundError):
+                os.unlink(location)
+        else:
+            shutil.rmtree(location)
+        self._known.clear()
+        if by_directory:
+            os.mkdir(location)
+            if self._below(path):  # of a directory that a file has hidden until now, nothing is to be seen again
+                mark_opaque(location)
+        return location
+
+    def _below(self, path: str) -> tuple[str, ...]:
+        """Return the layers' directories called `path`, whatever upper has there."""
+        found = Tree(tuple(Path(one) for one in self.tree.directories[1:])).find(path, follow=False)
+        return found.directories if found is not None else ()
+
+    def put_entry(self, path: str, entry: Entry, owner: Owner, mode: int, mtime_ns: int | None = None) -> str:
+        """Copy a file, link or special file of another tree to `path`, with its attributes and time (or `mtime_ns`).
+
+        Returns where it is.
+        """
         location = self.place(path, owner)
         if entry.is_link:
             os.symlink(os.readlink(entry.location), location)
         elif entry.is_file:
             shutil.copyfile(entry.location, location)
         elif stat.S_ISSOCK(entry.info.st_mode):
-            return
+            return location
         else:
             os.mknod(location, entry.info.st_mode, entry.info.st_rdev)
-        self.finish(location, owner, mode, entry.info.st_mtime_ns, xattrs_of(entry.location))
+        time_ns = entry.info.st_mtime_ns if mtime_ns is None else mtime_ns
+        self.finish(location, owner, mode, time_ns, xattrs_of(entry.location))
+        return location
 
     @staticmethod
     def finish(

@@ -150,7 +150,6 @@ class _Extraction:
         """Where directories' names lead that go through links of the layer."""
         self._owner = (os.geteuid(), os.getegid())
         self._has_all_rights = userns.is_initial()
-        self._opaque_xattr = OPAQUE_XATTRS[not self._has_all_rights]
         self._inherits_group = bool(os.stat(root).st_mode & stat.S_ISGID)
         self._umask = _umask()
 
@@ -243,7 +242,7 @@ class _Extraction:
 
     def _whiteout(self, parent: str, name: str) -> None:
         if name == OPAQUE:
-            os.setxattr(parent, self._opaque_xattr, b"y")
+            mark_opaque(parent)
             return
         if name.startswith(METADATA):  # of AUFS's own: its pseudo-links and the like are no files
             return
@@ -373,6 +372,11 @@ def _set_xattr(where: str | int, key: str, value: bytes) -> None:
         may_lack = key.startswith("user.") or not userns.is_initial()
         if error.errno != errno.EOPNOTSUPP and not (error.errno == errno.EPERM and may_lack):
             raise
+
+
+def mark_opaque(directory: str) -> None:
+    """Have a directory of a layer hide those below it."""
+    os.setxattr(directory, OPAQUE_XATTRS[not userns.is_initial()], b"y")
 
 
 def is_opaque(directory: str) -> bool:

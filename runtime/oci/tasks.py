@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
@@ -17,6 +18,10 @@ from runtime.oci import launch, rootfs
 from runtime.oci.copying import copy_tree
 from runtime.oci.overlay import mount_overlay
 from runtime.oci.user import resolve
+
+CAPABILITY = "security.capability"
+CAPABILITY_HEADER = f"SCHILY.xattr.{CAPABILITY}"
+"""What tar archives call it: the one attribute that Docker's have, too."""
 
 
 def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None) -> Any:
@@ -83,8 +88,27 @@ def _tar_out(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[s
     path = arguments["path"]
     name = arguments.get("name") or os.path.basename(os.path.normpath(path)) or "."
     with os.fdopen(os.dup(descriptors[0]), "wb", buffering=1 << 20) as out, tarfile.open(fileobj=out, mode="w|") as tar:
-        tar.add(os.path.realpath(path) if path.endswith(("/", "/.")) else path, arcname=name)
+        start = os.path.realpath(path) if path.endswith(("/", "/.")) else path
+
+        def completed(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            # whole seconds, as Docker sends them: a fraction would take two more blocks for every file
+            member.mtime = int(member.mtime)
+            inner = os.path.relpath(member.name, name)
+            place = start if inner == "." else os.path.join(start, inner)
+            if member.isreg() and (found := _capability(place)):
+                member.pax_headers = {CAPABILITY_HEADER: found.decode("utf-8", "surrogateescape")}
+            return member
+
+        tar.add(start, arcname=name, filter=completed)
     return {}
+
+
+def _capability(path: str) -> bytes:
+    """Return what a file's capabilities are stored as (capabilities(7), "File capabilities"); empty without any."""
+    try:
+        return os.getxattr(path, CAPABILITY, follow_symlinks=False)
+    except OSError:
+        return b""
 
 
 def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
@@ -112,6 +136,10 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
                 member.uid, member.gid = owner.uid, owner.gid
             _make_way(os.path.join(path, member.name), member.isdir())
             tar.extract(member, path, set_attrs=True, numeric_owner=True)
+            if member.isreg() and (found := member.pax_headers.get(CAPABILITY_HEADER)):
+                with suppress(OSError):  # a filesystem without attributes
+                    value = found.encode("utf-8", "surrogateescape")
+                    os.setxattr(os.path.join(path, member.name), CAPABILITY, value, follow_symlinks=False)
     return {}
 
 

@@ -77,15 +77,15 @@ async def test_a_file_copied_to_a_link_goes_where_the_link_leads(b):
 async def test_a_copy_from_a_stage_keeps_what_a_file_is(b):
     result = await b.build(
         "FROM busybox AS made\nRUN echo x > /f && chown 5:6 /f && chmod 4755 /f && touch -d @1000000000 /f && "
-        "mkdir -m 2770 /d && chown 7:8 /d && mkfifo /d/p && ln -s /gone /d/l && chown -h 9:9 /d/l\n"
-        "FROM scratch\nCOPY --from=made /f /g\nCOPY --from=made /d /e\n"
+        "mkdir -p /s && mkdir -m 2770 /s/d && chown 7:8 /s/d && mkfifo /s/d/p && ln -s /gone /s/d/l && chown -h 9:9 /s/d/l\n"
+        "FROM scratch\nCOPY --from=made /f /g\nCOPY --from=made /s /e\n"
     )
     file = result.info("/g")
     assert (file.st_uid, file.st_gid, stat.S_IMODE(file.st_mode), file.st_mtime) == (5, 6, 0o4755, 1000000000)
-    directory = result.info("/e")
+    directory = result.info("/e/d")
     assert (directory.st_uid, directory.st_gid, stat.S_IMODE(directory.st_mode)) == (7, 8, 0o2770)
-    assert stat.S_ISFIFO(result.info("/e/p").st_mode)
-    assert result.info("/e/l").st_uid == 9
+    assert stat.S_ISFIFO(result.info("/e/d/p").st_mode)
+    assert result.info("/e/d/l").st_uid == 9
 
 
 @proves

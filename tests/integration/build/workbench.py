@@ -135,6 +135,20 @@ async def bench():
         shutil.rmtree(home, ignore_errors=True)
 
 
+@asynccontextmanager
+async def copying_bench():
+    """Give a bench without a keeper and in memory, for builds that run nothing: they take a few milliseconds."""
+    with tempfile.TemporaryDirectory(prefix="skf-c-", dir="/dev/shm") as name:
+        home = Path(name)
+        paths = Paths(home / "root", home / "run")
+        store = Store.open(paths)
+        try:
+            images = Images(paths, store)
+            yield Bench(home, images, Builder(paths, store, images, None), None)
+        finally:
+            store.close()
+
+
 def proves(test):
     """Run an async test with a bench of its own."""
 

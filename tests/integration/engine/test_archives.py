@@ -73,3 +73,19 @@ def test_there_must_be_a_directory_to_unpack_into(api, containers, path, status,
     id = containers("sleep", "60")
     answer = api.ask("PUT", f"/containers/{id}/archive?path={path}", archive(file=""), Content_Type="application/x-tar")
     assert (answer.status, said in answer.message) == (status, True), answer.message
+
+
+def test_capabilities_of_files_go_into_containers_and_out(api, containers):
+    capability = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service=ep
+    id = containers("sleep", "60")
+    header = {"SCHILY.xattr.security.capability": capability.decode("utf-8", "surrogateescape")}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        member = tarfile.TarInfo("able")
+        member.pax_headers = header
+        tar.addfile(member)
+    put(api, id, "/tmp", out.getvalue())
+    for path, name in ((f"/containers/{id}/export", "tmp/able"), (f"/containers/{id}/archive?path=/tmp/able", "able")):
+        with tarfile.open(fileobj=io.BytesIO(api.ask("GET", path).body)) as tar:
+            found = next(member for member in tar if member.name.removeprefix("./") == name)
+            assert found.pax_headers == header

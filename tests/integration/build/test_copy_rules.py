@@ -1,0 +1,268 @@
+"""What COPY and ADD make of files, directories, links, owners and modes: a table of cases, each built on nothing."""
+
+import io
+import os
+import shutil
+import stat
+import tarfile
+
+import anyio
+import pytest
+
+from tests.integration.build.workbench import copying_bench
+
+pytestmark = pytest.mark.root
+
+PASSWD = "root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n"
+
+
+def describe(tree, below="/"):
+    """Return what lies in a tree by path: `d` or `f` with mode and owner and a file's content, `l` with its target."""
+    found = {}
+    for entry in tree.walk(tree.find(below)):
+        info = entry.info
+        about = f"{stat.S_IMODE(info.st_mode):o} {info.st_uid}:{info.st_gid}"
+        if entry.is_link:
+            found[entry.path] = f"l {os.readlink(entry.location)}"
+        elif entry.is_directory:
+            found[entry.path] = f"d {about}"
+        else:
+            with open(entry.location) as file:
+                found[entry.path] = f"f {about} {file.read()}"
+    return found
+
+
+def lay(context, files):
+    """Fill a context: `"d/"` is a directory, a value `-> x` a link, `= x` a hard link, (mode, text) a file of that mode."""
+    shutil.rmtree(context)
+    context.mkdir()
+    for name, content in files.items():
+        path = context / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode, text = content if isinstance(content, tuple) else (0o755 if name.endswith("/") else 0o644, content)
+        if name.endswith("/"):
+            path.mkdir(exist_ok=True)
+        elif text.startswith("-> "):
+            path.symlink_to(text[3:])
+            continue
+        elif text.startswith("= "):
+            path.hardlink_to(context / text[2:])
+            continue
+        elif text.startswith("tar "):
+            path.write_bytes(archive(text[4:].split()))
+        else:
+            path.write_text(text)
+        path.chmod(mode)
+
+
+def archive(names):
+    """Return a tar archive: `d/` a directory of mode 700, `l>x` a link to x, else a file of user 7 with its own name in it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name.partition(">")[0].rstrip("/"))
+            if name.endswith("/"):
+                member.type, member.mode = tarfile.DIRTYPE, 0o700
+                tar.addfile(member)
+            elif ">" in name:
+                member.type, member.linkname = tarfile.SYMTYPE, name.partition(">")[2]
+                tar.addfile(member)
+            else:
+                member.uid, member.size = 7, len(name)
+                tar.addfile(member, io.BytesIO(name.encode()))
+    return out.getvalue()
+
+
+A = {"a.txt": "a", "b.txt": "b"}
+TREE = {"src/": (0o2711, ""), "src/sub/": (0o700, ""), "src/sub/f": (0o600, "f"), "src/x": "x"}
+CASES = {
+    # wildcards
+    "a wildcard that matches nothing brings nothing": (
+        {"package.json": "p"}, ["COPY package.json yarn.lock* /w/"], {"/w": "d 755 0:0", "/w/package.json": "f 644 0:0 p"},
+    ),
+    "nor does it alone": ({"x": "x"}, ["COPY *.md /w/"], {}),
+    "several matches make the destination a directory": (
+        A, ["COPY *.txt /t"], {"/t": "d 755 0:0", "/t/a.txt": "f 644 0:0 a", "/t/b.txt": "f 644 0:0 b"},
+    ),
+    "and several names": (A, ["COPY a.txt b.txt /t"], {"/t": "d 755 0:0", "/t/a.txt": "f 644 0:0 a", "/t/b.txt": "f 644 0:0 b"}),
+    "one match is a file of the destination's name": (A, ["COPY a*.txt /t"], {"/t": "f 644 0:0 a"}),
+    "a class stands for a wildcard itself": ({"a[0].txt": "0", "a0.txt": "1"}, ["COPY a[[]0].txt /t"], {"/t": "f 644 0:0 0"}),
+    "an escaped wildcard in a pattern is a character": (
+        {"a*b1": "star", "axb1": "x"}, ["COPY a\\\\*b? /t"], {"/t": "f 644 0:0 star"},
+    ),
+    "two stars are one": (
+        {"d/a/f": "1", "d/a/b/f": "2", "d/f": "3"}, ["COPY d/**/f /t"], {"/t": "f 644 0:0 1"},
+    ),
+    "what is in a matching directory is copied, not the directory": (
+        {"one/f": "1", "other/g": "2"}, ["COPY o* /t/"], {"/t": "d 755 0:0", "/t/f": "f 644 0:0 1", "/t/g": "f 644 0:0 2"},
+    ),
+    "a wildcard goes through no link, and follows one that matches": (
+        {"d/f": "f", "l": "-> d/f", "k": "-> d"}, ["COPY l* /t", "COPY */f /u"], {"/t": "f 644 0:0 f", "/u": "f 644 0:0 f"},
+    ),
+    # directories
+    "a destination that is made is of mode 755 and of root": (
+        TREE, ["COPY src /new"],
+        {"/new": "d 755 0:0", "/new/sub": "d 700 0:0", "/new/sub/f": "f 600 0:0 f", "/new/x": "f 644 0:0 x"},
+    ),
+    "one that is there keeps what it is": (
+        {**TREE, "old/": (0o1777, "")}, ["COPY --parents --chown=5:6 old /", "COPY src /old"],
+        {"/old": "d 1777 5:6", "/old/sub": "d 700 0:0", "/old/sub/f": "f 600 0:0 f", "/old/x": "f 644 0:0 x"},
+    ),
+    "one that is there in what is copied takes its mode and owner": (
+        {**TREE, "old/sub/": (0o777, "")}, ["COPY --chown=5:6 old /d/", "COPY --chown=8 src /d"],
+        {"/d": "d 755 5:6", "/d/sub": "d 700 8:8", "/d/sub/f": "f 600 8:8 f", "/d/x": "f 644 8:8 x"},
+    ),
+    "chown and chmod are for all but the directory that is copied into": (
+        TREE, ["COPY --chown=5:6 --chmod=444 src /p/new"],
+        {"/p": "d 755 5:6", "/p/new": "d 755 5:6", "/p/new/sub": "d 444 5:6", "/p/new/sub/f": "f 444 5:6 f",
+         "/p/new/x": "f 444 5:6 x"},
+    ),
+    "symbolic modes know directories and what others have": (
+        {**TREE, "src/run": (0o750, "r")}, ["COPY --chmod=g=u,o=,a+X src /d"],
+        {"/d": "d 755 0:0", "/d/run": "f 771 0:0 r", "/d/sub": "d 771 0:0", "/d/sub/f": "f 660 0:0 f", "/d/x": "f 660 0:0 x"},
+    ),
+    # with the directories above
+    "--parents keeps directories with their mode": (
+        TREE, ["COPY --parents src/sub/f /p/"],
+        {"/p": "d 755 0:0", "/p/src": "d 2711 0:0", "/p/src/sub": "d 700 0:0", "/p/src/sub/f": "f 600 0:0 f"},
+    ),
+    "--parents from a pivot on, at any depth": (
+        {"a/b/c/f": "1", "a/b/f": "2", "a/b/c/g": "3"}, ["COPY --parents ./a/./**/f /p/"],
+        {"/p": "d 755 0:0", "/p/b": "d 755 0:0", "/p/b/f": "f 644 0:0 2", "/p/b/c": "d 755 0:0", "/p/b/c/f": "f 644 0:0 1"},
+    ),
+    "--parents of what matches nothing": ({"a": "a"}, ["COPY --parents **/f /p/"], {}),
+    # what is left out
+    "--exclude of a named file does not count": (
+        A, ["COPY --exclude=a.txt a.txt /d/"], {"/d": "d 755 0:0", "/d/a.txt": "f 644 0:0 a"},
+    ),
+    "--exclude of what a wildcard finds": (A, ["COPY --exclude=a.* *.txt /d/"], {"/d": "d 755 0:0", "/d/b.txt": "f 644 0:0 b"}),
+    "--exclude in a directory, at any depth, with a variable": (
+        {"s/a.o": "", "s/d/b.o": "", "s/d/k": "k"}, ["ARG what=o", "COPY --exclude=**/*.$what s /d"],
+        {"/d": "d 755 0:0", "/d/d": "d 755 0:0", "/d/d/k": "f 644 0:0 k"},
+    ),
+    # links, and what stands in the way
+    "a file takes the place of a link in a directory": (
+        {"base/l": "-> there", "base/there": "old", "s/l": "new"}, ["COPY base /", "COPY s /"],
+        {"/l": "f 644 0:0 new", "/there": "f 644 0:0 old"},
+    ),
+    "a destination that leads elsewhere is followed": (
+        {"base/real/": "", "base/l": "-> real", "f": "f"}, ["COPY base /", "COPY f /l", "COPY f /l/g"],
+        {"/l": "l real", "/real": "d 755 0:0", "/real/f": "f 644 0:0 f", "/real/g": "f 644 0:0 f"},
+    ),
+    # owners
+    "numbers are their own group, names bring theirs, who is unknown is root": (
+        {"etc/passwd": PASSWD, "etc/group": "extra:x:9:\n", "f": ""},
+        ["COPY etc /etc", "COPY --chown=5 f /1", "COPY --chown=app f /2", "COPY --chown=app:extra f /3",
+         "COPY --chown=:extra f /4", "COPY --chown=nobody:nobody f /5", "COPY --chown=app:7 f /6",
+         "COPY --chown=root f /7", "COPY --chown=app: f /8"],
+        {"/1": "f 644 5:5 ", "/2": "f 644 1000:1001 ", "/3": "f 644 1000:9 ", "/4": "f 644 0:9 ", "/5": "f 644 0:0 ",
+         "/6": "f 644 1000:7 ", "/7": "f 644 0:0 ", "/8": "f 644 1000:0 "},
+    ),
+    "a working directory is of its user, a number its own group": (
+        {"f": ""}, ["USER 5", "WORKDIR /w/x/", "COPY f ."], {"/w": "d 755 5:5", "/w/x": "d 755 5:5", "/w/x/f": "f 644 0:0 "},
+    ),
+    # ADD
+    "ADD unpacks what is named, not what is in a directory": (
+        {"s/in.tar": "tar f", "out.tar": "tar g"}, ["ADD s /d/", "ADD out.tar /", "ADD *.tar /e"],
+        {"/d": "d 755 0:0", "/d/in.tar": None, "/g": "f 644 7:0 g", "/e": "d 755 0:0", "/e/g": "f 644 7:0 g"},
+    ),
+    "ADD of a directory into the root": ({"s/in.tar": "tar f"}, ["ADD s /"], {"/in.tar": None}),
+    "ADD --unpack=false, and of a context with a variable in its flag": (
+        {"a.tar": "tar f"}, ["ADD --unpack=false a.tar /d/", "ADD --chown=9 a.tar /e/"],
+        {"/d": "d 755 0:0", "/d/a.tar": None, "/e": "d 755 9:9", "/e/f": "f 644 9:9 f"},
+    ),
+    "an archive replaces whatever stands there": (
+        {"s/d/old": "", "s/l": "-> d", "s/f": "f", "a.tar": "tar d l/ l/in f/ f/in"}, ["COPY s /", "ADD a.tar /"],
+        {"/d": "f 644 7:0 d", "/l": "d 700 0:0", "/l/in": "f 644 7:0 l/in", "/f": "d 700 0:0", "/f/in": "f 644 7:0 f/in"},
+    ),
+    "what a file of an archive hid stays hidden by a later directory": (
+        {"s/d/old": "", "a.tar": "tar d d/ d/new"}, ["COPY s /", "ADD a.tar /"], {"/d": "d 700 0:0", "/d/new": "f 644 7:0 d/new"},
+    ),
+    "links of an archive are followed on the way, not at its end": (
+        {"a.tar": "tar real/ l>real l/f x>real/f x"}, ["ADD a.tar /"],
+        {"/l": "l real", "/real": "d 700 0:0", "/real/f": "f 644 7:0 l/f", "/x": "f 644 7:0 x"},
+    ),
+}  # fmt: skip
+REFUSED = {
+    "a name that is missing": ({"x": "x"}, "COPY gone /", "'gone' not found in the build context"),
+    "a wildcard below a directory that is missing": ({"x": "x"}, "COPY gone/* /", "'gone/*' not found"),
+    "--parents of a name that is missing": ({"x": "x"}, "COPY --parents a/b /", "'a/b' not found"),
+    "a directory for a link": (
+        {"s/l": "-> d", "s/d/": "", "t/l/f": ""},
+        "COPY s /\nCOPY t /",
+        "cannot copy to non-directory: /l",
+    ),
+    "a directory for a file": ({"s/l": "", "t/l/f": ""}, "COPY s /\nCOPY t /", "cannot copy to non-directory: /l"),
+    "a file for a directory": ({"s/l/": "", "t/l": ""}, "COPY s /\nCOPY t /", "cannot replace the directory /l"),
+    "a mode that is none": ({"x": "x"}, "COPY --chmod=789 x /", "invalid chmod parameter: '789'"),
+    "a mode that is too large": ({"x": "x"}, "COPY --chmod=10755 x /", "invalid chmod parameter: '10755'"),
+}
+
+
+def test_each_case_gives_what_buildkit_gives():
+    async def main():
+        async with copying_bench() as b:
+            wrong = {}
+            for name, (files, lines, expected) in CASES.items():
+                lay(b.context, files)
+                result = await b.build("\n".join(["FROM scratch", *lines]))
+                found = result.error["message"] if result.error else describe(result.tree)
+                if isinstance(found, dict):
+                    found = {path: None if path.endswith(".tar") else about for path, about in found.items()}
+                    found = {path: about for path, about in found.items() if not path.startswith("/etc")}
+                if found != expected:
+                    wrong[name] = found
+            assert wrong == {}
+            assert b.leftovers == []
+
+    anyio.run(main)
+
+
+def test_what_cannot_be_copied_is_told():
+    async def main():
+        async with copying_bench() as b:
+            for files, lines, message in REFUSED.values():
+                lay(b.context, files)
+                result = await b.build(f"FROM scratch\n{lines}\n")
+                assert result.error is not None, lines
+                assert message in result.error["message"], result.error
+
+    anyio.run(main)
+
+
+def test_hard_links_stay_links_in_directories_stages_and_contexts():
+    async def main():
+        async with copying_bench() as b:
+            lay(b.context, {"s/a": "x" * 1000, "s/b": "= s/a", "s/d/c": "= s/a"})
+            result = await b.build(
+                "FROM scratch AS one\nCOPY s /\nFROM scratch\nCOPY --from=one / /\nCOPY s/a s/b /two/\n"
+            )
+            infos = [result.info(path) for path in ("/a", "/b", "/d/c")]
+            assert {info.st_ino for info in infos} == {infos[0].st_ino}
+            assert infos[0].st_nlink == 3
+            assert result.info("/two/a").st_ino != result.info("/two/b").st_ino, "these came as two sources"
+            assert result.image.size_bytes == 3000
+
+    anyio.run(main)
+
+
+def test_the_mode_of_the_directory_itself_makes_no_other_step():
+    async def main():
+        async with copying_bench() as b:
+            lay(b.context, {"s/": (0o700, ""), "s/f": "f"})
+            first = await b.build("FROM scratch\nCOPY s /d\n")
+            (b.context / "s").chmod(0o755)
+            again = await b.build("FROM scratch\nCOPY s /d\n")
+            assert "Using cache" in again.text
+            assert again.image.id == first.image.id
+
+    anyio.run(main)
+
+
+def test_an_owner_that_nobody_knows_is_warned_of():
+    async def main():
+        async with copying_bench() as b:
+            lay(b.context, {"f": ""})
+            assert "the image knows no 'ghost'" in (await b.build("FROM scratch\nCOPY --chown=ghost f /\n")).text
+
+    anyio.run(main)
