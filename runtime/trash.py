@@ -1,11 +1,12 @@
 """Removed directories: the name goes at once, the files later.
 
-    volumes/db ──rename(2)──▶ trash/<token> ──`rm` process──▶ gone
+    volumes/db ──rename(2)──▶ trash/<token> ──few files: a thread; many: an `rm` process──▶ gone
                  in throw()                   in keep_empty()
 
-Everything in the trash directory is garbage by being there, whatever the database says. So a crash between the two
-steps loses nothing but time: the next engine goes on with what lies there. The files are deleted by another process:
-a thread that unlinks 200,000 files would take the interpreter's lock from the event loop after each one.
+Everything in the trash directory is garbage by being there, whatever the records say. So a crash between the two
+steps loses nothing but time: the next engine goes on with what lies there. Many files are deleted by another process:
+a thread that unlinks 200,000 of them would take the interpreter's lock from the event loop after each one. The few
+that most containers leave are not worth one: to start it takes longer than to delete them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from runtime.paths import Paths
 
@@ -29,6 +31,9 @@ GATHER_S = 0.1
 """Removals come in bursts (`down`, `prune`): as long is waited for more, so that a burst costs one process."""
 MOST_AT_ONCE = 1000
 """Entries for one process; their names must fit into its arguments (execve(2), "Limits on size of arguments")."""
+FEW = 500
+"""So many files and directories of a burst are deleted without a process."""
+DEEPEST = 50
 DELETE = ("nice", "-n", "10", "rm", "-rf", "--one-file-system", "--")
 """Deletes what is named after it: below whoever waits for a processor, and never what is mounted there."""
 CANNOT_BE_MOVED = (errno.EXDEV, errno.ENOSPC, errno.EDQUOT)
@@ -103,13 +108,63 @@ class Trash:
 
     async def _delete(self, names: Sequence[str]) -> str:
         """Delete entries; return what was said about those that stay. A cancelled task ends the process, too."""
+        many = await anyio.to_thread.run_sync(self._delete_few, names)
+        if not many:
+            return ""
         try:
             done = await anyio.run_process(
-                [*DELETE, *names], cwd=self._directory, check=False, stdout=subprocess.DEVNULL
+                [*DELETE, *many], cwd=self._directory, check=False, stdout=subprocess.DEVNULL
             )
         except OSError as error:
             return str(error)
         return done.stderr.decode(errors="replace")
+
+    def _delete_few(self, names: Sequence[str]) -> list[str]:
+        """Delete entries while they are small; return those that are not gone."""
+        trash = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        left = FEW
+        try:
+            for number, name in enumerate(names):
+                left = _delete_small(name, trash, left, DEEPEST)
+                if left <= 0:
+                    return list(names[number:])
+        except OSError:  # its reason is told by the process, which tries everything
+            return list(names[number:])
+        finally:
+            os.close(trash)
+        return []
+
+
+def _delete_small(name: str, parent: int, left: int, depth: int) -> int:
+    """Delete an entry of the directory `parent`, of less than `left` entries; return how many are left to others.
+
+    0 says that something remains, as it does of more than `depth` levels. Descriptors keep it from leaving the trash
+    by a link, and what is mounted there stays. Raises OSError.
+    """
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        return left
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.EPERM):  # of a directory: Linux says the first, POSIX the second
+            raise
+    else:
+        return left - 1
+    if not depth:
+        return 0
+    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if os.fstat(directory).st_dev != os.fstat(parent).st_dev:
+            return 0
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                left = _delete_small(entry.name, directory, left, depth - 1)
+                if left <= 0:
+                    return 0
+    finally:
+        os.close(directory)
+    os.rmdir(name, dir_fd=parent)
+    return left - 1
 
 
 def _delete_here(path: Path) -> None:

@@ -104,6 +104,23 @@ async def test_trees_deeper_than_a_path_may_be_long_are_deleted(paths):
         assert not os.listdir(paths.trash)
 
 
+async def test_few_files_are_deleted_without_a_process_and_many_by_one(paths, monkeypatch):
+    monkeypatch.setattr("runtime.trash.DELETE", ("false",))
+    trash = Trash(paths)
+    few, many = tree(paths.volumes / "few" / "below", files=100).parent, tree(paths.volumes / "many", files=600)
+    (few / "link").symlink_to("/etc/passwd")
+    (few / "elsewhere").symlink_to(many)
+    trash.throw(few)
+    async with kept_empty(trash) as rounds:
+        await rounds.one()
+        assert not os.listdir(paths.trash)
+        assert len(os.listdir(many)) == 600
+        trash.throw(many)
+        await rounds.one()
+        (left,) = paths.trash.iterdir()
+        assert len(os.listdir(left)) > 0
+
+
 async def test_an_engine_that_ends_meanwhile_ends_the_deletion(paths):
     trash = Trash(paths)
     trash.throw(tree(paths.volumes / "v", files=20_000))
