@@ -71,6 +71,7 @@ class Networks:
         forwarder = Forwarder(paths, self._worker, group)
         self._publishing = Publishing(self._firewall, self._worker, forwarder, find_holder)
         self._container_names: dict[str, str] = {}
+        self._lingering: anyio.CancelScope | None = None
 
     # --- networks
 
@@ -211,9 +212,20 @@ class Networks:
         )
         return await self._placement.place(woken)
 
-    async def _let_default_sleep_later(self) -> None:
-        # a device made and removed for each of a row of short containers would cost more than they do
-        await anyio.sleep(DEFAULT_LINGERS_S)
+    def _settle_later(self) -> None:
+        # a device made and removed for each of a row of short containers would cost more than they do: it goes when
+        # nothing has used it for a while, however many have come and gone before
+        deadline = anyio.current_time() + DEFAULT_LINGERS_S
+        if self._lingering is not None:
+            self._lingering.deadline = deadline
+        else:
+            self._lingering = anyio.CancelScope(deadline=deadline)
+            self._group.start_soon(self._settle_after, self._lingering)
+
+    async def _settle_after(self, lingering: anyio.CancelScope) -> None:
+        with lingering:
+            await anyio.sleep_forever()
+        self._lingering = None
         await self.settle()
 
     async def settle(self) -> None:
@@ -355,7 +367,7 @@ class Networks:
         self._removals.add(endpoint.host_device)
         self._table.detach(endpoint)
         if self._table.networks[endpoint.network_id].name == "bridge":
-            self._group.start_soon(self._let_default_sleep_later)
+            self._settle_later()
 
     # --- published ports
 
