@@ -105,6 +105,7 @@ class Engine:
             memory,
             removal,
             self.background,
+            store.flush,
         )
         self.creation = Creation(paths, self.table, self.images, self.networks, self.volumes, mounts, limits)
         self.streams = Streams(paths, self.table, keeper)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,8 @@ class Lifecycle:
     memory: MemoryWatch
     removal: Removal
     background: Background
+    flush: Callable[[], Awaitable[None]]
+    """Brings what was written to the store to the disk."""
 
     # --- start
 
@@ -82,7 +85,7 @@ class Lifecycle:
             container.state.oom_killed = False
             container.state.started_at = rfc3339(process.started_at_ns)
             self.attendance.begin(container, process)
-            self.table.save(container)
+            self.table.save(container, is_confirmed=False)  # that it was started is on the disk, or on its way
             self.mounts.tell("mount", container)
             self.table.tell(container, "start")
 
@@ -93,6 +96,8 @@ class Lifecycle:
         self._prepare(container, directory, bundle)
         config = {**container.config, "Env": self.networks.environment(container)}
         document = build(config, container.host, self._place(container, directory, network))
+        self.table.save_starting(container)
+        self.background.start_soon(self.flush)
         return await self.keeper.launch(container.id, bundle, document, stdin=bool(container.config.get("OpenStdin")))
 
     def _not_started(self, container: Container, error: BaseException) -> None:

@@ -112,10 +112,14 @@ class Container:
         policy = self.host.get("RestartPolicy") or {}
         return RestartPolicy(policy.get("Name") or "no", policy.get("MaximumRetryCount") or 0)
 
-    def document(self) -> dict[str, Any]:
-        """Return what the store keeps."""
-        kept = ("id", "name", "image_id", "image_name", "created", "config", "host", "networks", "mounts", "ports")
-        return {**{key: getattr(self, key) for key in kept}, "state": asdict(self.state)}
+    def definition(self) -> dict[str, Any]:
+        """Return what the store keeps of a new container."""
+        kept = ("id", "name", "image_id", "image_name", "created", "config", "host", "networks", "mounts")
+        return {key: getattr(self, key) for key in kept}
+
+    def document(self, state: ContainerState | None = None) -> dict[str, Any]:
+        """Return what the store keeps; with `state` in place of the container's."""
+        return {**self.definition(), "ports": self.ports, "state": asdict(state or self.state)}
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Container:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from runtime.engine.containers.making import names
-from runtime.engine.containers.state import Container
+from runtime.engine.containers.state import RUNNING, Container
 from runtime.engine.events import EventBus
+from runtime.engine.times import rfc3339
 from runtime.errors import BadRequestError, ConflictError, NotFoundError
 from runtime.store import Collection
 
@@ -67,20 +70,30 @@ class ContainerTable:
 
     def add(self, container: Container) -> None:
         """Take a new container in. Raises ConflictError when its name is taken."""
-        self._write(container)
+        # its state is that of every new one, and has no record until it changes: one file less to bring to the disk
+        self._rows.put(container.id, container.definition(), is_confirmed=_is_lasting(container))
         self._containers[container.id] = container
 
-    def save(self, container: Container) -> None:
-        """Write the container to the store and wake who waits for it."""
+    def save(self, container: Container, *, is_confirmed: bool = True) -> None:
+        """Write the container to the store and wake who waits for it.
+
+        What is not `is_confirmed` may be lost in a power cut: the version before it says enough.
+        """
         try:
             if container in self:  # one that is being removed is not to come back
-                self._write(container)
+                is_confirmed = is_confirmed and _is_lasting(container)
+                self._rows.put(container.id, container.document(), is_confirmed=is_confirmed)
         finally:
             container.notify()
 
-    def _write(self, container: Container) -> None:
-        # one that removes itself is gone after a power cut in any case: nothing waits for the disk on its account
-        self._rows.put(container.id, container.document(), is_confirmed=not container.host.get("AutoRemove"))
+    def save_starting(self, container: Container) -> None:
+        """Write that the container runs before it does.
+
+        So the record is on its way to the disk while the process is launched. All that a power cut leaves to know of a
+        container is that it was started; an engine that finds it so written and without a process takes it for ended.
+        """
+        state = replace(container.state, status=RUNNING, pid=0, started_at=rfc3339(time.time_ns()))
+        self._rows.put(container.id, container.document(state), is_confirmed=_is_lasting(container))
 
     def delete(self, container: Container) -> None:
         """Take the container out; its directory, with its record, is gone already."""
@@ -106,3 +119,8 @@ class ContainerTable:
             if one.image_id == image_id or any(mount.get("Image") == image_id for mount in one.mounts):
                 return one.name
         return None
+
+
+def _is_lasting(container: Container) -> bool:
+    # one that removes itself is gone after a power cut in any case: nothing waits for the disk on its account
+    return not container.host.get("AutoRemove")
