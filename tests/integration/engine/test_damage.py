@@ -38,7 +38,7 @@ def zeroed(path):
 
 
 def cut(path):
-    os.truncate(path, path.stat().st_size // 2)
+    os.truncate(path, path.stat().st_size // 2 + 5)  # within a line also where there are two of one length
 
 
 def garbage(path):
@@ -183,6 +183,8 @@ def test_damage_costs_what_it_hits_and_no_volume(whole, home, what, damage, cost
     target = home.root / what.format(**names)
     damage(target)
     kept = sorted(path for path in home.root.rglob("*") if "foreign" in path.parts)
+    # an engine may write after what can't be read, which is whole again then
+    problems = "\n".join(map(str, Store.survey(Paths(home.root, home.run)).problems))
     home.skiff("engine", "start")
     api = Api(home.run / "engine.sock")
     assert found(api) == EVERYTHING - costs
@@ -190,11 +192,9 @@ def test_damage_costs_what_it_hits_and_no_volume(whole, home, what, damage, cost
     assert all(path.exists() for path in kept)
     log = (home.run / "engine.log").read_text()
     assert "Traceback" not in log
-    problems = "\n".join(map(str, Store.survey(Paths(home.root, home.run)).problems))
     if said is not None:
         assert said.format(root=home.root, **names) in log
-        problems = Store.survey(Paths(home.root, home.run)).problems
-        assert said.format(root=home.root, **names) in "\n".join(map(str, problems))
+        assert said.format(root=home.root, **names) in problems
     # and the engine works
     if "image busybox:latest" not in costs:
         assert api.wait(api.run("cat", "/data/file", HostConfig={"Binds": ["data:/data"]})) == 0
