@@ -76,7 +76,7 @@ def register(app: typer.Typer) -> None:
             normalize=not no_normalize,
             resolve_paths=not no_path_resolution,
             check_consistency=not (no_consistency or is_about_variables),
-            resolve_environment=not no_env_resolution,
+            resolve_environment=not (no_env_resolution or show_hash),
             provenance=provenance,
             nested_extensions=format in ("", "yaml"),
             services=() if is_listing else tuple(services or ()),
@@ -182,13 +182,13 @@ def _sortable(step: str | int) -> str:
 
 
 def _hashes(model: Mapping[str, Any], wanted: str) -> Iterator[str]:
-    from compose.plan.project import config_hash
+    from compose.plan.hashes import service_digest
 
     services = model["services"]
     for name in sorted(services if wanted == "*" else wanted.split(",")):
         if name not in services:
             raise SkiffError(f"no such service: {name}", f"services: {', '.join(services) or 'none'}")
-        yield f"{name} {config_hash(services[name])}\n"
+        yield f"{name} {service_digest(services[name])}\n"
 
 
 def _write(text: str, output: str) -> None:

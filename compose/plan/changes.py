@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from compose.plan.content import service_hash
-from compose.plan.project import CONFIG_HASH, IMAGE, DesiredProject, EngineState, ObservedContainer, image_name
+from compose.plan.content import content_digest
+from compose.plan.hashes import former_service_digests, service_digest
+from compose.plan.project import (
+    CONFIG_HASH,
+    CONTENT,
+    IMAGE,
+    DesiredProject,
+    EngineState,
+    ObservedContainer,
+    Service,
+    image_name,
+)
 from compose.plan.resources import ChangedResources, network_keys, volume_keys
-
-SHARED = ("network_mode", "ipc", "pid")
+from compose.plan.sharing import SHARED, donors, resolved, shares
 
 
 def why_recreate(
@@ -23,15 +32,18 @@ def why_recreate(
     `recreated` are services whose containers are made anew, `lost` are networks and volumes that are made anew.
     """
     service = target.services[name]
-    if container.labels.get(CONFIG_HASH) != service_hash(target, name):
+    if not _has_digest(service, container, observed):
         return "its configuration changed"
+    if (written := container.labels.get(CONTENT)) is not None and written != content_digest(target, name):
+        return "the content of its configs or secrets changed"
     image = observed.images.get(image_name(target, name))
     if image is not None and container.labels.get(IMAGE) not in ("", None, image):
         return "its image changed"
     for key in SHARED:
-        mode = str(service.get(key) or "")
-        if mode.startswith("service:") and mode[8:] in recreated:
-            return f"it shares {key} with {mode[8:]}, which is recreated"
+        if (donor := shares(service, key)) in recreated:
+            return f"it shares {key} with {donor}, which is recreated"
+    if gone := sorted(donors(service) & recreated):
+        return f"it has volumes from {gone[0]}, which is recreated"
     if network_keys(service) & lost.networks:
         return "a network of it changed"
     if volume_keys(service) & lost.volumes:
@@ -48,3 +60,16 @@ def why_recreate(
         if key in (target.model.get("volumes") or {}) and target.resource_name("volumes", key) not in mounted:
             return f"it does not mount the volume {key}"
     return None
+
+
+def _has_digest(service: Service, container: ObservedContainer, observed: EngineState) -> bool:
+    """Whether `container` was made of what `service` is now, the containers included whose namespaces it shares."""
+    digest = container.labels.get(CONFIG_HASH)
+    now = resolved(service, observed.container_of())
+    if digest in (service_digest(now), *former_service_digests(now)):
+        return True
+    if not donors(service) or digest not in (service_digest(service), *former_service_digests(service)):
+        return False
+    # docker compose 2 hashed the names of services: whose namespace it is says the container itself
+    mode = (container.document.get("HostConfig") or {}).get("NetworkMode")
+    return not shares(service, "network_mode") or mode == now["network_mode"]

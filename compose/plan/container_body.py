@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compose.plan import project as labels
-from compose.plan.content import service_hash
+from compose.plan.content import content_digest
 from compose.plan.devices import device_requests
+from compose.plan.hashes import service_digest
 from compose.plan.project import COMPOSE_VERSION, DesiredProject, container_name, dependencies, image_name
+from compose.plan.sharing import resolved, shares
 from compose.plan.values import duration_ns, nano_cpus, whole
+from runtime.errors import SkiffError
 
 
 def container_body(
@@ -44,7 +47,8 @@ def container_body(
         "Cmd": service.get("command"),
         "Entrypoint": service.get("entrypoint"),
         "Env": _environment(service),
-        "Labels": _labels(target, name, service, number, image_id) | ({labels.REPLACE: replaces} if replaces else {}),
+        "Labels": _labels(target, name, number, image_id, service_digest(resolved(service, container_of or {})))
+        | ({labels.REPLACE: replaces} if replaces else {}),
         "ExposedPorts": _exposed(service),
         "Hostname": service.get("hostname") or "",
         "Domainname": service.get("domainname") or "",
@@ -69,9 +73,8 @@ def _environment(service: Mapping[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 
-def _labels(
-    target: DesiredProject, name: str, service: Mapping[str, Any], number: int, image_id: str
-) -> dict[str, str]:
+def _labels(target: DesiredProject, name: str, number: int, image_id: str, digest: str) -> dict[str, str]:
+    service = target.services[name]
     depends = ",".join(
         f"{other}:{how.get('condition', 'service_started')}:{str(bool(how.get('restart'))).lower()}"
         for other, how in dependencies(service).items()
@@ -80,11 +83,12 @@ def _labels(
     return {
         **{key: str(value) for key, value in (service.get("labels") or {}).items()},
         **named,
+        **({labels.CONTENT: content} if (content := content_digest(target, name)) else {}),
         labels.PROJECT: target.name,
         labels.SERVICE: name,
         labels.NUMBER: str(number),
         labels.ONEOFF: "False",
-        labels.CONFIG_HASH: service_hash(target, name),
+        labels.CONFIG_HASH: digest,
         labels.CONFIG_FILES: ",".join(target.config_files),
         labels.WORKING_DIR: target.working_directory,
         labels.DEPENDS_ON: depends,
@@ -125,13 +129,13 @@ def _host_config(target: DesiredProject, service: Mapping[str, Any], container_o
     limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
     reservations = ((service.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
 
-    def shared(value: str | None) -> str:
-        if value and value.startswith("service:"):
-            return f"container:{container_of.get(value[8:], value[8:])}"
-        return value or ""
+    def shared(key: str) -> str:
+        donor = shares(service, key)
+        kind = {"network_mode": "network", "ipc": "IPC", "pid": "PID"}[key] + " namespace"
+        return f"container:{_donor(donor, kind, container_of)}" if donor else service.get(key) or ""
 
     host: dict[str, Any] = {
-        "NetworkMode": shared(service.get("network_mode")),
+        "NetworkMode": shared("network_mode"),
         "PortBindings": _port_bindings(service),
         "RestartPolicy": _restart_policy(service),
         "Privileged": bool(service.get("privileged")),
@@ -144,8 +148,8 @@ def _host_config(target: DesiredProject, service: Mapping[str, Any], container_o
         "DnsOptions": service.get("dns_opt"),
         "ExtraHosts": extra_hosts(service),
         "GroupAdd": [str(group) for group in service.get("group_add") or ()],
-        "PidMode": shared(service.get("pid")),
-        "IpcMode": shared(service.get("ipc")),
+        "PidMode": shared("pid"),
+        "IpcMode": shared("ipc"),
         "UTSMode": service.get("uts") or "",
         "UsernsMode": service.get("userns_mode") or "",
         "CgroupnsMode": service.get("cgroup") or "",
@@ -267,8 +271,18 @@ def _volumes_from(service: Mapping[str, Any], container_of: Mapping[str, str]) -
         if kind == "container":
             found.append(rest)
         else:
-            found.append(container_of.get(kind, kind) + (f":{rest}" if rest else ""))
+            found.append(_donor(kind, "volume", container_of) + (f":{rest}" if rest else ""))
     return found
+
+
+def _donor(service: str, what: str, container_of: Mapping[str, str]) -> str:
+    """Return the container of a service that others share something of. Raises SkiffError where it has none."""
+    if service not in container_of:
+        raise SkiffError(
+            f"cannot share {what} with service {service}: container missing",
+            f"make it: `skiff up {service}`",
+        )
+    return container_of[service]
 
 
 def _mounts(target: DesiredProject, service: Mapping[str, Any]) -> list[dict[str, Any]]:

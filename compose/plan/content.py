@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from compose.plan.project import DesiredProject, config_hash
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 FOLDERS = {"configs": "/", "secrets": "/run/secrets/"}
@@ -58,13 +58,10 @@ def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
             )
 
 
-def service_hash(target: DesiredProject, name: str) -> str:
-    """Return the digest of what the service's containers are made of, the content written into them included."""
-    digest = config_hash(target.services[name])
+def content_digest(target: DesiredProject, name: str) -> str:
+    """Return the digest of what is written into the service's containers, "" where nothing is."""
     contents = list(injected(target, name))
-    if not contents:
-        return digest
-    return hashlib.sha256("\0".join([digest, *map(repr, contents)]).encode()).hexdigest()
+    return hashlib.sha256("\0".join(map(repr, contents)).encode()).hexdigest() if contents else ""
 
 
 def _number(value: object, what: str, key: str) -> int:

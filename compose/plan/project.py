@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +16,8 @@ CONFIG_HASH, IMAGE, DEPENDS_ON, VERSION = (
 )
 CONFIG_FILES, WORKING_DIR = f"{LABEL}project.config_files", f"{LABEL}project.working_dir"
 NETWORK, VOLUME, REPLACE = f"{LABEL}network", f"{LABEL}volume", f"{LABEL}replace"
+CONTENT = "dev.skiff.content-hash"
+"""The digest of what configs and secrets write into a container, which docker compose has no label for."""
 ENVIRONMENT_FILE, SLUG = f"{LABEL}project.environment_file", f"{LABEL}slug"
 
 COMPOSE_VERSION = "2.40.3"
@@ -130,26 +130,13 @@ class EngineState:
         found = [c for c in self.containers if c.service == service and not c.is_oneoff]
         return sorted(found, key=lambda container: (container.number, container.name))
 
-
-NOT_HASHED = (
-    "build",
-    "pull_policy",
-    "depends_on",
-    "profiles",
-    "scale",
-    "develop",
-    "post_start",
-    "pre_stop",
-    "provider",
-)
-
-
-def config_hash(service: Service) -> str:
-    """Return the digest of what a container is made of: a service of the same digest needs no new container."""
-    hashed = {key: value for key, value in service.items() if key not in NOT_HASHED}
-    if isinstance(hashed.get("deploy"), Mapping):
-        hashed["deploy"] = {key: value for key, value in hashed["deploy"].items() if key != "replicas"}
-    return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    def container_of(self) -> dict[str, str]:
+        """Return for each service that has any its first container's ID: the one whose namespaces others share."""
+        found: dict[str, str] = {}
+        for container in sorted(self.containers, key=lambda each: (each.number, each.name)):
+            if not container.is_oneoff:
+                found.setdefault(container.service, container.id)
+        return found
 
 
 def image_name(target: DesiredProject, name: str) -> str:

@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from compose.plan import project as labels
-from compose.plan.project import COMPOSE_VERSION, DesiredProject, EngineState, config_hash, labelled
+from compose.plan.hashes import network_digest, volume_digest
+from compose.plan.project import COMPOSE_VERSION, DesiredProject, EngineState, labelled
 from runtime.errors import SkiffError
+
+DIGESTS = {labels.NETWORK: network_digest, labels.VOLUME: volume_digest}
 
 
 def network_body(target: DesiredProject, key: str) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def _labels(target: DesiredProject, declared: Mapping[str, Any], kind: str, key:
         labels.PROJECT: target.name,
         kind: key,
         labels.VERSION: COMPOSE_VERSION,
-        labels.CONFIG_HASH: config_hash(declared),
+        labels.CONFIG_HASH: DIGESTS[kind](declared),
     }
 
 
@@ -84,13 +87,14 @@ class ChangedResources(NamedTuple):
 def diverged(target: DesiredProject, observed: EngineState) -> ChangedResources:
     """Return what does not match the project any more; what has no config hash is taken as it is."""
     found: dict[str, set[str]] = {"networks": set(), "volumes": set()}
-    for section, existing in (("networks", observed.networks), ("volumes", observed.volumes)):
+    sections = (("networks", labels.NETWORK, observed.networks), ("volumes", labels.VOLUME, observed.volumes))
+    for section, kind, existing in sections:
         for key, declared in (target.model.get(section) or {}).items():
             here = existing.get(target.resource_name(section, key))
             if here is None or target.is_external(section, key):
                 continue
             digest = labelled(here, labels.CONFIG_HASH)
-            if digest and digest != config_hash(declared or {}):
+            if digest and digest != DIGESTS[kind](declared or {}):
                 found[section].add(key)
     return ChangedResources(frozenset(found["networks"]), frozenset(found["volumes"]))
 

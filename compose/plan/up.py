@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from compose.plan.changes import SHARED, why_recreate
+from compose.plan.changes import why_recreate
 from compose.plan.operations import Kind, Operation, Plan
 from compose.plan.project import (
     DesiredProject,
@@ -18,6 +18,7 @@ from compose.plan.project import (
 )
 from compose.plan.resources import ChangedResources, network_keys, volume_keys
 from compose.plan.selection import select
+from compose.plan.sharing import donors
 from runtime.errors import SkiffError
 
 
@@ -273,14 +274,10 @@ class _Planner:
     def _prerequisites(self, name: str) -> set[str]:
         """Return the keys of what must be there before a container of the service is made."""
         service = self._target.services[name]
-        sharing = [str(service.get(key))[8:] for key in SHARED if str(service.get(key) or "").startswith("service:")]
-        sharing += [
-            entry.partition(":")[0] for entry in service.get("volumes_from") or () if not entry.startswith("container:")
-        ]
         return {
             *(f"network {key}" for key in network_keys(service)),
             *(f"volume {key}" for key in volume_keys(service)),
-            *(f"created {other}" for other in sharing),
+            *(f"created {other}" for other in donors(service)),
         }
 
     def _marks(self, name: str, created: set[str], started: set[str]) -> list[Operation]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from compose.plan.hashes import as_json
 from compose.render.yaml_text import yaml_text
 from runtime.errors import SkiffError
 
@@ -82,15 +83,8 @@ def _insert(tree: Any, path: Path, value: Any) -> None:
 
 def _for_json(model: dict[str, Any]) -> dict[str, Any]:
     """Return a model, which may be changed, as the reference's JSON has it."""
-    for service in (model.get("services") or {}).values():
-        for rules in (service.get("blkio_config") or {}).values():
-            for rule in rules if isinstance(rules, list) else ():
-                for key in list(rule):
-                    rule[key.capitalize()] = rule.pop(key)
-        for limits in (service.get("ulimits"), (service.get("build") or {}).get("ulimits")):
-            for pair in (limits or {}).values():
-                for key in [key for key in pair if not pair[key]] if isinstance(pair, dict) else ():
-                    del pair[key]
+    if model.get("services"):
+        model["services"] = {name: as_json(service) for name, service in model["services"].items()}
     return dict(sorted(model.items()))
 
 
@@ -103,6 +97,8 @@ def _for_yaml(value: Any, path: Path) -> Any:
     found = {}
     for key, child in value.items():
         is_attribute = (len(path) == 2 and path[0] in ("services", "networks")) or path[2:] == ("deploy",)
+        if key == "exec" and child == {"command": None} and path[-2:-1] == ("watch",):
+            continue
         if is_attribute and ((key in EMPTY_IN_JSON and child == {}) or (key in NULL_IN_JSON and child is None)):
             continue
         found[key] = _for_yaml(child, (*path, key))

@@ -161,7 +161,7 @@ def defaults(model: Tree) -> None:
                 port.setdefault("protocol", "tcp")
                 port.setdefault("mode", "ingress")
         for volume in service.get("volumes") or ():
-            if isinstance(volume, dict) and isinstance(volume.get("bind"), dict):
+            if isinstance(volume, dict) and volume.get("type") == "bind" and isinstance(volume.get("bind"), dict):
                 volume["bind"].setdefault("create_host_path", True)
         for request in device_requests(service):
             if "count" not in request and "device_ids" not in request:

@@ -135,6 +135,13 @@ _HEALTH = {
     "start_interval": e.duration,
     "disable": e.flag,
 }
+
+
+def _watch(rules: list[Tree]) -> list[Tree] | None:
+    """Encode what is watched; as in the reference, a command to execute is there also where there is none."""
+    return [encoded_fields({**rule, "exec": rule.get("exec") or {}}, _WATCH) for rule in rules] or None
+
+
 _WATCH = {
     **e.texts("path action target"),
     "exec": _hook,
@@ -147,7 +154,7 @@ SERVICE: Mapping[str, Encoder] = {
     "annotations": e.mapping,
     "attach": e.truth,
     "build": e.mapping_of(_BUILD),
-    "develop": e.mapping_of({"watch": e.entries(_WATCH)}),
+    "develop": e.mapping_of({"watch": _watch}),
     "blkio_config": e.mapping_of(
         {
             "weight": e.natural_count,
@@ -206,7 +213,7 @@ SERVICE: Mapping[str, Encoder] = {
     "memswap_limit": e.size,
     "mem_swappiness": e.size,
     "mac_address": e.text,
-    "models": e.named(e.texts("endpoint_var model_var"), nothing={}),
+    "models": e.named(e.texts("endpoint_var model_var")),
     "network_mode": e.text,
     "networks": e.named(_ATTACHMENT),
     "oom_kill_disable": e.flag,

@@ -50,8 +50,9 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     if options.interpolate:
         enabled, disabled = enable(enabled, _active_profiles(options, environment), options.services)
     model["services"] = enabled
-    if options.interpolate and options.resolve_environment:
-        ServiceFiles(problems, sources, environment, options.working_directory).read(enabled)
+    if options.interpolate:
+        files_of = ServiceFiles(problems, sources, environment, options.working_directory)
+        files_of.read(enabled, environment=options.resolve_environment)
     if options.normalize:
         rules.normalize(model, name, environment.lookup)
     if options.check_consistency and options.interpolate:

@@ -22,13 +22,16 @@ class ServiceFiles:
     def __init__(self, problems: Problems, sources: Sources, environment: Environment, folder: str) -> None:
         self._problems, self._sources, self._environment, self._folder = problems, sources, environment, folder
 
-    def read(self, services: Mapping[str, Tree]) -> None:
-        """Put, in place, each file's variables below the service's environment, and its labels below its labels."""
+    def read(self, services: Mapping[str, Tree], *, environment: bool = True) -> None:
+        """Put, in place, each file's variables below the service's environment, and its labels below its labels.
+
+        Without `environment`, the files of variables stay files, as they do in the reference's config hashes.
+        """
         for name, service in services.items():
             at = ("services", name)
             found: dict[str, str] = {}
             own = service.get("environment") or {}
-            for index, entry in enumerate(service.pop("env_file", None) or ()):
+            for index, entry in enumerate((environment and service.pop("env_file", None)) or ()):
                 self._variables(entry, found, own, at, (*at, "env_file", index))
             if found:
                 service["environment"] = {**found, **(service.get("environment") or {})}

@@ -3,7 +3,8 @@
 import copy
 
 from compose.plan import project as labels
-from compose.plan.project import DesiredProject, EngineState, ObservedContainer, config_hash
+from compose.plan.hashes import service_digest
+from compose.plan.project import DesiredProject, EngineState, ObservedContainer
 
 MODEL = {
     "name": "shop",
@@ -44,7 +45,7 @@ def existing(service, number=1, state="running", document=None, **changed):
         labels.SERVICE: service,
         labels.NUMBER: str(number),
         labels.ONEOFF: "False",
-        labels.CONFIG_HASH: config_hash(MODEL["services"][service]) if service in MODEL["services"] else "x",
+        labels.CONFIG_HASH: service_digest(MODEL["services"][service]) if service in MODEL["services"] else "x",
         labels.IMAGE: IMAGES.get(f"{service}:1", ""),
         labels.DEPENDS_ON: "db:service_healthy:false" if service == "web" else "",
         **changed,

@@ -2,7 +2,9 @@ import pytest
 
 from compose.plan import project as labels
 from compose.plan.changes import why_recreate
-from compose.plan.project import EngineState, config_hash
+from compose.plan.content import content_digest
+from compose.plan.hashes import network_digest, service_digest
+from compose.plan.project import EngineState
 from compose.plan.refusals import check_services
 from compose.plan.resources import ChangedResources, check_resources, diverged, network_body, volume_body
 from runtime.errors import SkiffError
@@ -35,14 +37,46 @@ def test_each_change_is_a_reason():
     assert why(existing("db"), lost=ChangedResources(volumes=frozenset({"data"}))) == "a volume of it changed"
 
 
-def test_what_shares_a_namespace_goes_with_its_owner():
-    def shares(model):
-        model["services"]["web"]["network_mode"] = "service:db"
+def shares(model):
+    model["services"]["web"]["network_mode"] = "service:db"
 
-    project = target(shares)
-    here = existing("web", **{labels.CONFIG_HASH: config_hash(project.services["web"])})
-    assert why(here, project=project, recreated={"db"}) == "it shares network_mode with db, which is recreated"
-    assert why(here, project=project) is None
+
+SHARING = target(shares)
+WITH_DB = service_digest({**SHARING.services["web"], "network_mode": "container:db1"})
+
+
+def test_what_shares_a_namespace_goes_with_its_owner():
+    here = existing("web", **{labels.CONFIG_HASH: WITH_DB})
+    assert why(here, observed(existing("db")), SHARING) is None
+    recreated = "it shares network_mode with db, which is recreated"
+    assert why(here, observed(existing("db")), SHARING, recreated={"db"}) == recreated
+
+
+@pytest.mark.parametrize("others", [(), (existing("db", 2),)], ids=["gone", "replaced"])
+def test_what_shares_a_namespace_of_a_container_that_is_gone_is_made_anew(others):
+    here = existing("web", **{labels.CONFIG_HASH: WITH_DB})
+    assert why(here, observed(*others), SHARING) == "its configuration changed"
+
+
+@pytest.mark.parametrize(("mode", "stays"), [("container:db1", True), ("container:gone", False)])
+def test_a_container_whose_hash_has_the_name_of_the_service_says_itself_whose_namespace_it_is(mode, stays):
+    by_name = {labels.CONFIG_HASH: service_digest(SHARING.services["web"])}
+    here = existing("web", document={"HostConfig": {"NetworkMode": mode}}, **by_name)
+    assert (why(here, observed(existing("db")), SHARING) is None) == stays
+
+
+def test_what_is_written_into_a_container_counts_where_the_container_says_what_it_was():
+    def has_config(model):
+        model["configs"] = {"motd": {"content": "new"}}
+        model["services"]["web"]["configs"] = [{"source": "motd"}]
+
+    project = target(has_config)
+    made = {labels.CONFIG_HASH: service_digest(project.services["web"])}
+    assert why(existing("web", **made), project=project) is None  # docker compose made it
+    same = {**made, labels.CONTENT: content_digest(project, "web")}
+    assert why(existing("web", **same), project=project) is None
+    old = {**made, labels.CONTENT: "old"}
+    assert why(existing("web", **old), project=project) == "the content of its configs or secrets changed"
 
 
 def test_a_network_or_volume_made_with_other_settings_is_noticed_and_one_without_a_hash_is_not():
@@ -120,6 +154,6 @@ def test_a_network_carries_the_labels_of_the_reference():
         "com.docker.compose.project": "shop",
         "com.docker.compose.network": "default",
         "com.docker.compose.version": "2.40.3",
-        "com.docker.compose.config-hash": config_hash(MODEL["networks"]["default"]),
+        "com.docker.compose.config-hash": network_digest(MODEL["networks"]["default"]),
     }
     assert volume_body(TARGET, "data")["Labels"]["com.docker.compose.volume"] == "data"

@@ -41,7 +41,7 @@ def test_without_normalization_only_what_is_written_counts(tmp_path):
 
 
 MODELS = [
-    ("[llm]", {"llm": {}}),
+    ("[llm]", {"llm": None}),
     ("{llm: {}}", {"llm": {}}),
     ("{llm: {endpoint_var: E, model_var: M}}", {"llm": {"endpoint_var": "E", "model_var": "M"}}),
 ]

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compose.errors import ConfigError
@@ -107,6 +107,7 @@ def test_binary_is_refused(tmp_path):
         st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.text("ab$ {}:-=é\\\"'", max_size=12), max_size=4
     )
 )
+@settings(deadline=None)
 def test_a_loaded_model_loads_to_itself(tmp_path_factory, environment):
     folder = tmp_path_factory.mktemp("p")
     written = {key: value.replace("$", "$$") for key, value in environment.items()}

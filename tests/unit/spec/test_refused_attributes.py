@@ -117,7 +117,6 @@ REFUSED = [
     ("mem_reservation", "1.5", "mem_reservation"),
     ("mem_swappiness", "some", "not a size"),
     ("memswap_limit", '""', "not a size"),
-    ("models", "{llm: null}", "must be a mapping"),
     ("models", "{llm: {model: a}}", "not known here"),
     ("network_mode", "[host]", "must be a string"),
     ("networks", "back", "must be a list or a mapping"),

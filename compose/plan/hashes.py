@@ -1,0 +1,126 @@
+"""The digests by which a container, network or volume is known to be made of what the files say. Pure.
+
+They are docker compose's, to the byte, so that either takes over what the other has made: SHA-256 of the JSON that Go's
+encoder writes of the object (compose-go, types; docker compose, pkg/compose/hash.go).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+NOT_HASHED = ("build", "pull_policy", "scale", "depends_on", "profiles")
+"""What changes without a container being made of anything else."""
+ORDER = (
+    "annotations attach develop blkio_config cap_add cap_drop cgroup_parent cgroup cpu_count cpu_percent cpu_period "
+    "cpu_quota cpu_rt_period cpu_rt_runtime cpus cpuset cpu_shares command configs container_name credential_spec deploy "
+    "device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint provider environment env_file expose extends "
+    "external_links extra_hosts group_add gpus hostname healthcheck image init ipc isolation labels label_file links "
+    "logging mem_limit mem_reservation memswap_limit mem_swappiness mac_address models network_mode networks "
+    "oom_kill_disable oom_score_adj pid pids_limit platform ports privileged read_only restart runtime secrets security_opt "
+    "shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode "
+    "uts volumes volumes_from working_dir pre_start post_start pre_stop"
+).split()
+"""The order of a service's attributes in what is hashed; others follow by name."""
+ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
+LEAST_PLAIN, LEAST_LARGE = 1e-6, 1e21
+"""From where to where Go writes numbers without an exponent (encoding/json, floatEncoder)."""
+
+
+def service_digest(service: Mapping[str, Any]) -> str:
+    """Return the digest of a service of the canonical model: a container of the same digest needs not be made anew."""
+    return _digest(_hashed(service))
+
+
+def former_service_digests(service: Mapping[str, Any]) -> set[str]:
+    """Return the digests that earlier versions of docker compose (2.40) have of a service, where they differ."""
+    return {_digest(_hashed(service, is_former=True))} - {service_digest(service)}
+
+
+def network_digest(declared: Mapping[str, Any]) -> str:
+    """Return the digest of a network of the canonical model."""
+    return _digest(declared)
+
+
+def volume_digest(declared: Mapping[str, Any]) -> str:
+    """Return the digest of a volume of the canonical model; one without a driver has the engine's own."""
+    named = {"name": declared["name"]} if declared.get("name") else {}
+    return _digest({**named, "driver": "local", **declared})
+
+
+def go_json(value: Any) -> str:
+    """Return JSON as Go's encoder writes it: no blanks, what HTML cares for escaped, numbers in its own way."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{go_json(str(key))}:{go_json(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(go_json, value)) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).translate(ESCAPED)
+    return json.dumps(value) if value is None or isinstance(value, bool) else _number(value)
+
+
+def as_json(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a service of the canonical model as JSON has it where that is not what YAML has: names and zeros."""
+    found = dict(service)
+    if found.get("blkio_config"):
+        found["blkio_config"] = {
+            key: [{name.capitalize(): value for name, value in rule.items()} for rule in rules]
+            if isinstance(rules, list)
+            else rules
+            for key, rules in found["blkio_config"].items()
+        }
+    if found.get("ulimits"):
+        found["ulimits"] = {
+            name: {key: value for key, value in pair.items() if value} if isinstance(pair, Mapping) else pair
+            for name, pair in found["ulimits"].items()
+        }
+    if found.get("build"):
+        found["build"] = as_json(found["build"])
+    return found
+
+
+def _number(value: float) -> str:
+    size = abs(value)
+    if size == 0 or LEAST_PLAIN <= size < LEAST_LARGE:
+        text = format(Decimal(repr(value)), "f")
+        return text.removesuffix(".0")
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    power = len(digits) - 1 + int(exponent)
+    mantissa = f"{digits[0]}.{''.join(map(str, digits[1:]))}".rstrip(".")
+    return f"{'-' if sign else ''}{mantissa}e{power:+d}"
+
+
+def _hashed(service: Mapping[str, Any], *, is_former: bool = False) -> dict[str, Any]:
+    """Return what of a service counts, in order; `command` and `entrypoint` are always there."""
+    given = {"command": None, "entrypoint": None, **service}
+    if isinstance(given.get("deploy"), Mapping):
+        given["deploy"] = {key: value for key, value in given["deploy"].items() if key != "replicas"}
+    if given.get("env_file"):
+        given["env_file"] = [_env_file(file, is_former) for file in given["env_file"]]
+    given = as_json(given)
+    if given.get("volumes"):
+        given["volumes"] = [_mount(volume, is_former) for volume in given["volumes"]]
+    found = {key: given[key] for key in ORDER if key in given}
+    rest = sorted(given.keys() - found.keys() - set(NOT_HASHED))
+    return {**found, **{key: given[key] for key in rest}}
+
+
+def _env_file(file: Mapping[str, Any], is_former: bool) -> Mapping[str, Any] | str:
+    if file.get("required", True) is not True:
+        return file
+    return str(file["path"]) if is_former else {key: value for key, value in file.items() if key != "required"}
+
+
+def _mount(volume: Mapping[str, Any], is_former: bool) -> Mapping[str, Any]:
+    """Return a mount without a `create_host_path` that says what goes without saying: once false, now true."""
+    bind = volume.get("bind")
+    if bind is None or bind.get("create_host_path") is not (not is_former):
+        return volume
+    return {**volume, "bind": {key: value for key, value in bind.items() if key != "create_host_path"}}
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(go_json(value).encode("utf-8", "surrogatepass")).hexdigest()
