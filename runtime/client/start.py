@@ -15,6 +15,8 @@ from runtime.paths import Paths
 from runtime.root_lock import elsewhere
 
 SHOWN_LINES = 12
+EXIT_S = 1.0
+"""How long an engine that failed has to end."""
 NOTICE = "skiff without root: "
 """How a line of the engine's log begins that is for its user."""
 
@@ -106,10 +108,14 @@ def _start(paths: Paths) -> None:
             if line.startswith(NOTICE):
                 print(line, file=sys.stderr)
         return
-    process.wait()
+    with suppress(
+        subprocess.TimeoutExpired
+    ):  # without root it is the process outside, which stays with what runs inside
+        process.wait(EXIT_S)
+    ended = "" if process.returncode is None else f" (exit {process.returncode})"
     shown = "\n".join(f"    {line}" for line in _log(paths, begin)[-SHOWN_LINES:])
     raise SkiffError(
-        f"the engine did not start (exit {process.returncode})" + (f":\n{shown}" if shown else ""),
+        f"the engine did not start{ended}" + (f":\n{shown}" if shown else ""),
         f"`skiff doctor` says what may be missing; the whole log is {paths.engine_log}",
     )
 

@@ -184,17 +184,20 @@ class Engine:
         kept |= await self.keeper.recover({id: self.paths.bundles / id for id in unknown})
         await self.keeper.sweep()
         live: dict[str, str] = {}
+        pids: dict[str, int] = {}
         ended: list[Container] = []
         for container in self.table:
             process = kept.get(container.id)
             if process is not None and process.exit is None:
                 live[container.id] = container.name
+                pids[container.id] = process.pid
                 if (owner := self.networking.owner(container)) is not None:
                     live[owner.id] = owner.name
+                    pids.setdefault(owner.id, process.pid)
             elif process is not None:
                 ended.append(container)
         # endpoints and namespaces of containers that ended meanwhile are still to be left in order
-        await self.networks.open({**live, **{container.id: container.name for container in ended}})
+        await self.networks.open({**live, **{container.id: container.name for container in ended}}, pids)
         for container in self.table:
             process = kept.pop(container.id, None)
             if process is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +48,25 @@ def pin(path: Path, namespace: int = -1) -> None:
     except BaseException:
         remove(path)
         raise
+
+
+def is_pinned(path: Path) -> bool:
+    """Whether a network namespace is pinned to the file `path`: it is not, once it was unmounted, or elsewhere alone."""
+    with suppress(OSError):
+        return os.stat(path).st_dev == os.stat(_OWN).st_dev
+    return False
+
+
+def pin_again(path: Path, pid: int | None) -> None:
+    """Pin the namespace of process `pid` to `path`, where its mount is gone; without such a process the file goes, too."""
+    path.unlink(missing_ok=True)
+    if pid is not None:
+        with suppress(FileNotFoundError):
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                pin(path, namespace)
+            finally:
+                os.close(namespace)
 
 
 def inside(path: Path, action: Callable[[], T]) -> T:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import anyio
 import anyio.abc
@@ -75,8 +76,8 @@ class Networks:
 
     # --- networks
 
-    async def open(self, live: Mapping[str, str]) -> None:
-        """Bring kernel and store together; `live` are the names of running containers by ID.
+    async def open(self, live: Mapping[str, str], processes: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Bring kernel and store together; `live` are the names of running containers by ID, `processes` their PIDs.
 
         Endpoints of others are dropped, bridges that a reboot took are made again, the firewall is built anew.
         """
@@ -88,6 +89,10 @@ class Networks:
         for path in pinned:
             if path.name not in live:
                 await self._worker.run(partial(netns.remove, path))
+            elif not netns.is_pinned(
+                path
+            ):  # the mounts went with the mount namespace of an earlier engine without root
+                await self._worker.run(partial(netns.pin_again, path, processes.get(path.name)))
         bridged = self._bridged()
         await self._worker.run(partial(self._bridges.sweep, bridged))
         if bridged:

@@ -18,12 +18,12 @@ from runtime.store import Store
 
 
 @asynccontextmanager
-async def opened(paths, live=None):
+async def opened(paths, live=None, processes=None):
     """Give the networks of an engine; they end as a killed engine's do: nothing is taken down."""
     store = Store.open(paths)
     async with anyio.create_task_group() as group:
         networks = Networks(paths, store, group)
-        await networks.open(live or {})
+        await networks.open(live or {}, processes or {})
         try:
             yield networks
         finally:
@@ -34,9 +34,9 @@ async def opened(paths, live=None):
 
 
 @asynccontextmanager
-async def cleaned(paths, live=None):
+async def cleaned(paths, live=None, processes=None):
     """Give the networks of an engine and remove all that was made."""
-    async with opened(paths, live) as networks:
+    async with opened(paths, live, processes) as networks:
         try:
             yield networks
         finally:

@@ -149,9 +149,10 @@ class ContainerNetworks:
 
     async def forget(self, container: Container) -> None:
         """Drop the container's network namespace with all its attachments, where there is one."""
-        if not self.networks.namespace(container.id).exists():
+        attached = self.networks.endpoints(container.id)
+        if not attached and not self.networks.namespace(container.id).exists():
             return
-        left = [self.networks.resolve(endpoint.network_id) for endpoint in self.networks.endpoints(container.id)]
+        left = [self.networks.resolve(endpoint.network_id) for endpoint in attached]
         await self.networks.close_namespace(container.id)
         for network in left:
             self.tell("disconnect", network, container)

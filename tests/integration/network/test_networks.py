@@ -18,6 +18,14 @@ from tests.support.networks import address, ask, cleaned, container, greet, list
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
 
 
+def running_in(namespace):
+    """Start a process in a pinned network namespace; returned once it is there."""
+    command = ["nsenter", f"--net={namespace}", "sh", "-c", "echo in; exec sleep 1000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"in\n"
+    return process
+
+
 async def test_neighbours_reach_each_other_and_the_names_are_known(paths):
     async with cleaned(paths) as networks:
         network = await networks.create(name="front")
@@ -203,6 +211,29 @@ async def test_a_bridge_that_a_killed_engine_could_not_write_down_goes_at_the_ne
     assert network.bridge in {name for _, name in socket.if_nameindex()}
     async with cleaned(paths):
         assert network.bridge not in {name for _, name in socket.if_nameindex()}
+
+
+async def test_namespaces_whose_mounts_are_gone_are_had_back_from_the_processes_in_them(paths):
+    async with opened(paths) as networks:
+        front = await networks.create(name="front")
+        one, two = await container(networks, "one", front), await container(networks, "two", front)
+        pins = [networks.namespace(id) for id in (one, two)]
+        was = address(networks, one)
+        process = running_in(pins[0])
+    try:
+        for pin in pins:
+            await anyio.run_process(["umount", str(pin)])
+        async with cleaned(paths, {one: "one", two: "two"}, {one: process.pid}) as networks:
+            three = await container(networks, "three", networks.resolve("front"))
+            with serving(listener(networks, one), b"one"):
+                assert await anyio.to_thread.run_sync(greet, networks, three, was) == b"one"
+            assert not networks.namespace(two).exists()
+            await networks.close_namespace(two)
+            assert {endpoint.container_id for endpoint in networks.attached(front)} == {one, three}
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 async def test_a_setting_that_the_kernel_refuses_is_told_by_name(paths):
