@@ -60,14 +60,22 @@ def text(kind: int, value: str) -> bytes:
 
 def attributes_of(data: bytes) -> dict[int, bytes]:
     """Return the attributes that `data` is made of, by kind."""
-    found, offset = {}, 0
+    return dict(_attributes(data))
+
+
+def list_of(data: bytes) -> list[dict[int, bytes]]:
+    """Return the members of an attribute that is a list: the attributes of each."""
+    return [attributes_of(member) for _, member in _attributes(data)]
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
     while offset + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, offset)
         if length < 4:
             break
-        found[kind & 0x3FFF] = data[offset + 4 : offset + length]
+        yield kind & 0x3FFF, data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
-    return found
 
 
 class Nfnetlink:

@@ -18,6 +18,7 @@ from runtime.linux.nfnetlink import (
     Nfnetlink,
     attribute,
     attributes_of,
+    list_of,
     nested,
     number,
     text,
@@ -26,7 +27,7 @@ from runtime.linux.nfnetlink import (
 INET, IPV4, IPV6 = 1, socket.AF_INET, socket.AF_INET6
 NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x200, 0x400, 0x800
 NEWTABLE, DELTABLE, NEWCHAIN, GETCHAIN, NEWRULE, GETRULE, DELRULE = 0, 2, 3, 4, 6, 7, 8
-NEWSET, NEWSETELEM, DELSETELEM = 9, 12, 14
+NEWSET, NEWSETELEM, GETSETELEM, DELSETELEM = 9, 12, 13, 14
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = 0, 1, 2, 3, 4
 RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
@@ -277,6 +278,14 @@ class Table:
         """Take keys out of the set `name`."""
         return self._elements(DELSETELEM, name, [_element(key) for key in keys], 0)
 
+    def elements(self, link: Nfnetlink, name: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and value of each element of the set `name`; of ranges where each begins. Raises KernelError."""
+        asked = self._message(GETSETELEM, text(1, self.name) + text(2, name), 0, f"list set {name} of")
+        for found in map(attributes_of, link.dump(asked)):
+            for element in list_of(found.get(3, b"")):
+                if not _number(element.get(3, b"")) & ELEMENT_INTERVAL_END:
+                    yield attributes_of(element[1])[1], attributes_of(element.get(2, b"")).get(1, b"")
+
     def add_range(self, name: str, first: bytes, after: bytes) -> Message:
         """Put the range from `first` to before `after` into the interval set `name`."""
         return self._elements(NEWSETELEM, name, _range(first, after), NLM_F_CREATE)
@@ -310,6 +319,11 @@ def base_chains(link: Nfnetlink, family: int) -> Iterator[BaseChain]:
             yield BaseChain(
                 _text(found[1]), _text(found[3]), _text(found.get(7, b"")), _number(hook[1]), _number(found[5])
             )
+
+
+def chain_of_rule(message: Message) -> str:
+    """Return the chain that a message adds a rule to, "" for one that adds none."""
+    return _text(attributes_of(message.attributes)[2]) if message.kind & 0xFF == NEWRULE else ""
 
 
 def _text(value: bytes) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from runtime.network.host_firewalls import HostFirewalls
 
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 R = nft.REGISTER
+SETS = (
+    "bridges", "closed", "same", "subnets4", "subnets6", "published4", "published6", "published4_at", "published6_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,14 @@ class Passage:
     masquerades: bool = True
 
     @property
+    def members(self) -> list[tuple[str, bytes]]:
+        """The sets that its bridge is in, with the elements that stand for it."""
+        bridge = nft.interface(self.bridge)
+        # where bridged traffic passes the firewall too (br_netfilter), neighbours still reach each other
+        found = [("bridges", bridge), ("same", bridge + bridge)]
+        return [*found, ("closed", bridge)] if self.is_internal else found
+
+    @property
     def translated(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """The subnets whose addresses are changed into the host's on the way out."""
         if self.is_internal or not self.masquerades:
@@ -78,6 +90,8 @@ class Firewall:
         self._others = HostFirewalls(engine_id)
         self._netlink: Nfnetlink | None = None
         self._exists = False
+        self._passages: dict[str, Passage] = {}
+        self._forwards: set[Forward] = set()
 
     def _link(self) -> Nfnetlink:
         if self._netlink is None:
@@ -90,25 +104,25 @@ class Firewall:
     def create(self) -> None:
         """Make the table, empty, in place of one that an earlier engine left."""
         t = self._table
-        self._run(
-            [
-                t.add(),
-                t.delete(),
-                t.add(),
-                *_sets(t),
-                *_translation(t),
-                *_isolation(t),
-                *(_quiet(t) if self._is_apart else ()),
-            ]
-        )
+        self._run([t.add(), t.delete(), t.add(), *_sets(t), *self._rules()])
         self._others.withdraw(self._link())
         self._exists = True
+        self._forget()
+
+    def _rules(self) -> list[Message]:
+        t = self._table
+        return [*_translation(t), *_isolation(t), *(_quiet(t) if self._is_apart else ())]
+
+    def _forget(self) -> None:
+        self._passages.clear()
+        self._forwards.clear()
 
     def add_network(self, passage: Passage) -> None:
         """Let a network out (not an internal one), apart from the others."""
         if not self._exists:
             self.create()
         self._run(self._network(passage, is_new=True))
+        self._passages[passage.bridge] = passage
         self._others.admit(self._link(), passage.bridge)
 
     def remove_network(self, passage: Passage, *, is_last: bool) -> None:
@@ -117,17 +131,14 @@ class Firewall:
             self.remove()
         else:
             self._run(self._network(passage, is_new=False))
+            self._passages.pop(passage.bridge, None)
             self._others.withdraw(self._link(), passage.bridge)
 
     def _network(self, passage: Passage, *, is_new: bool) -> list[Message]:
         t = self._table
-        bridge = nft.interface(passage.bridge)
-        # where bridged traffic passes the firewall too (br_netfilter), neighbours still reach each other
-        members = [("bridges", bridge), ("same", bridge + bridge)]
-        if passage.is_internal:
-            members.append(("closed", bridge))
         messages = [
-            t.add_elements(name, [(key, b"")]) if is_new else t.delete_elements(name, [key]) for name, key in members
+            t.add_elements(name, [(key, b"")]) if is_new else t.delete_elements(name, [key])
+            for name, key in passage.members
         ]
         change = t.add_range if is_new else t.delete_range
         for subnet in passage.translated:
@@ -140,11 +151,13 @@ class Firewall:
         """Publish ports, all or none."""
         if forwards:
             self._run([self._table.add_elements(f.element[0], [f.element[1:]]) for f in forwards])
+            self._forwards.update(forwards)
 
     def unpublish(self, forwards: Sequence[Forward]) -> None:
         """Take published ports back."""
         if forwards and self._exists:
             self._run([self._table.delete_elements(f.element[0], [f.element[1]]) for f in forwards])
+            self._forwards.difference_update(forwards)
 
     def discard(self) -> None:
         """Remove the table that an earlier engine may have left; where nftables is missing there is none."""
@@ -162,6 +175,66 @@ class Firewall:
             if self._exists:
                 raise
         self._exists = False
+        self._forget()
+
+    # --- what the kernel has of it
+
+    def differences(self) -> list[str]:
+        """Return how the kernel's table differs from what was put into it, a line each."""
+        if not self._exists:
+            return []
+        name = f"the nftables table {self._table.name}"
+        try:
+            found = {one: dict(self._table.elements(self._link(), one)) for one in SETS}
+            rules = {chain: len(list(self._table.rules(self._link(), chain))) for chain in self._rule_counts()}
+        except KernelError:
+            return [f"{name} is gone, or is not what the engine made"]
+        changed = [chain for chain, count in self._rule_counts().items() if rules[chain] != count]
+        told = [f"{name} has other rules in its chain {chain}" for chain in changed]
+        wanted = self._elements()
+        for one in SETS:
+            told += [
+                f"{name} lacks {_readable(one, key)}" for key in wanted[one] if found[one].get(key) != wanted[one][key]
+            ]
+            told += [
+                f"{name} has {_readable(one, key)}, which is nobody's" for key in found[one] if key not in wanted[one]
+            ]
+        return told
+
+    def restore(self) -> None:
+        """Make the table again as it should be."""
+        passages, forwards = list(self._passages.values()), list(self._forwards)
+        self.create()
+        for passage in passages:
+            self.add_network(passage)
+        self.publish(forwards)
+
+    def _rule_counts(self) -> Counter[str]:
+        return Counter(chain for message in self._rules() if (chain := nft.chain_of_rule(message)))
+
+    def _elements(self) -> dict[str, dict[bytes, bytes]]:
+        """Return what the table's sets and maps should have."""
+        wanted: dict[str, dict[bytes, bytes]] = {one: {} for one in SETS}
+        for passage in self._passages.values():
+            for name, key in passage.members:
+                wanted[name][key] = b""
+            for subnet in passage.translated:
+                wanted[f"subnets{subnet.version}"][subnet.network_address.packed] = b""
+        for forward in self._forwards:
+            name, key, value = forward.element
+            wanted[name][key] = value
+        return wanted
+
+
+def _readable(name: str, key: bytes) -> str:
+    """Return an element of the set or map `name` as a person reads it."""
+    if name in ("bridges", "closed", "same"):
+        return f"the bridge {key[: nft.IFNAME_BYTES].rstrip(bytes(1)).decode(errors='replace')} in {name}"
+    if name.startswith("subnets"):
+        return f"the subnet of {ipaddress.ip_address(key)}"
+    address = ipaddress.ip_address(key[:-8]) if name.endswith("_at") else "every address"
+    protocol = {number: protocol for protocol, number in PROTOCOLS.items()}.get(key[-8], str(key[-8]))
+    return f"the published port {int.from_bytes(key[-4:-2], 'big')}/{protocol} of {address}"
 
 
 def _sets(t: nft.Table) -> list[Message]:

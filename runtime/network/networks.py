@@ -249,6 +249,16 @@ class Networks:
             strays, missing = await self._worker.run(partial(self._bridges.compare, self._bridged()))
         return strays, [network for network in missing if self.attached(network)]
 
+    async def compare_firewall(self) -> builtins.list[str]:
+        """Return how the kernel's nftables table differs from what the engine put there, a line each."""
+        async with self._lock:
+            return await self._worker.run(self._firewall.differences)
+
+    async def restore_firewall(self) -> None:
+        """Make the nftables table again as it should be."""
+        async with self._lock:
+            await self._worker.run(self._firewall.restore)
+
     async def remove_stray(self, device: str) -> None:
         """Remove a bridge of ours that is no network's."""
         async with self._lock:

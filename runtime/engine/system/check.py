@@ -96,6 +96,7 @@ class Check:
         survey = await anyio.to_thread.run_sync(Store.survey, self.paths)
         kept = set(await self.keeper.ids())
         strays, missing = await self.networks.compare_bridges()
+        rules = await self.networks.compare_firewall()
         return survey, kept, [
             *map(self._not_understood, self._unknown(survey.problems)),
             *(found for kind in KINDS for found in self._records(kind, survey)),
@@ -103,6 +104,7 @@ class Check:
             *self._leftovers(kept),
             *map(self._stray, strays),
             *map(_missing, missing),
+            *map(self._changed_rule, rules),
         ]  # fmt: skip
 
     def _unknown(self, problems: Iterable[Problem]) -> Iterator[Problem]:
@@ -114,6 +116,9 @@ class Check:
     def _stray(self, device: str) -> Difference:
         repair = partial(self.networks.remove_stray, device)
         return Difference(KERNEL, f"the bridge {device} belongs to no network", "it is removed", repair)
+
+    def _changed_rule(self, what: str) -> Difference:
+        return Difference(KERNEL, what, "the table is made again", self.networks.restore_firewall)
 
     def _not_understood(self, problem: Problem) -> Difference:
         what = f"{problem.path}: {problem.what}"

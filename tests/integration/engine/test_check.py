@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -94,6 +95,39 @@ def test_leftovers_in_the_kernel_are_found_and_removed(engine):
         if pinned.exists():
             netns.remove(pinned)
     assert Api(engine.run / "engine.sock").state(engine.web)["Running"]
+
+
+def test_rules_that_somebody_changed_are_told_and_made_again(engine):
+    table = ("inet", f"skiff-{engine.paths.engine_id}")
+    publish = {"NetworkMode": "net", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "0"}]}}
+    page = "mkdir /www && echo page >/www/index.html && exec httpd -f -h /www"
+    api = Api(engine.run / "engine.sock")
+    id = api.run("sh", "-c", page, ExposedPorts={"80/tcp": {}}, HostConfig=publish)
+    port = int(api.ask("GET", f"/containers/{id}/json").json["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"])
+    checked(engine, code=0)
+
+    def nft(*command):
+        return subprocess.run(["nft", *command], check=True, capture_output=True, text=True).stdout
+
+    def fetched():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+            return answer.read()
+
+    bridge = nft("list", "set", *table, "bridges").split('"')[1]
+    nft("flush", "map", *table, "published4_at")
+    nft("add", "element", *table, "closed", f'{{ "{bridge}" }}')
+    nft("flush", "chain", *table, "passing")
+    said = checked(engine, code=1)
+    assert f"lacks the published port {port}/tcp of 127.0.0.1" in said
+    assert f"has the bridge {bridge} in closed, which is nobody's" in said
+    assert "has other rules in its chain passing" in said
+    checked(engine, "--repair", code=0)
+    checked(engine, code=0)
+    assert fetched() == b"page\n"
+    nft("delete", "table", *table)
+    assert f"the nftables table {table[1]} is gone" in checked(engine, "--repair", code=0)
+    checked(engine, code=0)
+    assert fetched() == b"page\n"
 
 
 def test_a_volume_whose_directory_is_gone_is_told_and_not_made_up(engine):
