@@ -13,9 +13,29 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 CURE = "make room, as with `skiff down`, `skiff rm` or `skiff image rm`, or name another state directory: $SKIFF_ROOT"
 
 
+LARGEST_KEPT_BYTES = 64 << 20
+
+
+def keep_room(directory: str | os.PathLike[str], wanted_bytes: int = 0) -> None:
+    """Raise OSError (ENOSPC) when `wanted_bytes` more would take the last room on the file system of `directory`.
+
+    For what can be asked for again, as a pull: one part in a hundred, 64 MiB at most, is left for the logs and records of
+    what runs, whose output would be lost otherwise.
+    """
+    held = os.statvfs(directory)
+    kept = min(LARGEST_KEPT_BYTES, held.f_blocks * held.f_frsize // 100)
+    if held.f_bavail * held.f_frsize - wanted_bytes < kept:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(directory))
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether `error` says that there is no space left."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
 def told_as_full(error: BaseException, paths: Paths) -> InternalError | None:
     """Return the error that says which directory is full, when that is what `error` means; None when it is not."""
-    if not isinstance(error, OSError) or error.errno not in FULL:
+    if not isinstance(error, OSError) or not is_full(error):
         return None
     named = error.filename if isinstance(error.filename, str) else None
     full = min((named or paths.root, paths.root, paths.run, tempfile.gettempdir()), key=_free_bytes)

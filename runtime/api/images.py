@@ -12,6 +12,7 @@ from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.errors import BadRequestError, EngineError, SkiffError
 from runtime.image.reference import registry_domain
+from runtime.space import told_as_full
 from runtime.streaming import Send, Source
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _encoded(request: Request, header: str) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-async def _progress(request: Request, source: Source[dict[str, Any]]) -> None:
+async def _progress(engine: Engine, request: Request, source: Source[dict[str, Any]]) -> None:
     """Stream progress; what fails before the first message is raised, after it a message, as Docker sends it."""
 
     async def told(send: Send[dict[str, Any]]) -> None:
@@ -89,6 +90,10 @@ async def _progress(request: Request, source: Source[dict[str, Any]]) -> None:
             if not request.has_answered:
                 raise
             await send({"error": str(error), "errorDetail": {"message": str(error)}})
+        except OSError as error:
+            if (full := told_as_full(error, engine.paths)) is None or not request.has_answered:
+                raise
+            await send({"error": str(full), "errorDetail": {"message": str(full)}})
 
     await request.stream(told, encode=line, waits=True)
 
@@ -102,7 +107,7 @@ async def pull(engine: Engine, request: Request) -> None:
     if tag_:
         name += f"@{tag_}" if ":" in tag_ else f":{tag_}"
     platform, auth = request.text("platform"), credentials(request)
-    await _progress(request, partial(engine.image_api.pull, name, platform=platform, auth=auth))
+    await _progress(engine, request, partial(engine.image_api.pull, name, platform=platform, auth=auth))
 
 
 async def _import(engine: Engine, request: Request) -> None:
@@ -117,7 +122,7 @@ async def _import(engine: Engine, request: Request) -> None:
         changes=request.queries.get("changes") or (),
         platform=request.text("platform") or "",
     )
-    await _progress(request, work)
+    await _progress(engine, request, work)
 
 
 async def commit(engine: Engine, request: Request) -> None:
@@ -145,7 +150,7 @@ async def search(engine: Engine, request: Request) -> None:
 async def push(engine: Engine, request: Request) -> None:
     """Answer "Push an image"."""
     name = request.arguments[0] + (f":{request.text('tag')}" if request.text("tag") else "")
-    await _progress(request, partial(engine.image_api.push, name, auth=credentials(request)))
+    await _progress(engine, request, partial(engine.image_api.push, name, auth=credentials(request)))
 
 
 async def distribution(engine: Engine, request: Request) -> None:
@@ -160,12 +165,12 @@ async def auth(engine: Engine, request: Request) -> None:
 
 async def load(engine: Engine, request: Request) -> None:
     """Answer "Import images"."""
-    await _progress(request, partial(engine.image_api.load, request.chunks()))
+    await _progress(engine, request, partial(engine.image_api.load, request.chunks()))
 
 
 async def bootstrap(engine: Engine, request: Request) -> None:
     """Make a Debian base image."""
-    await _progress(request, partial(engine.image_api.bootstrap, request.text("reference") or ""))
+    await _progress(engine, request, partial(engine.image_api.bootstrap, request.text("reference") or ""))
 
 
 async def save(engine: Engine, request: Request) -> None:

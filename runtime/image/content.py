@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +16,8 @@ from runtime.paths import Paths
 
 PARTIAL = "partial"
 """Directory, beside the blobs, of those that are not whole yet."""
+MOST_PARTIAL_BYTES = 1 << 30
+"""How much of them is kept for pulls that go on."""
 
 
 class Writer:
@@ -148,12 +150,31 @@ class ContentStore:
         with open(os.devnull, "wb") as nowhere:
             yield Writer(nowhere)
 
+    @property
+    def partials(self) -> Path:
+        """The directory of blobs that are not whole yet."""
+        directory = self._paths.blobs / PARTIAL
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
     def partial(self, digest: str) -> Partial:
         """Open what was fetched of the blob `digest` so far, to go on from there. Blocking."""
         target = self.path(digest)
-        directory = self._paths.blobs / PARTIAL
-        directory.mkdir(parents=True, exist_ok=True)
-        return Partial(directory / target.name, target, digest)
+        return Partial(self.partials / target.name, target, digest)
+
+    def trim_partials(self, in_use: Collection[str] = (), most_bytes: int = MOST_PARTIAL_BYTES) -> int:
+        """Remove what nobody has gone on with for longest, until `most_bytes` are left; return the bytes that frees.
+
+        Those of the digests `in_use` stay. Blocking.
+        """
+        found = [(file.lstat(), file) for file in self.partials.iterdir() if f"sha256:{file.name}" not in in_use]
+        kept, freed = 0, 0
+        for info, file in sorted(found, key=lambda one: one[0].st_mtime_ns, reverse=True):
+            kept += info.st_size
+            if kept > most_bytes:
+                file.unlink(missing_ok=True)
+                freed += info.st_size
+        return freed
 
     def delete(self, digest: str) -> int:
         """Remove the blob of `digest`; return the bytes that frees."""

@@ -22,12 +22,12 @@ from runtime.image.registry import Found, Registry
 from runtime.image.registry_auth import Credentials
 from runtime.image.registry_http import TransferError
 from runtime.image.registry_settings import RegistrySettings
+from runtime.image.retries import ATTEMPTS, pause_after
 from runtime.image.transfers import together
+from runtime.space import is_full, keep_room
 
 Tell = Callable[[dict[str, Any]], None]
 AT_ONCE = 3
-ATTEMPTS = 5
-FIRST_PAUSE_S = 0.25
 WRITE_BYTES = 1 << 20
 TELL_EVERY_S = 0.1
 
@@ -63,7 +63,19 @@ async def pull(
 
     `progress` takes Docker's JSON messages. Raises EngineError.
     """
+    try:
+        return await _pull(images, reference, platform, credentials, progress)
+    except OSError as error:
+        if is_full(error):
+            images.collect_garbage()  # what came so far takes the room that is missing
+        raise
+
+
+async def _pull(
+    images: Images, reference: Reference, platform: str | None, credentials: Credentials | None, progress: Tell
+) -> Image:
     wanted = Platform.parse(platform) if platform else Platform.host()
+    await anyio.to_thread.run_sync(images.content.trim_partials, frozenset(images.transfers.held))
     async with images.garbage.held_off(), AsyncExitStack() as stack:
         registry, found = await _first_that_has(stack, reference, wanted, credentials)
         raw = await _config(images, registry, reference, found.manifest.config)
@@ -185,19 +197,26 @@ class _Fetch:
         """Fetch a blob whole; what breaks off is taken up where it was, at once and then after longer pauses."""
         partial = await anyio.to_thread.run_sync(self._images.content.partial, descriptor.digest)
         try:
-            for attempt in range(1, ATTEMPTS + 1):
+            attempt = 1
+            while True:
                 before = partial.size
                 try:
                     await self._transfer(descriptor, partial, id)
                     break
                 except TransferError as error:
-                    if attempt == ATTEMPTS and partial.size == before:
+                    has_moved = partial.size > before and error.pause_s is None
+                    pause_s = 0.0 if has_moved and attempt < ATTEMPTS else pause_after(error, attempt)
+                    if pause_s is None:
                         raise
                     self._say(f"Retrying: {error.message}", id)
-                    if partial.size == before:
-                        await anyio.sleep(FIRST_PAUSE_S * 2**attempt)
+                    await anyio.sleep(pause_s)
+                    attempt = 1 if has_moved else attempt + 1
             self._say("Verifying Checksum", id)
             await anyio.to_thread.run_sync(partial.commit)
+        except OSError as error:
+            if is_full(error):
+                partial.discard()  # it is the room that is missing
+            raise
         finally:
             partial.close()
 
@@ -205,6 +224,7 @@ class _Fetch:
         tell = Meter(self._progress, "Downloading", id, descriptor.size)
         if partial.size >= descriptor.size:
             return
+        keep_room(self._images.content.partials, descriptor.size - partial.size)
         async with await self._registry.blob(self._reference.path, descriptor, partial.size) as response:
             if partial.size and not response.headers.get("content-range", "").startswith(f"bytes {partial.size}-"):
                 partial.restart()  # the registry sends it whole
@@ -217,6 +237,7 @@ class _Fetch:
                         raise BadRequestError(f"blob {descriptor.digest} is longer than its manifest says")
                     if len(waiting) >= WRITE_BYTES:
                         taken, waiting = waiting, bytearray()
+                        keep_room(self._images.content.partials, len(taken))
                         await anyio.to_thread.run_sync(partial.write, taken)
                         tell(partial.size)
             finally:

@@ -16,12 +16,13 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import anyio
 import anyio.to_thread
 
-from runtime.errors import BadRequestError, EngineError, NotFoundError, UnavailableError
+from runtime.errors import BadRequestError, EngineError, NotFoundError
 from runtime.image.manifest import ACCEPTED, Descriptor, Index, Manifest, parse
 from runtime.image.reference import DEFAULT_DOMAIN, Reference
 from runtime.image.registry_auth import Credentials, authorize, constant, parse_challenges
 from runtime.image.registry_http import Body, HttpClient, Origin, Response, TransferError, is_loopback
 from runtime.image.registry_settings import RegistrySettings
+from runtime.image.retries import pause_wanted, tried_again
 
 LARGEST_MANIFEST_BYTES = 4 << 20
 LARGEST_ERROR_BYTES = 1 << 20
@@ -85,7 +86,10 @@ class Registry:
                 raise await self._failure(response, self.domain)
 
     async def manifest(self, reference: Reference) -> Found:
-        """Fetch the manifest or index that `reference` names. Raises EngineError."""
+        """Fetch the manifest or index that `reference` names; what fails once is tried again. Raises EngineError."""
+        return await tried_again(lambda: self._manifest(reference))
+
+    async def _manifest(self, reference: Reference) -> Found:
         wanted = reference.digest or reference.tag or "latest"
         target = f"{quote(reference.path)}/manifests/{quote(wanted, safe=':')}"
         async with await self._ask("GET", target, reference.path, PULL, {"Accept": ", ".join(ACCEPTED)}) as response:
@@ -104,6 +108,9 @@ class Registry:
 
     async def tags(self, path: str) -> list[str]:
         """Return the tags of the repository `path` (OCI distribution spec, "Listing Tags"). Raises EngineError."""
+        return await tried_again(lambda: self._tags(path))
+
+    async def _tags(self, path: str) -> list[str]:
         found: list[str] = []
         target = f"{quote(path)}/tags/list"
         while target:
@@ -130,8 +137,12 @@ class Registry:
 
     async def small_blob(self, path: str, descriptor: Descriptor, most: int) -> bytes:
         """Return a blob of at most `most` bytes whole, its digest checked. Raises EngineError."""
-        async with await self.blob(path, descriptor) as response:
-            raw = await response.read(most)
+
+        async def once() -> bytes:
+            async with await self.blob(path, descriptor) as response:
+                return await response.read(most)
+
+        raw = await tried_again(once)
         if f"sha256:{hashlib.sha256(raw).hexdigest()}" != descriptor.digest:
             raise BadRequestError(
                 f"{self.domain} gave other content for blob {descriptor.digest} of {path}", "it was damaged: try again"
@@ -218,10 +229,13 @@ class Registry:
                 method, url, {**(headers or {}), **self._carried(url, answer)}, body=body, length=length
             )
         except TransferError as error:
+            if not error.is_unreachable:
+                raise
             raise TransferError(
                 f"the registry {self.domain} can't be reached: {error.message}",
                 "check its name and the network; where there is none, `skiff image load` an archive or "
                 "`skiff image bootstrap` a Debian base",
+                is_unreachable=True,
             ) from error
 
     async def _first_answer(
@@ -239,8 +253,8 @@ class Registry:
             try:
                 carried = {**headers, **self._carried(url, known)}
                 return url, await self._http.open(method, url, carried, body=body, length=length)
-            except TransferError:
-                if len(self._bases) == 1:
+            except TransferError as error:
+                if len(self._bases) == 1 or not error.is_unreachable:
                     raise
                 self._bases.pop(0)
 
@@ -271,12 +285,18 @@ class Registry:
                 return NotFoundError(f"{name} not found: {self.domain} has no such repository", "check the name")
             return NotFoundError(f"{name} not found: {message or 'manifest unknown'}", "check the name and the tag")
         if status == 429:
-            return UnavailableError(
-                f"{self.domain} allows no more requests for now (toomanyrequests): {message}", f"wait, or {login}"
+            return TransferError(
+                f"{self.domain} allows no more requests for now (toomanyrequests): {message}",
+                f"wait, or {login}",
+                pause_s=pause_wanted(response.headers.get("retry-after", "")),
             )
         detail = f": {message}" if message else ""
         if status >= 500:
-            return TransferError(f"{self.domain} failed with status {status} for {name}{detail}", "try again later")
+            return TransferError(
+                f"{self.domain} failed with status {status} for {name}{detail}",
+                "try again later",
+                pause_s=pause_wanted(response.headers.get("retry-after", "")),
+            )
         return EngineError(f"{self.domain} refused {name} with status {status}{detail}", None, 500)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from runtime.errors import EngineError
-from runtime.image.registry_http import Body, HttpClient
+from runtime.image.registry_http import Body, HttpClient, TransferError
 
 LARGEST_TOKEN_BYTES = 1 << 20
 CLIENT_ID = "skiff"
@@ -132,6 +132,8 @@ async def _token(http: HttpClient, parameters: Mapping[str, str], credentials: C
         token = document.get("token") or document.get("access_token")
     except (ValueError, AttributeError):
         token = None
+    if response.status == 429 or response.status >= 500:
+        raise TransferError(f"{host} gave no token: status {response.status}", "try again later")
     if response.status != 200 or not isinstance(token, str):
         raise EngineError(f"{host} gave no token: status {response.status}", "try again later", 502)
     return token

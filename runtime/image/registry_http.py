@@ -31,7 +31,17 @@ Body = Callable[[], AsyncIterator[bytes]]
 
 
 class TransferError(UnavailableError):
-    """The peer could not be reached, or the connection broke: trying again may help."""
+    """The peer could not be reached, or the connection broke: trying again may help.
+
+    `is_unreachable` says that there was no connection at all, `pause_s` what the peer wants to be left alone for.
+    """
+
+    def __init__(
+        self, message: str, hint: str | None = None, *, is_unreachable: bool = False, pause_s: float | None = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.is_unreachable = is_unreachable
+        self.pause_s = pause_s
 
 
 class _Stale(Exception):
@@ -67,10 +77,14 @@ class Connection:
         self.origin = origin
         self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST_HEAD_BYTES)
         self._stream = stream
+        self._has_ended = False
 
     async def send(self, event: Any) -> None:
         """Send an event of h11. Raises TransferError."""
-        data = self.http.send(event)
+        try:
+            data = self.http.send(event)
+        except h11.LocalProtocolError as error:
+            raise TransferError(f"{self.origin.name} ended the connection while it was sent something") from error
         if data:
             try:
                 with anyio.fail_after(SILENCE_TIMEOUT_S):
@@ -84,7 +98,8 @@ class Connection:
             try:
                 event = self.http.next_event()
             except h11.RemoteProtocolError as error:
-                raise TransferError(f"{self.origin.name} broke off: {error}") from error
+                what = "hung up before its answer was whole" if self._has_ended else "gave an answer that is no HTTP"
+                raise TransferError(f"{self.origin.name} {what}") from error
             if event is not h11.NEED_DATA:
                 return event
             try:
@@ -92,6 +107,7 @@ class Connection:
                     data = await self._stream.receive(READ_BYTES)
             except anyio.EndOfStream:
                 data = b""
+                self._has_ended = True
             except (OSError, TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
                 raise TransferError(f"{self.origin.name} broke off: {_reason(error)}") from error
             self.http.receive_data(data)
@@ -280,11 +296,12 @@ class HttpClient:
                 if origin.scheme == "https":
                     stream = await self._secure(stream, origin)
         except TimeoutError as error:
-            raise TransferError(f"{first.name} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from error
+            message = f"{first.name} did not answer within {CONNECT_TIMEOUT_S:.0f} s"
+            raise TransferError(message, is_unreachable=True) from error
         except ssl.SSLError as error:
-            raise TransferError(f"{origin.name}: {_tls_reason(error)}") from error
+            raise TransferError(f"{origin.name}: {_tls_reason(error)}", is_unreachable=True) from error
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
-            raise TransferError(f"can't connect to {first.name}: {_reason(error)}") from error
+            raise TransferError(f"can't connect to {first.name}: {_reason(error)}", is_unreachable=True) from error
         return Connection(origin, stream)
 
     async def _secure(self, stream: anyio.abc.ByteStream, origin: Origin) -> anyio.abc.ByteStream:

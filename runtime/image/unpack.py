@@ -19,6 +19,7 @@ from runtime.image.assembly import AssemblyWriter
 from runtime.image.compression import CompressionError, decoded
 from runtime.linux import userns
 from runtime.linux.ownership import chown
+from runtime.space import FULL, keep_room
 
 WHITEOUT, OPAQUE, METADATA = ".wh.", ".wh..wh..opq", ".wh..wh."
 OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
@@ -26,7 +27,7 @@ OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
 XATTR_PREFIX = "SCHILY.xattr."
 FOREIGN_XATTRS = ("trusted.overlay.", "user.overlay.")
 """Attributes that steer overlayfs: a layer says what it hides by whiteouts, and nothing else about other layers."""
-OWN_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
+OWN_FAULTS = (errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 """Errors of writing that are this machine's, not the layer's."""
 MOST_LINKS = 40
 """Symbolic links that one path may lead through, as in the kernel (path_resolution(7))."""
@@ -50,12 +51,12 @@ def unpack(
 
     Every path is taken below `target`: absolute names and ".." are refused, and no link of the layer is followed.
     `told` takes the bytes of `blob` read so far. At `assembly` is kept what it takes to write the archive again.
-    Raises BadRequestError on a malformed layer.
+    Raises BadRequestError on a malformed layer, OSError when the disk is full, InternalError for its other faults.
     """
     target.mkdir(parents=True)
     writer = AssemblyWriter(assembly) if assembly is not None else None
     try:
-        with _Pieces(blob, told) as pieces:
+        with _Pieces(blob, told, target) as pieces:
             source = tar.Input(iter(pieces), writer.raw if writer is not None else _ignore)
             size_bytes = _Extraction(str(target), writer).run(source)
             source.rest()
@@ -63,11 +64,13 @@ def unpack(
     except (tar.TarError, CompressionError) as error:
         raise BadRequestError(f"the layer can't be read: {error}", "it is damaged: pull or build it again") from error
     except OSError as error:
+        if error.errno in FULL:
+            raise OSError(error.errno, error.strerror) from error  # without a name that nobody knows
         where = f" at {os.path.relpath(error.filename, target)}" if isinstance(error.filename, str) else ""
         if error.errno in OWN_FAULTS:
             raise InternalError(
                 f"the layer can't be unpacked{where}: {error.strerror}",
-                f"make room on, or repair, the disk of {target}",
+                f"repair the disk of {target}",
             ) from error
         raise BadRequestError(f"the layer can't be unpacked{where}: {error.strerror}", "build it again") from error
     except (ValueError, OverflowError) as error:  # a name with a NUL, a number that no file can have
@@ -84,8 +87,9 @@ def _ignore(data: bytes | memoryview) -> None:
 class _Pieces:
     """A blob's uncompressed content, read and digested beside its use: all three are mostly outside Python's lock."""
 
-    def __init__(self, blob: Path, told: Callable[[int], None] | None) -> None:
+    def __init__(self, blob: Path, told: Callable[[int], None] | None, place: Path) -> None:
         self._blob = blob
+        self._place = place
         self._told = told
         self._pool = ThreadPoolExecutor(2, "unpack")
         self._decoded: Queue[tuple[bytes, int] | Exception | None] = Queue(AHEAD)
@@ -125,6 +129,7 @@ class _Pieces:
     def __iter__(self) -> Iterator[bytes]:
         while isinstance(item := self._decoded.get(), tuple):
             piece, position = item
+            keep_room(self._place, len(piece))
             self._undigested.put(piece)
             if self._told is not None:
                 self._told(position)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from runtime.image.registry import Registry
 from runtime.image.registry_auth import Credentials, constant
 from runtime.image.registry_http import HttpClient, TransferError
 from runtime.paths import Paths
+from runtime.space import is_full
 from runtime.store import Store
 from tests.support.images import busybox_archive
 from tests.support.registry import USERS, LocalRegistry, free_port
@@ -339,5 +342,43 @@ def test_a_registry_without_tls_is_reached_where_that_was_allowed(registry, publ
             assert found.digest == published[1]
             with pytest.raises(UnavailableError, match="TLS failed"):
                 await Registry(http, registry.domain, bases=bases[:1]).manifest(reference)
+
+    anyio.run(main)
+
+
+def test_a_pull_that_does_not_fit_is_told_and_leaves_nothing(registry, published, base):
+    disk = base / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
+
+    async def main():
+        reference = Reference.parse(f"{registry.domain}/tests/app:1")
+        async with images_of(disk) as images:
+            with pytest.raises(OSError, match="No space left") as caught:
+                await pull(images, reference, progress=quiet)
+            assert is_full(caught.value)
+            assert blobs(images) == set()
+            assert list(images.layers.known()) == []
+            await anyio.run_process(["mount", "-o", "remount,size=32m", disk])
+            assert (await pull(images, reference, progress=quiet)).id == published[0]
+
+    try:
+        anyio.run(main)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_parts_of_blobs_are_kept_within_a_bound_the_last_used_first(base):
+    async def main():
+        async with images_of(base) as images:
+            digests = [f"sha256:{number:064x}" for number in range(3)]
+            for second, digest in enumerate(digests):
+                partial = images.content.partial(digest)
+                partial.write(b"x" * 100)
+                partial.close()
+                os.utime(images.content.partials / digest[7:], (second, second))
+            assert images.content.trim_partials([digests[0]], 150) == 100
+            left = sorted(file.name for file in images.content.partials.iterdir())
+            assert left == [digests[0][7:], digests[2][7:]]
 
     anyio.run(main)
