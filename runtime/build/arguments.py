@@ -9,11 +9,8 @@ from runtime.build.graph import stage_number
 from runtime.build.options import BuildOptions
 from runtime.image.manifest import Platform
 
-PROXIES = tuple(
-    name
-    for stem in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-    for name in (stem.upper(), stem)
-)
+PROXY_NAMES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+PROXIES = tuple(name for stem in PROXY_NAMES for name in (stem.upper(), stem))
 """Arguments that RUN sees without ARG and that no cache key counts (Dockerfile reference, "Predefined ARGs")."""
 
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -55,6 +52,16 @@ def global_arguments(dockerfile: ins.Dockerfile, options: BuildOptions, used: se
                 except DockerfileError as error:
                     raise error.in_file(dockerfile.name, instruction.line) from None
     return arguments
+
+
+def proxies(options: BuildOptions) -> dict[str, str]:
+    """Return the proxies that RUN sees, in small and in capital letters whichever was given."""
+    found = {}
+    for stem in PROXY_NAMES:
+        for given in (stem, stem.upper()):
+            if value := options.build_args.get(given):
+                found[stem.upper()] = found[stem] = value
+    return found
 
 
 def unused(options: BuildOptions, used: set[str]) -> list[str]:

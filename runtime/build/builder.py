@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import anyio
 
+from runtime.build import configure
 from runtime.build import instructions as ins
 from runtime.build.archive import unpack_context
 from runtime.build.arguments import epoch, global_arguments, target_platform, unused
@@ -21,7 +22,8 @@ from runtime.build.configure import with_path
 from runtime.build.contexts import NamedContext
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
-from runtime.build.graph import PlannedStage, plan_stages, reads_from, stage_index
+from runtime.build.graph import PlannedStage, plan_stages, reads_from, source_index, stage_index
+from runtime.build.history import dated
 from runtime.build.options import BuildOptions
 from runtime.build.output import Emit, OutputOrder
 from runtime.build.parser import parse_trigger
@@ -142,19 +144,22 @@ class Builder:
 
     async def _register(self, state: StageState, options: BuildOptions) -> Image:
         state = state.successor()
-        config, created, history = state.config, state.created or now(), state.history
+        config, created = state.config, state.created or now()
+        history = dated(state.history, created)
         if options.labels:
             config = {**config, "Labels": {**(config.get("Labels") or {}), **options.labels}}
+        cached = inline_cache(state.cached)
         if (seconds := epoch(options)) is not None:
             created = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
             history = [{**entry, "created": min(entry.get("created") or created, created)} for entry in history]
+            cached = [{**entry, "created": created} for entry in cached]
         document = {
             **state.document,
             "created": created,
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": state.diff_ids},
             "history": history,
-            INLINE: inline_cache(state.cached),
+            INLINE: cached,
         }
         return await self._images.register(document)
 
@@ -290,7 +295,9 @@ class _Build:
         # a mistake in a trigger is told at the FROM that brought it
         instructions = [one for text in triggers for one in parse_trigger(text, stage.base.line)]
         for source in (source for one in instructions for source in reads_from(one)):
-            index = None if source in self.request.contexts else stage_index(self.dockerfile, source, stage.index)
+            index = None
+            if source not in self.request.contexts:
+                index = source_index(self.dockerfile, source, stage, stage.base.line)
             if index is None:
                 continue
             if index not in self._ready:  # the base is an image: what it triggers was not known when stages were chosen
@@ -306,7 +313,7 @@ class _Build:
     async def _base(self, planned: PlannedStage) -> tuple[StageState, list[ins.Instruction]]:
         """Return what a stage begins with, and what is to be done first: a context's directory is copied."""
         if planned.base_stage is not None:
-            return copy.deepcopy(self._states[planned.base_stage].successor()), []
+            return copy.deepcopy(self._states[planned.base_stage]).successor(), []
         line = planned.stage.base.line
         platform = planned.stage.base.platform
         platform = expand(platform, self.arguments) if platform else None
@@ -317,17 +324,19 @@ class _Build:
         context = self.request.contexts.get(planned.base)
         if planned.base == SCRATCH_IMAGE or (context is not None and context.directory is not None):
             config = with_path({"WorkingDir": "/"})
-            state = StageState(document, config, [], [], step_key("", SCRATCH_IMAGE))
+            state = StageState(document, config, [], [], step_key("", SCRATCH_IMAGE), configure.environment(config))
             copied = ins.Copy(planned.stage.base.text, line, ("/",), "/", from_stage=planned.base)
             return state, [] if context is None else [copied]
         image = await self._image(planned, context, platform)
         kept = {name: copy.deepcopy(value) for name, value in image.config.items() if name not in _PER_IMAGE}
+        config = with_path(copy.deepcopy(image.defaults))
         state = StageState(
             {**document, **kept},
-            with_path(copy.deepcopy(image.defaults)),
+            config,
             list(image.diff_ids),
             copy.deepcopy(image.config.get("history") or []),
             step_key("", image.id),
+            configure.environment(config),
             created=image.config.get("created") or "",
         )
         return state, []
@@ -357,7 +366,7 @@ class _Build:
             description = f"the build context {context.name!r}"
             ignore = read_ignore(context.directory, "Dockerfile")
             return Sources(Tree((context.directory,)), ignore, description), ""
-        index = stage_index(self.dockerfile, name, before) if context is None else None
+        index = stage_index(self.dockerfile, name) if context is None else None
         if index is not None:
             state = self._states[index]
             return Sources(Tree(self.builder.stacked(state.diff_ids)), description=repr(name)), state.key

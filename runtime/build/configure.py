@@ -23,7 +23,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OWN_COMMAND = "skiff.own_command"
 """Marks, while a stage is built, that its own CMD set the command; never part of an image."""
 
-_PORT = re.compile(r"^(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?$", re.IGNORECASE)
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp|))?", re.IGNORECASE)
 
 
 def environment(config: Mapping[str, Any]) -> dict[str, str]:
@@ -79,15 +79,30 @@ def _user(config: Config, instruction: ins.User, word: Expand, escape: str) -> N
 
 def _expose(config: Config, instruction: ins.Expose, word: Expand, escape: str) -> None:
     ports = dict(config.get("ExposedPorts") or {})
-    for written in instruction.ports:
-        for text in split_words(word(written), escape):
-            match = _PORT.match(text)
-            first = int(match[1]) if match else 0
-            last = int(match[2] or first) if match else 0
-            if match is None or not 0 < first <= last <= 65535:
-                raise DockerfileError(f"invalid port: {text!r}", hint="write 80, 80/udp or 8000-8010")
-            ports.update({f"{port}/{(match[3] or 'tcp').lower()}": {} for port in range(first, last + 1)})
+    ports.update({port: {} for port in exposed_ports(instruction, word, escape)})
     config["ExposedPorts"] = ports
+
+
+def exposed_ports(instruction: ins.Expose, word: Expand, escape: str) -> list[str]:
+    """Return the ports of an EXPOSE as `80/tcp`, in order. Raises DockerfileError (without a line)."""
+    return [
+        port
+        for written in sorted(instruction.ports)
+        for text in split_words(word(written), escape)
+        for port in _ports(text)
+    ]
+
+
+def _ports(text: str) -> list[str]:
+    # `[address:]port:port` as -p has it is taken, and only what is the container's counts
+    *published, own = text.split(":")
+    match = _PORT.fullmatch(own)
+    first = int(match[1]) if match else 0
+    last = int(match[2] or first) if match else 0
+    is_published = all(re.fullmatch(r"(\d{1,5}(-\d{1,5})?)?", port) for port in published[-1:])
+    if match is None or not first <= last <= 65535 or not is_published:
+        raise DockerfileError(f"invalid port: {text!r}", hint="write 80, 80/udp or 8000-8010")
+    return [f"{port}/{(match[3] or 'tcp').lower()}" for port in range(first, last + 1)]
 
 
 def _volume(config: Config, instruction: ins.Volume, word: Expand, escape: str) -> None:
@@ -98,15 +113,24 @@ def _volume(config: Config, instruction: ins.Volume, word: Expand, escape: str) 
 
 
 def _cmd(config: Config, instruction: ins.Cmd, word: Expand, escape: str) -> None:
-    config["Cmd"] = command_line(instruction.command, config)
+    _set_command(config, "Cmd", instruction.command)
     config[OWN_COMMAND] = True
 
 
 def _entrypoint(config: Config, instruction: ins.Entrypoint, word: Expand, escape: str) -> None:
-    config["Entrypoint"] = command_line(instruction.command, config)
+    _set_command(config, "Entrypoint", instruction.command)
     # a command that came with the base belongs to the base's entry point (Dockerfile reference, "CMD and ENTRYPOINT")
     if not config.get(OWN_COMMAND):
         config.pop("Cmd", None)
+
+
+def _set_command(config: Config, name: str, command: ins.Command) -> None:
+    """Set a command; an empty one in JSON form is none."""
+    arguments = command_line(command, config)
+    if arguments:
+        config[name] = arguments
+    else:
+        config.pop(name, None)
 
 
 def _shell(config: Config, instruction: ins.Shell, word: Expand, escape: str) -> None:
@@ -116,9 +140,9 @@ def _shell(config: Config, instruction: ins.Shell, word: Expand, escape: str) ->
 def _stop_signal(config: Config, instruction: ins.StopSignal, word: Expand, escape: str) -> None:
     written = word(instruction.signal)
     names = [member.name for member in signal.Signals]
-    name = written.upper() if written.upper().startswith("SIG") else f"SIG{written.upper()}"
-    real_time = re.fullmatch(r"SIGRTM(IN(\+\d+)?|AX(-\d+)?)", name)
-    if not (written.isdigit() and 0 < int(written) < signal.NSIG) and name not in names and not real_time:
+    name = f"SIG{written.upper().removeprefix('SIG')}"
+    is_number = re.fullmatch(r"[+-]?\d+", written) is not None and int(written) != 0
+    if not is_number and name not in names and not re.fullmatch(r"SIGRTM(IN(\+\d+)?|AX(-\d+)?)", name):
         raise DockerfileError(f"invalid signal: {written}", hint=suggestion(name, names))
     config["StopSignal"] = written
 

@@ -48,6 +48,7 @@ class CopyStep:
     time_ns: int | None = None
     """What every copy is dated ($SOURCE_DATE_EPOCH), nanoseconds; None for the time of what is copied."""
     identity: Any = None
+    created_by: str | None = None
 
     @classmethod
     async def prepare(cls, stage: StageBuilder, instruction: ins.Copy) -> CopyStep:

@@ -23,7 +23,10 @@ def expand(word: str, variables: Mapping[str, str], escape: str = "\\") -> str:
 
 
 def expand_text(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
-    """Return `text` (a here-document) with variables replaced and quotes as they are."""
+    """Return `text` (a here-document) with variables replaced and quotes as they are.
+
+    A backslash is taken away before any character, as BuildKit does, and not only where a shell would.
+    """
     return _Scanner(text, variables, escape, keep_quotes=True).word()
 
 
@@ -76,8 +79,6 @@ class _Scanner:
 
     def _escaped(self) -> str:
         following = self.text[self.position : self.position + 1]
-        if self.keep_quotes and following not in ("$", self.escape):
-            return self.escape
         self.position += 1
         return following
 

@@ -50,7 +50,7 @@ def stage_number(dockerfile: ins.Dockerfile, target: str | None) -> int:
     """Return the index of the stage `target`, the last one for None. Raises DockerfileError when there is none."""
     if not target:
         return len(dockerfile.stages) - 1
-    found = stage_index(dockerfile, target, len(dockerfile.stages))
+    found = stage_index(dockerfile, target)
     if found is None:
         names = [stage.base.name for stage in dockerfile.stages if stage.base.name]
         known = f"its stages are {', '.join(names)}" if names else "none of its stages has a name"
@@ -60,14 +60,34 @@ def stage_number(dockerfile: ins.Dockerfile, target: str | None) -> int:
     return found
 
 
-def stage_index(dockerfile: ins.Dockerfile, name: str, before: int) -> int | None:
-    """Return the index of the stage called `name` (or numbered so) among those before index `before`."""
-    for stage in dockerfile.stages[:before]:
+def stage_index(dockerfile: ins.Dockerfile, name: str, before: int | None = None) -> int | None:
+    """Return the index of the stage called `name` (or numbered so) among those before index `before`, or among all.
+
+    Of several with one name the last counts.
+    """
+    stages = dockerfile.stages[:before]
+    for stage in reversed(stages):
         if stage.base.name == name.lower():
             return stage.index
-    if name.isdigit() and int(name) < before:
+    if name.isdigit() and int(name) < len(stages):
         return int(name)
     return None
+
+
+def source_index(dockerfile: ins.Dockerfile, name: str, stage: ins.Stage, line: int) -> int | None:
+    """Return the index of the stage that `name` means as a source in `stage`; None for what is no stage.
+
+    Raises DockerfileError, at `line`, for one that is not done before.
+    """
+    index = stage_index(dockerfile, name)
+    if index is None or index < stage.index:
+        return index
+    problem = (
+        f"stage {name!r} cannot copy from itself"
+        if index == stage.index
+        else f"cannot copy from stage {name!r}, it needs to be defined before current stage {stage.name!r}"
+    )
+    raise DockerfileError(problem, line, "put the stage that it copies from before it", file=dockerfile.name)
 
 
 def _plan(
@@ -91,13 +111,9 @@ def _plan(
         for source in reads_from(instruction):
             if source in contexts:
                 continue
-            index = stage_index(dockerfile, source, stage.index)
+            index = source_index(dockerfile, source, stage, instruction.line)
             if index is not None:
                 needs.add(index)
-            elif source == stage.base.name or source == str(stage.index):
-                raise DockerfileError(
-                    f"stage {source!r} cannot copy from itself", instruction.line, file=dockerfile.name
-                )
     return PlannedStage(stage, base, base_stage, frozenset(needs))
 
 
@@ -114,5 +130,5 @@ def reads_from(instruction: ins.Instruction) -> list[str]:
     if isinstance(instruction, ins.Copy):
         return [instruction.from_stage] if instruction.from_stage else []
     if isinstance(instruction, ins.Run):
-        return [mount["from"] for mount in instruction.mounts if mount.get("from")]
+        return list(instruction.sources)
     return []

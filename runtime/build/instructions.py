@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runtime.build.lines import Heredoc
@@ -56,10 +55,14 @@ class Label(Instruction):
 
 @dataclass(frozen=True)
 class Run(Instruction):
-    """RUN [--mount=…] [--network=…] [--security=…] command; `mounts` are the options of each mount flag."""
+    """RUN [--mount=…] [--network=…] [--security=…] command.
+
+    `mounts` are the mount flags as written, `sources` the stages, contexts and images that they name.
+    """
 
     command: Command
-    mounts: tuple[Mapping[str, str], ...] = ()
+    mounts: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     network: str | None = None
     heredocs: tuple[Heredoc, ...] = ()
     is_insecure: bool = False

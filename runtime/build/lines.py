@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from runtime.build.errors import DockerfileError
 
 DIRECTIVES = ("syntax", "escape", "check")
+LONGEST_LINE_BYTES = (64 << 10) - 1
+"""What BuildKit reads as one line."""
 HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
 
 _DIRECTIVE = re.compile(r"^#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$")
@@ -53,9 +55,16 @@ class Source:
 def read_source(text: str) -> Source:
     """Split a Dockerfile into logical lines.
 
-    Raises DockerfileError for a bad directive and for a here-document without end.
+    Raises DockerfileError for a bad directive, a line that is too long and for a here-document without end.
     """
     physical = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    for number, line in enumerate(physical, 1):
+        if len(line) > LONGEST_LINE_BYTES // 4 and len(line.encode()) > LONGEST_LINE_BYTES:
+            raise DockerfileError(
+                f"dockerfile line greater than max allowed size of {LONGEST_LINE_BYTES}",
+                number,
+                "break it with a backslash, or put the content into a file and COPY it",
+            )
     directives = _read_directives(physical)
     escape = directives.get("escape", "\\")
     return Source(directives, tuple(_logical_lines(physical, escape)))

@@ -17,7 +17,7 @@ from runtime.build import instructions as ins
 from runtime.build.agents import relayed
 from runtime.build.cache_mounts import CacheMount, CacheMounts
 from runtime.build.errors import DockerfileError
-from runtime.build.mount_options import checked_values, size_bytes, switch
+from runtime.build.mount_options import read_mount, size_bytes, switch
 from runtime.build.selection import Match, Sources, digest_items
 from runtime.build.tree import Entry
 from runtime.build.writer import Owner, Writer
@@ -73,11 +73,14 @@ class RunMounts:
         """Find what each mount shows. Raises DockerfileError."""
         prepared = cls(stage.workshop.caches)
         for written in instruction.mounts:
-            options = {name: stage.expand(value) for name, value in written.items()}
-            checked_values(options)
+            options = read_mount(written, stage.expand)
             workdir = stage.state.config.get("WorkingDir") or "/"
             target = posixpath.normpath(posixpath.join(workdir, options["target"])) if "target" in options else ""
             kind = options["type"]
+            if target == "/":
+                raise DockerfileError(
+                    f"--mount={written}: invalid mount target '/'", hint="mount onto a directory below it"
+                )
             if kind == "bind":
                 await prepared._bind(stage, options, target)
             elif kind == "cache":

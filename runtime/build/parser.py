@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from runtime.build import instructions as ins
 from runtime.build.errors import DockerfileError, suggestion
+from runtime.build.flags import take_flags
 from runtime.build.lines import Heredoc, LogicalLine, read_source, split_words
-from runtime.build.mount_options import read_mount
+from runtime.build.mount_options import mount_source
 
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
@@ -41,20 +42,30 @@ class _Statement:
 
     def switch(self, name: str) -> bool | None:
         present = [value for flag, value in self.flags if flag == name]
-        if not present:
-            return None
-        if present[-1] not in (None, "true", "false", "1", "0"):
-            raise self.fail(f"expecting boolean value for flag {name}, not: {present[-1]}")
-        return present[-1] in (None, "true", "1")
+        return present[-1] != "false" if present else None
 
     def words(self) -> tuple[str, ...]:
-        """Return the arguments, in JSON form or separated by white space."""
-        array = _json_array(self.rest)
-        return tuple(split_words(self.rest, self.escape)) if array is None else array
+        """Return the arguments, in JSON form or separated by white space: quotes hold nothing together here."""
+        array = self.array(self.rest)
+        return tuple(self.rest.split()) if array is None else array
 
     def command(self) -> ins.Command:
-        array = _json_array(self.rest)
+        array = self.array(self.rest)
         return ins.Command((self.rest,), shell_form=True) if array is None else ins.Command(array, shell_form=False)
+
+    def array(self, text: str) -> tuple[str, ...] | None:
+        """Return the texts of a JSON array, None when `text` is none. Raises DockerfileError for one of other values."""
+        if not text.startswith("["):
+            return None
+        try:
+            array = json.loads(text)
+        except ValueError:
+            return None
+        if not all(isinstance(item, str) for item in array):
+            raise self.fail(
+                "when using JSON array syntax, arrays must be comprised of strings only", 'write ["…", "1"]'
+            )
+        return tuple(array)
 
 
 def parse(text: str, name: str = "Dockerfile") -> ins.Dockerfile:
@@ -75,13 +86,6 @@ def _parse(text: str, name: str) -> ins.Dockerfile:
     for logical in source.lines:
         instruction = parse_instruction(logical, source.escape)
         if isinstance(instruction, ins.From):
-            taken = {base.name: base.line for base, _ in stages if base.name}
-            if instruction.name in taken:
-                raise DockerfileError(
-                    f"duplicate stage name {instruction.name!r}",
-                    logical.line,
-                    f"line {taken[instruction.name]} has it too",
-                )
             stages.append((instruction, []))
         elif stages:
             stages[-1][1].append(instruction)
@@ -108,58 +112,18 @@ def parse_trigger(text: str, line: int) -> list[ins.Instruction]:
     return [replace(parse_instruction(one), line=line) for one in read_source(text).lines]
 
 
-def parse_instruction(logical: LogicalLine, escape: str = "\\", within: Sequence[str] = ()) -> ins.Instruction:
-    """Parse one logical line; `within` names the instructions that are refused (those ONBUILD may not carry).
-
-    Raises DockerfileError.
-    """
+def parse_instruction(logical: LogicalLine, escape: str = "\\") -> ins.Instruction:
+    """Parse one logical line. Raises DockerfileError."""
     parts = logical.text.split(None, 1)
     keyword, rest = parts[0].upper(), parts[1].strip() if len(parts) > 1 else ""
     reader = _READERS.get(keyword)
     if reader is None:
         raise DockerfileError(f"unknown instruction: {parts[0]}", logical.line, suggestion(keyword, _READERS))
-    if keyword in within:
-        raise DockerfileError(f"{keyword} isn't allowed as an ONBUILD trigger", logical.line)
-    flags: tuple[tuple[str, str | None], ...] = ()
-    if keyword in _FLAGS:
-        flags, rest = _take_flags(rest, keyword, logical.line, escape)
+    flags, rest = take_flags(rest, keyword, logical.line)
     statement = _Statement(keyword, flags, rest, logical.text, logical.line, logical.heredocs, escape)
-    if not rest:
+    if not rest and keyword not in _MAY_BE_EMPTY:
         raise statement.fail(f"{keyword} requires {_NEEDS.get(keyword, 'at least one argument')}")
     return reader(statement)
-
-
-def _take_flags(rest: str, keyword: str, line: int, escape: str) -> tuple[tuple[tuple[str, str | None], ...], str]:
-    flags: list[tuple[str, str | None]] = []
-    while rest.startswith("--"):
-        word = split_words(rest, escape)[0]
-        rest = rest[len(word) :].lstrip()
-        if word == "--":
-            break
-        name, equals, value = word[2:].partition("=")
-        if name not in _FLAGS[keyword]:
-            known = [f"--{flag}" for flag in _FLAGS[keyword]]
-            raise DockerfileError(f"unknown flag: --{name} for {keyword}", line, suggestion(f"--{name}", known))
-        if not equals and name not in _SWITCHES:
-            raise DockerfileError(f"missing a value on flag: --{name}", line, f"write --{name}=…")
-        flags.append((name, _unquoted(value) if equals else None))
-    return tuple(flags), rest
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
-
-
-def _json_array(text: str) -> tuple[str, ...] | None:
-    if not text.startswith("["):
-        return None
-    try:
-        array = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(array, list) or not all(isinstance(item, str) for item in array):
-        return None
-    return tuple(array)
 
 
 def _pairs(statement: _Statement) -> tuple[tuple[str, str], ...]:
@@ -210,10 +174,11 @@ def _arg(s: _Statement) -> ins.Arg:
 
 
 def _run(s: _Statement) -> ins.Run:
-    mounts = []
-    for name, value in s.flags:
-        if name == "mount":
-            mounts.append(_mount(s, value or ""))
+    mounts = tuple(value or "" for name, value in s.flags if name == "mount")
+    try:
+        sources = tuple(source for written in mounts if (source := mount_source(written)))
+    except DockerfileError as error:
+        raise s.fail(error.problem, error.hint) from None
     network = s.flag("network")
     if network not in (None, "default", "none", "host"):
         raise s.fail(f"unsupported network mode {network!r}", "--network takes default, none or host")
@@ -223,14 +188,8 @@ def _run(s: _Statement) -> ins.Run:
     command = s.command()
     if not command.arguments:
         raise s.fail("RUN requires at least one argument")
-    return ins.Run(s.text, s.line, command, tuple(mounts), network, s.heredocs, is_insecure=security == "insecure")
-
-
-def _mount(s: _Statement, written: str) -> dict[str, str]:
-    try:
-        return read_mount(written)
-    except DockerfileError as error:
-        raise s.fail(error.problem, error.hint) from None
+    is_insecure = security == "insecure"
+    return ins.Run(s.text, s.line, command, mounts, sources, network, s.heredocs, is_insecure=is_insecure)
 
 
 def _copy(s: _Statement) -> ins.Copy:
@@ -263,7 +222,7 @@ def _copy(s: _Statement) -> ins.Copy:
 
 
 def _shell(s: _Statement) -> ins.Shell:
-    arguments = _json_array(s.rest)
+    arguments = s.array(s.rest)
     if not arguments:
         raise s.fail("SHELL requires the arguments to be in JSON form", 'write SHELL ["/bin/bash", "-c"]')
     return ins.Shell(s.text, s.line, arguments)
@@ -282,7 +241,9 @@ def _healthcheck(s: _Statement) -> ins.Healthcheck:
         )
     if not rest.strip():
         raise s.fail("missing command after HEALTHCHECK CMD")
-    array = _json_array(rest.strip())
+    array = s.array(rest.strip())
+    if array == ():
+        raise s.fail("missing command after HEALTHCHECK CMD")
     command = ins.Command((rest.strip(),), True) if array is None else ins.Command(array, False)
     retries = s.flag("retries") or "0"
     if not retries.isdigit():
@@ -313,17 +274,21 @@ def _duration(s: _Statement, flag: str) -> int:
 
 
 def _on_build(s: _Statement) -> ins.OnBuild:
-    # parsed now so that a mistake is told now; kept as text, as the image's configuration does
-    parse_instruction(LogicalLine(s.rest, s.line, s.heredocs), s.escape, within=_NOT_IN_ONBUILD)
+    # kept as text, and read by the build that it is for: that may know instructions that this one does not
+    keyword = s.rest.split(None, 1)[0].upper()
+    if keyword in _NOT_IN_ONBUILD:
+        raise s.fail(f"{keyword} isn't allowed as an ONBUILD trigger")
     bodies = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in s.heredocs)
     return ins.OnBuild(s.text, s.line, s.rest + bodies)
 
 
-def _one_word(s: _Statement) -> str:
-    words = split_words(s.rest, s.escape)
-    if len(words) != 1:
-        raise s.fail(f"{s.keyword} requires exactly one argument")
-    return words[0]
+def _volume(s: _Statement) -> ins.Volume:
+    paths = tuple(path.strip() for path in s.words())
+    if not paths:
+        raise s.fail("VOLUME requires at least one argument")
+    if "" in paths:
+        raise s.fail("VOLUME specified can not be an empty string")
+    return ins.Volume(s.text, s.line, paths)
 
 
 _READERS: dict[str, Callable[[_Statement], ins.Instruction]] = {
@@ -335,26 +300,20 @@ _READERS: dict[str, Callable[[_Statement], ins.Instruction]] = {
     "COPY": _copy,
     "ADD": _copy,
     "WORKDIR": lambda s: ins.Workdir(s.text, s.line, s.rest),
-    "USER": lambda s: ins.User(s.text, s.line, _one_word(s)),
-    "EXPOSE": lambda s: ins.Expose(s.text, s.line, tuple(split_words(s.rest, s.escape))),
-    "VOLUME": lambda s: ins.Volume(s.text, s.line, s.words()),
+    "USER": lambda s: ins.User(s.text, s.line, s.rest),
+    "EXPOSE": lambda s: ins.Expose(s.text, s.line, tuple(s.rest.split())),
+    "VOLUME": _volume,
     "CMD": lambda s: ins.Cmd(s.text, s.line, s.command()),
     "ENTRYPOINT": lambda s: ins.Entrypoint(s.text, s.line, s.command()),
     "SHELL": _shell,
-    "STOPSIGNAL": lambda s: ins.StopSignal(s.text, s.line, _one_word(s)),
+    "STOPSIGNAL": lambda s: ins.StopSignal(s.text, s.line, s.rest),
     "HEALTHCHECK": _healthcheck,
     "MAINTAINER": lambda s: ins.Maintainer(s.text, s.line, s.rest),
     "ONBUILD": _on_build,
 }
-_FLAGS: dict[str, tuple[str, ...]] = {
-    "FROM": ("platform",),
-    "RUN": ("mount", "network", "security"),
-    "COPY": ("from", "chown", "chmod", "link", "parents", "exclude"),
-    "ADD": ("chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack"),
-    "HEALTHCHECK": ("interval", "timeout", "start-period", "start-interval", "retries"),
-}
-_SWITCHES = ("link", "parents", "keep-git-dir", "unpack")
+_MAY_BE_EMPTY = ("RUN", "CMD", "ENTRYPOINT")
 _NEEDS = {
     "FROM": "either one or three arguments", "COPY": "at least two arguments", "ADD": "at least two arguments",
     "WORKDIR": "exactly one argument", "USER": "exactly one argument", "STOPSIGNAL": "exactly one argument",
+    "MAINTAINER": "exactly one argument",
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,15 @@ from runtime.paths import Paths
 from runtime.trash import Trash
 
 PREFIX = "build-"
+
+
+def make_older(directory: Path, most_ns: int) -> None:
+    """Date everything in `directory` that is newer than `most_ns` (nanoseconds since 1970) to that. Blocking."""
+    for base, folders, files in os.walk(directory, topdown=False):
+        for name in (*folders, *files):
+            path = os.path.join(base, name)
+            if os.lstat(path).st_mtime_ns > most_ns:
+                os.utime(path, ns=(most_ns, most_ns), follow_symlinks=False)
 
 
 class Scratch:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from runtime.build import configure, steps
+import anyio.to_thread
+
+from runtime.build import configure, history, steps
 from runtime.build import instructions as ins
+from runtime.build.arguments import epoch
 from runtime.build.cache import BuildCache, CachedStep, CachedUnder, step_key
 from runtime.build.cache_mounts import CacheMounts
 from runtime.build.copy_step import CopyStep
@@ -18,7 +21,7 @@ from runtime.build.expansion import expand
 from runtime.build.options import BuildOptions
 from runtime.build.output import StageOutput
 from runtime.build.runner import StepRunner
-from runtime.build.scratch import Scratch
+from runtime.build.scratch import Scratch, make_older
 from runtime.build.selection import Sources
 from runtime.build.tree import Tree
 from runtime.build.users import owner_of
@@ -37,7 +40,10 @@ class StageState:
     diff_ids: list[str]
     history: list[dict[str, Any]]
     key: str
-    arguments: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    """What words expand with and commands see: arguments and environment, of one name the one that was set last."""
+    arguments: list[str] = field(default_factory=list)
+    """The names that ARG declared, in order."""
     created: str = ""
     cached: list[CachedUnder] = field(default_factory=list)
     """The steps that led here, as the cache has them."""
@@ -50,7 +56,8 @@ class StageState:
             config=config,
             diff_ids=list(self.diff_ids),
             history=list(self.history),
-            arguments=dict(self.arguments),
+            variables={**self.variables, **configure.environment(config)},
+            arguments=list(self.arguments),
             cached=list(self.cached),
         )
 
@@ -87,7 +94,9 @@ class Workshop:
     """A directory for what ADD fetches, there as long as the build."""
 
     async def commit(self, upper: Path) -> str:
-        """Make `upper` a layer; return its diff ID."""
+        """Make `upper` a layer; return its diff ID. Nothing in it is newer than $SOURCE_DATE_EPOCH, where that is set."""
+        if (seconds := epoch(self.options)) is not None:
+            await anyio.to_thread.run_sync(make_older, upper, seconds * 10**9)
         return await self.scratch.commit(self.images, upper)
 
 
@@ -116,8 +125,8 @@ class StageBuilder:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What words expand with: arguments in scope, and over them the environment."""
-        return {**self.state.arguments, **configure.environment(self.state.config)}
+        """What words expand with."""
+        return self.state.variables
 
     def expand(self, word: str) -> str:
         """Return `word` with this stage's variables."""
@@ -150,15 +159,20 @@ class StageBuilder:
         if isinstance(instruction, ins.Arg):
             self._declare(instruction)
             return
-        changed = configure.configured(self.state.config, instruction, self.variables, self.workshop.dockerfile.escape)
+        escape = self.workshop.dockerfile.escape
+        changed = configure.configured(self.state.config, instruction, self.variables, escape)
         if changed is not None:
+            told = history.created_by(instruction, changed, self.expand, escape)
             self.state.config = changed
-            shown = {name: value for name, value in changed.items() if name != configure.OWN_COMMAND}
-            self._record(instruction, step_key(self.state.key, instruction.text, shown), None)
+            if isinstance(instruction, ins.Env):
+                own = configure.environment(changed)
+                self.state.variables.update({name: own[name] for name in map(self.expand, dict(instruction.variables))})
+            if told is not None:
+                self._record(told)
             return
         if isinstance(instruction, ins.Maintainer):
             self.state.document["author"] = instruction.name
-            self._record(instruction, step_key(self.state.key, instruction.text), None)
+            self._record(f"MAINTAINER {instruction.name}")
             return
         await self._files_step(instruction)
 
@@ -170,73 +184,83 @@ class StageBuilder:
         elif isinstance(instruction, ins.Workdir):
             path = posixpath.join(self.state.config.get("WorkingDir") or "/", self.expand(instruction.path))
             self.state.config = {**self.state.config, "WorkingDir": posixpath.normpath("/" + path.lstrip("/"))}
+            if self.state.config["WorkingDir"] == "/":
+                self._record("WORKDIR /")
+                return
             step = await steps.WorkdirStep.prepare(self)
         else:
             raise DockerfileError(f"{type(instruction).__name__.upper()} cannot stand here", instruction.line)
-        key = step_key(self.state.key, instruction.text.split(None, 1)[0].upper(), step.identity)
+        dated = epoch(self.workshop.options)
+        key = step_key(self.state.key, instruction.text.split(None, 1)[0].upper(), step.identity, dated)
+        told = step.created_by
+        if told is None:
+            told = history.created_by(instruction, self.state.config, self.expand) or instruction.text
         if not self._uses_cache:
-            await self._perform(instruction, key, step)
-        elif not self._from_cache(instruction, key):
+            await self._perform(instruction, key, step, told)
+        elif not self._from_cache(key, told):
             async with self.workshop.under_way.alone(key):
-                if not self._from_cache(instruction, key):
-                    await self._perform(instruction, key, step)
+                if not self._from_cache(key, told):
+                    await self._perform(instruction, key, step, told)
 
-    def _from_cache(self, instruction: ins.Instruction, key: str) -> bool:
+    def _from_cache(self, key: str, told: str) -> bool:
         cached = self.workshop.cache.find(key)
-        if cached is None:
+        if cached is None or cached.diff_id is None:
             return False
         self.output.write(" ---> Using cache\n")
-        self._record(instruction, key, cached.diff_id, cached.created)
+        self._add_layer(key, cached, told)
         return True
 
-    async def _perform(self, instruction: ins.Instruction, key: str, step: steps.Step) -> None:
+    async def _perform(self, instruction: ins.Instruction, key: str, step: steps.Step, told: str) -> None:
         with self.workshop.scratch.directory() as directory:
             upper = directory / "upper"
             upper.mkdir()
             # an upper directory's own mode becomes that of the image's root
             upper.chmod(0o755)
             await step.perform(upper, directory)
-            diff_id = await self.workshop.commit(upper) if any(upper.iterdir()) else None
-        self._record(instruction, key, diff_id)
+            made = CachedStep(now(), await self.workshop.commit(upper))
+        self.workshop.cache.keep(key, made, instruction.text)
+        self._add_layer(key, made, told)
 
     def _declare(self, instruction: ins.Arg) -> None:
         given = self.workshop.options.build_args
+        pairs: list[tuple[str, str | None]] = []
         for name, default in instruction.arguments:
-            if (value := given.get(name)) is not None:
+            value = given.get(name)
+            if value is not None:
                 self.workshop.used_arguments.add(name)
-                self.state.arguments[name] = value
             elif default is not None:
-                self.state.arguments[name] = self.expand(default)
-            elif name in self.workshop.global_arguments:
-                self.state.arguments[name] = self.workshop.global_arguments[name]
-        self._record(instruction, self.state.key, None)
+                value = self.expand(default)
+            else:
+                value = self.workshop.global_arguments.get(name)
+            pairs.append((name, value))
+            if name not in self.state.arguments:
+                self.state.arguments.append(name)
+            if value is None:
+                continue
+            own = configure.environment(self.state.config).get(name)
+            if own is not None and own != value:
+                self.output.write(
+                    f"[Warning] from here on ${name} is {value!r}, as ARG says, and not {own!r}, as ENV does: "
+                    "with other builders it is ENV's\n"
+                )
+            self.state.variables[name] = value
+        self._record(history.argument_by(pairs))
 
-    def _record(self, instruction: ins.Instruction, key: str, diff_id: str | None, created: str | None = None) -> None:
-        if created is None and key != self.state.key and self._uses_cache and diff_id is None:
-            # a step without a layer keeps its first moment, so that an unchanged build is the same image
-            known = self.workshop.cache.find(key)
-            created = known.created if known and known.diff_id is None else None
-        created = created or (self.state.created if key == self.state.key and self.state.created else now())
-        if key != self.state.key:
-            step = CachedStep(created, diff_id)
-            self.state.cached.append(CachedUnder(key, step))
-            self.workshop.cache.keep(key, step, instruction.text)
-        by = created_by(instruction, self.state)
-        entry: dict[str, Any] = {"created": created, "created_by": by, "comment": "skiff build"}
-        if diff_id is None:
-            entry["empty_layer"] = True
-        else:
-            self.state.diff_ids.append(diff_id)
-        self.state.history.append(entry)
+    def _record(self, told: str) -> None:
+        """Add an entry without a layer to the history; it is as old as what it stands on, so that it stays the same.
+
+        On nothing it has no time yet: `history.dated` gives it that of what follows.
+        """
+        self._tell(told, self.state.created, empty_layer=True)
+
+    def _add_layer(self, key: str, made: CachedStep, told: str) -> None:
+        assert made.diff_id is not None, "a step that changes files makes a layer"
+        self.state.cached.append(CachedUnder(key, made))
+        self.state.diff_ids.append(made.diff_id)
+        self._tell(told, made.created)
         # what follows stands on the layer itself: one made anew with other content is another parent
-        self.state.key = key if diff_id is None else step_key(key, diff_id)
+        self.state.key = step_key(key, made.diff_id)
+
+    def _tell(self, told: str, created: str, **more: bool) -> None:
+        self.state.history.append({"created": created, "created_by": told, "comment": history.COMMENT, **more})
         self.state.created = created
-
-
-def created_by(instruction: ins.Instruction, state: StageState) -> str:
-    """Return how an image's history tells `instruction`: a RUN with the arguments that it sees, and its shell."""
-    if not isinstance(instruction, ins.Run) or not instruction.command.shell_form:
-        return instruction.text
-    given = [f"{name}={value}" for name, value in sorted(state.arguments.items())]
-    shell = state.config.get("Shell") or configure.DEFAULT_SHELL
-    return " ".join(["RUN", *([f"|{len(given)}", *given] if given else []), *shell, *instruction.command.arguments])

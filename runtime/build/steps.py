@@ -13,8 +13,9 @@ import anyio.to_thread
 
 from runtime.build import configure
 from runtime.build import instructions as ins
-from runtime.build.arguments import PROXIES
+from runtime.build.arguments import proxies
 from runtime.build.errors import DockerfileError
+from runtime.build.history import run_by
 from runtime.build.mounts import RunMounts
 from runtime.build.options import BuildOptions
 from runtime.build.output import CommandOutput
@@ -35,6 +36,11 @@ class Step(Protocol):
         """Everything, besides the parent, that decides the result, as a JSON value."""
         ...
 
+    @property
+    def created_by(self) -> str | None:
+        """What history says of it, None for what it says of the instruction."""
+        ...
+
     async def perform(self, upper: Path, directory: Path) -> None:
         """Write the step's changes to `upper`; `directory` beside it is for whatever else it needs."""
         ...
@@ -42,6 +48,8 @@ class Step(Protocol):
 
 class WorkdirStep:
     """Makes the working directory where it is missing: it belongs to the stage's user."""
+
+    created_by: str | None = None
 
     def __init__(self, path: str, layers: tuple[Path, ...], owner: Owner) -> None:
         self._path = path
@@ -71,6 +79,7 @@ class RunStep:
     environment: dict[str, str]
     mounts: RunMounts
     identity: Any
+    created_by: str | None = None
 
     @classmethod
     async def prepare(cls, stage: StageBuilder, instruction: ins.Run) -> RunStep:
@@ -79,21 +88,17 @@ class RunStep:
         _refuse_unallowed(instruction, options)
         mounts = await RunMounts.prepare(stage, instruction)
         arguments = _arguments(instruction, config)
-        declared = {**stage.state.arguments}
-        undeclared = {
-            name: value
-            for name, value in options.build_args.items()
-            if value is not None and name not in declared and name in PROXIES
-        }
-        stage.workshop.used_arguments.update(undeclared)
-        environment = {"PATH": configure.DEFAULT_PATH, **undeclared, **declared, **configure.environment(config)}
+        variables = dict(stage.variables)
+        environment = {"PATH": configure.DEFAULT_PATH, **proxies(options), **variables}
+        network = instruction.network or options.network_mode
         identity = [
-            arguments, declared, configure.environment(config), config.get("User"), config.get("WorkingDir"),
-            instruction.network, mounts.identity,
+            arguments, variables, config.get("User"), config.get("WorkingDir"), network, options.extra_hosts,
+            mounts.identity,
         ]  # fmt: skip
         if instruction.is_insecure:
             identity.append("insecure")
-        return cls(stage, instruction, arguments, environment, mounts, identity)
+        told = run_by(arguments, stage.state.arguments, variables)
+        return cls(stage, instruction, arguments, environment, mounts, identity, told)
 
     async def perform(self, upper: Path, directory: Path) -> None:
         """Run the command. Raises DockerfileError with exit code and last output when it fails."""
@@ -108,7 +113,12 @@ class RunStep:
             "args": self.arguments,
             "env": [f"{name}={value}" for name, value in environment.items()],
             "cwd": config.get("WorkingDir") or "/",
-            "user": {"uid": account.uid, "gid": account.gid, "additionalGids": list(account.groups)},
+            # the user's own group counts among the others, as containerd has it: programs look for it there
+            "user": {
+                "uid": account.uid,
+                "gid": account.gid,
+                "additionalGids": [*{account.gid: 0, **dict.fromkeys(account.groups)}],
+            },
         }
         if options.ulimits:
             process["rlimits"] = [_rlimit(limit) for limit in options.ulimits]

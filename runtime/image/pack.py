@@ -18,6 +18,10 @@ def pack(directory: Path, out: IO[bytes]) -> int:
 
     The same tree gives the same bytes, but for modification times, which are kept to the second.
     """
+    if not any(directory.iterdir()):
+        # a step that changed nothing: as others write nothing, so that it is the same layer everywhere
+        out.write(bytes(2 * tarfile.BLOCKSIZE))
+        return 0
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 20) as tar:
         return _add_directory(tar, str(directory), "", {})
 

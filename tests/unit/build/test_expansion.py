@@ -71,7 +71,11 @@ def test_mistakes_in_words_are_named(word, problem):
 
 
 def test_documents_keep_their_quotes():
-    assert expand_text("'$name' \"\\n\" \\$name", VARIABLES) == "'value' \"\\n\" $name"
+    assert expand_text("'$name' \"x\" \\$name", VARIABLES) == "'value' \"x\" $name"
+
+
+def test_documents_lose_every_backslash_as_with_buildkit():
+    assert expand_text("a\\nb \\\\ c\\\n\\", VARIABLES) == "anb \\ c\n"
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="$\\'\"")))

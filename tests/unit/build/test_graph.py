@@ -34,3 +34,18 @@ def test_an_empty_base_is_told_with_its_line():
 def test_a_stage_cannot_copy_from_itself():
     with pytest.raises(DockerfileError, match="cannot copy from itself"):
         plan_stages(parse("FROM a AS x\nCOPY --from=x /a /b"), None, {})
+
+
+def test_of_stages_with_one_name_the_last_counts():
+    text = "FROM a AS x\nFROM x AS x\nFROM b\nCOPY --from=x /a /b"
+    planned, _ = plan_stages(parse(text), None, {})
+    assert [(plan.stage.index, plan.base_stage) for plan in planned] == [(0, None), (1, 0), (2, None)]
+    assert plan_stages(parse(text), "x", {})[1] == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["COPY --from=later /a /b", "COPY --from=1 /a /b", "RUN --mount=from=later,target=/x y"]
+)
+def test_a_stage_copies_from_none_that_comes_later(line):
+    with pytest.raises(DockerfileError, match="needs to be defined before current stage '0'"):
+        plan_stages(parse(f"FROM a\n{line}\nFROM b AS later"), None, {})

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.build.errors import DockerfileError
-from runtime.build.mount_options import checked_values, read_mount, size_bytes, switch
+from runtime.build.mount_options import mount_source, read_mount, size_bytes, switch
 
 
 def test_aliases_have_one_name_and_switches_need_no_value():
@@ -26,7 +26,7 @@ def test_aliases_have_one_name_and_switches_need_no_value():
         ("type=cache,taget=/x", "unexpected key 'taget'", 'did you mean "target"?'),
         ("type=cache", "target is missing", "add target=/path"),
         ("type=cache,target", "invalid field 'target'", "write key=value"),
-        ("from=$X,target=/x", "from takes no variables", "name the image with FROM image AS name, and use the name"),
+        ('type=cache,"target=/x', "can't be read", "write key=value,key=value"),
     ],
 )
 def test_mistakes_in_mounts_are_named(written, problem, hint):
@@ -37,12 +37,31 @@ def test_mistakes_in_mounts_are_named(written, problem, hint):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"mode": "9"}, {"uid": "app"}, {"sharing": "mine"}, {"required": "perhaps"}, {"size": "x"}, {"size": ""}],
-)
-def test_values_that_cannot_be_are_refused(options):
+    "written",
+    [
+        "type=cache,target=/x,mode=9", "type=cache,target=/x,uid=app", "type=cache,target=/x,sharing=mine",
+        "type=secret,id=x,required=perhaps", "type=tmpfs,target=/x,size=x", "type=tmpfs,target=/x,size=",
+        "type=secret,id=x,source=y", "type=secret,from=x,id=y",
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_are_refused(written):
     with pytest.raises(DockerfileError):
-        checked_values(options)
+        read_mount(written)
+
+
+def test_values_may_hold_variables_and_quoted_commas():
+    variables = {"$KIND": "CACHE", "$WHERE": "/c", "$WHO": "1000"}
+    written = 'type=$KIND,target=$WHERE,uid=$WHO,"id=a,b",sharing=Locked'
+    assert read_mount(written, lambda word: variables.get(word, word)) == {
+        "type": "cache", "target": "/c", "uid": "1000", "id": "a,b", "sharing": "Locked",
+    }  # fmt: skip
+
+
+def test_where_a_mount_reads_from_is_known_before_the_build():
+    assert mount_source("target=/x,From=base,source=$S") == "base"
+    assert mount_source("target=/x") == ""
+    with pytest.raises(DockerfileError, match="from takes no variables"):
+        mount_source("from=$X,target=/x")
 
 
 @pytest.mark.parametrize(
