@@ -134,8 +134,8 @@ class Globals:
             target = self._load(services)
         return target
 
-    def _load(self, services: Sequence[str]) -> DesiredProject:
-        project = self.project(services=tuple(services))
+    def _load(self, services: Sequence[str], *, is_running: bool = False) -> DesiredProject:
+        project = self.project(services=tuple(services), resolve_environment=not is_running)
         self._project_environment = project.environment
         named = self.env_files or tuple(filter(None, self.environ.get("COMPOSE_ENV_FILES", "").split(",")))
         target = DesiredProject(
@@ -147,6 +147,7 @@ class Globals:
             project.environment,
             tuple(project.disabled_services),
             "_" if self.compatibility or self.is_set("COMPOSE_COMPATIBILITY") else "-",
+            project.values,
         )
         from compose.plan.api_socket import uses_api_socket, with_api_socket
 
@@ -159,12 +160,13 @@ class Globals:
     def load_or_name(self, services: Sequence[str] = ()) -> tuple[DesiredProject, bool]:
         """Return the files' project and True; where only a name is given, an empty one of that name and False.
 
-        A name alone means what runs under it, whatever files are here. Raises ConfigError.
+        A name alone means what runs under it, whatever files are here. What variables services have is not read from
+        their files, which need not be there: it is about what runs. Raises ConfigError.
         """
         if self.project_name and not self.files:
             return DesiredProject(self.project_name, {"name": self.project_name, "services": {}}), False
         try:
-            return self.load(services), True
+            return self._load(services, is_running=True), True
         except ConfigError:
             name = self.environ.get("COMPOSE_PROJECT_NAME")
             if not name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -49,7 +50,7 @@ def register(app: typer.Typer) -> None:
             container.id,
             {
                 "Cmd": command,
-                "Env": [e if "=" in e else f"{e}={os.environ[e]}" for e in env or () if "=" in e or e in os.environ],
+                "Env": [_variable(each, target.environment or os.environ) for each in env or ()],
                 "User": user,
                 "WorkingDir": workdir,
                 "Tty": has_terminal,
@@ -184,3 +185,10 @@ def register(app: typer.Typer) -> None:
         with common.display() as progress, progress.step("export", container.name):
             if not common.dry_run:
                 write_whole(common.client.export(container.id), output)
+
+
+def _variable(entry: str, environment: Mapping[str, str]) -> str:
+    """Return a variable as the engine takes it: one without a value has that of `environment`, or is taken away."""
+    if entry.startswith("="):
+        raise SkiffError(f"invalid environment variable: {entry}", "write -e NAME=VALUE, or -e NAME")
+    return entry if "=" in entry or entry not in environment else f"{entry}={environment[entry]}"

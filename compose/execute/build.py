@@ -218,11 +218,11 @@ def _own(
 def _secret(target: DesiredProject, name: str, fail: _Failure) -> bytes:
     declared = (target.model.get("secrets") or {}).get(name) or {}
     if variable := declared.get("environment"):
-        if variable not in target.environment:
+        if ("secrets", name) not in target.values:
             raise fail(
                 f"environment variable {variable!r} required by secret {name!r} is not set", "set it, or in .env"
             )
-        return target.environment[variable].encode()
+        return target.values["secrets", name].encode()
     if not declared.get("file"):
         raise fail(f"secret {name!r} of the build has neither file nor environment", "give it one")
     try:

@@ -70,7 +70,8 @@ def container_body(
 
 def _environment(service: Mapping[str, Any]) -> list[str]:
     given = service.get("environment") or {}
-    return [f"{key}={value}" for key, value in given.items() if value is not None]
+    # one without a value takes the image's away
+    return [key if value is None else f"{key}={value}" for key, value in given.items()]
 
 
 def _labels(target: DesiredProject, name: str, number: int, image_id: str, digest: str) -> dict[str, str]:

@@ -42,12 +42,12 @@ def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
                     f"cannot create {what} in read-only service {name!r}: `file` is the sole supported option",
                     "give its content as a file, or leave read_only out",
                 )
-            if variable and variable not in target.environment:
+            if variable and (kind, use["source"]) not in target.values:
                 raise SkiffError(
                     f"environment variable {variable!r} required by {what} is not set",
                     f"set it: `{variable}=... skiff up`, or in .env",
                 )
-            content = target.environment[variable] if variable else str(declared["content"])
+            content = target.values[kind, use["source"]] if variable else str(declared["content"])
             path = use.get("target") or use["source"]
             yield Injected(
                 path if path.startswith("/") else folder + path,

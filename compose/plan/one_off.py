@@ -98,8 +98,6 @@ def _environment(target: DesiredProject, service: Mapping[str, Any], options: Ru
             found[name] = value
         elif name in target.environment:
             found[name] = target.environment[name]
-        else:
-            found.pop(name, None)
     return found
 
 

@@ -32,7 +32,8 @@ class DesiredProject:
     """A project to bring up or take down; `model` is its canonical form, what `config --format json` prints.
 
     `disabled` are services of the files that are not meant: of other profiles, or not asked for. `environment_files`
-    are those that the user named. `separator` stands between the parts of a container's name.
+    are those that the user named. `separator` stands between the parts of a container's name. `values` are what the
+    variables of configs and secrets are, by section and name.
     """
 
     name: str
@@ -43,6 +44,7 @@ class DesiredProject:
     environment: Mapping[str, str] = field(default_factory=dict)
     disabled: tuple[str, ...] = ()
     separator: str = "-"
+    values: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def services(self) -> Mapping[str, Service]:

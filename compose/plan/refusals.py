@@ -8,6 +8,7 @@ from typing import Any
 
 from compose.plan.devices import device_requests
 from compose.plan.project import DesiredProject
+from compose.plan.values import duration_ns
 from runtime.errors import SkiffError
 
 
@@ -18,6 +19,12 @@ def check_services(target: DesiredProject, names: Sequence[str], *, is_ours: boo
         service = target.services[name]
         _check_kind(name, service, is_ours)
         _check_binds(name, service, is_ours)
+        check = service.get("healthcheck") or {}
+        if duration_ns(check.get("start_interval")) and not duration_ns(check.get("start_period")):
+            raise SkiffError(
+                f"service {name!r}: healthcheck.start_interval requires healthcheck.start_period to be set",
+                "add start_period, or leave start_interval out",
+            )
         wanted = service.get("container_name")
         if wanted and taken.setdefault(wanted, name) != name:
             raise SkiffError(

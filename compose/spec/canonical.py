@@ -8,6 +8,10 @@ from typing import Any
 from compose.spec import values
 from compose.spec.merging import Report, Tree, unify
 
+FILES = ("configs", "secrets")
+VALUE = "x-#value"
+"""Beside the `environment` of a config or secret, while it is loaded: what that variable is where it was named."""
+
 
 def canonical(model: Tree, report: Report, *, interpolated: bool) -> Tree:
     """Put every attribute of `model` into its long form, in place; problems go to `report`.
@@ -177,17 +181,31 @@ def device_requests(service: Tree) -> list[Tree]:
 
 
 def resolve_environment(model: Tree, environment: Callable[[str], str | None]) -> None:
-    """Give, in place, the variables that services, builds and configs name without a value the one they have."""
+    """Give, in place, the variables that services name without a value the one they have; the same for files.
+
+    What configs and secrets are of variables is put beside, as VALUE: an included model has variables of its own.
+    """
     for service in (model.get("services") or {}).values():
         if not isinstance(service, dict):
             continue
         if "environment" in service:
             service["environment"] = with_equals(service["environment"], environment)
-    for resource in (model.get("configs") or {}).values():
-        if isinstance(resource, dict) and isinstance(resource.get("environment"), str):
-            value = environment(resource["environment"])
-            if value is not None:
-                resource["content"] = value
+    for section in FILES:
+        for resource in (model.get(section) or {}).values():
+            if isinstance(resource, dict) and isinstance(resource.get("environment"), str) and VALUE not in resource:
+                value = environment(resource["environment"])
+                if value is not None:
+                    resource[VALUE] = value
+
+
+def taken_values(model: Tree) -> dict[tuple[str, str], str]:
+    """Take the values of variables that configs and secrets are made of out of `model`, by section and name."""
+    return {
+        (section, name): resource.pop(VALUE)
+        for section in FILES
+        for name, resource in (model.get(section) or {}).items()
+        if isinstance(resource, dict) and VALUE in resource
+    }
 
 
 def with_equals(given: Any, environment: Callable[[str], str | None]) -> dict[str, str | None]:

@@ -293,10 +293,7 @@ def encode_resource(section: str, name: str, resource: Tree | None, report: Repo
     given = resource or {}
     if section == "networks":
         given = {"ipam": {}, **given}
-    encoded = _reported(given, RESOURCES[section], (section, name), report)
-    if "environment" in encoded:
-        encoded.pop("content", None)  # it is that of the environment
-    return encoded
+    return _reported(given, RESOURCES[section], (section, name), report)
 
 
 def _reported(given: Tree, fields: Mapping[str, Encoder], at: tuple[str, ...], report: Report) -> Tree:

@@ -96,16 +96,12 @@ class Environment:
         found: dict[str, str] = {}
         origins: dict[str, list[tuple[str, str]]] = {}
 
-        def known(name: str) -> str | None:
-            value = self.values.get(name)
-            return found.get(name) if value is None else value
-
         for path in paths:
             if path in self.files:
                 continue
             self.files.append(path)
             name, lines = shown(path, self._folder), dict[str, int]()
-            for key, value in dotenv.parse(read_text(path, name), name, known, lines).items():
+            for key, value in dotenv.parse(read_text(path, name), name, self.values.get, lines, found).items():
                 found[key] = value
                 origins.setdefault(key, []).insert(0, (f"{name}:{lines[key]}", value))
         for key, value in found.items():

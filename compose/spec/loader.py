@@ -46,13 +46,11 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         resolve_paths(model, folder, home)
     forms.resolve_environment(model, environment.lookup)
     enabled, disabled = dict(model.get("services") or {}), dict[str, Tree]()
+    values = forms.taken_values(model)
     extensions: Mapping[Path, object] = {}
     if options.interpolate:
         enabled, disabled = enable(enabled, _active_profiles(options, environment), options.services)
     model["services"] = enabled
-    if options.interpolate:
-        files_of = ServiceFiles(problems, sources, environment, options.working_directory)
-        files_of.read(enabled, environment=options.resolve_environment)
     if options.normalize:
         rules.normalize(model, name, environment.lookup)
     if options.check_consistency and options.interpolate:
@@ -61,6 +59,9 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         for key, service in disabled.items():
             encode_service(key, service, problems)  # what is wrong with it counts, also while its profile is off
         _select(options, model, disabled)
+        # a file that nobody asked for need not be there
+        files_of = ServiceFiles(problems, sources, environment, options.working_directory)
+        files_of.read(model["services"], environment=options.resolve_environment)
         extensions = nested_extensions(model) if options.nested_extensions else {}
         _encode(model, problems)
     problems.raise_any()
@@ -74,6 +75,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         files=tuple(files),
         env_files=tuple(environment.files),
         environment=environment.values,
+        values=values,
         warnings=(*environment.warnings, *_warnings(documents, reader)),
         variables=tuple(documents.variables),
         sources=_provenance(model, name, sources) if options.provenance else {},
@@ -150,14 +152,12 @@ def _project_name(options: LoadOptions, documents: Sequence[Document], folder: s
         try:
             name = substitute(name, environment.lookup)
         except TemplateError:
-            name = ""  # told with all that is wrong in the file
+            return "invalid"  # told with all that is wrong in the file
     name = normalize_name(name) if options.normalize or place is None else name
-    # as in the reference, a written name of which nothing is left counts for nothing
-    name = name or normalize_name(os.path.basename(folder))
     if not name:
+        # one that a variable should have given must not become another: volumes and all go by it
         hint = "give it one: `name:` in the file, -p or COMPOSE_PROJECT_NAME"
-        file, line, column = place or ("", 0, 0)
-        raise ConfigError("the project has no name", file, line, column, hint)
+        raise ConfigError("the project has no name", *(place or ("", 0, 0)), hint)
     return name
 
 

@@ -109,7 +109,7 @@ def merge(base: Any, over: Any, path: Path = ()) -> Any:
 def _mappings(base: Tree, over: Tree, path: Path) -> Tree:
     merged = dict(base)
     for key, value in over.items():
-        if key in merged and not key.startswith("x-"):
+        if key in merged:
             merged[key] = merge(merged[key], value, (*path, key))
         else:
             merged[key] = value

@@ -76,7 +76,8 @@ class Project(NamedTuple):
     `sources` gives each value's places by path, the winner first, when the load was asked for provenance; a value that
     no file gives has none. `nested_extensions` are the extensions below the top level by path, when the load was asked
     to keep them; the mappings have none of them. `origins` gives for each variable of `environment` where it is set
-    and to what, the one that counts first; `included_origins` gives the same for each file that is included.
+    and to what, the one that counts first; `included_origins` gives the same for each file that is included. `values` are
+    those of the variables that configs and secrets are made of, by section and name, where they are set.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Project(NamedTuple):
     nested_extensions: Mapping[tuple[str | int, ...], Any] = {}
     origins: Mapping[str, tuple[tuple[str, str], ...]] = {}
     included_origins: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]] = {}
+    values: Mapping[tuple[str, str], str] = {}
 
     def model(self) -> dict[str, Any]:
         """Return the whole canonical model, which `config` prints."""

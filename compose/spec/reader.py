@@ -236,7 +236,7 @@ def _resolve_environment(model: Tree, lookup: Lookup) -> None:
             service["environment"] = [
                 each if value is None else f"{each}={value}" for each, value in zip(given, values, strict=True)
             ]
-    forms.resolve_environment({"configs": model.get("configs")}, lookup)
+    forms.resolve_environment({section: model.get(section) for section in forms.FILES}, lookup)
 
 
 def _base(project_directory: str, inner: str, folder: str) -> str:

@@ -215,14 +215,25 @@ def process(
         "consoleSize": {"height": height, "width": width},
         "user": {"uid": 0, "gid": 0},
         "args": command(config),
-        # an entry without "=" takes a variable away (Docker Engine API, "Env")
-        "env": [*extra, *(pair for pair in environment if "=" in pair)],
+        "env": [*extra, *_last_of_each(environment)],
         "cwd": config.get("WorkingDir") or "/",
         "capabilities": {kind: list(granted) for kind in ("bounding", "effective", "permitted")},
         "rlimits": [_limit(limit) for limit in host.get("Ulimits") or ()],
         "noNewPrivileges": no_new_privileges,
         "oomScoreAdj": host.get("OomScoreAdj"),
     }
+
+
+def _last_of_each(pairs: Sequence[str]) -> list[str]:
+    """Return what each variable is set to last; an entry without "=" takes it away (Docker Engine API, "Env")."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, _ = pair.partition("=")
+        if equals:
+            found[name] = pair
+        else:
+            found.pop(name, None)
+    return list(found.values())
 
 
 def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:

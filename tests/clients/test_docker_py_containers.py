@@ -148,7 +148,7 @@ def test_what_is_typed_into_an_execs_socket_comes_back(start):
         (
             "pwd",
             {"workdir": "/none"},
-            126,
+            127,
             'chdir to cwd ("/none") set in config.json failed: no such file or directory',
         ),
         ("pwd", {"workdir": "/etc/passwd"}, 126, "not a directory"),

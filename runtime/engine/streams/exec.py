@@ -252,9 +252,8 @@ class Execs:
 
 
 def _failed_with(error: SkiffError) -> int:
-    """Return the exit code of an exec that could not be started: that its directory is missing is no missing program."""
-    is_missing = isinstance(error, LaunchError) and error.exit_code == MISSING and "chdir to cwd" not in error.message
-    return MISSING if is_missing else CANNOT_RUN
+    """Return the exit code of an exec that could not be started: one of its own where its program or directory lacks."""
+    return MISSING if isinstance(error, LaunchError) and error.exit_code == MISSING else CANNOT_RUN
 
 
 async def _to_nobody(frame: LogFrame) -> None:

@@ -195,10 +195,12 @@ def test_names_that_can_not_be_are_refused(folder, tmp_path):
     assert "the project has no name" in Folder(strange).file("compose.yaml", service("a")).refusal()
 
 
-@pytest.mark.parametrize("written", ["${NOBODY}", "___", "''"])
-def test_a_written_name_of_which_nothing_is_left_counts_for_nothing(folder, written):
-    folder.file("compose.yaml", f"name: {written}\n" + service("a"))
+def test_an_empty_name_counts_for_nothing_and_one_of_which_nothing_is_left_is_refused(folder):
+    folder.file("compose.yaml", "name: ''\n" + service("a"))
     assert folder.config()["name"] == "project"
+    for written in ("${NOBODY}", "___"):
+        folder.file("compose.yaml", f"name: {written}\n" + service("a"))
+        assert "the project has no name" in folder.refusal()
 
 
 def test_the_files_may_use_the_projects_name(folder):

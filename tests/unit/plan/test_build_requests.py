@@ -12,10 +12,10 @@ from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 
-def request(folder, build, *, is_ours=True, model=None, environment=None, **service):
+def request(folder, build, *, is_ours=True, model=None, values=None, **service):
     (folder / "Dockerfile").touch()
     services = {"web": {"build": {"context": str(folder), **build}, **service}, "base": {"image": "base:1"}}
-    target = DesiredProject("p", {"services": services, **(model or {})}, environment=environment or {})
+    target = DesiredProject("p", {"services": services, **(model or {})}, values=values or {})
     return build_request(target, "web", BuildOptions(), is_ours=is_ours)
 
 
@@ -59,7 +59,7 @@ def test_secrets_agents_contexts_and_entitlements_go_to_our_engine(tmp_path):
             "privileged": True,
         },
         model={"secrets": {"a": {"file": str(tmp_path / "key")}, "b": {"environment": "TOKEN"}}},
-        environment={"TOKEN": "from environment"},
+        values={("secrets", "b"): "from environment"},
     )
     assert json.loads(made.query["secrets"]) == {"a": f"{OWN}/secrets/0", "token": f"{OWN}/secrets/1"}
     assert json.loads(made.query["contexts"]) == {

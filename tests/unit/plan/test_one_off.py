@@ -57,7 +57,7 @@ def test_variables_come_from_the_command_line_then_files_then_the_service():
     made = body(
         RunOptions(environment=["A=line", "FROM_ENV", "GONE"], file_environment={"A": "file", "B": "file"}), variables
     )
-    assert sorted(made["Env"]) == ["A=line", "B=file", "FROM_ENV=here"]
+    assert sorted(made["Env"]) == ["A=line", "B=file", "FROM_ENV=here", "GONE=x"]
 
 
 def test_a_volume_of_the_command_line_takes_the_place_of_the_services():

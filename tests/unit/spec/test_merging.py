@@ -135,3 +135,13 @@ def test_texts_that_their_place_can_not_take_are_told(path, text):
     told = []
     interpolate(tree(path, text), {}.get, lambda message, path: told.append(path), lambda *each: None)
     assert told == [("services", "web", *path)]
+
+
+def test_extensions_are_merged_like_anything_else():
+    base = {"x-env": {"A": 1, "B": 2}, "x-list": ["one"], "services": {"s": {"x-own": {"a": [1]}}}}
+    over = {"x-env": {"B": 3}, "x-list": ["two"], "services": {"s": {"x-own": {"a": [2]}}}}
+    assert merge(base, over) == {
+        "x-env": {"A": 1, "B": 3},
+        "x-list": ["one", "two"],
+        "services": {"s": {"x-own": {"a": [1, 2]}}},
+    }
