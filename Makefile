@@ -16,6 +16,8 @@ TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt q
 	systemd libpam-systemd dbus e2fsprogs
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
+# files to whichever of two processes is free, in the order of tests/conftest.py; named tests run in one
+PARALLEL := $(if $(T),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 .PHONY: demo test unit check bench clean
 
@@ -26,7 +28,7 @@ demo: $(VENV)/installed
 # T names tests: make test T=tests/integration/engine/test_logs.py
 test: $(if $(T),$(VENV)/tested,check)
 	@.ci/packages $(TEST_PACKAGES)
-	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" $(BIN)/python -m pytest $(T)
+	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" $(BIN)/python -m pytest $(PARALLEL) $(T)
 
 # no root, no engine, no apt
 unit: $(VENV)/tested

@@ -172,7 +172,8 @@ def test_statistics_are_what_the_kernel_counts(ground):
     stats = ground.statistics(id)
     assert 20 * MIB < stats["memory_stats"]["usage"] < 64 * MIB
     assert stats["memory_stats"]["limit"] == 64 * MIB
-    assert stats["memory_stats"]["stats"]["active_anon"] + stats["memory_stats"]["stats"]["inactive_anon"] > 20 * MIB
+    # counts by kind lag behind by up to 64 pages a processor (the kernel's MEMCG_CHARGE_BATCH)
+    assert stats["memory_stats"]["stats"]["active_anon"] + stats["memory_stats"]["stats"]["inactive_anon"] > 19 * MIB
     assert stats["pids_stats"] == {"current": 1, "limit": 40}
     cpu, before = stats["cpu_stats"], stats["precpu_stats"]
     assert before["cpu_usage"]["total_usage"] < cpu["cpu_usage"]["total_usage"] < time.monotonic_ns()

@@ -1,8 +1,11 @@
+import os
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from runtime.linux import syscalls as linux
 from runtime.paths import Paths
 from tests.support.networks import machine_beside
 
@@ -10,6 +13,19 @@ from tests.support.networks import machine_beside
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def own_network():
+    """A network namespace of the module's own: what other engines have of the machine's addresses is not met there."""
+    machines = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    linux.call("unshare", linux.CLONE_NEWNET)
+    try:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        yield
+    finally:
+        linux.call("setns", machines, linux.CLONE_NEWNET)
+        os.close(machines)
 
 
 @pytest.fixture

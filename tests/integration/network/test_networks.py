@@ -15,7 +15,7 @@ from runtime.network.model import EndpointSettings, Subnet
 from runtime.network.ports import PortBinding
 from tests.support.networks import address, ask, cleaned, container, greet, listener, opened, serving
 
-pytestmark = [pytest.mark.root, pytest.mark.anyio]
+pytestmark = [pytest.mark.root, pytest.mark.anyio, pytest.mark.usefixtures("own_network")]
 
 
 def running_in(namespace):

@@ -17,7 +17,7 @@ from runtime.network.ports import PortBinding
 from runtime.paths import Paths
 from tests.support.networks import address, cleaned, container, greet, listener, opened, serving
 
-pytestmark = [pytest.mark.root, pytest.mark.anyio]
+pytestmark = [pytest.mark.root, pytest.mark.anyio, pytest.mark.usefixtures("own_network")]
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.machine import look
 
-pytestmark = pytest.mark.root
-
 DEMO = Path(__file__).resolve().parents[3] / "samples/webstack/demo.py"
+LONGEST_S = 1200
+"""With the images' packages to be fetched from Debian's mirror."""
+pytestmark = [pytest.mark.root, pytest.mark.first, pytest.mark.timeout(LONGEST_S + 60)]
 
 
 def test_the_demo_runs_through_and_leaves_the_machine_as_it_was(home):
@@ -24,7 +25,7 @@ def test_the_demo_runs_through_and_leaves_the_machine_as_it_was(home):
         "WEB_PORT": str(port),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    demo = subprocess.run([sys.executable, DEMO], env=environment, capture_output=True, text=True, timeout=1200)
+    demo = subprocess.run([sys.executable, DEMO], env=environment, capture_output=True, text=True, timeout=LONGEST_S)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     home.stop()
     assert look(home.root).since(before) == {}

@@ -9,14 +9,13 @@ import pytest
 from tests.support import systemd_machine
 from tests.support.unprivileged import CHECKOUT
 
-pytestmark = pytest.mark.root
-
 ANN = 54321
 """The number of a user with lingering, whose services run from boot on."""
 CLOSED = sorted({str(folder) for path in (sys.base_prefix, sys.prefix, CHECKOUT) for folder in Path(path).parents})
 """What a user has to pass through to run the interpreter and this checkout."""
 LONGEST_S = 400
 """A boot and its job; emulated, on a machine that has other things to do."""
+pytestmark = [pytest.mark.root, pytest.mark.first, pytest.mark.timeout(2 * LONGEST_S + 60)]
 STACK = """
 name: app
 services:
