@@ -33,7 +33,7 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
-def told_as_full(error: BaseException, paths: Paths) -> InternalError | None:
+def disk_full_error(error: BaseException, paths: Paths) -> InternalError | None:
     """Return the error that says which directory is full, when that is what `error` means; None when it is not."""
     if not isinstance(error, OSError) or not is_full(error):
         return None

@@ -7,7 +7,7 @@ import os
 
 from runtime.errors import InternalError, SkiffError
 from runtime.paths import Paths
-from runtime.space import told_as_full
+from runtime.space import disk_full_error
 
 ELSEWHERE = "name other directories with --root, or $SKIFF_ROOT and $SKIFF_RUN"
 CURES = {
@@ -21,7 +21,7 @@ CURES = {
 
 def told_as_unusable(error: OSError, paths: Paths) -> SkiffError:
     """Return what an error of an engine's start in its directories `paths` means to users."""
-    full = told_as_full(error, paths)
+    full = disk_full_error(error, paths)
     if full is not None:
         return full
     place = error.filename if isinstance(error.filename, str) else str(paths.root)

@@ -12,7 +12,7 @@ from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.errors import BadRequestError, EngineError, SkiffError
 from runtime.image.reference import registry_domain
-from runtime.space import told_as_full
+from runtime.space import disk_full_error
 from runtime.streaming import Send, Source
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ async def _progress(engine: Engine, request: Request, source: Source[dict[str, A
                 raise
             await send({"error": str(error), "errorDetail": {"message": str(error)}})
         except OSError as error:
-            if (full := told_as_full(error, engine.paths)) is None or not request.has_answered:
+            if (full := disk_full_error(error, engine.paths)) is None or not request.has_answered:
                 raise
             await send({"error": str(full), "errorDetail": {"message": str(full)}})
 

@@ -27,7 +27,7 @@ from runtime.errors import (
 )
 from runtime.exhausted import check_connection, told_as_exhausted
 from runtime.http.codec import ProtocolError
-from runtime.space import told_as_full
+from runtime.space import disk_full_error
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -149,7 +149,7 @@ async def _answer(server: _Server, request: Request) -> None:
 
 def _told(engine: Engine, error: BaseException) -> SkiffError:
     """Return what a client hears of an error that nobody expected: what ran out, or a bug, which is logged."""
-    if (known := told_as_full(error, engine.paths) or told_as_exhausted(error)) is not None:
+    if (known := disk_full_error(error, engine.paths) or told_as_exhausted(error)) is not None:
         return known
     log(error)
     return SkiffError(f"internal error: {error}", f"the engine's log has more: {engine.paths.engine_log}")

@@ -39,7 +39,7 @@ from runtime.image.manifest import Platform
 from runtime.image.reference import Reference
 from runtime.image.transfers import KeyedLocks, together
 from runtime.paths import Paths
-from runtime.space import told_as_full
+from runtime.space import disk_full_error
 from runtime.store import Store
 from runtime.streaming import Send, send_reports
 
@@ -104,7 +104,7 @@ class Builder:
                 detail["code"] = error.exit_code
             await send({"errorDetail": detail, "error": str(error)})
         except OSError as error:
-            if (full := told_as_full(error, self._paths)) is None:
+            if (full := disk_full_error(error, self._paths)) is None:
                 raise
             await send({"errorDetail": {"message": str(full)}, "error": str(full)})
 

@@ -1,7 +1,7 @@
 """From Docker's container configuration to the OCI runtime specification document. Pure.
 
 Both configurations come in the Docker Engine API's field names: `config` (merged from request and image), `host` (its
-HostConfig). What only the engine knows (layers, paths of volumes and bound files, the pinned namespace) is in `Place`.
+HostConfig). What only the engine knows (layers, paths of volumes and bound files, the pinned namespace) is in `ContainerPaths`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class MountPoint:
 
 
 @dataclass(frozen=True)
-class Place:
+class ContainerPaths:
     """What the engine provides for one container."""
 
     id: str
@@ -115,7 +115,7 @@ def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(wanted) if name not in unwanted)
 
 
-def build(config: Mapping[str, Any], host: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def build(config: Mapping[str, Any], host: Mapping[str, Any], place: ContainerPaths) -> dict[str, Any]:
     """Return the OCI document of a container. Raises BadRequestError on a setting that can't be."""
     granted = capabilities(host)
     privileged = bool(host.get("Privileged"))
@@ -297,7 +297,7 @@ def _security_options(host: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _namespaces(host: Mapping[str, Any], place: Place) -> list[dict[str, str]]:
+def _namespaces(host: Mapping[str, Any], place: ContainerPaths) -> list[dict[str, str]]:
     found: list[dict[str, str]] = [{"type": "mount"}]
     for kind, mode in (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode"), ("cgroup", "CgroupnsMode")):
         if host.get(mode) == "host":
@@ -308,7 +308,7 @@ def _namespaces(host: Mapping[str, Any], place: Place) -> list[dict[str, str]]:
     return found
 
 
-def _mounts(host: Mapping[str, Any], place: Place, privileged: bool) -> list[dict[str, Any]]:
+def _mounts(host: Mapping[str, Any], place: ContainerPaths, privileged: bool) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = []
     if place.upper is not None:
         options = [f"lowerdir+={layer}" for layer in place.layers]

@@ -28,8 +28,8 @@ from collections.abc import Callable
 
 from runtime.hints import Any
 from runtime.keeper import wire
-from runtime.keeper.link import Link
-from runtime.keeper.revival import Revival
+from runtime.keeper.engine_connection import EngineConnection
+from runtime.keeper.restarter import EngineRestarter
 from runtime.refusal import refuse_waiting
 
 PAUSES_S = (1.0, 1.0, 2.0, 4.0, 8.0)
@@ -53,19 +53,19 @@ class Doorman:
         self.held: dict[str, tuple[list[str], list[int]]] = {}
         self.is_ready = False
         self.has_served = False
-        self.said_bye = True
+        self.engine_exited_cleanly = True
         self.is_over = False
         self.log_start = 0
         self.not_before_s = 0.0
         self.poll = select.epoll()
-        self.revival = Revival("doorman", PAUSES_S)
+        self.restarter = EngineRestarter("doorman", PAUSES_S)
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGIO):
             signal.signal(number, lambda *_: None)
         for ignored in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
             signal.signal(ignored, signal.SIG_IGN)
-        self.link = Link(path, self.poll, self.lose_engine)
+        self.link = EngineConnection(path, self.poll, self.lose_engine)
         self.poll.register(self.wakeup, select.EPOLLIN)
         self._watch_directory()
 
@@ -85,7 +85,7 @@ class Doorman:
             self._watch_listener()
             for descriptor, events in self.poll.poll(self._pause_s()):
                 self._guard(lambda descriptor=descriptor, events=events: self._handle(descriptor, events))  # type: ignore[misc]
-            if self.revival.due_s is not None and time.monotonic() >= self.revival.due_s:
+            if self.restarter.due_s is not None and time.monotonic() >= self.restarter.due_s:
                 self._guard(self._start_engine)
         if self._has_name():
             os.unlink(self.address)
@@ -94,7 +94,7 @@ class Doorman:
 
     def _pause_s(self) -> float:
         """Return how long nothing may happen; -1 for any time: an idle doorman wakes nobody."""
-        due_s = self.revival.due_s
+        due_s = self.restarter.due_s
         if due_s is None and self.not_before_s > time.monotonic():
             due_s = self.not_before_s
         return -1.0 if due_s is None else max(0.0, due_s - time.monotonic())
@@ -115,7 +115,7 @@ class Doorman:
         elif self.listener is not None and descriptor == self.listener.fileno():
             self._start_engine()
         else:
-            self._hear(descriptor, events)
+            self._on_socket_event(descriptor, events)
 
     def _watch_listener(self) -> None:
         """Watch for clients exactly while nobody else is to take them."""
@@ -123,7 +123,7 @@ class Doorman:
             self.listener is not None
             and bool(self.address)
             and self.link.engine is None
-            and not self.revival.pid
+            and not self.restarter.pid
             and time.monotonic() >= self.not_before_s
         )
         if self.listener is not None and wanted != self.is_watched:
@@ -135,7 +135,7 @@ class Doorman:
 
     def _look_at_directory(self) -> None:
         """Go when the API's socket has no name any more and no engine uses it: nobody can come."""
-        if self.address and not self._has_name() and self.link.engine is None and not self.revival.pid:
+        if self.address and not self._has_name() and self.link.engine is None and not self.restarter.pid:
             self.is_over = True
 
     def _has_name(self) -> bool:
@@ -145,11 +145,11 @@ class Doorman:
 
     def _start_engine(self) -> None:
         self._watch_listener()
-        if self.link.engine is not None or self.revival.pid:
+        if self.link.engine is not None or self.restarter.pid:
             return
         self.log_start = os.fstat(2).st_size
         self.is_ready = False
-        self.revival.start(time.monotonic())
+        self.restarter.start(time.monotonic())
 
     def _reap(self) -> None:
         while True:
@@ -159,8 +159,8 @@ class Doorman:
                 return
             if pid == 0:
                 return
-            if pid == self.revival.pid:
-                self.revival.pid = 0
+            if pid == self.restarter.pid:
+                self.restarter.pid = 0
                 if self.link.engine is None:
                     self._engine_ended(os.waitstatus_to_exitcode(status))
 
@@ -181,23 +181,23 @@ class Doorman:
     def lose_engine(self) -> None:
         """Take note that the engine's connection is gone."""
         self.link.drop()
-        if self.said_bye:
+        if self.engine_exited_cleanly:
             return
         if not self.is_ready:
             if not self.has_served:  # the first one could not start, and whoever started it was told
-                self.is_over = not self.revival.pid
-            elif not self.revival.pid:
+                self.is_over = not self.restarter.pid
+            elif not self.restarter.pid:
                 self._refuse_waiting("it ended at its start")
         if self.held:
-            self.revival.mourn(time.monotonic())
+            self.restarter.on_lost(time.monotonic())
         self._look_at_directory()
 
-    def _hear(self, descriptor: int, events: int) -> None:
+    def _on_socket_event(self, descriptor: int, events: int) -> None:
         before = self.link.engine
         try:
             heard = self.link.handle(descriptor, events)
         except wire.MalformedError as error:
-            self.revival.say(f"a message of the engine could not be read: {error}")
+            self.restarter.say(f"a message of the engine could not be read: {error}")
             return
         if heard is None:
             return
@@ -206,7 +206,7 @@ class Doorman:
             self.lose_engine()
             return
         if self.link.engine is not before:
-            self.said_bye = self.is_ready = False
+            self.engine_exited_cleanly = self.is_ready = False
         answer: dict[str, Any]
         carried: list[int] = []
         try:
@@ -222,7 +222,7 @@ class Doorman:
 
     def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Learn how to start the next engine; give this one the listening socket, if there is one."""
-        self.revival.greet(message, time.monotonic())
+        self.restarter.on_connected(message, time.monotonic())
         return {"pid": os.getpid(), "address": self.address}, [] if self.listener is None else [self.listener.fileno()]
 
     def do_listener(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
@@ -266,8 +266,8 @@ class Doorman:
 
     def do_bye(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Take note that the engine goes on purpose, and go with it where it was stopped, or others have the socket."""
-        self.said_bye = True
-        self.revival.forget()
+        self.engine_exited_cleanly = True
+        self.restarter.forget()
         self.is_over = bool(message["is_stopped"]) or not self.address
         return {}, []
 

@@ -13,7 +13,7 @@ import anyio.abc
 import anyio.to_thread
 
 from runtime.build.builder import Builder
-from runtime.container.ordinary import ordinary
+from runtime.container.prefork_template import prefork_template
 from runtime.doorman.client import Doorman
 from runtime.engine.background import Background, attempt
 from runtime.engine.containers.api import Containers
@@ -43,7 +43,7 @@ from runtime.engine.system.disk_usage import DiskUsage
 from runtime.engine.system.limits import MachineLimits
 from runtime.engine.volumes.api import VolumeApi
 from runtime.image.images import Images
-from runtime.keeper.client import Keeper, KeptProcess
+from runtime.keeper.client import KeeperClient, ProcessHandle
 from runtime.linux.ports import holder
 from runtime.network.networks import Networks
 from runtime.network.ports import parse_binding
@@ -65,7 +65,7 @@ class Engine:
         self,
         paths: Paths,
         store: Store,
-        keeper: Keeper,
+        keeper: KeeperClient,
         group: anyio.abc.TaskGroup,
         rootless: Rootless | None,
         doorman: Doorman | None,
@@ -83,7 +83,7 @@ class Engine:
             paths,
             store,
             cast(anyio.abc.TaskGroup, self.background),
-            apart=paths.bridges_netns if rootless else None,
+            bridge_netns=paths.bridges_netns if rootless else None,
             find_holder=rootless.find_holder if rootless else holder,
         )
         self.volumes = Volumes(paths, store, self.trash)
@@ -153,8 +153,12 @@ class Engine:
         store = Store.open(paths)
         try:
             async with (
-                Keeper.connect(
-                    paths, restart=restart, on_lost=_say_what_was_lost, ordinary=ordinary(), vault=doorman
+                KeeperClient.connect(
+                    paths,
+                    restart=restart,
+                    on_lost=_say_what_was_lost,
+                    prefork_template=prefork_template(),
+                    vault=doorman,
                 ) as keeper,
                 anyio.create_task_group() as group,
             ):
@@ -211,14 +215,14 @@ class Engine:
         for container in self.table:
             self._resume(container)
 
-    async def _adopt(self, container: Container, process: KeptProcess) -> None:
+    async def _adopt(self, container: Container, process: ProcessHandle) -> None:
         if process.may_miss_output:
             self.lifecycle.attendance.note_gap(container)
         await self.lifecycle.adopt(container, process)
         if process.exit is not None:
             await self.lifecycle.exited(container, process.exit)
 
-    async def _end_stray(self, stray: KeptProcess) -> None:
+    async def _end_stray(self, stray: ProcessHandle) -> None:
         if stray.exit is None:
             await self.keeper.signal(stray.id, 9)
         else:

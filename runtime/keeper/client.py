@@ -56,10 +56,10 @@ class Holders:
 
 
 @dataclass(frozen=True)
-class KeptProcess:
-    """A process of the keeper's, and descriptors of it: open until whoever was given it, and `Keeper`, have closed it.
+class ProcessHandle:
+    """A process of the keeper's, and descriptors of it: open until whoever was given it, and `KeeperClient`, have closed it.
 
-    `Keeper` holds it for a keeper that may follow, by the same descriptors: with duplicates 500 containers would have
+    `KeeperClient` holds it for a keeper that may follow, by the same descriptors: with duplicates 500 containers would have
     1,500 more.
     """
 
@@ -75,7 +75,7 @@ class KeptProcess:
     may_miss_output: bool = False
     """Whether nobody held its streams for a time."""
 
-    def held_once_more(self) -> KeptProcess:
+    def held_once_more(self) -> ProcessHandle:
         """Return the same, to be closed once more before its descriptors are."""
         self.holders.count += 1
         return self
@@ -116,7 +116,7 @@ class Vault(Protocol):
         """Return fresh duplicates of what is held as `key`; none where nothing is."""
 
 
-class Keeper:
+class KeeperClient:
     """A connection to the keeper. Made by `connect`; safe for many tasks at once."""
 
     def __init__(
@@ -124,13 +124,13 @@ class Keeper:
         paths: Paths,
         restart: Sequence[str],
         on_lost: Callable[[Sequence[str]], None] | None,
-        ordinary: Mapping[str, Any],
+        prefork_template: Mapping[str, Any],
         vault: Vault | None,
     ) -> None:
         self._on_lost = on_lost
         self._vault = vault
-        self._ordinary = dict(ordinary)
-        self._held: dict[str, KeptProcess] = {}
+        self._prefork_template = dict(prefork_template)
+        self._held: dict[str, ProcessHandle] = {}
         self._ready = anyio.Event()
         self._ready.set()
         self._paths = paths
@@ -154,16 +154,17 @@ class Keeper:
         *,
         restart: Sequence[str],
         on_lost: Callable[[Sequence[str]], None] | None = None,
-        ordinary: Mapping[str, Any] | None = None,
+        prefork_template: Mapping[str, Any] | None = None,
         vault: Vault | None = None,
-    ) -> AsyncIterator[Keeper]:
+    ) -> AsyncIterator[KeeperClient]:
         """Connect to the keeper of `paths`, started when there is none; `restart` is the engine's own command.
 
         When the keeper dies, a new one takes over what this side holds; `on_lost` then gets the ids of
-        the live processes that changed parents. `ordinary` is what it may make ahead (`runtime.container.ordinary`).
+        the live processes that changed parents. `prefork_template` is what it may make
+        ahead (`runtime.container.prefork_template`).
         `vault` holds what `recover` gives back when engine and keeper die at once.
         """
-        keeper = cls(paths, restart, on_lost, ordinary or {}, vault)
+        keeper = cls(paths, restart, on_lost, prefork_template or {}, vault)
         await keeper._open()
         async with anyio.create_task_group() as group:
             group.start_soon(keeper._receive, group)
@@ -227,7 +228,7 @@ class Keeper:
             restart=self._restart,
             environment=dict(os.environ),
             cgroup=f"/skiff-{self._paths.engine_id}",
-            ordinary=self._ordinary,
+            prefork_template=self._prefork_template,
         )
         self.pid = answer["pid"]
 
@@ -244,7 +245,7 @@ class Keeper:
         if self._on_lost is not None:
             self._on_lost([process.id for process in self._held.values() if process.exit is None])
 
-    def _hold(self, process: KeptProcess) -> KeptProcess:
+    def _hold(self, process: ProcessHandle) -> ProcessHandle:
         """Hold a process's descriptors for the keeper that may follow, too; returns `process`."""
         before = self._held.get(process.id)
         self._held[process.id] = process.held_once_more()
@@ -331,7 +332,7 @@ class Keeper:
 
     async def launch(
         self, id: str, bundle: Path, spec: Mapping[str, Any], *, stdin: bool, timeout_s: float = LAUNCH_S
-    ) -> KeptProcess:
+    ) -> ProcessHandle:
         """Run the OCI document `spec` as container `id`; returns when its process executes.
 
         Raises LaunchError, also when that took longer than `timeout_s`.
@@ -362,7 +363,7 @@ class Keeper:
         await self._store(process)
         return process
 
-    async def _store(self, process: KeptProcess) -> None:
+    async def _store(self, process: ProcessHandle) -> None:
         """Have a container's descriptors held by the vault, too."""
         if self._vault is not None and process.id == process.container:
             await self._vault.put(process.id, {"pidfd": process.pidfd, **process.fds})
@@ -385,7 +386,7 @@ class Keeper:
         *,
         stdin: bool,
         timeout_s: float = LAUNCH_S,
-    ) -> KeptProcess:
+    ) -> ProcessHandle:
         """Run another OCI `process` inside the running `container`. Raises LaunchError as `launch` does."""
         answer, fds = await self._ask(
             "exec",
@@ -430,7 +431,7 @@ class Keeper:
             has_more = answer["has_more"]
         return ids
 
-    async def list(self) -> list[KeptProcess]:
+    async def list(self) -> list[ProcessHandle]:
         """Return every process the keeper has, live and ended, with fresh descriptors."""
         ids = await self.ids()
         found = [self._hold(_process(*(await self._ask("get", id=id)))) for id in ids]
@@ -438,7 +439,7 @@ class Keeper:
             await self._store(process)
         return found
 
-    async def recover(self, bundles: Mapping[str, Path]) -> dict[str, KeptProcess]:
+    async def recover(self, bundles: Mapping[str, Path]) -> dict[str, ProcessHandle]:
         """Take over those containers' processes that outlived both their engine and their keeper.
 
         `bundles` are the directories of containers by their ids. The descriptors are the vault's; where it has none, the
@@ -460,7 +461,7 @@ class Keeper:
             end_visitors(pids, record.pid)
             if has_gap:
                 fds = record.open_pipes(pids)
-            process = KeptProcess(
+            process = ProcessHandle(
                 id, id, record.pid, pidfd, fds, record.cgroup, record.started_at_ns, None, may_miss_output=has_gap
             )
             await self.adopt(process)
@@ -469,7 +470,7 @@ class Keeper:
         deadline_s = anyio.current_time() + REAPED_S
         return {id: replace(process, exit=await self._exit_of(process, deadline_s)) for id, process in found.items()}
 
-    async def _exit_of(self, process: KeptProcess, deadline_s: float) -> ProcessExit | None:
+    async def _exit_of(self, process: ProcessHandle, deadline_s: float) -> ProcessExit | None:
         """Return how an adopted process ended; None while it runs, or where nobody has reaped it by then."""
         poll = select.poll()
         poll.register(process.pidfd, select.POLLIN)
@@ -498,14 +499,14 @@ class Keeper:
                 await self._vault.drop(id)
 
     async def close_stdin(self, id: str) -> None:
-        """Let the process reach the end of its standard input: whoever has the `KeptProcess` has it no more, either."""
+        """Let the process reach the end of its standard input: whoever has the `ProcessHandle` has it no more, either."""
         held = self._held.get(id)
         if held is not None and "stdin" in held.fds:
             os.close(held.fds.pop("stdin"))
             await self._store(held)
         await self._ask("close_stdin", id=id)
 
-    async def adopt(self, process: KeptProcess) -> None:
+    async def adopt(self, process: ProcessHandle) -> None:
         """Hand a process of a lost keeper to this one."""
         await self._ask(
             "adopt",
@@ -544,8 +545,8 @@ def _exit(id: str, told: Mapping[str, Any]) -> ProcessExit:
     return ProcessExit(id, told["exit_code"], told["signal"], told["oom_killed"], told["finished_at_ns"])
 
 
-def _process(answer: Mapping[str, Any], descriptors: Sequence[int]) -> KeptProcess:
-    return KeptProcess(
+def _process(answer: Mapping[str, Any], descriptors: Sequence[int]) -> ProcessHandle:
+    return ProcessHandle(
         answer["id"],
         answer["container"],
         answer["pid"],

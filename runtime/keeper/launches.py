@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from runtime.hints import Any, NoReturn
-from runtime.keeper.kept import Stdio
+from runtime.keeper.managed_process import Stdio
 from runtime.linux import pidfd as pidfds
 from runtime.oci import launch
 from runtime.oci.process import LaunchError
@@ -40,7 +40,7 @@ class Launch:
         self.said = b""
         self.is_late = False
 
-    def hear(self) -> bool:
+    def read_report(self) -> bool:
         """Take what the child says; False once it has said everything."""
         try:
             chunk = os.read(self.report, 4096)
@@ -92,14 +92,14 @@ def fork(
     report, report_child = report_pipe()
     pid, pidfd = launch.clone(flags, cgroup_descriptor)
     if pid == 0:
-        launch.let_go([report_child, kept, *stdio.of_child()])
-        attempt(report_child, lambda: child(report_child))
+        launch.close_inherited_fds([report_child, kept, *stdio.of_child()])
+        run_child(report_child, lambda: child(report_child))
     os.close(report_child)
     stdio.close_inner()
     return Launch(message, pid, pidfd, report, stdio, cgroup)
 
 
-def attempt(report: int, become: Callable[[], None]) -> NoReturn:
+def run_child(report: int, become: Callable[[], None]) -> NoReturn:
     """Call `become`, which does not return when all goes well; tell `report` why it did, and exit."""
     code, text = 128, "the process was not executed"
     try:

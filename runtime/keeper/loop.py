@@ -20,20 +20,20 @@ from collections.abc import Callable
 from runtime.hints import Any
 from runtime.keeper import launches, wire
 from runtime.keeper.emptying import CgroupEmptier, nothing
-from runtime.keeper.kept import Kept, Stdio
+from runtime.keeper.engine_connection import EngineConnection
 from runtime.keeper.launches import Launch
-from runtime.keeper.link import Link
+from runtime.keeper.managed_process import ManagedProcess, Stdio
+from runtime.keeper.prefork import PreforkPool
 from runtime.keeper.processes import Processes
-from runtime.keeper.revival import Revival
-from runtime.keeper.standby import Standbys
+from runtime.keeper.restarter import EngineRestarter
 from runtime.keeper.workers import Workers
 from runtime.linux import syscalls as linux
 from runtime.oci import cgroup_usage, launch, tasks
 from runtime.oci.cgroup import Cgroups
-from runtime.oci.process import IGNORED, LaunchError, take_no_signal_for_granted
+from runtime.oci.process import IGNORED, LaunchError, reset_signal_handlers
 
-LOOK_S = 2.0
-FORLORN_S = 600.0
+POLL_INTERVAL_S = 2.0
+ORPHAN_TIMEOUT_S = 600.0
 """How long exit codes are kept for an engine that does not come."""
 PAGE = 1000
 INHERITED_LAUNCH_S = 5.0
@@ -42,31 +42,31 @@ QUICK_WORK_S = 10.0
 """How long a worker has for what the kernel does in two seconds at most."""
 
 
-class Keeper:
+class KeeperServer:
     """The poll loop and what it keeps."""
 
     def __init__(self, path: str) -> None:
         self.poll = select.epoll()
         self.listing: list[tuple[socket.socket | None, dict[str, Any]]] = []
-        self.revival = Revival()
-        self.said_bye = True
-        self.linger_s = LOOK_S
+        self.restarter = EngineRestarter()
+        self.engine_exited_cleanly = True
+        self.linger_s = POLL_INTERVAL_S
         """How long a keeper that has nothing to keep waits for an engine: one may be about to connect."""
         self.workers = Workers(self.poll)
         self.launches: dict[int, Launch] = {}
         self.cgroups = Cgroups()
         self.emptier = CgroupEmptier(self.cgroups, self.workers)
         self.kept = Processes(self.poll, self.cgroups, self.emptier, lambda told: self.tell(told, []))
-        self.standbys = Standbys(self.cgroups, os.path.dirname(path), self.emptier)
+        self.prefork = PreforkPool(self.cgroups, os.path.dirname(path), self.emptier)
         self.cgroup_parent = ""
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        take_no_signal_for_granted()
+        reset_signal_handlers()
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for ignored in IGNORED:
             signal.signal(ignored, signal.SIG_IGN)
         self.path = path
-        self.link = Link(path, self.poll, self.lose_engine)
+        self.link = EngineConnection(path, self.poll, self.lose_engine)
         self.poll.register(self.wakeup, select.EPOLLIN)
 
     def run(self) -> None:
@@ -76,18 +76,20 @@ class Keeper:
             ready = self.poll.poll(self.pause_s())
             for descriptor, events in ready:
                 self.guard(lambda descriptor=descriptor, events=events: self.handle(descriptor, events))  # type: ignore[misc]
-            if not ready and self.standbys.are_wanted and not self.launches:
-                self.guard(self.standbys.add)
+            if not ready and self.prefork.are_wanted and not self.launches:
+                self.guard(self.prefork.add)
             now_s = time.monotonic()
             for late in [one for one in self.launches.values() if now_s > one.deadline_s and not one.is_late]:
                 self.guard(lambda late=late: self.end_late(late))  # type: ignore[misc]
             self.guard(lambda: self.workers.end_late(time.monotonic()))
-            if self.revival.due_s is not None and now_s >= self.revival.due_s:
-                self.guard(lambda: self.revival.start(time.monotonic()))
+            if self.restarter.due_s is not None and now_s >= self.restarter.due_s:
+                self.guard(lambda: self.restarter.start(time.monotonic()))
             if self.is_needed:
                 needed_s = now_s
-            elif now_s - needed_s > (self.linger_s if self.said_bye or not self.kept else FORLORN_S):
-                self.guard(self.standbys.retire)
+            elif now_s - needed_s > (
+                self.linger_s if self.engine_exited_cleanly or not self.kept else ORPHAN_TIMEOUT_S
+            ):
+                self.guard(self.prefork.retire)
                 if not self.workers:  # else they still remove cgroups
                     if os.path.lexists(self.path):
                         os.unlink(self.path)
@@ -95,21 +97,21 @@ class Keeper:
 
     def pause_s(self) -> float:
         """Return how long nothing may happen before something is to be done; -1 for any time."""
-        if self.standbys.are_wanted and not self.launches:
+        if self.prefork.are_wanted and not self.launches:
             return 0.0
         due: list[float] = [one.deadline_s for one in self.launches.values() if not one.is_late]
         due.append(self.workers.next_deadline_s)
         if not self.is_needed:
-            due.append(time.monotonic() + LOOK_S)
-        if self.revival.due_s is not None:
-            due.append(self.revival.due_s)
+            due.append(time.monotonic() + POLL_INTERVAL_S)
+        if self.restarter.due_s is not None:
+            due.append(self.restarter.due_s)
         soonest_s: float = min(due)
         return -1.0 if soonest_s == float("inf") else max(0.0, soonest_s - time.monotonic())
 
     @property
     def is_needed(self) -> bool:
         """Whether there is an engine, or one on its way, or something alive to be kept for it."""
-        return self.link.engine is not None or self.revival.is_pending or bool(self.launches) or self.kept.any_runs
+        return self.link.engine is not None or self.restarter.is_pending or bool(self.launches) or self.kept.any_runs
 
     def guard(self, action: Callable[[], None]) -> None:
         """Do one thing; every container hangs on this loop, so a failure is told and the loop goes on."""
@@ -132,15 +134,15 @@ class Keeper:
         elif self.kept.has_adopted(descriptor):
             self.kept.serve_adopted(descriptor)
         else:
-            self.hear(descriptor, events)
+            self.on_socket_event(descriptor, events)
 
-    def hear(self, descriptor: int, events: int) -> None:
+    def on_socket_event(self, descriptor: int, events: int) -> None:
         """Take what comes over the keeper's socket; do what the engine asks for."""
         before = self.link.engine
         try:
             heard = self.link.handle(descriptor, events)
         except wire.MalformedError as error:
-            self.revival.say(f"a message of the engine could not be read: {error}")
+            self.restarter.say(f"a message of the engine could not be read: {error}")
             return
         if heard is None:
             return
@@ -149,22 +151,22 @@ class Keeper:
             self.lose_engine()
             return
         if self.link.engine is not before:
-            self.said_bye, self.linger_s = False, LOOK_S
+            self.engine_exited_cleanly, self.linger_s = False, POLL_INTERVAL_S
             self.workers.drop(before)
             latest_s = time.monotonic() + INHERITED_LAUNCH_S
             for one in self.launches.values():
                 one.deadline_s = min(one.deadline_s, latest_s)
-        self.obey(message, descriptors)
+        self.handle_request(message, descriptors)
 
     def lose_engine(self) -> None:
         """Take note that the engine is gone."""
         engine = self.link.engine
         self.link.drop()
         self.workers.drop(engine)
-        self.standbys.retire()
+        self.prefork.retire()
         self.engine_lost()
 
-    def obey(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def handle_request(self, message: dict[str, Any], descriptors: list[int]) -> None:
         """Do what a message asks for, and answer it."""
         answer: dict[str, Any]
         carried: list[int] = []
@@ -188,8 +190,8 @@ class Keeper:
 
     def engine_lost(self) -> None:
         """Have the engine started anew when it went without saying so while there is something to tell it."""
-        if not self.said_bye and (self.kept or self.launches):
-            self.revival.mourn(time.monotonic())
+        if not self.engine_exited_cleanly and (self.kept or self.launches):
+            self.restarter.on_lost(time.monotonic())
 
     def reap(self) -> None:
         """Take note of every process that ended."""
@@ -197,8 +199,8 @@ class Keeper:
 
     def stranger_ended(self, pid: int) -> None:
         """Take note of the end of a child that is no process of a container's."""
-        if not self.standbys.lose(pid) and pid == self.revival.pid:
-            self.revival.pid = 0
+        if not self.prefork.lose(pid) and pid == self.restarter.pid:
+            self.restarter.pid = 0
             if self.link.engine is None:
                 self.engine_lost()
 
@@ -211,15 +213,15 @@ class Keeper:
 
     def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
         """Learn how to start the engine anew, and where its containers' cgroups are."""
-        self.revival.greet(message, time.monotonic())
+        self.restarter.on_connected(message, time.monotonic())
         self.cgroup_parent = message["cgroup"]
-        self.standbys.prepare_for(self.cgroup_parent, message.get("ordinary") or {})
+        self.prefork.prepare_for(self.cgroup_parent, message.get("prefork_template") or {})
         return {"pid": os.getpid()}, []
 
     def do_sweep(self, message: dict[str, Any], _: list[int]) -> None:
         """End what runs in the engine's cgroups and nobody keeps: it outlived both an engine and a keeper."""
         known = self.kept.cgroup_paths | {begun.cgroup for begun in self.launches.values()}
-        known |= self.standbys.cgroup_paths
+        known |= self.prefork.cgroup_paths
         parents = self.cgroups.directories(self.cgroup_parent).values()
         names = {name for parent in parents if os.path.isdir(parent) for name in next(os.walk(parent))[1]}
         strays = sorted(name for name in names if f"{self.cgroup_parent}/{name}" not in known)
@@ -238,9 +240,9 @@ class Keeper:
 
     def do_bye(self, message: dict[str, Any], _: list[int]) -> None:
         """Note that the engine is about to go on purpose; answered when nothing is left of what stood by."""
-        self.said_bye, self.linger_s = True, 0.0
-        self.revival.forget()
-        self.standbys.retire()
+        self.engine_exited_cleanly, self.linger_s = True, 0.0
+        self.restarter.forget()
+        self.prefork.retire()
         answer = self.answer_to(message)
         self.emptier.when_idle(lambda: answer({}))
 
@@ -304,7 +306,7 @@ class Keeper:
 
         def launch_now() -> None:
             if self.link.engine is engine:
-                self.obey(message, [copy])
+                self.handle_request(message, [copy])
             else:
                 os.close(copy)
 
@@ -314,7 +316,7 @@ class Keeper:
         """Have the child that waits become the container, if there is one that fits."""
         if any(map(os.path.exists, self.cgroups.directories(message["cgroup"]).values())):
             return None  # a process of its last run is not gone yet: the name can't be given anew
-        standby = self.standbys.take(message)
+        standby = self.prefork.take(message)
         if standby is None:
             return None
         try:
@@ -387,7 +389,7 @@ class Keeper:
     def serve_launch(self, report: int) -> None:
         """Hear a child; when it has said everything, it executes, or it said why it can't."""
         ended = self.launches[report]
-        if ended.hear():
+        if ended.read_report():
             return
         self.poll.unregister(report)
         del self.launches[report]
@@ -396,7 +398,7 @@ class Keeper:
         if ended.said:
             self.give_up(ended)
         else:
-            kept = Kept(ended.id, ended.pid, ended.pidfd, ended.stdio.outer, ended.cgroup, ended.container)
+            kept = ManagedProcess(ended.id, ended.pid, ended.pidfd, ended.stdio.outer, ended.cgroup, ended.container)
             self.kept.add(kept)
             self.answer(ended.connection, {**kept.describe(), "re": ended.re}, kept.descriptors())
         self.reap()

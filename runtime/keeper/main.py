@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from runtime.keeper import single
-from runtime.keeper.loop import Keeper
+from runtime.keeper.loop import KeeperServer
 from runtime.linux import syscalls as linux
 from runtime.oci import launch
 
@@ -26,7 +26,7 @@ def main() -> None:
     if lock is None:
         return
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-    keeper = Keeper(path)
+    keeper = KeeperServer(path)
     single.told(lock, ready)
     keeper.run()
 

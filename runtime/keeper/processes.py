@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runtime.hints import Any
 from runtime.keeper.emptying import CgroupEmptier
-from runtime.keeper.kept import Kept
+from runtime.keeper.managed_process import ManagedProcess
 from runtime.linux import pidfd as pidfds
 from runtime.oci import cgroup_usage
 from runtime.oci.cgroup import Cgroups
@@ -27,17 +27,17 @@ class Processes:
         self._cgroups = cgroups
         self._emptier = emptier
         self._tell = tell
-        self._kept: dict[str, Kept] = {}
-        self._adopted: dict[int, Kept] = {}
+        self._kept: dict[str, ManagedProcess] = {}
+        self._adopted: dict[int, ManagedProcess] = {}
         """Those that run and are not our children, by their pidfds."""
 
     def __bool__(self) -> bool:
         return bool(self._kept)
 
-    def __getitem__(self, id: str) -> Kept:
+    def __getitem__(self, id: str) -> ManagedProcess:
         return self._kept[id]
 
-    def get(self, id: str) -> Kept | None:
+    def get(self, id: str) -> ManagedProcess | None:
         """Return process `id`, if it is here."""
         return self._kept.get(id)
 
@@ -56,13 +56,13 @@ class Processes:
         """Whether one of them has not ended."""
         return any(kept.exit is None for kept in self._kept.values())
 
-    def add(self, kept: Kept) -> None:
+    def add(self, kept: ManagedProcess) -> None:
         """Take in a child that executes."""
         self._kept[kept.id] = kept
 
     def adopt(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         """Take in a process of an earlier keeper; the descriptors are the pidfd's and those of `fds`, in order."""
-        kept = Kept(
+        kept = ManagedProcess(
             message["id"], message["pid"], descriptors[0], dict(zip(message["fds"], descriptors[1:], strict=True)),
             message["cgroup"], message["container"],
         )  # fmt: skip
@@ -134,7 +134,7 @@ class Processes:
         del self._adopted[pidfd]
         self._note_exit(kept, status)
 
-    def _note_exit(self, kept: Kept, status: int | None) -> None:
+    def _note_exit(self, kept: ManagedProcess, status: int | None) -> None:
         """Keep how a process ended (a wait status; None when nobody can know) and tell it."""
         number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
         known = UNKNOWN_EXIT if status is None else os.WEXITSTATUS(status)

@@ -55,7 +55,7 @@ class Worker:
 
 def _run(work: Callable[[], Any], kept: list[int], report: int) -> None:
     try:
-        launch.let_go(kept)
+        launch.close_inherited_fds(kept)
         told = {"result": work()}
     except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
         told = {"error": str(error) or type(error).__name__, "errno": getattr(error, "errno", None)}

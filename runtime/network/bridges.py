@@ -16,7 +16,7 @@ from runtime.linux.netlink import Netlink, await_operation, forward_ipv6, write_
 from runtime.linux.routes import has_default_route
 from runtime.network.addresses import hardware_address
 from runtime.network.claims import live_claims, rival
-from runtime.network.firewall import Firewall, Passage
+from runtime.network.firewall import Firewall, FirewallNetwork
 from runtime.network.model import Endpoint, Network
 from runtime.network.options import BRIDGE, BridgeOptions, sysctls
 from runtime.network.subnets import Claim
@@ -130,11 +130,11 @@ class Bridges:
                 link.enslave(device, bridge)
 
     def _open_firewall(self, network: Network) -> None:
-        self._firewall.add_network(_passage(network))
+        self._firewall.add_network(_firewall_network(network))
 
     def shut(self, network: Network, *, is_last: bool) -> None:
         """Take the network, whose bridge goes, out of the firewall; with the last network goes the firewall."""
-        self._firewall.remove_network(_passage(network), is_last=is_last)
+        self._firewall.remove_network(_firewall_network(network), is_last=is_last)
 
     def remove_all(self, networks: Sequence[Network]) -> None:
         """Remove the bridges of all `networks`, and the firewall."""
@@ -242,10 +242,10 @@ def _bridged_traffic_is_filtered() -> bool:
         return False  # br_netfilter is not loaded
 
 
-def _passage(network: Network) -> Passage:
+def _firewall_network(network: Network) -> FirewallNetwork:
     options = BridgeOptions.of(network.options)
     subnets = tuple(subnet.subnet for subnet in network.subnets)
-    return Passage(network.bridge, subnets, network.internal, options.masquerades)
+    return FirewallNetwork(network.bridge, subnets, network.internal, options.masquerades)
 
 
 def _set_way_out(link: Netlink, index: int, network: Network, endpoint: Endpoint, versions: Sequence[int]) -> None:

@@ -54,7 +54,7 @@ class Forward:
 
 
 @dataclass(frozen=True)
-class Passage:
+class FirewallNetwork:
     """What the firewall knows of a network: its bridge and how open it is."""
 
     bridge: str
@@ -81,16 +81,16 @@ class Passage:
 class Firewall:
     """The table of one engine; it exists while a network does.
 
-    `is_apart` is said of a network namespace that has nothing but the bridges, and pasta(1) for a way out.
+    `in_own_netns` is said of a network namespace that has nothing but the bridges, and pasta(1) for a way out.
     """
 
-    def __init__(self, engine_id: str, *, is_apart: bool = False) -> None:
-        self._is_apart = is_apart
+    def __init__(self, engine_id: str, *, in_own_netns: bool = False) -> None:
+        self._is_apart = in_own_netns
         self._table = nft.Table(nft.INET, f"skiff-{engine_id}")
         self._others = HostFirewalls(engine_id)
         self._netlink: Nfnetlink | None = None
         self._exists = False
-        self._passages: dict[str, Passage] = {}
+        self._networks: dict[str, FirewallNetwork] = {}
         self._forwards: set[Forward] = set()
 
     def _link(self) -> Nfnetlink:
@@ -114,34 +114,34 @@ class Firewall:
         return [*_translation(t), *_isolation(t), *(_quiet(t) if self._is_apart else ())]
 
     def _forget(self) -> None:
-        self._passages.clear()
+        self._networks.clear()
         self._forwards.clear()
 
-    def add_network(self, passage: Passage) -> None:
+    def add_network(self, network: FirewallNetwork) -> None:
         """Let a network out (not an internal one), apart from the others."""
         if not self._exists:
             self.create()
-        self._run(self._network(passage, is_new=True))
-        self._passages[passage.bridge] = passage
-        self._others.admit(self._link(), passage.bridge)
+        self._run(self._network(network, is_new=True))
+        self._networks[network.bridge] = network
+        self._others.admit(self._link(), network.bridge)
 
-    def remove_network(self, passage: Passage, *, is_last: bool) -> None:
+    def remove_network(self, network: FirewallNetwork, *, is_last: bool) -> None:
         """Take a network out; the table goes with the last one."""
         if is_last:
             self.remove()
         else:
-            self._run(self._network(passage, is_new=False))
-            self._passages.pop(passage.bridge, None)
-            self._others.withdraw(self._link(), passage.bridge)
+            self._run(self._network(network, is_new=False))
+            self._networks.pop(network.bridge, None)
+            self._others.withdraw(self._link(), network.bridge)
 
-    def _network(self, passage: Passage, *, is_new: bool) -> list[Message]:
+    def _network(self, network: FirewallNetwork, *, is_new: bool) -> list[Message]:
         t = self._table
         messages = [
             t.add_elements(name, [(key, b"")]) if is_new else t.delete_elements(name, [key])
-            for name, key in passage.members
+            for name, key in network.members
         ]
         change = t.add_range if is_new else t.delete_range
-        for subnet in passage.translated:
+        for subnet in network.translated:
             after = int(subnet.broadcast_address) + 1
             packed = after.to_bytes(subnet.max_prefixlen // 8, "big")
             messages.append(change(f"subnets{subnet.version}", subnet.network_address.packed, packed))
@@ -203,10 +203,10 @@ class Firewall:
 
     def restore(self) -> None:
         """Make the table again as it should be."""
-        passages, forwards = list(self._passages.values()), list(self._forwards)
+        networks, forwards = list(self._networks.values()), list(self._forwards)
         self.create()
-        for passage in passages:
-            self.add_network(passage)
+        for network in networks:
+            self.add_network(network)
         self.publish(forwards)
 
     def _rule_counts(self) -> Counter[str]:
@@ -215,10 +215,10 @@ class Firewall:
     def _elements(self) -> dict[str, dict[bytes, bytes]]:
         """Return what the table's sets and maps should have."""
         wanted: dict[str, dict[bytes, bytes]] = {one: {} for one in SETS}
-        for passage in self._passages.values():
-            for name, key in passage.members:
+        for network in self._networks.values():
+            for name, key in network.members:
                 wanted[name][key] = b""
-            for subnet in passage.translated:
+            for subnet in network.translated:
                 wanted[f"subnets{subnet.version}"][subnet.network_address.packed] = b""
         for forward in self._forwards:
             name, key, value = forward.element

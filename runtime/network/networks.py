@@ -26,12 +26,12 @@ from runtime.network.firewall import Firewall
 from runtime.network.forwarder.client import Forwarder
 from runtime.network.model import TO_BE_CHOSEN, Endpoint, EndpointSettings, Network, Subnet
 from runtime.network.names import Names, ResolverSockets, listen
+from runtime.network.netns_pool import NetnsPool
 from runtime.network.options import BridgeOptions
 from runtime.network.placement import Placement
 from runtime.network.ports import FindHolder, PortBinding
 from runtime.network.publishing import Publishing
-from runtime.network.removals import Removals
-from runtime.network.spares import Spares
+from runtime.network.removals import PendingDeviceRemovals
 from runtime.network.subnets import complete_subnet, free_ipv6_subnet
 from runtime.network.table import NetworkTable
 from runtime.network.worker import Worker
@@ -55,20 +55,20 @@ class Networks:
         store: Store,
         group: anyio.abc.TaskGroup,
         *,
-        apart: Path | None = None,
+        bridge_netns: Path | None = None,
         find_holder: FindHolder = holder,
     ) -> None:
         self._paths = paths
         self._group = group
         self._table = NetworkTable(store)
         self._lock = anyio.Lock()
-        self._worker = Worker(apart)
-        self._spares = Spares(self._worker, group)
-        self._firewall = Firewall(paths.engine_id, is_apart=apart is not None)
+        self._worker = Worker(bridge_netns)
+        self._netns_pool = NetnsPool(self._worker, group)
+        self._firewall = Firewall(paths.engine_id, in_own_netns=bridge_netns is not None)
         self._bridges = Bridges(self._firewall, paths.engine_id)
-        self._removals = Removals(self._bridges, self._worker, group)
+        self._removals = PendingDeviceRemovals(self._bridges, self._worker, group)
         self._placement = Placement(self._table, self._bridges, self._worker)
-        self._names = Names(self._table, group, self.namespace, apart)
+        self._names = Names(self._table, group, self.namespace, bridge_netns)
         forwarder = Forwarder(paths, self._worker, group)
         self._publishing = Publishing(self._firewall, self._worker, forwarder, find_holder)
         self._container_names: dict[str, str] = {}
@@ -283,7 +283,7 @@ class Networks:
         """Make and pin the network namespace of a container, with its loopback up."""
         path = self.namespace(container_id)
         self._container_names[container_id] = name
-        namespace = await self._spares.take()
+        namespace = await self._netns_pool.take()
         try:
             netns.pin(path, namespace)
         finally:
@@ -298,7 +298,7 @@ class Networks:
 
     def expect_more(self) -> None:
         """Have a network namespace ready for the container that may come next."""
-        self._spares.refill()
+        self._netns_pool.refill()
 
     async def close_namespace(self, container_id: str) -> None:
         """Leave every network and unpin the namespace."""

@@ -104,7 +104,7 @@ def parse_bindings(bindings: Mapping[str, Any]) -> list[PortBinding]:
 
 
 @dataclass(frozen=True)
-class Held:
+class ReservedPort:
     """A port that is ours: `binding` with its one port, and the bound sockets, each of one address family.
 
     Where the bridges are the host's own, no IPv4 traffic reaches `ipv4`: nftables turns it to the container before.
@@ -147,7 +147,7 @@ def hold(
     ours: Mapping[str, Sequence[PortBinding]],
     find_holder: FindHolder = socket_holder,
     inherited: Inherited | None = None,
-) -> Held:
+) -> ReservedPort:
     """Bind the host's port, or the first free one of a range, so that no other program takes it.
 
     `ours` are the bindings that containers have, by name, and under "" those of the same request; `inherited` are
@@ -187,7 +187,7 @@ def _refuse_ours(binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]]
             )
 
 
-def _hold_chosen(binding: PortBinding) -> Held:
+def _hold_chosen(binding: PortBinding) -> ReservedPort:
     """Hold a port that the kernel chooses; for both families the same."""
     for attempt in range(CHOICES):
         held = _hold_one(binding if not binding.is_ipv4 else replace(binding, host_ip=binding.host_ip or "0.0.0.0"))
@@ -195,7 +195,7 @@ def _hold_chosen(binding: PortBinding) -> Held:
             return held
         chosen = replace(binding, host_port=held.binding.host_port)
         try:
-            return Held(chosen, held.ipv4, _bind_ipv6_too(chosen))
+            return ReservedPort(chosen, held.ipv4, _bind_ipv6_too(chosen))
         except ConflictError:
             held.close()
             if attempt == CHOICES - 1:
@@ -203,7 +203,7 @@ def _hold_chosen(binding: PortBinding) -> Held:
     raise AssertionError("unreachable")
 
 
-def _hold_one(binding: PortBinding, inherited: Inherited | None = None) -> Held:
+def _hold_one(binding: PortBinding, inherited: Inherited | None = None) -> ReservedPort:
     ipv4 = _bind(binding, socket.AF_INET, binding.host_ip or "0.0.0.0", inherited) if binding.is_ipv4 else None
     try:
         ipv6 = None
@@ -217,7 +217,7 @@ def _hold_one(binding: PortBinding, inherited: Inherited | None = None) -> Held:
             ipv4.close()
         raise
     port = (ipv4 or ipv6).getsockname()[1]  # type: ignore[union-attr]
-    return Held(replace(binding, host_port=port), ipv4, ipv6)
+    return ReservedPort(replace(binding, host_port=port), ipv4, ipv6)
 
 
 def _bind_ipv6_too(binding: PortBinding, inherited: Inherited | None = None) -> socket.socket | None:

@@ -15,7 +15,7 @@ from runtime.errors import KernelError
 from runtime.linux.conntrack import forget_udp_flows
 from runtime.network.firewall import Firewall, Forward
 from runtime.network.forwarder.client import Carried, Forwarder
-from runtime.network.ports import FindHolder, Held, PortBinding, hold
+from runtime.network.ports import FindHolder, PortBinding, ReservedPort, hold
 from runtime.network.worker import Worker
 
 
@@ -23,7 +23,7 @@ from runtime.network.worker import Worker
 class _Published:
     container_name: str
     addresses: tuple[str, str]
-    held: Sequence[Held]
+    held: Sequence[ReservedPort]
     forwards: Sequence[Forward]
     carried: Sequence[Carried]
 
@@ -72,10 +72,10 @@ class Publishing:
         for held in self._hold(bindings):
             held.close()
 
-    def _hold(self, bindings: Sequence[PortBinding]) -> list[Held]:
+    def _hold(self, bindings: Sequence[PortBinding]) -> list[ReservedPort]:
         ours = {one.container_name: one.bindings for one in self._published.values()}
         with ExitStack() as stack:
-            held: list[Held] = []
+            held: list[ReservedPort] = []
             # who names a port gets it; who leaves the choice to the host chooses from the rest
             order = sorted(range(len(bindings)), key=lambda at: _freedom(bindings[at]))
             for at in order:
@@ -109,7 +109,7 @@ class Publishing:
             (ipv4, ipv6),
             held,
             forwards,
-            _carried(held, ipv4, ipv6, is_apart=self._worker.namespace is not None),
+            _carried(held, ipv4, ipv6, in_own_netns=self._worker.namespace is not None),
         )
         try:
             await self._worker.run(partial(self._open, published))
@@ -175,13 +175,13 @@ def _forwards(bindings: Sequence[PortBinding], ipv4: str, ipv6: str) -> list[For
     return found
 
 
-def _carried(held: Sequence[Held], ipv4: str, ipv6: str, *, is_apart: bool) -> list[Carried]:
+def _carried(held: Sequence[ReservedPort], ipv4: str, ipv6: str, *, in_own_netns: bool) -> list[Carried]:
     """Return the sockets whose traffic nftables does not see: of IPv6, and of both where the bridges are apart."""
     found = []
     for one in held:
         port, protocol = one.binding.container_port, one.binding.protocol
         if one.ipv6 is not None:
             found.append(Carried(one.ipv6, protocol, (ipv6 or ipv4, port)))
-        if one.ipv4 is not None and is_apart:
+        if one.ipv4 is not None and in_own_netns:
             found.append(Carried(one.ipv4, protocol, (ipv4, port)))
     return found

@@ -13,7 +13,7 @@ from runtime.network.bridges import Bridges
 from runtime.network.worker import Worker
 
 
-class Removals:
+class PendingDeviceRemovals:
     """Removes devices behind the back of what goes on.
 
     Measured: the kernel needs 20 to 40 ms to delete one (it waits for every processor to have seen it), and no longer

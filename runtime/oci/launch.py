@@ -66,7 +66,7 @@ def namespace_flags(namespaces: Sequence[Mapping[str, Any]]) -> int:
     return flags
 
 
-def let_go(kept: Iterable[int]) -> None:
+def close_inherited_fds(kept: Iterable[int]) -> None:
     """Leave a forked child, of all that its parent has open, the standard streams and `kept`.
 
     What is open can be reached from inside a container by links to /proc/self/fd, and a pipe does not end while

@@ -17,10 +17,10 @@ from runtime.oci.tree import Tree
 POINTS = ("/proc", "/dev", "/sys/fs/cgroup")
 
 
-def make_trees(ordinary: Mapping[str, Any], place: str, hierarchies: Mapping[str, str] | None) -> list[Tree]:
-    """Return the trees of what an `ordinary` container has; the caller is in the namespaces they are to show.
+def make_trees(template: Mapping[str, Any], place: str, hierarchies: Mapping[str, str] | None) -> list[Tree]:
+    """Return the trees of what an `template` container has; the caller is in the namespaces they are to show.
 
-    `ordinary` is {"mounts", "maskedPaths", "readonlyPaths"} of an OCI document, `place` a directory to mount on,
+    `template` is {"mounts", "maskedPaths", "readonlyPaths"} of an OCI document, `place` a directory to mount on,
     `hierarchies` as `rootfs.prepare` takes them. Raises KernelError, OSError, RootError; the caller is in its mount
     namespace again in any case.
     """
@@ -31,7 +31,7 @@ def make_trees(ordinary: Mapping[str, Any], place: str, hierarchies: Mapping[str
         linux.mount("tmpfs", place, "tmpfs", 0, "mode=755")
         root = rootfs.Root(place)
         umask = os.umask(0)
-        trees = [tree for tree in (Tree(point, ordinary) for point in POINTS) if tree.entries]
+        trees = [tree for tree in (Tree(point, template) for point in POINTS) if tree.entries]
         for tree in trees:
             for entry in tree.entries:
                 rootfs.mount_entry(root, entry, hierarchies)

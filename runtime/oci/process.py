@@ -41,14 +41,14 @@ class LaunchError(Exception):
         self.exit_code = exit_code
 
 
-def take_no_signal_for_granted() -> None:
+def reset_signal_handlers() -> None:
     """Give every signal its default action: what whoever started us ignores would be ignored by every container."""
     for number in range(1, LAST_SIGNAL + 1):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             linux.default_signal(number)
 
 
-class LastSteps:
+class PreExec:
     """What is done between the last preparation of a process and its execution: nothing but installing its filter."""
 
     def wait(self) -> None:
@@ -60,7 +60,7 @@ class LastSteps:
 
 
 def become(
-    process: Mapping[str, Any], annotations: Mapping[str, str], filters: bytes | None, last: LastSteps | None = None
+    process: Mapping[str, Any], annotations: Mapping[str, str], filters: bytes | None, last: PreExec | None = None
 ) -> NoReturn:
     """Take on the directory, limits, identity and restrictions of `process` and execute it. Raises LaunchError.
 
@@ -87,7 +87,7 @@ def become(
     _take_identity(who)
     os.umask((process.get("user") or {}).get("umask", 0o022))
     if last is None:
-        last = LastSteps()
+        last = PreExec()
     else:
         _check_executable(process["args"][0], environment)
         last.wait()

@@ -133,7 +133,7 @@ class HostSide:
         self._listener.bind(str(paths.host_socket))
         os.chmod(paths.host_socket, 0o600)
         self._listener.listen(64)
-        self._visitors: dict[int, socket.socket] = {}
+        self._clients: dict[int, socket.socket] = {}
         self._poll = select.epoll()
         self._poll.register(self._wakeup, select.EPOLLIN)
         self._poll.register(self._listener.fileno(), select.EPOLLIN)
@@ -209,7 +209,7 @@ class HostSide:
                 elif descriptor == self._listener.fileno():
                     self._accept()
                 else:
-                    self._serve(self._visitors[descriptor])
+                    self._serve(self._clients[descriptor])
 
     def _pause_s(self) -> float:
         return -1 if self._leave_at_s is None else max(0.0, self._leave_at_s - time.monotonic())
@@ -250,37 +250,37 @@ class HostSide:
                 self._exit_code = os.waitstatus_to_exitcode(status)
 
     def _accept(self) -> None:
-        visitor, _ = self._listener.accept()
-        self._visitors[visitor.fileno()] = visitor
-        self._poll.register(visitor.fileno(), select.EPOLLIN)
+        client, _ = self._listener.accept()
+        self._clients[client.fileno()] = client
+        self._poll.register(client.fileno(), select.EPOLLIN)
 
-    def _serve(self, visitor: socket.socket) -> None:
-        """Do what a visitor asks for; one that says nothing sensible is shown out."""
+    def _serve(self, client: socket.socket) -> None:
+        """Do what a client asks for; one that says nothing sensible is shown out."""
         descriptors: list[int] = []
         try:
-            data, descriptors, _, _ = socket.recv_fds(visitor, LONGEST_MESSAGE, 4)
+            data, descriptors, _, _ = socket.recv_fds(client, LONGEST_MESSAGE, 4)
             message = json.loads(data) if data else None
             if message is None:
-                self._show_out(visitor)
+                self._disconnect(client)
             elif message["do"] == "start":
                 with open(os.dup(descriptors[0])) as file:
                     file.seek(0)
                     environment = json.load(file)
                 os.close(descriptors.pop(0))
                 self.start_engine(environment, descriptors)
-                visitor.send(b"s")
+                client.send(b"s")
             elif message["do"] == "holder":
-                visitor.send(holder(message["protocol"], int(message["port"])).encode())
+                client.send(holder(message["protocol"], int(message["port"])).encode())
         except (OSError, ValueError, LookupError, TypeError):
-            self._show_out(visitor)
+            self._disconnect(client)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _show_out(self, visitor: socket.socket) -> None:
-        if self._visitors.pop(visitor.fileno(), None) is not None:
-            self._poll.unregister(visitor.fileno())
-            visitor.close()
+    def _disconnect(self, client: socket.socket) -> None:
+        if self._clients.pop(client.fileno(), None) is not None:
+            self._poll.unregister(client.fileno())
+            client.close()
 
     # --- engines
 

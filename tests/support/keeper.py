@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.oci import defaults
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
@@ -134,7 +134,7 @@ async def kill(pid):
 
 
 @asynccontextmanager
-async def ground(restart=("/bin/false",), ordinary=None):
+async def ground(restart=("/bin/false",), prefork_template=None):
     folder = Path(tempfile.mkdtemp(prefix="skf-k-"))
     busybox_root(folder / "lower")
     paths = Paths.from_environment({"SKIFF_ROOT": str(folder / "r"), "SKIFF_RUN": str(folder / "run")}, 0)
@@ -148,7 +148,7 @@ async def ground(restart=("/bin/false",), ordinary=None):
     try:
         async with AsyncExitStack() as stack:
             keeper = await stack.enter_async_context(
-                Keeper.connect(paths, restart=restart, on_lost=note, ordinary=ordinary)
+                KeeperClient.connect(paths, restart=restart, on_lost=note, prefork_template=prefork_template)
             )
             made = Ground(folder, keeper, paths, losses, was_lost)
             stack.push_async_callback(clean, made)
@@ -159,7 +159,7 @@ async def ground(restart=("/bin/false",), ordinary=None):
 
 async def clean(made):
     """End every container, then the keeper; nothing of theirs is left."""
-    async with Keeper.connect(made.paths, restart=["/bin/false"]) as made.keeper:
+    async with KeeperClient.connect(made.paths, restart=["/bin/false"]) as made.keeper:
         await end_all(made)
     for directory in Cgroups().directories(f"/skiff-{made.paths.engine_id}").values():
         assert not os.path.exists(directory)  # noqa: ASYNC240

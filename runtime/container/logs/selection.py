@@ -31,7 +31,7 @@ class Selection:
         return chunk.stream in self.streams and not (self.until_ns and chunk.time_ns > self.until_ns)
 
 
-class Passage:
+class LogSlice:
     """The wanted part of what `reader` reads, taken chunk by chunk. Is begun by `find` or by `start_at`."""
 
     def __init__(self, reader: LogReader, selection: Selection) -> None:

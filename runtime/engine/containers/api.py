@@ -40,7 +40,7 @@ from runtime.errors import (
     SkiffError,
 )
 from runtime.image.images import Images
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.network.networks import Networks
 from runtime.paths import Paths
 
@@ -55,7 +55,7 @@ class Containers:
 
     paths: Paths
     table: ContainerTable
-    keeper: Keeper
+    keeper: KeeperClient
     images: Images
     networks: Networks
     limits: MachineLimits

@@ -22,7 +22,7 @@ from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.times import rfc3339
 from runtime.errors import KernelError
-from runtime.keeper.client import KeptProcess
+from runtime.keeper.client import ProcessHandle
 from runtime.paths import Paths
 
 Probe = Callable[[Container, HealthCheck], Awaitable[tuple[int, str]]]
@@ -45,7 +45,7 @@ class Attendance:
         self._memory = memory
         self._probe = probe
 
-    def begin(self, container: Container, process: KeptProcess) -> None:
+    def begin(self, container: Container, process: ProcessHandle) -> None:
         """Take over a running process: its output, its health and its memory, until it ends."""
         container.process = process
         container.has_told_oom = False
@@ -71,7 +71,7 @@ class Attendance:
             writer.close()
 
     async def _watch(
-        self, container: Container, process: KeptProcess, check: HealthCheck | None, scope: anyio.CancelScope
+        self, container: Container, process: ProcessHandle, check: HealthCheck | None, scope: anyio.CancelScope
     ) -> None:
         """Run all that watches the process until `scope` is cancelled, which `end` does.
 
@@ -104,7 +104,7 @@ class Attendance:
                 if container.log is not None:
                     container.log.close_if_idle()
 
-    async def _drain(self, container: Container, process: KeptProcess) -> None:
+    async def _drain(self, container: Container, process: ProcessHandle) -> None:
         """Move the process's output into the log until its pipes end."""
         limits = limits_of(container.host.get("LogConfig"))
         writer = LogWriter(self._paths.container(container.id), limits, container.readers, process.started_at_ns)

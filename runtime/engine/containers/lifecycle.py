@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from runtime.container.restart import next_delay
-from runtime.container.spec import Place, build
+from runtime.container.spec import ContainerPaths, build
 from runtime.engine.background import Background, attempt
 from runtime.engine.containers.attendance import Attendance
 from runtime.engine.containers.making.mounts import Mounts
@@ -35,7 +35,7 @@ from runtime.engine.times import rfc3339
 from runtime.errors import ConflictError, KernelError, SkiffError
 from runtime.exhausted import check_start
 from runtime.image.images import Images
-from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
+from runtime.keeper.client import KeeperClient, LaunchError, ProcessExit, ProcessHandle
 from runtime.paths import Paths
 
 STOP_TIMEOUT_S = 10.0
@@ -49,7 +49,7 @@ class Lifecycle:
 
     paths: Paths
     table: ContainerTable
-    keeper: Keeper
+    keeper: KeeperClient
     images: Images
     mounts: Mounts
     networks: ContainerNetworks
@@ -89,7 +89,7 @@ class Lifecycle:
             self.mounts.tell("mount", container)
             self.table.tell(container, "start")
 
-    async def _launch(self, container: Container) -> KeptProcess:
+    async def _launch(self, container: Container) -> ProcessHandle:
         directory = self.paths.container(container.id)
         network = await self.networks.join(container)
         bundle = self.paths.bundles / container.id
@@ -116,7 +116,7 @@ class Lifecycle:
         if container.host.get("IpcMode") == "shareable":
             (directory / "shm").mkdir(exist_ok=True)
 
-    def _place(self, container: Container, directory: Path, network: Path | None) -> Place:
+    def _place(self, container: Container, directory: Path, network: Path | None) -> ContainerPaths:
         image = self.images.resolve(container.image_id)
         namespaces: dict[str, str] = {}
         if network is not None:
@@ -130,7 +130,7 @@ class Lifecycle:
                 namespaces[kind] = f"/proc/{other.state.pid}/ns/{kind}"
                 if kind == "ipc":
                     namespaces["shm"] = f"/proc/{other.state.pid}/root/dev/shm"
-        return Place(
+        return ContainerPaths(
             id=container.id,
             engine_id=self.paths.engine_id,
             layers=(*self.images.layer_directories(image), self.paths.init_layer),
@@ -269,7 +269,7 @@ class Lifecycle:
 
     # --- an earlier engine's
 
-    async def adopt(self, container: Container, process: KeptProcess) -> None:
+    async def adopt(self, container: Container, process: ProcessHandle) -> None:
         """Take over a container that an earlier engine started."""
         container.state.status = RUNNING if container.state.status != PAUSED else PAUSED
         container.state.pid = process.pid

@@ -11,7 +11,7 @@ from runtime.container.health import Health
 from runtime.container.logs.reader import LogReader
 from runtime.container.logs.writer import LogWriter
 from runtime.container.restart import RestartPolicy
-from runtime.keeper.client import KeptProcess
+from runtime.keeper.client import ProcessHandle
 
 CREATED, RUNNING, PAUSED, RESTARTING, REMOVING, EXITED, DEAD = (
     "created",
@@ -65,7 +65,7 @@ class Container:
     ports: list[dict[str, Any]] = field(default_factory=list)
     state: ContainerState = field(default_factory=ContainerState)
     # what follows lives with the engine, not in the store
-    process: KeptProcess | None = None
+    process: ProcessHandle | None = None
     log: LogWriter | None = None
     readers: set[LogReader] = field(default_factory=set)
     """Who reads its log now: what the log drops may be held for them."""

@@ -27,7 +27,7 @@ from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.images import Image, Images, now
 from runtime.image.pack import pack
 from runtime.image.reference import Reference
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.paths import Paths
 from runtime.streaming import Send
 
@@ -58,7 +58,7 @@ class ImageMaking:
     paths: Paths
     images: Images
     table: ContainerTable
-    keeper: Keeper
+    keeper: KeeperClient
     events: EventBus
 
     async def commit(

@@ -21,7 +21,7 @@ from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities
 from runtime.engine.containers.making.hosts import hosts_file, resolv_conf
 from runtime.errors import KernelError, SkiffError
 from runtime.exhausted import check_start
-from runtime.keeper.client import Keeper, KeptProcess, ProcessExit
+from runtime.keeper.client import KeeperClient, ProcessExit, ProcessHandle
 from runtime.network.model import EndpointSettings
 from runtime.network.names import default_resolvers
 from runtime.network.networks import Networks
@@ -37,7 +37,7 @@ class Steps:
     """Runs build steps over the keeper; the engine tells it of exits."""
 
     paths: Paths
-    keeper: Keeper
+    keeper: KeeperClient
     networks: Networks
     _running: dict[str, tuple[anyio.Event, list[ProcessExit]]] = field(default_factory=dict, init=False)
 
@@ -70,7 +70,7 @@ class Steps:
         bundle = self.paths.bundles / id
         event = anyio.Event()
         exits: list[ProcessExit] = []
-        kept: KeptProcess | None = None
+        kept: ProcessHandle | None = None
         self._running[id] = (event, exits)
         try:
             (bundle / "rootfs").mkdir(parents=True)

@@ -24,7 +24,7 @@ from runtime.engine.streams.exec_output import send_output
 from runtime.engine.times import go_duration
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 from runtime.exhausted import check_start
-from runtime.keeper.client import Keeper, KeptProcess, LaunchError, ProcessExit
+from runtime.keeper.client import KeeperClient, LaunchError, ProcessExit, ProcessHandle
 from runtime.streaming import Send
 
 CANNOT_RUN, MISSING = 126, 127
@@ -41,7 +41,7 @@ class Exec:
     id: str
     container: Container
     body: dict[str, Any]
-    process: KeptProcess | None = None
+    process: ProcessHandle | None = None
     is_started: bool = False
     exit_code: int | None = None
     launched: anyio.Event = field(default_factory=anyio.Event)
@@ -61,7 +61,7 @@ class Exec:
 class Execs:
     """The execs of one engine. They end with their container and are not kept over an engine's restart."""
 
-    keeper: Keeper
+    keeper: KeeperClient
     table: ContainerTable
     networking: ContainerNetworks
     background: Background
@@ -141,7 +141,7 @@ class Execs:
             detached=lambda: self.table.tell(one.container, "exec_detach", execID=one.id),
         )
 
-    async def _run(self, one: Exec, size: Any, stdin: bool) -> KeptProcess:
+    async def _run(self, one: Exec, size: Any, stdin: bool) -> ProcessHandle:
         config = {**one.container.config, "Env": self.networking.environment(one.container)}
         process, annotations, seccomp = build_exec(one.body, config, one.container.host, size)
         return await self.keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)

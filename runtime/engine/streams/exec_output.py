@@ -12,7 +12,7 @@ import anyio
 
 from runtime.engine.streams.attach import LogFrame
 from runtime.image.transfers import together
-from runtime.keeper.client import KeptProcess
+from runtime.keeper.client import ProcessHandle
 from runtime.streaming import Send
 
 CHUNK_BYTES = 1 << 16
@@ -23,7 +23,7 @@ FIONREAD = 0x541B
 SOURCES = (("console", 0), ("stdout", 1), ("stderr", 2))
 
 
-async def send_output(process: KeptProcess, ended: anyio.Event, send: Send[LogFrame]) -> None:
+async def send_output(process: ProcessHandle, ended: anyio.Event, send: Send[LogFrame]) -> None:
     """Send the output of a process until its pipes end, or what is in them soon after `ended`; that is awaited."""
     pipes = [_Pipe(process.fds[name], stream) for name, stream in SOURCES if name in process.fds]
     turn = anyio.Lock()

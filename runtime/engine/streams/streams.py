@@ -13,12 +13,12 @@ import anyio.lowlevel
 from runtime.container.logs.files import STDERR, STDIN, STDOUT, segment_starts
 from runtime.container.logs.options import NONE, details
 from runtime.container.logs.reader import LogReader
-from runtime.container.logs.selection import Passage, Selection
+from runtime.container.logs.selection import LogSlice, Selection
 from runtime.engine.containers.state import CREATED, Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.streams.attach import Attachment, LogFrame
 from runtime.errors import EngineError
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.paths import Paths
 from runtime.streaming import pieces_of
 
@@ -26,7 +26,7 @@ from runtime.streaming import pieces_of
 class Streams:
     """Reads logs and holds attachments. Readers pull: what a slow one has not read yet waits in the log's files."""
 
-    def __init__(self, paths: Paths, table: ContainerTable, keeper: Keeper) -> None:
+    def __init__(self, paths: Paths, table: ContainerTable, keeper: KeeperClient) -> None:
         self._paths = paths
         self._table = table
         self._keeper = keeper
@@ -61,7 +61,7 @@ class Streams:
             return
         # it may be removed meanwhile
         with suppress(FileNotFoundError), self._reader(container, is_awaited=attached) as reader:
-            passage, end = Passage(reader, selection), reader.end
+            passage, end = LogSlice(reader, selection), reader.end
             for _ in passage.find():
                 await anyio.lowlevel.checkpoint()
             if attached:
@@ -146,7 +146,7 @@ class Streams:
     ) -> AsyncGenerator[LogFrame, None]:
         """Yield what the container writes from now on, until the process that runs, or is started next, ends."""
         with suppress(FileNotFoundError), self._reader(container, is_awaited=True) as reader:
-            passage = Passage(reader, Selection(streams))
+            passage = LogSlice(reader, Selection(streams))
             passage.start_at(0 if from_beginning else reader.end)
             exits = container.exits
             while not container.is_running and container.log is None and container.exits == exits:

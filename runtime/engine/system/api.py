@@ -20,7 +20,7 @@ from runtime.engine.system import machine
 from runtime.engine.system.limits import MachineLimits
 from runtime.engine.times import rfc3339
 from runtime.image.images import Images
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.linux import userns
 from runtime.paths import Paths
 
@@ -42,7 +42,7 @@ class System:
     """What the engine says of itself and of the machine."""
 
     paths: Paths
-    keeper: Keeper
+    keeper: KeeperClient
     table: ContainerTable
     images: Images
     events: EventBus

@@ -21,7 +21,7 @@ import anyio.to_thread
 from runtime.engine.background import attempt
 from runtime.engine.containers.lifecycle import Lifecycle
 from runtime.engine.containers.table import ContainerTable
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.linux import netns
 from runtime.network.model import Network
 from runtime.network.networks import Networks
@@ -56,7 +56,7 @@ class Check:
     store: Store
     table: ContainerTable
     networks: Networks
-    keeper: Keeper
+    keeper: KeeperClient
     lifecycle: Lifecycle
     trash: Trash
 

@@ -18,7 +18,7 @@ from runtime.linux import syscalls as linux
 from runtime.oci import console, init, launch, rootfs
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.mount_options import PROPAGATION
-from runtime.oci.process import LastSteps, LaunchError, become
+from runtime.oci.process import LaunchError, PreExec, become
 from runtime.oci.program import confinement, hooks, mappings, scheduling
 from runtime.oci.program.document import PERSONALITIES
 from runtime.oci.program.namespaces import NAMESPACES, Namespaces
@@ -109,7 +109,7 @@ def attempt(channel: Channel, become: Callable[[], None]) -> NoReturn:
 
 
 def _become(plan: Plan, channel: Channel) -> NoReturn:
-    launch.let_go(plan.kept())
+    launch.close_inherited_fds(plan.kept())
     document, settings, process = plan.document, plan.document["linux"], plan.document["process"]
     os.setsid()
     launch.forbid_imports()
@@ -147,7 +147,7 @@ def _become(plan: Plan, channel: Channel) -> NoReturn:
     become(process, annotations, plan.filters, last)
 
 
-class Waiting(LastSteps):
+class Waiting(PreExec):
     """The process waits for `start`; then it runs the hooks that are to run inside, and takes its labels."""
 
     def __init__(self, plan: Plan, channel: Channel, label: tuple[int, bytes] | None) -> None:

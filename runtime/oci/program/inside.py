@@ -14,7 +14,7 @@ from runtime.linux import syscalls as linux
 from runtime.oci import console as terminals
 from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
-from runtime.oci.process import LastSteps, become
+from runtime.oci.process import PreExec, become
 from runtime.oci.program import child, confinement, document, scheduling, store
 from runtime.oci.program.child import FAILED, GO, LISTENER, LONGEST_MESSAGE, SIBLING, Channel
 from runtime.oci.program.errors import ProgramError, StateError
@@ -201,7 +201,7 @@ def _run(execution: _Execution, channel: Channel) -> NoReturn:
 
 def _become(execution: _Execution, channel: Channel) -> NoReturn:
     sockets = [channel.peer.fileno(), *([execution.console.fileno()] if execution.console is not None else [])]
-    launch.let_go([*sockets, execution.target, *execution.preserved])
+    launch.close_inherited_fds([*sockets, execution.target, *execution.preserved])
     process = execution.process
     scheduling.pin(process, "initial")
     launch.forbid_imports()
@@ -233,7 +233,7 @@ def _become(execution: _Execution, channel: Channel) -> NoReturn:
     become(process, {}, execution.filters, _Last(execution, channel, label))
 
 
-class _Last(LastSteps):
+class _Last(PreExec):
     """Takes the labels, and hands over the filter's listener."""
 
     def __init__(self, execution: _Execution, channel: Channel, label: tuple[int, bytes] | None) -> None:

@@ -18,7 +18,7 @@ from runtime.build.tree import Tree
 from runtime.image.archive import load
 from runtime.image.images import Images
 from runtime.image.reference import Reference
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.paths import Paths
 from runtime.store import Store
 from tests.integration.build.keeper_runner import KeeperRunner
@@ -121,7 +121,7 @@ async def bench():
         images = Images(paths, store)
         images.tag(await busybox(images, home), Reference.parse("busybox"))
         async with AsyncExitStack() as stack:
-            keeper = await stack.enter_async_context(Keeper.connect(paths, restart=["/bin/false"]))
+            keeper = await stack.enter_async_context(KeeperClient.connect(paths, restart=["/bin/false"]))
             runner = KeeperRunner(paths, keeper)
             yield Bench(home, images, Builder(paths, store, images, runner), runner)
             keeper_process = os.pidfd_open(keeper.pid)

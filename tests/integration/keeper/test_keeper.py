@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from runtime.errors import InternalError
-from runtime.keeper.client import Keeper, LaunchError
+from runtime.keeper.client import KeeperClient, LaunchError
 from tests.support.keeper import ground, kill, read
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]
@@ -162,7 +162,7 @@ async def test_containers_outlive_the_keeper_and_their_exit_codes_are_known():
 async def test_a_second_engine_finds_what_the_first_left():
     async with ground() as made:
         process = await made.launch("kept", "sh", "-c", "echo waiting; sleep 100")
-        async with Keeper.connect(made.paths, restart=["/bin/false"]) as second:
+        async with KeeperClient.connect(made.paths, restart=["/bin/false"]) as second:
             (adopted,) = await second.list()
             assert (adopted.id, adopted.pid, adopted.exit) == ("kept", process.pid, None)
             await anyio.wait_readable(adopted.fds["stdout"])
@@ -177,7 +177,7 @@ async def test_an_engine_that_leaves_without_goodbye_is_started_anew():
         os.mkfifo(said)
         reader = os.open(said, os.O_RDONLY | os.O_NONBLOCK)
         keepalive = os.open(said, os.O_WRONLY)
-        async with Keeper.connect(made.paths, restart=["/bin/sh", "-c", f"echo again > {said}"]):
+        async with KeeperClient.connect(made.paths, restart=["/bin/sh", "-c", f"echo again > {said}"]):
             pass
         with anyio.fail_after(10):
             await anyio.wait_readable(reader)

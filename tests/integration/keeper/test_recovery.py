@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from runtime.doorman.client import Doorman
-from runtime.keeper.client import RECORD, Keeper
+from runtime.keeper.client import RECORD, KeeperClient
 from runtime.keeper.records import Record
 from runtime.linux.pidfd import remembers_exits
 from tests.support.keeper import ground, kill, read
@@ -55,7 +55,7 @@ async def both_died(made, vault=None):
         for descriptor in descriptors.values():
             os.close(descriptor)
     made.keeper._held.clear()
-    async with Keeper.connect(made.paths, restart=["/bin/false"], vault=vault) as made.keeper:
+    async with KeeperClient.connect(made.paths, restart=["/bin/false"], vault=vault) as made.keeper:
         yield made
 
 
@@ -67,7 +67,7 @@ async def test_with_a_doorman_nothing_is_lost_of_pipes_and_terminals():
     async with (
         ground() as made,
         doorman_of(made) as doorman,
-        Keeper.connect(made.paths, restart=["/bin/false"], vault=doorman) as made.keeper,
+        KeeperClient.connect(made.paths, restart=["/bin/false"], vault=doorman) as made.keeper,
     ):
         # it writes more than the pipe holds, while nobody reads
         flood = "read word; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); echo $i; done; read word; echo $word; exit 9"
@@ -104,7 +104,7 @@ async def test_an_end_that_nobody_was_there_for_is_heard_of_all_the_same():
     async with (
         ground() as made,
         doorman_of(made) as doorman,
-        Keeper.connect(made.paths, restart=["/bin/false"], vault=doorman) as made.keeper,
+        KeeperClient.connect(made.paths, restart=["/bin/false"], vault=doorman) as made.keeper,
     ):
         process = await made.launch("one", "sh", "-c", "read word; echo last words; exit 7", stdin=True)
         pidfd, stdin = os.dup(process.pidfd), os.dup(process.fds["stdin"])
@@ -148,7 +148,7 @@ async def test_what_is_held_of_containers_that_are_gone_is_let_go():
     async with (
         ground() as made,
         doorman_of(made) as doorman,
-        Keeper.connect(made.paths, restart=["/bin/false"], vault=doorman) as made.keeper,
+        KeeperClient.connect(made.paths, restart=["/bin/false"], vault=doorman) as made.keeper,
     ):
         process = await made.launch("one", "true")
         assert await read(process.fds["stdout"]) == ""

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.keeper import wire
-from runtime.keeper.client import Keeper, LaunchError, start_keeper
-from runtime.keeper.standby import STANDBYS
+from runtime.keeper.client import KeeperClient, LaunchError, start_keeper
+from runtime.keeper.prefork import STANDBYS
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
 from tests.support.keeper import children, ground, kill, read, settled
@@ -86,7 +86,7 @@ async def test_what_an_engine_sends_in_error_ends_nothing():
             engine.send(struct.pack("<BI", ord("["), 1 << 30))
             engine.send(wire.pack({"do": "list", "re": 3}))
             assert wire.unpack(engine.recv(9000)) == {"ids": ["kept"], "has_more": False, "re": 3}
-        async with Keeper.connect(made.paths, restart=["/bin/false"]) as again:
+        async with KeeperClient.connect(made.paths, restart=["/bin/false"]) as again:
             assert again.pid == pid
             (kept,) = await again.list()
             assert (kept.pid, kept.exit) == (process.pid, None)
@@ -115,7 +115,7 @@ async def test_a_keeper_survives_random_packets_and_who_leaves_in_between(tmp_pa
         first.send(wire.pack({"do": "hello", "re": 1, "restart": [], "environment": {}, "cgroup": "/x"}))
         pid = wire.unpack(first.recv(9000))["pid"]
         await anyio.to_thread.run_sync(fuzz, paths.keeper_socket)
-        async with Keeper.connect(paths, restart=["/bin/false"]) as keeper:
+        async with KeeperClient.connect(paths, restart=["/bin/false"]) as keeper:
             assert keeper.pid == pid
             await settled(lambda: descriptors(pid) < 20)
             await keeper.bye()
@@ -132,7 +132,7 @@ async def test_an_engine_that_does_not_read_holds_nothing_up():
                 with suppress(BlockingIOError):
                     deaf.send(wire.pack({"do": "get", "id": "kept", "re": number}))
             with anyio.fail_after(10):
-                async with Keeper.connect(made.paths, restart=["/bin/false"]) as again:
+                async with KeeperClient.connect(made.paths, restart=["/bin/false"]) as again:
                     (kept,) = await again.list()
                     kept.close()
                     await settled(lambda: descriptors(again.pid) < 30)
@@ -221,7 +221,7 @@ async def test_an_engine_that_dies_at_once_is_started_again_and_again_with_pause
         os.mkfifo(said)
         reader, writer = os.open(said, os.O_RDONLY | os.O_NONBLOCK), os.open(said, os.O_WRONLY)
         await made.launch("kept", "sleep", "100")
-        async with Keeper.connect(made.paths, restart=["/bin/sh", "-c", f"echo again > {said}"]):
+        async with KeeperClient.connect(made.paths, restart=["/bin/sh", "-c", f"echo again > {said}"]):
             pass
         begun = anyio.current_time()
         with anyio.fail_after(10):
@@ -238,12 +238,12 @@ async def test_an_engine_is_started_for_an_exit_code_that_nobody_took():
         said = made.folder / "said"
         os.mkfifo(said)
         reader, writer = os.open(said, os.O_RDONLY | os.O_NONBLOCK), os.open(said, os.O_WRONLY)
-        async with Keeper.connect(made.paths, restart=["/bin/sh", "-c", f"echo again > {said}"]) as made.keeper:
+        async with KeeperClient.connect(made.paths, restart=["/bin/sh", "-c", f"echo again > {said}"]) as made.keeper:
             await made.launch("ended", "sh", "-c", "exit 7")
             assert (await made.exit("ended")).exit_code == 7
         with anyio.fail_after(10):
             await anyio.wait_readable(reader)
-        async with Keeper.connect(made.paths, restart=["/bin/false"]) as again:
+        async with KeeperClient.connect(made.paths, restart=["/bin/false"]) as again:
             (kept,) = await again.list()
             assert kept.exit.exit_code == 7
             kept.close()
@@ -253,7 +253,7 @@ async def test_an_engine_is_started_for_an_exit_code_that_nobody_took():
 
 async def test_a_keeper_with_nothing_to_keep_goes(tmp_path):
     paths = Paths.from_environment({"SKIFF_ROOT": str(tmp_path / "r"), "SKIFF_RUN": str(tmp_path / "run")}, 0)
-    async with Keeper.connect(paths, restart=["/bin/false"]) as keeper:
+    async with KeeperClient.connect(paths, restart=["/bin/false"]) as keeper:
         pidfd = os.pidfd_open(keeper.pid)
     with anyio.fail_after(10):
         await anyio.wait_readable(pidfd)
@@ -280,7 +280,7 @@ async def test_two_who_start_a_keeper_at_once_get_the_same(tmp_path):
     async with anyio.create_task_group() as group:
         for _ in range(4):
             group.start_soon(anyio.to_thread.run_sync, start_keeper, paths)
-    async with Keeper.connect(paths, restart=["/bin/false"]) as keeper:
+    async with KeeperClient.connect(paths, restart=["/bin/false"]) as keeper:
         assert (paths.run / "keeper.sock.lock").read_text() == f"{keeper.pid}\n"
         await keeper.bye()
         await kill(keeper.pid)
@@ -291,7 +291,7 @@ async def test_what_outlives_engine_and_keeper_and_is_not_taken_over_is_ended():
         process = await made.launch("orphan", "sleep", "100")
         made.keeper.is_closing = True  # an engine that dies with its keeper hands nothing on
         await kill(made.keeper.pid)
-        async with Keeper.connect(made.paths, restart=["/bin/false"]) as made.keeper:
+        async with KeeperClient.connect(made.paths, restart=["/bin/false"]) as made.keeper:
             await made.keeper.sweep()
             with anyio.fail_after(10):
                 await anyio.wait_readable(process.pidfd)

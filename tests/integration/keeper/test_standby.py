@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from runtime.container.ordinary import ordinary
+from runtime.container.prefork_template import prefork_template
 from runtime.oci.cgroup import Cgroups
 from tests.support.keeper import ground, processes, read
 
@@ -54,7 +54,7 @@ async def ready(made):
 
 def document(made, id):
     """Return the document of a container with the defaults that looks at what it was given."""
-    has = ordinary()
+    has = prefork_template()
     spec = made.spec(id, ["sh", "-c", LOOK])
     spec["mounts"] = [spec["mounts"][0], *has["mounts"], spec["mounts"][-1]]
     spec["linux"] |= {key: has[key] for key in ("maskedPaths", "readonlyPaths")}
@@ -73,7 +73,7 @@ async def look(made, spec, id):
 
 
 async def test_children_that_stand_by_become_the_next_containers():
-    async with ground(ordinary=ordinary()) as made:
+    async with ground(prefork_template=prefork_template()) as made:
         standing = await ready(made)
         for number in range(2):
             process = await made.launch(f"c{number}", "sh", "-c", "echo $$; cat /proc/self/cgroup; sleep 100")
@@ -98,8 +98,8 @@ async def test_what_was_made_ahead_is_what_would_be_made():
     }
     for what, change in changes.items():
         seen = []
-        for ahead in (ordinary(), None):
-            async with ground(ordinary=ahead) as made:
+        for ahead in (prefork_template(), None):
+            async with ground(prefork_template=ahead) as made:
                 standing = await ready(made)
                 spec = document(made, "one")
                 change(spec)

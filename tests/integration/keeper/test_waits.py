@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from runtime.keeper.client import Keeper, LaunchError
+from runtime.keeper.client import KeeperClient, LaunchError
 from runtime.oci.cgroup import Cgroups
 from tests.support.keeper import children, ground, read, settled
 
@@ -123,7 +123,7 @@ async def test_a_new_engine_does_not_wait_for_a_launch_of_the_one_before(hanging
         group.start_soon(hang)
         await hanging.waits()
         with anyio.fail_after(15):
-            async with Keeper.connect(hanging.made.paths, restart=["/bin/false"]) as second:
+            async with KeeperClient.connect(hanging.made.paths, restart=["/bin/false"]) as second:
                 assert await second.list() == []
     await settled(hanging.is_gone)
 
@@ -135,7 +135,7 @@ async def test_a_keeper_that_is_stopped_keeps_no_engine_from_coming_up(monkeypat
         os.kill(made.keeper.pid, signal.SIGSTOP)
         monkeypatch.setattr("runtime.keeper.client.ANSWER_S", 0.5)
         with anyio.fail_after(15):
-            async with Keeper.connect(made.paths, restart=["/bin/false"]) as second:
+            async with KeeperClient.connect(made.paths, restart=["/bin/false"]) as second:
                 assert second.pid != made.keeper.pid
                 found = await second.recover({"one": made.folder / "one-bundle"})
                 assert found["one"].pid == process.pid

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from runtime.container.logs.files import RECORD, STDERR, STDOUT, segment_starts
 from runtime.container.logs.options import UNLIMITED, Limits
 from runtime.container.logs.reader import MOST_HELD, LogReader
-from runtime.container.logs.selection import LONGEST_REST, Passage, Selection, Stamps
+from runtime.container.logs.selection import LONGEST_REST, LogSlice, Selection, Stamps
 from runtime.container.logs.writer import LEAST_TAKEN_BYTES, LogWriter
 
 PIECES = st.lists(
@@ -68,7 +68,7 @@ def log(tmp_path):
 
 def begun(reader, selection=EVERYTHING):
     """Return the passage that is wanted, the reader at its beginning."""
-    passage = Passage(reader, selection)
+    passage = LogSlice(reader, selection)
     for _ in passage.find():
         pass
     return passage

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.container import spec
-from runtime.container.spec import MountPoint, Place
+from runtime.container.spec import ContainerPaths, MountPoint
 from runtime.errors import BadRequestError, SkiffError
 from runtime.linux.capability import NUMBERS
 from runtime.oci import defaults
@@ -18,7 +18,7 @@ from runtime.oci import defaults
 
 def place(*mounts, **options):
     files = {f"/etc/{name}": Path("/x") / name for name in ("hosts", "hostname", "resolv.conf")}
-    return Place(
+    return ContainerPaths(
         id="c" * 64, engine_id="e", layers=[Path("/l1"), Path("/l2")], upper=Path("/u"), work=Path("/w"), rootfs=None,
         mounts=mounts, files=files, **options,
     )  # fmt: skip

@@ -3,12 +3,12 @@
 import os
 from dataclasses import replace
 
-from runtime.keeper.client import KeptProcess
+from runtime.keeper.client import ProcessHandle
 
 
 def process():
     reading, writing = os.pipe()
-    return KeptProcess("id", "id", 1, reading, {"stdout": writing}, None, 0, None)
+    return ProcessHandle("id", "id", 1, reading, {"stdout": writing}, None, 0, None)
 
 
 def is_open(descriptor):

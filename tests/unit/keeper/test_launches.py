@@ -4,8 +4,8 @@ import os
 import select
 import signal
 
-from runtime.keeper.kept import Stdio
 from runtime.keeper.launches import Launch, report_pipe
+from runtime.keeper.managed_process import Stdio
 
 
 def test_a_child_that_put_a_sibling_in_its_place_is_not_waited_for():
@@ -19,7 +19,7 @@ def test_a_child_that_put_a_sibling_in_its_place_is_not_waited_for():
         message = {"id": "exec", "container": "one", "timeout_s": 30}
         launch = Launch(message, stopped, os.pidfd_open(stopped), report, Stdio(terminal=False, stdin=False), None)
         os.write(writer, b"P%d\n" % os.getpid())
-        os._exit(launch.hear() and launch.pid == os.getpid() and 7)
+        os._exit(launch.read_report() and launch.pid == os.getpid() and 7)
     pidfd = os.pidfd_open(watcher)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)

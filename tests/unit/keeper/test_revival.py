@@ -3,18 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.keeper.revival import PAUSES_S, STEADY_S, Revival
+from runtime.keeper.restarter import PAUSES_S, STEADY_S, EngineRestarter
 
 HELLO = {"restart": ["/bin/true"], "environment": {}}
 
 
 def deaths(lives_s):
     """Return when an engine that lives for each of `lives_s` seconds is started again after each; None is never."""
-    revival, now_s, found = Revival(), 1000.0, []
+    revival, now_s, found = EngineRestarter(), 1000.0, []
     for life_s in lives_s:
-        revival.greet(HELLO, now_s)
+        revival.on_connected(HELLO, now_s)
         now_s += life_s
-        revival.mourn(now_s)
+        revival.on_lost(now_s)
         found.append(None if revival.due_s is None else revival.due_s - now_s)
         now_s = revival.due_s or now_s
         revival.due_s = None
@@ -31,8 +31,8 @@ def test_an_engine_that_was_there_for_long_is_started_at_once():
 
 
 def test_one_that_never_said_how_it_is_started_is_not():
-    revival = Revival()
-    revival.mourn(1.0)
+    revival = EngineRestarter()
+    revival.on_lost(1.0)
     assert not revival.is_pending
 
 

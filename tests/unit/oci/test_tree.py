@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.container.ordinary import ordinary
+from runtime.container.prefork_template import prefork_template
 from runtime.oci.tree import Tree
 
-HAS = ordinary()
+HAS = prefork_template()
 SETTINGS = {key: HAS[key] for key in ("maskedPaths", "readonlyPaths")}
 POINTS = ("/proc", "/dev", "/sys/fs/cgroup")
 elsewhere = st.lists(

@@ -17,7 +17,7 @@ LEFT_OUT = ("HOME", "PATH")
 
 
 @dataclass(frozen=True)
-class Link:
+class ContainerLink:
     """A container and what another one, `of`, calls it."""
 
     of: Container
@@ -52,7 +52,7 @@ class Link:
         return [f"{name}={value}" for name, value in told.items()]
 
 
-def links_of(container: Container, table: ContainerTable) -> list[Link]:
+def links_of(container: Container, table: ContainerTable) -> list[ContainerLink]:
     """Return the container's links. Raises NotFoundError when one leads to nowhere."""
     if (container.host.get("NetworkMode") or "bridge") not in ("bridge", "default"):
         return []
@@ -60,7 +60,7 @@ def links_of(container: Container, table: ContainerTable) -> list[Link]:
     for text in container.host.get("Links") or ():
         name, alias = split(text)
         other = table.find(name)
-        found.append(Link(container, other, alias or other.name))
+        found.append(ContainerLink(container, other, alias or other.name))
     return found
 
 
@@ -74,7 +74,7 @@ def names_by_links(table: ContainerTable) -> dict[str, list[str]]:
     return found
 
 
-def existing(container: Container, table: ContainerTable) -> list[Link]:
+def existing(container: Container, table: ContainerTable) -> list[ContainerLink]:
     """Return the container's links, none when one of them leads to nowhere any more."""
     try:
         return links_of(container, table)
@@ -119,6 +119,6 @@ def split(text: str) -> tuple[str, str]:
     return name, alias.rpartition("/")[2]
 
 
-def shown(links: Sequence[Link]) -> list[str] | None:
+def shown(links: Sequence[ContainerLink]) -> list[str] | None:
     """Return links as "Inspect a container" has them."""
     return [f"/{link.container.name}:{link.name}" for link in links] or None

@@ -16,7 +16,7 @@ from runtime.engine.containers.table import ContainerTable
 from runtime.engine.events import EventBus
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.images import Image, Images
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.paths import Paths
 from runtime.volume.volumes import Volumes
 
@@ -29,7 +29,7 @@ class Mounts:
     table: ContainerTable
     volumes: Volumes
     images: Images
-    keeper: Keeper
+    keeper: KeeperClient
     events: EventBus
 
     async def provide(

@@ -23,7 +23,7 @@ from runtime.engine.times import rfc3339
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, InternalError, NotFoundError, SkiffError
 from runtime.image.images import Images
 from runtime.image.transfers import together
-from runtime.keeper.client import Keeper
+from runtime.keeper.client import KeeperClient
 from runtime.paths import Paths
 from runtime.streaming import Send
 
@@ -36,7 +36,7 @@ class Files:
 
     paths: Paths
     images: Images
-    keeper: Keeper
+    keeper: KeeperClient
     table: ContainerTable
     mounts: Mounts
 

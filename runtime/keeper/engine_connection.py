@@ -10,19 +10,19 @@ from collections.abc import Callable
 from runtime.hints import Any
 from runtime.keeper import wire
 
-VISITORS, WAITING = 8, 64
+MOST_PENDING, WAITING = 8, 64
 UNSENT = 64
 """How many answers may wait for an engine that does not read, until no more requests are taken from it."""
 
 Message = dict[str, Any]
 
 
-class Link:
+class EngineConnection:
     """The listener, visitors and the one engine; `on_lost` is called when that one can't be told anything more."""
 
     def __init__(self, path: str, poll: select.epoll, on_lost: Callable[[], None]) -> None:
         self.engine: socket.socket | None = None
-        self._visitors: dict[int, socket.socket] = {}
+        self._pending_clients: dict[int, socket.socket] = {}
         self._unsent: list[tuple[Message, list[int]]] = []
         self._poll = poll
         self._on_lost = on_lost
@@ -41,7 +41,7 @@ class Link:
         """
         if descriptor == self._listener.fileno():
             self._accept()
-        elif descriptor in self._visitors:
+        elif descriptor in self._pending_clients:
             return self._receive_visitor(descriptor)
         elif self.engine is not None and descriptor == self.engine.fileno():
             if events & select.EPOLLOUT:
@@ -62,18 +62,18 @@ class Link:
         except BlockingIOError:
             return
         connection.setblocking(False)
-        if len(self._visitors) == VISITORS:
-            self._show_out(next(iter(self._visitors))).close()
-        self._visitors[connection.fileno()] = connection
+        if len(self._pending_clients) == MOST_PENDING:
+            self._detach(next(iter(self._pending_clients))).close()
+        self._pending_clients[connection.fileno()] = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
 
-    def _show_out(self, descriptor: int) -> socket.socket:
+    def _detach(self, descriptor: int) -> socket.socket:
         self._poll.unregister(descriptor)
-        return self._visitors.pop(descriptor)
+        return self._pending_clients.pop(descriptor)
 
     def _receive_visitor(self, descriptor: int) -> tuple[Message | None, list[int]] | None:
         """Hear who came: one that says hello is the engine from now on, and an older one is let go."""
-        connection = self._show_out(descriptor)
+        connection = self._detach(descriptor)
         try:
             message, carried = wire.receive(connection)
         except (OSError, wire.MalformedError):

@@ -13,7 +13,7 @@ STEADY_S = 30.0
 """An engine that was there for so long did not die of how it starts."""
 
 
-class Revival:
+class EngineRestarter:
     """What is known of the engine's process, and when it is to be started again. Times are of the monotonic clock."""
 
     def __init__(self, name: str = "keeper", pauses_s: Sequence[float] = PAUSES_S) -> None:
@@ -27,13 +27,13 @@ class Revival:
         self._since_s = 0.0
         self._deaths = 0
 
-    def greet(self, message: dict[str, Any], now_s: float) -> None:
+    def on_connected(self, message: dict[str, Any], now_s: float) -> None:
         """Take note that an engine is here, and how it is started."""
         self.command, self.environment = list(message["restart"]), dict(message["environment"])
         self.due_s = None
         self._since_s = now_s
 
-    def mourn(self, now_s: float) -> None:
+    def on_lost(self, now_s: float) -> None:
         """Take note that the engine is gone, and plan when to start it."""
         if not self.command or self.due_s is not None:
             return

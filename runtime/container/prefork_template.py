@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.container.spec import Place, build
+from runtime.container.spec import ContainerPaths, build
 
 
-def ordinary() -> dict[str, Any]:
+def prefork_template() -> dict[str, Any]:
     """Return, of the OCI document of a container with nothing but defaults, what can be made ahead.
 
     That is {"mounts", "maskedPaths", "readonlyPaths", "devices"}, without the root and /dev/shm, whose size and owner
     are each container's own.
     """
-    place = Place(id="", engine_id="", layers=(), upper=None, work=None, rootfs=None, mounts=(), files={})
+    place = ContainerPaths(id="", engine_id="", layers=(), upper=None, work=None, rootfs=None, mounts=(), files={})
     document = build({"Cmd": ["true"]}, {}, place)
     settings = document["linux"]
     return {

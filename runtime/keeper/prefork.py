@@ -10,8 +10,8 @@ from runtime.errors import KernelError
 from runtime.hints import Any
 from runtime.keeper import wire
 from runtime.keeper.emptying import CgroupEmptier
-from runtime.keeper.kept import Stdio
-from runtime.keeper.launches import Launch, attempt, read, report_pipe
+from runtime.keeper.launches import Launch, read, report_pipe, run_child
+from runtime.keeper.managed_process import Stdio
 from runtime.linux import pidfd as pidfds
 from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
@@ -26,7 +26,7 @@ EVERY_DEVICE = {"allow": True, "access": "rwm"}
 NAMESPACES = {"pid", "ipc", "uts"}
 
 
-class Standby:
+class PreforkedChild:
     """A child that waits, inside a cgroup of its own, to become the next container's process.
 
     With cgroup version 1 a process that enters a cgroup waits for the kernel: cgroup_threadgroup_rwsem is a percpu
@@ -34,12 +34,12 @@ class Standby:
     renamed to the container's. Version 2 needs none: clone3(2) makes the child inside its cgroup.
     """
 
-    def __init__(self, cgroups: Cgroups, parent: str, number: int, ordinary: Mapping[str, Any], place: str) -> None:
+    def __init__(self, cgroups: Cgroups, parent: str, number: int, template: Mapping[str, Any], place: str) -> None:
         self.cgroup = f"{parent}/{STANDBY}{os.getpid()}-{number}"
         self._cgroups = cgroups
         self._has_entered = False
-        self._ordinary = ordinary
-        self._devices: list[Any] = ordinary.get("devices") or []
+        self._template = template
+        self._devices: list[Any] = template.get("devices") or []
         self._job, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid, self.pidfd = launch.clone(launch.namespace_flags([{"type": one} for one in NAMESPACES]))
         if self.pid == 0:
@@ -51,11 +51,11 @@ class Standby:
         theirs.close()
 
     def _wait(self, job: socket.socket, place: str) -> None:
-        launch.let_go([job.fileno()])
+        launch.close_inherited_fds([job.fileno()])
         self._cgroups.create(self.cgroup, {"devices": self._devices})
         self._cgroups.enter(self.cgroup)
         try:
-            made = make_trees(self._ordinary, place, self._cgroups.shown(self.cgroup, True))
+            made = make_trees(self._template, place, self._cgroups.shown(self.cgroup, True))
         except (KernelError, OSError, RootError):  # then the container's own launch tells what can't be made
             made = []
         job.send(READY)
@@ -70,7 +70,7 @@ class Standby:
         console = None
         if message["terminal"]:
             console = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=stdio.pop())
-        attempt(
+        run_child(
             report,
             lambda: launch.container(
                 read(spec), message["bundle"], stdio, console, is_placed=True, made=made, cgroups=self._cgroups
@@ -131,7 +131,7 @@ class Standby:
         os.close(self.pidfd)
 
 
-class Standbys:
+class PreforkPool:
     """The children that stand by. There are none with cgroup version 2, or before an engine said what they are for."""
 
     def __init__(self, cgroups: Cgroups, place: str, emptier: CgroupEmptier) -> None:
@@ -139,15 +139,15 @@ class Standbys:
         self._cgroups = cgroups
         self._place = place
         self._emptier = emptier
-        self._waiting: list[Standby] = []
+        self._waiting: list[PreforkedChild] = []
         self._parent = ""
-        self._ordinary: Mapping[str, Any] = {}
+        self._template: Mapping[str, Any] = {}
         self._made = 0
         self._may_be = False
 
-    def prepare_for(self, parent: str, ordinary: Mapping[str, Any]) -> None:
-        """Stand by for containers whose cgroups lie in `parent`, `ordinary` ones (see Standby)."""
-        self._parent, self._ordinary = parent, ordinary
+    def prepare_for(self, parent: str, template: Mapping[str, Any]) -> None:
+        """Stand by for containers whose cgroups lie in `parent`, those that fit the `template` (see PreforkedChild)."""
+        self._parent, self._template = parent, template
         if not self._waiting and not self._cgroups.is_unified:
             self._remove_left_over()
         self._may_be = not self._cgroups.is_unified
@@ -166,12 +166,12 @@ class Standbys:
         """Have one more child wait. When it can't be made, none is made before the next launch (`take`)."""
         try:
             self._made += 1
-            self._waiting.append(Standby(self._cgroups, self._parent, self._made, self._ordinary, self._place))
+            self._waiting.append(PreforkedChild(self._cgroups, self._parent, self._made, self._template, self._place))
         except BaseException:
             self._may_be = False
             raise
 
-    def take(self, message: Mapping[str, Any]) -> Standby | None:
+    def take(self, message: Mapping[str, Any]) -> PreforkedChild | None:
         """Return one that is ready to become the container of `message`; it is the caller's from now on."""
         self._may_be = bool(self._parent) and not self._cgroups.is_unified
         found = next((one for one in self._waiting if one.is_ready() and one.fits(message)), None)

@@ -13,7 +13,7 @@ from runtime.keeper import wire
 PIPE_BYTES = 1 << 20
 
 
-class Kept:
+class ManagedProcess:
     """One process: a container's first, or an exec's."""
 
     def __init__(self, id: str, pid: int, pidfd: int, fds: dict[str, int], cgroup: str | None, container: str) -> None:

@@ -10,7 +10,7 @@ from runtime.linux.netlink import Netlink, write_sysctl
 from runtime.network.worker import Worker
 
 
-class Spares:
+class NetnsPool:
     """At most one namespace is kept; it is this process's alone, and ends with it."""
 
     def __init__(self, worker: Worker, group: anyio.abc.TaskGroup) -> None:
