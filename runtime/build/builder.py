@@ -24,6 +24,7 @@ from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
 from runtime.build.graph import PlannedStage, plan_stages, reads_from, source_index, stage_index
 from runtime.build.history import dated
+from runtime.build.lint import ARGUMENT, Lint, Options, check_file
 from runtime.build.options import BuildOptions
 from runtime.build.output import Emit, OutputOrder
 from runtime.build.parser import parse_trigger
@@ -202,6 +203,7 @@ class Builder:
             self.caches,
             self.under_way,
             downloads,
+            build.lint,
         )
 
     def stacked(self, diff_ids: Sequence[str]) -> tuple[Path, ...]:
@@ -248,6 +250,8 @@ class _Build:
         self._emit = emit
         self.used_arguments: set[str] = set()
         self.arguments = global_arguments(self.dockerfile, self.options, self.used_arguments)
+        self.lint = lint_of(self.dockerfile, self.options, emit)
+        check_file(self.dockerfile, self.arguments, self.lint)
         self._planned, self._target = plan_stages(
             self.dockerfile, self.options.target, self.arguments, request.contexts
         )
@@ -267,6 +271,7 @@ class _Build:
         async with together() as group:
             for planned in self._planned:
                 group.start_soon(self._stage, planned)
+        self.lint.check()
         return self._states[self._target]
 
     async def _stage(self, planned: PlannedStage) -> None:
@@ -329,6 +334,12 @@ class _Build:
             return state, [] if context is None else [copied]
         image = await self._image(planned, context, platform)
         kept = {name: copy.deepcopy(value) for name, value in image.config.items() if name not in _PER_IMAGE}
+        actual = Platform.of(image.config)
+        if (actual.os, actual.architecture) != (target.os, target.architecture):
+            message = (
+                f'Base image {planned.base} was pulled with platform "{actual}", expected "{target}" for current build'
+            )
+            self.lint.warn("InvalidBaseImagePlatform", message, line)
         config = with_path(copy.deepcopy(image.defaults))
         state = StageState(
             {**document, **kept},
@@ -380,6 +391,15 @@ class _Build:
                 f"{name!r} is no earlier stage, and as an image it can't be had: {error.message}", hint=hint
             ) from error
         return Sources(Tree(self.builder.layers_of(image)), description=repr(name)), image.id
+
+
+def lint_of(dockerfile: ins.Dockerfile, options: BuildOptions, emit: Emit) -> Lint:
+    """Return what takes a build's warnings. Raises DockerfileError for a directive that can't be read."""
+    written = options.build_args.get(ARGUMENT) or dockerfile.directives.get("check") or ""
+    try:
+        return Lint(Options.parse(written), lambda text: emit({"stream": text}))
+    except DockerfileError as error:
+        raise error.in_file(dockerfile.name) from None
 
 
 _PER_IMAGE = ("config", "rootfs", "history", "created", "id", "parent", "container", "container_config", INLINE)

@@ -13,10 +13,10 @@ from typing import Any
 
 from runtime.build import instructions as ins
 from runtime.build.errors import DockerfileError, suggestion
-from runtime.build.expansion import expand
 from runtime.build.lines import split_words
 
 Config = dict[str, Any]
+Expand = Callable[[str], str]
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -46,21 +46,18 @@ def command_line(command: ins.Command, config: Mapping[str, Any]) -> list[str]:
 
 
 def configured(
-    config: Mapping[str, Any], instruction: ins.Instruction, variables: Mapping[str, str], escape: str = "\\"
+    config: Mapping[str, Any], instruction: ins.Instruction, word: Expand, escape: str = "\\"
 ) -> Config | None:
     """Return the configuration after `instruction`, or None for one that is not about configuration.
 
-    `variables` are what words expand with. Raises DockerfileError (without a line).
+    `word` expands a word. Raises DockerfileError (without a line).
     """
     change = _CHANGES.get(type(instruction))
     if change is None:
         return None
     new = dict(config)
-    change(new, instruction, lambda word: expand(word, variables, escape), escape)
+    change(new, instruction, word, escape)
     return new
-
-
-Expand = Callable[[str], str]
 
 
 def _env(config: Config, instruction: ins.Env, word: Expand, escape: str) -> None:

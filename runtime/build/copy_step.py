@@ -84,7 +84,7 @@ class CopyStep:
         )
         texts = {
             posixpath.join(place, heredoc.name) if is_directory else place: (
-                expand_text(heredoc.content, stage.variables) if heredoc.expand else heredoc.content
+                expand_text(heredoc.content, stage.variables, seen=stage.uses) if heredoc.expand else heredoc.content
             )
             for heredoc in heredocs.values()
         }

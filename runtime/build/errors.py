@@ -38,6 +38,12 @@ class DockerfileError(BadRequestError):
 
 def suggestion(wrong: str, known: Iterable[str]) -> str | None:
     """Return `did you mean "x"?` for the known name nearest to `wrong`, or None when none is near."""
+    found = nearest(wrong, known)
+    return f'did you mean "{found}"?' if found else None
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the known name nearest to `wrong`, or None when none is near."""
     names = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(wrong.casefold(), names, n=1, cutoff=0.6)
-    return f'did you mean "{names[near[0]]}"?' if near else None
+    return names[near[0]] if near else None

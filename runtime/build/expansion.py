@@ -7,36 +7,49 @@ shell patterns. Source: Dockerfile reference, "Environment replacement".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from runtime.build.errors import DockerfileError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?\-$!]")
 
 
-def expand(word: str, variables: Mapping[str, str], escape: str = "\\") -> str:
+def expand(
+    word: str, variables: Mapping[str, str], escape: str = "\\", seen: Callable[[str], object] | None = None
+) -> str:
     """Return `word` with its quotes taken away and its variables replaced; an unset one is empty.
 
-    Raises DockerfileError (without a line) for an unclosed quote or brace, an unknown operator, and `${name:?message}`.
+    `seen` takes the name of each variable that is used without a word for the case that it is unset. Raises
+    DockerfileError (without a line) for an unclosed quote or brace, an unknown operator, and `${name:?message}`.
     """
-    return _Scanner(word, variables, escape).word()
+    return _Scanner(word, variables, escape, seen=seen).word()
 
 
-def expand_text(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
+def expand_text(
+    text: str, variables: Mapping[str, str], escape: str = "\\", seen: Callable[[str], object] | None = None
+) -> str:
     """Return `text` (a here-document) with variables replaced and quotes as they are.
 
     A backslash is taken away before any character, as BuildKit does, and not only where a shell would.
     """
-    return _Scanner(text, variables, escape, keep_quotes=True).word()
+    return _Scanner(text, variables, escape, keep_quotes=True, seen=seen).word()
 
 
 class _Scanner:
-    def __init__(self, text: str, variables: Mapping[str, str], escape: str, keep_quotes: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        variables: Mapping[str, str],
+        escape: str,
+        keep_quotes: bool = False,
+        seen: Callable[[str], object] | None = None,
+    ) -> None:
         self.text = text
         self.position = 0
         self.variables = variables
         self.escape = escape
         self.keep_quotes = keep_quotes
+        self._seen = seen or (lambda name: None)
 
     def word(self, until: str = "") -> str:
         """Read to the end, or to an unquoted character of `until`, which is consumed."""
@@ -119,6 +132,7 @@ class _Scanner:
         if match is None:
             return "$"
         self.position = match.end()
+        self._seen(match[0])
         return self.variables.get(match[0]) or ""
 
     def _braced(self) -> str:
@@ -128,6 +142,8 @@ class _Scanner:
         self.position = match.end()
         name, value = match[0], self.variables.get(match[0])
         operator = self._take(":") + self._take("-+?#%/}")
+        if operator in ("}", "#", "%", "/"):
+            self._seen(name)
         if operator == "}":
             return value or ""
         if operator in ("#", "%", "/"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from runtime.build.lines import Heredoc
 
@@ -44,6 +45,8 @@ class Env(Instruction):
     """ENV name=value …."""
 
     variables: tuple[tuple[str, str], ...]
+    is_old_form: bool = False
+    """Whether it is written without `=`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Label(Instruction):
     """LABEL name=value …."""
 
     labels: tuple[tuple[str, str], ...]
+    is_old_form: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,3 +194,6 @@ class Dockerfile:
     stages: tuple[Stage, ...]
     escape: str = "\\"
     name: str = "Dockerfile"
+    directives: Mapping[str, str] = field(default_factory=dict)
+    empty_lines: tuple[int, ...] = ()
+    """The last lines of instructions with empty lines in them."""

@@ -37,6 +37,8 @@ class LogicalLine:
     text: str
     line: int
     heredocs: tuple[Heredoc, ...] = ()
+    empty_at: int = 0
+    """The last line of an instruction with empty lines in it, else 0."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +97,22 @@ def _logical_lines(physical: list[str], escape: str) -> Iterator[LogicalLine]:
             continue
         first = index + 1
         parts: list[str] = []
-        continues = True
+        continues, has_gap = True, False
         while continues and index < len(physical):
             line = physical[index].rstrip("\n")
             index += 1
             stripped = line.strip()
             if parts and (not stripped or stripped.startswith("#")):
+                has_gap = has_gap or not stripped
                 continue
             continues = continuation.search(line) is not None
             parts.append(continuation.sub("", line) if continues else line)
         joined = "".join(parts).strip()
         if not joined:
             continue
+        last = index
         heredocs, index = _read_heredocs(joined, physical, index, first, escape)
-        yield LogicalLine(joined, first, heredocs)
+        yield LogicalLine(joined, first, heredocs, last if has_gap else 0)
 
 
 def _read_heredocs(

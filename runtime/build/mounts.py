@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import shutil
 import stat
@@ -104,15 +105,18 @@ class RunMounts:
             self.mounts.append(_shown(entry, target))
 
     async def _cache(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
-        fill = None
+        fill, begins_as = None, [options.get(name) for name in ("uid", "gid", "mode")]
         if options.get("from"):
-            entry, _ = await _found(stage, options.get("source", "/"), options["from"])
+            entry, identity = await _found(stage, options.get("source", "/"), options["from"])
             if not entry.is_directory:
                 raise DockerfileError(f"--mount=type=cache: {options.get('source')} is not a directory")
             fill = _Filling(entry)
+            begins_as += [identity, entry.path]
+        # caches of one ID that begin otherwise are others
+        differs = json.dumps(begins_as) if any(begins_as) else ""
         wanted = CacheMount(
-            options.get("id") or target,
-            options.get("sharing", "shared"),
+            f"{options.get('id') or posixpath.normpath(options['target'])} {differs}".rstrip(),
+            options.get("sharing", "shared").lower(),
             int(options.get("mode", "0755"), 8),
             _owner(options),
             fill,

@@ -104,7 +104,8 @@ def _parse(text: str, name: str) -> ins.Dockerfile:
             hint="it needs at least a line FROM image",
         )
     built = tuple(ins.Stage(index, base, tuple(body)) for index, (base, body) in enumerate(stages))
-    return ins.Dockerfile(tuple(arguments), built, source.escape, name)
+    empty_lines = tuple(line.empty_at for line in source.lines if line.empty_at)
+    return ins.Dockerfile(tuple(arguments), built, source.escape, name, source.directives, empty_lines)
 
 
 def parse_trigger(text: str, line: int) -> list[ins.Instruction]:
@@ -126,7 +127,8 @@ def parse_instruction(logical: LogicalLine, escape: str = "\\") -> ins.Instructi
     return reader(statement)
 
 
-def _pairs(statement: _Statement) -> tuple[tuple[str, str], ...]:
+def _pairs(statement: _Statement) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """Return names and values, and whether they are written in the old form."""
     words = split_words(statement.rest, statement.escape)
     if "=" not in words[0]:
         # the old form: ENV name value with spaces
@@ -136,7 +138,7 @@ def _pairs(statement: _Statement) -> tuple[tuple[str, str], ...]:
             raise statement.fail(
                 f"{statement.keyword} must have two arguments", f"write {statement.keyword} {name}=value"
             )
-        return ((name, value),)
+        return ((name, value),), True
     pairs = []
     for word in words:
         name, equals, value = word.partition("=")
@@ -147,7 +149,7 @@ def _pairs(statement: _Statement) -> tuple[tuple[str, str], ...]:
         if not name:
             raise statement.fail(f"{statement.keyword} names can not be blank")
         pairs.append((name, value))
-    return tuple(pairs)
+    return tuple(pairs), False
 
 
 def _from(s: _Statement) -> ins.From:
@@ -294,8 +296,8 @@ def _volume(s: _Statement) -> ins.Volume:
 _READERS: dict[str, Callable[[_Statement], ins.Instruction]] = {
     "FROM": _from,
     "ARG": _arg,
-    "ENV": lambda s: ins.Env(s.text, s.line, _pairs(s)),
-    "LABEL": lambda s: ins.Label(s.text, s.line, _pairs(s)),
+    "ENV": lambda s: ins.Env(s.text, s.line, *_pairs(s)),
+    "LABEL": lambda s: ins.Label(s.text, s.line, *_pairs(s)),
     "RUN": _run,
     "COPY": _copy,
     "ADD": _copy,

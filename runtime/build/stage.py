@@ -18,6 +18,7 @@ from runtime.build.cache_mounts import CacheMounts
 from runtime.build.copy_step import CopyStep
 from runtime.build.errors import DockerfileError
 from runtime.build.expansion import expand
+from runtime.build.lint import Lint, StageLint
 from runtime.build.options import BuildOptions
 from runtime.build.output import StageOutput
 from runtime.build.runner import StepRunner
@@ -45,6 +46,7 @@ class StageState:
     arguments: list[str] = field(default_factory=list)
     """The names that ARG declared, in order."""
     created: str = ""
+    has_workdir: bool = False
     cached: list[CachedUnder] = field(default_factory=list)
     """The steps that led here, as the cache has them."""
 
@@ -92,6 +94,7 @@ class Workshop:
     """The steps that some build does now: another one that needs the same waits, and takes it from the cache."""
     downloads: Path
     """A directory for what ADD fetches, there as long as the build."""
+    lint: Lint
 
     async def commit(self, upper: Path) -> str:
         """Make `upper` a layer; return its diff ID. Nothing in it is newer than $SOURCE_DATE_EPOCH, where that is set."""
@@ -112,6 +115,8 @@ class StageBuilder:
         self.output = output
         self._numbers = iter(numbers)
         self._uses_cache = not workshop.options.no_cache
+        self._lint = StageLint(workshop.lint, state.has_workdir)
+        self._line = 0
 
     @property
     def layers(self) -> tuple[Path, ...]:
@@ -130,7 +135,11 @@ class StageBuilder:
 
     def expand(self, word: str) -> str:
         """Return `word` with this stage's variables."""
-        return expand(word, self.variables, self.workshop.dockerfile.escape)
+        return expand(word, self.variables, self.workshop.dockerfile.escape, self.uses)
+
+    def uses(self, name: str) -> None:
+        """Take note of a variable that the instruction uses."""
+        self._lint.look_at_variable(name, self.variables, self.state.arguments, self._line)
 
     def owner(self, name: str) -> Owner:
         """Return the owner that `name` means in the stage's image; who is unknown there is root, with a warning."""
@@ -156,11 +165,13 @@ class StageBuilder:
         return EngineError(located, hint, error.status if isinstance(error, EngineError) else 500)
 
     async def _step(self, instruction: ins.Instruction) -> None:
+        self._line = instruction.line
+        self._lint.look_at(instruction, bool(self.state.config.get("Shell")))
         if isinstance(instruction, ins.Arg):
             self._declare(instruction)
             return
         escape = self.workshop.dockerfile.escape
-        changed = configure.configured(self.state.config, instruction, self.variables, escape)
+        changed = configure.configured(self.state.config, instruction, self.expand, escape)
         if changed is not None:
             told = history.created_by(instruction, changed, self.expand, escape)
             self.state.config = changed
@@ -182,7 +193,10 @@ class StageBuilder:
         elif isinstance(instruction, ins.Copy):
             step = await CopyStep.prepare(self, instruction)
         elif isinstance(instruction, ins.Workdir):
-            path = posixpath.join(self.state.config.get("WorkingDir") or "/", self.expand(instruction.path))
+            written = self.expand(instruction.path)
+            self._lint.look_at_directory(written, instruction.line)
+            self.state.has_workdir = True
+            path = posixpath.join(self.state.config.get("WorkingDir") or "/", written)
             self.state.config = {**self.state.config, "WorkingDir": posixpath.normpath("/" + path.lstrip("/"))}
             if self.state.config["WorkingDir"] == "/":
                 self._record("WORKDIR /")

@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from runtime.build.configure import OWN_COMMAND, configured
 from runtime.build.errors import DockerfileError
+from runtime.build.expansion import expand
 from runtime.build.lines import read_source
 from runtime.build.parser import parse_instruction
 from runtime.engine.containers.making.checks import ARCHITECTURES
@@ -196,7 +197,7 @@ def changed(config: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]
                     path = line.text.split(None, 1)[1] if " " in line.text else ""
                     new["WorkingDir"] = os.path.normpath(os.path.join(new.get("WorkingDir") or "/", path))
                     continue
-                changes_made = configured(new, parse_instruction(line), {})
+                changes_made = configured(new, parse_instruction(line), lambda word: expand(word, {}))
                 new = new if changes_made is None else changes_made
         except DockerfileError as error:
             raise BadRequestError(f"invalid change {text!r}: {error.message}", error.hint) from error

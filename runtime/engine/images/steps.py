@@ -148,6 +148,12 @@ class Steps:
             "mounts": [
                 {"destination": "/", "type": "overlay", "source": "overlay", "options": overlay},
                 *defaults.mounts(shm_size_bytes or DEFAULT_SHM_BYTES),
+                {
+                    "destination": "/sys/fs/cgroup",
+                    "type": "cgroup",
+                    "source": "cgroup",
+                    "options": ["nosuid", "noexec", "nodev", "rw" if is_privileged else "ro"],
+                },
                 *files,
                 *mounts,
             ],

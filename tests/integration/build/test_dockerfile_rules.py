@@ -176,3 +176,20 @@ def test_a_step_that_changes_nothing_makes_the_layer_that_everybody_makes_of_not
             assert result.image.diff_ids[1:] == (nothing, nothing)
 
     anyio.run(main)
+
+
+def test_builds_warn_of_what_shows_only_then_and_fail_where_that_is_wanted():
+    async def main():
+        async with copying_bench() as b:
+            text = "FROM scratch AS x\nENV name=1 base=$PATH\nWORKDIR rel\nFROM x\nWORKDIR more\nLABEL a=$nmae b=${no:-1}\n"
+            result = await b.build(text)
+            warned = [line.split(":")[0] for line in result.text.splitlines() if line.startswith("[Warning]")]
+            assert warned == ["[Warning] WorkdirRelativePath", "[Warning] UndefinedVar"]
+            assert "'$nmae' (did you mean $name?) (line 6)" in result.text
+            failed = await b.build(f"# check=error=true\n{text}")
+            assert "lint violation found for rules: UndefinedVar, WorkdirRelativePath" in failed.error["message"]
+            given = await b.build(text, build_args={"BUILDKIT_DOCKERFILE_CHECK": "skip=all;error=true"})
+            assert "[Warning]" not in given.text
+            assert "[Warning]" not in (await b.build(text, quiet=True)).text
+
+    anyio.run(main)

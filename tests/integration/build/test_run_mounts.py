@@ -153,3 +153,52 @@ def test_what_a_step_may_not_have_is_told(flag, message):
             assert result.error["message"].startswith("Dockerfile:2: ")
 
     anyio.run(inside)
+
+
+@proves
+async def test_caches_of_one_id_that_begin_otherwise_are_others(b):
+    # of each line: what it asks for beside the ID, and what it finds there
+    steps = [
+        ("", "0 0 755"), (",uid=5", "5 0 755"), (",gid=6", "0 6 755"), (",mode=0700", "0 0 700"), (",from=seed", "0 0 755 s"),
+        ("", "0 0 755 0"), (",uid=5", "5 0 755 1"), (",from=seed", "0 0 755 4 s"),
+        (",id=/c", "0 0 755 0 5"), (",id=c", "0 0 755"),
+    ]  # fmt: skip
+    runs = "".join(
+        f"RUN --mount=type=$kind,target=$where{extra} "
+        f"stat -c '%u %g %a' /c >> /got; ls /c >> /got; echo = >> /got; touch /c/{n}\n"
+        for n, (extra, _) in enumerate(steps)
+    )
+    result = await b.build(
+        f"FROM scratch AS seed\nCOPY <<s /\ns\nFROM busybox\nARG kind=cache\nENV where=/c\n{runs}", build_args={}
+    )
+    found = [" ".join(text.split()) for text in result.read("/got").split("=\n")[:-1]]
+    assert found == [expected for _, expected in steps]
+
+
+@proves
+async def test_a_step_sees_its_proxies_user_and_arguments(b):
+    result = await b.build(
+        "FROM busybox\nENV A=env\nARG A=arg B\nRUN env > /env; id -G > /id\nUSER app\nRUN id -G > /tmp/app\n"
+        "USER 7:8\nRUN id -G > /tmp/both\n",
+        build_args={"B": "given", "http_proxy": "http://p:1", "NO_PROXY": "x"},
+    )
+    env = dict(line.split("=", 1) for line in result.read("/env").splitlines())
+    assert {name: env.get(name) for name in ("A", "B", "http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "HTTPS_PROXY")} == {
+        "A": "arg", "B": "given", "http_proxy": "http://p:1", "HTTP_PROXY": "http://p:1", "no_proxy": "x", "NO_PROXY": "x",
+        "HTTPS_PROXY": None,
+    }  # fmt: skip
+    assert result.read("/id") == "0\n"
+    assert sorted(result.read("/tmp/app").split()) == ["1000", "2000"]
+    assert result.read("/tmp/both") == "8\n"
+    told = [entry["created_by"] for entry in result.image.config["history"]]
+    assert "RUN |2 A=arg B=given /bin/sh -c env > /env; id -G > /id # buildkit" in told
+    assert "p:1" not in str(result.image.config)
+
+
+@proves
+async def test_the_network_and_the_hosts_of_a_build_are_part_of_a_step(b):
+    text = "FROM busybox\nRUN echo > /f\n"
+    options = [{}, {"network_mode": "none"}, {"extra_hosts": ("a:1.1.1.1",)}, {"extra_hosts": ("a:2.2.2.2",)}]
+    for option in (*options, *options):
+        await b.build(text, **option)
+    assert b.runner.runs == len(options)
