@@ -93,9 +93,8 @@ def path_pattern(pattern: str, *, any_depth: bool = True) -> str:
             position += 1
             if pattern[position : position + 1] == "/":
                 position += 1
-                parts.append("(?:.*/)?")
-            else:
-                parts.append(".*")
+            # at the end it stands for anything, elsewhere for any number of directories: **a is no b/ca
+            parts.append("(?:.*/)?" if position < len(pattern) else ".*")
         elif character == "*":
             parts.append("[^/]*")
         elif character == "?":

@@ -45,6 +45,8 @@ class BuildRequest:
     query: Mapping[str, Any]
     extra: Mapping[str, bytes]
     directories: Mapping[str, Path]
+    hidden: str = ""
+    """A folder of the stream that the ignore file has to hide: an engine of Skiff's takes it out itself."""
 
 
 def build_image(
@@ -52,7 +54,7 @@ def build_image(
 ) -> str:
     """Build the image of `service` and return its ID. Raises SkiffError with the build's own message."""
     request = build_request(target, service, options, is_ours=client.endpoint.is_ours)
-    body = stream(request.context, request.dockerfile, OWN, request.extra, request.directories)
+    body = stream(request.context, request.dockerfile, request.hidden, request.extra, request.directories)
     image_id = ""
     for message in client.build(body, request.query):
         for line in str(message.get("stream") or "").splitlines():
@@ -98,8 +100,10 @@ def build_request(target: DesiredProject, service: str, options: BuildOptions, *
         extra = {**extra, **secrets}
     else:
         _refuse_elsewhere(build, fail)
+    if is_ours and (extra or directories):
+        query["own"] = OWN
     kept = {name: value for name, value in query.items() if value not in ("", [])}
-    return BuildRequest(context, dockerfile, kept, extra, directories)
+    return BuildRequest(context, dockerfile, kept, extra, directories, "" if is_ours else OWN)
 
 
 @dataclass(frozen=True)

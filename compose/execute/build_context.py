@@ -18,19 +18,20 @@ IGNORE = ".dockerignore"
 
 
 def stream(
-    context: Path, dockerfile: str, own: str, extra: Mapping[str, bytes], directories: Mapping[str, Path]
+    context: Path, dockerfile: str, hidden: str, extra: Mapping[str, bytes], directories: Mapping[str, Path]
 ) -> Iterator[bytes]:
     """Yield a tar stream of the directory `context`, of `extra` files and of `directories`, each by its name in there.
 
-    What is not the context's lies below the folder `own` of the stream, which the build does not see as part of it. The
-    Dockerfile and the ignore files themselves always go along. Raises SkiffError for what can't be read.
+    What lies below the folder `hidden` of the stream is not the context's, which the build is told by the ignore file; an
+    engine that knows it by itself gets "", and that file as it is. The Dockerfile and the ignore files themselves always
+    go along. Raises SkiffError for what can't be read.
     """
     out = Chunks()
     name, text = _ignore_file(context, dockerfile, extra)
     extra = dict(extra)
-    if extra or directories:
+    if hidden and (extra or directories):
         # as the docker CLI does it: the rules themselves say that what was added is no part of the context
-        extra[name] = f"{IGNORE if text is None else text}\n{own}\n".encode()
+        extra[name] = f"{IGNORE if text is None else text}\n{hidden}\n".encode()
     with tarfile.open(fileobj=cast(IO[bytes], out), mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for path, data in extra.items():
             member = tarfile.TarInfo(path)

@@ -415,9 +415,4 @@ def _check(options: BuildOptions) -> None:
         if Reference.parse(tag).digest is not None:
             raise BadRequestError(f"invalid tag {tag!r}: an image is tagged by a name, not by a digest")
     epoch(options)
-    platform = target_platform(options)
-    if platform.rank(Platform.host()) is None:
-        raise BadRequestError(
-            f"this machine, {Platform.host()}, cannot build for {platform}",
-            f"leave the platform out, or build on a machine of {platform}",
-        )
+    target_platform(options)

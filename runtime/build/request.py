@@ -52,6 +52,8 @@ def read_stream(context: Path, options: BuildOptions, beside: Path) -> BuildRequ
     options = replace(options, secrets=secrets)
     dockerfile = read_dockerfile(context, options)
     ignore = read_ignore(context, options.dockerfile)
+    if options.own and (folder := inside(context, options.own)) is not None and folder.is_dir():
+        shutil.rmtree(folder)
     if ignore.rules:
         # a mount shows the context as it lies here: what the build does not see must not be there
         _leave_out(context, "", ignore)

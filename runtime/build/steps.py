@@ -23,6 +23,8 @@ from runtime.build.runner import RootFilesystem
 from runtime.build.tree import Entry, Tree
 from runtime.build.users import account_of
 from runtime.build.writer import Owner, Writer
+from runtime.image.machine import why_not
+from runtime.image.manifest import Platform
 
 if TYPE_CHECKING:
     from runtime.build.stage import StageBuilder
@@ -86,6 +88,9 @@ class RunStep:
         """Work out the command line, environment and mounts. Raises DockerfileError."""
         config, options = stage.state.config, stage.workshop.options
         _refuse_unallowed(instruction, options)
+        platform = Platform.of(stage.state.document)
+        if (cure := why_not(platform)) is not None:
+            raise DockerfileError(f"programs for {platform} do not run on this machine ({Platform.host()})", hint=cure)
         mounts = await RunMounts.prepare(stage, instruction)
         arguments = _arguments(instruction, config)
         variables = dict(stage.variables)

@@ -20,6 +20,7 @@ from runtime.image.compression import CompressionError, decoded, is_compressed
 from runtime.image.content import ContentStore
 from runtime.image.images import Image, Images
 from runtime.image.layers import LayerSource
+from runtime.image.machine import best
 from runtime.image.manifest import (
     OCI_CONFIG,
     OCI_INDEX,
@@ -261,7 +262,7 @@ class _Archive:
         if len(images) == 1:
             return images[0]
         try:
-            return Index(tuple(images)).select(Platform.host(), "the archive")
+            return Index(tuple(images)).select(best(), "the archive")
         except NotFoundError as error:
             raise BadRequestError(error.message, error.hint) from error
 

@@ -23,6 +23,9 @@ SCHEMA_1 = (
 )
 ACCEPTED = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 LARGEST_CONFIG_BYTES = 16 << 20
+LAST_RANK = 99
+LEVEL = 1
+"""The level of an amd64 processor where no variant says another."""
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "aarch64": ("arm64", ""), "armv7l": ("arm", "v7"),
@@ -57,21 +60,27 @@ class Platform:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Platform:
         """Return the platform that a descriptor or an image configuration tells."""
-        architecture = document.get("architecture") or ""
-        variant = document.get("variant") or ""
-        return cls(document.get("os") or "linux", architecture, variant)
+        written = str(document.get("architecture") or "")
+        architecture, variant = _ARCHITECTURES.get(written, (written, ""))
+        return cls(str(document.get("os") or "linux"), architecture, str(document.get("variant") or variant))
 
     def rank(self, wanted: Platform) -> int | None:
-        """Return how well this fits `wanted`, 0 best; None when it does not run there."""
-        if (self.os, self.architecture) != (wanted.os, wanted.architecture):
+        """Return how well this fits `wanted`, 0 best; None when it does not run there.
+
+        Of arm and amd64 lower variants fit as well, the nearest best, and on amd64 what is for 386 after all of them.
+        """
+        if self.os != wanted.os:
+            return None
+        if (self.architecture, wanted.architecture) == ("386", "amd64"):
+            return LAST_RANK
+        if self.architecture != wanted.architecture:
             return None
         have, want = _variant(self), _variant(wanted)
         if have == want:
             return 0
-        if self.architecture == "arm" and have[1:].isdigit() and want[1:].isdigit() and have < want:
-            return int(want[1:]) - int(have[1:])
-        if self.architecture == "amd64" and not wanted.variant:
-            return None
+        if self.architecture in ("arm", "amd64") and have[1:].isdigit() and want[1:].isdigit():
+            below = int(want[1:]) - int(have[1:])
+            return below if below > 0 else None
         return 1 if not self.variant else None
 
     def __str__(self) -> str:
@@ -79,7 +88,7 @@ class Platform:
 
 
 def _variant(platform: Platform) -> str:
-    default = {"arm64": "v8", "arm": "v7", "amd64": "v1"}.get(platform.architecture, "")
+    default = {"arm64": "v8", "arm": "v7", "amd64": f"v{LEVEL}"}.get(platform.architecture, "")
     return platform.variant or default
 
 
@@ -140,6 +149,11 @@ class Index:
             f"no matching manifest for {wanted} in the manifest list entries of {name}",
             f"it is there for: {', '.join(offered) or 'no platform at all'}; choose one with --platform",
         )
+
+    @property
+    def untold(self) -> list[Descriptor]:
+        """The manifests of which it does not say what they are for: their configurations do."""
+        return [one for one in self.manifests if one.platform is None]
 
     def platforms(self) -> list[Descriptor]:
         """Return the manifests of real platforms: attestations are listed as unknown/unknown."""

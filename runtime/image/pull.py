@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ import anyio.to_thread
 from runtime.errors import BadRequestError, EngineError, NotFoundError
 from runtime.image.content import Partial
 from runtime.image.images import Image, Images
+from runtime.image.machine import best
 from runtime.image.manifest import LARGEST_CONFIG_BYTES, Descriptor, Index, Manifest, Platform, diff_ids
 from runtime.image.reference import DEFAULT_DOMAIN, Reference
 from runtime.image.registry import Found, Registry
@@ -46,9 +47,37 @@ async def find(registry: Registry, reference: Reference, platform: Platform) -> 
     top = await registry.manifest(reference)
     chosen = top
     while isinstance(chosen.parsed, Index):
-        entry = chosen.parsed.select(platform, reference.familiar)
+        try:
+            entry = chosen.parsed.select(platform, reference.familiar)
+        except NotFoundError:
+            found = await _untold(registry, reference, chosen.parsed, platform)
+            if found is None:
+                raise
+            chosen = found
+            continue
         chosen = await registry.manifest(reference.with_digest(entry.digest))
     return Available(top, chosen, chosen.parsed)
+
+
+async def _untold(registry: Registry, reference: Reference, index: Index, platform: Platform) -> Found | None:
+    """Return the best for `platform` of the manifests of which the index does not say what they are for."""
+    ranked: list[tuple[int, int, Found]] = []
+    for position, one in enumerate(index.untold):
+        found = await registry.manifest(reference.with_digest(one.digest))
+        if isinstance(found.parsed, Index):
+            continue
+        raw = await registry.small_blob(reference.path, found.parsed.config, LARGEST_CONFIG_BYTES)
+        if (rank := _platform_of(raw).rank(platform)) is not None:
+            ranked.append((rank, position, found))
+    return min(ranked)[2] if ranked else None
+
+
+def _platform_of(raw: bytes) -> Platform:
+    try:
+        document = json.loads(raw)
+    except ValueError:
+        document = {}
+    return Platform.of(document if isinstance(document, dict) else {})
 
 
 async def pull(
@@ -74,7 +103,7 @@ async def pull(
 async def _pull(
     images: Images, reference: Reference, platform: str | None, credentials: Credentials | None, progress: Tell
 ) -> Image:
-    wanted = Platform.parse(platform) if platform else Platform.host()
+    wanted = Platform.parse(platform) if platform else best()
     await anyio.to_thread.run_sync(images.content.trim_partials, frozenset(images.transfers.held))
     async with images.garbage.held_off(), AsyncExitStack() as stack:
         registry, found = await _first_that_has(stack, reference, wanted, credentials)
@@ -152,8 +181,7 @@ async def _config(images: Images, registry: Registry, reference: Reference, desc
 
 
 def _check_platform(raw: bytes, wanted: Platform, reference: Reference) -> None:
-    document: Mapping[str, Any] = json.loads(raw)
-    actual = Platform.of(document)
+    actual = _platform_of(raw)
     if actual.rank(wanted) is None:
         raise NotFoundError(
             f"image {reference.familiar} is for {actual}, not for {wanted}",

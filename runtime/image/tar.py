@@ -107,16 +107,14 @@ def entries(source: Input) -> Iterator[Entry]:
     pax: dict[bytes, bytes] = {}
     common: dict[bytes, bytes] = {}
     long_name = long_link = None
-    is_first = True
     while True:
         block = source.header(BLOCK)
-        if not block and not is_first:
-            return  # GNU tar too takes an archive without its end marker
+        if not block:
+            return  # GNU tar too takes an archive without its end marker, and nothing at all for an empty one
         if len(block) < BLOCK:
             raise TarError("it ends too early")
         if not block.strip(b"\0"):
             return
-        is_first = False
         kind = block[156:157]
         size = _checked(block)
         if kind in b"xgLK" and kind:

@@ -193,3 +193,21 @@ def test_builds_warn_of_what_shows_only_then_and_fail_where_that_is_wanted():
             assert "[Warning]" not in (await b.build(text, quiet=True)).text
 
     anyio.run(main)
+
+
+def test_another_architecture_is_built_where_nothing_of_it_runs():
+    async def main():
+        async with copying_bench() as b:
+            b.write({"f": "f"})
+            text = (
+                "FROM --platform=linux/s390x scratch AS s390x\nARG TARGETPLATFORM\nCOPY f /\nLABEL t=$TARGETPLATFORM\n"
+            )
+            result = await b.build(text, platform="linux/arm64/v8")
+            assert (result.image.config["architecture"], result.config["Labels"]) == ("s390x", {"t": "linux/arm64/v8"})
+            refused = await b.build(f"{text}RUN x\n")
+            assert "Dockerfile:5: programs for linux/s390x do not run on this machine" in refused.error["message"]
+            assert "qemu-user-static" in refused.error["message"]
+            own = await b.build("FROM scratch\nCOPY f /\n", platform="linux/amd64/v2")
+            assert (own.image.config["architecture"], own.image.config["variant"]) == ("amd64", "v2")
+
+    anyio.run(main)

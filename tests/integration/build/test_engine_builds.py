@@ -73,14 +73,17 @@ secrets:
         app__file="app",
         lib__f="lib",
         secret="from file\n",
+        app__unseen="unseen",
+        **{"app__.dockerignore": "# mine\nunseen\n"},
     )
     engine.home.skiff("build", "web", cwd=tmp_path, env={"TOKEN": "from environment"})
     said = engine.run("cat /got /lib /app/file /free; ls -A /app; cat /net", image="letter-web:extra").splitlines()
     namespace = os.readlink("/proc/self/ns/net")
     assert said == [
         "from file", "from environment given", "123", "456", "10.1.2.3\tother", "3072", "lo", "base", "libappmounted",
-        "file", namespace,
+        ".dockerignore", "file", namespace,
     ]  # fmt: skip
+    assert engine.run("cat /app/.dockerignore", image="letter-web") == "# mine\nunseen\n"
     assert engine.client.image("letter-web")["Config"]["Labels"]["l"] == "1"
 
 

@@ -253,6 +253,22 @@ def test_an_index_gives_the_platform_that_is_wanted(registry, published, base):
     anyio.run(main)
 
 
+def test_an_index_that_does_not_say_what_its_manifests_are_for_is_looked_into(registry, published, base):
+    async def main():
+        reference = Reference.parse(f"{registry.domain}/tests/app:untold")
+        async with Registry.open(registry.domain) as client:
+            native = await client.manifest(Reference.parse(f"{registry.domain}/tests/app:1"))
+            entry = Descriptor(native.media_type, native.digest, len(native.raw)).document()
+            index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+            await client.put_manifest(reference, index, OCI_INDEX)
+        async with images_of(base) as images:
+            assert (await pull(images, reference, progress=quiet)).id == published[0]
+            with pytest.raises(NotFoundError, match="no matching manifest for linux/arm64"):
+                await pull(images, reference, platform="linux/arm64", progress=quiet)
+
+    anyio.run(main)
+
+
 def test_an_image_for_another_platform_than_asked_is_refused(registry, published, base):
     async def main():
         async with images_of(base) as images:

@@ -251,11 +251,15 @@ def test_the_last_of_several_entries_of_a_name_stands(tmp_path):
 
 def test_a_truncated_or_garbled_layer_is_refused(tmp_path):
     data = archive(member("a", content=os.urandom(5000)), member("b", content=b"x"))
-    for number, broken in enumerate((data[:3000], data[:-9000], b"", b"x" * 1024, data[:148] + b"9" * 8 + data[156:])):
+    for number, broken in enumerate((data[:3000], data[:-9000], b"x" * 1024, data[:148] + b"9" * 8 + data[156:])):
         folder = tmp_path / str(number)
         folder.mkdir()
         with pytest.raises(BadRequestError, match="the layer can't be"):
             unpacked(folder, broken)
+
+
+def test_a_layer_of_no_bytes_at_all_is_empty(tmp_path):
+    assert everything(unpacked(tmp_path, b"")) == []
 
 
 NAMES = st.text(alphabet="ab./", min_size=1, max_size=8) | st.sampled_from(

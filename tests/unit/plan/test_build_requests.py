@@ -21,7 +21,7 @@ def request(folder, build, *, is_ours=True, model=None, values=None, **service):
 
 def sent(made):
     """Return the names in the stream with their contents."""
-    data = b"".join(stream(made.context, made.dockerfile, OWN, made.extra, made.directories))
+    data = b"".join(stream(made.context, made.dockerfile, made.hidden, made.extra, made.directories))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return {m.name: tar.extractfile(m).read().decode() if m.isreg() else "" for m in tar}
 
@@ -71,7 +71,8 @@ def test_secrets_agents_contexts_and_entitlements_go_to_our_engine(tmp_path):
     content = sent(made)
     assert (content[f"{OWN}/secrets/0"], content[f"{OWN}/secrets/1"]) == ("from file", "from environment")
     assert content[f"{OWN}/contexts/0/f"] == "lib"
-    assert content[".dockerignore"] == f".dockerignore\n{OWN}\n"
+    assert made.query["own"] == OWN
+    assert ".dockerignore" not in content
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_dockerfile_outside_and_its_ignore_file_are_no_part_of_the_context(tmp
     (tmp_path / "context/g").write_text("g")
     (tmp_path / "special").write_text("FROM scratch")
     (tmp_path / "special.dockerignore").write_text("g")
-    made = request(tmp_path / "context", {"dockerfile": "../special"})
+    made = request(tmp_path / "context", {"dockerfile": "../special"}, is_ours=False)
     content = sent(made)
     assert made.dockerfile == f"{OWN}/special"
     assert content[f"{OWN}/special"] == "FROM scratch"
