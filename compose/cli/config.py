@@ -1,16 +1,15 @@
-"""config: the whole model as it is understood, or one aspect of it."""
+"""`config`: shows the whole model of the files, or one aspect of it."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compose.cli.context import Globals
+from compose.cli.output import write_whole
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
@@ -22,103 +21,96 @@ Services = Annotated[
 COLUMN_WIDTH, COLUMN_GAP = 20, 3
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+def config(
+    ctx: typer.Context,
+    services: Services = None,
+    format: Annotated[str, typer.Option("--format", help="yaml or json")] = "",
+    show_services: Annotated[bool, typer.Option("--services", help="Names of services")] = False,
+    show_volumes: Annotated[bool, typer.Option("--volumes", help="Names of volumes")] = False,
+    show_networks: Annotated[bool, typer.Option("--networks", help="Names of networks")] = False,
+    show_models: Annotated[bool, typer.Option("--models", help="The models that services use")] = False,
+    show_images: Annotated[bool, typer.Option("--images", help="Names of images")] = False,
+    show_profiles: Annotated[bool, typer.Option("--profiles", help="Names of profiles")] = False,
+    show_hash: Annotated[str, typer.Option("--hash", help="Config hash of services, or of all: *")] = "",
+    show_environment: Annotated[bool, typer.Option("--environment", help="The environment of interpolation")] = False,
+    no_interpolate: Annotated[bool, typer.Option("--no-interpolate", help="Keep variables")] = False,
+    no_normalize: Annotated[bool, typer.Option("--no-normalize", help="Leave out what is implied")] = False,
+    no_path_resolution: Annotated[bool, typer.Option("--no-path-resolution", help="Keep relative paths")] = False,
+    no_env_resolution: Annotated[bool, typer.Option("--no-env-resolution", help="Do not read env files")] = False,
+    no_consistency: Annotated[bool, typer.Option("--no-consistency", help="Do not check consistency")] = False,
+    resolve_image_digests: Annotated[
+        bool, typer.Option("--resolve-image-digests", help="Pin images to digests")
+    ] = False,
+    lock_image_digests: Annotated[
+        bool, typer.Option("--lock-image-digests", help="An override file that pins images to digests")
+    ] = False,
+    show_variables: Annotated[bool, typer.Option("--variables", help="Variables that the files mention")] = False,
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Where each value stands, and what it overrode")
+    ] = False,
+    explain: Annotated[str, typer.Option("--explain", help="Where a variable could come from, and what won")] = "",
+    schema: Annotated[bool, typer.Option("--schema", help="The schema of Compose files, for editors")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only check")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="File to write")] = "",
+) -> None:
+    """Check the files and show the model they make."""
+    if schema:
+        from compose.spec.validation import schema_text
 
-    @app.command("convert", hidden=True)
-    @app.command()
-    def config(
-        ctx: typer.Context,
-        services: Services = None,
-        format: Annotated[str, typer.Option("--format", help="yaml or json")] = "",
-        show_services: Annotated[bool, typer.Option("--services", help="Names of services")] = False,
-        show_volumes: Annotated[bool, typer.Option("--volumes", help="Names of volumes")] = False,
-        show_networks: Annotated[bool, typer.Option("--networks", help="Names of networks")] = False,
-        show_models: Annotated[bool, typer.Option("--models", help="The models that services use")] = False,
-        show_images: Annotated[bool, typer.Option("--images", help="Names of images")] = False,
-        show_profiles: Annotated[bool, typer.Option("--profiles", help="Names of profiles")] = False,
-        show_hash: Annotated[str, typer.Option("--hash", help="Config hash of services, or of all: *")] = "",
-        show_environment: Annotated[
-            bool, typer.Option("--environment", help="The environment of interpolation")
-        ] = False,
-        no_interpolate: Annotated[bool, typer.Option("--no-interpolate", help="Keep variables")] = False,
-        no_normalize: Annotated[bool, typer.Option("--no-normalize", help="Leave out what is implied")] = False,
-        no_path_resolution: Annotated[bool, typer.Option("--no-path-resolution", help="Keep relative paths")] = False,
-        no_env_resolution: Annotated[bool, typer.Option("--no-env-resolution", help="Do not read env files")] = False,
-        no_consistency: Annotated[bool, typer.Option("--no-consistency", help="Do not check consistency")] = False,
-        resolve_image_digests: Annotated[
-            bool, typer.Option("--resolve-image-digests", help="Pin images to digests")
-        ] = False,
-        lock_image_digests: Annotated[
-            bool, typer.Option("--lock-image-digests", help="An override file that pins images to digests")
-        ] = False,
-        show_variables: Annotated[bool, typer.Option("--variables", help="Variables that the files mention")] = False,
-        provenance: Annotated[
-            bool, typer.Option("--provenance", help="Where each value stands, and what it overrode")
-        ] = False,
-        explain: Annotated[str, typer.Option("--explain", help="Where a variable could come from, and what won")] = "",
-        schema: Annotated[bool, typer.Option("--schema", help="The schema of Compose files, for editors")] = False,
-        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only check")] = False,
-        output: Annotated[str, typer.Option("--output", "-o", help="File to write")] = "",
-    ) -> None:
-        """Check the files and show the model they make."""
-        if schema:
-            from compose.spec.validation import schema_text
+        write_whole([schema_text().encode()], output)
+        return
+    common: Globals = ctx.obj
+    is_about_variables = show_variables or bool(explain)
+    is_listing = show_services or show_volumes or show_networks or show_models or bool(show_hash)
+    pins = resolve_image_digests or lock_image_digests
+    project = common.loader.project(
+        interpolate=not (no_interpolate or is_about_variables),
+        normalize=not no_normalize,
+        resolve_paths=not no_path_resolution,
+        check_consistency=not (no_consistency or is_about_variables),
+        resolve_environment=not (no_env_resolution or show_hash),
+        provenance=provenance,
+        nested_extensions=format in ("", "yaml"),
+        services=() if is_listing else tuple(services or ()),
+    )
+    if quiet:
+        return
+    model = project.model()
+    if explain:
+        from compose.render.explanation import explanation
 
-            _write(schema_text(), output)
-            return
-        common: Globals = ctx.obj
-        is_about_variables = show_variables or bool(explain)
-        is_listing = show_services or show_volumes or show_networks or show_models or bool(show_hash)
-        pins = resolve_image_digests or lock_image_digests
-        project = common.project(
-            interpolate=not (no_interpolate or is_about_variables),
-            normalize=not no_normalize,
-            resolve_paths=not no_path_resolution,
-            check_consistency=not (no_consistency or is_about_variables),
-            resolve_environment=not (no_env_resolution or show_hash),
-            provenance=provenance,
-            nested_extensions=format in ("", "yaml"),
-            services=() if is_listing else tuple(services or ()),
-        )
-        if quiet:
-            return
-        model = project.model()
-        if explain:
-            from compose.cli.explanation import explanation
+        text = "".join(explanation(project, explain))
+    elif show_variables:
+        text = _variables(project, format)
+    elif provenance:
+        text = "".join(_provenance(project))
+    elif show_services:
+        text = _list(_ordered(model["services"], no_interpolate))
+    elif show_volumes or show_networks:
+        text = _list(model.get("volumes" if show_volumes else "networks") or {})
+    elif show_models:
+        text = _list(one["model"] for one in (model.get("models") or {}).values() if one.get("model"))
+    elif show_hash:
+        text = "".join(_hashes(model, show_hash))
+    elif show_profiles:
+        every = (*model["services"].values(), *(service.config for service in project.disabled_services.values()))
+        text = _list(sorted({one for service in every for one in service.get("profiles") or ()}))
+    elif show_images:
+        text = _list(one.get("image") or f"{project.name}-{name}" for name, one in model["services"].items())
+    elif show_environment:
+        text = _list(sorted(f"{key}={value}" for key, value in project.environment.items()))
+    else:
+        if pins:
+            model = _pinned(common, model, lock_image_digests)
+        from compose.render.model_text import model_text, raw_text
 
-            text = "".join(explanation(project, explain))
-        elif show_variables:
-            text = _variables(project, format)
-        elif provenance:
-            text = "".join(_provenance(project))
-        elif show_services:
-            text = _list(_ordered(model["services"], no_interpolate))
-        elif show_volumes or show_networks:
-            text = _list(model.get("volumes" if show_volumes else "networks") or {})
-        elif show_models:
-            text = _list(one["model"] for one in (model.get("models") or {}).values() if one.get("model"))
-        elif show_hash:
-            text = "".join(_hashes(model, show_hash))
-        elif show_profiles:
-            every = (*model["services"].values(), *(service.config for service in project.disabled_services.values()))
-            text = _list(sorted({one for service in every for one in service.get("profiles") or ()}))
-        elif show_images:
-            text = _list(one.get("image") or f"{project.name}-{name}" for name, one in model["services"].items())
-        elif show_environment:
-            text = _list(sorted(f"{key}={value}" for key, value in project.environment.items()))
+        if no_interpolate:
+            text = raw_text(model, format or "yaml")
         else:
-            if pins:
-                model = _pinned(common, model, lock_image_digests)
-            from compose.render.model_text import model_text, raw_text
-
-            if no_interpolate:
-                text = raw_text(model, format or "yaml")
-            else:
-                # what is read again is interpolated again
-                kept = {} if lock_image_digests else project.nested_extensions
-                text = model_text(model, format or "yaml", kept).replace("$", "$$")
-        _write(text, output)
+            # what is read again is interpolated again
+            kept = {} if lock_image_digests else project.nested_extensions
+            text = model_text(model, format or "yaml", kept).replace("$", "$$")
+    write_whole([text.encode(errors="surrogateescape")], output)
 
 
 def _list(names: Iterable[str]) -> str:
@@ -133,7 +125,7 @@ def _ordered(services: Mapping[str, Any], is_raw: bool) -> Iterable[str]:
 
 
 def _pinned(common: Globals, model: Mapping[str, Any], is_lock: bool) -> dict[str, Any]:
-    from compose.cli.digests import digest, locked, resolved
+    from compose.stack.digests import digest, locked, resolved
 
     pinned = resolved(model, lambda name: digest(common.client, name))
     return locked(pinned) if is_lock else pinned
@@ -155,7 +147,7 @@ def _variables(project: Project, format: str) -> str:
         rows = {name: dict(zip(keys, row, strict=True)) for name, row in found.items()}
         return json.dumps(rows, indent=4, ensure_ascii=False) + "\n"
     if format == "yaml":
-        from compose.render.yaml_text import yaml_text
+        from compose.spec.yaml_text import yaml_text
 
         keys = ("name", "defaultvalue", "presencevalue", "required")
         return yaml_text({name: dict(zip(keys, row, strict=True)) for name, row in found.items()})
@@ -189,16 +181,3 @@ def _hashes(model: Mapping[str, Any], wanted: str) -> Iterator[str]:
         if name not in services:
             raise SkiffError(f"no such service: {name}", f"services: {', '.join(services) or 'none'}")
         yield f"{name} {service_digest(services[name])}\n"
-
-
-def _write(text: str, output: str) -> None:
-    if not output:
-        sys.stdout.write(text)
-        return
-    part = f"{output}.part"
-    try:
-        with open(part, "w") as file:
-            file.write(text)
-        os.replace(part, output)
-    except OSError as error:
-        raise SkiffError(f"can't write {output}: {error.strerror}") from None

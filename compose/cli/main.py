@@ -7,13 +7,14 @@ import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.main
 from typer.core import TyperGroup
 
-from compose.cli import build, config, inside, lifecycle, listing, machine, observe, one_off, publish, up, watch
-from compose.cli.context import Globals
+from compose.cli import commands
+from compose.cli.context import Globals, read_standard_input
 from compose.cli.flags import DRY_RUN, normalize_flags
-from compose.cli.on_demand import OnDemand, group_of
-from compose.render.progress import json_error
+from compose.cli.on_demand import OnDemand
+from compose.stack.loading import ProjectSource
 from runtime.errors import SkiffError
 
 INTERRUPTED = 130
@@ -22,24 +23,24 @@ NOBODY_READS = 141
 
 
 class Commands(TyperGroup):
-    """Lists commands in the order in which they were made, and takes their flags as docker compose does."""
+    """Lists commands in the order of `commands`, and accepts their flags in the forms that docker compose accepts."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands' names."""
         return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of commands, without making them."""
-        made = self.commands
-        assert isinstance(made, OnDemand)
-        self.commands = made.outlines()
+        """Write the list of commands without building them."""
+        built = self.commands
+        assert isinstance(built, OnDemand)
+        self.commands = built.outlines()
         try:
             super().format_commands(ctx, formatter)
         finally:
-            self.commands = made
+            self.commands = built
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return the command that `args` name, and its own arguments. Raises SkiffError for one that is known, yet not here."""
+        """Return the command that `args` name, and its own arguments. Raises SkiffError for one that Skiff has not."""
         if args and args[0] in UNSUPPORTED_COMMANDS:
             raise SkiffError(f"{args[0]} is not built yet", UNSUPPORTED_COMMANDS[args[0]])
         name, command, rest = super().resolve_command(ctx, args)
@@ -49,11 +50,13 @@ class Commands(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command. Raises JsonError for a SkiffError that is to be told as JSON, UnheardError for a broken pipe."""
+        """Run the command. Raises JsonError for a SkiffError where errors are JSON, UnheardError for a broken pipe."""
         try:
             return super().invoke(ctx)
         except SkiffError as error:
-            if isinstance(ctx.obj, Globals) and ctx.obj.tells_json:
+            if isinstance(ctx.obj, Globals) and ctx.obj.reports_json:
+                from compose.render.progress import json_error
+
                 raise JsonError(json_error(str(error))) from error
             raise
         except BrokenPipeError as error:  # click would exit on its own
@@ -61,11 +64,11 @@ class Commands(TyperGroup):
 
 
 class JsonError(Exception):
-    """A failure in the words in which it is told."""
+    """A failure, its text a JSON document."""
 
 
 class UnheardError(Exception):
-    """Nobody reads what the command writes."""
+    """Raised when nobody reads what the command writes."""
 
 
 UNSUPPORTED_COMMANDS = {
@@ -74,8 +77,8 @@ UNSUPPORTED_COMMANDS = {
 }
 
 
-def make_app() -> typer.Typer:
-    """Return the application with all commands."""
+def make_group() -> TyperGroup:
+    """Return the program: the global flags and all commands, which are built on demand."""
     app = typer.Typer(
         name="skiff",
         cls=Commands,
@@ -110,7 +113,7 @@ def make_app() -> typer.Typer:
         progress: Annotated[str, typer.Option("--progress", help="auto, tty, plain, json or quiet")] = "",
         ansi: Annotated[str, typer.Option("--ansi", help="never, always or auto")] = "auto",
         parallel: Annotated[int, typer.Option("--parallel", help="Operations at once; -1 for no limit")] = -1,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done")] = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done")] = False,
         compatibility: Annotated[
             bool, typer.Option("--compatibility", help="Names of containers with underscores")
         ] = False,
@@ -131,36 +134,35 @@ def make_app() -> typer.Typer:
             os.environ["SKIFF_ROOT"] = root
         if ansi == "never":
             os.environ["NO_COLOR"] = "1"
-        ctx.obj = Globals(
+        source = ProjectSource(
             tuple(file or ()),
             project_name,
             tuple(profile or ()),
             tuple(env_file or ()),
             project_directory or workdir,
             all_resources,
-            host or None,
-            progress,
-            ansi,
-            parallel,
-            dry_run or bool(ctx.meta.get(DRY_RUN)),
             compatibility,
+            read_standard_input,
         )
+        ctx.obj = Globals(source, host or None, progress, ansi, parallel, dry_run or bool(ctx.meta.get(DRY_RUN)))
 
-    for family in (up, watch, lifecycle, listing, observe, inside, one_off, build, publish, config, machine):
-        family.register(app)
-    return app
+    group = typer.main.get_group(app)
+    group.commands = OnDemand(commands.names(), commands.make, commands.outline)
+    return group
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(observe.version_line())
+        from compose.cli.version import version_line
+
+        print(version_line())
         raise typer.Exit
 
 
 def main() -> None:
     """Run the command line; exit as docker compose would."""
     try:
-        code = group_of(make_app())(prog_name="skiff", standalone_mode=False)
+        code = make_group()(prog_name="skiff", standalone_mode=False)
         _leave(code if isinstance(code, int) else 0)
     except SkiffError as error:
         print(f"skiff: {error}", file=sys.stderr)
@@ -176,11 +178,11 @@ def main() -> None:
         print(f"skiff: {error.filename or 'writing output'}: {error.strerror or error}", file=sys.stderr)
         _leave(1)
     except Exception as error:  # noqa: BLE001 - the last stop: no traceback reaches a user
-        _tell_usage(error)
+        _report_usage(error)
 
 
 def _leave(code: int) -> NoReturn:
-    """Exit without waiting for threads that wait for something which nobody wants to know any more."""
+    """Exit at once: threads may still wait for the engine, and Python would join them."""
     try:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:  # closed by who started us
@@ -193,8 +195,8 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _tell_usage(error: Exception) -> NoReturn:
-    """Tell a mistake on the command line as click would, anything else as a bug; exits."""
+def _report_usage(error: Exception) -> NoReturn:
+    """Report a mistake on the command line as click would, anything else as a bug; exits."""
     show = getattr(error, "show", None)
     if show is not None:
         show()

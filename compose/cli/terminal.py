@@ -1,4 +1,4 @@
-"""The user's terminal on a process in a container: raw bytes both ways, its size followed."""
+"""The user's terminal: questions, and the streams of a process in a container, its size followed."""
 
 from __future__ import annotations
 
@@ -8,57 +8,96 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-from runtime.client.blocking import Stream
-from runtime.http.codec import Frames
+if TYPE_CHECKING:
+    from compose.stack.console import Resize
+    from compose.stack.context import Question
+    from runtime.client.blocking import Stream
+    from runtime.http.codec import Frames
 
 READ_BYTES = 1 << 16
 
 
+def ask(question: Question) -> bool:
+    """Return the user's answer to `question`. Raises UnansweredError when nobody is there to answer."""
+    if question.details:
+        print(question.details, file=sys.stderr)
+    if question.is_optional:
+        print(f"{question.text} (y/N) ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline().strip().lower() if sys.stdin else ""
+        if not sys.stdin or not sys.stdin.isatty():
+            print(file=sys.stderr)
+        return answer in ("y", "yes")
+    import typer
+
+    from compose.stack.context import UnansweredError
+
+    try:
+        return typer.confirm(question.text, err=True)
+    except typer.Abort:
+        raise UnansweredError from None
+
+
+def has_terminal() -> bool:
+    """Whether standard input and output are a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+class TerminalConsole:
+    """The user's terminal, or whatever standard input, output and error are, as the console of a process."""
+
+    def converse(self, stream: Stream, *, takes_input: bool, resize: Resize | None) -> None:
+        """Carry standard input (if `takes_input`) and output until the process's output ends."""
+        with raw_terminal(resize):
+            exchange(stream, takes_input=takes_input)
+
+    @contextmanager
+    def signals_to(self, kill: Callable[[str], None]) -> Iterator[None]:
+        """Pass signals that would end us on to the process meanwhile: `kill("SIGTERM")`."""
+        wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+        def pass_on(number: int, _: object) -> None:
+            with suppress(Exception):  # the process may be gone, or not be there yet
+                kill(signal.Signals(number).name)
+
+        before = {number: signal.signal(number, pass_on) for number in wanted}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 @contextmanager
 def raw_terminal(resize: Callable[[int, int], None] | None) -> Iterator[None]:
-    """Give the terminal's keys through unread, and tell `resize(rows, columns)` its size, now and when it changes."""
+    """Put the terminal into raw mode, and call `resize(rows, columns)` now and whenever its size changes."""
     if resize is None or not sys.stdin.isatty():
         yield
         return
     import termios
     import tty
 
-    def tell(*_: object) -> None:
+    def follow_size(*_: object) -> None:
         columns, rows = os.get_terminal_size(sys.stdin.fileno())
         with suppress(Exception):  # the process may be gone: its size does not matter any more
             resize(rows, columns)
 
     before = termios.tcgetattr(sys.stdin)
-    handler = signal.signal(signal.SIGWINCH, tell)
+    handler = signal.signal(signal.SIGWINCH, follow_size)
     try:
         tty.setraw(sys.stdin.fileno())
-        tell()
+        follow_size()
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
         signal.signal(signal.SIGWINCH, handler)
 
 
-@contextmanager
-def signals_to(kill: Callable[[int], None]) -> Iterator[None]:
-    """Pass signals to end on to the process in the container: `kill(number)`."""
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-
-    def pass_on(number: int, _: object) -> None:
-        with suppress(Exception):  # the process may be gone, or not be there yet
-            kill(number)
-
-    before = {number: signal.signal(number, pass_on) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def exchange(stream: Stream, *, takes_input: bool) -> None:
     """Carry standard input in and output out until the process's output ends."""
+    from runtime.http.codec import Frames
+
     connection = stream.socket
     poller = select.poll()
     poller.register(connection, select.POLLIN)

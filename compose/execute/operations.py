@@ -6,16 +6,17 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from compose.events import Emit, Note, StateChanged, StepBegan, StepEnded, StepFailed, StepOutput
 from compose.execute.build import BuildOptions, build_image
 from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
 from compose.execute.files import file_mounts, security_options
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
+from compose.plan import operations as plan
 from compose.plan.container_body import container_body
-from compose.plan.operations import Kind, Operation
+from compose.plan.operations import Operation
 from compose.plan.project import DesiredProject, EngineState, container_name, image_name
 from compose.plan.resources import network_body, volume_body
-from compose.render.progress import Progress
 from runtime.client import Client, Endpoint
 from runtime.errors import ConflictError, NotFoundError, NotModifiedError, SkiffError
 
@@ -31,7 +32,7 @@ class StoppedError(SkiffError):
 class Executor:
     """Performs operations of one project; safe from several threads, each with a connection of its own.
 
-    With `dry_run` it only reports what it would do. After `cancel` it starts nothing more.
+    With `dry_run` it only reports what it would do. After `cancel` it starts no further operation.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Executor:
         where: Endpoint,
         target: DesiredProject,
         observed: EngineState,
-        progress: Progress,
+        emit: Emit,
         *,
         stop_timeout_s: int | None = None,
         remove_volumes: bool = False,
@@ -48,7 +49,7 @@ class Executor:
     ) -> None:
         self._where = where
         self._target = target
-        self._progress = progress
+        self._emit = emit
         self._stop_timeout_s = stop_timeout_s
         self._remove_volumes = remove_volumes
         self._build_options = build or BuildOptions()
@@ -73,133 +74,140 @@ class Executor:
         return found
 
     def cancel(self) -> None:
-        """Begin nothing any more."""
+        """Start no further operation."""
         self._cancelled.set()
 
     def perform(self, operation: Operation) -> None:
         """Carry out one operation. Raises SkiffError; StoppedError after `cancel`."""
         if self._cancelled.is_set():
             raise StoppedError("stopped before the end")
-        if operation.kind is Kind.AWAIT:
-            if not self._dry_run:
-                self._await(operation)
-            return
-        if operation.kind is Kind.STOP and not operation.detail.get("is_running"):
-            return
-        self._progress.begin(operation.kind.value, operation.name)
-        action = {
-            Kind.CREATE_NETWORK: self._create_network,
-            Kind.REMOVE_NETWORK: self._remove_network,
-            Kind.CREATE_VOLUME: self._create_volume,
-            Kind.REMOVE_VOLUME: self._remove_volume,
-            Kind.REMOVE_IMAGE: self._remove_image,
-            Kind.PULL: self._pull,
-            Kind.BUILD: self._build,
-            Kind.CREATE: self._create,
-            Kind.RECREATE: self._recreate,
-            Kind.START: self._start,
-            Kind.STOP: self._stop,
-            Kind.REMOVE: self._remove,
-        }[operation.kind]
+        match operation.action:
+            case plan.Milestone() | plan.Stop(is_running=False):
+                return
+            case plan.Await() as action:
+                if not self._dry_run:
+                    self._await(operation.service, action)
+                return
+        kind, name = operation.kind.value, operation.name
+        self._emit(StepBegan(kind, name))
         try:
             if not self._dry_run:
-                action(operation)
+                self._act(operation)
         except StillUsedError:
-            self._progress.fail(operation.kind.value, operation.name, "Resource is still in use")
+            self._emit(StepFailed(kind, name, "Resource is still in use"))
             return
         except SkiffError as error:
-            self._progress.fail(operation.kind.value, operation.name)
+            self._emit(StepFailed(kind, name))
             raise _about(operation, error) from error
         except BaseException:
-            self._progress.fail(operation.kind.value, operation.name)
+            self._emit(StepFailed(kind, name))
             raise
-        self._progress.end(operation.kind.value, operation.name)
+        self._emit(StepEnded(kind, name))
+
+    def _act(self, operation: Operation) -> None:
+        name, service = operation.name, operation.service
+        match operation.action:
+            case plan.CreateNetwork(network):
+                self.client.create_network(network_body(self._target, network))
+            case plan.RemoveNetwork(id, must_go):
+                self._remove_network(id, must_go)
+            case plan.CreateVolume(volume):
+                self.client.create_volume(volume_body(self._target, volume))
+            case plan.RemoveVolume(must_go):
+                self._remove_volume(name, must_go)
+            case plan.RemoveImage():
+                self._remove_image(name)
+            case plan.Pull():
+                self._pull(name, service)
+            case plan.Build():
+                self._build(name, service)
+            case plan.Create(number):
+                self._create(service, number)
+            case plan.Recreate() as action:
+                self._recreate(name, service, action)
+            case plan.Start(number):
+                self._start(name, service, number)
+            case plan.Stop(id):
+                self._stop_container(id, service, name)
+            case plan.Remove(id):
+                self._remove(id, service, name)
 
     # --- networks, volumes, images
 
-    def _create_network(self, operation: Operation) -> None:
-        self.client.create_network(network_body(self._target, operation.detail["key"]))
-
-    def _remove_network(self, operation: Operation) -> None:
+    def _remove_network(self, id: str, must_go: bool) -> None:
         try:
-            self.client.remove_network(operation.detail["id"])
+            self.client.remove_network(id)
         except NotFoundError:
             return
         except SkiffError as error:
-            if "active endpoints" in str(error) and not operation.detail.get("must"):
+            if "active endpoints" in str(error) and not must_go:
                 raise StillUsedError from error
             raise
 
-    def _create_volume(self, operation: Operation) -> None:
-        self.client.create_volume(volume_body(self._target, operation.detail["key"]))
-
-    def _remove_volume(self, operation: Operation) -> None:
+    def _remove_volume(self, name: str, must_go: bool) -> None:
         try:
-            self.client.remove_volume(operation.name)
+            self.client.remove_volume(name)
         except NotFoundError:
             return
         except ConflictError as error:
-            if operation.detail.get("must"):
+            if must_go:
                 raise
             raise StillUsedError from error
 
-    def _remove_image(self, operation: Operation) -> None:
+    def _remove_image(self, name: str) -> None:
         try:
-            self.client.remove_image(operation.name)
+            self.client.remove_image(name)
         except NotFoundError:
             return
         except ConflictError as error:
             raise StillUsedError from error
 
-    def _pull(self, operation: Operation) -> None:
-        platform = self._target.services[operation.service].get("platform") if operation.service else None
-        for _ in self.client.pull(operation.name, platform):
+    def _pull(self, image: str, service: str) -> None:
+        platform = self._target.services[service].get("platform") if service else None
+        for _ in self.client.pull(image, platform):
             pass
-        self.images[operation.name] = self.client.image(operation.name)["Id"]
+        self.images[image] = self.client.image(image)["Id"]
 
-    def _build(self, operation: Operation) -> None:
-        image_id = build_image(
+    def _build(self, image: str, service: str) -> None:
+        self.images[image] = build_image(
             self.client,
             self._target,
-            operation.service,
-            lambda line: self._progress.output("build", operation.name, operation.service, line),
+            service,
+            lambda line: self._emit(StepOutput("build", image, service, line)),
             self._build_options,
         )
-        self.images[operation.name] = image_id
 
     # --- containers
 
     def _container_of(self) -> Mapping[str, str]:
         return {service: id for (service, number), id in sorted(self._ids.items(), reverse=True)}
 
-    def _body(self, operation: Operation, inherited: list[dict[str, Any]], replaces: str = "") -> dict[str, Any]:
-        name = operation.service
-        image = image_name(self._target, name)
+    def _body(self, service: str, number: int, inherited: list[dict[str, Any]], replaces: str = "") -> dict[str, Any]:
+        image = image_name(self._target, service)
         if image not in self.images:
             self.images[image] = self.client.image(image)["Id"]
         return container_body(
             self._target,
-            name,
-            operation.detail["number"],
+            service,
+            number,
             image_id=self.images[image],
             replaces=replaces,
-            files=list(file_mounts(self._target, name)),
-            security=security_options(self._target, name),
+            files=list(file_mounts(self._target, service)),
+            security=security_options(self._target, service),
             inherited=inherited,
             container_of=self._container_of(),
         )
 
-    def _create(self, operation: Operation) -> None:
-        name = container_name(self._target, operation.service, operation.detail["number"])
-        id = self._make(self._body(operation, []), operation.service, name)
-        self._ids[operation.service, operation.detail["number"]] = id
+    def _create(self, service: str, number: int) -> None:
+        name = container_name(self._target, service, number)
+        self._ids[service, number] = self._make(self._body(service, number, []), service, name)
 
     def _make(self, body: Mapping[str, Any], service: str, name: str) -> str:
         """Create a container with what is written into it; one that lacks that does not stay."""
         made = self.client.create_container(body, name=name)
         id: str = made["Id"]
         for warning in made.get("Warnings") or ():
-            self._progress.line(f" Container {name}  Warning: {warning}")
+            self._emit(Note(f" Container {name}  Warning: {warning}"))
         try:
             inject(self.client, self._target, service, id)
         except BaseException:
@@ -207,31 +215,31 @@ class Executor:
             raise
         return id
 
-    def _recreate(self, operation: Operation) -> None:
-        old_id = operation.detail["id"]
+    def _recreate(self, old_name: str, service: str, action: plan.Recreate) -> None:
+        old_id, number = action.id, action.number
         old = self.client.container(old_id)
-        inherited = _anonymous_volumes(old, self._target, operation.service) if operation.detail["inherit"] else []
-        body = self._body(operation, inherited, old_id)
-        name = container_name(self._target, operation.service, operation.detail["number"])
-        # under another name until the old one is gone: what fails before leaves that as it was
-        created = self._make(body, operation.service, f"{old_id[:12]}_{name}")
+        inherited = _anonymous_volumes(old, self._target, service) if action.inherits_volumes else []
+        body = self._body(service, number, inherited, old_id)
+        name = container_name(self._target, service, number)
+        # under another name until the old one is gone: a failure before that leaves the old one as it was
+        created = self._make(body, service, f"{old_id[:12]}_{name}")
         try:
             if old["State"]["Running"]:
-                self._stop_container(old_id, operation.service, operation.name)
+                self._stop_container(old_id, service, old_name)
             self.client.remove(old_id, force=True)
         except BaseException:
             self.client.remove(created, force=True)
             raise
         self.client.rename(created, name)
-        self._ids[operation.service, operation.detail["number"]] = created
+        self._ids[service, number] = created
 
-    def _start(self, operation: Operation) -> None:
-        id = self._ids[operation.service, operation.detail["number"]]
+    def _start(self, name: str, service: str, number: int) -> None:
+        id = self._ids[service, number]
         try:
             self.client.start(id)
         except NotModifiedError:
             return
-        self._hooks(POST_START, operation.service, id, operation.name)
+        self._hooks(POST_START, service, id, name)
 
     def _hooks(self, phase: str, service: str, id: str, name: str) -> None:
         run_hooks(
@@ -240,7 +248,7 @@ class Executor:
             phase,
             id,
             name,
-            lambda line: self._progress.line(f" {name} {phase} | {line}"),
+            lambda line: self._emit(Note(f" {name} {phase} | {line}")),
         )
 
     def _stop_container(self, id: str, service: str, name: str) -> None:
@@ -250,52 +258,49 @@ class Executor:
         except (NotModifiedError, NotFoundError):
             return
 
-    def _stop(self, operation: Operation) -> None:
-        self._stop_container(operation.detail["id"], operation.service, operation.name)
-
-    def _remove(self, operation: Operation) -> None:
-        id = operation.detail["id"]
+    def _remove(self, id: str, service: str, name: str) -> None:
         if self._existing.get(id) is None or self._existing[id].is_alive:
             # after a "stop" of the same plan the container does not run: the hooks find that out
-            self._stop_container(id, operation.service, operation.name)
+            self._stop_container(id, service, name)
         try:
             self.client.remove(id, force=True, volumes=self._remove_volumes)
         except NotFoundError:
             return
 
-    def _await(self, operation: Operation) -> None:
-        condition = operation.detail.get("condition")
-        if condition not in ("service_healthy", "service_completed_successfully"):
+    def _await(self, service: str, action: plan.Await) -> None:
+        if action.condition not in ("service_healthy", "service_completed_successfully"):
             return
-        names = [id for (service, _), id in self._ids.items() if service == operation.service]
-        if not names and operation.detail.get("required", True):
-            raise SkiffError(f"{operation.detail.get('dependant')} is missing dependency {operation.service}")
-        shown = [self.client.container(id)["Name"].removeprefix("/") for id in names]
+        ids = [id for (name, _), id in self._ids.items() if name == service]
+        if not ids and action.required:
+            raise SkiffError(f"{action.dependant} is missing dependency {service}")
+        names = [self.client.container(id)["Name"].removeprefix("/") for id in ids]
+
+        def report(name: str, state: str) -> None:
+            self._emit(StateChanged("Container", name, state))
+
         try:
-            for name in shown:
-                self._progress.state("Container", name, "Waiting")
-            if condition == "service_healthy":
-                wait_healthy(
-                    self.client,
-                    shown,
-                    needs_check=True,
-                    tell=lambda name, state: self._progress.state("Container", name, state),
-                )
+            for name in names:
+                report(name, "Waiting")
+            if action.condition == "service_healthy":
+                wait_healthy(self.client, names, needs_check=True, tell=report)
             else:
-                for name in shown:
+                for name in names:
                     wait_completed(self.client, name)
-                    self._progress.state("Container", name, "Exited")
+                    report(name, "Exited")
         except SkiffError as error:
-            if not operation.detail.get("required", True):
-                self._progress.line(f" optional dependency {operation.service} failed: {error.message}")
+            if not action.required:
+                self._emit(Note(f" optional dependency {service} failed: {error.message}"))
                 return
-            dependant = operation.detail.get("dependant")
-            raise SkiffError(f"dependency {operation.service} of {dependant} failed to start: {error}") from error
+            raise SkiffError(f"dependency {service} of {action.dependant} failed to start: {error}") from error
 
 
 def _about(operation: Operation, error: SkiffError) -> SkiffError:
     """Return `error` with what it is about: the service, and the object that was worked on."""
-    what = {Kind.PULL: f"image {operation.name}", Kind.BUILD: "build"}.get(operation.kind, operation.name)
+    what = operation.name
+    if isinstance(operation.action, plan.Pull):
+        what = f"image {operation.name}"
+    elif isinstance(operation.action, plan.Build):
+        what = "build"
     about = f"service {operation.service!r}: " if operation.service else ""
     if about and error.message.startswith(about):
         return error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compose.plan.operations import Kind, Operation, Plan
+from compose.plan.operations import Operation, Plan, Remove, RemoveImage, RemoveNetwork, RemoveVolume, Stop
 from compose.plan.project import (
     DEPENDS_ON,
     NETWORK,
@@ -36,21 +36,24 @@ def plan_stop(observed: EngineState, containers: Sequence[ObservedContainer], *,
             if c.service in dependants.get(container.service, ()) and c.id != container.id
         }
         stop = Operation(
-            f"stop {container.id}", Kind.STOP, container.name, "", container.service, frozenset(others),
-            {"id": container.id, "is_running": container.is_alive},
-        )  # fmt: skip
+            f"stop {container.id}",
+            Stop(container.id, container.is_alive),
+            container.name,
+            "",
+            container.service,
+            frozenset(others),
+        )
         operations.append(stop)
         if remove:
             operations.append(
                 Operation(
                     f"remove {container.id}",
-                    Kind.REMOVE,
+                    Remove(container.id),
                     container.name,
                     "",
                     container.service,
                     frozenset({stop.key}),
-                    {"id": container.id},
-                )  # fmt: skip
+                )
             )
     return operations
 
@@ -97,11 +100,11 @@ def plan_down(
     operations = plan_stop(observed, chosen, remove=True)
     removed = frozenset(operation.key for operation in operations)
     for name in _owned(target, observed.networks, "networks", has_files):
-        detail = {"id": observed.networks[name]["Id"]}
-        operations.append(Operation(f"network {name}", Kind.REMOVE_NETWORK, name, "", after=removed, detail=detail))
+        action = RemoveNetwork(observed.networks[name]["Id"])
+        operations.append(Operation(f"network {name}", action, name, "", after=removed))
     if volumes:
         for name in _owned(target, observed.volumes, "volumes", has_files):
-            operations.append(Operation(f"volume {name}", Kind.REMOVE_VOLUME, name, "", after=removed))
+            operations.append(Operation(f"volume {name}", RemoveVolume(), name, "", after=removed))
     if images:
         operations += _images(target, observed, images, removed, services)
     return Plan.of(operations)
@@ -132,7 +135,7 @@ def _images(
         and (which == "all" or (service.get("build") and not service.get("image")))
     ]
     return [
-        Operation(f"image {name}", Kind.REMOVE_IMAGE, name, "", after=after)
+        Operation(f"image {name}", RemoveImage(), name, "", after=after)
         for name in dict.fromkeys(names)
         if name in observed.images
     ]

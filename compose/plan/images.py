@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from compose.plan.operations import Kind, Operation, Plan
+from compose.plan.operations import Action, Build, Operation, Plan, Pull
 from compose.plan.project import DesiredProject, EngineState, Service, image_name
 from compose.plan.values import duration_ns
 from runtime.errors import SkiffError
@@ -40,17 +41,17 @@ def plan_images(
         is_here = image in observed.images
         if not service.get("build"):
             reason = _why_pull(policy, is_here, observed.tagged_s.get(image), now_s)
-            kind = Kind.PULL
+            action: Action = Pull()
             if not reason and not is_here:
                 raise SkiffError(
                     f"service {name!r}: no such image: {image}, and its pull policy is {policy}",
                     "pull or load it, or choose another pull policy",
                 )
         elif policy == "always" and service.get("image") and not build:
-            kind, reason = Kind.PULL, "pull policy"
+            action, reason = Pull(), "pull policy"
         else:
             reason = "asked for" if build or policy == "build" else "" if is_here else "the image is missing"
-            kind = Kind.BUILD
+            action = Build()
             if no_build:
                 if is_here:
                     continue
@@ -59,7 +60,7 @@ def plan_images(
                     "leave --no-build out, or build it: `skiff build`",
                 )
         if reason:
-            found[image] = Operation(f"image {image}", kind, image, reason, name)
+            found[image] = Operation(f"image {image}", action, image, reason, name)
     return Plan.of(_with_order(target, found))
 
 
@@ -105,9 +106,7 @@ def _with_order(target: DesiredProject, operations: Mapping[str, Operation]) -> 
     for operation in operations.values():
         bases = build_bases(target, target.services[operation.service])
         after = frozenset(f"image {image_name(target, base)}" for base in bases)
-        ordered.append(
-            Operation(operation.key, operation.kind, operation.name, operation.reason, operation.service, after)
-        )
+        ordered.append(replace(operation, after=after))
     return ordered
 
 
@@ -123,7 +122,7 @@ def plan_builds(target: DesiredProject, names: Sequence[str]) -> Plan:
             continue
         seen.add(name)
         image = image_name(target, name)
-        found.setdefault(image, Operation(f"image {image}", Kind.BUILD, image, "asked for", name))
+        found.setdefault(image, Operation(f"image {image}", Build(), image, "asked for", name))
         waiting += sorted(build_bases(target, service))
     return Plan.of(_with_order(target, found))
 
@@ -152,5 +151,5 @@ def plan_pulls(
         elif policy == "missing" and image in observed.images:
             skipped[image] = "Image is already present locally"
         else:
-            found.setdefault(image, Operation(f"image {image}", Kind.PULL, image, "asked for", name))
+            found.setdefault(image, Operation(f"image {image}", Pull(), image, "asked for", name))
     return Plan.of(found.values()), skipped

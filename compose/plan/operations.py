@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from networkx import DiGraph
 
 
 class Kind(Enum):
-    """What an operation does."""
+    """What an operation does, in the words that events use."""
 
     CREATE_NETWORK = "create network"
     REMOVE_NETWORK = "remove network"
@@ -29,20 +29,141 @@ class Kind(Enum):
     AWAIT = "wait"
 
 
+class CreateNetwork(NamedTuple):
+    """Create the network that the files call `network`."""
+
+    network: str
+
+
+class RemoveNetwork(NamedTuple):
+    """Remove the network `id`; one that others still use stays, unless it `must_go`."""
+
+    id: str
+    must_go: bool = False
+
+
+class CreateVolume(NamedTuple):
+    """Create the volume that the files call `volume`."""
+
+    volume: str
+
+
+class RemoveVolume(NamedTuple):
+    """Remove the operation's volume; one that others still use stays, unless it `must_go`."""
+
+    must_go: bool = False
+
+
+class RemoveImage(NamedTuple):
+    """Remove the operation's image, unless something still uses it."""
+
+
+class Pull(NamedTuple):
+    """Pull the operation's image for its service."""
+
+
+class Build(NamedTuple):
+    """Build the operation's image as its service says."""
+
+
+class Create(NamedTuple):
+    """Create container number `number` of the service."""
+
+    number: int
+
+
+class Recreate(NamedTuple):
+    """Replace container `id`, number `number` of the service; with `inherits_volumes` it keeps its anonymous volumes."""
+
+    id: str
+    number: int
+    inherits_volumes: bool = True
+
+
+class Start(NamedTuple):
+    """Start container number `number` of the service."""
+
+    number: int
+
+
+class Stop(NamedTuple):
+    """Stop container `id`; nothing to do where it does not run."""
+
+    id: str
+    is_running: bool = True
+
+
+class Remove(NamedTuple):
+    """Remove container `id`, which is stopped first if it runs."""
+
+    id: str
+
+
+class Await(NamedTuple):
+    """Wait until the service meets `condition`, for the service `dependant`; one not `required` may fail to."""
+
+    condition: str
+    dependant: str
+    required: bool = True
+
+
+class Milestone(NamedTuple):
+    """A moment that other operations wait for: all containers of the service created, or started. Nothing to do."""
+
+
+Action = (
+    CreateNetwork
+    | RemoveNetwork
+    | CreateVolume
+    | RemoveVolume
+    | RemoveImage
+    | Pull
+    | Build
+    | Create
+    | Recreate
+    | Start
+    | Stop
+    | Remove
+    | Await
+    | Milestone
+)
+KINDS: Mapping[type[Action], Kind] = {
+    CreateNetwork: Kind.CREATE_NETWORK,
+    RemoveNetwork: Kind.REMOVE_NETWORK,
+    CreateVolume: Kind.CREATE_VOLUME,
+    RemoveVolume: Kind.REMOVE_VOLUME,
+    RemoveImage: Kind.REMOVE_IMAGE,
+    Pull: Kind.PULL,
+    Build: Kind.BUILD,
+    Create: Kind.CREATE,
+    Recreate: Kind.RECREATE,
+    Start: Kind.START,
+    Stop: Kind.STOP,
+    Remove: Kind.REMOVE,
+    Await: Kind.AWAIT,
+    Milestone: Kind.AWAIT,
+}
+
+
 @dataclass(frozen=True)
 class Operation:
-    """One step on one object. `key` names it in the plan; `after` are the keys of what must be done before.
+    """One step on one object.
 
-    `detail` carries what the executor needs beside: a container's ID and number, a dependency's condition.
+    `key` names it in the plan; `after` are the keys of what must be done before. `name` is the object's name in the
+    engine, `service` the service it is for, `reason` what users are told.
     """
 
     key: str
-    kind: Kind
+    action: Action
     name: str
     reason: str
     service: str = ""
     after: frozenset[str] = frozenset()
-    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """What it does."""
+        return KINDS[type(self.action)]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from compose.plan.changes import why_recreate
-from compose.plan.operations import Kind, Operation, Plan
+from compose.plan.operations import (
+    Await,
+    Create,
+    CreateNetwork,
+    CreateVolume,
+    Milestone,
+    Operation,
+    Plan,
+    Recreate,
+    Remove,
+    RemoveNetwork,
+    RemoveVolume,
+    Start,
+    Stop,
+)
 from compose.plan.project import (
     DesiredProject,
     EngineState,
@@ -69,26 +83,11 @@ def orphans(target: DesiredProject, observed: EngineState) -> list[ObservedConta
 
 
 def _remove(container: ObservedContainer, reason: str, after: frozenset[str] = frozenset()) -> Operation:
-    return Operation(
-        f"remove {container.id}",
-        Kind.REMOVE,
-        container.name,
-        reason,
-        container.service,
-        after,
-        {"id": container.id},
-    )
+    return Operation(f"remove {container.id}", Remove(container.id), container.name, reason, container.service, after)
 
 
 def _stop(container: ObservedContainer, reason: str) -> Operation:
-    return Operation(
-        f"stop {container.id}",
-        Kind.STOP,
-        container.name,
-        reason,
-        container.service,
-        detail={"id": container.id, "is_running": True},
-    )
+    return Operation(f"stop {container.id}", Stop(container.id), container.name, reason, container.service)
 
 
 def _ordered(target: DesiredProject, names: Sequence[str]) -> list[str]:
@@ -131,16 +130,15 @@ class _Planner:
             name = target.resource_name("networks", key)
             if key not in wanted or target.is_external("networks", key):
                 continue
-            create = Operation(f"network {key}", Kind.CREATE_NETWORK, name, "it is missing", detail={"key": key})
+            create = Operation(f"network {key}", CreateNetwork(key), name, "it is missing")
             if key in self._options.recreate_networks:
                 stops = [_stop(c, f"the network {key} changed") for c in self._using(key, network_keys) if c.is_alive]
                 removal = Operation(
                     f"remove network {key}",
-                    Kind.REMOVE_NETWORK,
+                    RemoveNetwork(self._observed.networks[name]["Id"], must_go=True),
                     name,
                     "its configuration changed",
                     after=frozenset(stop.key for stop in stops),
-                    detail={"id": self._observed.networks[name]["Id"], "must": True},
                 )
                 found += [*stops, removal, replace(create, reason="it changed", after=frozenset({removal.key}))]
             elif name not in self._observed.networks:
@@ -155,16 +153,15 @@ class _Planner:
             name = target.resource_name("volumes", key)
             if key not in wanted or target.is_external("volumes", key):
                 continue
-            create = Operation(f"volume {key}", Kind.CREATE_VOLUME, name, "it is missing", detail={"key": key})
+            create = Operation(f"volume {key}", CreateVolume(key), name, "it is missing")
             if key in self._options.recreate_volumes:
                 removals = [_remove(c, f"the volume {key} is made anew") for c in self._using(key, volume_keys)]
                 removal = Operation(
                     f"remove volume {key}",
-                    Kind.REMOVE_VOLUME,
+                    RemoveVolume(must_go=True),
                     name,
                     "its configuration changed",
                     after=frozenset(each.key for each in removals),
-                    detail={"must": True},
                 )
                 found += [*removals, removal, replace(create, reason="it changed", after=frozenset({removal.key}))]
             elif name not in self._observed.volumes:
@@ -206,9 +203,7 @@ class _Planner:
             key = f"start {name} {number}"
             if self._options.start:
                 started.add(key)
-                operations.append(
-                    Operation(key, Kind.START, label, reason, name, frozenset(after | awaited), {"number": number})
-                )
+                operations.append(Operation(key, Start(number), label, reason, name, frozenset(after | awaited)))
 
         for container in kept:
             reason = reasons[container.id]
@@ -216,14 +211,8 @@ class _Planner:
                 self._recreated.add(name)
                 key = f"recreate {name} {container.number}"
                 created.add(key)
-                detail = {
-                    "id": container.id,
-                    "number": container.number,
-                    "inherit": not self._options.renew_anonymous_volumes,
-                }
-                operations.append(
-                    Operation(key, Kind.RECREATE, container.name, reason, name, frozenset(prerequisites), detail)
-                )
+                action = Recreate(container.id, container.number, not self._options.renew_anonymous_volumes)
+                operations.append(Operation(key, action, container.name, reason, name, frozenset(prerequisites)))
                 start(container.name, container.number, "recreated", {key})
             elif (other := self._restarts_with(name)) and container.state == "running":
                 stop = _stop(container, f"it is restarted with {other}")
@@ -244,9 +233,7 @@ class _Planner:
             key = f"create {name} {number}"
             created.add(key)
             label = container_name(self._target, name, number)
-            operations.append(
-                Operation(key, Kind.CREATE, label, "it is missing", name, frozenset(prerequisites), {"number": number})
-            )
+            operations.append(Operation(key, Create(number), label, "it is missing", name, frozenset(prerequisites)))
             start(label, number, "created", {key})
         if created or started:
             operations += self._marks(name, created, started)
@@ -282,10 +269,9 @@ class _Planner:
 
     def _marks(self, name: str, created: set[str], started: set[str]) -> list[Operation]:
         """Return the moments that others wait for: the service's containers made, and started."""
-        marks = [Operation(f"created {name}", Kind.AWAIT, name, "", name, frozenset(created), {"condition": "created"})]
+        marks = [Operation(f"created {name}", Milestone(), name, "", name, frozenset(created))]
         if self._options.start:
-            detail = {"condition": "started"}
-            marks.append(Operation(f"started {name}", Kind.AWAIT, name, "", name, frozenset(started), detail))
+            marks.append(Operation(f"started {name}", Milestone(), name, "", name, frozenset(started)))
         return marks
 
     def _awaits(self, name: str) -> list[Operation]:
@@ -295,20 +281,15 @@ class _Planner:
             service = self._target.services.get(other)
             if service is None or service.get("provider") or self._scaled_to_none(other):
                 continue
-            detail = {
-                "condition": how.get("condition") or "service_started",
-                "required": how.get("required", True),
-                "dependant": name,
-            }
+            condition = how.get("condition") or "service_started"
             found.append(
                 Operation(
                     f"await {name} {other}",
-                    Kind.AWAIT,
+                    Await(condition, name, how.get("required", True)),
                     other,
                     f"{name} depends on it",
                     other,
                     frozenset({f"started {other}"}),
-                    detail,
                 )
             )
         return found
@@ -320,7 +301,7 @@ class _Planner:
         """Return `operations` with each recreation after the stop of those that are restarted with the service."""
         return [
             replace(operation, after=operation.after | self._stopped[operation.service])
-            if operation.kind is Kind.RECREATE and operation.service in self._stopped
+            if isinstance(operation.action, Recreate) and operation.service in self._stopped
             else operation
             for operation in operations
         ]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
-from typing import BinaryIO
+from collections.abc import Iterable, Sequence
 
-from compose.render.stamped import Lines, WholeLines
+from compose.logs.stamped import Lines, WholeLines
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
@@ -16,25 +15,24 @@ COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 class LogPrinter:
     """Writes output of several containers to standard output; lines are never mixed. Safe from several threads.
 
-    `timestamps` says whether their times are shown. `errors` is where their standard error goes, when not to standard
-    output, too.
+    `timestamps` says whether their times are shown. With `separates_errors` their standard error goes to ours, otherwise
+    to standard output as well.
     """
 
     def __init__(
         self,
-        names: Sequence[str],
         *,
         prefix: bool = True,
         colour: bool | None = None,
         timestamps: bool = False,
-        errors: BinaryIO | None = None,
+        separates_errors: bool = False,
     ) -> None:
-        self._errors = errors
-        self._width = max((len(name) for name in names), default=0)
+        self._errors = sys.stderr.buffer if separates_errors else None
+        self._width = 0
         self._prefix = prefix
         self._timestamps = timestamps
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") if colour is None else colour
-        self._numbers = {name: number for number, name in enumerate(names)}
+        self._numbers: dict[str, int] = {}
         self._open: dict[str, WholeLines] = {}
         self._lock = threading.Lock()
 
@@ -44,6 +42,11 @@ class LogPrinter:
             return b""
         text = f"{name.ljust(self._width)}  | "
         return (self._coloured(name, text) if self._colour else text).encode()
+
+    def open(self, names: Sequence[str]) -> None:
+        """Prepare for output of the containers `names`: as wide a column as the longest takes, a colour for each."""
+        self._width = max((len(name) for name in names), default=0)
+        self._numbers = {name: number for number, name in enumerate(names)}
 
     def add(self, name: str) -> None:
         """Make place for another container's name."""
@@ -62,14 +65,26 @@ class LogPrinter:
         for stream, data in self._open.pop(name, WholeLines()).rest():
             self._put(name, stream, data + b"\n")
 
+    def write_frames(self, name: str, frames: Iterable[tuple[int, bytes]]) -> None:
+        """Write all output of container `name`, (stream, bytes) cut anywhere; the last line may lack its end."""
+        if self._prefix:
+            for stream, data in frames:
+                self.write(name, stream, data)
+            self.finish(name)
+            return
+        out = sys.stdout.buffer
+        for _, data in frames:
+            out.write(data)
+        out.flush()
+
     def flush(self) -> None:
         """Write what was not flushed."""
         with self._lock:
             sys.stdout.buffer.flush()
 
-    def status(self, name: str, text: str) -> None:
-        """Write a line about container `name` itself."""
-        line = f"{name} {text}"
+    def exited(self, name: str, exit_code: int, *, is_restarting: bool) -> None:
+        """Write that container `name` exited."""
+        line = f"{name} exited with code {exit_code}{' (restarting)' if is_restarting else ''}"
         with self._lock:
             out = sys.stdout.buffer
             out.write((self._coloured(name, line) if self._colour else line).encode() + b"\n")

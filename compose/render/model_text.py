@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compose.plan.hashes import as_json
-from compose.render.yaml_text import yaml_text
+from compose.spec.yaml_text import yaml_text
 from runtime.errors import SkiffError
 
 EMPTY_IN_JSON = ("ipam", "resources", "placement")

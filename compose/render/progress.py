@@ -6,14 +6,9 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Self, TextIO
 
-from runtime.errors import SkiffError
-
-MODES = ("auto", "tty", "plain", "json", "quiet")
-QUIET = ("quiet", "none")
+from compose import events
 
 WORDS = {
     "create network": ("Network", "Creating", "Created"),
@@ -70,17 +65,6 @@ class Progress:
         """Say that a step failed."""
         self.state(WORDS[kind][0], name, state)
 
-    @contextmanager
-    def step(self, kind: str, name: str) -> Iterator[None]:
-        """Say that a step begins, and how it ends."""
-        self.begin(kind, name)
-        try:
-            yield
-        except BaseException:
-            self.fail(kind, name)
-            raise
-        self.end(kind, name)
-
     def state(self, subject: str, name: str, state: str) -> None:
         """Say what is so."""
         self.line(f" {self.prefix}{subject} {name}  {state}")
@@ -88,6 +72,24 @@ class Progress:
     def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Write a line that the step on `name` prints for `service`."""
         self.line(f" {service} | {line}")
+
+    def show(self, event: events.Event) -> None:
+        """Show what happened."""
+        match event:
+            case events.StepBegan(kind, name):
+                self.begin(kind, name)
+            case events.StepEnded(kind, name):
+                self.end(kind, name)
+            case events.StepFailed(kind, name, state):
+                self.fail(kind, name, state)
+            case events.StepOutput(kind, name, service, line):
+                self.output(kind, name, service, line)
+            case events.StateChanged(subject, name, state):
+                self.state(subject, name, state)
+            case events.Note(text):
+                self.line(text)
+            case _:
+                pass
 
     def close(self) -> None:
         """Write no more."""
@@ -144,31 +146,3 @@ def json_warning(text: str) -> str:
     """Return a warning as docker compose writes it with `--progress json`."""
     told = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return json.dumps({"level": "warning", "msg": text, "time": told}, ensure_ascii=False)
-
-
-def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO | None = None) -> Progress:
-    """Return the display that `--progress` (or $COMPOSE_PROGRESS) and `--ansi` (or $COMPOSE_ANSI) want.
-
-    "auto" draws live where `out` is a terminal. Raises SkiffError for a mode that is none, and for "tty" without ANSI.
-    """
-    out = out or sys.stderr
-    mode = mode or environ.get("COMPOSE_PROGRESS") or "auto"
-    ansi = environ.get("COMPOSE_ANSI") or "auto" if ansi == "auto" else ansi
-    if ansi not in ("auto", "never", "always"):
-        raise SkiffError(f'unsupported --ansi value "{ansi}"', "write never, always or auto")
-    if mode not in (*MODES, *QUIET):
-        raise SkiffError(f'unsupported --progress value "{mode}"', f"write one of {', '.join(MODES)}")
-    if mode == "tty" and ansi == "never":
-        raise SkiffError("can't use --progress tty while ANSI support is disabled", "leave --ansi never out")
-    if mode == "plain" and ansi == "always":
-        raise SkiffError("can't use --progress plain while ANSI support is forced", "leave --ansi always out")
-    if mode in QUIET:
-        return QuietProgress(out)
-    if mode == "json":
-        return JsonProgress(out)
-    is_terminal = out.isatty() and environ.get("TERM") != "dumb"
-    if mode == "tty" or (mode == "auto" and ansi != "never" and (is_terminal or ansi == "always")):
-        from compose.render.live import LiveProgress
-
-        return LiveProgress(out, colour=not environ.get("NO_COLOR"))
-    return Progress(out)

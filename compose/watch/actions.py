@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
 
+from compose.events import Emit, Event, HookPrinted, StepOutput, Warned, WatchReport
 from compose.execute.build import BuildOptions
 from compose.execute.hooks import run_hook
 from compose.execute.observe import observe
@@ -19,7 +20,6 @@ from compose.plan.operations import Plan
 from compose.plan.project import PROJECT, DesiredProject, ObservedContainer
 from compose.plan.restarts import dependencies_first, restarted_with
 from compose.plan.up import UpOptions, plan_up
-from compose.render.progress import QuietProgress
 from compose.watch.delivery import deliver
 from compose.watch.rules import Rule
 from runtime.client import Client, Endpoint
@@ -30,19 +30,28 @@ GONE = ("removing", "dead")
 
 @dataclass
 class Actions:
-    """Does what rules say. `tell` gets a line on what is done, `warn` one on what failed, `show` the output of hooks."""
+    """Carries out what rules say, and reports it with `emit`."""
 
     where: Endpoint
     target: DesiredProject
-    tell: Callable[[str], None]
-    warn: Callable[[str], None]
-    show: Callable[[str], None]
+    emit: Emit
     quiet_build: bool = False
     prunes: bool = True
     dry_run: bool = False
     parallel: int = 0
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
     """Who changes containers, and not only what is in them, does it alone: services may share some."""
+
+    def report(self, text: str) -> None:
+        """Report what is done."""
+        self.emit(WatchReport(text))
+
+    def warn(self, text: str) -> None:
+        """Report what failed."""
+        self.emit(Warned(f"WARN {text}"))
+
+    def _show(self, line: str) -> None:
+        self.emit(HookPrinted(line))
 
     def containers(self, service: str) -> list[ObservedContainer]:
         """Return the containers of `service` that can be given something."""
@@ -66,19 +75,19 @@ class Actions:
 
     async def rebuild(self, service: str) -> None:
         """Build the image of `service` and put new containers in the place of its own. What fails is told."""
-        self.tell(f'Rebuilding service(s) ["{service}"] after changes were detected...')
+        self.report(f'Rebuilding service(s) ["{service}"] after changes were detected...')
         async with self._turn:
             try:
                 executor = await self._executor(service)
                 await self._carry_out(plan_builds(self.target, [service]), executor)
             except SkiffError as error:
-                self.tell(f"Build failed. Error: {error}")
+                self.report(f"Build failed. Error: {error}")
                 return
-            self.tell(f'service(s) ["{service}"] successfully built')
+            self.report(f'service(s) ["{service}"] successfully built')
             try:
                 await self._recreate(service)
             except SkiffError as error:
-                self.tell(f"Failed to recreate services after update. Error: {error}")
+                self.report(f"Failed to recreate services after update. Error: {error}")
                 return
             if self.prunes and not self.dry_run:
                 await anyio.to_thread.run_sync(self._prune)
@@ -89,10 +98,15 @@ class Actions:
             self.where,
             self.target,
             observed,
-            _BuildOutput(self.tell),
+            self._report_build,
             build=BuildOptions(quiet=self.quiet_build),
             dry_run=self.dry_run,
         )
+
+    def _report_build(self, event: Event) -> None:
+        """Report what builds print, and no other event."""
+        if isinstance(event, StepOutput):
+            self.report(event.line)
 
     async def _carry_out(self, plan: Plan, executor: Executor) -> None:
         try:
@@ -129,8 +143,10 @@ class Actions:
             chosen = restarted_with(found, [service])
             for container in dependencies_first(self.target, [c for c in found if c.service in chosen]):
                 if not self.dry_run:
-                    await anyio.to_thread.run_sync(restart, Client(self.where), self.target, container, None, self.show)
-        self.tell(f'service(s) ["{service}"] restarted')
+                    await anyio.to_thread.run_sync(
+                        restart, Client(self.where), self.target, container, None, self._show
+                    )
+        self.report(f'service(s) ["{service}"] restarted')
 
     async def run_hook(self, service: str, rule: Rule) -> None:
         """Run the command of `rule` in each running container of `service`; one that fails is told."""
@@ -141,7 +157,7 @@ class Actions:
 
     def _run_in(self, container: ObservedContainer, rule: Rule) -> None:
         try:
-            code, _ = run_hook(Client(self.where), rule.hook, container.id, self.show)
+            code, _ = run_hook(Client(self.where), rule.hook, container.id, self._show)
         except SkiffError as error:
             self.warn(f"Error handling changed files: container {container.name}: {error}")
             return
@@ -150,15 +166,3 @@ class Actions:
                 f"Error handling changed files: container {container.name}: {rule.hook['command']} exited with status "
                 f"{code}"
             )
-
-
-class _BuildOutput(QuietProgress):
-    """Tells what builds print, and nothing else."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        super().__init__()
-        self._tell = tell
-
-    def output(self, kind: str, name: str, service: str, line: str) -> None:
-        """Tell a line of a build."""
-        self._tell(line)

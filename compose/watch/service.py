@@ -78,7 +78,7 @@ class ServiceWatch:
 
     async def _sync(self, paths: Mapping[str, str]) -> None:
         if paths:
-            self._actions.tell(f'Syncing service "{self.name}" after {len(paths)} changes were detected')
+            self._actions.report(f'Syncing service "{self.name}" after {len(paths)} changes were detected')
             self._synced.update(paths)
         if not self._synced:
             return

@@ -47,14 +47,14 @@ class Session:
                     await service.begin(self._initial_paths(service.name))
                     group.start_soon(service.run)
                 group.start_soon(self._follow_containers)
-                self.actions.tell("Watch enabled")
+                self.actions.report("Watch enabled")
                 await self._take_changes()
         finally:
             self._notices.end()
             if self._stream is not None:
                 with suppress(OSError):
                     self._stream.socket.shutdown(socket.SHUT_RDWR)
-            self.actions.tell("Watch disabled")
+            self.actions.report("Watch disabled")
 
     def _initial_paths(self, service: str) -> list[tuple[str, Rule]]:
         return [
@@ -80,7 +80,7 @@ class Session:
                     is_large = True
                 elif len(batch) > LARGE_BATCH and not is_large:
                     is_large = True
-                    self.actions.tell(
+                    self.actions.report(
                         "Large batch of file changes detected. If you just switched branches, this is expected."
                     )
             elif is_large:

@@ -13,19 +13,18 @@ from runtime.hints import NoReturn
 from runtime.oci.program import arguments, warmup
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
-from runtime.oci.program.shield import ENTERING
 from runtime.oci.program.store import CREATED, PAUSED, RUNNING, STOPPED, Store, locked
 
 EXEC_FAILED = 255
 
 
-def main(words: Sequence[str]) -> NoReturn:
-    """Run the command line `words`.
+def main(words: Sequence[str], *, enters: bool) -> NoReturn:
+    """Run the command line `words`; `enters` says that a process of it enters a container.
 
     Exits with runc's codes: 1 for what failed, `run` and `exec` with the process's own.
     """
     log = Log()
-    if not ENTERING.isdisjoint(words):
+    if enters:
         warmup.begin()
     try:
         options = arguments.parse(words)

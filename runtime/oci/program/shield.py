@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
             os.execve(f"/proc/self/fd/{interpreter}", [sys.executable, "-I", "-S", PROGRAM, *words], os.environ)
     from runtime.oci.program.main import main as command
 
-    command(words)
+    command(words, enters=not ENTERING.isdisjoint(words))
 
 
 def _fill_streams() -> None:

@@ -196,7 +196,9 @@ def test_attached_output_is_whole_whatever_is_kept_of_it(stack, following):
     assert out == ["Attaching to flood-1", *map(str, range(1, lines + 1)), "flood-1 exited with code 0"]
 
 
-IMPATIENT = "import compose.cli.following as following; following.DRAIN_S = 0.1; import compose.cli.main as m; m.main()"
+IMPATIENT = (
+    "import compose.logs.following as following; following.DRAIN_S = 0.1; import compose.cli.main as m; m.main()"
+)
 
 
 @pytest.mark.parametrize("command", [("logs", "-f", "--no-log-prefix"), ("up", "--no-log-prefix")])

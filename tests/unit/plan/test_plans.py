@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from compose.plan import project as labels
 from compose.plan.container_body import container_body
 from compose.plan.down import plan_down
-from compose.plan.operations import Kind, Operation, Plan
+from compose.plan.operations import Kind, Operation, Plan, Start
 from compose.plan.project import EngineState
 from compose.plan.selection import select
 from compose.plan.up import UpOptions, orphans, plan_up
@@ -27,7 +27,9 @@ def test_a_first_up_makes_everything_and_starts_dependencies_first():
     assert (Kind.CREATE_NETWORK, "shop_default") in done
     assert (Kind.CREATE_VOLUME, "shop_data") in done
     assert done.index((Kind.START, "shop-db-1")) < done.index((Kind.START, "shop-web-1"))
-    awaited = [operation for operation in plan.operations if operation.detail.get("condition") == "service_healthy"]
+    awaited = [
+        operation for operation in plan.operations if getattr(operation.action, "condition", "") == "service_healthy"
+    ]
     assert [operation.name for operation in awaited] == ["db"]
 
 
@@ -119,7 +121,7 @@ def test_orphans_are_those_of_gone_services_and_one_offs_that_ended():
 
 def test_a_dependency_scaled_to_none_is_not_waited_for():
     plan = plan_up(TARGET, EngineState(images=IMAGES), UpOptions(scale={"db": 0}))
-    assert not any(operation.detail.get("condition") == "service_healthy" for operation in plan.operations)
+    assert not any(getattr(operation.action, "condition", "") == "service_healthy" for operation in plan.operations)
     assert (Kind.CREATE, "shop-db-1") not in kinds(plan)
 
 
@@ -154,8 +156,8 @@ def test_an_unknown_service_is_named_with_its_nearest():
 
 
 def test_a_circle_is_refused():
-    first = Operation("a", Kind.START, "a", "", after=frozenset({"b"}))
-    second = Operation("b", Kind.START, "b", "", after=frozenset({"a"}))
+    first = Operation("a", Start(1), "a", "", after=frozenset({"b"}))
+    second = Operation("b", Start(1), "b", "", after=frozenset({"a"}))
     with pytest.raises(ValueError, match="circle"):
         Plan.of([first, second])
 
@@ -167,7 +169,7 @@ def test_a_plan_puts_each_operation_behind_what_it_waits_for(edges, random):
     for one, other in edges:
         if one < other:
             after[names[other]].add(names[one])
-    operations = [Operation(name, Kind.START, name, "", after=frozenset(after[name])) for name in names]
+    operations = [Operation(name, Start(1), name, "", after=frozenset(after[name])) for name in names]
     random.shuffle(operations)
     order = [operation.key for operation in Plan.of(operations).operations]
     assert sorted(order) == sorted(names)

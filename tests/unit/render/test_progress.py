@@ -3,8 +3,9 @@ import json
 
 import pytest
 
+from compose.render.display import make_progress
 from compose.render.live import LiveProgress
-from compose.render.progress import Progress, make_progress
+from compose.render.progress import Progress
 from runtime.errors import SkiffError
 
 

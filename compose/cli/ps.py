@@ -1,0 +1,114 @@
+"""`ps`: lists containers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compose.cli.context import Globals
+from compose.cli.options import Format, OnlyIds, Services
+from runtime.errors import SkiffError
+
+if TYPE_CHECKING:
+    from compose.plan.project import ObservedContainer
+
+COLUMNS = (
+    ("NAME", "Name"),
+    ("IMAGE", "Image"),
+    ("COMMAND", "Command"),
+    ("SERVICE", "Service"),
+    ("CREATED", "RunningFor"),
+    ("STATUS", "Status"),
+    ("PORTS", "Ports"),
+)
+SHOWN_COMMAND = 20
+
+
+def ps(
+    ctx: typer.Context,
+    services: Services = None,
+    all: Annotated[bool, typer.Option("--all", "-a", help="Stopped ones and one-offs too")] = False,
+    format: Format = "",
+    quiet: OnlyIds = False,
+    show_services: Annotated[bool, typer.Option("--services", help="Names of services alone")] = False,
+    status: Annotated[list[str] | None, typer.Option("--status", help="Only those in this state")] = None,
+    filter: Annotated[list[str] | None, typer.Option("--filter", help="status=STATE")] = None,
+    no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Show whole commands")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans/--no-orphans", help="Containers of gone services, too")] = True,
+) -> None:
+    """List containers."""
+    from compose.stack.ps import PsRequest, containers
+
+    common: Globals = ctx.obj
+    states = [*(status or ()), *(_state(one) for one in filter or ())]
+    project, has_files = common.load_or_name(services)
+    request = PsRequest(services or (), states, all, orphans)
+    found = containers(common.context(), project, request, has_files=has_files)
+    if quiet:
+        for container in found:
+            print(container.id)
+    elif show_services:
+        for name in dict.fromkeys(container.service for container in found):
+            print(name)
+    else:
+        from compose.render.template import formatted
+
+        is_json = format == "json"
+        rows = [_row(project.name, container, whole=no_trunc, is_json=is_json) for container in found]
+        if text := formatted(format, rows, COLUMNS):
+            print(text)
+
+
+def _state(text: str) -> str:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise SkiffError("arguments to --filter should be in form KEY=VAL", "write --filter status=running")
+    if key != "status":
+        raise SkiffError(f"unknown filter {key}", "containers are filtered by status=STATE")
+    return value
+
+
+def _row(project: str, container: ObservedContainer, *, whole: bool, is_json: bool) -> dict[str, Any]:
+    from compose.render.ports import ports
+    from compose.render.table import ago
+
+    row = container.document
+    status = str(row.get("Status") or "")
+    health = next((h for h in ("starting", "unhealthy", "healthy") if f"({h})" in status or f": {h})" in status), "")
+    exit_code = status.partition("(")[2].partition(")")[0] if container.state == "exited" else "0"
+    command = str(row.get("Command", ""))
+    shown = command if whole or len(command) <= SHOWN_COMMAND else command[: SHOWN_COMMAND - 1] + "…"
+    mounts = row.get("Mounts") or ()
+    listed = row.get("Ports") or ()
+    return {
+        "Command": f'"{shown}"',
+        "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(row["Created"])),
+        "ExitCode": int(exit_code) if exit_code.isdigit() else 0,
+        "Health": health,
+        "ID": container.id if whole or is_json else container.id[:12],
+        "Image": row.get("Image", ""),
+        "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items()),
+        "LocalVolumes": str(sum(mount.get("Driver") == "local" for mount in mounts)),
+        "Mounts": ",".join(str(mount.get("Name") or mount.get("Source") or "") for mount in mounts),
+        "Name": container.name,
+        "Names": container.name,
+        "Networks": ",".join((row.get("NetworkSettings") or {}).get("Networks") or {}),
+        "Ports": ports(listed),
+        "Project": project,
+        "Publishers": [
+            {
+                "URL": port.get("IP", ""),
+                "TargetPort": port["PrivatePort"],
+                "PublishedPort": port.get("PublicPort", 0),
+                "Protocol": port["Type"],
+            }
+            for port in listed
+        ],
+        "RunningFor": ago(row["Created"]),
+        "Service": container.service,
+        "Size": "0B",
+        "State": container.state,
+        "Status": status,
+    }

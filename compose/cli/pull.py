@@ -1,0 +1,36 @@
+"""`pull`: pulls images."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from compose.cli.context import Globals
+from compose.cli.options import IncludeDeps, Quiet, Services
+from runtime.errors import SkiffError
+
+
+def pull(
+    ctx: typer.Context,
+    services: Services = None,
+    ignore_pull_failures: Annotated[
+        bool, typer.Option("--ignore-pull-failures", help="Pull what can be pulled, and go on")
+    ] = False,
+    ignore_buildable: Annotated[bool, typer.Option("--ignore-buildable", help="Not what can be built")] = False,
+    include_deps: IncludeDeps = False,
+    policy: Annotated[str, typer.Option("--policy", help="missing or always")] = "",
+    quiet: Quiet = False,
+    parallel: Annotated[bool, typer.Option("--parallel", hidden=True)] = True,
+    no_parallel: Annotated[bool, typer.Option("--no-parallel", hidden=True)] = False,
+) -> None:
+    """Pull images."""
+    from compose.stack.pull import PullRequest
+    from compose.stack.pull import pull as pull_images
+
+    if policy not in ("", "missing", "always"):
+        raise SkiffError(f'invalid --policy option "{policy}"', "write missing or always")
+    common: Globals = ctx.obj
+    project = common.load(services)
+    request = PullRequest(services or (), include_deps, policy, ignore_pull_failures, ignore_buildable)
+    pull_images(common.context(quiet=quiet), project, request)

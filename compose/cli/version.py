@@ -1,0 +1,36 @@
+"""`version`: shows Skiff's version."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from runtime.errors import SkiffError
+
+
+def version(
+    ctx: typer.Context,
+    short: Annotated[bool, typer.Option("--short", help="The number alone")] = False,
+    format: Annotated[str, typer.Option("--format", "-f", help="pretty or json")] = "pretty",
+) -> None:
+    """Show the version."""
+    if format not in ("pretty", "json", ""):
+        raise SkiffError(f'--format: "{format}" is not known', "write pretty or json")
+    if short:
+        print(version_number())
+    else:
+        print(json.dumps({"version": version_number()}) if format == "json" else version_line())
+
+
+def version_number() -> str:
+    """Return the installed version."""
+    from importlib.metadata import version as installed
+
+    return installed("skiff")
+
+
+def version_line() -> str:
+    """Return what `version` prints."""
+    return f"Skiff version {version_number()}"

@@ -1,0 +1,48 @@
+"""`start`: containers that were stopped run again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compose.plan.restarts import dependencies_first
+from compose.stack.each import for_each, run_hooks
+from runtime.errors import SkiffError
+
+if TYPE_CHECKING:
+    from compose.plan.project import DesiredProject, ObservedContainer
+    from compose.stack.context import Context
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """Which services to start (none named: all), and whether to wait until they are healthy (0: without a limit)."""
+
+    services: Sequence[str] = ()
+    wait: bool = False
+    wait_timeout_s: int = 0
+
+
+def start(context: Context, project: DesiredProject, request: StartRequest, *, has_files: bool = True) -> None:
+    """Start stopped containers, dependencies first. Raises SkiffError for a service without a container.
+
+    `has_files` says that `project` comes from files; a name alone tells nothing of what healthy means.
+    """
+    found = context.containers(project, request.services)
+    here = {container.service for container in found}
+    for name in request.services or (() if found else project.services):
+        if name not in here:
+            raise SkiffError(f'service "{name}" has no container to start', f"make it: `skiff up -d {name}`")
+    if not found:
+        raise SkiffError(f"no container found for project {project.name!r}", "make them: `skiff up -d`")
+
+    def begin(container: ObservedContainer) -> None:
+        context.client.start(container.id)
+        run_hooks(context, project, "post_start", container)
+
+    for_each(context, "start", dependencies_first(project, [c for c in found if c.state != "running"]), begin)
+    if request.wait and has_files and not context.dry_run:
+        from compose.stack.waiting import wait_until_up
+
+        wait_until_up(context, project, request.services, request.wait_timeout_s)
