@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from compose.execute.build_context import stream
-from compose.plan.container_body import extra_hosts, ulimits
+from compose.plan.container_body import ulimit_bodies
+from compose.plan.parts import Build, agent_sockets
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
-from compose.plan.values import whole
 from runtime.client import Client
 from runtime.errors import SkiffError
 
@@ -50,7 +50,7 @@ class BuildRequest:
 
 
 def build_image(
-    client: Client, target: DesiredProject, service: str, tell: Callable[[str], None], options: BuildOptions
+    client: Client, target: DesiredProject, service: str, report: Callable[[str], None], options: BuildOptions
 ) -> str:
     """Build the image of `service` and return its ID. Raises SkiffError with the build's own message."""
     request = build_request(target, service, options, is_ours=client.endpoint.is_ours)
@@ -59,7 +59,7 @@ def build_image(
     for message in client.build(body, request.query):
         for line in str(message.get("stream") or "").splitlines():
             if line.strip() and not options.quiet:
-                tell(line)
+                report(line)
         if "aux" in message:
             image_id = message["aux"].get("ID", image_id)
     return image_id
@@ -70,28 +70,29 @@ def build_request(target: DesiredProject, service: str, options: BuildOptions, *
 
     Raises SkiffError for what is not there, and for what the engine can't do.
     """
-    build = target.services[service].get("build") or {}
+    build = target.services[service].build
+    assert build is not None  # who plans a build has seen it
     if options.ssh:
-        build = {**build, "ssh": {**_agent_sockets(build.get("ssh")), **_agent_sockets(options.ssh)}}
+        build = build._replace(ssh={**build.ssh, **agent_sockets(options.ssh)})
     fail = _Failure(service)
     context = _context(build, fail)
     dockerfile, extra = _dockerfile(build, context, fail)
     _refuse(build, fail)
     query: dict[str, Any] = {
-        "t": [image_name(target, service), *(build.get("tags") or ())],
+        "t": [image_name(target, service), *build.tags],
         "dockerfile": dockerfile,
-        "buildargs": json.dumps({**(build.get("args") or {}), **options.arguments}),
-        "labels": json.dumps({**(build.get("labels") or {}), PROJECT: target.name, SERVICE: service}),
-        "target": build.get("target") or "",
-        "networkmode": build.get("network") or "",
-        "nocache": int(bool(build.get("no_cache")) or options.no_cache),
-        "pull": int(bool(build.get("pull")) or options.pull),
-        "extrahosts": extra_hosts(build),
-        "shmsize": whole(build.get("shm_size")) or "",
+        "buildargs": json.dumps({**build.arguments, **options.arguments}),
+        "labels": json.dumps({**build.labels, PROJECT: target.name, SERVICE: service}),
+        "target": build.target,
+        "networkmode": build.network,
+        "nocache": int(build.no_cache or options.no_cache),
+        "pull": int(build.pull or options.pull),
+        "extrahosts": build.extra_hosts,
+        "shmsize": build.shm_size_bytes or "",
         "memory": options.memory_bytes or "",
-        "ulimits": json.dumps(ulimits(build)) if build.get("ulimits") else "",
-        "platform": _platform(target.services[service], build, fail),
-        "cachefrom": json.dumps(_cache_images(build, fail)) if build.get("cache_from") else "",
+        "ulimits": json.dumps(ulimit_bodies(build.ulimits)) if build.ulimits else "",
+        "platform": _platform(target.services[service].platform, build, fail),
+        "cachefrom": json.dumps(_cache_images(build, fail)) if build.cache_from else "",
     }
     directories: dict[str, Path] = {}
     if is_ours:
@@ -120,8 +121,8 @@ def _is_remote(context: str) -> bool:
     return "://" in context or context.startswith("git@") or context.endswith(".git")
 
 
-def _context(build: Mapping[str, Any], fail: _Failure) -> Path:
-    written = str(build.get("context") or ".")
+def _context(build: Build, fail: _Failure) -> Path:
+    written = build.context or "."
     context = Path(written)
     if context.is_dir():
         return context
@@ -130,11 +131,11 @@ def _context(build: Mapping[str, Any], fail: _Failure) -> Path:
     raise fail(f"the build context does not exist: {context}", "correct build.context, or make it")
 
 
-def _dockerfile(build: Mapping[str, Any], context: Path, fail: _Failure) -> tuple[str, dict[str, bytes]]:
+def _dockerfile(build: Build, context: Path, fail: _Failure) -> tuple[str, dict[str, bytes]]:
     """Return the Dockerfile's name in the stream, and its text where it is not part of the context."""
-    if (inline := build.get("dockerfile_inline")) is not None:
+    if (inline := build.dockerfile_inline) is not None:
         return f"{OWN}/Dockerfile", {f"{OWN}/Dockerfile": inline.encode()}
-    path = context / (build.get("dockerfile") or "Dockerfile")
+    path = context / (build.dockerfile or "Dockerfile")
     if not path.is_file():
         raise fail(
             f"failed to read dockerfile: {path} does not exist", "write it, or name another with build.dockerfile"
@@ -150,30 +151,28 @@ def _dockerfile(build: Mapping[str, Any], context: Path, fail: _Failure) -> tupl
     return name, extra
 
 
-def _refuse(build: Mapping[str, Any], fail: _Failure) -> None:
-    isolation = build.get("isolation")
-    if isolation not in (None, "", "default"):
-        raise fail(f"build.isolation {isolation!r} is for Windows", "leave it out")
-    for key in ("provenance", "sbom"):
-        if str(build.get(key) or "false").lower() not in ("false", "0"):
+def _refuse(build: Build, fail: _Failure) -> None:
+    if build.isolation not in ("", "default"):
+        raise fail(f"build.isolation {build.isolation!r} is for Windows", "leave it out")
+    for key, value in (("provenance", build.provenance), ("sbom", build.sbom)):
+        if str(value or "false").lower() not in ("false", "0"):
             raise fail(f"build.{key}: attestations are not made", f"leave it out, or write `{key}: false`")
-    for entry in build.get("cache_to") or ():
-        if _fields(str(entry)).get("type") != "inline":
+    for entry in build.cache_to:
+        if _fields(entry).get("type") != "inline":
             raise fail(
                 f"build.cache_to: {entry} is not supported",
                 "the image itself carries its cache: push it, and name it in cache_from",
             )
 
 
-def _platform(service: Mapping[str, Any], build: Mapping[str, Any], fail: _Failure) -> str:
-    platforms = build.get("platforms") or ()
-    wanted = service.get("platform")
+def _platform(wanted: str, build: Build, fail: _Failure) -> str:
+    platforms = build.platforms
     if not wanted and len(platforms) > 1:
         raise fail(
             f"an image for several platforms ({', '.join(platforms)}) can't be built at once",
             "name one of them: `platform:` of the service, or a single build.platforms",
         )
-    return str(wanted or (platforms[0] if platforms else ""))
+    return wanted or (platforms[0] if platforms else "")
 
 
 def _fields(entry: str) -> dict[str, str]:
@@ -183,10 +182,10 @@ def _fields(entry: str) -> dict[str, str]:
     return {name: value for name, _, value in (part.partition("=") for part in entry.split(","))}
 
 
-def _cache_images(build: Mapping[str, Any], fail: _Failure) -> list[str]:
+def _cache_images(build: Build, fail: _Failure) -> list[str]:
     found = []
-    for entry in build.get("cache_from") or ():
-        fields = _fields(str(entry))
+    for entry in build.cache_from:
+        fields = _fields(entry)
         if fields.get("type", "registry") != "registry" or not fields.get("ref"):
             raise fail(f"build.cache_from: {entry} is not supported", "name an image, or write type=registry,ref=IMAGE")
         found.append(fields["ref"])
@@ -197,56 +196,46 @@ def _cache_images(build: Mapping[str, Any], fail: _Failure) -> list[str]:
 
 
 def _own(
-    target: DesiredProject, build: Mapping[str, Any], fail: _Failure
+    target: DesiredProject, build: Build, fail: _Failure
 ) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Path]]:
     """Return parts of the query, files and directories that go along: secrets, agents, contexts, entitlements."""
     files: dict[str, bytes] = {}
     secrets: dict[str, str] = {}
-    for number, use in enumerate(build.get("secrets") or ()):
+    for number, use in enumerate(build.secrets):
         member = f"{OWN}/secrets/{number}"
-        secrets[use.get("target") or use["source"]] = member
-        files[member] = _secret(target, use["source"], fail)
+        secrets[use.target or use.source] = member
+        files[member] = _secret(target, use.source, fail)
     contexts, directories = _contexts(target, build, fail)
-    entitlements = [*(build.get("entitlements") or ())]
-    if build.get("privileged") and "security.insecure" not in entitlements:
-        entitlements.append("security.insecure")
     query = {
         "secrets": json.dumps(secrets) if secrets else "",
-        "ssh": json.dumps(_agents(target, build, fail)) if build.get("ssh") else "",
+        "ssh": json.dumps(_agents(target, build, fail)) if build.ssh else "",
         "contexts": json.dumps(contexts) if contexts else "",
-        "entitlements": entitlements,
+        "entitlements": build.allowed_entitlements(),
     }
     return query, files, directories
 
 
 def _secret(target: DesiredProject, name: str, fail: _Failure) -> bytes:
-    declared = (target.model.get("secrets") or {}).get(name) or {}
-    if variable := declared.get("environment"):
+    declared = target.file("secrets", name)
+    if variable := declared.environment:
         if ("secrets", name) not in target.values:
             raise fail(
                 f"environment variable {variable!r} required by secret {name!r} is not set", "set it, or in .env"
             )
         return target.values["secrets", name].encode()
-    if not declared.get("file"):
+    if not declared.file:
         raise fail(f"secret {name!r} of the build has neither file nor environment", "give it one")
     try:
-        return Path(declared["file"]).read_bytes()
+        return Path(declared.file).read_bytes()
     except OSError as error:
         raise fail(
-            f"secret {name!r} can't be read: {declared['file']}: {error.strerror}", "make it, or correct the path"
+            f"secret {name!r} can't be read: {declared.file}: {error.strerror}", "make it, or correct the path"
         ) from error
 
 
-def _agent_sockets(given: Any) -> dict[str, str]:
-    """Return the sockets of agents by their names, "" where the user's own is meant."""
-    if isinstance(given, Mapping):
-        return {str(name): str(socket or "") for name, socket in given.items()}
-    return {name: socket for name, _, socket in (str(one).partition("=") for one in given or ())}
-
-
-def _agents(target: DesiredProject, build: Mapping[str, Any], fail: _Failure) -> dict[str, str]:
+def _agents(target: DesiredProject, build: Build, fail: _Failure) -> dict[str, str]:
     found = {}
-    for name, written in _agent_sockets(build["ssh"]).items():
+    for name, written in build.ssh.items():
         socket = written or target.environment.get("SSH_AUTH_SOCK") or os.environ.get("SSH_AUTH_SOCK") or ""
         if not socket:
             raise fail(
@@ -258,13 +247,10 @@ def _agents(target: DesiredProject, build: Mapping[str, Any], fail: _Failure) ->
     return found
 
 
-def _contexts(
-    target: DesiredProject, build: Mapping[str, Any], fail: _Failure
-) -> tuple[dict[str, str], dict[str, Path]]:
+def _contexts(target: DesiredProject, build: Build, fail: _Failure) -> tuple[dict[str, str], dict[str, Path]]:
     contexts: dict[str, str] = {}
     directories: dict[str, Path] = {}
-    for number, (name, written) in enumerate((build.get("additional_contexts") or {}).items()):
-        value = str(written)
+    for number, (name, value) in enumerate(build.contexts.items()):
         if value.startswith(SERVICE_SCHEME):
             base = value[len(SERVICE_SCHEME) :]
             if base not in target.services:
@@ -284,9 +270,16 @@ def _contexts(
     return contexts, directories
 
 
-def _refuse_elsewhere(build: Mapping[str, Any], fail: _Failure) -> None:
-    for key in ("secrets", "ssh", "additional_contexts", "entitlements", "privileged"):
-        if build.get(key):
+def _refuse_elsewhere(build: Build, fail: _Failure) -> None:
+    given = {
+        "secrets": build.secrets,
+        "ssh": build.ssh,
+        "additional_contexts": build.contexts,
+        "entitlements": build.entitlements,
+        "privileged": build.is_privileged,
+    }
+    for key, value in given.items():
+        if value:
             raise fail(
                 f"build.{key} can't be told to this engine: its protocol has no words for it",
                 "build with Skiff's own engine, or leave it out",

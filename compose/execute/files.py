@@ -21,25 +21,24 @@ def file_mounts(target: DesiredProject, name: str) -> Iterator[dict[str, Any]]:
     """
     service = target.services[name]
     for kind, folder in FOLDERS.items():
-        for use in service.get(kind) or ():
-            declared = (target.model.get(kind) or {}).get(use["source"]) or {}
-            what = f"{kind[:-1]} {use['source']!r}"
-            if declared.get("external"):
+        for use in service.files(kind):
+            declared = target.file(kind, use.source)
+            what = f"{kind[:-1]} {use.source!r}"
+            if declared.is_external:
                 raise SkiffError(
                     f"service {name!r}: unsupported external {what}", "give it as a file, as content or a variable"
                 )
-            source = declared.get("file")
+            source = declared.file
             if not source:
                 continue
             if not os.path.exists(source):
                 raise SkiffError(
                     f"service {name!r}: the file of {what} does not exist: {source}", "make it, or correct the path"
                 )
-            path = use.get("target") or use["source"]
             yield {
                 "Type": "bind",
                 "Source": source,
-                "Target": path if path.startswith("/") else folder + path,
+                "Target": use.path(folder),
                 "ReadOnly": True,
             }
 
@@ -49,7 +48,7 @@ def security_options(target: DesiredProject, name: str) -> dict[str, list[str]]:
 
     Raises SkiffError for an option that is none and for a profile that can't be read.
     """
-    given = list(target.services[name].get("security_opt") or ())
+    given = list(target.services[name].security_opt)
     options = [_security_option(each, name, target.working_directory) for each in given if each != UNCONFINED]
     found = {"SecurityOpt": options} if options else {}
     return {**found, "MaskedPaths": [], "ReadonlyPaths": []} if UNCONFINED in given else found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from compose.plan.parts import Hook
 from runtime.client import Client
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 
@@ -13,16 +13,16 @@ LAST_LINES = 10
 
 
 def run_hooks(
-    client: Client, service: Mapping[str, Any], phase: str, id: str, name: str, tell: Callable[[str], None]
+    client: Client, hooks: Sequence[Hook], phase: str, id: str, name: str, report: Callable[[str], None]
 ) -> None:
-    """Run the service's hooks of `phase` in container `id`, one after the other; `tell` gets their output's lines.
+    """Run a service's `hooks` of `phase` in container `id`, one after the other; `report` gets their output's lines.
 
     Raises SkiffError, with what it printed, for the first that exits with another code than 0 (Compose Specification,
     "post_start", "pre_stop"). A container that is gone or does not run has nothing to be told before its stop.
     """
-    for number, hook in enumerate(service.get(phase) or ()):
+    for number, hook in enumerate(hooks):
         try:
-            code, lines = run_hook(client, hook, id, tell)
+            code, lines = run_hook(client, hook, id, report)
         except (NotFoundError, ConflictError):
             if phase == PRE_STOP:
                 return
@@ -31,24 +31,21 @@ def run_hooks(
             shown = "".join(f"\n      {line}" for line in lines[-LAST_LINES:]) or " (nothing)"
             raise SkiffError(
                 f"container {name}: {phase} hook {number + 1} exited with status {code}",
-                f"it ran {hook.get('command')}, and printed:{shown}",
+                f"it ran {hook.shown()}, and printed:{shown}",
             )
 
 
-def run_hook(client: Client, hook: Mapping[str, Any], id: str, tell: Callable[[str], None]) -> tuple[int, list[str]]:
-    """Run one hook in container `id`; return its exit code and the lines of its output, which `tell` got one by one."""
-    command = hook.get("command")
-    environment = hook.get("environment") or {}
-    if isinstance(environment, Mapping):
-        environment = [f"{key}={value}" for key, value in environment.items() if value is not None]
+def run_hook(client: Client, hook: Hook, id: str, report: Callable[[str], None]) -> tuple[int, list[str]]:
+    """Run one hook in container `id`; return its exit code and the lines of its output, which `report` got one by one."""
+    command = hook.command
     made = client.exec_create(
         id,
         {
-            "Cmd": ["/bin/sh", "-c", command] if isinstance(command, str) else command,
-            "User": hook.get("user") or "",
-            "Privileged": bool(hook.get("privileged")),
-            "WorkingDir": hook.get("working_dir") or "",
-            "Env": environment,
+            "Cmd": ["/bin/sh", "-c", command] if isinstance(command, str) else list(command),
+            "User": hook.user,
+            "Privileged": hook.is_privileged,
+            "WorkingDir": hook.working_directory,
+            "Env": list(hook.environment),
             "AttachStdout": True,
             "AttachStderr": True,
         },
@@ -60,8 +57,8 @@ def run_hook(client: Client, hook: Mapping[str, Any], id: str, tell: Callable[[s
             *complete, rest = (rest + data).split(b"\n")
             for line in complete:
                 lines.append(line.decode(errors="replace"))
-                tell(lines[-1])
+                report(lines[-1])
     if rest:
         lines.append(rest.decode(errors="replace"))
-        tell(lines[-1])
+        report(lines[-1])
     return int(client.exec_inspect(made)["ExitCode"] or 0), lines

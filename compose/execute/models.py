@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compose.execute.plugins import model_runner
+from compose.plan.parts import ModelUse
 from compose.plan.project import DesiredProject
-from compose.plan.providing import with_services
 from runtime.errors import SkiffError
 
 
 def used_models(target: DesiredProject, names: Sequence[str]) -> list[str]:
     """Return the models of the project that the services `names` use."""
-    return sorted({ref for name in names for ref in target.services[name].get("models") or {}})
+    return sorted({ref for name in names for ref in target.services[name].models})
 
 
 def with_models(
@@ -27,7 +27,7 @@ def with_models(
     """
     used = used_models(target, names)
     runner = _Runner(model_runner(environ), {**target.environment, **environ})
-    declared = {ref: (target.model.get("models") or {})[ref] for ref in used}
+    declared = {ref: target.section("models")[ref] for ref in used}
     here = {tag for model in runner.json("ls", "--json") for tag in model.get("tags") or ()}
     for ref, model in declared.items():
         if model["model"] not in here:
@@ -39,20 +39,19 @@ def with_models(
         runner.run("configure", *size, model["model"], *runtime)
         tell(ref, "Configured")
     endpoint = str(runner.json("status", "--json").get("endpoint") or "")
-    services = dict(target.services)
-    for name in names:
-        told = _variables(services[name].get("models") or {}, declared, endpoint)
-        services[name] = {**services[name], "environment": {**(services[name].get("environment") or {}), **told}}
-    return with_services(target, services)
+    services = [target.services[name] for name in names]
+    return target.with_services(
+        *(service.with_environment(_variables(service.models, declared, endpoint)) for service in services)
+    )
 
 
-def _variables(uses: Mapping[str, Any], declared: Mapping[str, Any], endpoint: str) -> dict[str, str]:
+def _variables(uses: Mapping[str, ModelUse], declared: Mapping[str, Any], endpoint: str) -> dict[str, str]:
     """Return what tells a service the names of its models, and where they answer (Compose Specification, "models")."""
     found = {}
     for ref, how in uses.items():
         prefix = ref.upper().replace("-", "_")
-        found[(how or {}).get("model_var") or f"{prefix}_MODEL"] = declared[ref]["model"]
-        found[(how or {}).get("endpoint_var") or f"{prefix}_URL"] = endpoint
+        found[how.model_variable or f"{prefix}_MODEL"] = declared[ref]["model"]
+        found[how.endpoint_variable or f"{prefix}_URL"] = endpoint
     return found
 
 

@@ -163,7 +163,7 @@ class Executor:
             raise StillUsedError from error
 
     def _pull(self, image: str, service: str) -> None:
-        platform = self._target.services[service].get("platform") if service else None
+        platform = self._target.services[service].platform if service else None
         for _ in self.client.pull(image, platform):
             pass
         self.images[image] = self.client.image(image)["Id"]
@@ -242,9 +242,10 @@ class Executor:
         self._hooks(POST_START, service, id, name)
 
     def _hooks(self, phase: str, service: str, id: str, name: str) -> None:
+        found = self._target.services.get(service)
         run_hooks(
             self.client,
-            self._target.services.get(service) or {},
+            found.hooks(phase) if found else (),
             phase,
             id,
             name,
@@ -309,8 +310,8 @@ def _about(operation: Operation, error: SkiffError) -> SkiffError:
 
 def _anonymous_volumes(old: Mapping[str, Any], target: DesiredProject, service: str) -> list[dict[str, Any]]:
     """Return mounts that take over the anonymous volumes of the container that is replaced."""
-    mounts = target.services[service].get("volumes") or ()
-    declared = {mount["target"] for mount in mounts if mount.get("source") or mount.get("type") != "volume"}
+    mounts = target.services[service].mounts
+    declared = {mount.target for mount in mounts if mount.source or mount.type != "volume"}
     return [
         {"Type": "volume", "Source": mount["Name"], "Target": mount["Destination"], "ReadOnly": not mount["RW"]}
         for mount in old.get("Mounts") or ()

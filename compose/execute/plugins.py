@@ -43,9 +43,9 @@ def check_programs(target: DesiredProject, names: Sequence[str], environ: Mappin
     """Raise SkiffError for the first of the services `names` that needs a program which is not there."""
     for name in names:
         service = target.services[name]
-        if service.get("provider"):
-            provider(service["provider"]["type"], environ)
-        if service.get("models"):
+        if service.provider:
+            provider(service.provider.type, environ)
+        if service.models:
             model_runner(environ)
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compose.execute import plugins
+from compose.plan.parts import Provider
 from compose.plan.project import DesiredProject
 from compose.plan.providing import Variables, flags
+from compose.plan.service import Service
 from runtime.errors import SkiffError
 
 DOING = {"up": "create", "down": "remove", "stop": "stop"}
@@ -25,16 +27,16 @@ def run_provider(
     `tell` gets its messages. Raises SkiffError with its own reason when it fails.
     """
     service = target.services[name]
-    program = plugins.provider(service["provider"]["type"], environ)
+    program, used = _program(service, environ)
     environment = {**target.environment, **environ}
     metadata = _metadata(program, environment)
-    arguments = flags(name, service["provider"], metadata, command)
+    arguments = flags(name, used, metadata, command)
     line = [program, "compose", f"--project-name={target.name}", command, *arguments, name]
     with tempfile.TemporaryFile() as errors:
         process = _started(line, environment, errors)
         with process:
             try:
-                variables = _conversation(process, name, service, tell)
+                variables = _conversation(process, service, tell)
             except BaseException:
                 process.kill()
                 raise
@@ -52,8 +54,13 @@ def run_provider(
 
 def cares_for_stop(target: DesiredProject, name: str, environ: Mapping[str, str]) -> bool:
     """Whether the provider of the service `name` has a command to stop it: most know "up" and "down" alone."""
-    program = plugins.provider(target.services[name]["provider"]["type"], environ)
+    program, _ = _program(target.services[name], environ)
     return "stop" in _metadata(program, {**target.environment, **environ})
+
+
+def _program(service: Service, environ: Mapping[str, str]) -> tuple[str, Provider]:
+    assert service.provider is not None  # the caller selected services that have one
+    return plugins.provider(service.provider.type, environ), service.provider
 
 
 def _started(line: Sequence[str], environment: Mapping[str, str], errors: Any) -> subprocess.Popen[str]:
@@ -79,9 +86,7 @@ def _metadata(program: str, environment: Mapping[str, str]) -> Mapping[str, Any]
     return found if isinstance(found, dict) else {}
 
 
-def _conversation(
-    process: subprocess.Popen[str], name: str, service: Mapping[str, Any], tell: Callable[[str], None]
-) -> Variables:
+def _conversation(process: subprocess.Popen[str], service: Service, tell: Callable[[str], None]) -> Variables:
     """Take in a provider's messages to their end, and answer what it asks. Raises SkiffError for its error."""
     assert process.stdin is not None  # pipes
     assert process.stdout is not None
@@ -92,19 +97,19 @@ def _conversation(
             message = json.loads(line)
             kind, text = message["type"], str(message.get("message") or "")
         except (ValueError, KeyError, TypeError):
-            raise _invalid(name, line.strip()) from None
+            raise _invalid(service.name, line.strip()) from None
         key, equals, value = text.partition("=")
         if kind == "error":
-            raise SkiffError(f'service "{name}": {text}')
+            raise SkiffError(f'service "{service.name}": {text}')
         if kind == "info":
             tell(text.strip().partition("\n")[0])
         elif kind in ("setenv", "rawsetenv") and equals:
             (own if kind == "setenv" else plain)[key] = value
         elif kind == "get-service-config":
-            process.stdin.write(json.dumps(service) + "\n")
+            process.stdin.write(json.dumps(service.document) + "\n")
             process.stdin.flush()
         elif kind != "debug":
-            raise _invalid(name, line.strip())
+            raise _invalid(service.name, line.strip())
     return Variables(own, plain)
 
 

@@ -17,12 +17,12 @@ def restart(
     tell: Callable[[str], None],
 ) -> None:
     """Restart `container`; `tell` gets the lines that the hooks of its service print. Raises SkiffError."""
-    service = target.services.get(container.service) or {}
+    service = target.services.get(container.service)
 
     def run(phase: str) -> None:
         run_hooks(
             client,
-            service,
+            service.hooks(phase) if service else (),
             phase,
             container.id,
             container.name,

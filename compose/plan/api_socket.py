@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from compose.plan.project import DesiredProject, Service
+from compose.plan.project import DesiredProject
+from compose.plan.service import Service
 
 SOCKET = "/var/run/docker.sock"
 CONFIG, CONFIG_FOLDER = "#apisocket", "/run/secrets/docker"
@@ -15,7 +15,7 @@ CONFIG, CONFIG_FOLDER = "#apisocket", "/run/secrets/docker"
 
 def uses_api_socket(target: DesiredProject) -> list[str]:
     """Return the services that want the engine's socket."""
-    return [name for name, service in target.services.items() if service.get("use_api_socket")]
+    return [name for name, service in target.services.items() if service.uses_api_socket]
 
 
 def with_api_socket(target: DesiredProject, socket: str, credentials: Mapping[str, Any]) -> DesiredProject:
@@ -24,18 +24,16 @@ def with_api_socket(target: DesiredProject, socket: str, credentials: Mapping[st
     `credentials` are those of the user, by registry, as `auths` of Docker's config.json has them. A service that sets
     DOCKER_CONFIG looks for its configuration there.
     """
-    names = uses_api_socket(target)
-    services = {name: _given(one, socket) if name in names else one for name, one in target.services.items()}
+    services = [_given(target.services[name], socket) for name in uses_api_socket(target)]
     content = {"content": json.dumps({"auths": credentials}, sort_keys=True)}
-    configs = {**(target.model.get("configs") or {}), CONFIG: content}
-    return replace(target, model={**target.model, "services": services, "configs": configs})
+    return target.with_services(*services, configs={**target.section("configs"), CONFIG: content})
 
 
-def _given(service: Service, socket: str) -> dict[str, Any]:
+def _given(service: Service, socket: str) -> Service:
+    document = service.document
     mount = {"type": "bind", "source": socket, "target": SOCKET}
-    return {
-        **service,
-        "volumes": [*(service.get("volumes") or ()), mount],
-        "environment": {"DOCKER_CONFIG": CONFIG_FOLDER, **(service.get("environment") or {})},
-        "configs": [*(service.get("configs") or ()), {"source": CONFIG, "target": f"{CONFIG_FOLDER}/config.json"}],
-    }
+    return service.changed(
+        volumes=[*(document.get("volumes") or ()), mount],
+        environment={"DOCKER_CONFIG": CONFIG_FOLDER, **service.environment},
+        configs=[*(document.get("configs") or ()), {"source": CONFIG, "target": f"{CONFIG_FOLDER}/config.json"}],
+    )

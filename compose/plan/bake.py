@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from compose.plan.container_body import extra_hosts, ulimits
+from compose.plan.parts import Build, FileUse
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
-from compose.plan.values import whole
 
 
 def bake_file(
@@ -23,43 +22,39 @@ def bake_file(
 ) -> dict[str, Any]:
     """Return the bake file of all services that have a build; those of `names` are its default group."""
     aliases = _aliases(target.services)
-    built = [name for name, service in target.services.items() if service.get("build")]
+    built = {name: service for name, service in target.services.items() if service.build}
     targets = {}
-    for name in built:
-        build = target.services[name]["build"]
+    for name, service in built.items():
+        build = service.build
+        assert build is not None  # selected above
         entry = {
-            "context": build.get("context"),
-            "contexts": {
-                key: f"target:{aliases[value[8:]]}" if value.startswith("service:") and value[8:] in aliases else value
-                for key, value in (build.get("additional_contexts") or {}).items()
-            },
+            "context": build.context,
+            "contexts": {key: _context(value, aliases) for key, value in build.contexts.items()},
             "dockerfile": _dockerfile(build),
-            "dockerfile-inline": _literal(build.get("dockerfile_inline")),
+            "dockerfile-inline": _literal(build.dockerfile_inline),
             "args": {
-                key: _literal(value)
-                for key, value in {**(build.get("args") or {}), **arguments}.items()
-                if value is not None
+                key: _literal(value) for key, value in {**build.arguments, **arguments}.items() if value is not None
             },
-            "labels": {**(build.get("labels") or {}), PROJECT: target.name, SERVICE: name},
-            "tags": [*(build.get("tags") or ()), image_name(target, name)],
-            "cache-from": build.get("cache_from"),
-            "cache-to": build.get("cache_to"),
-            "target": build.get("target"),
-            "secret": [_secret(target, use) for use in build.get("secrets") or ()],
-            "ssh": [*_pairs(build.get("ssh")), *ssh],
-            "platforms": build.get("platforms"),
-            "pull": bool(build.get("pull")) or pull,
-            "no-cache": bool(build.get("no_cache")) or no_cache,
-            "network": build.get("network"),
-            "no-cache-filter": build.get("no_cache_filter"),
-            "shm-size": whole(build.get("shm_size")),
-            "ulimits": [f"{one['Name']}={one['Soft']}:{one['Hard']}" for one in ulimits(build)],
-            "entitlements": _entitlements(build),
-            "extra-hosts": dict(entry.split(":", 1) for entry in extra_hosts(build)),
-            "output": ["type=registry" if push and target.services[name].get("image") else "type=docker"],
+            "labels": {**build.labels, PROJECT: target.name, SERVICE: name},
+            "tags": [*build.tags, image_name(target, name)],
+            "cache-from": build.cache_from,
+            "cache-to": build.cache_to,
+            "target": build.target,
+            "secret": [_secret(target, use) for use in build.secrets],
+            "ssh": [*(f"{key}={path}" if path else key for key, path in build.ssh.items()), *ssh],
+            "platforms": build.platforms,
+            "pull": build.pull or pull,
+            "no-cache": build.no_cache or no_cache,
+            "network": build.network,
+            "no-cache-filter": build.no_cache_filter,
+            "shm-size": build.shm_size_bytes,
+            "ulimits": [f"{limit.name}={limit.soft}:{limit.hard}" for limit in build.ulimits],
+            "entitlements": build.allowed_entitlements(),
+            "extra-hosts": dict(entry.split(":", 1) for entry in build.extra_hosts),
+            "output": ["type=registry" if push and service.image else "type=docker"],
         }
         targets[aliases[name]] = {
-            key: value for key, value in entry.items() if value not in (None, "", False, 0, [], {})
+            key: value for key, value in entry.items() if value not in (None, "", False, 0, [], (), {})
         }
     return {"group": {"default": {"targets": [aliases[name] for name in names if name in built]}}, "target": targets}
 
@@ -75,10 +70,15 @@ def _aliases(services: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _dockerfile(build: Mapping[str, Any]) -> str:
-    name, context = str(build.get("dockerfile") or ""), str(build.get("context") or "")
-    is_local = os.path.isabs(context)
-    return os.path.join(context, name) if name and is_local and not build.get("dockerfile_inline") else name
+def _context(value: str, aliases: Mapping[str, str]) -> str:
+    """Return an additional context as a bake file writes it: a service is the target that builds it."""
+    service = value.removeprefix("service:")
+    return f"target:{aliases[service]}" if service != value and service in aliases else value
+
+
+def _dockerfile(build: Build) -> str:
+    name, context = build.dockerfile, build.context
+    return os.path.join(context, name) if name and os.path.isabs(context) and not build.dockerfile_inline else name
 
 
 def _literal(value: Any) -> Any:
@@ -86,20 +86,9 @@ def _literal(value: Any) -> Any:
     return value.replace("${", "$${") if isinstance(value, str) else value
 
 
-def _secret(target: DesiredProject, use: Mapping[str, Any]) -> str:
-    declared = (target.model.get("secrets") or {}).get(use["source"]) or {}
-    name = use.get("target") or use["source"]
-    if declared.get("environment"):
-        return f"id={name},type=env,env={declared['environment']}"
-    return f"id={name},type=file,src={declared.get('file') or ''}"
-
-
-def _pairs(given: Any) -> list[str]:
-    if isinstance(given, Mapping):
-        return [f"{name}={path}" if path else str(name) for name, path in given.items()]
-    return [str(each) for each in given or ()]
-
-
-def _entitlements(build: Mapping[str, Any]) -> list[str]:
-    found = list(build.get("entitlements") or ())
-    return [*found, "security.insecure"] if build.get("privileged") and "security.insecure" not in found else found
+def _secret(target: DesiredProject, use: FileUse) -> str:
+    declared = target.file("secrets", use.source)
+    name = use.target or use.source
+    if declared.environment:
+        return f"id={name},type=env,env={declared.environment}"
+    return f"id={name},type=file,src={declared.file}"

@@ -11,10 +11,10 @@ from compose.plan.project import (
     DesiredProject,
     EngineState,
     ObservedContainer,
-    Service,
     image_name,
 )
-from compose.plan.resources import ChangedResources, network_keys, volume_keys
+from compose.plan.resources import ChangedResources
+from compose.plan.service import Service
 from compose.plan.sharing import SHARED, donors, resolved, shares
 
 
@@ -44,20 +44,20 @@ def why_recreate(
             return f"it shares {key} with {donor}, which is recreated"
     if gone := sorted(donors(service) & recreated):
         return f"it has volumes from {gone[0]}, which is recreated"
-    if network_keys(service) & lost.networks:
+    if service.network_keys & lost.networks:
         return "a network of it changed"
-    if volume_keys(service) & lost.volumes:
+    if service.volume_keys & lost.volumes:
         return "a volume of it changed"
     if container.state == "running":
         held = (container.document.get("NetworkSettings") or {}).get("Networks") or {}
         connected = {network.get("NetworkID") for network in held.values()}
-        for key in sorted(network_keys(service)):
+        for key in sorted(service.network_keys):
             network = observed.networks.get(target.resource_name("networks", key))
             if network is None or network.get("Id") not in connected:
                 return f"it is not connected to the network {key}"
     mounted = {mount.get("Name") for mount in container.document.get("Mounts") or () if mount.get("Type") == "volume"}
-    for key in sorted(volume_keys(service)):
-        if key in (target.model.get("volumes") or {}) and target.resource_name("volumes", key) not in mounted:
+    for key in sorted(service.volume_keys):
+        if key in target.section("volumes") and target.resource_name("volumes", key) not in mounted:
             return f"it does not mount the volume {key}"
     return None
 
@@ -65,10 +65,10 @@ def why_recreate(
 def _has_digest(service: Service, container: ObservedContainer, observed: EngineState) -> bool:
     """Whether `container` was made of what `service` is now, the containers included whose namespaces it shares."""
     digest = container.labels.get(CONFIG_HASH)
-    now = resolved(service, observed.container_of())
+    own, now = service.document, resolved(service, observed.container_of())
     if digest in (service_digest(now), *former_service_digests(now)):
         return True
-    if not donors(service) or digest not in (service_digest(service), *former_service_digests(service)):
+    if not donors(service) or digest not in (service_digest(own), *former_service_digests(own)):
         return False
     # docker compose 2 hashed the names of services: whose namespace it is says the container itself
     mode = (container.document.get("HostConfig") or {}).get("NetworkMode")

@@ -31,30 +31,29 @@ def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
     """
     service = target.services[name]
     for kind, folder in FOLDERS.items():
-        for use in service.get(kind) or ():
-            declared = (target.model.get(kind) or {}).get(use["source"]) or {}
-            variable = declared.get("environment")
-            if declared.get("content") is None and not variable:
+        for use in service.files(kind):
+            declared = target.file(kind, use.source)
+            variable = declared.environment
+            if declared.content is None and not variable:
                 continue
-            what = f"{kind[:-1]} {use['source']!r}"
-            if service.get("read_only"):
+            what = f"{kind[:-1]} {use.source!r}"
+            if service.is_read_only:
                 raise SkiffError(
                     f"cannot create {what} in read-only service {name!r}: `file` is the sole supported option",
                     "give its content as a file, or leave read_only out",
                 )
-            if variable and (kind, use["source"]) not in target.values:
+            if variable and (kind, use.source) not in target.values:
                 raise SkiffError(
                     f"environment variable {variable!r} required by {what} is not set",
                     f"set it: `{variable}=... skiff up`, or in .env",
                 )
-            content = target.values[kind, use["source"]] if variable else str(declared["content"])
-            path = use.get("target") or use["source"]
+            content = target.values[kind, use.source] if variable else declared.content or ""
             yield Injected(
-                path if path.startswith("/") else folder + path,
+                use.path(folder),
                 content.encode(),
-                _number(use.get("uid"), what, "uid"),
-                _number(use.get("gid"), what, "gid"),
-                _mode(use.get("mode")),
+                _number(use.uid, what, "uid"),
+                _number(use.gid, what, "gid"),
+                _mode(use.mode),
             )
 
 

@@ -117,9 +117,7 @@ def _owned(target: DesiredProject, here: Mapping[str, Mapping[str, Any]], sectio
     if not has_files:
         return own
     declared = {
-        target.resource_name(section, key)
-        for key in target.model.get(section) or {}
-        if not target.is_external(section, key)
+        target.resource_name(section, key) for key in target.section(section) if not target.is_external(section, key)
     }
     return [name for name in own if name in declared]
 
@@ -131,8 +129,8 @@ def _images(
         image_name(target, name)
         for name, service in target.services.items()
         if (not services or name in services)
-        and not service.get("provider")
-        and (which == "all" or (service.get("build") and not service.get("image")))
+        and service.provider is None
+        and (which == "all" or (service.build and not service.image))
     ]
     return [
         Operation(f"image {name}", RemoveImage(), name, "", after=after)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compose.plan.operations import Action, Build, Operation, Plan, Pull
-from compose.plan.project import DesiredProject, EngineState, Service, image_name
+from compose.plan.project import DesiredProject, EngineState, image_name
+from compose.plan.service import Service
 from compose.plan.values import duration_ns
 from runtime.errors import SkiffError
 
@@ -35,11 +36,11 @@ def plan_images(
     for name in names:
         service = target.services[name]
         image = image_name(target, name)
-        if service.get("provider") or image in found or image.startswith(ROOTFS):
+        if service.provider or image in found or image.startswith(ROOTFS):
             continue
-        policy = pull if pull not in ("", "policy") else str(service.get("pull_policy") or "")
+        policy = pull if pull not in ("", "policy") else service.pull_policy
         is_here = image in observed.images
-        if not service.get("build"):
+        if not service.build:
             reason = _why_pull(policy, is_here, observed.tagged_s.get(image), now_s)
             action: Action = Pull()
             if not reason and not is_here:
@@ -47,7 +48,7 @@ def plan_images(
                     f"service {name!r}: no such image: {image}, and its pull policy is {policy}",
                     "pull or load it, or choose another pull policy",
                 )
-        elif policy == "always" and service.get("image") and not build:
+        elif policy == "always" and service.image and not build:
             action, reason = Pull(), "pull policy"
         else:
             reason = "asked for" if build or policy == "build" else "" if is_here else "the image is missing"
@@ -96,8 +97,8 @@ def missing_bases(target: DesiredProject, name: str) -> set[str]:
 
 
 def _bases(service: Service) -> set[str]:
-    contexts = (service.get("build") or {}).get("additional_contexts") or {}
-    return {str(each)[8:] for each in contexts.values() if str(each).startswith("service:")}
+    contexts = service.build.contexts if service.build else {}
+    return {each[8:] for each in contexts.values() if each.startswith("service:")}
 
 
 def _with_order(target: DesiredProject, operations: Mapping[str, Operation]) -> list[Operation]:
@@ -118,7 +119,7 @@ def plan_builds(target: DesiredProject, names: Sequence[str]) -> Plan:
     while waiting:
         name = waiting.pop()
         service = target.services[name]
-        if name in seen or not service.get("build"):
+        if name in seen or not service.build:
             continue
         seen.add(name)
         image = image_name(target, name)
@@ -140,13 +141,13 @@ def plan_pulls(
     skipped: dict[str, str] = {}
     for name in names:
         service = target.services[name]
-        image = service.get("image")
-        own = str(service.get("pull_policy") or "")
+        image = service.image
+        own = service.pull_policy
         if not image:
             skipped[name] = "No image to be pulled"
         elif image.startswith(ROOTFS) or own in ("never", "build"):
             skipped[image] = "No image to be pulled"
-        elif service.get("build") and ignore_buildable:
+        elif service.build and ignore_buildable:
             skipped[image] = "Image can be built"
         elif policy == "missing" and image in observed.images:
             skipped[image] = "Image is already present locally"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from compose.plan import project as labels
 from compose.plan.container_body import container_body
 from compose.plan.project import DesiredProject
+from compose.plan.service import Service
 from compose.spec import values
 from runtime.errors import SkiffError
 
@@ -44,29 +45,29 @@ def one_off_target(
 
     Paths of volumes are relative to `folder`. Raises SkiffError for what is malformed.
     """
-    service: dict[str, Any] = {**target.services[name], "container_name": container, "tty": options.tty}
-    service["stdin_open"] = options.interactive
-    service.pop("restart", None)
-    service["deploy"] = {key: one for key, one in (service.get("deploy") or {}).items() if key != "restart_policy"}
+    document: dict[str, Any] = {**target.services[name].document, "container_name": container, "tty": options.tty}
+    document["stdin_open"] = options.interactive
+    document.pop("restart", None)
+    document["deploy"] = {key: one for key, one in (document.get("deploy") or {}).items() if key != "restart_policy"}
     if options.command:
-        service["command"] = list(options.command)
+        document["command"] = list(options.command)
     if options.entrypoint is not None:
-        service["entrypoint"] = _words(options.entrypoint)
-        service["command"] = list(options.command)
+        document["entrypoint"] = _words(options.entrypoint)
+        document["command"] = list(options.command)
     if options.user:
-        service["user"] = options.user
+        document["user"] = options.user
     if options.working_directory:
-        service["working_dir"] = options.working_directory
-    service["environment"] = _environment(target, service, options)
-    service["labels"] = {**(service.get("labels") or {}), **dict(_label(text) for text in options.labels)}
+        document["working_dir"] = options.working_directory
+    document["environment"] = _environment(target, target.services[name], options)
+    document["labels"] = {**(document.get("labels") or {}), **dict(_label(text) for text in options.labels)}
     if options.ports or not options.service_ports:
-        service["ports"] = [port for text in options.ports for port in _parsed("--publish", values.ports, text)]
+        document["ports"] = [port for text in options.ports for port in _parsed("--publish", values.ports, text)]
     mounts = [_volume(text, folder) for text in options.volumes]
     taken = {mount["target"] for mount in mounts}
-    service["volumes"] = [v for v in service.get("volumes") or () if v["target"] not in taken] + mounts
-    service["cap_add"] = [c for c in service.get("cap_add") or () if c not in options.cap_drop] + [*options.cap_add]
-    service["cap_drop"] = [c for c in service.get("cap_drop") or () if c not in options.cap_add] + [*options.cap_drop]
-    return replace(target, model={**target.model, "services": {**target.services, name: service}})
+    document["volumes"] = [v for v in document.get("volumes") or () if v["target"] not in taken] + mounts
+    document["cap_add"] = [c for c in document.get("cap_add") or () if c not in options.cap_drop] + [*options.cap_add]
+    document["cap_drop"] = [c for c in document.get("cap_drop") or () if c not in options.cap_add] + [*options.cap_drop]
+    return target.with_services(Service(name, document))
 
 
 def one_off_body(target: DesiredProject, name: str, options: RunOptions, slug: str, **how: Any) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def one_off_body(target: DesiredProject, name: str, options: RunOptions, slug: s
     body["StdinOnce"] = body["AttachStdin"] = options.interactive
     body["HostConfig"]["AutoRemove"] = options.auto_remove
     if not options.use_aliases:
-        container = target.services[name]["container_name"]
+        container = target.services[name].container_name
         for settings in (body.get("NetworkingConfig") or {}).get("EndpointsConfig", {}).values():
             settings["Aliases"] = [container]
     return body
@@ -90,8 +91,8 @@ def _words(text: str) -> list[str]:
         raise SkiffError(f"--entrypoint: {error}", "close what is quoted") from None
 
 
-def _environment(target: DesiredProject, service: Mapping[str, Any], options: RunOptions) -> dict[str, str | None]:
-    found = {**(service.get("environment") or {}), **(options.file_environment or {})}
+def _environment(target: DesiredProject, service: Service, options: RunOptions) -> dict[str, str | None]:
+    found = {**service.environment, **(options.file_environment or {})}
     for entry in options.environment:
         name, equals, value = entry.partition("=")
         if equals:

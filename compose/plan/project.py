@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+
+from compose.plan.parts import FileDefinition
+from compose.plan.service import Service, Services
 
 LABEL = "com.docker.compose."
 PROJECT, SERVICE, NUMBER, ONEOFF = f"{LABEL}project", f"{LABEL}service", f"{LABEL}container-number", f"{LABEL}oneoff"
@@ -23,7 +27,6 @@ ENVIRONMENT_FILE, SLUG = f"{LABEL}project.environment_file", f"{LABEL}slug"
 COMPOSE_VERSION = "2.40.3"
 """The reference whose labels and rules we follow."""
 
-Service = Mapping[str, Any]
 ALIVE = ("running", "paused", "restarting")
 
 
@@ -46,10 +49,23 @@ class DesiredProject:
     separator: str = "-"
     values: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def services(self) -> Mapping[str, Service]:
         """The enabled services by name."""
-        return self.model.get("services") or {}
+        return Services(self.section("services"))
+
+    def with_services(self, *changed: Service, **sections: Mapping[str, Any]) -> DesiredProject:
+        """Return the project with other services in the place of those of the same name, and other `sections`."""
+        documents = {**self.section("services"), **{service.name: service.document for service in changed}}
+        return replace(self, model={**self.model, **sections, "services": documents})
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return a section of the model: "services", "networks", "volumes", "configs", "secrets" or "models"."""
+        return self.model.get(name) or {}
+
+    def file(self, kind: str, key: str) -> FileDefinition:
+        """Return the config or secret `key`; `kind` is "configs" or "secrets"."""
+        return FileDefinition.of(self.section(kind).get(key))
 
     def labels(self) -> dict[str, str]:
         """The labels that every object of the project carries."""
@@ -57,12 +73,12 @@ class DesiredProject:
 
     def resource_name(self, section: str, key: str) -> str:
         """Return the engine's name of the network or volume `key` (`section` is "networks" or "volumes")."""
-        declared = (self.model.get(section) or {}).get(key) or {}
+        declared = self.section(section).get(key) or {}
         return declared.get("name") or f"{self.name}_{key}"
 
     def is_external(self, section: str, key: str) -> bool:
         """Whether somebody else makes and removes the network or volume `key`."""
-        return bool(((self.model.get(section) or {}).get(key) or {}).get("external"))
+        return bool((self.section(section).get(key) or {}).get("external"))
 
 
 @dataclass(frozen=True)
@@ -143,31 +159,16 @@ class EngineState:
 
 def image_name(target: DesiredProject, name: str) -> str:
     """Return the image that the service's containers run."""
-    return target.services[name].get("image") or target.separator.join((target.name, name))
-
-
-def replicas(service: Service, scale: int | None = None) -> int:
-    """Return how many containers the service is to have."""
-    if scale is not None:
-        return scale
-    if service.get("scale") is not None:
-        return int(service["scale"])
-    wanted = (service.get("deploy") or {}).get("replicas")
-    return 1 if wanted is None else int(wanted)
+    return target.services[name].image or target.separator.join((target.name, name))
 
 
 def container_name(target: DesiredProject, name: str, number: int) -> str:
     """Return the name of the service's container `number`."""
     usual = target.separator.join((target.name, name, str(number)))
-    return target.services[name].get("container_name") or usual
+    return target.services[name].container_name or usual
 
 
 def labelled(document: Mapping[str, Any], label: str) -> str | None:
     """Return a label's value of a network or volume as the engine shows it, None where it has not that label."""
     value = (document.get("Labels") or {}).get(label)
     return None if value is None else str(value)
-
-
-def dependencies(service: Service) -> Mapping[str, Mapping[str, Any]]:
-    """Return the services that this one depends on, with condition, restart and required."""
-    return service.get("depends_on") or {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from compose.plan.project import DesiredProject, dependencies
+from compose.plan.parts import Provider
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 
@@ -25,33 +26,33 @@ def provided(target: DesiredProject, names: Sequence[str]) -> list[str]:
     def visit(name: str, above: tuple[str, ...]) -> None:
         if name in done or name in above or name not in target.services:
             return
-        for other in dependencies(target.services[name]):
+        for other in target.services[name].dependencies:
             visit(other, (*above, name))
         done.append(name)
 
     for name in names:
         visit(name, ())
-    return [name for name in done if name in names and target.services[name].get("provider")]
+    return [name for name in done if name in names and target.services[name].provider]
 
 
 def uses_others(target: DesiredProject, names: Sequence[str]) -> bool:
     """Whether one of the services `names` needs another program than the engine."""
-    return any(target.services[name].get("provider") or target.services[name].get("models") for name in names)
+    return any(target.services[name].provider or target.services[name].models for name in names)
 
 
-def flags(name: str, provider: Mapping[str, Any], metadata: Mapping[str, Any], command: str) -> list[str]:
+def flags(name: str, provider: Provider, metadata: Mapping[str, Any], command: str) -> list[str]:
     """Return the options of a service's `provider` as flags of the provider's `command`.
 
     `metadata` is what the provider tells of its flags, if anything: others are left out. Raises SkiffError for one
     that is missing.
     """
-    options = provider.get("options") or {}
+    options = provider.options
     known = {each["name"]: each for each in (metadata.get(command) or {}).get("parameters") or ()}
     for parameter in known.values():
         if parameter.get("required") and parameter["name"] not in options:
             raise SkiffError(
                 f'service "{name}": required parameter "{parameter["name"]}" is missing from provider '
-                f'"{provider["type"]}" definition',
+                f'"{provider.type}" definition',
                 "add it to provider.options",
             )
     return [
@@ -65,20 +66,15 @@ def flags(name: str, provider: Mapping[str, Any], metadata: Mapping[str, Any], c
 def with_variables(target: DesiredProject, name: str, variables: Variables) -> tuple[DesiredProject, list[str]]:
     """Return `target` with what the provider of the service `name` set, in those that depend on it; and warnings."""
     own = {f"{name.upper()}_{key}": value for key, value in variables.own.items()}
-    services, warnings = dict(target.services), []
+    changed, warnings = [], []
     for other, service in target.services.items():
-        if name not in dependencies(service):
+        if name not in service.dependencies:
             continue
-        environment = service.get("environment") or {}
+        environment = service.environment
         warnings += [
             f'provider "{name}" overrides environment variable "{key}" in service "{other}"'
             for key, value in variables.plain.items()
             if key in environment and environment[key] != value
         ]
-        services[other] = {**service, "environment": {**environment, **own, **variables.plain}}
-    return with_services(target, services), warnings
-
-
-def with_services(target: DesiredProject, services: Mapping[str, Any]) -> DesiredProject:
-    """Return `target` with other `services`."""
-    return replace(target, model={**target.model, "services": services})
+        changed.append(service.with_environment({**own, **variables.plain}))
+    return target.with_services(*changed), warnings

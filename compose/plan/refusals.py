@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from compose.plan.devices import device_requests
 from compose.plan.project import DesiredProject
-from compose.plan.values import duration_ns
+from compose.plan.service import Service
 from runtime.errors import SkiffError
 
 
@@ -19,13 +17,13 @@ def check_services(target: DesiredProject, names: Sequence[str], *, is_ours: boo
         service = target.services[name]
         _check_kind(name, service, is_ours)
         _check_binds(name, service, is_ours)
-        check = service.get("healthcheck") or {}
-        if duration_ns(check.get("start_interval")) and not duration_ns(check.get("start_period")):
+        check = service.healthcheck
+        if check and check.start_interval_ns and not check.start_period_ns:
             raise SkiffError(
                 f"service {name!r}: healthcheck.start_interval requires healthcheck.start_period to be set",
                 "add start_period, or leave start_interval out",
             )
-        wanted = service.get("container_name")
+        wanted = service.container_name
         if wanted and taken.setdefault(wanted, name) != name:
             raise SkiffError(
                 f'services "{taken[wanted]}" and "{name}" both want the container name "{wanted}"',
@@ -33,8 +31,8 @@ def check_services(target: DesiredProject, names: Sequence[str], *, is_ours: boo
             )
 
 
-def _check_kind(name: str, service: Mapping[str, Any], is_ours: bool) -> None:
-    if is_ours and device_requests(service):
+def _check_kind(name: str, service: Service, is_ours: bool) -> None:
+    if is_ours and service.device_requests:
         raise SkiffError(
             f'service "{name}" asks for devices like GPUs (gpus, deploy.resources.reservations.devices): the engine '
             "can't give them",
@@ -42,13 +40,12 @@ def _check_kind(name: str, service: Mapping[str, Any], is_ours: bool) -> None:
         )
 
 
-def _check_binds(name: str, service: Mapping[str, Any], is_ours: bool) -> None:
-    for volume in service.get("volumes") or ():
-        if volume.get("type") != "bind":
+def _check_binds(name: str, service: Service, is_ours: bool) -> None:
+    for mount in service.mounts:
+        if mount.type != "bind":
             continue
-        source = volume["source"]
-        create = (volume.get("bind") or {}).get("create_host_path", True)
-        if create is False and not os.path.lexists(source):
+        source = mount.source
+        if not mount.creates_host_path and not os.path.lexists(source):
             raise SkiffError(
                 f"service {name!r}: the bind source does not exist: {source}",
                 "make it, or let it be made: bind: {create_host_path: true}",

@@ -18,7 +18,7 @@ DIGESTS = {labels.NETWORK: network_digest, labels.VOLUME: volume_digest}
 
 def network_body(target: DesiredProject, key: str) -> dict[str, Any]:
     """Return the body of "Create a network" for the project's network `key`."""
-    declared = (target.model.get("networks") or {}).get(key) or {}
+    declared = target.section("networks").get(key) or {}
     ipam = declared.get("ipam") or {}
     body = {
         "Name": target.resource_name("networks", key),
@@ -47,7 +47,7 @@ def network_body(target: DesiredProject, key: str) -> dict[str, Any]:
 
 def volume_body(target: DesiredProject, key: str) -> dict[str, Any]:
     """Return the body of "Create a volume" for the project's volume `key`."""
-    declared = (target.model.get("volumes") or {}).get(key) or {}
+    declared = target.section("volumes").get(key) or {}
     return {
         "Name": target.resource_name("volumes", key),
         "Driver": declared.get("driver") or "local",
@@ -66,17 +66,6 @@ def _labels(target: DesiredProject, declared: Mapping[str, Any], kind: str, key:
     }
 
 
-def network_keys(service: Mapping[str, Any]) -> set[str]:
-    """Return the networks that a service's containers are connected to."""
-    return set() if service.get("network_mode") else set(service.get("networks") or {})
-
-
-def volume_keys(service: Mapping[str, Any]) -> set[str]:
-    """Return the named volumes that a service's containers mount."""
-    mounts = service.get("volumes") or ()
-    return {volume["source"] for volume in mounts if volume.get("type") == "volume" and volume.get("source")}
-
-
 class ChangedResources(NamedTuple):
     """Networks and volumes (keys) that are there, but were made with other settings than the project's now."""
 
@@ -89,7 +78,7 @@ def diverged(target: DesiredProject, observed: EngineState) -> ChangedResources:
     found: dict[str, set[str]] = {"networks": set(), "volumes": set()}
     sections = (("networks", labels.NETWORK, observed.networks), ("volumes", labels.VOLUME, observed.volumes))
     for section, kind, existing in sections:
-        for key, declared in (target.model.get(section) or {}).items():
+        for key, declared in target.section(section).items():
             here = existing.get(target.resource_name(section, key))
             if here is None or target.is_external(section, key):
                 continue
@@ -104,7 +93,7 @@ def check_resources(target: DesiredProject, observed: EngineState) -> Iterator[s
 
     Raises SkiffError for an external one that is not there, and for a network made for another key of the project.
     """
-    for key in target.model.get("networks") or {}:
+    for key in target.section("networks"):
         name = target.resource_name("networks", key)
         here = observed.networks.get(name)
         if target.is_external("networks", key):
@@ -126,7 +115,7 @@ def check_resources(target: DesiredProject, observed: EngineState) -> Iterator[s
                     f"{made_as or ''!r} (expected: {key!r})",
                     hint,
                 )
-    for key in target.model.get("volumes") or {}:
+    for key in target.section("volumes"):
         name = target.resource_name("volumes", key)
         here = observed.volumes.get(name)
         if target.is_external("volumes", key):

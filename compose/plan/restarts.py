@@ -33,7 +33,7 @@ def dependencies_first(target: DesiredProject, containers: Sequence[ObservedCont
     for container in containers:
         wanted.setdefault(container.service, set()).update(_wanted_by(container))
     for name, service in target.services.items():
-        wanted.setdefault(name, set()).update(service.get("depends_on") or ())
+        wanted.setdefault(name, set()).update(service.dependencies)
 
     def visit(name: str, above: tuple[str, ...]) -> None:
         if name in order or name in above:  # a circle of labels: any order will do

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compose.plan.project import DesiredProject, dependencies
+from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 
@@ -19,7 +19,7 @@ def select(target: DesiredProject, names: Sequence[str], *, with_dependencies: b
     wanted = set(names or target.services)
     waiting = list(wanted) if with_dependencies else []
     while waiting:
-        for other in dependencies(target.services[waiting.pop()]):
+        for other in target.services[waiting.pop()].dependencies:
             if other in target.services and other not in wanted:
                 wanted.add(other)
                 waiting.append(other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from compose.plan.changes import why_recreate
@@ -25,13 +25,11 @@ from compose.plan.project import (
     DesiredProject,
     EngineState,
     ObservedContainer,
-    Service,
     container_name,
-    dependencies,
-    replicas,
 )
-from compose.plan.resources import ChangedResources, network_keys, volume_keys
+from compose.plan.resources import ChangedResources
 from compose.plan.selection import select
+from compose.plan.service import Service
 from compose.plan.sharing import donors
 from runtime.errors import SkiffError
 
@@ -99,7 +97,7 @@ def _ordered(target: DesiredProject, names: Sequence[str]) -> list[str]:
         if name in done or name in waiting or name not in names:
             return
         waiting.add(name)
-        for other in dependencies(target.services[name]):
+        for other in target.services[name].dependencies:
             visit(other)
         done.append(name)
 
@@ -125,14 +123,14 @@ class _Planner:
     def networks(self, names: Sequence[str]) -> list[Operation]:
         """Return what makes the networks of the services `names`; one that is to change is taken down before."""
         target, found = self._target, []
-        wanted = set().union(*(network_keys(target.services[name]) for name in names))
-        for key in target.model.get("networks") or {}:
+        wanted = set().union(*(target.services[name].network_keys for name in names))
+        for key in target.section("networks"):
             name = target.resource_name("networks", key)
             if key not in wanted or target.is_external("networks", key):
                 continue
             create = Operation(f"network {key}", CreateNetwork(key), name, "it is missing")
             if key in self._options.recreate_networks:
-                stops = [_stop(c, f"the network {key} changed") for c in self._using(key, network_keys) if c.is_alive]
+                stops = [_stop(c, f"the network {key} changed") for c in self._using_network(key) if c.is_alive]
                 removal = Operation(
                     f"remove network {key}",
                     RemoveNetwork(self._observed.networks[name]["Id"], must_go=True),
@@ -148,14 +146,14 @@ class _Planner:
     def volumes(self, names: Sequence[str]) -> list[Operation]:
         """Return what makes the volumes of the services `names`; one that is made anew goes with its containers."""
         target, found = self._target, []
-        wanted = set().union(*(volume_keys(target.services[name]) for name in names))
-        for key in target.model.get("volumes") or {}:
+        wanted = set().union(*(target.services[name].volume_keys for name in names))
+        for key in target.section("volumes"):
             name = target.resource_name("volumes", key)
             if key not in wanted or target.is_external("volumes", key):
                 continue
             create = Operation(f"volume {key}", CreateVolume(key), name, "it is missing")
             if key in self._options.recreate_volumes:
-                removals = [_remove(c, f"the volume {key} is made anew") for c in self._using(key, volume_keys)]
+                removals = [_remove(c, f"the volume {key} is made anew") for c in self._using_volume(key)]
                 removal = Operation(
                     f"remove volume {key}",
                     RemoveVolume(must_go=True),
@@ -168,34 +166,34 @@ class _Planner:
                 found.append(create)
         return found
 
-    def _using(self, key: str, keys: Callable[[Service], set[str]]) -> list[ObservedContainer]:
-        """Return the containers of services that use the network or volume `key` (`keys` tells a service's)."""
-        return [
-            container
-            for name, service in self._target.services.items()
-            if key in keys(service)
-            for container in self._observed.of_service(name)
-        ]
+    def _using_network(self, key: str) -> list[ObservedContainer]:
+        return self._containers_of(service for service in self._target.services.values() if key in service.network_keys)
+
+    def _using_volume(self, key: str) -> list[ObservedContainer]:
+        return self._containers_of(service for service in self._target.services.values() if key in service.volume_keys)
+
+    def _containers_of(self, services: Iterable[Service]) -> list[ObservedContainer]:
+        return [container for service in services for container in self._observed.of_service(service.name)]
 
     # --- services
 
     def service(self, name: str) -> list[Operation]:
         """Return what brings the containers of one service to what it says."""
         service = self._target.services[name]
-        if service.get("provider"):
+        if service.provider:
             return []
         existing = self._observed.of_service(name)
-        if volume_keys(service) & self._options.recreate_volumes:
+        if service.volume_keys & self._options.recreate_volumes:
             existing = []  # they go together with the volume
             self._recreated.add(name)
         reasons = {container.id: self._why(name, container) for container in existing}
-        wanted = replicas(service, self._options.scale.get(name))
+        wanted = self._replicas(service)
         # those that can't stay go first when fewer are wanted, then those with the highest numbers
         kept = sorted(existing, key=lambda container: (reasons[container.id] is not None, container.number))
         operations = [_remove(container, "fewer replicas are wanted") for container in kept[wanted:]]
         kept = kept[:wanted]
         prerequisites = self._prerequisites(name)
-        awaited = {f"await {name} {other}" for other in dependencies(service)}
+        awaited = {f"await {name} {other}" for other in service.dependencies}
         created: set[str] = set()
         started: set[str] = set()
 
@@ -255,15 +253,15 @@ class _Planner:
 
     def _restarts_with(self, name: str) -> str:
         """Return a recreated service with which `name` is to be restarted (depends_on, restart: true), or ""."""
-        wanted = dependencies(self._target.services[name]).items()
-        return next((other for other, how in wanted if how.get("restart") and other in self._recreated), "")
+        wanted = self._target.services[name].dependencies.items()
+        return next((other for other, how in wanted if how.restart and other in self._recreated), "")
 
     def _prerequisites(self, name: str) -> set[str]:
         """Return the keys of what must be there before a container of the service is made."""
         service = self._target.services[name]
         return {
-            *(f"network {key}" for key in network_keys(service)),
-            *(f"volume {key}" for key in volume_keys(service)),
+            *(f"network {key}" for key in service.network_keys),
+            *(f"volume {key}" for key in service.volume_keys),
             *(f"created {other}" for other in donors(service)),
         }
 
@@ -276,16 +274,15 @@ class _Planner:
 
     def _awaits(self, name: str) -> list[Operation]:
         found = []
-        for other, how in dependencies(self._target.services[name]).items():
+        for other, how in self._target.services[name].dependencies.items():
             # one that is provided was there before there was a plan
             service = self._target.services.get(other)
-            if service is None or service.get("provider") or self._scaled_to_none(other):
+            if service is None or service.provider or self._replicas(service) == 0:
                 continue
-            condition = how.get("condition") or "service_started"
             found.append(
                 Operation(
                     f"await {name} {other}",
-                    Await(condition, name, how.get("required", True)),
+                    Await(how.condition, name, how.required),
                     other,
                     f"{name} depends on it",
                     other,
@@ -294,8 +291,8 @@ class _Planner:
             )
         return found
 
-    def _scaled_to_none(self, name: str) -> bool:
-        return replicas(self._target.services[name], self._options.scale.get(name)) == 0
+    def _replicas(self, service: Service) -> int:
+        return self._options.scale.get(service.name, service.replicas)
 
     def stopped_first(self, operations: Sequence[Operation]) -> list[Operation]:
         """Return `operations` with each recreation after the stop of those that are restarted with the service."""

@@ -52,7 +52,7 @@ def shown_services(
     if only:
         return frozenset(only) - frozenset(never)
     named = select(project, services, with_dependencies=with_dependencies)
-    return frozenset(name for name in named if project.services[name].get("attach") is not False) - frozenset(never)
+    return frozenset(name for name in named if project.services[name].attach) - frozenset(never)
 
 
 class AttachedUp:

@@ -27,12 +27,13 @@ def for_each(
 
 def run_hooks(context: Context, project: DesiredProject, phase: str, container: ObservedContainer) -> None:
     """Run the hooks of `phase` in `container`; their output becomes notes. Raises SkiffError for one that fails."""
-    service = project.services.get(container.service) or {}
-    if not service.get(phase):
+    service = project.services.get(container.service)
+    hooks = service.hooks(phase) if service else ()
+    if not hooks:
         return
     from compose.execute.hooks import run_hooks as run
 
     def report(line: str) -> None:
         context.emit(Note(f" {container.name} {phase} | {line}"))
 
-    run(context.client, service, phase, container.id, container.name, report)
+    run(context.client, hooks, phase, container.id, container.name, report)

@@ -55,7 +55,7 @@ def pull(context: Context, project: DesiredProject, request: PullRequest) -> Non
                 failures[operation.service] = error
 
         run(plan, perform, context.parallel)
-        built = [name for name in failures if project.services[name].get("build")]
+        built = [name for name in failures if project.services[name].build]
         if built:
             context.emit(
                 Note(

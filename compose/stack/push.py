@@ -36,11 +36,11 @@ def push_images(context: Context, project: DesiredProject, names: Sequence[str],
     pushed: set[str] = set()
     for name in names:
         service = project.services[name]
-        image = service.get("image")
-        if not service.get("build") or not image:
+        image = service.image
+        if not service.build or not image:
             context.emit(StateChanged("Image", image or name, "Skipped"))
             continue
-        for wanted in (image, *(service["build"].get("tags") or ())):
+        for wanted in (image, *service.build.tags):
             if wanted in pushed:
                 continue
             pushed.add(wanted)

@@ -82,10 +82,10 @@ def _prepare(
     arguments of `one_off_body`.
     """
     from compose.execute.files import file_mounts, security_options
-    from compose.plan.project import dependencies, image_name
+    from compose.plan.project import image_name
 
     service = request.service
-    others = [name for name in dependencies(project.services[service]) if name in project.services]
+    others = [name for name in project.services[service].dependencies if name in project.services]
     if others and request.with_dependencies:
         options = UpOptions(services=others, remove_orphans=request.remove_orphans)
         stack_up = StackUp(context, project, UpRequest(options, request.images, ignore_orphans=request.ignore_orphans))
@@ -108,31 +108,26 @@ def _with_new_variables(
     special: DesiredProject, before: DesiredProject, after: DesiredProject, service: str
 ) -> DesiredProject:
     """Return `special` with the variables of `service` that `after` has and `before` has not."""
-    from compose.plan.providing import with_services
-
-    had, has = (target.services[service].get("environment") or {} for target in (before, after))
+    had, has = (target.services[service].environment for target in (before, after))
     added = {key: value for key, value in has.items() if key not in had or had[key] != value}
-    one = special.services[service]
-    changed = {**one, "environment": {**(one.get("environment") or {}), **added}}
-    return with_services(special, {**special.services, service: changed})
+    return special.with_services(special.services[service].with_environment(added))
 
 
 def _await_dependencies(context: Context, project: DesiredProject, service: str) -> None:
     from compose.execute.conditions import wait_completed, wait_healthy
-    from compose.plan.project import dependencies
 
-    for other, how in dependencies(project.services[service]).items():
+    for other, how in project.services[service].dependencies.items():
         names = (
             [container.name for container in context.containers(project, [other])] if other in project.services else []
         )
         try:
-            if how.get("condition") == "service_healthy":
+            if how.condition == "service_healthy":
                 wait_healthy(context.client, names, needs_check=True)
-            elif how.get("condition") == "service_completed_successfully":
+            elif how.condition == "service_completed_successfully":
                 for name in names:
                     wait_completed(context.client, name)
         except SkiffError:
-            if how.get("required", True):
+            if how.required:
                 raise
 
 
@@ -144,12 +139,19 @@ def _perform(
     from compose.execute.hooks import POST_START, run_hooks
 
     client, service = context.client, request.service
-    name = project.services[service]["container_name"]
+    name = project.services[service].container_name
     id = client.create_container(body, name=name)["Id"]
 
     def begin() -> None:
         client.start(id)
-        run_hooks(client, project.services[service], POST_START, id, name, lambda line: context.emit(Note(line)))
+        run_hooks(
+            client,
+            project.services[service].hooks(POST_START),
+            POST_START,
+            id,
+            name,
+            lambda line: context.emit(Note(line)),
+        )
 
     try:
         inject(client, project, service, id)

@@ -148,7 +148,7 @@ class StackUp:
         from compose.plan.providing import provided, with_variables
 
         context = self._context
-        if any(self.project.services[name].get("models") for name in names) and not context.dry_run:
+        if any(self.project.services[name].models for name in names) and not context.dry_run:
             from compose.execute.models import with_models
 
             def report(model: str, state: str) -> None:
@@ -266,14 +266,13 @@ class StackUp:
 
 
 def _check_scale(project: DesiredProject, scale: Mapping[str, int]) -> None:
-    from compose.plan.project import replicas
     from compose.plan.selection import select
 
     select(project, list(scale))
     for name, service in project.services.items():
-        if service.get("container_name") and replicas(service, scale.get(name)) > 1:
+        if service.container_name and scale.get(name, service.replicas) > 1:
             raise SkiffError(
-                f'service "{name}" is using the custom container name "{service["container_name"]}": a container\'s '
+                f'service "{name}" is using the custom container name "{service.container_name}": a container\'s '
                 "name is unique, so the service can't be scaled",
                 "take container_name away to scale the service",
             )

@@ -20,7 +20,6 @@ def wait_until_up(context: Context, project: DesiredProject, services: Sequence[
     At most `timeout_s` seconds (0: no limit). Raises SkiffError when one fails, and when the time is over.
     """
     from compose.execute.conditions import wait_completed, wait_healthy
-    from compose.plan.project import dependencies
     from compose.plan.selection import select
 
     def report(name: str, state: str) -> None:
@@ -29,8 +28,8 @@ def wait_until_up(context: Context, project: DesiredProject, services: Sequence[
     completing = {
         other
         for service in project.services.values()
-        for other, how in dependencies(service).items()
-        if how.get("condition") == "service_completed_successfully"
+        for other, how in service.dependencies.items()
+        if how.condition == "service_completed_successfully"
     }
     wanted = select(project, services)
     found = context.containers(project, wanted) if wanted else []

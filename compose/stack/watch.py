@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -45,9 +44,9 @@ def make_session(context: Context, project: DesiredProject, request: WatchReques
     for path in mounted_paths(project, names):
         context.warn(f"WARN path '{path}' also declared by a bind mount volume, this path won't be monitored!")
     ignored = {
-        name: ignore_rules(Path(build["context"]), build.get("dockerfile") or "Dockerfile")
+        name: ignore_rules(Path(build.context), build.dockerfile or "Dockerfile")
         for name in names
-        if (build := project.services[name].get("build")) and Path(build.get("context") or "").is_dir()
+        if (build := project.services[name].build) and Path(build.context).is_dir()
     }
     rules = rules_of(project, names, ignored)
     rebuilding = next((rule.service for rule in rules if rule.action is Action.REBUILD), "")
@@ -82,11 +81,8 @@ def bring_up(context: Context, project: DesiredProject, session: Session, reques
 
 def _built(project: DesiredProject) -> DesiredProject:
     """Return `project` with images of watched services always built: they must have the files as they are now."""
-    services = {
-        name: {**service, "pull_policy": "build"} if service.get("build") and service.get("develop") else service
-        for name, service in project.services.items()
-    }
-    return dataclasses.replace(project, model={**project.model, "services": services})
+    watched = [service for service in project.services.values() if service.build and service.is_developed]
+    return project.with_services(*(service.changed(pull_policy="build") for service in watched))
 
 
 class BackgroundWatch:

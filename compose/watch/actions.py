@@ -157,12 +157,13 @@ class Actions:
 
     def _run_in(self, container: ObservedContainer, rule: Rule) -> None:
         try:
+            assert rule.hook is not None  # who calls has one
             code, _ = run_hook(Client(self.where), rule.hook, container.id, self._show)
         except SkiffError as error:
             self.warn(f"Error handling changed files: container {container.name}: {error}")
             return
         if code:
             self.warn(
-                f"Error handling changed files: container {container.name}: {rule.hook['command']} exited with status "
+                f"Error handling changed files: container {container.name}: {rule.hook.shown()} exited with status "
                 f"{code}"
             )

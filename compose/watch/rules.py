@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
+from compose.plan.parts import Hook
 from compose.plan.project import DesiredProject
+from compose.plan.service import Service
 from compose.watch.patterns import Patterns, below, is_leftover
 from runtime.dockerignore import Ignore
 from runtime.errors import BadRequestError, SkiffError
@@ -53,7 +54,7 @@ class Rule:
     ignored: tuple[Patterns, ...] = ()
     spared: frozenset[str] = frozenset()
     mounted: tuple[str, ...] = ()
-    hook: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    hook: Hook | None = None
     has_initial_sync: bool = False
 
     def wants(self, path: str) -> bool:
@@ -100,19 +101,18 @@ def rules_of(target: DesiredProject, services: Sequence[str], ignore_file_of: Ma
 
 def _service_rules(target: DesiredProject, name: str, ignore: Ignore | None) -> Iterable[Rule]:
     service = target.services[name]
-    build = service.get("build") or {}
-    context = str(build.get("context") or "")
+    build = service.build
+    context = build.context if build else ""
     ignored = [Patterns(context, ignore)] if ignore is not None and context else []
-    dockerfile = posixpath.normpath(posixpath.join(context, build.get("dockerfile") or "Dockerfile")) if build else ""
-    for entry in (service.get("develop") or {}).get("watch") or ():
-        action, path = Action(entry["action"]), posixpath.normpath(str(entry["path"]))
+    dockerfile = posixpath.normpath(posixpath.join(context, build.dockerfile or "Dockerfile")) if build else ""
+    for entry in service.watch:
+        action, path = Action(entry.action), posixpath.normpath(entry.path)
         if action is Action.REBUILD and not build:
             raise SkiffError(
                 f'can\'t watch service "{name}" with action rebuild without a build context',
                 f"give it a `build`, or let {path} lead to another action",
             )
-        hook = entry.get("exec") or {}
-        if action is Action.SYNC_EXEC and not hook.get("command"):
+        if action is Action.SYNC_EXEC and entry.hook is None:
             raise SkiffError(
                 f'can\'t watch with action "sync+exec" on service {name} without a command',
                 "write what to run: `exec: {command: ...}`",
@@ -125,37 +125,35 @@ def _service_rules(target: DesiredProject, name: str, ignore: Ignore | None) -> 
             service=name,
             action=action,
             path=path,
-            target=str(entry.get("target") or "") if action.syncs else "",
-            included=_patterns(name, path, "include", entry),
-            ignored=(*ignored, *filter(None, [_patterns(name, path, "ignore", entry)])),
+            target=entry.target if action.syncs else "",
+            included=_patterns(name, path, "include", entry.include),
+            ignored=(*ignored, *filter(None, [_patterns(name, path, "ignore", entry.ignore)])),
             spared=frozenset(spared) - {""},
             mounted=mounted,
-            hook=hook,
-            has_initial_sync=action.syncs and bool(entry.get("initial_sync") or entry.get("x-initialSync")),
+            hook=entry.hook,
+            has_initial_sync=action.syncs and entry.has_initial_sync,
         )
 
 
 def mounted_paths(target: DesiredProject, services: Sequence[str]) -> list[str]:
     """Return the paths whose rules have nothing to do: a bind mount shows them in the containers already."""
     return [
-        entry["path"]
+        entry.path
         for name in services
-        for entry in (target.services[name].get("develop") or {}).get("watch") or ()
-        if Action(entry["action"]).syncs
-        and any(
-            below(each, posixpath.normpath(entry["path"])) is not None for each in _bind_sources(target.services[name])
-        )
+        for entry in target.services[name].watch
+        if Action(entry.action).syncs and _is_mounted(target.services[name], posixpath.normpath(entry.path))
     ]
 
 
-def _bind_sources(service: Mapping[str, Any]) -> tuple[str, ...]:
-    mounts = service.get("volumes") or ()
-    return tuple(posixpath.normpath(str(each["source"])) for each in mounts if each.get("type") == "bind")
+def _is_mounted(service: Service, path: str) -> bool:
+    return any(below(each, path) is not None for each in _bind_sources(service))
 
 
-def _patterns(service: str, base: str, key: str, entry: Mapping[str, Any]) -> Patterns | None:
-    given = entry.get(key) or ()
-    written = [given] if isinstance(given, str) else list(given)
+def _bind_sources(service: Service) -> tuple[str, ...]:
+    return tuple(posixpath.normpath(mount.source) for mount in service.mounts if mount.type == "bind")
+
+
+def _patterns(service: str, base: str, key: str, written: Sequence[str]) -> Patterns | None:
     if not written:
         return None
     # a pattern may name its place in full: what is matched begins at the rule's path

@@ -42,7 +42,7 @@ def shares(model):
 
 
 SHARING = target(shares)
-WITH_DB = service_digest({**SHARING.services["web"], "network_mode": "container:db1"})
+WITH_DB = service_digest({**SHARING.services["web"].document, "network_mode": "container:db1"})
 
 
 def test_what_shares_a_namespace_goes_with_its_owner():
@@ -60,7 +60,7 @@ def test_what_shares_a_namespace_of_a_container_that_is_gone_is_made_anew(others
 
 @pytest.mark.parametrize(("mode", "stays"), [("container:db1", True), ("container:gone", False)])
 def test_a_container_whose_hash_has_the_name_of_the_service_says_itself_whose_namespace_it_is(mode, stays):
-    by_name = {labels.CONFIG_HASH: service_digest(SHARING.services["web"])}
+    by_name = {labels.CONFIG_HASH: service_digest(SHARING.services["web"].document)}
     here = existing("web", document={"HostConfig": {"NetworkMode": mode}}, **by_name)
     assert (why(here, observed(existing("db")), SHARING) is None) == stays
 
@@ -71,7 +71,7 @@ def test_what_is_written_into_a_container_counts_where_the_container_says_what_i
         model["services"]["web"]["configs"] = [{"source": "motd"}]
 
     project = target(has_config)
-    made = {labels.CONFIG_HASH: service_digest(project.services["web"])}
+    made = {labels.CONFIG_HASH: service_digest(project.services["web"].document)}
     assert why(existing("web", **made), project=project) is None  # docker compose made it
     same = {**made, labels.CONTENT: content_digest(project, "web")}
     assert why(existing("web", **same), project=project) is None

@@ -1,0 +1,485 @@
+"""A service of the canonical model, typed. Pure.
+
+A service has some eighty attributes, and most commands read a handful of them. So `Service` keeps the document of the
+loader and reads each attribute when it is first asked for: a thousand services cost nothing to have, where a dataclass
+of all attributes takes 3 ms to define and 70 ms to fill. Nobody else reads the document, except to hash it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from compose.plan.parts import (
+    Build,
+    Dependency,
+    DeviceRequest,
+    FileUse,
+    Healthcheck,
+    Hook,
+    Limits,
+    ModelUse,
+    Mount,
+    NetworkUse,
+    Port,
+    Provider,
+    RestartPolicy,
+    Ulimit,
+    WatchEntry,
+    extra_hosts,
+    ulimits,
+)
+from compose.plan.values import duration_ns, nano_cpus, whole
+
+
+class Service:
+    """The service `name`; `document` is its canonical form, what `config --format json` prints of it.
+
+    Attributes have the names of the Compose Specification unless a unit or a type says more. What the file does not set
+    is "", 0, empty or None.
+    """
+
+    def __init__(self, name: str, document: Mapping[str, Any]) -> None:
+        self.name = name
+        self.document = document
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Service) and (self.name, self.document) == (other.name, other.document)
+
+    __hash__ = None  # type: ignore[assignment]  # documents are not hashable
+
+    def __repr__(self) -> str:
+        return f"Service({self.name!r}, {self.document!r})"
+
+    def changed(self, **keys: Any) -> Service:
+        """Return the service with other values for `keys` of its document."""
+        return Service(self.name, {**self.document, **keys})
+
+    def with_environment(self, variables: Mapping[str, str | None]) -> Service:
+        """Return the service with `variables` added to its environment."""
+        return self.changed(environment={**self.environment, **variables})
+
+    def _text(self, key: str) -> str:
+        return str(self.document.get(key) or "")
+
+    def _texts(self, key: str) -> Sequence[str]:
+        return self.document.get(key) or ()
+
+    def _mapping(self, key: str) -> Mapping[str, Any]:
+        return self.document.get(key) or {}
+
+    # --- image
+
+    @property
+    def image(self) -> str:
+        """The image's name; "": named after project and service."""
+        return self._text("image")
+
+    @cached_property
+    def build(self) -> Build | None:
+        """How the image is built."""
+        document = self.document.get("build")
+        return Build.of(document) if document else None
+
+    @property
+    def pull_policy(self) -> str:
+        """When the image is pulled or built."""
+        return self._text("pull_policy")
+
+    @property
+    def platform(self) -> str:
+        """The platform of the image."""
+        return self._text("platform")
+
+    # --- the stack
+
+    @cached_property
+    def dependencies(self) -> Mapping[str, Dependency]:
+        """The services that this one depends on."""
+        return {name: Dependency.of(how) for name, how in self._mapping("depends_on").items()}
+
+    @property
+    def container_name(self) -> str:
+        """The name of its one container; "": made of project, service and number."""
+        return self._text("container_name")
+
+    @property
+    def replicas(self) -> int:
+        """How many containers it has."""
+        if self.document.get("scale") is not None:
+            return int(self.document["scale"])
+        wanted = self._deploy.get("replicas")
+        return 1 if wanted is None else int(wanted)
+
+    @cached_property
+    def provider(self) -> Provider | None:
+        """The program that provides it in place of containers."""
+        document = self.document.get("provider")
+        return Provider.of(document) if document else None
+
+    @cached_property
+    def models(self) -> Mapping[str, ModelUse]:
+        """The models that it uses."""
+        return {name: ModelUse.of(how) for name, how in self._mapping("models").items()}
+
+    @property
+    def attach(self) -> bool:
+        """Whether `up` shows its output."""
+        return self.document.get("attach") is not False
+
+    @property
+    def uses_api_socket(self) -> bool:
+        """Whether it speaks to the engine."""
+        return bool(self.document.get("use_api_socket"))
+
+    @cached_property
+    def watch(self) -> Sequence[WatchEntry]:
+        """What changes of files lead to (`develop.watch`)."""
+        return [WatchEntry.of(each) for each in self._mapping("develop").get("watch") or ()]
+
+    @property
+    def is_developed(self) -> bool:
+        """Whether it has a `develop` section."""
+        return bool(self.document.get("develop"))
+
+    def hooks(self, phase: str) -> Sequence[Hook]:
+        """Return the hooks of `phase`: "post_start" or "pre_stop"."""
+        return [Hook.of(each) for each in self.document.get(phase) or ()]
+
+    # --- the process
+
+    @property
+    def command(self) -> Any:
+        """The command, None for the image's."""
+        return self.document.get("command")
+
+    @property
+    def entrypoint(self) -> Any:
+        """The entrypoint, None for the image's."""
+        return self.document.get("entrypoint")
+
+    @property
+    def environment(self) -> Mapping[str, str | None]:
+        """Variables; one that is None is not set."""
+        return self._mapping("environment")
+
+    @property
+    def hostname(self) -> str:
+        """The host's name in the container."""
+        return self._text("hostname")
+
+    @property
+    def domainname(self) -> str:
+        """The domain's name in the container."""
+        return self._text("domainname")
+
+    @property
+    def user(self) -> str:
+        """The user, or user ID."""
+        return self._text("user")
+
+    @property
+    def working_directory(self) -> str:
+        """The working directory."""
+        return self._text("working_dir")
+
+    @property
+    def tty(self) -> bool:
+        """Whether the process has a terminal."""
+        return bool(self.document.get("tty"))
+
+    @property
+    def stdin_open(self) -> bool:
+        """Whether standard input stays open."""
+        return bool(self.document.get("stdin_open"))
+
+    @property
+    def init(self) -> bool | None:
+        """Whether an init process reaps what the process leaves."""
+        return self.document.get("init")
+
+    @property
+    def stop_signal(self) -> str:
+        """The signal that asks it to stop."""
+        return self._text("stop_signal")
+
+    @property
+    def stop_grace_period_ns(self) -> int:
+        """How long it may take to stop."""
+        return duration_ns(self.document.get("stop_grace_period"))
+
+    @cached_property
+    def healthcheck(self) -> Healthcheck | None:
+        """How its health is checked, None: as the image says."""
+        document = self.document.get("healthcheck")
+        return Healthcheck.of(document) if document else None
+
+    @property
+    def restart_policy(self) -> RestartPolicy:
+        """When it is restarted."""
+        return RestartPolicy.of(self._deploy.get("restart_policy"), self.document.get("restart"))
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of the file."""
+        return {key: str(value) for key, value in self._mapping("labels").items()}
+
+    @property
+    def logging(self) -> tuple[str, Mapping[str, str]] | None:
+        """The log driver and its options."""
+        wanted = self.document.get("logging")
+        if not wanted:
+            return None
+        return wanted.get("driver") or "", {key: str(value) for key, value in (wanted.get("options") or {}).items()}
+
+    # --- files
+
+    @cached_property
+    def mounts(self) -> Sequence[Mount]:
+        """The entries of `volumes`."""
+        return [Mount.of(each) for each in self.document.get("volumes") or ()]
+
+    @property
+    def volume_keys(self) -> set[str]:
+        """The project's volumes that its containers mount."""
+        return {mount.source for mount in self.mounts if mount.type == "volume" and mount.source}
+
+    @property
+    def volumes_from(self) -> Sequence[str]:
+        """Services and containers whose volumes it mounts."""
+        return self._texts("volumes_from")
+
+    @property
+    def tmpfs(self) -> Mapping[str, str]:
+        """Options of in-memory filesystems by path."""
+        pairs = (entry.partition(":") for entry in self._texts("tmpfs"))
+        return {path: options for path, _, options in pairs}
+
+    def files(self, kind: str) -> Sequence[FileUse]:
+        """Return the configs or secrets that it uses; `kind` is "configs" or "secrets"."""
+        return [FileUse.of(each) for each in self.document.get(kind) or ()]
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the container's root is read-only."""
+        return bool(self.document.get("read_only"))
+
+    @property
+    def storage_options(self) -> Mapping[str, str] | None:
+        """Options of the storage driver."""
+        return self.document.get("storage_opt")
+
+    # --- networks
+
+    @property
+    def network_mode(self) -> str:
+        """What it has in place of networks."""
+        return self._text("network_mode")
+
+    @cached_property
+    def networks(self) -> Mapping[str, NetworkUse]:
+        """The project's networks that its containers are connected to."""
+        if self.network_mode:
+            return {}
+        return {key: NetworkUse.of(how) for key, how in self._mapping("networks").items()}
+
+    @property
+    def network_keys(self) -> set[str]:
+        """The names of these networks in the files."""
+        return set() if self.network_mode else set(self._mapping("networks"))
+
+    @property
+    def links(self) -> Sequence[str]:
+        """Links to services and to containers of others."""
+        return [*self._texts("links"), *self._texts("external_links")]
+
+    @cached_property
+    def ports(self) -> Sequence[Port]:
+        """The ports."""
+        return [Port.of(each) for each in self.document.get("ports") or ()]
+
+    @property
+    def expose(self) -> Sequence[str]:
+        """Ports that other containers reach."""
+        return [str(port) for port in self.document.get("expose") or ()]
+
+    @property
+    def extra_hosts(self) -> Sequence[str]:
+        """Additional names: name:address."""
+        return extra_hosts(self.document.get("extra_hosts"))
+
+    @property
+    def mac_address(self) -> str:
+        """The hardware address."""
+        return self._text("mac_address")
+
+    @property
+    def dns(self) -> Sequence[str] | None:
+        """Name servers."""
+        return self.document.get("dns")
+
+    @property
+    def dns_search(self) -> Sequence[str] | None:
+        """Search domains."""
+        return self.document.get("dns_search")
+
+    @property
+    def dns_options(self) -> Sequence[str] | None:
+        """Options of the resolver."""
+        return self.document.get("dns_opt")
+
+    # --- namespaces and rights
+
+    def namespace(self, key: str) -> str:
+        """Return the mode of a namespace: `key` is "network_mode", "pid", "ipc", "uts", "userns_mode" or "cgroup"."""
+        return self._text(key)
+
+    @property
+    def is_privileged(self) -> bool:
+        """Whether it has all rights."""
+        return bool(self.document.get("privileged"))
+
+    @property
+    def cap_add(self) -> Sequence[str] | None:
+        """Capabilities that it has beyond the usual."""
+        return self.document.get("cap_add")
+
+    @property
+    def cap_drop(self) -> Sequence[str] | None:
+        """Capabilities that it lacks of the usual."""
+        return self.document.get("cap_drop")
+
+    @property
+    def group_add(self) -> Sequence[str]:
+        """Further groups of the process."""
+        return [str(group) for group in self.document.get("group_add") or ()]
+
+    @property
+    def security_opt(self) -> Sequence[str]:
+        """Security options."""
+        return self._texts("security_opt")
+
+    @property
+    def sysctls(self) -> Mapping[str, str]:
+        """Kernel parameters of its namespaces."""
+        return {key: str(value) for key, value in self._mapping("sysctls").items()}
+
+    @property
+    def runtime(self) -> str:
+        """The OCI runtime."""
+        return self._text("runtime")
+
+    @property
+    def annotations(self) -> Mapping[str, str] | None:
+        """Annotations for the OCI runtime."""
+        return self.document.get("annotations")
+
+    @property
+    def cgroup_parent(self) -> str:
+        """The cgroup that its containers' lie in."""
+        return self._text("cgroup_parent")
+
+    # --- devices and limits
+
+    @property
+    def devices(self) -> Sequence[Mapping[str, str]]:
+        """Device files: source, target, permissions."""
+        return [device for device in self.document.get("devices") or () if isinstance(device, Mapping)]
+
+    @property
+    def device_cgroup_rules(self) -> Sequence[str] | None:
+        """Rules of the device cgroup."""
+        return self.document.get("device_cgroup_rules")
+
+    @property
+    def device_requests(self) -> Sequence[DeviceRequest]:
+        """Devices asked for by what they can do (`gpus`, `deploy.resources.reservations.devices`)."""
+        gpus = [DeviceRequest.of(gpu, "gpu") for gpu in self.document.get("gpus") or ()]
+        return [*(DeviceRequest.of(each) for each in self.reservations.devices), *gpus]
+
+    @property
+    def _deploy(self) -> Mapping[str, Any]:
+        return self._mapping("deploy")
+
+    @cached_property
+    def limits(self) -> Limits:
+        """`deploy.resources.limits`."""
+        return Limits.of((self._deploy.get("resources") or {}).get("limits"))
+
+    @cached_property
+    def reservations(self) -> Limits:
+        """`deploy.resources.reservations`."""
+        return Limits.of((self._deploy.get("resources") or {}).get("reservations"))
+
+    @property
+    def ulimits(self) -> Sequence[Ulimit]:
+        """Limits of the process."""
+        return ulimits(self.document.get("ulimits"))
+
+    @property
+    def memory_bytes(self) -> int:
+        """The most memory: `mem_limit`, else that of `deploy`."""
+        return self.number("mem_limit") or self.limits.memory_bytes
+
+    @property
+    def memory_reservation_bytes(self) -> int:
+        """The memory that it keeps under pressure: `mem_reservation`, else that of `deploy`."""
+        return self.number("mem_reservation") or self.reservations.memory_bytes
+
+    @property
+    def nano_cpus(self) -> int:
+        """The most CPUs in billionths: `cpus`, else that of `deploy`."""
+        return nano_cpus(self.document.get("cpus")) or self.limits.nano_cpus
+
+    @property
+    def pids_limit(self) -> int:
+        """The most processes: `pids_limit`, else that of `deploy`."""
+        return self.document.get("pids_limit") or self.limits.pids
+
+    @property
+    def cpuset(self) -> str:
+        """The CPUs that it may run on."""
+        return self._text("cpuset")
+
+    @property
+    def block_io(self) -> Mapping[str, Any]:
+        """Weights and rates of block devices (`blkio_config`)."""
+        return self._mapping("blkio_config")
+
+    @property
+    def oom_score_adj(self) -> int | None:
+        """How soon it is killed when memory runs out."""
+        return self.document.get("oom_score_adj")
+
+    @property
+    def is_oom_kill_disabled(self) -> bool:
+        """Whether it waits instead of being killed when memory runs out."""
+        return bool(self.document.get("oom_kill_disable"))
+
+    def number(self, key: str) -> int:
+        """Return a size in bytes, or a count, that is an attribute of its own: "shm_size", "cpu_shares" …; 0 for none."""
+        return whole(self.document.get(key))
+
+
+class Services(Mapping[str, Service]):
+    """The services of a model by name, each made when it is first asked for."""
+
+    def __init__(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
+        self._documents = documents
+        self._made: dict[str, Service] = {}
+
+    def __getitem__(self, name: str) -> Service:
+        service = self._made.get(name)
+        if service is None:
+            service = self._made[name] = Service(name, self._documents[name])
+        return service
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._documents
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._documents)
+
+    def __len__(self) -> int:
+        return len(self._documents)
