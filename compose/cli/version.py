@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from runtime.errors import SkiffError
+from runtime.version import version as skiff_version
 
 
 def version(
@@ -19,18 +20,11 @@ def version(
     if format not in ("pretty", "json", ""):
         raise SkiffError(f'--format: "{format}" is not known', "write pretty or json")
     if short:
-        print(version_number())
+        print(skiff_version())
     else:
-        print(json.dumps({"version": version_number()}) if format == "json" else version_line())
-
-
-def version_number() -> str:
-    """Return the installed version."""
-    from importlib.metadata import version as installed
-
-    return installed("skiff")
+        print(json.dumps({"version": skiff_version()}) if format == "json" else version_line())
 
 
 def version_line() -> str:
     """Return what `version` prints."""
-    return f"Skiff version {version_number()}"
+    return f"Skiff version {skiff_version()}"

@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
 from typing import Any
 
 from runtime.container.logs import options as log_options
@@ -23,6 +22,7 @@ from runtime.image.images import Images
 from runtime.keeper.client import KeeperClient
 from runtime.linux import userns
 from runtime.paths import Paths
+from runtime.version import version as skiff_version
 
 API_VERSION, LOWEST_API_VERSION = "1.50", "1.24"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -51,7 +51,7 @@ class System:
 
     def version(self) -> dict[str, Any]:
         """Return "Get version"."""
-        own, uname = installed_version("skiff"), os.uname()
+        own, uname = skiff_version(), os.uname()
         machine = {
             "ApiVersion": API_VERSION,
             "MinAPIVersion": LOWEST_API_VERSION,
@@ -117,7 +117,7 @@ class System:
             "OSVersion": release.get("VERSION_ID", ""),
             **machine.processor(),
             "DockerRootDir": str(self.paths.root),
-            "ServerVersion": installed_version("skiff"),
+            "ServerVersion": skiff_version(),
             "DefaultRuntime": DEFAULT_RUNTIME,
             "Runtimes": {name: {"path": "skiff"} for name in RUNTIMES if name},
             "SecurityOptions": [

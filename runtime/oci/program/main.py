@@ -57,8 +57,9 @@ def main(words: Sequence[str], *, enters: bool) -> NoReturn:
 def _dispatch(options: Namespace, log: Log) -> int:
     if options.version:
         from runtime.oci.program.document import NEWEST
+        from runtime.version import version
 
-        print(f"skiff oci version {_version()}\nspec: {NEWEST}")
+        print(f"skiff oci version {version()}\nspec: {NEWEST}")
         return 0
     if options.command in (None, "help") or options.help:
         print(arguments.help_text(), end="")
@@ -69,15 +70,6 @@ def _dispatch(options: Namespace, log: Log) -> int:
             "leave --systemd-cgroup out, and give linux.cgroupsPath as a path",
         )
     return HANDLERS[options.command](options, Store(options.root or _default_root(os.environ, os.geteuid())), log)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("skiff")
-    except PackageNotFoundError:  # run from a tree, without site-packages
-        return "0.1.0"
 
 
 def _default_root(environ: Mapping[str, str], uid: int) -> str:

@@ -1,0 +1,98 @@
+"""What is released: a source archive, and the wheel that it makes, in an environment that has nothing else of Skiff."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+COMPOSE = "services: {web: {image: busybox, command: [echo, hello]}}"
+
+
+def run(*command, **options):
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def build(kind, source, out):
+    run(sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", out, cwd=source)
+    (found,) = Path(out).glob({"sdist": "*.tar.gz", "wheel": "*.whl"}[kind])
+    return found
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """The files that git has, without git: what an archive of the repository holds."""
+    folder = tmp_path_factory.mktemp("tree")
+    for name in ("compose", "runtime", "schemas"):
+        run("cp", "-r", ROOT / name, folder)
+    run(
+        "cp",
+        *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore")),
+        folder,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(tree, tmp_path_factory):
+    """A wheel made of the source archive."""
+    out = tmp_path_factory.mktemp("out")
+    archive = build("sdist", tree, out)
+    with tarfile.open(archive) as tar:
+        tar.extractall(out, filter="data")
+    return build("wheel", out / archive.name.removesuffix(".tar.gz"), out)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """An environment with the wheel and nothing else of ours; its dependencies are those of the tests."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    python = folder / "bin/python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    # a directory named here is searched, yet .pth files in it are not read: our editable install stays unseen
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return folder
+
+
+def test_the_wheel_has_all_of_the_program_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert {name.split("/")[0] for name in names} == {"compose", "runtime", "schemas"}
+    assert {"compose/py.typed", "runtime/py.typed", "schemas/compose.json", "runtime/_version.py"} <= names
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compose").rglob("*.py")}
+    assert sources <= names
+
+
+def test_what_is_installed_runs_by_its_own_version(installed, wheel, tmp_path):
+    version = wheel.name.split("-")[1]
+    assert run(installed / "bin/skiff", "--version") == f"Skiff version {version}\n"
+    assert f"skiff oci version {version}" in run(installed / "bin/skiff-oci", "--version")
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    assert "image: busybox" in run(installed / "bin/skiff", "config", cwd=tmp_path)
+    where = run(installed / "bin/python", "-c", "import compose; print(compose.__file__)", cwd=tmp_path)
+    assert where.startswith(str(installed))
+
+
+@pytest.mark.parametrize(("tag", "version"), [("v1.2.3", "1.2.3"), (None, "0.1.0.dev1")], ids=["tagged", "untagged"])
+def test_the_version_is_that_of_the_tag_and_without_one_of_a_development(tree, tmp_path, tag, version):
+    run("cp", "-r", f"{tree}/.", tmp_path)
+    identity = {
+        f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    git = {"cwd": tmp_path, "env": {**os.environ, **identity}}
+    run("git", "init", "-q", **git)
+    run("git", "add", ".", **git)
+    run("git", "commit", "-q", "-m", "all", **git)
+    if tag:
+        run("git", "tag", tag, **git)
+    assert run(sys.executable, "-m", "hatchling", "version", cwd=tmp_path).strip() == version
