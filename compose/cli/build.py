@@ -40,7 +40,7 @@ def build(
 ) -> None:
     """Build images."""
     from compose.execute.build import BuildOptions
-    from compose.spec.values import size_bytes
+    from compose.loading.values import size_bytes
     from compose.stack.build import BuildRequest, bake
     from compose.stack.build import build as build_images
 

@@ -13,7 +13,7 @@ from compose.cli.output import write_whole
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
-    from compose.spec import Project
+    from compose.loading import Project
 
 Services = Annotated[
     list[str] | None, typer.Argument(help="Services, with what they depend on; all when none is named")
@@ -55,7 +55,7 @@ def config(
 ) -> None:
     """Check the files and show the model they make."""
     if schema:
-        from compose.spec.validation import schema_text
+        from compose.loading.validation import schema_text
 
         write_whole([schema_text().encode()], output)
         return
@@ -119,7 +119,7 @@ def _list(names: Iterable[str]) -> str:
 
 def _ordered(services: Mapping[str, Any], is_raw: bool) -> Iterable[str]:
     """Return the names of services, each after those it depends on."""
-    from compose.spec.selection import in_order
+    from compose.loading.selection import in_order
 
     return services if is_raw else in_order(services, list(services))
 
@@ -147,7 +147,7 @@ def _variables(project: Project, format: str) -> str:
         rows = {name: dict(zip(keys, row, strict=True)) for name, row in found.items()}
         return json.dumps(rows, indent=4, ensure_ascii=False) + "\n"
     if format == "yaml":
-        from compose.spec.yaml_text import yaml_text
+        from compose.loading.yaml_text import yaml_text
 
         keys = ("name", "defaultvalue", "presencevalue", "required")
         return yaml_text({name: dict(zip(keys, row, strict=True)) for name, row in found.items()})
@@ -161,7 +161,7 @@ def _variables(project: Project, format: str) -> str:
 
 
 def _provenance(project: Project) -> Iterator[str]:
-    from compose.spec.problems import dotted
+    from compose.loading.problems import dotted
 
     for path, places in sorted(project.sources.items(), key=lambda each: [_sortable(step) for step in each[0]]):
         where = str(places[0]) if places else "default"

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from compose.stack.context import Context
-from compose.stack.loading import Loader, ProjectSource
+from compose.stack.source import Loader, ProjectSource
 from runtime.client import Client, Endpoint, endpoint
 from runtime.errors import SkiffError
 

@@ -14,7 +14,7 @@ from compose.cli import commands
 from compose.cli.context import Globals, read_standard_input
 from compose.cli.flags import DRY_RUN, normalize_flags
 from compose.cli.on_demand import OnDemand
-from compose.stack.loading import ProjectSource
+from compose.stack.source import ProjectSource
 from runtime.errors import SkiffError
 
 INTERRUPTED = 130

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from compose.loading import values
 from compose.plan import project as labels
 from compose.plan.container_body import container_body
 from compose.plan.project import DesiredProject
 from compose.plan.service import Service
-from compose.spec import values
 from runtime.errors import SkiffError
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compose.spec import Project
-    from compose.spec.model import Variable
+    from compose.loading import Project
+    from compose.loading.model import Variable
 
 Origins = Sequence[tuple[str, str]]
 PROCESS = "the environment"
@@ -24,7 +24,7 @@ def explanation(project: Project, name: str) -> Iterator[str]:
     yield from _places(origins, "  ")
     setting = {origin.rpartition(":")[0] for origin, _ in origins}
     for path in project.env_files:
-        from compose.spec.files import shown
+        from compose.loading.files import shown
 
         file = shown(path, os.getcwd())
         if file not in setting:

@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from compose.loading.yaml_text import yaml_text
 from compose.plan.hashes import as_json
-from compose.spec.yaml_text import yaml_text
 from runtime.errors import SkiffError
 
 EMPTY_IN_JSON = ("ipam", "resources", "placement")

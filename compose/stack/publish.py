@@ -12,10 +12,10 @@ from compose.stack.context import Question, UnansweredError
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
+    from compose.loading import Project
     from compose.plan.artifact import Layer
-    from compose.spec import Project
     from compose.stack.context import Context
-    from compose.stack.loading import Loader
+    from compose.stack.source import Loader
 
 EVERY_PROFILE = ("*",)
 
@@ -59,8 +59,8 @@ def publish(context: Context, loader: Loader, request: PublishRequest) -> bool:
 
 def _layers(project: Project, *, with_env: bool) -> Iterator[Layer]:
     """Yield the files that go along. Raises ConfigError."""
+    from compose.loading.packing import packed
     from compose.plan.artifact import ENV_FILE, Layer
-    from compose.spec.packing import packed
 
     extended: dict[str, str] = {}
     env_files: dict[str, str] = {}
@@ -81,8 +81,8 @@ def _layers(project: Project, *, with_env: bool) -> Iterator[Layer]:
 
 def _digests(context: Context, model: Mapping[str, Any]) -> Layer:
     """Return the override file that pins images."""
+    from compose.loading.yaml_text import yaml_text
     from compose.plan.artifact import Layer
-    from compose.spec.yaml_text import yaml_text
     from compose.stack.digests import digest, resolved
 
     pinned = resolved(model, lambda name: digest(context.client, name))["services"]

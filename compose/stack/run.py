@@ -62,8 +62,8 @@ def run(context: Context, project: DesiredProject, request: RunRequest, console:
 
 
 def _files(project: DesiredProject, paths: Sequence[str]) -> Mapping[str, str]:
-    from compose.spec.dotenv import parse
-    from compose.spec.files import read_text
+    from compose.loading.dotenv import parse
+    from compose.loading.files import read_text
 
     found: dict[str, str] = {}
     for path in paths:

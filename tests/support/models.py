@@ -3,7 +3,7 @@
 import pytest
 
 from compose.errors import ConfigError, ConfigErrors
-from compose.spec import LoadOptions, load
+from compose.loading import LoadOptions, load
 
 ABSENT = object()
 

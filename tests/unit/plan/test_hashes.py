@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compose.loading import LoadOptions, load
 from compose.plan.hashes import former_service_digests, go_json, network_digest, service_digest, volume_digest
-from compose.spec import LoadOptions, load
 from tests.unit.plan.recorded_hashes import DIGITS, HASHES, MODEL, SINCE_5
 
 
@@ -32,7 +32,7 @@ def test_a_service_has_the_hash_of_the_reference(services, name):
 
 
 def test_every_attribute_of_a_service_has_a_hash_to_compare_with(services):
-    from compose.spec.encode import SERVICE
+    from compose.loading.encode import SERVICE
 
     known = {key for service in services.values() for key in service}
     assert set(SERVICE) - known == {"extends", "label_file"}  # gone once they are read
@@ -72,7 +72,7 @@ def test_what_is_hashed_is_json_that_says_the_same(value):
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_number_in_single_precision_is_the_same_when_it_is_read(value):
-    from compose.spec.values import single
+    from compose.loading.values import single
 
     written = go_json(single(value))
     assert struct.pack("f", float(written)) == struct.pack("f", value) or value == 0

@@ -1,0 +1,96 @@
+"""A project's files for another machine: what they name beside them gets a name that goes along. Pure but for reading."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from compose.errors import ConfigError
+from compose.loading.document import Document, Path, parse
+from compose.loading.files import read
+from compose.loading.paths import REMOTE_FILES
+from compose.loading.template import substitute
+
+
+class Packed(NamedTuple):
+    """A Compose file as it is sent; `extended` and `env_files` are the files (absolute) that it names, by new name."""
+
+    content: bytes
+    extended: Mapping[str, str]
+    env_files: Mapping[str, str]
+
+
+def packed(file: str, folder: str, lookup: Callable[[str], str | None]) -> Packed:
+    """Return the Compose file `file` with the files that it extends, and files of variables, under names of their own.
+
+    Relative paths start at `folder`; all else stays as it was written. Raises ConfigError, also for a file that
+    includes others of this machine.
+    """
+    data = read(file)
+    extended: dict[str, str] = {}
+    env_files: dict[str, str] = {}
+    changes: list[tuple[int, int, str, str]] = []
+    for document in parse(data, file):
+        _refuse_includes(document)
+        for path, text, suffix in _named_files(document):
+            where = os.path.normpath(os.path.join(folder, substitute(text, lookup)))
+            if text.startswith(REMOTE_FILES) or (suffix == ".yaml" and not os.path.exists(where)):
+                continue
+            name = hashlib.sha256(where.encode()).hexdigest() + suffix
+            (extended if suffix == ".yaml" else env_files)[name] = where
+            place = document.value_place(path)
+            changes.append((place.line, place.column, text, name))
+    return Packed(_changed(data.decode(), changes, file).encode(), extended, env_files)
+
+
+def _refuse_includes(document: Document) -> None:
+    content = document.content if isinstance(document.content, dict) else {}
+    for number, entry in enumerate(content.get("include") or ()):
+        paths = entry.get("path") if isinstance(entry, dict) else entry
+        for each in [paths] if isinstance(paths, str) else paths or ():
+            if not str(each).startswith(REMOTE_FILES):
+                line, column = document.value_place(("include", number))[1:]
+                raise ConfigError(
+                    f"can't publish a file that includes another of this machine: {each}",
+                    document.file,
+                    line,
+                    column,
+                    "publish what `skiff config` makes of it",
+                )
+
+
+def _named_files(document: Document) -> Iterator[tuple[Path, str, str]]:
+    """Yield path, text and suffix of all that names a file which has to go along."""
+    services = document.content.get("services") if isinstance(document.content, dict) else None
+    for name, service in (services or {}).items():
+        if not isinstance(service, dict):
+            continue
+        at = ("services", name)
+        extends = service.get("extends")
+        if isinstance(extends, dict) and isinstance(extends.get("file"), str):
+            yield (*at, "extends", "file"), extends["file"], ".yaml"
+        given = service.get("env_file")
+        if isinstance(given, str):
+            yield (*at, "env_file"), given, ".env"
+        for number, entry in enumerate(given if isinstance(given, list) else ()):
+            if isinstance(entry, str):
+                yield (*at, "env_file", number), entry, ".env"
+            elif isinstance(entry, dict) and isinstance(entry.get("path"), str):
+                yield (*at, "env_file", number, "path"), entry["path"], ".env"
+
+
+def _changed(text: str, changes: list[tuple[int, int, str, str]], file: str) -> str:
+    """Return `text` with the scalars that begin at (line, column) replaced; raises ConfigError for one not found there."""
+    lines = text.splitlines(keepends=True)
+    for line, column, old, new in sorted(changes, reverse=True):
+        written = lines[line - 1]
+        begin = column - 1
+        quote = written[begin] if written[begin] in "'\"" else ""
+        if not written.startswith(f"{quote}{old}{quote}", begin):
+            raise ConfigError(
+                f"{old} is written in a way that can't be replaced", file, line, column, "write it plainly"
+            )
+        lines[line - 1] = written[:begin] + new + written[begin + len(old) + 2 * len(quote) :]
+    return "".join(lines)

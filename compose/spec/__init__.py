@@ -1,6 +1,0 @@
-"""The Compose Specification: from files and an environment to the canonical project. Pure but for reading files."""
-
-from compose.spec.loader import load
-from compose.spec.model import LoadOptions, Place, Project, Service, Variable
-
-__all__ = ["LoadOptions", "Place", "Project", "Service", "Variable", "load"]
