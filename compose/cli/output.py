@@ -23,7 +23,7 @@ def write_whole(pieces: Iterable[bytes], output: str) -> None:
                 file.write(data)
         os.replace(part, output)
     except OSError as error:
-        raise SkiffError(f"{output}: {error.strerror}", "choose another file") from error
+        raise SkiffError(f"can't write {output}: {error.strerror}", "choose another file") from error
     finally:
         if os.path.exists(part):
             os.unlink(part)
