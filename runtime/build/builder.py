@@ -28,6 +28,7 @@ from runtime.build.lint import ARGUMENT, Lint, Options, check_file
 from runtime.build.options import BuildOptions
 from runtime.build.output import Emit, OutputOrder
 from runtime.build.parser import parse_trigger
+from runtime.build.prune import prune
 from runtime.build.request import BuildRequest, read_ignore, read_request, read_stream
 from runtime.build.runner import StepRunner
 from runtime.build.scratch import Scratch
@@ -215,28 +216,8 @@ class Builder:
         return self._images.layer_directories(image)
 
     async def prune(self, *, before: str | None = None, keep_bytes: int = 0) -> tuple[list[str], int]:
-        """Forget every cached step and remove cache mounts; return the steps' keys, and the bytes that frees.
-
-        `before` (RFC 3339) spares what was made since then, `keep_bytes` the newest steps with so many bytes of layers;
-        either spares the cache mounts.
-        """
-        rows = self._store.build_cache
-        found = sorted(rows.items(), key=lambda row: str(row[1].get("created")))
-        if before is not None:
-            found = [row for row in found if str(row[1].get("created")) < before]
-        sizes = {id: self._images.layers.size(step["layer"]) if step.get("layer") else 0 for id, step in found}
-        kept_bytes, removed = sum(sizes.values()), []
-        for id, size in sizes.items():
-            if keep_bytes and kept_bytes <= keep_bytes:
-                break
-            removed.append(id)
-            kept_bytes -= size
-        for id in removed:
-            rows.delete(id)
-        freed = self._images.collect_garbage()
-        if before is None and not keep_bytes:
-            freed += await self.caches.prune()
-        return removed, freed
+        """Remove what builds left (see `runtime.build.prune`)."""
+        return await prune(self.cache, self.caches, self._images, before=before, keep_bytes=keep_bytes)
 
 
 class _Build:

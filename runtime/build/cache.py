@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.image.images import now
 from runtime.store import Store
 
 
@@ -48,6 +49,7 @@ class BuildCache:
     def __init__(self, store: Store, has_layer: Callable[[str], bool]) -> None:
         self._steps = store.build_cache
         self._has_layer = has_layer
+        self._used: dict[str, str] = {}
 
     def find(self, key: str) -> CachedStep | None:
         """Return the step of `key`, or None."""
@@ -57,13 +59,37 @@ class BuildCache:
         diff_id = document["layer"]
         if diff_id is not None and not self._has_layer(diff_id):
             return None
+        self._use(key, document)
         return CachedStep(document["created"], diff_id)
+
+    def _use(self, key: str, document: Mapping[str, Any]) -> None:
+        # on the disk once a day: a build that finds all its steps writes nothing
+        moment = now()
+        if moment[:10] > (document.get("used") or document["created"])[:10]:
+            self._steps.put(key, {**document, "used": moment})
+        self._used[key] = moment
+
+    def last_used(self, key: str) -> str:
+        """Return when the step of `key` was made or found last (RFC 3339), of engines before to the day."""
+        document = self._steps.get(key) or {}
+        return self._used.get(key) or document.get("used") or document.get("created") or ""
+
+    def steps(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return all steps with their keys, the one that was not used for longest first."""
+        return sorted(self._steps.items(), key=lambda step: self.last_used(step[0]))
+
+    def forget(self, key: str) -> None:
+        """Remove the step of `key`."""
+        self._steps.delete(key)
+        self._used.pop(key, None)
 
     def keep(self, key: str, step: CachedStep, instruction: str) -> None:
         """Keep a step, unless it is here as it is; `instruction` is for people who look."""
         document = {"created": step.created, "layer": step.diff_id, "instruction": instruction}
-        if self._steps.get(key) != document:
+        known = self._steps.get(key) or {}
+        if {name: known.get(name) for name in document} != document:
             self._steps.put(key, document)
+        self._used[key] = now()
 
     def learn(self, config: Mapping[str, Any]) -> int:
         """Take over the steps that an image configuration tells of and whose layers are here; return how many."""

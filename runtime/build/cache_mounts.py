@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from runtime.build.writer import Owner
+from runtime.image.images import rfc3339
 from runtime.image.transfers import KeyedLocks
 from runtime.linux.ownership import chown
 from runtime.paths import Paths
@@ -20,6 +21,19 @@ from runtime.trash import Trash
 
 DIRECTORY = "cache-mounts"
 """Directory, in the state root, of all cache mounts."""
+NOTE = ".name"
+"""Suffix of the file beside each that has its name."""
+
+
+@dataclass(frozen=True)
+class KeptCache:
+    """One that is kept: `name` is its ID and how it began, `last_used` RFC 3339."""
+
+    id: str
+    name: str
+    size_bytes: int
+    last_used: str
+    is_in_use: bool
 
 
 @dataclass(frozen=True)
@@ -71,10 +85,12 @@ class CacheMounts:
                 del self._users[name]
 
     async def _made(self, wanted: CacheMount, name: str) -> Path:
-        directory = self._parent / hashlib.sha256(name.encode()).hexdigest()[:32]
+        directory = self._parent / _directory_name(name)
         async with self._locks.alone(f"made {name}"):
             if not directory.exists():
                 await anyio.to_thread.run_sync(self._make, wanted, directory)
+        # whose it is, and by its time when it was used last
+        directory.with_suffix(NOTE).write_text(name)
         return directory
 
     def _make(self, wanted: CacheMount, directory: Path) -> None:
@@ -89,15 +105,33 @@ class CacheMounts:
         part.chmod(wanted.mode)
         os.rename(part, directory)
 
-    async def prune(self) -> int:
-        """Remove every cache that no step uses now; return the bytes of their files."""
-        return await anyio.to_thread.run_sync(self._prune)
+    async def kept(self) -> list[KeptCache]:
+        """Return every cache that is kept, with the bytes of its files."""
+        return await anyio.to_thread.run_sync(self._kept)
 
-    def _prune(self) -> int:
-        used = {hashlib.sha256(name.encode()).hexdigest()[:32] for name in (*self._users, *self._locks.held)}
-        freed = 0
+    def _kept(self) -> list[KeptCache]:
+        used = {_directory_name(name) for name in (*self._users, *self._locks.held)}
+        found = []
         for directory in self._parent.iterdir() if self._parent.is_dir() else ():
-            if directory.name not in used:
-                freed += sum(file.lstat().st_size for file in directory.rglob("*") if not file.is_dir())
-                self._trash.throw(directory)
-        return freed
+            if not directory.is_dir():
+                continue
+            note = directory.with_suffix(NOTE)
+            try:
+                name, moment = note.read_text(errors="replace"), note.stat().st_mtime
+            except OSError:  # of an engine that wrote none
+                name, moment = "", directory.stat().st_mtime
+            size = sum(file.lstat().st_size for file in directory.rglob("*") if not file.is_dir())
+            found.append(KeptCache(directory.name, name, size, rfc3339(moment), directory.name in used))
+        return found
+
+    async def remove(self, id: str) -> None:
+        """Remove the cache of a `KeptCache.id`."""
+        await anyio.to_thread.run_sync(self._remove, self._parent / id)
+
+    def _remove(self, directory: Path) -> None:
+        directory.with_suffix(NOTE).unlink(missing_ok=True)
+        self._trash.throw(directory)
+
+
+def _directory_name(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]

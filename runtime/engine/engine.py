@@ -131,7 +131,7 @@ class Engine:
         self.volume_api = VolumeApi(paths, self.volumes, self.table, self.events)
         self.system = System(paths, keeper, self.table, self.images, self.events, limits, doorman)
         self.disk_usage = DiskUsage(
-            paths, store, self.table, self.containers, self.images, self.image_api, self.volume_api
+            paths, self.builder, self.table, self.containers, self.images, self.image_api, self.volume_api
         )
         self.check = Check(paths, store, self.table, self.networks, keeper, self.lifecycle, self.trash)
         self.stopping = anyio.Event()

@@ -277,4 +277,9 @@ def _key(reference: Reference) -> str:
 
 def now() -> str:
     """Return this moment as image configurations write it (RFC 3339)."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return rfc3339(time.time())
+
+
+def rfc3339(moment_s: float) -> str:
+    """Return a moment (seconds since 1970) as image configurations write it."""
+    return datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

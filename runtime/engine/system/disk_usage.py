@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.build.builder import Builder
 from runtime.engine.containers.api import Containers
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.containers.views.sizes import trees_bytes
@@ -15,7 +16,6 @@ from runtime.engine.volumes.api import VolumeApi
 from runtime.errors import BadRequestError
 from runtime.image.images import Images
 from runtime.paths import Paths
-from runtime.store import Store
 
 DISK_TYPES = ("container", "image", "volume", "build-cache")
 
@@ -25,7 +25,7 @@ class DiskUsage:
     """Measures what the engine keeps."""
 
     paths: Paths
-    store: Store
+    builder: Builder
     table: ContainerTable
     containers: Containers
     images: Images
@@ -52,7 +52,7 @@ class DiskUsage:
         if "volume" in wanted:
             found["Volumes"] = await self._volumes()
         if "build-cache" in wanted:
-            found["BuildCache"] = self._build_cache()
+            found["BuildCache"] = [*self._steps(), *await self._cache_mounts()]
         return found
 
     def _images(self) -> dict[str, Any]:
@@ -73,22 +73,38 @@ class DiskUsage:
             rows.append({**volume, "UsageData": {"Size": size, "RefCount": len(users)}})
         return rows
 
-    def _build_cache(self) -> list[dict[str, Any]]:
+    async def _cache_mounts(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "ID": one.id,
+                "Type": "exec.cachemount",
+                "Description": f"cached mount {one.name}".rstrip(),
+                "InUse": one.is_in_use,
+                "Shared": False,
+                "Size": one.size_bytes,
+                "CreatedAt": one.last_used,
+                "LastUsedAt": one.last_used,
+                "UsageCount": 1,
+            }
+            for one in await self.builder.caches.kept()
+        ]
+
+    def _steps(self) -> list[dict[str, Any]]:
         held = {diff_id for image in self.images.list() for diff_id in image.diff_ids}
         rows = []
-        for id, step in self.store.build_cache.items():
+        for id, step in self.builder.cache.steps():
             layer = step.get("layer")
             rows.append(
                 {
                     "ID": id[:25],
                     "Type": "regular",
-                    "Description": step.get("text") or "",
+                    "Description": step.get("instruction") or "",
                     "InUse": False,
                     "Shared": layer in held,
                     "Size": self.images.layers.size(layer) if layer else 0,
                     "CreatedAt": step.get("created"),
-                    "LastUsedAt": None,
-                    "UsageCount": 0,
+                    "LastUsedAt": self.builder.cache.last_used(id) or None,
+                    "UsageCount": 1,
                 }
             )
         return rows

@@ -58,7 +58,8 @@ async def test_a_cache_begins_with_what_it_is_made_from_and_keeps_what_is_writte
         "echo more >> /c/f && cat /c/f > /got && stat -c '%u %g %a' /c >> /got && stat -c %u /c/f >> /got\n"
     )
     assert (await b.build(text)).read("/got").split() == ["first", "more", "3", "4", "750", "5"]
-    assert (await b.build(text, no_cache=True)).read("/got").split()[:3] == ["first", "more", "more"]
+    again = await b.build(text.replace("&& cat", "&& true && cat"))
+    assert again.read("/got").split()[:3] == ["first", "more", "more"]
 
 
 @proves
@@ -202,3 +203,23 @@ async def test_the_network_and_the_hosts_of_a_build_are_part_of_a_step(b):
     for option in (*options, *options):
         await b.build(text, **option)
     assert b.runner.runs == len(options)
+
+
+@proves
+async def test_a_bound_keeps_what_was_used_last(b):
+    for name in ("old", "young"):
+        b.write({name: name * 10_000})
+        text = f"FROM busybox\nRUN --mount=type=cache,id={name},target=/c --mount=src={name},target=/f cp /f /c; cp /f /{name}\n"
+        await b.build(text)
+    await b.build(text.replace("young", "old"))  # found in the cache: that is a use as well
+    for image in b.images.list():
+        b.images.remove(image.id, force=True, in_use=lambda _: None)
+    before = {one.name: one for one in await b.builder.caches.kept()}
+    assert (before["old"].size_bytes, before["young"].size_bytes) == (30_000, 50_000)
+    assert before["old"].last_used < before["young"].last_used
+    removed, freed = await b.builder.prune(keep_bytes=131_000)
+    assert (removed, freed) == ([before["old"].id], 30_000)
+    removed, freed = await b.builder.prune(keep_bytes=40_000)
+    assert freed == 100_000, "the step of young, and its cache: old's was found since then"
+    assert await b.builder.prune(keep_bytes=40_000) == ([], 0)
+    assert len((await b.builder.prune())[0]) == 1
