@@ -179,13 +179,14 @@ class Builder:
                 image = self._images.resolve(name)
                 actual = Platform.of(image.config)
                 if not wanted or image.rootfs is not None or actual.rank(Platform.parse(wanted)) is not None:
-                    return image
+                    return await self._images.whole(image)
                 if self._pull is None:
                     raise BadRequestError(f"{name} is here for {actual}, not for {wanted}")
         if self._pull is None:
             return self._images.resolve(name)
         reference = Reference.parse(name)
-        return await self._pull(reference, wanted, emit, options.credentials.get(reference.domain))
+        pulled = await self._pull(reference, wanted, emit, options.credentials.get(reference.domain))
+        return await self._images.whole(pulled)
 
     def workshop(self, build: _Build, downloads: Path) -> Workshop:
         """Return what the stages of `build` share."""

@@ -258,8 +258,20 @@ class Images:
         return self._paths.tmp
 
     def has_layer(self, diff_id: str) -> bool:
-        """Whether the layer is unpacked here."""
-        return self.layers.has(diff_id)
+        """Whether the layer is unpacked here, with the owners of its files."""
+        return self.layers.has(diff_id) and not self.layers.lacks_owners(diff_id)
+
+    async def whole(self, image: Image) -> Image:
+        """Return `image` once its layers have the owners of their files: some may have been unpacked without.
+
+        Raises NotFoundError when one of them can't be had again.
+        """
+        for diff_id in dict.fromkeys(image.diff_ids):
+            if self.layers.lacks_owners(diff_id):
+                async with self.transfers.alone(diff_id):
+                    if self.layers.lacks_owners(diff_id):
+                        await self.layers.renew(diff_id)
+        return image
 
     async def commit_layer(self, upper: Path) -> str:
         """Make the overlay upper directory `upper` a layer (see `Layers.commit`)."""

@@ -17,13 +17,14 @@ from typing import IO, Any
 
 import anyio.to_thread
 
-from runtime.errors import BadRequestError
+from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.assembly import assemble
 from runtime.image.compression import decoded
 from runtime.image.content import ContentStore
 from runtime.image.manifest import Descriptor
 from runtime.image.pack import pack
 from runtime.image.unpack import Unpacked, unpack
+from runtime.linux import userns
 from runtime.linux.durability import sync_tree
 from runtime.paths import Paths
 from runtime.store import Store, record
@@ -31,6 +32,8 @@ from runtime.store.layout import LAYER
 from runtime.trash import Trash
 
 DIFF_ID = re.compile("[0-9a-f]{64}")
+ONE_USER = "one_user"
+"""Member of the record of a layer that was unpacked in a user namespace of one user: all its files are of root there."""
 ASSEMBLY = "assembly"
 """File, beside a layer's directory, with what it takes to write its archive again."""
 
@@ -68,6 +71,7 @@ class Layers:
         self._content = content
         self._trash = trash
         self._records: dict[str, dict[str, Any]] = {}
+        self._has_one_user = userns.has_one_user()
 
     def directory(self, diff_id: str) -> Path:
         """Return the directory with the files of the layer, in overlayfs's format."""
@@ -154,6 +158,38 @@ class Layers:
             self._install(target, unpacked)
         return unpacked
 
+    def lacks_owners(self, diff_id: str) -> bool:
+        """Whether the layer was unpacked where there was one user alone, and there are more now: its owners are lost."""
+        return not self._has_one_user and bool(self._record(diff_id).get(ONE_USER))
+
+    async def renew(self, diff_id: str) -> None:
+        """Unpack a layer again from what is kept of it. Raises NotFoundError when that is too little."""
+        await anyio.to_thread.run_sync(self._renew, diff_id)
+
+    def _renew(self, diff_id: str) -> None:
+        source, final = self.source(diff_id), self.directory(diff_id).parent
+        kept = {name: value for name, value in self._record(diff_id).items() if name != ONE_USER}
+        self._paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
+            target, archive = Path(scratch) / "layer", source.blob or Path(scratch) / "archive"
+            if source.blob is None:
+                if not (final / ASSEMBLY).exists():
+                    raise NotFoundError(
+                        f"layer {diff_id} was made where there was one user alone, and has lost the owners of its files",
+                        "build its image again",
+                    )
+                with open(archive, "wb") as out:
+                    source.write(out)
+            unpacked = unpack(archive, target / "diff", None, target / ASSEMBLY)
+            if unpacked.diff_id != diff_id:
+                raise NotFoundError(f"layer {diff_id} can't be unpacked again: it was changed", "pull its image again")
+            record.append(target / LAYER, record.encode({**kept, "size": unpacked.size_bytes}))
+            sync_tree(target)
+            self._trash.throw(final)
+            os.rename(target, final)
+        self._records.pop(diff_id, None)
+        self._store.mark_directory(self._paths.layers)
+
     async def commit(self, upper: Path) -> str:
         """Make the overlay upper directory `upper` a layer: it is moved, not copied; return its diff ID."""
         unpacked = await anyio.to_thread.run_sync(self._commit, upper)
@@ -179,7 +215,8 @@ class Layers:
         """
         final = self._paths.layers / unpacked.diff_id.partition(":")[2]
         final.parent.mkdir(parents=True, exist_ok=True)
-        record.append(directory / LAYER, record.encode({"size": unpacked.size_bytes}))
+        marks = {ONE_USER: True} if self._has_one_user else {}
+        record.append(directory / LAYER, record.encode({"size": unpacked.size_bytes, **marks}))
         sync_tree(directory)
         try:
             # rename(2) replaces nothing but an empty directory: what stands there is whole, and the same

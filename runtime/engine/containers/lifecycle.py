@@ -91,6 +91,7 @@ class Lifecycle:
 
     async def _launch(self, container: Container) -> ProcessHandle:
         directory = self.paths.container(container.id)
+        await self.images.whole(self.images.resolve(container.image_id))
         network = await self.networks.join(container)
         bundle = self.paths.bundles / container.id
         self._prepare(container, directory, bundle)

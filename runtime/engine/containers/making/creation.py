@@ -48,7 +48,7 @@ class Creation:
     async def create(self, name: str | None, body: Mapping[str, Any], platform: str | None = None) -> dict[str, Any]:
         """Make a container; returns its Id and Warnings. Raises BadRequestError, NotFoundError, ConflictError."""
         host = self._checked(body)
-        image = self.images.resolve(body["Image"])
+        image = await self.images.whole(self.images.resolve(body["Image"]))
         checks.check_platform(image, body["Image"], platform)
         config = merge_image(body, image.defaults)
         command(config)
