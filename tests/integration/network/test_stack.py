@@ -159,9 +159,8 @@ def test_both_families_of_a_published_port_are_shown_as_docker_shows_them(stack,
     [port] = {one["HostPort"] for one in shown["80/tcp"]}
     assert shown["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": port}, {"HostIp": "::", "HostPort": port}]
     assert [one["HostIp"] for one in shown["81/tcp"]] == ["127.0.0.1"]
-    [row] = [
-        one for one in home.get("/containers/json") if one["Labels"].get("com.docker.compose.project") == project.name
-    ]
+    id = project.inspect("r")["Id"]
+    [row] = [one for one in home.get("/containers/json") if one["Id"] == id]
     rows = [(one["IP"], one["PrivatePort"], one["PublicPort"]) for one in row["Ports"]]
     assert rows[:2] == [("0.0.0.0", 80, int(port)), ("::", 80, int(port))]
     assert f"0.0.0.0:{port}->80/tcp, [::]:{port}->80/tcp" in project.skiff("ps").stdout
