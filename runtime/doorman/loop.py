@@ -27,7 +27,6 @@ import time
 from collections.abc import Callable
 
 from runtime.hints import Any
-from runtime.keeper import wire
 from runtime.keeper.engine_connection import EngineConnection
 from runtime.keeper.restarter import EngineRestarter
 from runtime.refusal import refuse_waiting
@@ -36,6 +35,10 @@ PAUSES_S = (1.0, 1.0, 2.0, 4.0, 8.0)
 """The keeper, if it lives, starts the next engine at once: the first pause leaves it to it."""
 BUSY_S = 0.5
 SHOWN_BYTES = 2048
+
+Answer = tuple[dict[str, Any], list[int]]
+"""A message, and the descriptors that go with it."""
+Handler = Callable[[dict[str, Any], list[int]], Answer]
 
 
 class Doorman:
@@ -65,7 +68,17 @@ class Doorman:
             signal.signal(number, lambda *_: None)
         for ignored in (signal.SIGPIPE, signal.SIGHUP, signal.SIGINT):
             signal.signal(ignored, signal.SIG_IGN)
-        self.link = EngineConnection(path, self.poll, self.lose_engine)
+        self.handlers: dict[str, Handler] = {
+            "hello": self.do_hello,
+            "listener": self.do_listener,
+            "put": self.do_put,
+            "drop": self.do_drop,
+            "retain": self.do_retain,
+            "get": self.do_get,
+            "ready": self.do_ready,
+            "bye": self.do_bye,
+        }
+        self.link = EngineConnection(path, self.poll, self.lose_engine, self.restarter.say)
         self.poll.register(self.wakeup, select.EPOLLIN)
         self._watch_directory()
 
@@ -193,24 +206,16 @@ class Doorman:
         self._look_at_directory()
 
     def _on_socket_event(self, descriptor: int, events: int) -> None:
-        before = self.link.engine
-        try:
-            heard = self.link.handle(descriptor, events)
-        except wire.MalformedError as error:
-            self.restarter.say(f"a message of the engine could not be read: {error}")
+        request = self.link.receive(descriptor, events)
+        if request is None:
             return
-        if heard is None:
-            return
-        message, descriptors = heard
-        if message is None:
-            self.lose_engine()
-            return
-        if self.link.engine is not before:
+        message, descriptors, is_first = request
+        if is_first:
             self.engine_exited_cleanly = self.is_ready = False
         answer: dict[str, Any]
         carried: list[int] = []
         try:
-            answer, carried = getattr(self, "do_" + message["do"])(message, descriptors)
+            answer, carried = self.handlers[message["do"]](message, descriptors)
         except Exception as error:  # noqa: BLE001 - it is the engine's to tell; the doorman goes on
             answer = {"error": f"{type(error).__name__}: {error}"}
             for one in descriptors:
@@ -220,12 +225,12 @@ class Doorman:
 
     # --- what an engine asks for; what it sends is kept
 
-    def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_hello(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Learn how to start the next engine; give this one the listening socket, if there is one."""
         self.restarter.on_connected(message, time.monotonic())
         return {"pid": os.getpid(), "address": self.address}, [] if self.listener is None else [self.listener.fileno()]
 
-    def do_listener(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_listener(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
         """Keep the API's listening socket, made at `address`, or inherited by the engine, where that is empty."""
         (descriptor,) = descriptors
         if self.listener is not None:
@@ -234,37 +239,37 @@ class Doorman:
         self.identity = _identity(self.address)
         return {}, []
 
-    def do_put(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_put(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
         """Hold descriptors by the name `key`, instead of those that have it; `names` say what each of them is."""
         self.do_drop(message, [])
         self.held[message["key"]] = (message["names"], descriptors)
         return {}, []
 
-    def do_drop(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_drop(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Let go of the descriptors of `key`."""
         if message["key"] in self.held:
             for descriptor in self.held.pop(message["key"])[1]:
                 os.close(descriptor)
         return {}, []
 
-    def do_retain(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_retain(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Let go of what has none of the names `keys`."""
         for key in [key for key in self.held if key not in message["keys"]]:
             self.do_drop({"key": key}, [])
         return {}, []
 
-    def do_get(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_get(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Give duplicates of the descriptors of `key`, and their names."""
         empty: tuple[list[str], list[int]] = ([], [])
         names, descriptors = self.held.get(message["key"], empty)
         return {"names": names}, descriptors
 
-    def do_ready(self, _message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_ready(self, _message: dict[str, Any], _: list[int]) -> Answer:
         """Take note that the engine accepts connections."""
         self.is_ready = self.has_served = True
         return {}, []
 
-    def do_bye(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_bye(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Take note that the engine goes on purpose, and go with it where it was stopped, or others have the socket."""
         self.engine_exited_cleanly = True
         self.restarter.forget()

@@ -18,14 +18,18 @@ Message = dict[str, Any]
 
 
 class EngineConnection:
-    """The listener, visitors and the one engine; `on_lost` is called when that one can't be told anything more."""
+    """The listener, clients that have yet to say who they are, and the one engine.
 
-    def __init__(self, path: str, poll: select.epoll, on_lost: Callable[[], None]) -> None:
+    `on_lost` is called when the engine has gone or can't be told anything more, `log` with what is wrong with a message.
+    """
+
+    def __init__(self, path: str, poll: select.epoll, on_lost: Callable[[], None], log: Callable[[str], None]) -> None:
         self.engine: socket.socket | None = None
         self._pending_clients: dict[int, socket.socket] = {}
         self._unsent: list[tuple[Message, list[int]]] = []
         self._poll = poll
         self._on_lost = on_lost
+        self._log = log
         self._listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
@@ -34,15 +38,31 @@ class EngineConnection:
         self._listener.listen(WAITING)
         poll.register(self._listener.fileno(), select.EPOLLIN)
 
-    def handle(self, descriptor: int, events: int) -> tuple[Message | None, list[int]] | None:
-        """Do what a descriptor of this link that is ready asks for; return what the engine sent, with descriptors.
+    def receive(self, descriptor: int, events: int) -> tuple[Message, list[int], bool] | None:
+        """Do what a descriptor that is ready asks for; return the engine's request, if that was one.
 
-        The message is None where the engine is gone. Raises wire.MalformedError on what it sent in error.
+        With the message come its descriptors, and whether it is the first of an engine that has just come.
         """
+        before = self.engine
+        try:
+            heard = self._handle(descriptor, events)
+        except wire.MalformedError as error:
+            self._log(f"a message of the engine could not be read: {error}")
+            return None
+        if heard is None:
+            return None
+        message, descriptors = heard
+        if message is None:
+            self._on_lost()
+            return None
+        return message, descriptors, self.engine is not before
+
+    def _handle(self, descriptor: int, events: int) -> tuple[Message | None, list[int]] | None:
+        """Return what the engine sent, with descriptors; the message is None where the engine is gone."""
         if descriptor == self._listener.fileno():
             self._accept()
         elif descriptor in self._pending_clients:
-            return self._receive_visitor(descriptor)
+            return self._identify(descriptor)
         elif self.engine is not None and descriptor == self.engine.fileno():
             if events & select.EPOLLOUT:
                 self._send_rest()
@@ -71,7 +91,7 @@ class EngineConnection:
         self._poll.unregister(descriptor)
         return self._pending_clients.pop(descriptor)
 
-    def _receive_visitor(self, descriptor: int) -> tuple[Message | None, list[int]] | None:
+    def _identify(self, descriptor: int) -> tuple[Message | None, list[int]] | None:
         """Hear who came: one that says hello is the engine from now on, and an older one is let go."""
         connection = self._detach(descriptor)
         try:

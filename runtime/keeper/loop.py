@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 from runtime.hints import Any
-from runtime.keeper import launches, wire
+from runtime.keeper import launches
 from runtime.keeper.emptying import CgroupEmptier, nothing
 from runtime.keeper.engine_connection import EngineConnection
 from runtime.keeper.launches import Launch
@@ -40,6 +40,11 @@ INHERITED_LAUNCH_S = 5.0
 """How long a launch that an earlier engine asked for may go on: the next one has to know what became of it."""
 QUICK_WORK_S = 10.0
 """How long a worker has for what the kernel does in two seconds at most."""
+
+Answer = tuple[dict[str, Any], list[int]]
+"""A message, and the descriptors that go with it."""
+Handler = Callable[[dict[str, Any], list[int]], "Answer | None"]
+"""Does what a request with its descriptors asks for; returns the answer, None where that comes later."""
 
 
 class KeeperServer:
@@ -66,7 +71,24 @@ class KeeperServer:
         for ignored in IGNORED:
             signal.signal(ignored, signal.SIG_IGN)
         self.path = path
-        self.link = EngineConnection(path, self.poll, self.lose_engine)
+        self.handlers: dict[str, Handler] = {
+            "hello": self.do_hello,
+            "bye": self.do_bye,
+            "list": self.do_list,
+            "get": self.do_get,
+            "launch": self.do_launch,
+            "exec": self.do_exec,
+            "signal": self.do_signal,
+            "close_stdin": self.do_close_stdin,
+            "freeze": self.do_freeze,
+            "update": self.do_update,
+            "stats": self.do_stats,
+            "task": self.do_task,
+            "forget": self.do_forget,
+            "adopt": self.do_adopt,
+            "sweep": self.do_sweep,
+        }
+        self.link = EngineConnection(path, self.poll, self.lose_engine, self.restarter.say)
         self.poll.register(self.wakeup, select.EPOLLIN)
 
     def run(self) -> None:
@@ -139,18 +161,11 @@ class KeeperServer:
     def on_socket_event(self, descriptor: int, events: int) -> None:
         """Take what comes over the keeper's socket; do what the engine asks for."""
         before = self.link.engine
-        try:
-            heard = self.link.handle(descriptor, events)
-        except wire.MalformedError as error:
-            self.restarter.say(f"a message of the engine could not be read: {error}")
+        request = self.link.receive(descriptor, events)
+        if request is None:
             return
-        if heard is None:
-            return
-        message, descriptors = heard
-        if message is None:
-            self.lose_engine()
-            return
-        if self.link.engine is not before:
+        message, descriptors, is_first = request
+        if is_first:
             self.engine_exited_cleanly, self.linger_s = False, POLL_INTERVAL_S
             self.workers.drop(before)
             latest_s = time.monotonic() + INHERITED_LAUNCH_S
@@ -171,7 +186,7 @@ class KeeperServer:
         answer: dict[str, Any]
         carried: list[int] = []
         try:
-            outcome = getattr(self, "do_" + message["do"])(message, descriptors)
+            outcome = self.handlers[message["do"]](message, descriptors)
             if outcome is None:  # answered later
                 return
             answer, carried = outcome
@@ -204,14 +219,14 @@ class KeeperServer:
             if self.link.engine is None:
                 self.engine_lost()
 
-    def do_close_stdin(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_close_stdin(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Let go of the writing end of a process's standard input, so that it can reach its end."""
         writer = self.kept[message["id"]].fds.pop("stdin", None)
         if writer is not None:
             os.close(writer)
         return {}, []
 
-    def do_hello(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_hello(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Learn how to start the engine anew, and where its containers' cgroups are."""
         self.restarter.on_connected(message, time.monotonic())
         self.cgroup_parent = message["cgroup"]
@@ -261,7 +276,7 @@ class KeeperServer:
                 told = {"ids": rest[:PAGE], "has_more": len(rest) > PAGE, "re": message.get("re")}
                 self.answer(connection, told, [])
 
-    def do_get(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_get(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Describe one process, with duplicates of its descriptors."""
         kept = self.kept[message["id"]]
         return kept.describe(), kept.descriptors()
@@ -271,13 +286,13 @@ class KeeperServer:
         answer = self.answer_to(message)
         self.kept.forget(message["id"], lambda: answer({}))
 
-    def do_adopt(self, message: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_adopt(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
         """Take over what an earlier keeper held."""
         self.make_room(message["id"])
         self.kept.adopt(message, [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors])
         return {}, []
 
-    def do_signal(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_signal(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Send a signal through the pidfd, which never names another process."""
         kept = self.kept.get(message["id"])
         if kept is not None and kept.exit is None:  # one that is forgotten has ended
@@ -460,7 +475,7 @@ class KeeperServer:
             if frozen or error.errno != errno.ENODEV:  # what an open file of a removed cgroup says
                 raise
 
-    def do_freeze(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]] | None:
+    def do_freeze(self, message: dict[str, Any], _: list[int]) -> Answer | None:
         """Stop or go on scheduling the processes of a container, in a worker: it takes until the last one is stopped."""
         kept = self.kept.get(message["id"])
         if kept is None:
@@ -478,6 +493,6 @@ class KeeperServer:
             lambda: self.cgroups.update(cgroup, message["resources"]), self.answer_to(message), limit_s=3 * QUICK_WORK_S
         )
 
-    def do_stats(self, message: dict[str, Any], _: list[int]) -> tuple[dict[str, Any], list[int]]:
+    def do_stats(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Read the numbers of a container's cgroup."""
         return cgroup_usage.measure(self.cgroups, str(self.kept[message["id"]].cgroup)), []
