@@ -12,11 +12,11 @@ that most containers leave are not worth one: to start it takes longer than to d
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -26,6 +26,8 @@ import anyio
 import anyio.to_thread
 
 from runtime.paths import Paths
+
+logger = logging.getLogger(__name__)
 
 GATHER_S = 0.1
 """Removals come in bursts (`down`, `prune`): as long is waited for more, so that a burst costs one process."""
@@ -176,9 +178,9 @@ def _delete_here(path: Path) -> None:
 
 def _say_what_stays(paths: Sequence[Path], said: str) -> None:
     reason = said.strip().partition("\n")[0] or "for no reason that was told"
-    print(
-        f"removed data could not be deleted from the disk: {reason}\n"
-        f"    delete it by hand, or restart the engine to try again: rm -rf {' '.join(map(str, paths))}",
-        file=sys.stderr,
-        flush=True,
+    logger.error(
+        "removed data could not be deleted from the disk: %s\n"
+        "    delete it by hand, or restart the engine to try again: rm -rf %s",
+        reason,
+        " ".join(map(str, paths)),
     )

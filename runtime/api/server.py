@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ from runtime.errors import (
 from runtime.exhausted import check_connection, told_as_exhausted
 from runtime.http.codec import ProtocolError
 from runtime.space import disk_full_error
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
@@ -67,7 +69,7 @@ async def serve(engine: Engine, listener: socket.socket, limits: Limits | None =
         except OSError as error:
             # the machine has no descriptor left, most likely: the client waits in the queue until it has
             if not has_failed:
-                print(f"no connection can be taken: {told_as_exhausted(error) or error}", file=sys.stderr, flush=True)
+                logger.error("no connection can be taken: %s", told_as_exhausted(error) or error)
             has_failed = True
             await anyio.sleep(PAUSE_S)
 
@@ -136,6 +138,7 @@ def _last_answer(status: int, reason: str) -> bytes:
 
 async def _answer(server: _Server, request: Request) -> None:
     engine = server.engine
+    logger.debug("%s %s", request.method, request.path)
     try:
         await _find(request, server.routes)(engine, request)
     except* Closed:

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import anyio
 
-from runtime import root_lock
+from runtime import logs, root_lock
 from runtime.activation import take_listener, tell_ready
 from runtime.client.start import runs
 from runtime.daemon.first_start import check_first_start
@@ -51,6 +51,7 @@ def main() -> None:
     inherited = _inherited_listener()
     failures: list[str] = []
     try:
+        logs.configure(os.environ)
         anyio.run(_run, paths, inherited)
     except* SkiffError as group:
         failures += [f"skiff engine: {error}" for error in _leaves(group)]

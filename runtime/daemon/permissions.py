@@ -8,13 +8,15 @@ have those that containers are to see.
 from __future__ import annotations
 
 import grp
+import logging
 import os
 import stat
-import sys
 from pathlib import Path
 
 from runtime.errors import SkiffError
 from runtime.paths import Paths
+
+logger = logging.getLogger(__name__)
 
 GROUP = "SKIFF_GROUP"
 """Environment variable: the group, by name or number, whose members may use the engine's socket."""
@@ -55,7 +57,7 @@ def _close(directory: Path, group: int | None) -> None:
     if mode != wanted:
         os.chmod(directory, wanted)
     if mode & 0o007 and any(directory.iterdir()):
-        print(f"{directory} was open to every user of this machine (mode {mode:04o}): closed now", file=sys.stderr)
+        logger.warning("%s was open to every user of this machine (mode %04o): closed now", directory, mode)
 
 
 def open_socket(path: Path, group: int | None) -> None:

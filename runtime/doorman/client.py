@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +17,8 @@ from runtime.errors import InternalError
 from runtime.keeper import wire
 from runtime.keeper.starting import ANSWER_S, end_silent, start_helper
 from runtime.paths import Paths
+
+logger = logging.getLogger(__name__)
 
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 50, 0.02
 LAST_S = 5.0
@@ -140,7 +142,7 @@ class Doorman:
         """
         while self._socket is not None:
             await anyio.wait_readable(self._socket)  # nothing is asked now: it can be nothing but the end
-            print("the doorman died: a new one is started", file=sys.stderr, flush=True)
+            logger.error("the doorman died: a new one is started")
             self._socket.close()
             await self._open()
             for key, descriptors in held():

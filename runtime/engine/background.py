@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
+
+logger = logging.getLogger(__name__)
 
 
 class Background:
@@ -51,5 +52,4 @@ async def attempt(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Excep
 
 def log(error: BaseException) -> None:
     """Write an error that nobody waits for to the engine's log."""
-    traceback.print_exception(error, file=sys.stderr)
-    sys.stderr.flush()
+    logger.error("a background task failed: %s", error, exc_info=error)

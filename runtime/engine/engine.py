@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
@@ -52,6 +52,8 @@ from runtime.rootless.inside import Rootless
 from runtime.store import Store
 from runtime.trash import Trash
 from runtime.volume.volumes import Volumes
+
+logger = logging.getLogger(__name__)
 
 IDLE_S = 30.0
 STATE_NOTICE = "skiff state: "
@@ -166,7 +168,7 @@ class Engine:
                 await engine._take_over()
                 await store.flush()
                 for problem in store.problems:
-                    print(f"{STATE_NOTICE}{problem}", file=sys.stderr, flush=True)
+                    logger.warning("%s%s", STATE_NOTICE, problem)
                 if doorman is not None:
                     engine.background.start_soon(doorman.keep, keeper.held_containers)
                 engine.background.start_soon(engine._hear_exits)
@@ -317,9 +319,8 @@ class Engine:
 
 def _say_what_was_lost(ids: Sequence[str]) -> None:
     shown = ", ".join(id[:12] for id in ids) or "none"
-    print(
-        f"the keeper died: a new one took over; processes that changed parents: {shown} "
+    logger.warning(
+        "the keeper died: a new one took over; processes that changed parents: %s "
         "(they run on; on kernels before 6.15 their exit codes will not be known)",
-        file=sys.stderr,
-        flush=True,
+        shown,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -13,6 +13,8 @@ import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from runtime.engine.filters import check_known, labels_match
+
+logger = logging.getLogger(__name__)
 
 KEPT_EVENTS = 1024
 UNREAD_EVENTS = 4096
@@ -55,7 +57,7 @@ class EventBus:
                 subscriber.send_nowait(event)
             except (anyio.WouldBlock, anyio.BrokenResourceError):
                 # it does not read: better that its stream ends, which it notices, than that events are missing from it
-                print("a subscriber of events that did not read them was let go", file=sys.stderr, flush=True)
+                logger.warning("a subscriber of events that did not read them was disconnected")
                 self._subscribers.discard(subscriber)
                 subscriber.close()
 

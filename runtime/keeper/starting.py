@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from runtime.errors import InternalError
 from runtime.linux.unwritable import unwritable
 from runtime.paths import Paths
+
+logger = logging.getLogger(__name__)
 
 ANSWER_S = 15.0
 """How long one of them has to answer an engine that comes; both do nothing that takes long."""
@@ -24,7 +27,7 @@ def end_silent(address: Path) -> None:
     it is had back from the processes themselves.
     """
     pid = int(address.with_name(f"{address.name}.lock").read_text())
-    print(f"process {pid}, at {address}, does not answer: it is killed for another one", file=sys.stderr, flush=True)
+    logger.error("process %d, at %s, does not answer: it is killed for another one", pid, address)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 

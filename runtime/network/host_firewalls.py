@@ -6,13 +6,15 @@ through at the head of theirs, as Docker does for its own; what may pass is deci
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.errors import KernelError
 from runtime.linux import nftables as nft
 from runtime.linux.nfnetlink import Message, Nfnetlink
+
+logger = logging.getLogger(__name__)
 
 REJECTING = ("firewalld",)
 """Tables whose chains refuse by a last rule instead of by policy."""
@@ -70,11 +72,11 @@ def _change(link: Nfnetlink, chain: _Chain, messages: Sequence[Message]) -> None
     try:
         link.batch(messages)
     except KernelError as error:
-        print(
-            f"the firewall {chain.table.name}, chain {chain.name}, drops what containers send and can't be changed: "
-            f"{error}",
-            file=sys.stderr,
-            flush=True,
+        logger.warning(
+            "the firewall %s, chain %s, drops what containers send and can't be changed: %s",
+            chain.table.name,
+            chain.name,
+            error,
         )
 
 

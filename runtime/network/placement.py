@@ -7,8 +7,8 @@ Two networks with one subnet would mean that a published port leads to whoever t
 
 from __future__ import annotations
 
+import logging
 import secrets
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +21,8 @@ from runtime.network.resolver import host_resolvers
 from runtime.network.subnets import Claim, conflict, free_ipv6_subnet, free_subnet
 from runtime.network.table import NetworkTable
 from runtime.network.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 8
 """So often another engine may take the subnet that was chosen in the same moment."""
@@ -56,7 +58,7 @@ class Placement:
             try:
                 await self._return(network, claims)
             except SkiffError as error:
-                print(error, file=sys.stderr, flush=True)
+                logger.error("%s", error)
 
     async def bring_back(self, network: Network) -> Network:
         """Make the missing bridge of `network` again; returns it with the subnets that it has now, as `place` does."""
@@ -116,10 +118,8 @@ class Placement:
     def _tell_moves(self, before: Network, after: Network) -> None:
         for old, new in zip(before.subnets, after.subnets, strict=True):
             if old.subnet and old.subnet != new.subnet:
-                print(
-                    f"network {after.name}: moved from {old.subnet} to {new.subnet}, as others use the former now",
-                    file=sys.stderr,
-                    flush=True,
+                logger.warning(
+                    "network %s: moved from %s to %s, as others use the former now", after.name, old.subnet, new.subnet
                 )
 
 

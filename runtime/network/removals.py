@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from functools import partial
 
 import anyio
@@ -11,6 +11,8 @@ import anyio.abc
 from runtime.errors import KernelError
 from runtime.network.bridges import Bridges
 from runtime.network.worker import Worker
+
+logger = logging.getLogger(__name__)
 
 
 class PendingDeviceRemovals:
@@ -42,7 +44,7 @@ class PendingDeviceRemovals:
                 try:
                     await self._worker.run(partial(self._bridges.delete, devices))
                 except KernelError as error:
-                    print(f"devices could not be removed: {error}", file=sys.stderr, flush=True)
+                    logger.error("devices could not be removed: %s", error)
         finally:
             self._finished = None
             finished.set()

@@ -133,7 +133,7 @@ async def test_an_engine_that_ends_meanwhile_ends_the_deletion(paths):
 
 
 @pytest.mark.root
-async def test_what_cannot_be_deleted_is_named_in_the_log_and_keeps_nothing_else(paths, capsys):
+async def test_what_cannot_be_deleted_is_named_in_the_log_and_keeps_nothing_else(paths, caplog):
     stays = tree(paths.volumes / "stays")
     await anyio.run_process(["chattr", "+i", str(stays / "file-0")])
     trash = Trash(paths)
@@ -143,7 +143,7 @@ async def test_what_cannot_be_deleted_is_named_in_the_log_and_keeps_nothing_else
             await rounds.one()
             (left,) = paths.trash.iterdir()
             trash.throw(tree(paths.volumes / "goes"))
-            said = capsys.readouterr().err
+            said = caplog.text
             assert "Operation not permitted" in said
             assert f"rm -rf {left}" in said
             await rounds.one()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -24,6 +24,8 @@ from runtime.engine.times import rfc3339
 from runtime.errors import KernelError
 from runtime.keeper.client import ProcessHandle
 from runtime.paths import Paths
+
+logger = logging.getLogger(__name__)
 
 Probe = Callable[[Container, HealthCheck], Awaitable[tuple[int, str]]]
 """Runs a health check once; returns its exit code and output."""
@@ -216,4 +218,4 @@ def _skip(pipe: int) -> bool:
 
 
 def _say_what_is_lost(container: Container, error: Exception) -> None:
-    print(f"container {container.id[:12]}: its output can't be kept: {error}", file=sys.stderr, flush=True)
+    logger.error("container %s: its output can't be kept: %s", container.id[:12], error)

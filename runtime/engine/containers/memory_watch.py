@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import sys
+import logging
 from contextlib import closing
 
 import anyio
@@ -13,6 +13,8 @@ from runtime.engine.containers.table import ContainerTable
 from runtime.errors import KernelError
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.oom import LegacyOomWatch, OomWatches
+
+logger = logging.getLogger(__name__)
 
 
 class MemoryWatch:
@@ -97,4 +99,4 @@ def _watches_of(cgroups: Cgroups) -> OomWatches | None:
 
 def _say_what_is_missed(error: KernelError) -> None:
     if error.errno != errno.ENOENT:
-        print(f"that a container ran out of memory is told at its end only: {error}", file=sys.stderr, flush=True)
+        logger.warning("that a container ran out of memory is told at its end only: %s", error)

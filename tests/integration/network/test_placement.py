@@ -76,14 +76,14 @@ def within(subnet, at=0):
 
 
 @pytest.mark.parametrize("is_up", [True, False])
-async def test_a_network_moves_where_its_subnet_is_anothers_meanwhile(paths, capfd, is_up):
+async def test_a_network_moves_where_its_subnet_is_anothers_meanwhile(paths, caplog, is_up):
     before = await left(paths)
     with interface(within(before.ipv4), up=is_up) as other:
         async with opened(paths) as networks:
             after = networks.resolve("front")
             assert not after.ipv4.range.overlaps(before.ipv4.range)
             assert after.ipv4.gateway in addresses(after.bridge)
-            assert f"moved from {before.ipv4.subnet} to {after.ipv4.subnet}" in capfd.readouterr().err
+            assert f"moved from {before.ipv4.subnet} to {after.ipv4.subnet}" in caplog.text
             one = await container(networks, "one", after)
             [bound] = await networks.publish(one, [PortBinding(80, "tcp", "", 0)])
             with serving(listener(networks, one), b"ours"):
@@ -114,7 +114,7 @@ async def test_an_ipv6_subnet_moves_too(paths):
 
 
 @pytest.mark.parametrize("kind", ["interface", "route"])
-async def test_a_subnet_that_the_user_named_is_refused_while_another_has_it(paths, capfd, kind):
+async def test_a_subnet_that_the_user_named_is_refused_while_another_has_it(paths, caplog, kind):
     await left(paths, subnets=[Subnet("10.203.0.0/24", "")])
     with ExitStack() as stack:
         if kind == "interface":
@@ -124,7 +124,7 @@ async def test_a_subnet_that_the_user_named_is_refused_while_another_has_it(path
             stack.enter_context(route("10.203.0.128/25", "via", "198.51.100.2", "dev", other))
             holder = f"the route 10.203.0.128/25 over interface {other}"
         async with opened(paths) as networks:
-            said = capfd.readouterr().err
+            said = caplog.text
             assert (
                 f"network front can't have its subnet 10.203.0.0/24: 10.203.0.{'0/16' if kind == 'interface' else '128/25'}"
                 in said

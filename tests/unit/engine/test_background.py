@@ -4,7 +4,7 @@ import pytest
 from runtime.engine.background import Background, attempt
 
 
-def test_a_failing_task_is_logged_and_ends_nothing_else(capsys):
+def test_a_failing_task_is_logged_and_ends_nothing_else(caplog):
     async def main():
         told, ended = [], []
 
@@ -24,10 +24,10 @@ def test_a_failing_task_is_logged_and_ends_nothing_else(capsys):
     told, ended = anyio.run(main)
     assert [type(error) for error in told] == [OSError]
     assert ended == [True]
-    assert "no space left" in capsys.readouterr().err
+    assert "no space left" in caplog.text
 
 
-def test_a_cancelled_task_ends_quietly(capsys):
+def test_a_cancelled_task_ends_quietly(caplog):
     async def main():
         async with anyio.create_task_group() as group:
             Background(group).start_soon(anyio.sleep_forever)
@@ -35,7 +35,7 @@ def test_a_cancelled_task_ends_quietly(capsys):
             group.cancel_scope.cancel()
 
     anyio.run(main)
-    assert capsys.readouterr().err == ""
+    assert caplog.text == ""
 
 
 def test_an_attempt_returns_its_error():
@@ -60,7 +60,7 @@ def test_an_attempt_returns_its_error():
     ],
     ids=["exit", "closed generator", "mixed group", "group of an exit"],
 )
-def test_what_is_no_ordinary_error_ends_its_own_task_only(error, capsys):
+def test_what_is_no_ordinary_error_ends_its_own_task_only(error, caplog):
     async def main():
         told, ended = [], []
 
@@ -80,10 +80,10 @@ def test_what_is_no_ordinary_error_ends_its_own_task_only(error, capsys):
     told, ended = anyio.run(main)
     assert len(told) == 1
     assert ended == [True]
-    assert type(error).__name__ in capsys.readouterr().err
+    assert type(error).__name__ in caplog.text
 
 
-def test_a_task_that_fails_while_it_is_cancelled_ends_cancelled(capsys):
+def test_a_task_that_fails_while_it_is_cancelled_ends_cancelled(caplog):
     async def main():
         async def fail():
             try:
@@ -97,4 +97,4 @@ def test_a_task_that_fails_while_it_is_cancelled_ends_cancelled(capsys):
             group.cancel_scope.cancel()
 
     anyio.run(main)
-    assert "while it was cancelled" in capsys.readouterr().err
+    assert "while it was cancelled" in caplog.text
