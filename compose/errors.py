@@ -1,4 +1,4 @@
-"""What is wrong with a user's Compose files: each problem with its place, all of a load at once."""
+"""Problems of a user's Compose files: each with its place, all of a load at once."""
 
 from __future__ import annotations
 

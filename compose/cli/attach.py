@@ -14,11 +14,11 @@ def attach(
     ctx: typer.Context,
     service: str,
     index: Index = 0,
-    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not give it our standard input")] = False,
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not attach standard input")] = False,
     sig_proxy: Annotated[
         bool, typer.Option("--sig-proxy/--no-sig-proxy", help="Pass signals on to the process")
     ] = True,
-    detach_keys: Annotated[str, typer.Option("--detach-keys", help="Keys that let go of the container")] = "",
+    detach_keys: Annotated[str, typer.Option("--detach-keys", help="Keys that detach from the container")] = "",
 ) -> int:
     """Attach to the streams of a container that runs."""
     from compose.cli.terminal import TerminalConsole

@@ -17,21 +17,21 @@ def build(
     ctx: typer.Context,
     services: Services = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step")] = False,
-    pull: Annotated[bool, typer.Option("--pull", help="Pull base images anew")] = False,
+    pull: Annotated[bool, typer.Option("--pull", help="Pull base images even if they are here")] = False,
     build_arg: Annotated[list[str] | None, typer.Option("--build-arg", help="NAME=VALUE")] = None,
-    memory: Annotated[str, typer.Option("--memory", "-m", help="Limit of memory of a step")] = "",
-    push: Annotated[bool, typer.Option("--push", help="Push the images then")] = False,
+    memory: Annotated[str, typer.Option("--memory", "-m", help="Memory limit of each step")] = "",
+    push: Annotated[bool, typer.Option("--push", help="Push the images after building")] = False,
     with_dependencies: Annotated[bool, typer.Option("--with-dependencies", help="Images of dependencies, too")] = False,
     quiet: Quiet = False,
     ssh: Annotated[
         list[str] | None, typer.Option("--ssh", help="SSH agents that steps may use: default, or ID=SOCKET")
     ] = None,
-    print_: Annotated[bool, typer.Option("--print", help="Show the builds as a bake file, and end")] = False,
+    print_: Annotated[bool, typer.Option("--print", help="Print the builds as a bake file and exit")] = False,
     check: Annotated[bool, typer.Option("--check", hidden=True)] = False,
     builder: Annotated[str, typer.Option("--builder", hidden=True)] = "",
     provenance: Annotated[str, typer.Option("--provenance", hidden=True)] = "",
     sbom: Annotated[str, typer.Option("--sbom", hidden=True)] = "",
-    # given up by docker compose, yet in scripts
+    # docker compose has dropped these, but scripts still use them
     compress: Annotated[bool, typer.Option("--compress", hidden=True)] = False,
     force_rm: Annotated[bool, typer.Option("--force-rm", hidden=True)] = False,
     no_rm: Annotated[bool, typer.Option("--no-rm", hidden=True)] = False,
@@ -68,7 +68,7 @@ def _refuse(check: bool, builder: str, attestations: Mapping[str, str]) -> None:
     """Raise SkiffError for flags that mean work of buildx, which is not there."""
     if check:
         raise SkiffError(
-            "build --check needs buildx, whose linter it calls", "leave it out: `build` tells what is wrong"
+            "build --check needs buildx, whose linter it calls", "leave it out: `build` reports what is wrong"
         )
     if builder not in ("", "default"):
         raise SkiffError(f'no builder "{builder}" found: builders are of buildx', "leave --builder out")

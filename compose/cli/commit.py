@@ -17,7 +17,9 @@ def commit(
     author: Annotated[str, typer.Option("--author", "-a", help="Author")] = "",
     change: Annotated[list[str] | None, typer.Option("--change", "-c", help="Dockerfile instruction")] = None,
     message: Annotated[str, typer.Option("--message", "-m", help="Comment")] = "",
-    pause: Annotated[bool, typer.Option("--pause/--no-pause", "-p", help="Freeze the container meanwhile")] = True,
+    pause: Annotated[
+        bool, typer.Option("--pause/--no-pause", "-p", help="Freeze the container while the image is made")
+    ] = True,
     index: Index = 0,
 ) -> None:
     """Make an image of a container's changes."""

@@ -32,9 +32,9 @@ def config(
     show_images: Annotated[bool, typer.Option("--images", help="Names of images")] = False,
     show_profiles: Annotated[bool, typer.Option("--profiles", help="Names of profiles")] = False,
     show_hash: Annotated[str, typer.Option("--hash", help="Config hash of services, or of all: *")] = "",
-    show_environment: Annotated[bool, typer.Option("--environment", help="The environment of interpolation")] = False,
+    show_environment: Annotated[bool, typer.Option("--environment", help="The variables of interpolation")] = False,
     no_interpolate: Annotated[bool, typer.Option("--no-interpolate", help="Keep variables")] = False,
-    no_normalize: Annotated[bool, typer.Option("--no-normalize", help="Leave out what is implied")] = False,
+    no_normalize: Annotated[bool, typer.Option("--no-normalize", help="Omit what is implied")] = False,
     no_path_resolution: Annotated[bool, typer.Option("--no-path-resolution", help="Keep relative paths")] = False,
     no_env_resolution: Annotated[bool, typer.Option("--no-env-resolution", help="Do not read env files")] = False,
     no_consistency: Annotated[bool, typer.Option("--no-consistency", help="Do not check consistency")] = False,
@@ -46,14 +46,14 @@ def config(
     ] = False,
     show_variables: Annotated[bool, typer.Option("--variables", help="Variables that the files mention")] = False,
     provenance: Annotated[
-        bool, typer.Option("--provenance", help="Where each value stands, and what it overrode")
+        bool, typer.Option("--provenance", help="Where each value is set, and what it overrode")
     ] = False,
-    explain: Annotated[str, typer.Option("--explain", help="Where a variable could come from, and what won")] = "",
+    explain: Annotated[str, typer.Option("--explain", help="Where a variable could be set, and which place won")] = "",
     schema: Annotated[bool, typer.Option("--schema", help="The schema of Compose files, for editors")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only check")] = False,
     output: Annotated[str, typer.Option("--output", "-o", help="File to write")] = "",
 ) -> None:
-    """Check the files and show the model they make."""
+    """Check the files and print the resulting model."""
     if schema:
         from compose.loading.validation import schema_text
 

@@ -17,7 +17,10 @@ def down(
     volumes: Annotated[bool, typer.Option("--volumes", "-v", help="Remove volumes too")] = False,
     rmi: Annotated[str, typer.Option("--rmi", help="Remove images: all, or local ones only")] = "",
     remove_orphans: Annotated[
-        bool | None, typer.Option("--remove-orphans", help="Remove containers of gone services, and one-offs")
+        bool | None,
+        typer.Option(
+            "--remove-orphans", help="Remove containers of services that the files no longer have, and one-offs"
+        ),
     ] = None,
     timeout: Timeout = None,
 ) -> None:

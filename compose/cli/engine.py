@@ -25,7 +25,7 @@ def engine() -> typer.Typer:
 
     @group.command()
     def status(ctx: typer.Context) -> None:
-        """Say whether the engine runs, and where its things are."""
+        """Show whether the engine runs, and where its files are."""
         from runtime.client import Client
         from runtime.client.start import runs
         from runtime.paths import Paths
@@ -45,7 +45,7 @@ def engine() -> typer.Typer:
         ctx: typer.Context,
         force: Annotated[bool, typer.Option("--force", help="Kill every container first")] = False,
     ) -> None:
-        """Stop the engine; containers that run live on, unless they are killed with --force."""
+        """Stop the engine; containers keep running, unless --force kills them."""
         from runtime.client import Client
 
         client = Client(ctx.obj.where, starts=False)
@@ -68,7 +68,7 @@ def engine() -> typer.Typer:
         repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without a loss")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON")] = False,
     ) -> None:
-        """Hold against each other what the disk, the engine, the keeper and the kernel say.
+        """Compare the state of the disk, the engine, the keeper and the kernel.
 
         Exits with 1 when something differs and was not repaired.
         """

@@ -49,5 +49,5 @@ def _line(event: Mapping[str, Any], service: str, *, as_json: bool) -> str:
                 "type": event["Type"],
             }
         )
-    told = ", ".join(f"{key}={value}" for key, value in attributes.items())
-    return f"{moment_}.{rest_ns // 1000:06d} {event['Type']} {event['Action']} {event['Actor']['ID']} ({told})"
+    shown = ", ".join(f"{key}={value}" for key, value in attributes.items())
+    return f"{moment_}.{rest_ns // 1000:06d} {event['Type']} {event['Action']} {event['Actor']['ID']} ({shown})"

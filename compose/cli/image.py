@@ -24,7 +24,7 @@ def image() -> typer.Typer:
     def list_(
         ctx: typer.Context,
         name: Annotated[str, typer.Argument(help="Name, or pattern")] = "",
-        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="IDs alone")] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="IDs only")] = False,
         format: Annotated[str, typer.Option("--format")] = "table",
     ) -> None:
         """List images."""

@@ -15,7 +15,7 @@ def kill(
     services: Services = None,
     signal: Annotated[str, typer.Option("--signal", "-s", help="Signal to send")] = "SIGKILL",
     remove_orphans: Annotated[
-        bool, typer.Option("--remove-orphans", help="Kill containers of gone services, too")
+        bool, typer.Option("--remove-orphans", help="Kill containers of services that the files no longer have, too")
     ] = False,
 ) -> None:
     """Send a signal to containers."""

@@ -14,7 +14,7 @@ from runtime.errors import SkiffError
 def logs(
     ctx: typer.Context,
     services: Services = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new output until interrupted")] = False,
     tail: Annotated[str, typer.Option("--tail", "-n", help="Lines from the end of each container's log")] = "all",
     since: Since = "",
     until: Until = "",

@@ -42,7 +42,7 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that `args` name, and its own arguments. Raises SkiffError for one that Skiff has not."""
         if args and args[0] in UNSUPPORTED_COMMANDS:
-            raise SkiffError(f"{args[0]} is not built yet", UNSUPPORTED_COMMANDS[args[0]])
+            raise SkiffError(f"{args[0]} is not supported", UNSUPPORTED_COMMANDS[args[0]])
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not isinstance(command, TyperGroup):
             rest, is_dry = normalize_flags(command, rest)
@@ -102,9 +102,12 @@ def make_group() -> TyperGroup:
         env_file: Annotated[
             list[str] | None, typer.Option("--env-file", help="File of variables instead of .env")
         ] = None,
-        project_directory: Annotated[str, typer.Option("--project-directory", help="What paths are relative to")] = "",
+        project_directory: Annotated[
+            str, typer.Option("--project-directory", help="Directory that paths are relative to")
+        ] = "",
         all_resources: Annotated[
-            bool, typer.Option("--all-resources", help="Networks, volumes and the like that no service uses, too")
+            bool,
+            typer.Option("--all-resources", help="Include networks, volumes and other resources that no service uses"),
         ] = False,
         host: Annotated[
             str, typer.Option("--host", "-H", help="Engine to use (default: our own, or $DOCKER_HOST)")
@@ -122,7 +125,7 @@ def make_group() -> TyperGroup:
             typer.Option("--version", "-v", is_eager=True, callback=_show_version, help="Show the version and exit"),
         ] = False,
         verbose: Annotated[bool, typer.Option("--verbose", hidden=True)] = False,
-        # given up by docker compose, yet in scripts
+        # docker compose has dropped these, but scripts still use them
         workdir: Annotated[str, typer.Option("--workdir", hidden=True)] = "",
         no_ansi: Annotated[bool, typer.Option("--no-ansi", hidden=True)] = False,
     ) -> None:

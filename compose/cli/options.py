@@ -25,21 +25,21 @@ QuietPull = Annotated[bool, typer.Option("--quiet-pull", help="Pull without show
 QuietBuild = Annotated[bool, typer.Option("--quiet-build", help="Build without showing it")]
 ForceRecreate = Annotated[bool, typer.Option("--force-recreate", help="Recreate what did not change")]
 NoRecreate = Annotated[bool, typer.Option("--no-recreate", help="Recreate nothing")]
-NoDeps = Annotated[bool, typer.Option("--no-deps", help="Leave dependencies alone")]
+NoDeps = Annotated[bool, typer.Option("--no-deps", help="Do not start dependencies")]
 IncludeDeps = Annotated[bool, typer.Option("--include-deps", help="Images of dependencies, too")]
-RemoveOrphans = Annotated[bool | None, typer.Option("--remove-orphans", help="Remove containers of gone services")]
+RemoveOrphans = Annotated[
+    bool | None, typer.Option("--remove-orphans", help="Remove containers of services that the files no longer have")
+]
 Scale = Annotated[list[str] | None, typer.Option("--scale", help="SERVICE=NUMBER")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every question with yes")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors")]
-OnlyIds = Annotated[bool, typer.Option("--quiet", "-q", help="IDs or names alone")]
+OnlyIds = Annotated[bool, typer.Option("--quiet", "-q", help="IDs or names only")]
 Format = Annotated[str, typer.Option("--format", help="table, json or a template: '{{.Name}}'")]
 Since = Annotated[str, typer.Option("--since", help="Time, or how long ago (10m)")]
 Until = Annotated[str, typer.Option("--until", help="Time, or how long ago")]
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours")]
 NoLogPrefix = Annotated[bool, typer.Option("--no-log-prefix", help="No names before lines")]
-Interactive = Annotated[
-    bool, typer.Option("--interactive/--no-interactive", "-i/-I", help="Give it our standard input")
-]
+Interactive = Annotated[bool, typer.Option("--interactive/--no-interactive", "-i/-I", help="Attach standard input")]
 NoTty = Annotated[bool, typer.Option("--no-tty", "--no-TTY", "-T", help="No terminal")]
 Tty = Annotated[bool, typer.Option("--tty", "-t", hidden=True)]
 PULL_POLICIES = ("", "policy", "always", "missing", "never", "build")

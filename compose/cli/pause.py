@@ -1,4 +1,4 @@
-"""`pause`: freezes containers."""
+"""`pause`: pauses containers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compose.cli.options import Services
 
 
 def pause(ctx: typer.Context, services: Services = None) -> None:
-    """Freeze containers."""
+    """Pause containers."""
     from compose.stack.pause import pause as pause_containers
 
     common: Globals = ctx.obj

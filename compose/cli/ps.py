@@ -32,11 +32,13 @@ def ps(
     all: Annotated[bool, typer.Option("--all", "-a", help="Stopped ones and one-offs too")] = False,
     format: Format = "",
     quiet: OnlyIds = False,
-    show_services: Annotated[bool, typer.Option("--services", help="Names of services alone")] = False,
+    show_services: Annotated[bool, typer.Option("--services", help="Names of services only")] = False,
     status: Annotated[list[str] | None, typer.Option("--status", help="Only those in this state")] = None,
     filter: Annotated[list[str] | None, typer.Option("--filter", help="status=STATE")] = None,
     no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Show whole commands")] = False,
-    orphans: Annotated[bool, typer.Option("--orphans/--no-orphans", help="Containers of gone services, too")] = True,
+    orphans: Annotated[
+        bool, typer.Option("--orphans/--no-orphans", help="Containers of services that the files no longer have, too")
+    ] = True,
 ) -> None:
     """List containers."""
     from compose.stack.ps import PsRequest, containers

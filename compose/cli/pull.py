@@ -15,9 +15,9 @@ def pull(
     ctx: typer.Context,
     services: Services = None,
     ignore_pull_failures: Annotated[
-        bool, typer.Option("--ignore-pull-failures", help="Pull what can be pulled, and go on")
+        bool, typer.Option("--ignore-pull-failures", help="Continue when an image can't be pulled")
     ] = False,
-    ignore_buildable: Annotated[bool, typer.Option("--ignore-buildable", help="Not what can be built")] = False,
+    ignore_buildable: Annotated[bool, typer.Option("--ignore-buildable", help="Skip images that can be built")] = False,
     include_deps: IncludeDeps = False,
     policy: Annotated[str, typer.Option("--policy", help="missing or always")] = "",
     quiet: Quiet = False,

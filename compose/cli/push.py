@@ -14,7 +14,7 @@ def push(
     ctx: typer.Context,
     services: Services = None,
     ignore_push_failures: Annotated[
-        bool, typer.Option("--ignore-push-failures", help="Push what can be pushed, and go on")
+        bool, typer.Option("--ignore-push-failures", help="Continue when an image can't be pushed")
     ] = False,
     include_deps: IncludeDeps = False,
     quiet: Quiet = False,

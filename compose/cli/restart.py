@@ -14,9 +14,9 @@ def restart(
     ctx: typer.Context,
     services: Services = None,
     timeout: Timeout = None,
-    no_deps: Annotated[bool, typer.Option("--no-deps", help="Leave those alone that depend on them")] = False,
+    no_deps: Annotated[bool, typer.Option("--no-deps", help="Do not restart dependants")] = False,
 ) -> None:
-    """Restart containers, and those of services that want to be restarted with them."""
+    """Restart containers, and dependants that ask to be restarted with them."""
     from compose.stack.restart import RestartRequest
     from compose.stack.restart import restart as restart_containers
 

@@ -24,7 +24,7 @@ from runtime.errors import SkiffError
 def run(
     ctx: typer.Context,
     service: str,
-    command: Annotated[List, typer.Argument(help="Command in place of the service's")] = None,
+    command: Annotated[List, typer.Argument(help="Override the service's command")] = None,
     rm: Annotated[bool, typer.Option("--rm", help="Remove the container afterwards")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background")] = False,
     no_tty: NoTty = False,
@@ -37,7 +37,7 @@ def run(
     publish: Annotated[List, typer.Option("--publish", "-p", help="[HOST:]CONTAINER")] = None,
     service_ports: Annotated[bool, typer.Option("--service-ports", "-P", help="Publish the service's ports")] = False,
     no_deps: NoDeps = False,
-    entrypoint: Annotated[str | None, typer.Option("--entrypoint", help="In place of the service's")] = None,
+    entrypoint: Annotated[str | None, typer.Option("--entrypoint", help="Override the service's entrypoint")] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the container")] = "",
     user: Annotated[str, typer.Option("--user", "-u", help="User, or user ID")] = "",
     workdir: Annotated[str, typer.Option("--workdir", "-w", help="Directory to run in")] = "",
@@ -48,7 +48,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no steps")] = False,
     quiet_build: Annotated[bool, typer.Option("--quiet-build", help="Build without showing it")] = False,
     quiet_pull: QuietPull = False,
-    use_aliases: Annotated[bool, typer.Option("--use-aliases", help="Answer to the service's names")] = False,
+    use_aliases: Annotated[bool, typer.Option("--use-aliases", help="Use the service's network aliases")] = False,
     remove_orphans: RemoveOrphans = None,
 ) -> int:
     """Run a command in a new container of a service."""

@@ -1,4 +1,4 @@
-"""`scale`: changes how many containers services run."""
+"""`scale`: sets the number of containers of services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def scale(
     wanted: Annotated[list[str], typer.Argument(metavar="SERVICE=NUMBER...")],
     no_deps: NoDeps = False,
 ) -> None:
-    """Run as many containers of services as wanted."""
+    """Set the number of containers of services."""
     from compose.plan.up import UpOptions
     from compose.stack.up import UpRequest, up
 

@@ -1,4 +1,4 @@
-"""`stats`: shows what containers use of the machine."""
+"""`stats`: shows the resource usage of containers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def stats(
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Show them once")] = False,
     no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Show whole IDs")] = False,
 ) -> None:
-    """Show what containers use of the machine."""
+    """Show the resource usage of containers."""
     from compose.render.template import formatted
     from compose.render.usage import COLUMNS, usage_row
     from compose.stack.inspection import stats as usage_of

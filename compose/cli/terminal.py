@@ -54,11 +54,11 @@ class TerminalConsole:
 
     @contextmanager
     def signals_to(self, kill: Callable[[str], None]) -> Iterator[None]:
-        """Pass signals that would end us on to the process meanwhile: `kill("SIGTERM")`."""
+        """Inside the block, pass signals that would end us on to the process: `kill("SIGTERM")`."""
         wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
         def pass_on(number: int, _: object) -> None:
-            with suppress(Exception):  # the process may be gone, or not be there yet
+            with suppress(Exception):  # the process may be gone, or not started
                 kill(signal.Signals(number).name)
 
         before = {number: signal.signal(number, pass_on) for number in wanted}
@@ -80,7 +80,7 @@ def raw_terminal(resize: Callable[[int, int], None] | None) -> Iterator[None]:
 
     def follow_size(*_: object) -> None:
         columns, rows = os.get_terminal_size(sys.stdin.fileno())
-        with suppress(Exception):  # the process may be gone: its size does not matter any more
+        with suppress(Exception):  # the process may be gone: its terminal's size no longer matters
             resize(rows, columns)
 
     before = termios.tcgetattr(sys.stdin)

@@ -1,4 +1,4 @@
-"""`unpause`: lets frozen containers go on."""
+"""`unpause`: resumes paused containers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compose.cli.options import Services
 
 
 def unpause(ctx: typer.Context, services: Services = None) -> None:
-    """Let frozen containers go on."""
+    """Resume paused containers."""
     from compose.stack.pause import unpause as unpause_containers
 
     common: Globals = ctx.obj

@@ -69,8 +69,10 @@ def up(
     abort_on_container_failure: Annotated[
         bool, typer.Option("--abort-on-container-failure", help="Stop all when one container fails")
     ] = False,
-    exit_code_from: Annotated[str, typer.Option("--exit-code-from", help="Service whose exit code is ours")] = "",
-    attach: Annotated[list[str] | None, typer.Option("--attach", help="Show the output of these alone")] = None,
+    exit_code_from: Annotated[
+        str, typer.Option("--exit-code-from", help="Exit with the exit code of this service")
+    ] = "",
+    attach: Annotated[list[str] | None, typer.Option("--attach", help="Show only the output of these")] = None,
     no_attach: Annotated[list[str] | None, typer.Option("--no-attach", help="Show no output of these")] = None,
     attach_dependencies: Annotated[
         bool, typer.Option("--attach-dependencies", help="Show the output of dependencies, too")
@@ -80,7 +82,7 @@ def up(
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Show times")] = False,
     menu: Annotated[bool | None, typer.Option("--menu", hidden=True)] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Watch files, and bring their changes into containers")
+        bool, typer.Option("--watch", "-w", help="Watch files, and copy or build their changes into containers")
     ] = False,
     yes: Yes = False,
 ) -> int:

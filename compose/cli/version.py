@@ -13,7 +13,7 @@ from runtime.version import version as skiff_version
 
 def version(
     ctx: typer.Context,
-    short: Annotated[bool, typer.Option("--short", help="The number alone")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Only the number")] = False,
     format: Annotated[str, typer.Option("--format", "-f", help="pretty or json")] = "pretty",
 ) -> None:
     """Show the version."""

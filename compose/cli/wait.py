@@ -14,7 +14,7 @@ def wait(
     services: Annotated[list[str], typer.Argument(help="Services to wait for")],
     down_project: Annotated[bool, typer.Option("--down-project", help="Take the project down then")] = False,
 ) -> int:
-    """Wait until services stop; the last exit code is ours."""
+    """Wait until services stop; exit with the last exit code."""
     from compose.stack.waiting import wait_for_exit
 
     common: Globals = ctx.obj

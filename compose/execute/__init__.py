@@ -1,1 +1,1 @@
-"""Carries plans out against an engine."""
+"""Carries out plans through the engine's API."""

@@ -1,4 +1,4 @@
-"""Projects as artifacts of registries, through our engine: the one who speaks to registries."""
+"""Projects as artifacts in registries; our engine transfers them, as it does all traffic with registries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.errors import EngineError, SkiffError
 
 PATH = "/skiff/v1/artifacts"
 NOT_OF_VERSION = (400, 404, 405, 406, 415, 422)
-"""What registries answer to a manifest of a kind that they do not know."""
+"""Status codes with which registries refuse an unknown type of manifest."""
 
 
 def publish(client: Client, name: str, layers: Sequence[Layer], version: str) -> str:

@@ -17,13 +17,13 @@ from runtime.client import Client
 from runtime.errors import SkiffError
 
 OWN = ".skiff-build"
-"""Folder, in the stream, of what goes along with the context."""
+"""Folder of the stream for files that are sent in addition to the context."""
 IMAGE_SCHEME, SERVICE_SCHEME = "docker-image://", "service:"
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What `build` may be told beside the file: flags, a limit of memory in bytes, arguments (None: from the engine).
+    """Options of a build that are not in the file: flags, a memory limit in bytes, arguments (None: from the engine).
 
     `ssh` are agents for all services, `ID` or `ID=SOCKET`.
     """
@@ -46,7 +46,7 @@ class BuildRequest:
     extra: Mapping[str, bytes]
     directories: Mapping[str, Path]
     hidden: str = ""
-    """A folder of the stream that the ignore file has to hide: an engine of Skiff's takes it out itself."""
+    """A folder of the stream that the ignore file must hide; our own engine removes it without that."""
 
 
 def build_image(
@@ -66,12 +66,12 @@ def build_image(
 
 
 def build_request(target: DesiredProject, service: str, options: BuildOptions, *, is_ours: bool) -> BuildRequest:
-    """Return what the `build:` of `service` asks for; `is_ours` says that the engine is Skiff's own.
+    """Return the request for the `build:` of `service`; `is_ours` says that the engine is Skiff's own.
 
     Raises SkiffError for what is not there, and for what the engine can't do.
     """
     build = target.services[service].build
-    assert build is not None  # who plans a build has seen it
+    assert build is not None  # plans build only services that have one
     if options.ssh:
         build = build._replace(ssh={**build.ssh, **agent_sockets(options.ssh)})
     fail = _Failure(service)
@@ -281,6 +281,6 @@ def _refuse_elsewhere(build: Build, fail: _Failure) -> None:
     for key, value in given.items():
         if value:
             raise fail(
-                f"build.{key} can't be told to this engine: its protocol has no words for it",
+                f"build.{key} is not supported by this engine: its protocol has no field for it",
                 "build with Skiff's own engine, or leave it out",
             )

@@ -1,4 +1,4 @@
-"""A build's stream: the context without what .dockerignore leaves out, and what goes along with it."""
+"""A build's stream: the context without what .dockerignore excludes, and files sent in addition."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def stream(
 ) -> Iterator[bytes]:
     """Yield a tar stream of the directory `context`, of `extra` files and of `directories`, each by its name in there.
 
-    What lies below the folder `hidden` of the stream is not the context's, which the build is told by the ignore file; an
-    engine that knows it by itself gets "", and that file as it is. The Dockerfile and the ignore files themselves always
-    go along. Raises SkiffError for what can't be read.
+    Files below the folder `hidden` of the stream are not part of the context: a rule is added to the ignore file that
+    says so. For an engine that knows this without a rule it is "". The Dockerfile and the ignore files are always sent.
+    Raises SkiffError for what can't be read.
     """
     out = Chunks()
     name, text = _ignore_file(context, dockerfile, extra)
@@ -115,14 +115,14 @@ def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 class Chunks:
-    """Takes what is written until it is taken away."""
+    """Collects what is written until `taken` returns it."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self.size = 0
 
     def write(self, data: bytes) -> int:
-        """Take `data`."""
+        """Add `data`."""
         self._parts.append(bytes(data))
         self.size += len(data)
         return len(data)

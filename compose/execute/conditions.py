@@ -1,4 +1,4 @@
-"""Waiting for containers: started, healthy, completed. Told by the engine's events, not by asking again and again."""
+"""Waiting for containers to be started, healthy, completed; driven by the engine's events, without polling."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def wait_healthy(
     *,
     needs_check: bool = False,
     timeout_s: float | None = None,
-    tell: Callable[[str, str], None] | None = None,
+    report: Callable[[str, str], None] | None = None,
 ) -> None:
     """Return when every container is healthy, and each without a health check has run for a moment.
 
-    `tell(name, state)` hears of each that is ready. With `needs_check` a container without a health check is a
+    `report(name, state)` is called for each that is ready. With `needs_check` a container without a health check is a
     failure, as `condition: service_healthy` wants it. Raises SkiffError, with the last probe and the last log lines,
     when one turns unhealthy or ends, and when `timeout_s` seconds are over.
     """
@@ -43,13 +43,13 @@ def wait_healthy(
         changed = set(waiting)
         while True:
             for name in changed & set(waiting):
-                waiting[name] = _ready_in(client, name, needs_check, tell)
+                waiting[name] = _ready_in(client, name, needs_check, report)
             now_s = time.monotonic()
             for name, ready_s in list(waiting.items()):
                 if ready_s <= now_s:
                     del waiting[name]
-                    if tell is not None:
-                        tell(name, "Healthy")
+                    if report is not None:
+                        report(name, "Healthy")
             if not waiting:
                 return
             until_s = min(waiting.values())
@@ -71,7 +71,7 @@ class _Events:
         self._poller.register(self._socket, select.POLLIN)
 
     def names(self, until_s: float) -> set[str]:
-        """Return whom the next events are about; nobody when `until_s` (monotonic seconds) comes before."""
+        """Return the containers of the next events; none when `until_s` (monotonic seconds) passes first."""
         if b"\n" not in self._rest:
             left_ms = None if until_s == NEVER else max(0, math.ceil((until_s - time.monotonic()) * 1000))
             if not self._poller.poll(left_ms):
@@ -86,19 +86,19 @@ class _Events:
         return {json.loads(line)["Actor"]["Attributes"].get("name", "") for line in lines if line.strip()}
 
 
-def _ready_in(client: Client, name: str, needs_check: bool, tell: Callable[[str, str], None] | None) -> float:
+def _ready_in(client: Client, name: str, needs_check: bool, report: Callable[[str, str], None] | None) -> float:
     """Return when (monotonic seconds) the container counts as up if nothing happens; NEVER: an event has to come."""
     state = client.container(name)["State"]
     health = state.get("Health")
     if not state["Running"] and not state.get("Restarting"):
-        _say(tell, name, "Error")
+        _say(report, name, "Error")
         raise SkiffError(
             f"container {name} exited ({state['ExitCode']})" + _last_log(client, name),
             f"`skiff logs` shows all of its output{_memory(state)}",
         )
     if health is None or health["Status"] == "none":
         if needs_check:
-            _say(tell, name, "Error")
+            _say(report, name, "Error")
             raise SkiffError(
                 f"container {name} has no healthcheck configured",
                 "give the service a healthcheck, or depend on it with condition: service_started",
@@ -108,14 +108,14 @@ def _ready_in(client: Client, name: str, needs_check: bool, tell: Callable[[str,
         began = datetime.fromisoformat(state["StartedAt"][:26].rstrip("Z") + "+00:00").timestamp()
         return time.monotonic() + max(0.0, SETTLE_S - max(0.0, time.time() - began))
     if health["Status"] == "unhealthy":
-        _say(tell, name, "Unhealthy")
+        _say(report, name, "Unhealthy")
         raise SkiffError(f"container {name} is unhealthy" + _last_probe(health) + _last_log(client, name))
     return 0.0 if health["Status"] == "healthy" else NEVER
 
 
-def _say(tell: Callable[[str, str], None] | None, name: str, state: str) -> None:
-    if tell is not None:
-        tell(name, state)
+def _say(report: Callable[[str, str], None] | None, name: str, state: str) -> None:
+    if report is not None:
+        report(name, state)
 
 
 def _memory(state: Mapping[str, Any]) -> str:

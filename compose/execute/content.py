@@ -1,4 +1,4 @@
-"""Writing configs and secrets into a container that was created and does not run yet."""
+"""Writing configs and secrets into a container between its creation and its start."""
 
 from __future__ import annotations
 

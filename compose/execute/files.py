@@ -1,4 +1,4 @@
-"""What containers take from files of the host: configs and secrets as mounts, seccomp profiles."""
+"""Files of the host that containers use: configs and secrets as mounts, seccomp profiles."""
 
 from __future__ import annotations
 

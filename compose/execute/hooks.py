@@ -18,7 +18,7 @@ def run_hooks(
     """Run a service's `hooks` of `phase` in container `id`, one after the other; `report` gets their output's lines.
 
     Raises SkiffError, with what it printed, for the first that exits with another code than 0 (Compose Specification,
-    "post_start", "pre_stop"). A container that is gone or does not run has nothing to be told before its stop.
+    "post_start", "pre_stop"). `pre_stop` hooks are skipped for a container that is gone or does not run.
     """
     for number, hook in enumerate(hooks):
         try:

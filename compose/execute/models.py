@@ -19,11 +19,11 @@ def used_models(target: DesiredProject, names: Sequence[str]) -> list[str]:
 
 
 def with_models(
-    target: DesiredProject, names: Sequence[str], environ: Mapping[str, str], tell: Callable[[str, str], None]
+    target: DesiredProject, names: Sequence[str], environ: Mapping[str, str], report: Callable[[str, str], None]
 ) -> DesiredProject:
-    """Have the models of the services `names` there; return `target` with the services told where.
+    """Pull and configure the models of the services `names`; return `target` with their addresses in the environment.
 
-    `tell(model, state)` hears of each. Raises SkiffError where there is no model runner, and when it fails.
+    `report(model, state)` is called for each. Raises SkiffError where there is no model runner, and when it fails.
     """
     used = used_models(target, names)
     runner = _Runner(model_runner(environ), {**target.environment, **environ})
@@ -31,13 +31,13 @@ def with_models(
     here = {tag for model in runner.json("ls", "--json") for tag in model.get("tags") or ()}
     for ref, model in declared.items():
         if model["model"] not in here:
-            tell(ref, "Pulling")
+            report(ref, "Pulling")
             runner.run("pull", model["model"])
-            tell(ref, "Pulled")
+            report(ref, "Pulled")
         size = ["--context-size", str(model["context_size"])] if model.get("context_size") else []
         runtime = ["--", *model["runtime_flags"]] if model.get("runtime_flags") else []
         runner.run("configure", *size, model["model"], *runtime)
-        tell(ref, "Configured")
+        report(ref, "Configured")
     endpoint = str(runner.json("status", "--json").get("endpoint") or "")
     services = [target.services[name] for name in names]
     return target.with_services(
@@ -46,7 +46,7 @@ def with_models(
 
 
 def _variables(uses: Mapping[str, ModelUse], declared: Mapping[str, Any], endpoint: str) -> dict[str, str]:
-    """Return what tells a service the names of its models, and where they answer (Compose Specification, "models")."""
+    """Return the variables with the names and addresses of a service's models (Compose Specification, "models")."""
     found = {}
     for ref, how in uses.items():
         prefix = ref.upper().replace("-", "_")

@@ -1,4 +1,4 @@
-"""What the engine has of a project."""
+"""The state of a project in the engine."""
 
 from __future__ import annotations
 

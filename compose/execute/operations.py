@@ -203,7 +203,7 @@ class Executor:
         self._ids[service, number] = self._make(self._body(service, number, []), service, name)
 
     def _make(self, body: Mapping[str, Any], service: str, name: str) -> str:
-        """Create a container with what is written into it; one that lacks that does not stay."""
+        """Create a container and write configs and secrets into it; if that fails, the container is removed."""
         made = self.client.create_container(body, name=name)
         id: str = made["Id"]
         for warning in made.get("Warnings") or ():
@@ -283,7 +283,7 @@ class Executor:
             for name in names:
                 report(name, "Waiting")
             if action.condition == "service_healthy":
-                wait_healthy(self.client, names, needs_check=True, tell=report)
+                wait_healthy(self.client, names, needs_check=True, report=report)
             else:
                 for name in names:
                     wait_completed(self.client, name)

@@ -1,4 +1,4 @@
-"""Programs of others that the Docker command line can be extended by; Compose files name some of them."""
+"""Plugins of the Docker command line; Compose files name some of them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def model_runner(environ: Mapping[str, str]) -> str:
     if found is None:
         raise SkiffError(
             "'models' support requires Docker Model plugin",
-            "install docker-model; or run a model server as a service of its own, and tell its address in the environment",
+            "install docker-model; or run a model server as a service of its own, and set its address in the environment",
         )
     return found
 
 
 def check_programs(target: DesiredProject, names: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Raise SkiffError for the first of the services `names` that needs a program which is not there."""
+    """Raise SkiffError for the first of the services `names` that needs a program that is not installed."""
     for name in names:
         service = target.services[name]
         if service.provider:

@@ -20,11 +20,11 @@ LAST_LINES = 10
 
 
 def run_provider(
-    target: DesiredProject, name: str, command: str, environ: Mapping[str, str], tell: Callable[[str], None]
+    target: DesiredProject, name: str, command: str, environ: Mapping[str, str], report: Callable[[str], None]
 ) -> Variables:
-    """Have the provider of the service `name` do `command`: "up", "down" or "stop"; return what it sets.
+    """Run `command` ("up", "down" or "stop") of the provider of the service `name`; return the variables it sets.
 
-    `tell` gets its messages. Raises SkiffError with its own reason when it fails.
+    `report` gets its messages. Raises SkiffError with the provider's own reason when it fails.
     """
     service = target.services[name]
     program, used = _program(service, environ)
@@ -36,7 +36,7 @@ def run_provider(
         process = _started(line, environment, errors)
         with process:
             try:
-                variables = _conversation(process, service, tell)
+                variables = _conversation(process, service, report)
             except BaseException:
                 process.kill()
                 raise
@@ -75,7 +75,7 @@ def _started(line: Sequence[str], environment: Mapping[str, str], errors: Any) -
 
 
 def _metadata(program: str, environment: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return what a provider tells of its flags; nothing where it does not."""
+    """Return what a provider says about its flags, {} if it does not."""
     try:
         answer = subprocess.run(
             [program, "compose", "metadata"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -86,8 +86,8 @@ def _metadata(program: str, environment: Mapping[str, str]) -> Mapping[str, Any]
     return found if isinstance(found, dict) else {}
 
 
-def _conversation(process: subprocess.Popen[str], service: Service, tell: Callable[[str], None]) -> Variables:
-    """Take in a provider's messages to their end, and answer what it asks. Raises SkiffError for its error."""
+def _conversation(process: subprocess.Popen[str], service: Service, report: Callable[[str], None]) -> Variables:
+    """Read a provider's messages to their end, and answer its requests. Raises SkiffError for its error."""
     assert process.stdin is not None  # pipes
     assert process.stdout is not None
     own: dict[str, str] = {}
@@ -102,7 +102,7 @@ def _conversation(process: subprocess.Popen[str], service: Service, tell: Callab
         if kind == "error":
             raise SkiffError(f'service "{service.name}": {text}')
         if kind == "info":
-            tell(text.strip().partition("\n")[0])
+            report(text.strip().partition("\n")[0])
         elif kind in ("setenv", "rawsetenv") and equals:
             (own if kind == "setenv" else plain)[key] = value
         elif kind == "get-service-config":

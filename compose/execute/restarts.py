@@ -14,9 +14,9 @@ def restart(
     target: DesiredProject,
     container: ObservedContainer,
     timeout_s: int | None,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
-    """Restart `container`; `tell` gets the lines that the hooks of its service print. Raises SkiffError."""
+    """Restart `container`; `report` gets the lines that the hooks of its service print. Raises SkiffError."""
     service = target.services.get(container.service)
 
     def run(phase: str) -> None:
@@ -26,7 +26,7 @@ def restart(
             phase,
             container.id,
             container.name,
-            lambda line: tell(f" {container.name} {phase} | {line}"),
+            lambda line: report(f" {container.name} {phase} | {line}"),
         )
 
     if container.state == "running":

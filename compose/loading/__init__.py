@@ -1,4 +1,7 @@
-"""The Compose Specification: from files and an environment to the canonical project. Pure but for reading files."""
+"""Loads Compose files: from files and an environment to the canonical project (Compose Specification).
+
+Pure but for reading files.
+"""
 
 from compose.loading.loader import load
 from compose.loading.model import LoadOptions, Place, Project, Service, Variable

@@ -10,11 +10,11 @@ from compose.loading.merging import Report, Tree, unify
 
 FILES = ("configs", "secrets")
 VALUE = "x-#value"
-"""Beside the `environment` of a config or secret, while it is loaded: what that variable is where it was named."""
+"""While loading, next to the `environment` of a config or secret: the variable's value where it was named."""
 
 
 def canonical(model: Tree, report: Report, *, interpolated: bool) -> Tree:
-    """Put every attribute of `model` into its long form, in place; problems go to `report`.
+    """Bring every attribute of `model` into its long form, in place; problems go to `report`.
 
     Without interpolation, texts that can't be parsed because of their variables stay as they are.
     """
@@ -39,7 +39,7 @@ def canonical(model: Tree, report: Report, *, interpolated: bool) -> Tree:
                 resource["external"] = True
                 if inner:
                     resource["name"] = inner
-    # long forms show doubles that short ones hide, as in a range of ports
+    # long forms can be equal where their short forms were not, as with ranges of ports
     return unify(model)
 
 
@@ -150,7 +150,7 @@ def _ssh(value: Any) -> Any:
 
 
 def defaults(model: Tree) -> None:
-    """Fill in, in place, what every service may leave out."""
+    """Add, in place, the defaults of what services may omit."""
     for service in (model.get("services") or {}).values():
         if not isinstance(service, dict):
             continue
@@ -181,9 +181,9 @@ def device_requests(service: Tree) -> list[Tree]:
 
 
 def resolve_environment(model: Tree, environment: Callable[[str], str | None]) -> None:
-    """Give, in place, the variables that services name without a value the one they have; the same for files.
+    """Set, in place, variables that services name without a value from the environment; the same for files.
 
-    What configs and secrets are of variables is put beside, as VALUE: an included model has variables of its own.
+    The values of variables that configs and secrets name are stored as VALUE: an included model has its own variables.
     """
     for service in (model.get("services") or {}).values():
         if not isinstance(service, dict):

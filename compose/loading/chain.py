@@ -9,11 +9,11 @@ from typing import NamedTuple
 from compose.loading.model import Place
 
 MAXIMUM_DEPTH = 100
-"""How deep services may extend and files include each other."""
+"""The longest chain of `extends` or `include`."""
 
 
 class Link(NamedTuple):
-    """A step of a chain of `extends` or `include`: what leads where, and the place that says so."""
+    """A step of a chain of `extends` or `include`: from where to where, and the place that says so."""
 
     place: Place | None
     source: str

@@ -1,4 +1,4 @@
-"""The documents of a project's files with their variables replaced, and what there is to tell of the variables."""
+"""The documents of a project's files with their variables replaced, and where each variable is used."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Documents:
         return content
 
     def pristine(self, document: Document, environment: Environment) -> Tree:
-        """Return a document's content as `content` does, without telling of anything."""
+        """Return a document's content as `content` does, without reporting problems."""
         values = self._options.interpolate
         content: Tree = interpolate(document.content, environment.lookup, _ignore, _ignore, values=values)
         return content

@@ -257,7 +257,7 @@ def limits(value: Any) -> Any:
         elif isinstance(limit, float):
             raise ValueError(f"{_shown(limit)} is not a whole number")
         else:
-            found[name] = whole(limit) or {"soft": 0, "hard": 0}  # the reference can't tell one from the other
+            found[name] = whole(limit) or {"soft": 0, "hard": 0}  # the reference can't distinguish the two
     return found or None
 
 

@@ -87,7 +87,7 @@ class Extension:
         wanted = how.get("service") if isinstance(how, dict) else how
         other = how.get("file") if isinstance(how, dict) else None
         if not isinstance(wanted, str) or not (other is None or isinstance(other, str)):
-            return _Extended(service)  # the schema tells what is wrong with it
+            return _Extended(service)  # the schema check reports what is wrong with it
         place = step.document.value_place((*path, "service") if isinstance(how, dict) else path)
         link = Link(place, f"{step.file}\0{name}", "")
         cycle = [number for number, each in enumerate(trail) if each.source == link.source]
@@ -120,9 +120,9 @@ class Extension:
     def _base(
         self, step: _Step, wanted: str, other: str | None, name: str, trail: tuple[Link, ...]
     ) -> tuple[Tree | None, tuple[tuple[_Step, str], ...], tuple[Sequence[Path], ...]] | None:
-        """Return a copy of the service that is extended, its parts and what is to be reset in it.
+        """Return a copy of the extended service, its parts, and the paths to reset in it.
 
-        None where a problem was told.
+        None after reporting a problem.
         """
         path = ("services", name, "extends")
         folder = step.folder
@@ -153,7 +153,7 @@ class Extension:
         return base, (*extended.parts, (step, wanted)), step.resets
 
     def _other_file(self, named: str, file: str, step: _Step, path: Path) -> tuple[Tree, Document] | None:
-        """Return the services of an extended file, `named` so, and its last document; problems are told at `path`."""
+        """Return the services of the extended file `named`, and its last document; problems are reported at `path`."""
         key = (file, step.environment)
         if key not in self._files:
             self._files[key] = None

@@ -23,7 +23,7 @@ TRUTHS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
-"""How COMPOSE_DISABLE_ENV_FILE says yes and no."""
+"""The values of COMPOSE_DISABLE_ENV_FILE, for yes and for no."""
 
 
 def shown(path: str, folder: str) -> str:
@@ -67,9 +67,9 @@ def read_text(path: str, name: str = "") -> str:
 
 
 class Environment:
-    """The variables of a project: the process's first, then what .env files add.
+    """The variables of a project: those of the process, then those that .env files add.
 
-    `origins` tells for each variable every place that sets it and the value there, the one that counts first.
+    `origins` lists for each variable every place that sets it with the value there, the one in effect first.
     """
 
     def __init__(self, environ: Mapping[str, str], folder: str = "") -> None:
@@ -86,13 +86,13 @@ class Environment:
         return self.values.get(name)
 
     def set(self, name: str, value: str, origin: str) -> None:
-        """Give a variable a value that counts more than any other."""
+        """Set a variable, overriding every other place."""
         if self.values.get(name) != value:
             self.origins.setdefault(name, []).insert(0, (origin, value))
         self.values[name] = value
 
     def add_files(self, paths: Sequence[str]) -> None:
-        """Take the variables of .env files that are not set yet; a later file counts more. Raises ConfigError."""
+        """Add variables of .env files that are not set otherwise; later files override earlier ones. Raises ConfigError."""
         found: dict[str, str] = {}
         origins: dict[str, list[tuple[str, str]]] = {}
 
@@ -109,7 +109,7 @@ class Environment:
             self.origins.setdefault(key, []).extend(origins[key])
 
     def copy(self) -> Environment:
-        """Return an environment that can be added to on its own."""
+        """Return a copy: variables added to it do not appear here."""
         other = Environment({}, self._folder)
         other.values = dict(self.values)
         other.origins = {key: list(value) for key, value in self.origins.items()}

@@ -1,4 +1,22 @@
-"""From files and an environment to the canonical project: each step a function of the tree before it."""
+"""From files and an environment to the canonical project.
+
+A load has eight stages. Their order is that of docker compose's loader, since it can be observed: what one stage changes
+or rejects, the next ones see.
+
+ 1. discover      which files there are, and the variables of .env files, which may name the files
+ 2. read          per document: YAML with positions, variables replaced, schema check, short forms to long ones,
+                  `extends`, `include`; documents are merged in their order
+ 3. defaults      what services may omit; checks of single values; paths become absolute
+ 4. enable        services whose profiles are off are set aside: they are checked, but imply nothing
+ 5. normalize     what the model implies: the default network, names of resources, dependencies by links and namespaces
+ 6. consistency   whether services, networks, volumes … that are mentioned exist
+ 7. select        services that were not asked for go, then resources that no service uses, then `env_file`s are read:
+                  files of services that are left out need not exist
+ 8. encode        the printed form, attribute by attribute; a value of a wrong type is found here at the latest
+
+Problems do not end the load at once: each stage removes what it has rejected, so that the next ones report what is wrong
+elsewhere, and the first `raise_any` raises all of them together.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +75,9 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         rules.check_consistency(model, disabled, problems)
     if options.interpolate:
         for key, service in disabled.items():
-            encode_service(key, service, problems)  # what is wrong with it counts, also while its profile is off
+            encode_service(key, service, problems)  # report its problems even while its profile is off
         _select(options, model, disabled)
-        # a file that nobody asked for need not be there
+        # files of services that are left out need not exist
         files_of = ServiceFiles(problems, sources, environment, options.working_directory)
         files_of.read(model["services"], environment=options.resolve_environment)
         extensions = nested_extensions(model) if options.nested_extensions else {}
@@ -87,7 +105,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
 
 
 def _select(options: LoadOptions, model: Tree, disabled: Tree) -> None:
-    """Leave out, in place, what the services that were asked for don't need."""
+    """Remove, in place, what the selected services don't need."""
     if options.services:
         for key in set(model["services"]) - (chosen := select(model["services"], options.services)):
             disabled[key] = model["services"].pop(key)
@@ -101,7 +119,7 @@ def _select(options: LoadOptions, model: Tree, disabled: Tree) -> None:
 
 
 def _encode(model: Tree, problems: Problems) -> None:
-    """Put, in place, everything into the form that is printed."""
+    """Encode everything, in place, into the form that is printed."""
     problems.model = model
     for path in problems.settle():
         prune(model, path)
@@ -152,10 +170,10 @@ def _project_name(options: LoadOptions, documents: Sequence[Document], folder: s
         try:
             name = substitute(name, environment.lookup)
         except TemplateError:
-            return "invalid"  # told with all that is wrong in the file
+            return "invalid"  # reported with all other problems of the file
     name = normalize_name(name) if options.normalize or place is None else name
     if not name:
-        # one that a variable should have given must not become another: volumes and all go by it
+        # an unset variable must not lead to another name: volumes are found by it
         hint = "give it one: `name:` in the file, -p or COMPOSE_PROJECT_NAME"
         raise ConfigError("the project has no name", *(place or ("", 0, 0)), hint)
     return name

@@ -1,4 +1,4 @@
-"""How files and extended services come together: variables replaced, overrides merged, doubled entries dropped. Pure."""
+"""Merging files and extended services: variables replaced, overrides merged, duplicate entries dropped. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CASTS: Mapping[str, Any] = {
     "networks": {"*": {**dict.fromkeys(("external", "internal", "attachable", "enable_ipv4", "enable_ipv6"), boolean)}},
     **{section: {"*": _EXTERNAL} for section in ("volumes", "secrets", "configs")},
 }
-"""What a text becomes, by path: the reference casts values at these places after it has replaced variables."""
+"""The types of values by path: the reference casts texts at these places after it has replaced variables."""
 
 
 def interpolate(
@@ -45,7 +45,7 @@ def interpolate(
 ) -> Any:
     """Return `value` with the variables of every text in it replaced, and texts cast where the model wants no text.
 
-    `report` is told of every problem with its path, `note` of every variable that is mentioned. Without `values`,
+    `report` is called for every problem with its path, `note` for every variable in the text. Without `values`,
     variables and texts stay as they are.
     """
 
@@ -81,7 +81,7 @@ BUILD_SEQUENCES = frozenset(("args", "additional_contexts", "extra_hosts", "labe
 
 
 class MergeError(ValueError):
-    """Two values that can't be one; `path` is where."""
+    """Raised for two values that can't be merged, at `path`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"can't override {'.'.join(str(step) for step in path)}: one is a mapping, the other is not")
@@ -89,7 +89,7 @@ class MergeError(ValueError):
 
 
 def merge(base: Any, over: Any, path: Path = ()) -> Any:
-    """Return `base` with `over` laid upon it, by the rule of the place (Compose Specification, "Merge")."""
+    """Return `base` overridden by `over`, by the rule of the place (Compose Specification, "Merge")."""
     special = _special(path)
     if special is not None:
         return special(base, over, path)
@@ -211,7 +211,7 @@ def _subnets(base: Any, over: Any, path: Path) -> Any:
 
 
 def reset(tree: Any, paths: Sequence[Path]) -> None:
-    """Take, in place, what later files tag `!reset` or `!override` out of what came before (specification, "Merge")."""
+    """Remove, in place, from earlier files what later ones tag `!reset` or `!override` (specification, "Merge")."""
     for path in paths:
         node = tree
         for step in path[:-1]:

@@ -10,7 +10,7 @@ SECTIONS = ("networks", "volumes", "secrets", "configs", "models")
 
 
 class LoadOptions(NamedTuple):
-    """What a load is told: paths as the user gave them, relative to `working_directory` (absolute).
+    """Options of a load. Paths are as the user gave them, relative to `working_directory` (absolute).
 
     `files` empty: COMPOSE_FILE, or the default names in this folder and its parents. `file_text` is what `-f -` reads.
     `services` not empty: only these, and what they depend on. Networks, volumes and the like that no service uses are

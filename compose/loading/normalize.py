@@ -1,4 +1,4 @@
-"""What a model implies: default network, names of resources, dependencies; and what may not be in it together. Pure."""
+"""What a model implies (default network, names of resources, dependencies), and consistency checks. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECRET_WAYS = ("file", "environment")
 
 
 def normalize(model: Tree, project: str, environment: Callable[[str], str | None]) -> None:
-    """Write, in place, what the model implies."""
+    """Add, in place, what the model implies."""
     uses_default = False
     for service in (model.get("services") or {}).values():
         if "provider" not in service and "network_mode" not in service:
@@ -70,7 +70,7 @@ def _dependencies(service: Tree) -> None:
 
 
 def check_resources(model: Tree, report: Report) -> None:
-    """Report what one value alone shows to be wrong, after defaults."""
+    """Report problems of single values, after defaults."""
     for section, ways in (("configs", CONFIG_WAYS), ("secrets", SECRET_WAYS)):
         for name, resource in (model.get(section) or {}).items():
             given = [way for way in ways if way in (resource or {})]
@@ -180,7 +180,7 @@ def _undefined(kind: str, name: Any, known: Any) -> str:
 
 
 def suggestion(name: str, known: Any) -> str:
-    """Return a further line that offers the nearest of the `known` names, or nothing."""
+    """Return a further line that suggests the nearest of the `known` names, or ""."""
     import difflib
 
     nearest = difflib.get_close_matches(name, [str(each) for each in known], 1)

@@ -1,4 +1,4 @@
-"""A project's files for another machine: what they name beside them gets a name that goes along. Pure but for reading."""
+"""A project's files for another machine: files they refer to are packed under new names. Pure but for reading."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _refuse_includes(document: Document) -> None:
 
 
 def _named_files(document: Document) -> Iterator[tuple[Path, str, str]]:
-    """Yield path, text and suffix of all that names a file which has to go along."""
+    """Yield path, text and suffix of every name of a file that must be packed as well."""
     services = document.content.get("services") if isinstance(document.content, dict) else None
     for name, service in (services or {}).items():
         if not isinstance(service, dict):

@@ -1,4 +1,4 @@
-"""What is wrong with a project's files: collected over all steps of a load, each problem once and with its place. Pure."""
+"""Problems of a project's files: collected over all steps of a load, each once and with its place. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Problems:
         return self._settled
 
     def stop(self) -> None:
-        """Say that what follows can't be judged: a part of the model is missing."""
+        """Note that later steps can't check the model: a part of it is missing."""
         self.is_stopped = True
 
     def raise_any(self) -> None:
@@ -86,7 +86,7 @@ def dotted(path: Path) -> str:
 
 
 def prune(model: Any, path: Path) -> None:
-    """Take, in place, out of the model what has a problem: the attribute, or what it is in where that is all there is."""
+    """Remove, in place, what has a problem: the attribute, or its parent if that has nothing else."""
     holder: Any = model
     for step in path[:-1][:2]:
         holder = holder.get(step) if isinstance(holder, dict) else None

@@ -1,4 +1,4 @@
-"""From files to one model: each document's `extends`, its `include`, then the documents upon each other."""
+"""From files to one model: each document's `extends`, its `include`, then the documents merged in order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from compose.loading.template import Lookup
 from compose.loading.validation import Schema
 
 MAXIMUM_INCLUDES = 1000
-"""How many files may be included, each as often as it is: they can double with every level."""
+"""How many files may be included, repeated ones counted each time: the number can double with every level."""
 
 
 class Reader:
@@ -71,12 +71,12 @@ class Reader:
         return model
 
     def _check(self, model: Tree) -> None:
-        """Check, in place, what there is after a document and put it into canonical forms: the next is laid upon these."""
+        """Check the merged model after a document and bring it into canonical form, in place: the next is merged into that."""
         bad: list[Path] = []
 
         def report(message: str, path: Path) -> None:
             self._problems(message, path)
-            bad.append(path)  # also what is not told because an earlier file has it
+            bad.append(path)  # also those not reported because an earlier file has the same
 
         self._problems.model = model
         self._prune(model)
@@ -89,7 +89,7 @@ class Reader:
         self._prune(model)
 
     def _prune(self, model: Tree) -> None:
-        """Take, in place, out of the model what has a problem, so that the following steps find only what is sound."""
+        """Remove, in place, what has a problem, so that later steps only see valid values."""
         for path in self._problems.settle():
             if len(path) < 2 and (not path or rules.suggestion(str(path[0]), ("services", *SECTIONS))):
                 self._problems.stop()
@@ -106,7 +106,7 @@ class Reader:
         environment: Environment,
         above: tuple[Link, ...],
     ) -> None:
-        """Take in, in place, the models that a file includes; what both define must be the same."""
+        """Merge, in place, the models that a file includes; what both define must be equal."""
         entries = content.pop("include", None)
         if entries is not None and not isinstance(entries, list):
             self._problems.at("must be a list", ("include",), document.value_place(("include",)))
@@ -154,7 +154,7 @@ class Reader:
             self._import(content, found, document, path, place)
 
     def _inclusion(self, entry: Any, document: Document, path: Path) -> _Inclusion | None:
-        """Return what an entry of `include` says; None where a problem was told."""
+        """Return the parsed entry of `include`, None after reporting a problem."""
         if isinstance(entry, str):
             return _Inclusion([entry])
         if not isinstance(entry, dict):
@@ -225,7 +225,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _resolve_environment(model: Tree, lookup: Lookup) -> None:
-    """Give, in place, the variables that lists of an included model name alone the value they have there.
+    """Set, in place, variables that lists of an included model name without a value.
 
     As in the reference, those of mappings wait for the variables of the whole project.
     """

@@ -1,4 +1,4 @@
-"""Which services a load is about: those of the active profiles, those asked for with what they need. Pure."""
+"""Selection of services: by active profiles, and by name with their dependencies. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compose.loading.merging import Tree
 
 
 def enable(services: Mapping[str, Tree], active: set[str], named: Sequence[str] = ()) -> tuple[Tree, Tree]:
-    """Return the services that `active` profiles enable, and the others; naming one that is off enables its profiles."""
+    """Return the services that `active` profiles enable, and the others; naming a service enables its profiles."""
     wanted = {name: set((service or {}).get("profiles") or ()) for name, service in services.items()}
 
     def is_enabled(name: str, profiles: set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What services take from files of their own: `env_file` and `label_file`."""
+"""Files of single services: `env_file` and `label_file`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ServiceFiles:
         self._problems, self._sources, self._environment, self._folder = problems, sources, environment, folder
 
     def read(self, services: Mapping[str, Tree], *, environment: bool = True) -> None:
-        """Put, in place, each file's variables below the service's environment, and its labels below its labels.
+        """Add, in place, each file's variables and labels to the service, whose own ones override them.
 
         Without `environment`, the files of variables stay files, as they do in the reference's config hashes.
         """

@@ -1,4 +1,4 @@
-"""Which place of which file a value of the model comes from, across merges, `extends`, `include` and short forms. Pure."""
+"""Provenance: the file and place of every value, across merges, `extends`, `include` and short forms. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compose.loading.document import Document, Path
 from compose.loading.model import Place
 
 COMPARED = ("target", "source", "path", "subnet", "name", "published", "host_ip", "protocol", "driver", "action")
-"""The keys that tell one entry of a list from another."""
+"""The keys that identify an entry of a list."""
 
 
 class Source:
@@ -65,7 +65,7 @@ class Source:
 
 
 class Sources:
-    """The sources of a model, in the order in which they were laid upon each other."""
+    """The sources of a model, in the order in which they were merged."""
 
     def __init__(self) -> None:
         self._sources: dict[Path, list[tuple[int, Source]]] = {}
@@ -74,7 +74,7 @@ class Sources:
         """Values that come from an env_file or label_file, by path: what a Compose file says comes before them."""
 
     def add(self, source: Source) -> None:
-        """Lay a source upon those before it."""
+        """Add a source that overrides those before it."""
         self._sources.setdefault(source.at, []).append((self._number, source))
         self._number += 1
 
@@ -153,7 +153,7 @@ def _entry_name(entry: Any) -> str:
 
 def _matching(here: list[Any], there: Any, step: int, attribute: str) -> int | None:
     if not isinstance(there, list):
-        return step if step < len(here) else None  # not in the model any more
+        return step if step < len(here) else None  # no longer in the model
     entry = _child(there, step)
     if step < len(here) and _is_same(here[step], entry, attribute):
         return step

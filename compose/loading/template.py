@@ -20,7 +20,7 @@ BRACE = re.compile("[{}]")
 
 
 class TemplateError(ValueError):
-    """Text that is no template, or a required variable without a value."""
+    """Raised for text that is no template, and for a required variable without a value."""
 
 
 class Mention:
@@ -35,7 +35,7 @@ class Mention:
 def substitute(text: str, lookup: Lookup, note: Callable[[Mention], None] | None = None, depth: int = 0) -> str:
     """Return `text` with its variables replaced; raises TemplateError.
 
-    `lookup` gives a variable's value, None where it is not set; `note` is told of every variable that is mentioned.
+    `lookup` returns a variable's value, None if it is not set; `note` is called for every variable in the text.
     """
     if "$" not in text:
         return text

@@ -56,7 +56,7 @@ class Schema:
         return cls(json.loads(schema_text()))
 
     def validate(self, model: Any, report: Report) -> None:
-        """Tell `report` of every problem of `model`."""
+        """Call `report` for every problem of `model`."""
         self._check(self.document)(model, (), report)
 
     def is_valid(self, model: Any) -> bool:

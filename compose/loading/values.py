@@ -156,7 +156,7 @@ def shell_words(text: str) -> list[str]:
     """Return the words of a command line; as the reference does, what follows an unquoted ; & | < > is left out."""
     words: list[str] = []
     word, has_word, escaped = "", False, False
-    quotes: set[str] = set()  # those that are open: " ' ` and ) for $(…
+    quotes: set[str] = set()  # the quotes that are open: " ' ` and ) for $(…
     for character in text:
         if escaped:
             word += {"t": "\t", "n": "\n"}.get(character, character)

@@ -73,7 +73,7 @@ def _string(text: str, indent: str) -> str:
 
 
 def _reads_as_other(text: str) -> bool:
-    """Return whether an unquoted `text` would be no string, or was none in older YAML."""
+    """Return whether an unquoted `text` would not be a string, now or in YAML 1.1."""
     return (
         not text
         or text in WORDS

@@ -20,7 +20,7 @@ EVENTS = ("create", "start", "die", "destroy")
 DRAIN_S = 10.0
 """How long to wait for the last output of an exited container: another process may still hold its pipe."""
 NEXT_RUN_S = 1.0
-"""The same, where the next run may already be shown by the same reader."""
+"""The same if the container is restarted: the reader may already show the next run."""
 
 
 class Run(NamedTuple):
@@ -89,7 +89,7 @@ class Follower:
     ) -> list[LogReading]:
         """Set whose output is shown and whose exits are counted.
 
-        With `from_now` output is shown from the time `since` on, also of containers that are not started yet. Returns
+        With `from_now` output is shown from the time `since` on, also of containers before their start. Returns
         the readings of `shown`: what was logged before can be read from them first.
         """
         if since:
@@ -113,17 +113,17 @@ class Follower:
         return {**self._counting, **self._shown}
 
     def show_all(self) -> None:
-        """Show the output of the shown containers from where it was read to, also of those that have ended."""
+        """Show the output of the shown containers from the current position on, also of those that have exited."""
         for id in self._shown:
             self._show(id)
         self.all_started()
 
     def all_started(self) -> None:
-        """Say that nothing more will be started: when nobody is alive then, that is the end."""
+        """Declare that nothing more will be started: from now on, no running container means the end."""
         self._has_started.set()
 
     def follow(self) -> None:
-        """Return when no container that counts is alive any more, or the time is over that the query tells.
+        """Return when all counted containers have exited, or the query's `until` has passed.
 
         Raises SkiffError when the engine is gone for good, OSError when nothing can be written.
         """
@@ -136,7 +136,7 @@ class Follower:
             client = Client(self._where)
             try:
                 stream = client.events(wanted)
-            except SkiffError:  # it may be dying just now
+            except SkiffError:  # the engine may be exiting right now
                 failures += 1
                 if failures > MOST_FAILURES:
                     raise
@@ -151,7 +151,7 @@ class Follower:
                         if self._is_over():
                             break
                 except (OSError, SkiffError):
-                    continue  # hung up: by ourselves, or because the engine went
+                    continue  # the connection ended: `_wake` closed it, or the engine is gone
         for id, thread in list(self._threads.items()):
             if self._failure is None and (id not in self._alive or self._is_past):
                 self._drain(id, thread, DRAIN_S)
@@ -170,13 +170,13 @@ class Follower:
         self._wake()
 
     def _wake(self) -> None:
-        """End the wait for events, where that is over."""
+        """Stop waiting for events if following is over."""
         if self._is_over() and self._events is not None:
             with suppress(OSError):
                 self._events.shutdown(socket.SHUT_RDWR)
 
     def _settle(self, labels: Sequence[str]) -> None:
-        """Once all was started, take in what no event told; end the wait for events when nobody is alive any more."""
+        """Once everything was started, catch up with what happened before events arrived; stop waiting if all exited."""
         self._has_started.wait()
         client = Client(self._where)
         with suppress(SkiffError, OSError):
@@ -198,7 +198,7 @@ class Follower:
             self._look(client, container, None if code is None else int(code))
 
     def _join(self, client: Client, id: str, labels: Mapping[str, str]) -> None:
-        """Show and count a container that was made meanwhile; its name is the one that it has when it starts."""
+        """Show and count a container that was created later; a recreated one gets its final name before its start."""
         with self._lock:
             if id in self._runs or self._joins is None or not self._joins(labels):
                 return
@@ -214,7 +214,7 @@ class Follower:
                 self._sink.add(container.short_name())
 
     def _look(self, client: Client, container: ObservedContainer, died_with: int | None = None) -> None:
-        """Take in a container's state: a run that began, one that ended (an event told with which code), both."""
+        """Process a container's state: a run began, or ended (`died_with`: the exit code of its event), or both."""
         id = container.id
         with self._lock:
             try:
@@ -246,7 +246,7 @@ class Follower:
             self._wake()
 
     def _begun(self, id: str, started_at: str) -> None:
-        """Take in that a run began, if it is another one."""
+        """Register a new run, if `started_at` belongs to another one than the last."""
         if started_at == self._runs.get(id):
             return
         self._runs[id] = started_at
@@ -267,7 +267,7 @@ class Follower:
             self._on_exit(run)
 
     def _drain(self, id: str, thread: threading.Thread, limit_s: float) -> None:
-        """Wait until a container's output is shown; when none comes, not longer than `limit_s`."""
+        """Wait until a container's output is shown; give up when none comes for `limit_s` seconds."""
         while thread.is_alive() and self._failure is None:
             before = self._written.get(id, 0)
             thread.join(limit_s)
@@ -275,7 +275,7 @@ class Follower:
                 return
 
     def _show(self, id: str) -> None:
-        """Go on with showing a container's output, now or when what is shown already ends."""
+        """Show a container's further output, now or once its current reader ends."""
         with self._lock:
             if id in self._threads and self._threads[id].is_alive():
                 self._again.add(id)
@@ -285,7 +285,7 @@ class Follower:
         thread.start()
 
     def _read(self, id: str) -> None:
-        """Write one container's output until it ends and nothing is to be read once more."""
+        """Pass on one container's output until it ends and no further run has begun."""
         reading = self._readings[id]
         name = reading.container.short_name()
         while True:
@@ -296,7 +296,7 @@ class Follower:
                     self._writing.discard(id)
                     self._written[id] = self._written.get(id, 0) + 1
             except SkiffError:
-                pass  # its log can't be read, or the engine is gone: `follow` tells
+                pass  # its log can't be read, or the engine is gone: `follow` notices that
             except OSError as error:
                 self._failure = error
                 self._wake()

@@ -1,7 +1,7 @@
-"""One container's log, read so that each line comes once, wherever reading breaks off and goes on.
+"""One container's log, read so that each line comes exactly once, even if the engine is restarted while it is read.
 
-The engine gives lines by the times at which they began ("Get container logs": since), and what had come by a time
-(until). So times tell places: what exists at a moment can be read apart from what comes after it.
+The engine selects lines by the time at which they began ("Get container logs": since, until). So a time is a position in
+the log: what was there at a moment can be read first, and separately what came after it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from runtime.client import Client, Endpoint
 from runtime.errors import EngineError, NotFoundError, SkiffError
 
 PAUSE_S = 0.02
-"""How long an engine that hung up is left in peace."""
+"""Pause before reconnecting to an engine that closed the connection."""
 MOST_FAILURES = 5
-"""How often in a row an engine may fail to answer; connecting starts ours."""
+"""How many requests in a row may fail; connecting starts our own engine."""
 
 
 class LogReading:
@@ -29,19 +29,19 @@ class LogReading:
         self._where = where
         self._query = {key: value for key, value in query.items() if key in ("since", "until", "tail") and value}
         self._taken: dict[int, tuple[bytes, int]] = {}
-        """By stream, the time of the last line that was given, and how many of that time were."""
+        """By stream, the time of the last line that was yielded, and how many lines of that time were."""
         self._floor_ns = 0
-        """From when on all is given; of what was before, the last lines alone may have been wanted."""
+        """From this time on all lines are yielded; of earlier ones `tail` may have asked for the last few."""
         self._unended: list[Lines] = []
-        """What had no line's end yet when reading broke off: it is not given yet."""
+        """Incomplete lines at the point where reading broke off; they were not yielded."""
 
     def whole(self) -> Iterator[Lines]:
-        """Yield all that there is, also a line that has no end yet. Raises SkiffError."""
+        """Yield everything that is there, an incomplete last line included. Raises SkiffError."""
         yield from self._lines(dict(self._query))
         yield from self._unended
 
     def until(self, time_ns: int) -> Iterator[Lines]:
-        """Yield what had come by `time_ns`; a line that had no end yet is left for `live`. Raises SkiffError."""
+        """Yield what was logged by `time_ns`; an incomplete line is left for `live`. Raises SkiffError."""
         query, end = dict(self._query), moment(time_ns)
         yield from self._lines({**query, "until": end})
         self._floor_ns = max(time_ns + 1, api_nanoseconds(query.get("since", "0")))
@@ -52,9 +52,9 @@ class LogReading:
                 self._count({"since": self._query["since"], "until": end})
 
     def live(self, *, attached: bool = False) -> Iterator[Lines]:
-        """Yield what comes, from where reading broke off, until the container stops or is gone. Raises SkiffError.
+        """Yield new lines, from where reading broke off, until the container stops or is gone. Raises SkiffError.
 
-        With `attached`, which is our engine's own, from the next start on of one that does not run; it misses nothing.
+        With `attached`, which only our engine knows, of a stopped container from its next start on, without a gap.
         """
         query = {**self._query, "follow": 1, "attached": int(attached)}
         try:
@@ -64,23 +64,23 @@ class LogReading:
             is_over = True
         self._go_on()
         if is_over or "until" in self._query:
-            for lines in self._unended:  # nobody ends it any more
+            for lines in self._unended:  # they stay incomplete
                 self._take(lines)
                 yield lines
             self._unended = []
 
     def _has_ended(self) -> bool:
-        """Whether nothing goes on with a line that has no end yet. Raises NotFoundError."""
+        """Whether the container stopped, so that incomplete lines stay so. Raises NotFoundError."""
         try:
             state = Client(self._where).container(self.container.id)["State"]
         except EngineError:
             raise
-        except SkiffError:  # the engine died just now: where it goes on is known
+        except SkiffError:  # the engine just exited: reading continues once it is back
             return False
         return not state["Running"] or bool(state.get("Restarting"))
 
     def _lines(self, query: dict[str, Any]) -> Iterator[Lines]:
-        """Yield the lines that `query` wants and that were not given yet; goes on when the engine comes back."""
+        """Yield the lines of `query` that were not yielded before; continues when the engine comes back."""
         failures = 0
         while True:
             try:
@@ -97,7 +97,7 @@ class LogReading:
                 time.sleep(PAUSE_S)
             if query.get("follow"):
                 self._go_on()
-                query |= {**self._query, "attached": 0}  # what was waited for may have been meanwhile
+                query |= {**self._query, "attached": 0}  # the start that `attached` waits for may have happened
 
     def _answer(self, query: Mapping[str, Any]) -> Iterator[Lines]:
         decoder, given = StampedLines(), dict(self._taken)
@@ -119,14 +119,14 @@ class LogReading:
         self._taken[lines.stream] = (lines.stamp, more + count if lines.stamp == stamp else more)
 
     def _go_on(self) -> None:
-        """Have the next request begin with the first line that may have more, or with the last that was given."""
+        """Let the next request begin at the first incomplete line, or at the last line that was yielded."""
         unended = [nanoseconds(lines.stamp) for lines in self._unended]
         given = [nanoseconds(stamp) for stamp, _ in self._taken.values()]
         if unended or given:
             self._query["since"] = moment(min(unended) if unended else max(self._floor_ns, *given))
 
     def _count(self, query: dict[str, Any]) -> None:
-        """Take all that `query` gives for given: the last lines of a log tell not which of their time they are."""
+        """Count all lines of `query` as yielded: lines read with `tail` do not say how many of the same time came before."""
         self._taken = {}
         for _ in self._lines(query):
             pass
@@ -140,7 +140,7 @@ def engine_time_ns(client: Client) -> int:
 
 
 def _without(lines: Lines, given: dict[int, tuple[bytes, int]]) -> Lines | None:
-    """Return what of `lines` was not given yet; `given` is counted down."""
+    """Return the part of `lines` that was not yielded before; `given` is counted down."""
     if lines.stream not in given:
         return lines
     stamp, count = given[lines.stream]

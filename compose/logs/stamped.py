@@ -1,4 +1,4 @@
-"""Lines of output with their times before them, as "Get container logs" writes them, taken apart. Pure."""
+"""Parses lines with a time stamp before each, as "Get container logs" writes them. Pure."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ WHOLE_SECONDS = len("2000-01-01T00:00:00")
 
 
 class Lines(NamedTuple):
-    """Whole lines of one stream that came at the same time (as it was written, without the space); without it."""
+    """Complete lines of one stream that have the same time stamp; `text` is without it."""
 
     stamp: bytes
     stream: int
     text: bytes
 
     def stamped(self) -> bytes:
-        """Return the lines with their time before each."""
+        """Return the lines with their time stamp before each."""
         mark = self.stamp + b" "
         return mark + self.text[:-1].replace(b"\n", b"\n" + mark) + self.text[-1:]
 
 
 class WholeLines:
-    """Holds back what has no line's end yet, of each stream."""
+    """Splits the data of each stream into complete lines and keeps the incomplete rest."""
 
     def __init__(self) -> None:
         self._parts: dict[int, list[bytes]] = {}
 
     def feed(self, stream: int, data: bytes) -> bytes:
-        """Return the whole lines of `data`, together with what was held back before."""
+        """Return the complete lines of `data`, with the rest kept from before in front."""
         end = data.rfind(b"\n") + 1
         held = self._parts.setdefault(stream, [])
         if not end:
@@ -45,18 +45,18 @@ class WholeLines:
         return whole
 
     def rest(self) -> list[tuple[int, bytes]]:
-        """Return (stream, bytes) of what is held back."""
+        """Return the incomplete rests as (stream, bytes)."""
         return [(stream, b"".join(parts)) for stream, parts in self._parts.items() if parts]
 
 
 class StampedLines:
-    """Takes one container's output apart as it comes."""
+    """Parses one container's output as it arrives."""
 
     def __init__(self) -> None:
         self._lines = WholeLines()
 
     def feed(self, stream: int, data: bytes) -> Iterator[Lines]:
-        """Yield the whole lines in `data`, those of the same time together. Raises SkiffError for one without a time."""
+        """Yield the complete lines in `data`, those of the same time together. Raises SkiffError for one without a time."""
         whole = self._lines.feed(stream, data)
         start = 0
         while start < len(whole):
@@ -71,23 +71,23 @@ class StampedLines:
             start = end
 
     def rest(self) -> list[Lines]:
-        """Return the lines that have no end yet, each ended."""
+        """Return the incomplete lines, each with a line end added."""
         found = []
         for stream, data in self._lines.rest():
             stamp, space, text = data.partition(b" ")
-            if space:  # else it broke off amid the time
+            if space:  # else it broke off in the middle of the time
                 found.append(Lines(stamp, stream, text + b"\n"))
         return found
 
 
 def _end_of_run(whole: bytes, start: int, line_end: int, mark: bytes) -> int:
-    """Return where the lines end that have the same time as the one from `start` to `line_end`, which `mark` writes."""
+    """Return the end of the run of lines that have the time of the line from `start` to `line_end` (written as `mark`)."""
     end, window = line_end, WINDOW_BYTES
     while whole.startswith(mark[1:], end):
         last = whole.rfind(mark, end - 1, end + window)
         end = whole.find(b"\n", last + 1) + 1
         window *= 2
-    # where another time stands in between (a clock was set back, times are not sorted), it is one line
+    # if another time is in between (a clock was set back, so times are not sorted), the run is this one line
     is_uniform = whole.count(b"\n", start, end) == whole.count(mark, start, end) + 1
     return end if is_uniform else line_end
 

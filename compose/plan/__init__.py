@@ -1,1 +1,1 @@
-"""What is to be done: a project against what the engine says exists. Pure."""
+"""Plans: the operations that turn what the engine has into what the project says. Pure."""

@@ -52,7 +52,7 @@ def manifest(layers: Sequence[Layer], version: str, created: str) -> tuple[bytes
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        # 1.0 knows no type of artifacts: the configuration's stands for it
+        # version 1.0 has no `artifactType`: the media type of the configuration takes its place
         **({"artifactType": ARTIFACT} if is_1_1 else {}),
         "config": {
             "mediaType": EMPTY if is_1_1 else EMPTY_OF_1_0,
@@ -77,7 +77,7 @@ def files_of(name: str, raw: bytes, blobs: Mapping[str, bytes]) -> dict[str, byt
     for layer in document["layers"]:
         about = layer.get("annotations") or {}
         content = blobs[layer["digest"]]
-        # a name from elsewhere is not to lead out of the folder
+        # the name comes from the registry: it must not lead out of the folder
         file = os.path.basename(str(about.get(ENV) or about.get(FILE) or ""))
         if layer.get("mediaType") == ENV_FILE or about.get(EXTENDS) == "true":
             if file not in ("", ".", ".."):

@@ -60,7 +60,7 @@ def bake_file(
 
 
 def _aliases(services: Iterable[str]) -> dict[str, str]:
-    """Return the name of each service's target: one has no dots, and no two are the same."""
+    """Return the name of each service's target, without dots and unique."""
     found: dict[str, str] = {}
     for name in sorted(services):
         alias = name.replace(".", "_")
@@ -82,7 +82,7 @@ def _dockerfile(build: Build) -> str:
 
 
 def _literal(value: Any) -> Any:
-    """Return text that a bake file takes as it is."""
+    """Return `value` escaped, so that a bake file does not interpolate it."""
     return value.replace("${", "$${") if isinstance(value, str) else value
 
 

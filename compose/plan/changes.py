@@ -1,4 +1,4 @@
-"""Why a container that exists can't stay as it is. Pure."""
+"""Reasons to recreate a container. Pure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def why_recreate(
     recreated: set[str],
     lost: ChangedResources,
 ) -> str | None:
-    """Return the reason for which a container of the service `name` must be made anew; None when it may stay.
+    """Return the reason to recreate a container of the service `name`; None if it may stay.
 
-    `recreated` are services whose containers are made anew, `lost` are networks and volumes that are made anew.
+    `recreated` are services whose containers are recreated, `lost` are networks and volumes that are recreated.
     """
     service = target.services[name]
     if not _has_digest(service, container, observed):

@@ -33,7 +33,7 @@ def container_body(
     `replaces` is the ID of the container that is recreated; `files` are mounts of configs and secrets,
     `security` are parts of the HostConfig made of `security_opt`; `inherited` are anonymous volumes taken over from the
     container that is replaced; `container_of` maps services to the containers that `network_mode: service:x` and its
-    like mean.
+    like refer to.
     """
     service = target.services[name]
     host = {**_host_config(service, container_of or {}), **(security or {})}
@@ -70,7 +70,7 @@ def container_body(
 
 
 def _environment(service: Service) -> list[str]:
-    # one without a value takes the image's away
+    # one without a value removes the image's (Docker Engine API, "Env")
     return [key if value is None else f"{key}={value}" for key, value in service.environment.items()]
 
 

@@ -20,7 +20,7 @@ from compose.plan.project import (
 
 
 def plan_stop(observed: EngineState, containers: Sequence[ObservedContainer], *, remove: bool) -> list[Operation]:
-    """Return what stops (and removes) `containers`, each after those that depend on it.
+    """Return operations that stop (and remove) `containers`, each after those that depend on it.
 
     The order comes from the containers' own labels: the project's files may have changed, or be gone.
     """
@@ -61,11 +61,11 @@ def plan_stop(observed: EngineState, containers: Sequence[ObservedContainer], *,
 def _dependants_first(
     containers: Sequence[ObservedContainer], dependants: Mapping[str, set[str]]
 ) -> list[ObservedContainer]:
-    """Return `containers` with each behind those of the services that depend on its own."""
+    """Return `containers` sorted, each after those of services that depend on its own."""
     order: list[str] = []
 
     def visit(service: str, above: tuple[str, ...]) -> None:
-        if service in order or service in above:  # a circle of labels: any order will do
+        if service in order or service in above:  # a cycle in the labels: any order will do
             return
         for other in sorted(dependants.get(service, ())):
             visit(other, (*above, service))
@@ -86,9 +86,9 @@ def plan_down(
     remove_orphans: bool = False,
     has_files: bool = True,
 ) -> Plan:
-    """Return what takes the project down: containers, then networks, volumes and images where that is wanted.
+    """Return the plan that takes the project down: containers, then networks, volumes and images if wanted.
 
-    With files, only what they name is taken, one-offs and orphans where that is wanted; without (`has_files` false)
+    With files, only what they name is taken, one-offs and orphans if wanted; without (`has_files` false)
     everything that carries the project's label. Networks that others still use stay.
     """
     chosen = [c for c in observed.containers if remove_orphans or not c.is_oneoff]

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 NOT_HASHED = ("build", "pull_policy", "scale", "depends_on", "profiles")
-"""What changes without a container being made of anything else."""
+"""Attributes that do not change what a container is made of."""
 ORDER = (
     "annotations attach develop blkio_config cap_add cap_drop cgroup_parent cgroup cpu_count cpu_percent cpu_period "
     "cpu_quota cpu_rt_period cpu_rt_runtime cpus cpuset cpu_shares command configs container_name credential_spec deploy "
@@ -31,7 +31,7 @@ LEAST_PLAIN, LEAST_LARGE = 1e-6, 1e21
 
 
 def service_digest(service: Mapping[str, Any]) -> str:
-    """Return the digest of a service of the canonical model: a container of the same digest needs not be made anew."""
+    """Return the digest of a service of the canonical model: a container of the same digest need not be recreated."""
     return _digest(_hashed(service))
 
 
@@ -115,7 +115,7 @@ def _env_file(file: Mapping[str, Any], is_former: bool) -> Mapping[str, Any] | s
 
 
 def _mount(volume: Mapping[str, Any], is_former: bool) -> Mapping[str, Any]:
-    """Return a mount without a `create_host_path` that says what goes without saying: once false, now true."""
+    """Return a mount without a `create_host_path` that is the default: false in former versions, true now."""
     bind = volume.get("bind")
     if bind is None or bind.get("create_host_path") is not (not is_former):
         return volume

@@ -27,7 +27,7 @@ def plan_images(
     pull: str = "",
     now_s: float = 0.0,
 ) -> Plan:
-    """Return what gets the images of the services `names`; nothing for what is there and not to be renewed.
+    """Return the plan that builds and pulls the images of the services `names`, without those that are up to date.
 
     `build` and `no_build` are the flags of `up`, `pull` overrides every pull policy ("always", "missing", "never").
     Raises SkiffError for an image that is missing and may be neither built nor pulled.
@@ -76,7 +76,7 @@ def _why_pull(policy: str, is_here: bool, tagged_s: float | None, now_s: float) 
 
 
 def refresh_s(policy: str) -> float | None:
-    """Return after how many seconds an image is pulled anew: daily, weekly, every_<duration>; None for no such policy."""
+    """Return the seconds after which an image is pulled again: daily, weekly, every_<duration>; None for other policies."""
     if policy in REFRESHED_AFTER_S:
         return REFRESHED_AFTER_S[policy]
     if not policy.startswith("every_"):

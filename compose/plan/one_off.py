@@ -1,4 +1,4 @@
-"""A service as `run` wants it for one container: its command line's settings over those of the files. Pure."""
+"""A service as `run` starts it: the settings of the files overridden by those of the command line. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtime.errors import SkiffError
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The flags of `run` that shape its container; `entrypoint` None means the service's."""
+    """The flags of `run` that concern its container; `entrypoint` None means the service's."""
 
     command: Sequence[str] = ()
     entrypoint: str | None = None
@@ -41,7 +41,7 @@ class RunOptions:
 def one_off_target(
     target: DesiredProject, name: str, container: str, options: RunOptions, folder: str
 ) -> DesiredProject:
-    """Return `target` with the service `name` as the container named `container` is to have it.
+    """Return `target` with the service `name` changed to what the container named `container` runs.
 
     Paths of volumes are relative to `folder`. Raises SkiffError for what is malformed.
     """

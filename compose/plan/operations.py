@@ -1,4 +1,4 @@
-"""Operations and their order: a plan is a graph that says what is done, why, and what comes before it. Pure."""
+"""Operations and their order: a plan is a graph of what is done, why, and what must be done before. Pure."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Operation:
     """One step on one object.
 
     `key` names it in the plan; `after` are the keys of what must be done before. `name` is the object's name in the
-    engine, `service` the service it is for, `reason` what users are told.
+    engine, `service` the service it is for, `reason` why it is done, for users.
     """
 
     key: str
@@ -168,17 +168,17 @@ class Operation:
 
 @dataclass(frozen=True)
 class Plan:
-    """Operations in an order that could be run one by one; those that do not depend on each other may run at once."""
+    """Operations in topological order; those that do not depend on each other may run at the same time."""
 
     operations: tuple[Operation, ...] = ()
     unchanged: tuple[str, ...] = ()
-    """Names of containers that run already as they should."""
+    """Names of containers that already run as the project says."""
 
     @classmethod
     def of(cls, operations: Iterable[Operation], unchanged: Iterable[str] = ()) -> Plan:
-        """Return the plan of `operations`; `after` keys that are no operation are dropped: that is done already.
+        """Return the plan of `operations`; `after` keys without an operation are ignored: that is done already.
 
-        Raises ValueError when they wait for each other in a circle.
+        Raises ValueError for a cycle.
         """
         found = {operation.key: operation for operation in operations}
         if _is_ordered(found):
@@ -190,7 +190,7 @@ class Plan:
         try:
             return cls(tuple(found[key] for key in topological_sort(_graph(found))), tuple(unchanged))
         except NetworkXUnfeasible as error:
-            raise ValueError("operations wait for each other in a circle") from error
+            raise ValueError("operations wait for each other in a cycle") from error
 
     def predecessors(self) -> dict[str, frozenset[str]]:
         """Return for each operation the keys of those that it waits for."""

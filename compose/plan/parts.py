@@ -296,7 +296,7 @@ class DeviceRequest(NamedTuple):
 
     @classmethod
     def of(cls, document: Document, *more: str) -> DeviceRequest:
-        """Return the typed form; `more` are capabilities that go without saying."""
+        """Return the typed form; `more` are capabilities that are implied."""
         count = document.get("count")
         return cls(
             document.get("driver") or "",

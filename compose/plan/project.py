@@ -1,4 +1,4 @@
-"""The project as the planner sees it: the canonical model, and what the engine has of it. Pure."""
+"""The input of plans: the project as it should be, and the engine's state. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALIVE = ("running", "paused", "restarting")
 class DesiredProject:
     """A project to bring up or take down; `model` is its canonical form, what `config --format json` prints.
 
-    `disabled` are services of the files that are not meant: of other profiles, or not asked for. `environment_files`
+    `disabled` are services that the files have but the command leaves out: by profile, or by name. `environment_files`
     are those that the user named. `separator` stands between the parts of a container's name. `values` are what the
     variables of configs and secrets are, by section and name.
     """
@@ -77,7 +77,7 @@ class DesiredProject:
         return declared.get("name") or f"{self.name}_{key}"
 
     def is_external(self, section: str, key: str) -> bool:
-        """Whether somebody else makes and removes the network or volume `key`."""
+        """Whether the network or volume `key` is not created and removed by the project."""
         return bool((self.section(section).get(key) or {}).get("external"))
 
 
@@ -117,7 +117,7 @@ class ObservedContainer:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has processes, or will have again soon."""
+        """Whether it runs, is paused, or is about to be restarted."""
         return self.state in ALIVE
 
     def short_name(self) -> str:

@@ -1,4 +1,4 @@
-"""Services that other programs provide, and what those who depend on them are told. Pure."""
+"""Services that other programs provide, and the variables that they set for dependants. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def uses_others(target: DesiredProject, names: Sequence[str]) -> bool:
 def flags(name: str, provider: Provider, metadata: Mapping[str, Any], command: str) -> list[str]:
     """Return the options of a service's `provider` as flags of the provider's `command`.
 
-    `metadata` is what the provider tells of its flags, if anything: others are left out. Raises SkiffError for one
+    `metadata` describes the provider's flags, if it has any: options without a flag are left out. Raises SkiffError for one
     that is missing.
     """
     options = provider.options

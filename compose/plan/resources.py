@@ -74,7 +74,7 @@ class ChangedResources(NamedTuple):
 
 
 def diverged(target: DesiredProject, observed: EngineState) -> ChangedResources:
-    """Return what does not match the project any more; what has no config hash is taken as it is."""
+    """Return what no longer matches the project; what has no config hash is accepted as it is."""
     found: dict[str, set[str]] = {"networks": set(), "volumes": set()}
     sections = (("networks", labels.NETWORK, observed.networks), ("volumes", labels.VOLUME, observed.volumes))
     for section, kind, existing in sections:

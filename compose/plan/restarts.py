@@ -8,7 +8,7 @@ from compose.plan.project import DEPENDS_ON, DesiredProject, ObservedContainer
 
 
 def _wanted_by(container: ObservedContainer) -> Mapping[str, bool]:
-    """Return the services that the container depends on, as its own label tells, and whether it restarts with each."""
+    """Return the services that the container's label says it depends on, and whether it restarts with each."""
     entries = (entry.split(":") for entry in container.labels.get(DEPENDS_ON, "").split(",") if entry)
     return {entry[0]: entry[-1] == "true" for entry in entries}
 
@@ -27,7 +27,7 @@ def restarted_with(containers: Sequence[ObservedContainer], services: Sequence[s
 
 
 def dependencies_first(target: DesiredProject, containers: Sequence[ObservedContainer]) -> list[ObservedContainer]:
-    """Return `containers` in the order of their services' dependencies; without files, of what their labels tell."""
+    """Return `containers` in the order of their services' dependencies, those of the files and of their own labels."""
     order: dict[str, int] = {}
     wanted: dict[str, set[str]] = {}
     for container in containers:
@@ -36,7 +36,7 @@ def dependencies_first(target: DesiredProject, containers: Sequence[ObservedCont
         wanted.setdefault(name, set()).update(service.dependencies)
 
     def visit(name: str, above: tuple[str, ...]) -> None:
-        if name in order or name in above:  # a circle of labels: any order will do
+        if name in order or name in above:  # a cycle in the labels: any order will do
             return
         for other in sorted(wanted.get(name, ())):
             visit(other, (*above, name))

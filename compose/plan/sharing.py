@@ -1,4 +1,4 @@
-"""What a service takes from the containers of others: namespaces and volumes, by the containers' IDs. Pure."""
+"""Namespaces and volumes that a service shares with containers of other services. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,30 @@
-"""The plan of `up`: from what is to what the project says. Pure."""
+"""The plan of `up`: operations that turn the engine's state into what the project says. Pure.
+
+A worked plan. `web` depends on `db` (condition: service_healthy), which mounts the volume `data`; nothing exists yet.
+Operations are planned in this order, and each runs as soon as those behind the arrow are done:
+
+    network default                  CreateNetwork
+    volume data                      CreateVolume
+    create db 1      <- network default, volume data
+    start db 1       <- create db 1
+    created db       <- create db 1                    Milestone: other services may share its namespaces
+    started db       <- start db 1                     Milestone
+    await web db     <- started db                     Await: blocks until db is healthy
+    create web 1     <- network default                not after db: creating takes time, being created costs nothing
+    start web 1      <- create web 1, await web db
+
+So containers of all services are created in parallel, and only starts wait. If `db` has changed and `web` has
+`restart: true` for it, both exist already and the plan is
+
+    stop web1                                          web must not run while its dependency is replaced
+    recreate db 1    <- stop web1, network default, volume data
+    start db 1       <- recreate db 1
+    await web db     <- started db
+    start web 1      <- stop web1, await web db
+
+An arrow to an operation that is not in the plan ("network default" in the second one) is satisfied: the object exists.
+That is why keys name moments ("created db") and services never look at each other's operations.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +62,7 @@ from runtime.errors import SkiffError
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What `up` and `create` may be told; `recreate_volumes` are keys of volumes that are made anew, with all data."""
+    """Options of `up` and `create`; volumes named by `recreate_volumes` (keys) are recreated, their data is lost."""
 
     services: Sequence[str] = ()
     with_dependencies: bool = True
@@ -52,12 +78,12 @@ class UpOptions:
 
     @property
     def lost(self) -> ChangedResources:
-        """The networks and volumes that are made anew."""
+        """The networks and volumes that are recreated."""
         return ChangedResources(self.recreate_networks, self.recreate_volumes)
 
 
 def plan_up(target: DesiredProject, observed: EngineState, options: UpOptions) -> Plan:
-    """Return what brings the selected services up, their images being there; nothing for what runs as it should."""
+    """Return the plan that brings the selected services up. Their images must be there."""
     names = select(target, options.services, with_dependencies=options.with_dependencies)
     planner = _Planner(target, observed, options)
     operations = [*planner.networks(names), *planner.volumes(names)]
@@ -71,7 +97,7 @@ def plan_up(target: DesiredProject, observed: EngineState, options: UpOptions) -
 
 
 def orphans(target: DesiredProject, observed: EngineState) -> list[ObservedContainer]:
-    """Return the containers whose service is not in the project's files (any more), and one-offs that ended."""
+    """Return containers of services that the project's files do not name, and one-offs that ended."""
     known = {*target.services, *target.disabled}
     return [
         container
@@ -107,7 +133,7 @@ def _ordered(target: DesiredProject, names: Sequence[str]) -> list[str]:
 
 
 class _Planner:
-    """Plans one service after the other, dependencies first; what is recreated has effects on those behind it."""
+    """Plans one service after the other, dependencies first: recreating one may affect those planned later."""
 
     def __init__(self, target: DesiredProject, observed: EngineState, options: UpOptions) -> None:
         self._target = target
@@ -121,7 +147,7 @@ class _Planner:
     # --- networks and volumes
 
     def networks(self, names: Sequence[str]) -> list[Operation]:
-        """Return what makes the networks of the services `names`; one that is to change is taken down before."""
+        """Return what creates the networks of the services `names`; changed ones are removed first."""
         target, found = self._target, []
         wanted = set().union(*(target.services[name].network_keys for name in names))
         for key in target.section("networks"):
@@ -144,7 +170,7 @@ class _Planner:
         return found
 
     def volumes(self, names: Sequence[str]) -> list[Operation]:
-        """Return what makes the volumes of the services `names`; one that is made anew goes with its containers."""
+        """Return what creates the volumes of the services `names`; recreating one removes its containers first."""
         target, found = self._target, []
         wanted = set().union(*(target.services[name].volume_keys for name in names))
         for key in target.section("volumes"):
@@ -153,7 +179,7 @@ class _Planner:
                 continue
             create = Operation(f"volume {key}", CreateVolume(key), name, "it is missing")
             if key in self._options.recreate_volumes:
-                removals = [_remove(c, f"the volume {key} is made anew") for c in self._using_volume(key)]
+                removals = [_remove(c, f"the volume {key} is recreated") for c in self._using_volume(key)]
                 removal = Operation(
                     f"remove volume {key}",
                     RemoveVolume(must_go=True),
@@ -178,17 +204,17 @@ class _Planner:
     # --- services
 
     def service(self, name: str) -> list[Operation]:
-        """Return what brings the containers of one service to what it says."""
+        """Return what brings the containers of one service up."""
         service = self._target.services[name]
         if service.provider:
             return []
         existing = self._observed.of_service(name)
         if service.volume_keys & self._options.recreate_volumes:
-            existing = []  # they go together with the volume
+            existing = []  # they are removed together with the volume
             self._recreated.add(name)
         reasons = {container.id: self._why(name, container) for container in existing}
         wanted = self._replicas(service)
-        # those that can't stay go first when fewer are wanted, then those with the highest numbers
+        # when fewer are wanted, containers that must be recreated are removed first, then those with the highest numbers
         kept = sorted(existing, key=lambda container: (reasons[container.id] is not None, container.number))
         operations = [_remove(container, "fewer replicas are wanted") for container in kept[wanted:]]
         kept = kept[:wanted]
@@ -235,12 +261,12 @@ class _Planner:
             start(label, number, "created", {key})
         if created or started:
             operations += self._marks(name, created, started)
-        # in the order of their running, so that the plan needs no sorting
+        # in topological order, so that Plan.of need not sort
         awaits = self._awaits(name) if started and self._options.with_dependencies else []
         return [*awaits, *operations]
 
     def _why(self, name: str, container: ObservedContainer) -> str | None:
-        """Return the reason for which `container` is to be recreated, or None."""
+        """Return the reason to recreate `container`, or None."""
         options = self._options
         if options.no_recreate:
             return None
@@ -252,7 +278,7 @@ class _Planner:
         return why_recreate(self._target, self._observed, name, container, recreated=self._recreated, lost=options.lost)
 
     def _restarts_with(self, name: str) -> str:
-        """Return a recreated service with which `name` is to be restarted (depends_on, restart: true), or ""."""
+        """Return a recreated service that `name` restarts with (depends_on, restart: true), or ""."""
         wanted = self._target.services[name].dependencies.items()
         return next((other for other, how in wanted if how.restart and other in self._recreated), "")
 
@@ -266,7 +292,7 @@ class _Planner:
         }
 
     def _marks(self, name: str, created: set[str], started: set[str]) -> list[Operation]:
-        """Return the moments that others wait for: the service's containers made, and started."""
+        """Return the milestones that other services wait for: all containers created, all started."""
         marks = [Operation(f"created {name}", Milestone(), name, "", name, frozenset(created))]
         if self._options.start:
             marks.append(Operation(f"started {name}", Milestone(), name, "", name, frozenset(started)))
@@ -275,7 +301,7 @@ class _Planner:
     def _awaits(self, name: str) -> list[Operation]:
         found = []
         for other, how in self._target.services[name].dependencies.items():
-            # one that is provided was there before there was a plan
+            # providers run before planning, so there is nothing to wait for
             service = self._target.services.get(other)
             if service is None or service.provider or self._replicas(service) == 0:
                 continue

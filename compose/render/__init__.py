@@ -1,1 +1,1 @@
-"""Everything that is written to the terminal."""
+"""Everything that users read: progress, tables, logs, JSON."""

@@ -1,4 +1,4 @@
-"""Where a variable could come from, which place counts, and where it is used: `config --explain`."""
+"""The text of `config --explain`: where a variable could be set, which place won, and where it is used."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class LiveProgress(Progress):
             self._draw()
 
     def begin(self, kind: str, name: str) -> None:
-        """Say that a step begins."""
+        """Show that a step begins."""
         subject, doing, _ = WORDS[kind]
         if not self._rows and kind in ("build", "pull"):
             self._title = doing
@@ -45,16 +45,16 @@ class LiveProgress(Progress):
         self._set(f"{self.prefix}{subject} {name}", doing, Status.WORKING)
 
     def end(self, kind: str, name: str) -> None:
-        """Say that a step is done."""
+        """Show that a step is done."""
         subject, _, done = WORDS[kind]
         self._set(f"{self.prefix}{subject} {name}", done, Status.DONE)
 
     def fail(self, kind: str, name: str, state: str = "Error") -> None:
-        """Say that a step failed."""
+        """Show that a step failed."""
         self._set(f"{self.prefix}{WORDS[kind][0]} {name}", state, Status.ERROR)
 
     def state(self, subject: str, name: str, state: str) -> None:
-        """Say what is so."""
+        """Show the state of an object."""
         working = Status.WORKING if state in WAITING else Status.DONE
         self._set(f"{self.prefix}{subject} {name}", state, BAD.get(state, working))
 

@@ -13,7 +13,7 @@ COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class LogPrinter:
-    """Writes output of several containers to standard output; lines are never mixed. Safe from several threads.
+    """Writes output of several containers to standard output, whole lines at a time. Safe from several threads.
 
     `timestamps` says whether their times are shown. With `separates_errors` their standard error goes to ours, otherwise
     to standard output as well.
@@ -37,7 +37,7 @@ class LogPrinter:
         self._lock = threading.Lock()
 
     def head(self, name: str) -> bytes:
-        """Return what stands before the lines of container `name`."""
+        """Return the prefix of the lines of container `name`."""
         if not self._prefix:
             return b""
         text = f"{name.ljust(self._width)}  | "
@@ -49,19 +49,19 @@ class LogPrinter:
         self._numbers = {name: number for number, name in enumerate(names)}
 
     def add(self, name: str) -> None:
-        """Make place for another container's name."""
+        """Widen the column of names for another container's, if needed."""
         self._width = max(self._width, len(name))
 
     def write(self, name: str, stream: int, data: bytes) -> None:
-        """Write the whole lines of `data`; what has no end yet is kept for the next call."""
+        """Write the complete lines of `data`; an incomplete one is kept for the next call."""
         self._put(name, stream, self._open.setdefault(name, WholeLines()).feed(stream, data))
 
     def write_lines(self, name: str, lines: Lines, *, flushes: bool = True) -> None:
-        """Write whole lines; where more is at hand, without flushing."""
+        """Write complete lines; `flushes` is False while more follow at once."""
         self._put(name, lines.stream, lines.stamped() if self._timestamps else lines.text, flushes=flushes)
 
     def finish(self, name: str) -> None:
-        """Write what container `name` left without a line's end."""
+        """Write the incomplete lines of container `name`, each with a line end added."""
         for stream, data in self._open.pop(name, WholeLines()).rest():
             self._put(name, stream, data + b"\n")
 

@@ -44,7 +44,7 @@ class Progress:
         self._out = out or sys.stderr
         self._lock = threading.Lock()
         self.prefix = ""
-        """What stands before everything that a step is about."""
+        """Written before the name of every object ("DRY-RUN MODE - ")."""
 
     def line(self, text: str) -> None:
         """Write one line."""
@@ -52,21 +52,21 @@ class Progress:
             print(text, file=self._out, flush=True)
 
     def begin(self, kind: str, name: str) -> None:
-        """Say that a step begins."""
+        """Show that a step begins."""
         subject, doing, _ = WORDS[kind]
         self.state(subject, name, doing)
 
     def end(self, kind: str, name: str) -> None:
-        """Say that a step is done."""
+        """Show that a step is done."""
         subject, _, done = WORDS[kind]
         self.state(subject, name, done)
 
     def fail(self, kind: str, name: str, state: str = "Error") -> None:
-        """Say that a step failed."""
+        """Show that a step failed."""
         self.state(WORDS[kind][0], name, state)
 
     def state(self, subject: str, name: str, state: str) -> None:
-        """Say what is so."""
+        """Show the state of an object."""
         self.line(f" {self.prefix}{subject} {name}  {state}")
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
@@ -92,7 +92,7 @@ class Progress:
                 pass
 
     def close(self) -> None:
-        """Write no more."""
+        """Write nothing more."""
 
     def __enter__(self) -> Self:
         return self
@@ -120,16 +120,16 @@ class JsonProgress(Progress):
         self._put(text=text.strip())
 
     def begin(self, kind: str, name: str) -> None:
-        """Say that a step begins."""
+        """Show that a step begins."""
         subject, doing, _ = WORDS[kind]
         self._put(id=f"{subject} {name}", status="Working", text=doing)
 
     def fail(self, kind: str, name: str, state: str = "Error") -> None:
-        """Say that a step failed."""
+        """Show that a step failed."""
         self._put(id=f"{WORDS[kind][0]} {name}", status="Error", text=state)
 
     def state(self, subject: str, name: str, state: str) -> None:
-        """Say what is so."""
+        """Show the state of an object."""
         self._put(id=f"{subject} {name}", status="Working" if state == "Waiting" else "Done", text=state)
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
@@ -138,11 +138,11 @@ class JsonProgress(Progress):
 
 
 def json_error(text: str) -> str:
-    """Return the last word of a command that fails, as docker compose writes it with `--progress json`."""
+    """Return the error of a command that fails, as docker compose writes it with `--progress json`."""
     return json.dumps({"error": True, "message": text}, ensure_ascii=False)
 
 
 def json_warning(text: str) -> str:
     """Return a warning as docker compose writes it with `--progress json`."""
-    told = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps({"level": "warning", "msg": text, "time": told}, ensure_ascii=False)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return json.dumps({"level": "warning", "msg": text, "time": now}, ensure_ascii=False)

@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 
 def formatted(format: str, rows: Sequence[Row], columns: Sequence[tuple[str, str]], *, as_list: bool = False) -> str:
-    """Return `rows` as `format` wants them: "" and "table" are a table of `columns` (title and key).
+    """Return `rows` in the given `format`: "" and "table" are a table of `columns` (title and key).
 
     "json" is a document a line, or one list of all with `as_list`. Raises SkiffError for a template that asks for what
     is not there.

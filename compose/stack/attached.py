@@ -131,7 +131,7 @@ class AttachedUp:
         return self._interrupts
 
     def _joins(self, labels: Mapping[str, str]) -> bool:
-        """Whether the output of a container with these `labels`, made by a rebuild meanwhile, is shown as well."""
+        """Whether the output of a container with these `labels`, created by a rebuild, is shown as well."""
         return labels.get(SERVICE) in self._options.shown and labels.get(ONEOFF, "").lower() != "true"
 
     def _watched_for_end(self, shown: Sequence[ObservedContainer]) -> list[ObservedContainer]:

@@ -18,7 +18,7 @@ class CommitRequest:
     """The container of `service` (number `index`, 0: the first), and the image to make of it.
 
     `image` is REPOSITORY[:TAG] ("": without a name), `changes` are Dockerfile instructions. Unless `pause` is False
-    the container is frozen meanwhile.
+    the container is frozen while the image is made.
     """
 
     service: str

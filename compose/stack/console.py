@@ -22,4 +22,4 @@ class Console(Protocol):
         """
 
     def signals_to(self, kill: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Pass signals that would end us on to the process meanwhile: `kill("SIGTERM")`."""
+        """Inside the block, pass signals that would end us on to the process: `kill("SIGTERM")`."""

@@ -39,7 +39,7 @@ class Context:
     """The engine at `where`, and how a use case talks to its caller.
 
     `emit` receives events, `ask` answers questions. `environ` are the caller's environment variables. At most `parallel`
-    operations run at once (0: no limit). With `dry_run` events tell what would be done, and nothing is.
+    operations run at once (0: no limit). With `dry_run` events report what would be done, and nothing is.
     """
 
     where: Endpoint

@@ -67,9 +67,9 @@ def copy_out(client: Client, id: str, path: str, destination: str | IO[bytes], *
 
 
 def unpack(tar: tarfile.TarFile, path: str, destination: str) -> None:
-    """Make what an archive of the container's `path` holds at `destination`, as cp(1) would.
+    """Unpack an archive of the container's `path` at `destination`, as cp(1) would.
 
-    Raises SkiffError for a member that would be made elsewhere: what is in a container is not to be trusted.
+    Raises SkiffError for a member that would be written elsewhere: archives from containers are not trusted.
     """
     is_contents = path.endswith("/.")
     into = destination if os.path.isdir(destination) else os.path.dirname(os.path.abspath(destination))
@@ -88,7 +88,7 @@ def unpack(tar: tarfile.TarFile, path: str, destination: str) -> None:
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, into: str) -> None:
-    """Make `member` in the directory `into`; not through a link that leads out, and without rights that are not the user's.
+    """Extract `member` into the directory `into`: not through links that lead out of it, without set-ID bits.
 
     Python's own filters do that too, from 3.11.4 on. Raises SkiffError.
     """
@@ -100,7 +100,7 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, into: str) -> None:
             raise SkiffError(f"{member.name}: leads out of {into}", "copy what it leads to by its own name")
     if os.path.basename(member.name) == "..":
         raise SkiffError(f"{member.name}: leads out of {into}", "copy what it leads to by its own name")
-    tar.extraction_filter = lambda member, _: member  # for Pythons that would have one of their own
+    tar.extraction_filter = lambda member, _: member  # newer versions of Python have a default filter
     tar.extract(member, into)
 
 

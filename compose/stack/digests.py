@@ -1,4 +1,4 @@
-"""The digests that image names stand for now: asked of the registry through the engine, or of the engine's own images."""
+"""The digests that image names currently refer to: from the registry through the engine, or from the engine's images."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def resolved(model: Mapping[str, Any], digest_of: Callable[[str], str]) -> dict[
 
 
 def locked(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the override file that pins images alone: laid upon the files, it fixes what they run."""
+    """Return an override file that only pins images: merged last, it fixes what the files run."""
     kept = {}
     for name, service in model["services"].items():
         kept[name] = {"command": None, "entrypoint": None}

@@ -73,7 +73,7 @@ def stats(context: Context, project: DesiredProject, services: Sequence[str] = (
         thread.start()
     for thread in threads:
         thread.join()
-    # one that went meanwhile has nothing to show
+    # a container that was removed during the measurement has nothing to show
     return [Usage(container, documents[container.id]) for container in containers if container.id in documents]
 
 

@@ -1,4 +1,4 @@
-"""`pause` and `unpause`: containers are frozen, and go on."""
+"""`pause` and `unpause`: containers are frozen, and resumed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def pause(context: Context, project: DesiredProject, services: Sequence[str] = ()) -> None:
-    """Freeze the running containers of `services` (none named: all). Raises SkiffError."""
+    """Pause the running containers of `services` (none named: all). Raises SkiffError."""
     found = [container for container in context.containers(project, services) if container.state == "running"]
     for_each(context, "pause", found, lambda container: context.client.pause(container.id))
 
 
 def unpause(context: Context, project: DesiredProject, services: Sequence[str] = ()) -> None:
-    """Let the paused containers of `services` (none named: all) go on. Raises SkiffError."""
+    """Resume the paused containers of `services` (none named: all). Raises SkiffError."""
     found = [container for container in context.containers(project, services) if container.state == "paused"]
     for_each(context, "unpause", found, lambda container: context.client.unpause(container.id))

@@ -27,7 +27,7 @@ class StartRequest:
 def start(context: Context, project: DesiredProject, request: StartRequest, *, has_files: bool = True) -> None:
     """Start stopped containers, dependencies first. Raises SkiffError for a service without a container.
 
-    `has_files` says that `project` comes from files; a name alone tells nothing of what healthy means.
+    `has_files` says that `project` comes from files; without them nothing is known about health checks.
     """
     found = context.containers(project, request.services)
     here = {container.service for container in found}

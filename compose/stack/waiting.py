@@ -41,7 +41,7 @@ def wait_until_up(context: Context, project: DesiredProject, services: Sequence[
             if container.service in completing:
                 wait_completed(context.client, container.name)
                 report(container.name, "Exited")
-        wait_healthy(context.client, staying, timeout_s=timeout_s or None, tell=report)
+        wait_healthy(context.client, staying, timeout_s=timeout_s or None, report=report)
 
 
 def wait_for_exit(

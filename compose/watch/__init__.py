@@ -1,1 +1,1 @@
-"""`develop.watch`: changes of files here become changes of what runs."""
+"""`develop.watch`: brings changes of files into running containers."""

@@ -1,4 +1,4 @@
-"""What watching does to containers, through the engine."""
+"""What watching does to containers: copy, rebuild, restart, run commands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Actions:
     dry_run: bool = False
     parallel: int = 0
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
-    """Who changes containers, and not only what is in them, does it alone: services may share some."""
+    """Serializes rebuilds and restarts, which may affect several services; copying files needs no lock."""
 
     def report(self, text: str) -> None:
         """Report what is done."""
@@ -54,7 +54,7 @@ class Actions:
         self.emit(HookPrinted(line))
 
     def containers(self, service: str) -> list[ObservedContainer]:
-        """Return the containers of `service` that can be given something."""
+        """Return the containers of `service` that files can be copied into."""
         return [container for container in self._all() if container.service == service]
 
     def _all(self) -> list[ObservedContainer]:
@@ -63,7 +63,10 @@ class Actions:
         return [container for container in found if not container.is_oneoff and container.state not in GONE]
 
     def deliver(self, container: ObservedContainer, paths: Mapping[str, str]) -> bool:
-        """Bring `paths` (here, by where there) into the container; False: it has to be done again once it runs."""
+        """Copy `paths` (path in the container → path here) into the container.
+
+        Returns False if that must be repeated when the container starts.
+        """
         if self.dry_run:
             return True
         try:
@@ -74,7 +77,7 @@ class Actions:
             raise
 
     async def rebuild(self, service: str) -> None:
-        """Build the image of `service` and put new containers in the place of its own. What fails is told."""
+        """Build the image of `service` and replace its containers. Failures are reported, not raised."""
         self.report(f'Rebuilding service(s) ["{service}"] after changes were detected...')
         async with self._turn:
             try:
@@ -116,7 +119,7 @@ class Actions:
 
     async def _recreate(self, service: str) -> None:
         executor = await self._executor(service)
-        # as many as there are: they may have been scaled
+        # keep the number of containers: the service may have been scaled
         count = len(executor.observed.of_service(service))
         options = UpOptions(
             [service],
@@ -137,7 +140,7 @@ class Actions:
                 continue  # something still runs it
 
     async def restart(self, service: str) -> None:
-        """Restart the containers of `service`, and those that want to be restarted with it. Raises SkiffError."""
+        """Restart the containers of `service`, and those that depend on it with `restart: true`. Raises SkiffError."""
         async with self._turn:
             found = await anyio.to_thread.run_sync(self._all)
             chosen = restarted_with(found, [service])
@@ -149,7 +152,7 @@ class Actions:
         self.report(f'service(s) ["{service}"] restarted')
 
     async def run_hook(self, service: str, rule: Rule) -> None:
-        """Run the command of `rule` in each running container of `service`; one that fails is told."""
+        """Run the command of `rule` in each running container of `service`; failures are reported, not raised."""
         async with anyio.create_task_group() as group:
             for container in await anyio.to_thread.run_sync(self.containers, service):
                 if container.state == "running" and not self.dry_run:
@@ -157,7 +160,7 @@ class Actions:
 
     def _run_in(self, container: ObservedContainer, rule: Rule) -> None:
         try:
-            assert rule.hook is not None  # who calls has one
+            assert rule.hook is not None  # only rules with a hook get here
             code, _ = run_hook(Client(self.where), rule.hook, container.id, self._show)
         except SkiffError as error:
             self.warn(f"Error handling changed files: container {container.name}: {error}")

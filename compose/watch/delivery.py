@@ -1,4 +1,4 @@
-"""Files into containers: what is there here is written there, what is not is removed (as docker compose's tar sync)."""
+"""Copies files into containers; what no longer exists here is removed there (docker compose calls it tar sync)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ REMOVED_AT_ONCE = 500
 
 
 def deliver(client: Client, id: str, paths: Mapping[str, str], *, is_running: bool) -> bool:
-    """Make `paths` (here, by where in container `id`) there what they are here; False: what went has yet to be removed.
+    """Copy `paths` (path in container `id` → path here) into the container; what is gone here is removed there.
 
-    Files get the mode and time they have here, and belong to the user whom the container runs as. Raises SkiffError.
+    Files keep their mode and time, and belong to the container's user. Returns False if something could not be removed
+    because the container does not run. Raises SkiffError.
     """
     gone = [where for where, path in paths.items() if _is_text(where) and not os.path.lexists(path)]
     kept = {where: path for where, path in paths.items() if os.path.lexists(path)}
@@ -34,7 +35,7 @@ def deliver(client: Client, id: str, paths: Mapping[str, str], *, is_running: bo
 
 
 def _is_text(path: str) -> bool:
-    """Whether the engine's API has a way to write the path: JSON knows no bytes that are not UTF-8."""
+    """Whether the engine's API can express the path: JSON strings are Unicode."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -43,7 +44,7 @@ def _is_text(path: str) -> bool:
 
 
 def _remove(client: Client, id: str, paths: list[str]) -> None:
-    # as root, as whom the engine writes: the container's own user may not be let into a folder
+    # as root, like the engine when it writes: the container's own user may lack access to a folder
     command = ["rm", "-rf", "--", *paths]
     body = {"Cmd": command, "User": "0", "AttachStdout": True, "AttachStderr": True}
     made = client.exec_create(id, body)
@@ -53,12 +54,12 @@ def _remove(client: Client, id: str, paths: list[str]) -> None:
     if code:
         raise SkiffError(
             f"can't remove {', '.join(paths[:3])}{' …' if len(paths) > 3 else ''}: {said or f'rm exited with {code}'}",
-            "the image needs an `rm` for that; a rebuild makes the container anew",
+            "the image needs an `rm` for that; a rebuild recreates the container",
         )
 
 
 def archive(paths: Mapping[str, str]) -> Iterator[bytes]:
-    """Yield a tar stream of `paths` (here, by their absolute names in it); what vanishes meanwhile is left out.
+    """Yield a tar stream of `paths` (absolute path in the stream → path here), without files removed while it is written.
 
     Raises SkiffError for what can't be read.
     """
@@ -69,7 +70,7 @@ def archive(paths: Mapping[str, str]) -> Iterator[bytes]:
             try:
                 yield from _entry(tar, out, where.lstrip("/"), path)
             except FileNotFoundError:
-                continue  # its event is on the way
+                continue  # removed just now: that is an event of its own
             except OSError as error:
                 raise SkiffError(
                     f"{path}: {error.strerror}", "let it be read, or have develop.watch ignore it"
@@ -81,7 +82,7 @@ def _entry(tar: tarfile.TarFile, out: Chunks, name: str, path: str) -> Iterator[
     found = os.lstat(path)
     member = tarfile.TarInfo(name)
     member.mode = stat.S_IMODE(found.st_mode)
-    # with its fraction: what looks for a later time sees a file that is saved twice in a second
+    # with its fraction: programs that compare times notice a file that is saved twice in a second
     member.mtime = found.st_mtime
     if stat.S_ISLNK(found.st_mode):
         member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
@@ -92,7 +93,7 @@ def _entry(tar: tarfile.TarFile, out: Chunks, name: str, path: str) -> Iterator[
     elif stat.S_ISREG(found.st_mode):
         with open(path, "rb") as file:
             if found.st_size <= CHUNK_BYTES:
-                # read first: it may grow or shrink under our hands
+                # read first: the file may grow or shrink while it is read
                 data = file.read()
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
@@ -105,11 +106,11 @@ def _entry(tar: tarfile.TarFile, out: Chunks, name: str, path: str) -> Iterator[
 
 
 def _content(tar: tarfile.TarFile, out: Chunks, file: IO[bytes], size: int) -> Iterator[bytes]:
-    """Write `size` bytes of `file`, a piece at a time, and fill up the last block."""
+    """Write `size` bytes of `file` in pieces, padded to a whole block."""
     stream = cast(IO[bytes], tar.fileobj)
     left = size
     while left:
-        # what was cut off is made up for with zeros: the archive goes on, and what changes the file is told
+        # a file that got shorter is filled up with zeros: the archive stays valid, and the change is an event of its own
         data = file.read(min(left, CHUNK_BYTES)) or bytes(min(left, CHUNK_BYTES))
         left -= len(data)
         stream.write(data)

@@ -1,4 +1,4 @@
-"""One watcher a project: two would do everything twice."""
+"""A lock for each project: two watchers would do everything twice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PEER = struct.Struct("3i")
 
 
 def lock(project: str, engine: str) -> socket.socket:
-    """Return what keeps others out while it is open: `project` on the engine at the address `engine`.
+    """Return a socket that locks `project` on the engine at address `engine` while it is open.
 
-    It is a name of a socket without a file: the kernel takes it away with the process. Raises SkiffError where another
-    process has it.
+    Its name is in the abstract namespace (unix(7)): the kernel frees it when the process exits. Raises SkiffError where
+    another process has it.
     """
     name = b"\0skiff-watch-" + sha256(f"{os.getuid()} {engine} {project}".encode()).hexdigest()[:32].encode()
     held = socket.socket(socket.AF_UNIX)
@@ -38,5 +38,5 @@ def _holder(name: bytes) -> int:
         try:
             probe.connect(name)
         except OSError:
-            return 0  # ended this very moment
+            return 0  # it exited just now
         return int(PEER.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))[0])

@@ -1,4 +1,4 @@
-"""What the kernel tells of files, by the package watchfiles: batches that come at once, or together in a burst."""
+"""File events from the kernel (inotify(7), by the package watchfiles), in batches: single ones at once, bursts together."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
 ADDED = 1
-"""watchfiles' number of what came: made, or moved here."""
+"""watchfiles' number for a path that was created, or moved here."""
 LOST = 0
-"""Our own: events were lost, for none or all of the paths."""
+"""Our own kind: events were lost, and any path may have changed."""
 BUSY_STEP_MS, IDLE_STEP_MS = 2, 10
 BUSY_S = 10.0
 LOOK_AGAIN_MS = 1000
@@ -31,10 +31,10 @@ Batch = set[tuple[int, str]]
 
 
 class Notices:
-    """Events at and below `paths`, also where one is made, moved away or replaced meanwhile.
+    """Events at and below `paths`, also after one of them is created, moved away or replaced.
 
-    Folders are watched with all that is in them; that something comes or goes in the place of a path is seen from the
-    folder above it.
+    Folders are watched recursively. The creation or removal of a path itself is an event of its parent folder, which is
+    watched as well.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -45,18 +45,18 @@ class Notices:
         self._folders: list[str] = []
 
     async def begin(self, group: TaskGroup) -> None:
-        """Watch from now on. Raises SkiffError when the kernel gives no more watches."""
+        """Start watching. Raises SkiffError at the kernel's limit of watches."""
         self._group = group
         await self._watch_anew()
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         for stop in self._stops:
             stop.set()
         self._stops = []
 
     async def next(self, within_s: float | None) -> Batch:
-        """Return what came, all that is there: nothing only when nothing comes within `within_s` seconds."""
+        """Return all events that are there; wait for the first at most `within_s` seconds."""
         batch: Batch = set()
         with anyio.move_on_after(within_s):
             batch |= await self._batches.receive()
@@ -67,7 +67,7 @@ class Notices:
         return batch
 
     def _moves_ground(self, path: str) -> bool:
-        """Whether what happened to `path` is the end of a watch, or makes one possible: folders went or came."""
+        """Whether the event on `path` ends a watch or makes one possible: a folder was removed or created."""
         return any(
             rest or (rest == "" and (each in self._folders or os.path.isdir(each)))
             for each in self._paths
@@ -75,7 +75,7 @@ class Notices:
         )
 
     async def _watch_anew(self) -> None:
-        """Watch what is there now, and then no more what was there before: nothing is missed in between."""
+        """Watch what is there now; the old watches end after that, so that no event is missed in between."""
         before, self._stops = self._stops, []
         is_watched = False
         while not is_watched:
@@ -86,13 +86,13 @@ class Notices:
             stop.set()
 
     def _ground(self) -> tuple[list[str], list[str]]:
-        """Return which paths are folders, and the folders outside of those in which a path is, or will come to be."""
+        """Return which paths are folders, and the folders outside of those that contain a path or will once it is created."""
         folders = [path for path in self._paths if os.path.isdir(path)]
         above = {existing_above(path) for path in self._paths}
         return folders, sorted(each for each in above if all(below(folder, each) is None for folder in folders))
 
     async def _watch(self, paths: Sequence[str], *, is_deep: bool) -> bool:
-        """Watch `paths`; False: one went in the meantime. Raises SkiffError."""
+        """Watch `paths`; return False if one was removed before that. Raises SkiffError."""
         assert self._group is not None  # begun
         if not paths:
             return True
@@ -116,7 +116,7 @@ class Notices:
         last_s = 0.0
 
         def wait() -> Batch | str:
-            # an event is given on after one more step: short ones where another change is likely
+            # an event is delivered one step later: the step is short while more changes are likely
             step_ms = BUSY_STEP_MS if time.monotonic() - last_s < BUSY_S else IDLE_STEP_MS
             return watcher.watch(step_ms, step_ms, LOOK_AGAIN_MS, stop)
 
@@ -125,7 +125,7 @@ class Notices:
                 try:
                     found = await anyio.to_thread.run_sync(wait, limiter=limiter)
                 except RuntimeError:
-                    # a name that is not UTF-8: the package tells of nothing else from then on
+                    # a name that is not UTF-8: the package reports nothing more from then on
                     await self._send.send({(LOST, "")})
                     return
                 if isinstance(found, set):
@@ -142,5 +142,5 @@ def _made(paths: list[str], is_deep: bool) -> RustNotify:
     try:
         return RustNotify(paths, False, False, 0, is_deep, False)
     except PermissionError:
-        # folders that can't be read are left out; asked for at once, that would hide a lack of watches, too
+        # skip folders that can't be read. Only as a second try: it hides that the limit of watches is reached, too
         return RustNotify(paths, False, False, 0, is_deep, True)

@@ -1,4 +1,4 @@
-"""What watching passes over: patterns below a folder, and what editors and version control leave lying about. Pure."""
+"""Paths that watching ignores: patterns below a folder, and temporary files of editors and version control. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fnmatch import translate
 
 from runtime.dockerignore import Ignore
 
-# docker compose's own list, "more" than which its manual promises: Git, JetBrains, Vim, Emacs, gedit, Kate
+# what docker compose ignores, by its manual "and more": files of Git, JetBrains, Vim, Emacs, gedit, Kate
 LEFTOVERS = (
     ".git",
     ".idea",
@@ -54,5 +54,5 @@ def below(base: str, path: str) -> str | None:
 
 
 def is_leftover(relative: str) -> bool:
-    """Whether a relative path is of a file, or in a folder, that tools make for themselves."""
+    """Whether a relative path is a temporary file of a tool, or in a folder of one."""
     return any(LEFTOVER.match(name) for name in relative.split("/"))

@@ -1,4 +1,4 @@
-"""Which change of a file leads to what (Compose Specification, "develop"). Pure."""
+"""Rules: which change of a file leads to which action (Compose Specification, "develop"). Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Rule:
     has_initial_sync: bool = False
 
     def wants(self, path: str) -> bool:
-        """Whether a change of the absolute `path` is one that the rule is about."""
+        """Whether the rule applies to a change of the absolute `path`."""
         relative = below(self.path, path)
         if relative is None or (path in self.spared and relative):
             return False
@@ -70,7 +70,7 @@ class Rule:
         return not any(each.match(path) for each in self.ignored)
 
     def may_want_below(self, folder: str) -> bool:
-        """Whether there can be a path in `folder`, or on the way to it, that the rule is about."""
+        """Whether the rule may apply to a path in `folder`, or to a parent of it."""
         relative = below(self.path, folder)
         if relative is None:
             return below(folder, self.path) is not None
@@ -136,7 +136,7 @@ def _service_rules(target: DesiredProject, name: str, ignore: Ignore | None) -> 
 
 
 def mounted_paths(target: DesiredProject, services: Sequence[str]) -> list[str]:
-    """Return the paths whose rules have nothing to do: a bind mount shows them in the containers already."""
+    """Return the paths whose rules are skipped, because a bind mount shows them in the containers already."""
     return [
         entry.path
         for name in services
@@ -178,7 +178,7 @@ class Rules:
         return [rule for rule in self.rules if rule.wants(path)]
 
     def pass_over(self, folder: str) -> bool:
-        """Whether nothing in `folder` can be for any rule."""
+        """Whether no rule applies to anything in `folder`."""
         found = self._passed_over.get(folder)
         if found is None:
             parent = posixpath.dirname(folder)
@@ -189,6 +189,6 @@ class Rules:
         return found
 
     def roots(self) -> list[str]:
-        """Return the paths of the rules, those left out that lie in others."""
+        """Return the paths of the rules, without those that lie in others."""
         paths = sorted({rule.path for rule in self.rules})
         return [path for path in paths if not any(other != path and below(other, path) is not None for other in paths)]

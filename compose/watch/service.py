@@ -1,4 +1,4 @@
-"""One watched service: its containers are kept at what is here, and rebuilt or restarted after a burst of changes."""
+"""One watched service: files are copied into its containers at once; rebuilds and restarts follow a burst of changes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from compose.watch.work import Work
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 
 QUIET_S = 0.1
-"""How long no change has to come before what a whole burst is to lead to once is done."""
+"""A burst of changes is over after this time without one; then rebuilds, restarts and hooks run once."""
 
 
 class ServiceWatch:
-    """Carries out what changes mean for the service `name`: files go at once, together with those that came meanwhile."""
+    """Carries out what changes mean for the service `name`: files are copied at once, with all that changed until then."""
 
     def __init__(self, name: str, actions: Actions) -> None:
         self.name = name
@@ -29,35 +29,35 @@ class ServiceWatch:
         self._has_news = anyio.Event()
         self._is_to_look = False
         self._synced: dict[str, str] = {}
-        """All that went into containers since the beginning: one that is new is given it, too."""
+        """All paths copied into containers so far: new containers get them, too."""
         self._complete: set[str] = set()
-        """The IDs of containers that have all of it."""
+        """The IDs of containers that have all of these."""
 
     async def begin(self, paths: Sequence[tuple[str, Rule]]) -> None:
-        """Take in the containers that are there, and bring `paths` into them."""
+        """Look up the containers, and copy `paths` into them."""
         found = await self._containers()
         if paths:
             for path, rule in paths:
                 self._work.add(path, [rule])
             initial = self._work.take_paths()
-            self._work = Work()  # nothing changed that a container would have to be restarted for
+            self._work = Work()  # the initial sync copies files only: no restart, no hook
             await self._sync(initial)
         else:
             self._complete = {container.id for container in found}
 
     def add(self, path: str, rule: Rule) -> None:
-        """Take in a change that `rule` is for."""
+        """Add a change that `rule` applies to."""
         self._work.add(path, [rule])
         self._changed_s = time.monotonic()
         self._has_news.set()
 
     def look(self) -> None:
-        """Take in that a container was started."""
+        """Note that a container was started: it may lack files."""
         self._is_to_look = True
         self._has_news.set()
 
     async def run(self) -> None:
-        """Carry out what was taken in, for ever; what fails is told."""
+        """Carry out changes until cancelled; failures are reported."""
         while True:
             wait_s = self._changed_s + QUIET_S - time.monotonic() if self._work.is_heavy else None
             if not self._work.paths and not self._is_to_look and (wait_s is None or wait_s > 0):
@@ -95,7 +95,7 @@ class ServiceWatch:
             if await anyio.to_thread.run_sync(self._actions.deliver, container, wanted):
                 self._complete.add(container.id)
         except (NotFoundError, ConflictError):
-            return  # it stops or goes: what starts again, or in its place, is given everything
+            return  # it stopped or is gone: when it, or a new one, starts, it gets everything
         except SkiffError as error:
             self._actions.warn(f"Error handling changed files: container {container.name}: {error}")
 

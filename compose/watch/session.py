@@ -1,4 +1,4 @@
-"""Watching one project: changes are taken in, and what they lead to is left to a task of each service."""
+"""Watching one project: one task reads changes, and one task a service carries out what they lead to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runtime.client.blocking import Client, Stream
 from runtime.errors import SkiffError
 
 LARGE_BATCH = 1000
-"""So many changes at once may be more than the kernel told: everything is compared once they are over."""
+"""With this many changes at once the kernel may have dropped some: all files are compared once the burst is over."""
 RETRY_S = 1.0
 EVENTS = ("start", "unpause")
 
@@ -74,7 +74,7 @@ class Session:
                 is_lost = any(kind == LOST for kind, _ in batch)
                 batch = {(kind, path) for kind, path in batch if kind != LOST}
                 changed = await anyio.to_thread.run_sync(self._changed, batch)
-                # a new folder may have been filled before it was watched: it is looked at again
+                # a new folder may have been filled before its watch began: compare it once more
                 again |= {path for kind, path in batch if kind == ADDED}
                 if is_lost:
                     is_large = True
@@ -106,7 +106,7 @@ class Session:
                 self._services[rule.service].add(path, rule)
 
     async def _follow_containers(self) -> None:
-        """Have new containers looked at: a recreated one lacks what was synced before."""
+        """Call `look` for started containers: a recreated one lacks what was copied before."""
         while True:
             with suppress(SkiffError, OSError):
                 await anyio.to_thread.run_sync(self._read_events, abandon_on_cancel=True)

@@ -1,4 +1,4 @@
-"""The files that rules are about, as they were seen last: what an event says is checked against what is there."""
+"""A snapshot of the watched files: events are checked against what is really there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compose.watch.rules import Rules
 
 
 class Signature(NamedTuple):
-    """What tells that a file is another one now."""
+    """What of a file's status shows that it changed (stat(2))."""
 
     mode: int
     size: int
@@ -45,21 +45,21 @@ class Tree:
         self._folders: dict[str, dict[str, Signature]] = {}
 
     def take_in(self) -> None:
-        """Remember everything as it is now."""
+        """Take the first snapshot."""
         for _ in self.reconciled():
             pass
 
     def reconciled(self) -> Iterator[str]:
-        """Yield what differs from what was remembered, and remember it."""
+        """Yield what differs from the snapshot, and update it."""
         for root in self._roots:
             yield from self._look(root, deep=True)
 
     def changed(self, path: str, *, is_new: bool) -> Iterator[str]:
-        """Yield what an event on `path` means: itself, and of a folder that went or came what was or is in it."""
+        """Yield the changed paths of an event on `path`; of a removed or new folder also what was or is in it."""
         parent = os.path.dirname(path)
         root = next((each for each in self._roots if below(each, path) is not None), None)
         if root is None:
-            # something on the way to a root: what came may have brought it along
+            # a parent of a root: the root may have been created with it
             for each in self._roots:
                 if below(path, each) is not None:
                     yield from self._look(each, deep=True)
@@ -67,19 +67,19 @@ class Tree:
             was_known = os.path.basename(path) in self._folders.get(parent, {})
             found = list(self._look(path, deep=is_new))
             yield from found
-            # what came and went again unseen is of no interest; all else is told even where it looks the same
+            # what was created and removed unseen does not matter; all else is yielded, even if its status is the same
             if path not in found and (was_known or Signature.of(path) is not None):
                 yield path
 
     def differing(self, path: str) -> Iterator[str]:
-        """Yield what differs at and below `path` from what is remembered, and remember it."""
+        """Yield what differs from the snapshot at and below `path`, and update it."""
         parent = os.path.dirname(path)
         root = next((each for each in self._roots if below(each, path) is not None), None)
         if root is not None and not self._rules.pass_over(parent) and not self._is_behind_link(root, parent):
             yield from self._look(path, deep=True)
 
     def all_below(self, path: str) -> Iterator[str]:
-        """Yield all that is remembered at and below `path`."""
+        """Yield all paths of the snapshot at and below `path`."""
         if path not in self._folders:
             if Signature.of(path) is not None:
                 yield path
@@ -93,7 +93,7 @@ class Tree:
                 yield inner
 
     def _is_behind_link(self, root: str, folder: str) -> bool:
-        """Whether a link below `root` leads to `folder`: such a link is synced as what it is."""
+        """Whether `folder` is reached by a symbolic link below `root`: links are copied as links, not followed."""
         while below(root, folder):
             if os.path.islink(folder):
                 return True
@@ -101,7 +101,7 @@ class Tree:
         return False
 
     def _look(self, path: str, *, deep: bool) -> Iterator[str]:
-        """Remember what is at `path`; yield it where it differs. A folder is gone through if `deep`, or when it is new."""
+        """Update the snapshot of `path`; yield it if it differs. Folders are walked if `deep`, or if they are new."""
         now = Signature.of(path)
         parent, name = os.path.split(path)
         before = self._folders.get(parent, {}).get(name)
@@ -113,7 +113,7 @@ class Tree:
                 yield path
             return
         self._folders.setdefault(parent, {})[name] = now
-        # a folder's times and size tell of its entries, which tell of themselves
+        # a folder's times and size change with its entries, and those have events of their own
         if before is None or (before != now and not (now.is_folder and before.mode == now.mode)):
             yield path
         if now.is_folder and (deep or path not in self._folders):
@@ -124,7 +124,7 @@ class Tree:
             return
         known = self._folders.setdefault(folder, {})
         names: set[str] = set()
-        with suppress(OSError):  # gone again, or not to be read: its own event tells
+        with suppress(OSError):  # removed again, or not readable: that is an event of its own
             names = set(os.listdir(folder))
         for name in sorted({*names, *known}):
             yield from self._look(os.path.join(folder, name), deep=True)
@@ -138,7 +138,7 @@ class Tree:
 
 
 def existing_above(path: str) -> str:
-    """Return the nearest folder on the way to `path` that is there."""
+    """Return the nearest parent folder of `path` that exists."""
     folder = os.path.dirname(path)
     while not os.path.isdir(folder) and folder != "/":
         folder = os.path.dirname(folder)

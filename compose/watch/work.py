@@ -1,4 +1,4 @@
-"""What changes have left to do for one service, gathered until it is done. Pure."""
+"""The work that changes have caused for one service and that is still to do. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from compose.watch.rules import Action, Rule
 
 
 class Work:
-    """Paths to sync (by where they go), and what is done once changes come no more: rebuild, restart, hooks."""
+    """Paths to copy (path in the container → path here), and what waits for the end of a burst: rebuild, restart, hooks."""
 
     def __init__(self) -> None:
         self.paths: dict[str, str] = {}
@@ -23,11 +23,11 @@ class Work:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether something is to do that a whole burst of changes is to lead to once."""
+        """Whether a rebuild, restart or hook is pending: a whole burst of changes leads to one."""
         return self.rebuilds or self.restarts or bool(self.hooks)
 
     def add(self, path: str, rules: Iterable[Rule]) -> None:
-        """Add what a change of `path` leads to by those of its service's `rules` that want it."""
+        """Add the work for a change of `path` by `rules`, which apply to it."""
         for rule in rules:
             if rule.action.syncs:
                 where = rule.container_path(path)
@@ -39,12 +39,12 @@ class Work:
                 self.hooks.append(rule)
 
     def take_paths(self) -> dict[str, str]:
-        """Return the paths to sync, and forget them."""
+        """Return the paths to copy, and clear them."""
         found, self.paths = self.paths, {}
         return found
 
     def take_heavy(self) -> Work:
-        """Return all else, and forget it: a rebuild makes new containers, which need no restart."""
+        """Return the rest, and clear it; with a rebuild no restart is needed, as it makes new containers."""
         found = Work()
         found.rebuilds, found.restarts, found.hooks = self.rebuilds, self.restarts and not self.rebuilds, self.hooks
         self.rebuilds, self.restarts, self.hooks = False, False, []

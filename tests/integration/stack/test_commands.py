@@ -321,7 +321,7 @@ def test_pull_and_push_pass_over_what_is_not_theirs(stack):
 def test_what_is_not_there_yet_says_so(stack):
     project = stack("services:\n  web: {image: busybox}\n")
     for command in (["alpha", "viz"], ["bridge"]):
-        assert "is not built yet" in project.refused(*command)
+        assert "is not supported" in project.refused(*command)
 
 
 def test_what_docker_compose_gave_up_is_still_taken(stack):

@@ -108,7 +108,7 @@ def test_what_cannot_be_done_is_refused_with_the_service(tmp_path, build, messag
     ],
 )
 def test_what_another_engine_has_no_words_for_is_refused(tmp_path, build):
-    with pytest.raises(SkiffError, match=f"build.{next(iter(build))} can't be told to this engine"):
+    with pytest.raises(SkiffError, match=f"build.{next(iter(build))} is not supported by this engine"):
         request(tmp_path, build, is_ours=False)
 
 

@@ -158,7 +158,7 @@ def test_an_unknown_service_is_named_with_its_nearest():
 def test_a_circle_is_refused():
     first = Operation("a", Start(1), "a", "", after=frozenset({"b"}))
     second = Operation("b", Start(1), "b", "", after=frozenset({"a"}))
-    with pytest.raises(ValueError, match="circle"):
+    with pytest.raises(ValueError, match="cycle"):
         Plan.of([first, second])
 
 

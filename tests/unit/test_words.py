@@ -1,0 +1,67 @@
+"""Docstrings, comments and help are in the words of the field, not in a dialect of ours (CONTRIBUTING.md)."""
+
+import ast
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("compose",)
+"""Folders that have been rewritten; a folder that has been is added here."""
+DIALECT = {
+    "anew": "again, or: recreate",
+    "beside": "next to, in addition to",
+    "forlorn": "orphaned",
+    "heir": "successor",
+    "mourn": "on_lost, reap",
+    "manners": "options, behaviour",
+    "hears?": "is called with, receives",
+    "tells?|told": "report, say, show, pass",
+    "meanwhile": "at the same time; say since when",
+    "amid": "in the middle of",
+    "whom": "name what it is",
+    "upon": "on; merged with",
+    "at hand": "available",
+    "any more": "no longer",
+    "come by": "obtain",
+    "takes? in|taken in": "read, add, process",
+    "let go": "release, close",
+    "goes? without saying": "implied",
+    "(is|are|was|were) to (be|have|do|go)": "must, will, should",
+}
+PATTERNS = {re.compile(rf"\b({words})\b", re.IGNORECASE): instead for words, instead in DIALECT.items()}
+SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def prose(path):
+    """Yield (line, text) of docstrings and other bare strings, of help texts and of comments."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        value = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(node, ast.keyword) and node.arg == "help":
+            value = node.value
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield value.lineno, value.value
+    with path.open("rb") as file:
+        yield from (
+            (token.start[0], token.string)
+            for token in tokenize.tokenize(file.readline)
+            if token.type == tokenize.COMMENT
+        )
+
+
+def test_there_is_something_to_read():
+    assert len(SOURCES) > 100
+    assert sum(1 for path in SOURCES for _ in prose(path)) > 1000
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_nothing_is_said_in_dialect(path):
+    found = [
+        f"line {line}: {match.group()!r} ({instead})"
+        for line, text in prose(path)
+        for pattern, instead in PATTERNS.items()
+        if (match := pattern.search(" ".join(text.split())))
+    ]
+    assert not found
