@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
+import struct
+import termios
+from contextlib import suppress
 
 import anyio
 
@@ -11,6 +15,8 @@ from runtime.api.intake import Intake, within
 from runtime.http.codec import Head, ProtocolError, split_head
 
 READ_BYTES = 1 << 18
+READ_WITHIN_S = 5.0
+LOOK_AGAIN_S, LOOK_AT_LEAST_S = 0.0005, 0.02
 
 
 class Closed(Exception):
@@ -53,6 +59,19 @@ class Connection:
                 await anyio.wait_writable(self._socket)
             except OSError as error:
                 raise Closed from error
+
+    async def wait_until_read(self) -> None:
+        """Return when the client has read all that was sent, or did not for a while.
+
+        Clients read the head of a hijacked answer through a buffer, and raw bytes past it: what comes together with the
+        head is lost to them (docker-py 7.1). No event tells that a peer has read, so the kernel is asked (unix(7),
+        "SIOCOUTQ").
+        """
+        pause_s = LOOK_AGAIN_S
+        with anyio.move_on_after(READ_WITHIN_S), suppress(OSError):
+            while struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0]:
+                await anyio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LOOK_AT_LEAST_S)
 
     async def end_output(self) -> None:
         """Tell the client that nothing more comes; it may still send."""

@@ -66,6 +66,7 @@ async def attach(engine: Engine, request: Request) -> None:
     """Answer "Attach to a container"."""
     container, attachment, keys = _attachment(engine, request)
     connection = await request.hijack(RAW if container.tty else MULTIPLEXED)
+    await connection.wait_until_read()
     await _exchange(connection, attachment, keys, takes_input=request.flag("stdin") and request.flag("stream"))
 
 
@@ -170,10 +171,12 @@ async def exec_start(engine: Engine, request: Request) -> None:
     try:
         attachment = await engine.execs.start(id, body)
     except SkiffError as error:
+        await connection.wait_until_read()
         text = f"OCI runtime exec failed: {error}\r\n".encode()
         await connection.send(text if one.tty else frame_header(1, len(text)) + text)
         return
     assert attachment is not None
+    await connection.wait_until_read()
     await _exchange(connection, attachment, keys, takes_input=bool(one.body.get("AttachStdin")))
 
 

@@ -50,6 +50,15 @@ def test_whom_it_leaves_behind_with_its_output_does_not_hold_it_up(api, begin, c
     assert api.ask("GET", f"/exec/{id}/json").json["ExitCode"] == 4
 
 
+@pytest.mark.parametrize("script", ["echo said", "no-such-program"])
+def test_output_comes_once_the_head_is_read(api, begin, script):
+    # docker-py reads the head through a buffer, and the rest past it: what came with it would be lost
+    id, connection = begin(script)
+    eventually(lambda: api.ask("GET", f"/exec/{id}/json").json["ExitCode"] is not None, 20, "the end of the exec")
+    assert connection.recv(65536).endswith(b"\r\n\r\n")
+    assert len(read_all(connection)) > 8
+
+
 def test_it_goes_on_when_its_client_goes(api, container, begin):
     id, connection = begin("yes | head -c 5000000; exit 5")
     connection.recv(100)
