@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compose.plan.content import FOLDERS
+from compose.plan.content import FOLDERS, is_copied
 from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
@@ -29,7 +29,7 @@ def file_mounts(target: DesiredProject, name: str) -> Iterator[dict[str, Any]]:
                     f"service {name!r}: unsupported external {what}", "give it as a file, as content or a variable"
                 )
             source = declared.file
-            if not source:
+            if not source or is_copied(use, declared, service):
                 continue
             if not os.path.exists(source):
                 raise SkiffError(

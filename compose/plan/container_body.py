@@ -64,8 +64,9 @@ def container_body(
         "HostConfig": host,
         "NetworkingConfig": {"EndpointsConfig": networks} if not service.network_mode else None,
     }
-    if service.stop_grace_period_ns:
-        body["StopTimeout"] = max(1, round(service.stop_grace_period_ns / 1e9))
+    if service.stop_grace_period_ns is not None:
+        grace_s = service.stop_grace_period_ns / 1e9
+        body["StopTimeout"] = max(1, round(grace_s)) if grace_s else 0
     return {key: value for key, value in body.items() if value is not None}
 
 

@@ -1,12 +1,18 @@
-"""Configs and secrets whose content is not a file of the host: given in the model, or in an environment variable."""
+"""Configs and secrets that are written into containers: of the model, of variables, or files that are to have an owner.
+
+A file of the host is mounted as it is; one that is to have another owner or mode in the container is copied into it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from compose.plan.parts import FileDefinition, FileUse
 from compose.plan.project import DesiredProject
+from compose.plan.service import Service
 from runtime.errors import SkiffError
 
 FOLDERS = {"configs": "/", "secrets": "/run/secrets/"}
@@ -24,17 +30,18 @@ class Injected(NamedTuple):
 
 
 def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
-    """Yield the files of the service's configs and secrets with `content:` or `environment:`.
+    """Yield the files of the service's configs and secrets that are no mounts.
 
-    Raises SkiffError for a variable that is not set, and in a service whose root is read-only (Compose
-    Specification, "configs", "secrets").
+    Raises SkiffError for a variable that is not set, a file that can't be read, and in a service whose root is
+    read-only (Compose Specification, "configs", "secrets").
     """
     service = target.services[name]
     for kind, folder in FOLDERS.items():
         for use in service.files(kind):
             declared = target.file(kind, use.source)
             variable = declared.environment
-            if declared.content is None and not variable:
+            source = declared.file if is_copied(use, declared, service) else ""
+            if declared.content is None and not variable and not source:
                 continue
             what = f"{kind[:-1]} {use.source!r}"
             if service.is_read_only:
@@ -47,14 +54,31 @@ def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
                     f"environment variable {variable!r} required by {what} is not set",
                     f"set it: `{variable}=... skiff up`, or in .env",
                 )
-            content = target.values[kind, use.source] if variable else declared.content or ""
+            if source:
+                content = _read(source, f"service {name!r}: the file of {what}")
+            else:
+                content = (target.values[kind, use.source] if variable else declared.content or "").encode()
             yield Injected(
                 use.path(folder),
-                content.encode(),
+                content,
                 _number(use.uid, what, "uid"),
                 _number(use.gid, what, "gid"),
                 _mode(use.mode),
             )
+
+
+def is_copied(use: FileUse, declared: FileDefinition, service: Service) -> bool:
+    """Whether a config or secret that is a file of the host is copied, for the owner and mode that it is to have."""
+    wants = any(each is not None for each in (use.uid, use.gid, use.mode))
+    return wants and os.path.isfile(declared.file) and not service.is_read_only
+
+
+def _read(path: str, what: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SkiffError(f"{what} can't be read: {path}: {error.strerror}", "correct the path or its mode") from None
 
 
 def content_digest(target: DesiredProject, name: str) -> str:

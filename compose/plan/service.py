@@ -205,9 +205,10 @@ class Service:
         return self._text("stop_signal")
 
     @property
-    def stop_grace_period_ns(self) -> int:
-        """How long it may take to stop."""
-        return duration_ns(self.document.get("stop_grace_period"))
+    def stop_grace_period_ns(self) -> int | None:
+        """How long it may take to stop, None: as the image or the engine says."""
+        given = self.document.get("stop_grace_period")
+        return None if given is None else duration_ns(given)
 
     @cached_property
     def healthcheck(self) -> Healthcheck | None:

@@ -79,8 +79,12 @@ class Health:
         streak = self.failing_streak + 1
         return Health(UNHEALTHY if streak >= check.retries else self.status, streak, log)
 
+    def after_early(self, probe: dict[str, Any]) -> Health:
+        """Return the health after a probe right at the start, before Docker's first: a failure is not told of at all."""
+        return Health(HEALTHY, 0, (*self.log, probe)[-KEPT_PROBES:]) if probe["ExitCode"] == 0 else self
+
     def pause_s(self, check: HealthCheck, age_s: float) -> float:
-        """Return the seconds until the next probe."""
+        """Return the seconds until the next probe; the first of all is as far from the start (moby, daemon/health.go)."""
         if self.status == STARTING and age_s < check.start_period_s:
             return check.start_interval_s
         return check.interval_s

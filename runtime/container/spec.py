@@ -21,6 +21,7 @@ from runtime.oci import defaults
 from runtime.oci.process import LIMITS
 
 OCI_VERSION = "1.2.0"
+ALL = "ALL"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_BYTES = 64 << 20
 IPC_SYSCTLS = frozenset(
@@ -95,20 +96,23 @@ def command(config: Mapping[str, Any]) -> list[str]:
     return arguments
 
 
+def capability_names(given: Sequence[str]) -> list[str]:
+    """Return capabilities as the kernel calls them, and ALL: "net_admin" is CAP_NET_ADMIN."""
+    names = [name.upper() for name in given]
+    return [name if name.startswith("CAP_") or name == ALL else f"CAP_{name}" for name in names]
+
+
 def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the capabilities that HostConfig's Privileged, CapAdd and CapDrop leave."""
     if host.get("Privileged"):
         return tuple(NUMBERS)
-    added, dropped = (
-        [name if name.startswith("CAP_") else f"CAP_{name}" for name in map(str.upper, host.get(key) or ())]
-        for key in ("CapAdd", "CapDrop")
-    )
+    added, dropped = (capability_names(host.get(key) or ()) for key in ("CapAdd", "CapDrop"))
     for name in (*added, *dropped):
-        if name not in NUMBERS and name != "CAP_ALL":
+        if name not in NUMBERS and name != ALL:
             raise BadRequestError(f'invalid capability: "{name}"', "capabilities(7) lists them, as in NET_ADMIN")
-    if "CAP_ALL" in added:
+    if ALL in added:
         wanted, unwanted = list(NUMBERS), dropped
-    elif "CAP_ALL" in dropped:
+    elif ALL in dropped:
         wanted, unwanted = added, []
     else:
         wanted, unwanted = [*defaults.CAPABILITIES, *added], dropped

@@ -355,10 +355,12 @@ class Networks:
         return endpoint
 
     def _way_out(self, container_id: str, version: int, new: Endpoint | None = None) -> Endpoint | None:
-        """Return the attachment over which a container leaves its networks: of the highest priority the first."""
+        """Return the attachment over which a container leaves its networks: of the highest priority, first by name."""
         found = [*self.endpoints(container_id), *([new] if new is not None else [])]
         found = [e for e in found if (e.ipv4 if version == 4 else e.ipv6) and not self._is_internal(e)]
-        return max(found, key=lambda endpoint: endpoint.gw_priority, default=None)
+        return min(
+            found, key=lambda each: (-each.gw_priority, self._table.networks[each.network_id].name), default=None
+        )
 
     def _is_internal(self, endpoint: Endpoint) -> bool:
         return self._table.networks[endpoint.network_id].internal

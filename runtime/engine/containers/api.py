@@ -135,6 +135,7 @@ class Containers:
             await self.lifecycle.kill(container)
         else:
             await self.keeper.signal(container.id, number)
+            await self.lifecycle.thaw(container)
 
     async def pause(self, name: str, frozen: bool) -> None:
         """Freeze or thaw every process of the container."""

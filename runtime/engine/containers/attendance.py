@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from runtime.container.health import UNHEALTHY, Health, HealthCheck
+from runtime.container.health import HEALTHY, UNHEALTHY, Health, HealthCheck
 from runtime.container.logs.files import CHUNK_BYTES, STDERR, STDIN, STDOUT
 from runtime.container.logs.options import limits_of
 from runtime.container.logs.writer import LogWriter
@@ -173,18 +173,33 @@ class Attendance:
     # --- health
 
     async def _watch_health(self, container: Container, check: HealthCheck) -> None:
-        """Run the health check for as long as the process runs; the first time at once."""
+        """Run the health check for as long as the process runs.
+
+        Before the first probe that counts there is one at once, so that who is ready is not waited for.
+        """
         started = time.monotonic()
+        assert container.health is not None
+        due_s = container.health.pause_s(check, 0.0)
+        early = await self._run_probe(container, replace(check, timeout_s=min(check.timeout_s, due_s)))
+        self._take_health(container, container.health.after_early(early))
+        if container.health.status == HEALTHY:
+            due_s = time.monotonic() - started + check.interval_s
         while container.is_running and container.health is not None:
-            if container.state.status != PAUSED:
+            await anyio.sleep(max(0.0, started + due_s - time.monotonic()))
+            if container.state.status != PAUSED and container.is_running:
                 age_s = time.monotonic() - started
                 probe = await self._run_probe(container, check)
-                before = container.health
-                container.health = before.after(check, probe, age_s)
-                container.notify()
-                if container.health.status != before.status:
-                    self._table.tell(container, f"health_status: {container.health.status}")
-            await anyio.sleep(container.health.pause_s(check, time.monotonic() - started))
+                self._take_health(container, container.health.after(check, probe, age_s))
+            age_s = time.monotonic() - started
+            due_s = age_s + container.health.pause_s(check, age_s)
+
+    def _take_health(self, container: Container, health: Health) -> None:
+        before, container.health = container.health, health
+        if health is before:
+            return
+        container.notify()
+        if before is None or health.status != before.status:
+            self._table.tell(container, f"health_status: {health.status}")
 
     async def _run_probe(self, container: Container, check: HealthCheck) -> dict[str, Any]:
         started_ns = time.time_ns()

@@ -83,6 +83,7 @@ class Lifecycle:
             container.state.pid = process.pid
             container.state.error = ""
             container.state.oom_killed = False
+            container.state.exit_code = 0
             container.state.started_at = rfc3339(process.started_at_ns)
             self.attendance.begin(container, process)
             self.table.save(container, is_confirmed=False)  # that it was started is on the disk, or on its way
@@ -267,6 +268,7 @@ class Lifecycle:
             await self.keeper.freeze(container.id, False)
             if container.state.status == PAUSED:  # else it has ended meanwhile
                 container.state.status = RUNNING
+                self.table.save(container)
 
     # --- an earlier engine's
 

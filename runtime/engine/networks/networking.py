@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.engine.containers.making.hosts import host_names, hosts_file, resolv_conf
+from runtime.engine.containers.making.hosts import commented, host_names, hosts_file, resolv_conf
 from runtime.engine.containers.making.links import existing, linked_to, links_of
 from runtime.engine.containers.state import Container
 from runtime.engine.containers.table import ContainerTable
@@ -47,7 +47,7 @@ class ContainerNetworks:
         (directory / "hostname").write_text((container.config.get("Hostname") or container.id[:12]) + "\n")
         if mode == "host":
             (directory / "hosts").write_text(hosts_file((), container.host.get("ExtraHosts") or (), base=host_names()))
-            (directory / "resolv.conf").write_text(resolv_conf(host_resolvers(), container.host, host_search()))
+            (directory / "resolv.conf").write_text(_resolv_conf(container, host_resolvers()))
             return None
         sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
         path = self.networks.namespace(container.id)
@@ -131,11 +131,10 @@ class ContainerNetworks:
 
     def write_resolv_conf(self, container: Container) -> None:
         """Write the container's resolv.conf for the networks that it is on; into the same file, which it may see."""
-        servers = [] if "none" in container.networks else [RESOLVER_ADDRESS]
+        servers = host_resolvers() if "none" in container.networks else [RESOLVER_ADDRESS]
         if set(container.networks) <= {"bridge"}:
             servers = default_resolvers()
-        path = self.paths.container(container.id) / "resolv.conf"
-        path.write_text(resolv_conf(servers, container.host, host_search()))
+        (self.paths.container(container.id) / "resolv.conf").write_text(_resolv_conf(container, servers))
 
     async def leave(self, container: Container) -> None:
         """Take the container off its networks; but not while others run in its network namespace."""
@@ -175,6 +174,10 @@ class ContainerNetworks:
     def _sharers(self, owner: Container, but: Container | None = None) -> list[Container]:
         """Return the running containers, `but` one, in the network namespace of `owner`."""
         return [one for one in self.table if one.is_running and one is not but and self.owner(one) is owner]
+
+
+def _resolv_conf(container: Container, servers: Sequence[str]) -> str:
+    return commented(resolv_conf(servers, container.host, host_search()), host_resolvers(), container.host)
 
 
 def own_names(container: Container) -> str:

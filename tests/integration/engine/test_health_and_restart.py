@@ -63,6 +63,24 @@ def test_a_container_starts_as_starting_and_failures_in_the_start_period_do_not_
     assert len(health_of(api, id)["Log"]) > 1
 
 
+def test_the_first_probe_that_counts_comes_an_interval_after_the_start(api, containers, heard):
+    id = containers("sleep", "60", start=False, Healthcheck=check("false", Interval=100 * MS, Retries=3))
+    next_event = heard(id, "health_status")
+    assert api.ask("POST", f"/containers/{id}/start").status == 204
+    assert next_event()["Action"] == "health_status: unhealthy"
+    started_ns = parse_rfc3339(api.state(id)["StartedAt"])
+    begun_ns = [parse_rfc3339(probe["Start"]) - started_ns for probe in health_of(api, id)["Log"][:3]]
+    assert all(begun >= at * 100 * MS for at, begun in enumerate(begun_ns, 1)), begun_ns
+    assert health_of(api, id)["FailingStreak"] >= 3
+
+
+def test_who_is_ready_at_once_is_healthy_at_once(api, containers, heard):
+    id = containers("sleep", "60", start=False, Healthcheck=check("true", Interval=3_600_000 * MS))
+    next_event = heard(id, "health_status")
+    assert api.ask("POST", f"/containers/{id}/start").status == 204
+    assert next_event()["Action"] == "health_status: healthy"
+
+
 def test_a_probe_is_killed_at_its_timeout(api, containers, heard):
     id = containers("sleep", "60", start=False, Healthcheck=check("echo begun; exec sleep 4321", Timeout=100 * MS))
     next_event = heard(id, "health_status")
@@ -146,6 +164,20 @@ def test_who_waits_to_be_restarted_says_so_and_may_be_removed_by_force_alone(api
 def test_a_wait_ends_at_each_end_of_a_container_that_is_restarted(api, containers):
     id = containers("sh", "-c", "sleep 0.1; exit 4", HostConfig={"RestartPolicy": {"Name": "always"}})
     assert [api.wait(id), api.wait(id)] == [4, 4]
+
+
+def test_who_runs_again_has_no_exit_code(api, containers):
+    id = containers("sh", "-c", "test -e /again || { touch /again; exit 7; }; sleep 60")
+    assert api.ask("POST", f"/containers/{id}/wait").json["StatusCode"] == 7
+    assert api.ask("POST", f"/containers/{id}/start").status == 204
+    assert (api.state(id)["Running"], api.state(id)["ExitCode"]) == (True, 0)
+
+
+def test_a_signal_lets_who_is_paused_go_on(api, containers):
+    id = containers("sh", "-c", "trap 'exit 5' USR1; while :; do sleep 0.02; done")
+    assert api.ask("POST", f"/containers/{id}/pause").status == 204
+    assert api.ask("POST", f"/containers/{id}/kill?signal=USR1").status == 204
+    assert api.ask("POST", f"/containers/{id}/wait").json["StatusCode"] == 5
 
 
 def test_a_manual_start_begins_the_count_anew(api, containers):

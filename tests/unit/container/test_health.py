@@ -64,6 +64,11 @@ def test_one_success_makes_healthy_again():
     assert (health.status, health.failing_streak) == (HEALTHY, 0)
 
 
+def test_of_a_probe_right_at_the_start_only_success_is_told():
+    assert Health().after_early(probe(1)) == Health()
+    assert Health().after_early(probe(0)) == Health(HEALTHY, 0, (probe(0),))
+
+
 def test_failures_of_probes_begun_in_the_start_period_do_not_count():
     check = HealthCheck(("x",), retries=1, start_period_s=10)
     assert after(check, (1, 1), (1, 9.9)) == Health(STARTING, 0, (probe(1), probe(1)))

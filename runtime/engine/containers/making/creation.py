@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.container.spec import capabilities, command, merge_image, security
+from runtime.container.spec import capabilities, capability_names, command, merge_image, security
 from runtime.engine.containers.making import checks
 from runtime.engine.containers.making.links import check_links
 from runtime.engine.containers.making.mounts import Mounts
@@ -92,11 +92,23 @@ class Creation:
             host["NetworkMode"] = named
         checks.check_config(body)
         checks.check_host(host)
+        self._by_id(host)
         checks.check_conflicts(body, host)
         check_links(host.get("Links") or (), host["NetworkMode"], self.table)
         granted = capabilities(host)
+        for key in ("CapAdd", "CapDrop"):
+            if host.get(key):
+                host[key] = capability_names(host[key])
         security(host, granted)
         return host
+
+    def _by_id(self, host: dict[str, Any]) -> None:
+        """Have, in place, what the request calls by another name be shown as Docker does."""
+        for key in ("NetworkMode", "IpcMode", "PidMode"):
+            kind, _, name = str(host.get(key) or "").partition(":")
+            if kind == "container":
+                with suppress(NotFoundError):  # told where it is needed
+                    host[key] = f"container:{self.table.find(name).id}"
 
     async def _make(
         self,
@@ -134,7 +146,13 @@ class Creation:
                 raise BadRequestError(f"container cannot be connected to network {name} beside {mode}")
             found[name] = dict(settings or {})
         if body.get("MacAddress") and found:
-            next(iter(found.values())).setdefault("MacAddress", body["MacAddress"])
+            main = found.get(self._network_name(mode)) or next(iter(found.values()))
+            if main.get("MacAddress") not in (None, "", body["MacAddress"]):
+                raise BadRequestError(
+                    "the container-wide MAC address must match the endpoint-specific MAC address for the main network, "
+                    "or be left empty"
+                )
+            main["MacAddress"] = body["MacAddress"]
         return found
 
     def _network_name(self, name: str) -> str:

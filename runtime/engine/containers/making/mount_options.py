@@ -10,6 +10,8 @@ from runtime.errors import BadRequestError
 
 PROPAGATIONS = ("shared", "slave", "private", "rshared", "rslave", "rprivate")
 BIND_MODES = frozenset(("", "ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *PROPAGATIONS))
+VOLUME_MODE = "z"
+"""What Docker shows of a volume that is mounted by request and without options (API, "MountPoint")."""
 KNOWN_TYPES = ("bind", "volume", "tmpfs", "image")
 
 MountPoint = dict[str, Any]
@@ -44,7 +46,8 @@ def parse_bind(text: str) -> MountPoint:
     if source.startswith("/"):
         propagation = next((option for option in options if option in PROPAGATIONS), "rprivate")
         return {**mount, "Type": "bind", "Source": os.path.normpath(source), "Propagation": propagation, "Create": True}
-    return {**mount, "Type": "volume", "Name": source, "NoCopy": "nocopy" in options}
+    named = {**mount, "Type": "volume", "Name": source, "NoCopy": "nocopy" in options}
+    return named if options else {**named, "Mode": VOLUME_MODE}
 
 
 def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
@@ -77,6 +80,7 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
         driver = options.get("DriverConfig") or {}
         return mount | {
             "Name": wanted.get("Source") or "",
+            "Mode": VOLUME_MODE,
             "NoCopy": bool(options.get("NoCopy")),
             "Subpath": _subpath(options, "volume"),
             "Labels": options.get("Labels"),

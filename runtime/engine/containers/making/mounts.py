@@ -57,7 +57,7 @@ class Mounts:
             elif mount["Type"] == "image":
                 mount["Image"] = self.images.resolve(mount["Source"]).id
             mount.setdefault("Source", "")
-            mount.setdefault("Mode", "" if mount.get("RW", True) else "ro")
+            mount.setdefault("Mode", "")
             mount.setdefault("Propagation", "" if mount["Type"] != "bind" else "rprivate")
         return found
 
