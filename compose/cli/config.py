@@ -91,7 +91,7 @@ def config(
     elif show_models:
         text = _list(one["model"] for one in (model.get("models") or {}).values() if one.get("model"))
     elif show_hash:
-        text = "".join(_hashes(model, show_hash))
+        text = "".join(_hashes(project, show_hash))
     elif show_profiles:
         every = (*model["services"].values(), *(service.config for service in project.disabled_services.values()))
         text = _list(sorted({one for service in every for one in service.get("profiles") or ()}))
@@ -173,10 +173,13 @@ def _sortable(step: str | int) -> str:
     return f"{step:08}" if isinstance(step, int) else step
 
 
-def _hashes(model: Mapping[str, Any], wanted: str) -> Iterator[str]:
+def _hashes(project: Project, wanted: str) -> Iterator[str]:
     from compose.plan.hashes import service_digest
+    from compose.plan.platforms import with_default_platform
+    from compose.plan.project import DesiredProject
 
-    services = model["services"]
+    target = with_default_platform(DesiredProject(project.name, project.model()), project.environment)
+    services = target.section("services")
     for name in sorted(services if wanted == "*" else wanted.split(",")):
         if name not in services:
             raise SkiffError(f"no such service: {name}", f"services: {', '.join(services) or 'none'}")

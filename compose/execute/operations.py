@@ -15,6 +15,7 @@ from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
 from compose.plan import operations as plan
 from compose.plan.container_body import container_body
 from compose.plan.operations import Operation
+from compose.plan.platforms import DEFAULT_PLATFORM
 from compose.plan.project import DesiredProject, EngineState, container_name, image_name
 from compose.plan.resources import network_body, volume_body
 from runtime.client import Client, Endpoint
@@ -84,6 +85,8 @@ class Executor:
         match operation.action:
             case plan.Milestone() | plan.Stop(is_running=False):
                 return
+            case plan.Build(unless_pulled=True) if operation.name in self.images:
+                return
             case plan.Await() as action:
                 if not self._dry_run:
                     self._await(operation.service, action)
@@ -97,6 +100,9 @@ class Executor:
             self._emit(StepFailed(kind, name, "Resource is still in use"))
             return
         except SkiffError as error:
+            if operation.action == plan.Pull(may_fail=True):
+                self._emit(StepFailed(kind, name, f"Warning {error.message}"))
+                return
             self._emit(StepFailed(kind, name))
             raise _about(operation, error) from error
         except BaseException:
@@ -163,7 +169,8 @@ class Executor:
             raise StillUsedError from error
 
     def _pull(self, image: str, service: str) -> None:
-        platform = self._target.services[service].platform if service else None
+        own = self._target.services[service].platform if service else ""
+        platform = own or self._target.environment.get(DEFAULT_PLATFORM) or None
         for _ in self.client.pull(image, platform):
             pass
         self.images[image] = self.client.image(image)["Id"]

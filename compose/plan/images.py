@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from compose.plan.operations import Action, Build, Operation, Plan, Pull
+from compose.plan.operations import Build, Operation, Plan, Pull
 from compose.plan.project import DesiredProject, EngineState, image_name
 from compose.plan.service import Service
 from compose.plan.values import duration_ns
@@ -33,7 +33,7 @@ def plan_images(
     Raises SkiffError for an image that is missing and may be neither built nor pulled.
     """
     found: dict[str, Operation] = {}
-    for name in names:
+    for name in image_sources(target, names):
         service = target.services[name]
         image = image_name(target, name)
         if service.provider or image in found or image.startswith(ROOTFS):
@@ -42,27 +42,56 @@ def plan_images(
         is_here = image in observed.images
         if not service.build:
             reason = _why_pull(policy, is_here, observed.tagged_s.get(image), now_s)
-            action: Action = Pull()
             if not reason and not is_here:
                 raise SkiffError(
                     f"service {name!r}: no such image: {image}, and its pull policy is {policy}",
                     "pull or load it, or choose another pull policy",
                 )
-        elif policy == "always" and service.image and not build:
-            action, reason = Pull(), "pull policy"
-        else:
-            reason = "asked for" if build or policy == "build" else "" if is_here else "the image is missing"
-            action = Build()
-            if no_build:
-                if is_here:
-                    continue
-                raise SkiffError(
-                    f"service {name!r}: no such image: {image}, and --no-build forbids building it",
-                    "leave --no-build out, or build it: `skiff build`",
-                )
-        if reason:
-            found[image] = Operation(f"image {image}", action, image, reason, name)
+            if reason:
+                found[image] = Operation(f"image {image}", Pull(), image, reason, name)
+            continue
+        reason = "asked for" if build or policy == "build" else "" if is_here else "the image is missing"
+        if policy == "always" and service.image and not build:
+            found[image] = Operation(f"image {image}", Pull(), image, "pull policy", name)
+        elif no_build and not is_here:
+            raise SkiffError(
+                f"service {name!r}: no such image: {image}, and --no-build forbids building it",
+                "leave --no-build out, or build it: `skiff build`",
+            )
+        elif reason and not no_build:
+            operation = Operation(f"image {image}", Build(), image, reason, name)
+            if not build and not policy and service.image:
+                # it may have been pushed by somebody who built it
+                attempt = Operation(f"try {image}", Pull(may_fail=True), image, reason, name)
+                found[attempt.key] = attempt
+                operation = replace(operation, action=Build(unless_pulled=True), after=frozenset({attempt.key}))
+            found[image] = operation
     return Plan.of(_with_order(target, found))
+
+
+def image_sources(target: DesiredProject, names: Sequence[str]) -> list[str]:
+    """Return the services whose images the services `names` need, each once, with those that are built before it first.
+
+    A service that only runs an image is left to the one of the project that builds it.
+    """
+    found: dict[str, None] = {}
+
+    def add(name: str) -> None:
+        if name in found or name not in target.services:
+            return
+        for base in sorted(build_bases(target, target.services[name])):
+            add(base)
+        found[name] = None
+
+    builders: dict[str, str] = {}
+    if any(service.get("build") for service in target.section("services").values()):  # most projects build nothing
+        for name, service in target.services.items():
+            if service.build and service.image:
+                builders.setdefault(service.image, name)
+    for name in names:
+        service = target.services[name]
+        add(name if service.build else builders.get(service.image, name))
+    return list(found)
 
 
 def _why_pull(policy: str, is_here: bool, tagged_s: float | None, now_s: float) -> str:
@@ -92,8 +121,10 @@ def build_bases(target: DesiredProject, service: Service) -> set[str]:
 
 
 def missing_bases(target: DesiredProject, name: str) -> set[str]:
-    """Return the services that the build of the service `name` starts from and that were left out of the project."""
-    return _bases(target.services[name]) & set(target.disabled)
+    """Return the services that the image of the service `name` is built by or from and that were left out."""
+    service = target.services[name]
+    builder = "" if service.build else target.builders.get(service.image, "")
+    return (_bases(service) & set(target.disabled)) | ({builder} if builder else set())
 
 
 def _bases(service: Service) -> set[str]:
@@ -107,7 +138,7 @@ def _with_order(target: DesiredProject, operations: Mapping[str, Operation]) -> 
     for operation in operations.values():
         bases = build_bases(target, target.services[operation.service])
         after = frozenset(f"image {image_name(target, base)}" for base in bases)
-        ordered.append(replace(operation, after=after))
+        ordered.append(replace(operation, after=operation.after | after))
     return ordered
 
 
@@ -149,7 +180,7 @@ def plan_pulls(
             skipped[image] = "No image to be pulled"
         elif service.build and ignore_buildable:
             skipped[image] = "Image can be built"
-        elif policy == "missing" and image in observed.images:
+        elif (policy or own) in ("missing", "if_not_present") and image in observed.images:
             skipped[image] = "Image is already present locally"
         else:
             found.setdefault(image, Operation(f"image {image}", Pull(), image, "asked for", name))

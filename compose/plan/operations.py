@@ -59,11 +59,15 @@ class RemoveImage(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """Pull the operation's image for its service."""
+    """Pull the operation's image for its service; one that `may_fail` is worth a warning then, as it can be built."""
+
+    may_fail: bool = False
 
 
 class Build(NamedTuple):
-    """Build the operation's image as its service says."""
+    """Build the operation's image as its service says; `unless_pulled`: where it has not been pulled before."""
+
+    unless_pulled: bool = False
 
 
 class Create(NamedTuple):

@@ -36,7 +36,8 @@ class DesiredProject:
 
     `disabled` are services that the files have but the command leaves out: by profile, or by name. `environment_files`
     are those that the user named. `separator` stands between the parts of a container's name. `values` are what the
-    variables of configs and secrets are, by section and name.
+    variables of configs and secrets are, by section and name. `builders` are services that are not meant, by the images
+    that they build.
     """
 
     name: str
@@ -48,6 +49,7 @@ class DesiredProject:
     disabled: tuple[str, ...] = ()
     separator: str = "-"
     values: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    builders: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def services(self) -> Mapping[str, Service]:

@@ -120,6 +120,8 @@ class Loader:
     def _load(
         self, services: Sequence[str], profiles: tuple[str, ...] | None = None, *, is_running: bool = False
     ) -> DesiredProject:
+        from compose.plan.platforms import with_default_platform
+
         loaded = self.project(services=tuple(services), profiles=profiles, resolve_environment=not is_running)
         self.project_environment = loaded.environment
         named = self.source.env_files or tuple(filter(None, self._environ.get("COMPOSE_ENV_FILES", "").split(",")))
@@ -133,7 +135,13 @@ class Loader:
             tuple(loaded.disabled_services),
             "_" if self.source.compatibility or self.is_set("COMPOSE_COMPATIBILITY") else "-",
             loaded.values,
+            {
+                service.config["image"]: name
+                for name, service in loaded.disabled_services.items()
+                if service.config.get("build") and service.config.get("image")
+            },
         )
+        project = with_default_platform(project, loaded.environment)
         from compose.plan.api_socket import uses_api_socket, with_api_socket
 
         # an engine reached over TCP has no socket to hand on: `up` refuses such a project

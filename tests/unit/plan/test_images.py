@@ -1,7 +1,8 @@
 import pytest
 
-from compose.plan.images import plan_builds, plan_images, plan_pulls, refresh_s
+from compose.plan.images import missing_bases, plan_builds, plan_images, plan_pulls, refresh_s
 from compose.plan.operations import Kind
+from compose.plan.platforms import with_default_platform
 from runtime.errors import SkiffError
 from tests.unit.plan.shop import TARGET, observed, target
 
@@ -50,7 +51,11 @@ def test_an_image_is_pulled_anew_when_its_time_is_over():
 
 def test_a_service_with_a_build_is_built_when_missing_when_asked_and_by_policy():
     built = with_service(build={"context": "."})
-    assert kinds(plan_images(built, NONE, ["web"])) == [(Kind.BUILD, "web:1")]
+    tried_first = [(Kind.PULL, "web:1"), (Kind.BUILD, "web:1")]
+    assert kinds(plan_images(built, NONE, ["web"])) == tried_first
+    assert kinds(plan_images(with_service(build={"context": "."}, image=None), NONE, ["web"])) == [
+        (Kind.BUILD, "shop-web")
+    ]
     assert kinds(plan_images(built, observed(), ["web"])) == []
     assert kinds(plan_images(built, observed(), ["web"], build=True)) == [(Kind.BUILD, "web:1")]
     always = with_service(build={"context": "."}, pull_policy="build")
@@ -69,7 +74,38 @@ def test_a_build_waits_for_the_images_that_it_starts_from():
         model["services"]["db"]["build"] = {"context": "."}
 
     assert kinds(plan_builds(target(both_built), ["web"])) == [(Kind.BUILD, "db:1"), (Kind.BUILD, "web:1")]
-    assert kinds(plan_images(target(both_built), NONE, NAMES)) == [(Kind.BUILD, "db:1"), (Kind.BUILD, "web:1")]
+    assert kinds(plan_images(target(both_built), NONE, ["web"], build=True)) == kinds(
+        plan_builds(target(both_built), ["web"])
+    )
+    plan = plan_images(target(both_built), NONE, ["web"])
+    assert [name for kind, name in kinds(plan) if kind is Kind.BUILD] == ["db:1", "web:1"]
+
+
+def test_an_image_that_another_service_builds_is_built_and_not_pulled():
+    def one_builds(model):
+        model["services"]["db"] |= {"image": "web:1", "build": {"context": "."}, "pull_policy": "build"}
+
+    plan = plan_images(target(one_builds), NONE, ["web"])
+    assert [(each.kind, each.name, each.service) for each in plan.operations] == [(Kind.BUILD, "web:1", "db")]
+
+
+def test_a_service_that_was_left_out_is_known_when_it_builds_the_image():
+    left_out = target(lambda model: model["services"].pop("db"), builders={"web:1": "builder"})
+    assert missing_bases(left_out, "web") == {"builder"}
+
+
+def test_the_default_platform_is_for_what_is_built_and_names_none():
+    def both(model):
+        model["services"]["web"]["build"] = {"context": "."}
+
+    chosen = with_default_platform(target(both), {"DOCKER_DEFAULT_PLATFORM": "linux/arm64"})
+    assert (chosen.services["web"].platform, chosen.services["db"].platform) == ("linux/arm64", "")
+
+    def elsewhere(model):
+        model["services"]["web"]["build"] = {"context": ".", "platforms": ["linux/amd64"]}
+
+    with pytest.raises(SkiffError, match="does not support value set by DOCKER_DEFAULT_PLATFORM"):
+        with_default_platform(target(elsewhere), {"DOCKER_DEFAULT_PLATFORM": "linux/arm64"})
 
 
 def test_pull_passes_over_what_is_not_to_be_pulled():
@@ -79,3 +115,5 @@ def test_pull_passes_over_what_is_not_to_be_pulled():
     plan, skipped = plan_pulls(TARGET, observed(images={"db:1": "sha256:db"}), NAMES, policy="missing")
     assert kinds(plan) == [(Kind.PULL, "web:1")]
     assert skipped == {"db:1": "Image is already present locally"}
+    own = with_service(pull_policy="missing")
+    assert plan_pulls(own, observed(), ["web"])[1] == {"web:1": "Image is already present locally"}
