@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from compose.plan.images import image_sources
-from compose.plan.project import PROJECT, DesiredProject, EngineState, ObservedContainer, image_name
+from compose.plan.project import DesiredProject, EngineState, ObservedContainer, image_name, own_labels
 from runtime.client import Client
 from runtime.errors import NotFoundError
 
 
 def observe(client: Client, target: DesiredProject, services: Sequence[str] | None = None) -> EngineState:
     """Return the project's containers, all networks and volumes, and the images that `services` (all: None) name."""
-    rows = client.containers(all=True, filters={"label": [f"{PROJECT}={target.name}"]})
+    rows = client.containers(all=True, filters={"label": own_labels(target.name)})
     wanted = list(target.services if services is None else services)
     names = {image_name(target, name) for name in (*wanted, *image_sources(target, wanted))}
     images: dict[str, str] = {}

@@ -14,6 +14,7 @@ from compose.execute.files import file_mounts, security_options
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
 from compose.plan import operations as plan
 from compose.plan.container_body import container_body
+from compose.plan.endpoints import endpoint
 from compose.plan.operations import Operation
 from compose.plan.platforms import DEFAULT_PLATFORM
 from compose.plan.project import DesiredProject, EngineState, container_name, image_name
@@ -100,7 +101,7 @@ class Executor:
             self._emit(StepFailed(kind, name, "Resource is still in use"))
             return
         except SkiffError as error:
-            if operation.action == plan.Pull(may_fail=True):
+            if isinstance(operation.action, plan.Pull) and operation.action.may_fail:
                 self._emit(StepFailed(kind, name, f"Warning {error.message}"))
                 return
             self._emit(StepFailed(kind, name))
@@ -117,6 +118,11 @@ class Executor:
                 self.client.create_network(network_body(self._target, network))
             case plan.RemoveNetwork(id, must_go):
                 self._remove_network(id, must_go)
+            case plan.Disconnect(id, network):
+                self._disconnect(id, network)
+            case plan.Connect(id, network):
+                settings = endpoint(self._target.services[service], network, name)
+                self.client.connect_network(self._target.resource_name("networks", network), id, settings)
             case plan.CreateVolume(volume):
                 self.client.create_volume(volume_body(self._target, volume))
             case plan.RemoveVolume(must_go):
@@ -149,6 +155,12 @@ class Executor:
             if "active endpoints" in str(error) and not must_go:
                 raise StillUsedError from error
             raise
+
+    def _disconnect(self, id: str, network: str) -> None:
+        try:
+            self.client.disconnect_network(network, id)
+        except (NotFoundError, ConflictError):
+            return  # it is not on it
 
     def _remove_volume(self, name: str, must_go: bool) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from compose.plan.content import content_digest
 from compose.plan.hashes import former_service_digests, service_digest
 from compose.plan.project import (
@@ -13,7 +15,6 @@ from compose.plan.project import (
     ObservedContainer,
     image_name,
 )
-from compose.plan.resources import ChangedResources
 from compose.plan.service import Service
 from compose.plan.sharing import SHARED, donors, resolved, shares
 
@@ -25,11 +26,13 @@ def why_recreate(
     container: ObservedContainer,
     *,
     recreated: set[str],
-    lost: ChangedResources,
+    moved: Set[str] = frozenset(),
+    lost_volumes: Set[str] = frozenset(),
 ) -> str | None:
     """Return the reason to recreate a container of the service `name`; None if it may stay.
 
-    `recreated` are services whose containers are recreated, `lost` are networks and volumes that are recreated.
+    `recreated` are services whose containers are recreated, `moved` networks that containers are moved to, and
+    `lost_volumes` volumes that are recreated.
     """
     service = target.services[name]
     if not _has_digest(service, container, observed):
@@ -44,17 +47,19 @@ def why_recreate(
             return f"it shares {key} with {donor}, which is recreated"
     if gone := sorted(donors(service) & recreated):
         return f"it has volumes from {gone[0]}, which is recreated"
-    if service.network_keys & lost.networks:
-        return "a network of it changed"
-    if service.volume_keys & lost.volumes:
+    if service.volume_keys & lost_volumes:
         return "a volume of it changed"
     if container.state == "running":
         held = (container.document.get("NetworkSettings") or {}).get("Networks") or {}
         connected = {network.get("NetworkID") for network in held.values()}
-        for key in sorted(service.network_keys):
+        for key in sorted(service.network_keys - moved):
             network = observed.networks.get(target.resource_name("networks", key))
             if network is None or network.get("Id") not in connected:
                 return f"it is not connected to the network {key}"
+    elif held := (container.document.get("NetworkSettings") or {}).get("Networks"):
+        for key in sorted(service.network_keys - moved):
+            if target.resource_name("networks", key) not in held:
+                return f"it was not connected to the network {key}"
     mounted = {mount.get("Name") for mount in container.document.get("Mounts") or () if mount.get("Type") == "volume"}
     for key in sorted(service.volume_keys):
         if key in target.section("volumes") and target.resource_name("volumes", key) not in mounted:

@@ -7,6 +7,7 @@ from typing import Any
 
 from compose.plan import project as labels
 from compose.plan.content import content_digest
+from compose.plan.endpoints import endpoints
 from compose.plan.hashes import service_digest
 from compose.plan.parts import DeviceRequest, Healthcheck, Mount, Ulimit
 from compose.plan.project import COMPOSE_VERSION, DesiredProject, container_name, image_name
@@ -40,7 +41,7 @@ def container_body(
     taken = {mount["Target"] for mount in inherited}
     own = [_mount(target, mount) for mount in service.mounts if mount.target not in taken]
     host["Mounts"] = [*own, *files, *inherited] or None
-    networks = _networks(target, service, container_name(target, name, number))
+    networks = endpoints(target, service, container_name(target, name, number))
     if not service.network_mode:
         host["NetworkMode"] = next(iter(networks), "none")
     body: dict[str, Any] = {
@@ -168,6 +169,7 @@ def _host_config(service: Service, container_of: Mapping[str, str]) -> dict[str,
         **_block_io(service.block_io),
         "LogConfig": _logging(service),
         "Runtime": service.runtime,
+        "Links": _links(service, container_of) if service.network_mode == "bridge" else None,
         "VolumesFrom": _volumes_from(service, container_of),
         "Annotations": service.annotations,
         "StorageOpt": service.storage_options,
@@ -239,6 +241,16 @@ def _volumes_from(service: Service, container_of: Mapping[str, str]) -> list[str
     return found
 
 
+def _links(service: Service, container_of: Mapping[str, str]) -> list[str]:
+    """Return the links of a container on the engine's default network, which has no names of its own."""
+    found = []
+    for entry in service.links:
+        other, _, alias = entry.partition(":")
+        id = _donor(other, "network", container_of) if entry in service.own_links else other
+        found.append(f"{id}:{alias or other}")
+    return found
+
+
 def _donor(service: str, what: str, container_of: Mapping[str, str]) -> str:
     """Return the container of a service that others share something of. Raises SkiffError where it has none."""
     if service not in container_of:
@@ -290,25 +302,3 @@ def _healthcheck(check: Healthcheck | None) -> dict[str, Any] | None:
         "StartInterval": check.start_interval_ns,
         "Retries": check.retries,
     }
-
-
-def _networks(target: DesiredProject, service: Service, container: str) -> dict[str, dict[str, Any]]:
-    found = {}
-    # the first one gives the container its default route, so the one of the highest priority
-    for key, how in sorted(service.networks.items(), key=lambda item: (-item[1].priority, item[0])):
-        settings: dict[str, Any] = {
-            "Aliases": [container, service.name, *how.aliases],
-            "Links": [link if ":" in link else f"{link}:{link}" for link in service.links] or None,
-            "DriverOpts": how.driver_options,
-            "GwPriority": how.gateway_priority,
-        }
-        if how.ipv4_address or how.ipv6_address or how.link_local_ips:
-            settings["IPAMConfig"] = {
-                "IPv4Address": how.ipv4_address,
-                "IPv6Address": how.ipv6_address,
-                "LinkLocalIPs": how.link_local_ips,
-            }
-        if how.mac_address:
-            settings["MacAddress"] = how.mac_address
-        found[target.resource_name("networks", key)] = {k: v for k, v in settings.items() if v not in (None, 0)}
-    return found

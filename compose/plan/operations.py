@@ -16,6 +16,8 @@ class Kind(Enum):
 
     CREATE_NETWORK = "create network"
     REMOVE_NETWORK = "remove network"
+    DISCONNECT = "disconnect"
+    CONNECT = "connect"
     CREATE_VOLUME = "create volume"
     REMOVE_VOLUME = "remove volume"
     REMOVE_IMAGE = "remove image"
@@ -40,6 +42,20 @@ class RemoveNetwork(NamedTuple):
 
     id: str
     must_go: bool = False
+
+
+class Disconnect(NamedTuple):
+    """Take container `id` off the network that the engine calls `network`."""
+
+    id: str
+    network: str
+
+
+class Connect(NamedTuple):
+    """Connect container `id` to the network that the files call `network`, as its service says."""
+
+    id: str
+    network: str
 
 
 class CreateVolume(NamedTuple):
@@ -118,6 +134,8 @@ class Milestone(NamedTuple):
 Action = (
     CreateNetwork
     | RemoveNetwork
+    | Disconnect
+    | Connect
     | CreateVolume
     | RemoveVolume
     | RemoveImage
@@ -134,6 +152,8 @@ Action = (
 KINDS: Mapping[type[Action], Kind] = {
     CreateNetwork: Kind.CREATE_NETWORK,
     RemoveNetwork: Kind.REMOVE_NETWORK,
+    Disconnect: Kind.DISCONNECT,
+    Connect: Kind.CONNECT,
     CreateVolume: Kind.CREATE_VOLUME,
     RemoveVolume: Kind.REMOVE_VOLUME,
     RemoveImage: Kind.REMOVE_IMAGE,

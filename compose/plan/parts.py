@@ -103,6 +103,7 @@ class NetworkUse(NamedTuple):
     link_local_ips: Sequence[str] | None = None
     mac_address: str = ""
     driver_options: Mapping[str, str] | None = None
+    interface_name: str = ""
 
     @classmethod
     def of(cls, document: Document | None) -> NetworkUse:
@@ -117,6 +118,7 @@ class NetworkUse(NamedTuple):
             given.get("link_local_ips"),
             given.get("mac_address") or "",
             given.get("driver_opts"),
+            given.get("interface_name") or "",
         )
 
 

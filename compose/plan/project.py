@@ -27,6 +27,15 @@ ENVIRONMENT_FILE, SLUG = f"{LABEL}project.environment_file", f"{LABEL}slug"
 COMPOSE_VERSION = "2.40.3"
 """The reference whose labels and rules we follow."""
 
+
+def own_labels(project: str) -> list[str]:
+    """Return what the labels of a project's own containers have in common, as the engine filters by it.
+
+    Others carry the project's label alone, as hooks' containers do, or what somebody made beside it.
+    """
+    return [f"{PROJECT}={project}", CONFIG_HASH]
+
+
 ALIVE = ("running", "paused", "restarting")
 
 

@@ -88,6 +88,18 @@ def diverged(target: DesiredProject, observed: EngineState) -> ChangedResources:
     return ChangedResources(frozenset(found["networks"]), frozenset(found["volumes"]))
 
 
+def former_network(target: DesiredProject, observed: EngineState, key: str) -> str:
+    """Return the name that the project's network `key` had before it got another, "" where there is none such."""
+    found = [
+        name
+        for name, network in observed.networks.items()
+        if labelled(network, labels.PROJECT) == target.name
+        and labelled(network, labels.NETWORK) == key
+        and labelled(network, labels.CONFIG_HASH)
+    ]
+    return min(found, default="")
+
+
 def check_resources(target: DesiredProject, observed: EngineState) -> Iterator[str]:
     """Yield a warning for each network and volume of the project's names that the project did not make.
 

@@ -291,6 +291,11 @@ class Service:
         return set() if self.network_mode else set(self._mapping("networks"))
 
     @property
+    def own_links(self) -> Sequence[str]:
+        """Links to services of the project."""
+        return self._texts("links")
+
+    @property
     def links(self) -> Sequence[str]:
         """Links to services and to containers of others."""
         return [*self._texts("links"), *self._texts("external_links")]

@@ -44,6 +44,11 @@ def shares(service: Service, key: str) -> str:
     return mode[8:] if mode.startswith("service:") else ""
 
 
+def linked(service: Service) -> set[str]:
+    """Return the services whose containers the service's name outright: links on the engine's default network."""
+    return {each.partition(":")[0] for each in service.own_links if service.network_mode == "bridge"}
+
+
 def donors(service: Service) -> set[str]:
     """Return the services whose namespaces or volumes the service shares."""
     found = {shares(service, key) for key in SHARED} - {""}

@@ -32,17 +32,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from compose.plan.changes import why_recreate
+from compose.plan.moving import NetworkPlan
 from compose.plan.operations import (
     Await,
     Create,
-    CreateNetwork,
     CreateVolume,
     Milestone,
     Operation,
     Plan,
     Recreate,
     Remove,
-    RemoveNetwork,
     RemoveVolume,
     Start,
     Stop,
@@ -53,10 +52,9 @@ from compose.plan.project import (
     ObservedContainer,
     container_name,
 )
-from compose.plan.resources import ChangedResources
 from compose.plan.selection import select
 from compose.plan.service import Service
-from compose.plan.sharing import donors
+from compose.plan.sharing import donors, linked
 from runtime.errors import SkiffError
 
 
@@ -76,17 +74,12 @@ class UpOptions:
     recreate_networks: frozenset[str] = frozenset()
     recreate_volumes: frozenset[str] = frozenset()
 
-    @property
-    def lost(self) -> ChangedResources:
-        """The networks and volumes that are recreated."""
-        return ChangedResources(self.recreate_networks, self.recreate_volumes)
-
 
 def plan_up(target: DesiredProject, observed: EngineState, options: UpOptions) -> Plan:
     """Return the plan that brings the selected services up. Their images must be there."""
     names = select(target, options.services, with_dependencies=options.with_dependencies)
     planner = _Planner(target, observed, options)
-    operations = [*planner.networks(names), *planner.volumes(names)]
+    operations = [*planner.networks.operations(names), *planner.volumes(names)]
     for name in _ordered(target, names):
         operations += planner.service(name)
     if options.remove_orphans:
@@ -140,34 +133,12 @@ class _Planner:
         self._observed = observed
         self._options = options
         self._recreated: set[str] = set()
+        self.networks = NetworkPlan(target, observed, options.recreate_networks)
         self._stopped: dict[str, set[str]] = {}
         """Keys of operations that stop a container, by the service whose recreation they come before."""
         self.unchanged: list[str] = []
 
-    # --- networks and volumes
-
-    def networks(self, names: Sequence[str]) -> list[Operation]:
-        """Return what creates the networks of the services `names`; changed ones are removed first."""
-        target, found = self._target, []
-        wanted = set().union(*(target.services[name].network_keys for name in names))
-        for key in target.section("networks"):
-            name = target.resource_name("networks", key)
-            if key not in wanted or target.is_external("networks", key):
-                continue
-            create = Operation(f"network {key}", CreateNetwork(key), name, "it is missing")
-            if key in self._options.recreate_networks:
-                stops = [_stop(c, f"the network {key} changed") for c in self._using_network(key) if c.is_alive]
-                removal = Operation(
-                    f"remove network {key}",
-                    RemoveNetwork(self._observed.networks[name]["Id"], must_go=True),
-                    name,
-                    "its configuration changed",
-                    after=frozenset(stop.key for stop in stops),
-                )
-                found += [*stops, removal, replace(create, reason="it changed", after=frozenset({removal.key}))]
-            elif name not in self._observed.networks:
-                found.append(create)
-        return found
+    # --- volumes
 
     def volumes(self, names: Sequence[str]) -> list[Operation]:
         """Return what creates the volumes of the services `names`; recreating one removes its containers first."""
@@ -191,9 +162,6 @@ class _Planner:
             elif name not in self._observed.volumes:
                 found.append(create)
         return found
-
-    def _using_network(self, key: str) -> list[ObservedContainer]:
-        return self._containers_of(service for service in self._target.services.values() if key in service.network_keys)
 
     def _using_volume(self, key: str) -> list[ObservedContainer]:
         return self._containers_of(service for service in self._target.services.values() if key in service.volume_keys)
@@ -236,13 +204,16 @@ class _Planner:
                 key = f"recreate {name} {container.number}"
                 created.add(key)
                 action = Recreate(container.id, container.number, not self._options.renew_anonymous_volumes)
-                operations.append(Operation(key, action, container.name, reason, name, frozenset(prerequisites)))
+                after = frozenset(prerequisites | self.networks.joins.get(container.id, set()))
+                operations.append(Operation(key, action, container.name, reason, name, after))
                 start(container.name, container.number, "recreated", {key})
             elif (other := self._restarts_with(name)) and container.state == "running":
                 stop = _stop(container, f"it is restarted with {other}")
                 self._stopped.setdefault(other, set()).add(stop.key)
                 operations.append(stop)
                 start(container.name, container.number, stop.reason, {stop.key})
+            elif container.id in self.networks.joins:
+                start(container.name, container.number, "its networks changed", self.networks.joins[container.id])
             elif container.state == "running":
                 self.unchanged.append(container.name)
             elif container.state == "paused" and self._options.start:
@@ -275,7 +246,15 @@ class _Planner:
             return "forced"
         if options.always_recreate_dependencies and not is_named:
             return "forced for dependencies"
-        return why_recreate(self._target, self._observed, name, container, recreated=self._recreated, lost=options.lost)
+        return why_recreate(
+            self._target,
+            self._observed,
+            name,
+            container,
+            recreated=self._recreated,
+            moved=self.networks.moved,
+            lost_volumes=options.recreate_volumes,
+        )
 
     def _restarts_with(self, name: str) -> str:
         """Return a recreated service that `name` restarts with (depends_on, restart: true), or ""."""
@@ -288,7 +267,7 @@ class _Planner:
         return {
             *(f"network {key}" for key in service.network_keys),
             *(f"volume {key}" for key in service.volume_keys),
-            *(f"created {other}" for other in donors(service)),
+            *(f"created {other}" for other in donors(service) | linked(service)),
         }
 
     def _marks(self, name: str, created: set[str], started: set[str]) -> list[Operation]:

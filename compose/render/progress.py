@@ -13,6 +13,8 @@ from compose import events
 WORDS = {
     "create network": ("Network", "Creating", "Created"),
     "remove network": ("Network", "Removing", "Removed"),
+    "disconnect": ("Container", "Disconnecting", "Disconnected"),
+    "connect": ("Container", "Connecting", "Connected"),
     "create volume": ("Volume", "Creating", "Created"),
     "remove volume": ("Volume", "Removing", "Removed"),
     "remove image": ("Image", "Removing", "Removed"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from compose.plan.project import PROJECT, DesiredProject, ObservedContainer
+from compose.plan.project import DesiredProject, ObservedContainer, own_labels
 from runtime.client import Client, Endpoint
 from runtime.errors import SkiffError
 
@@ -67,7 +67,7 @@ class Context:
 
         Raises SkiffError for a service that neither the files nor a container name.
         """
-        rows = self.client.containers(all=all, filters={"label": [f"{PROJECT}={project.name}"]})
+        rows = self.client.containers(all=all, filters={"label": own_labels(project.name)})
         found = [ObservedContainer.of(row) for row in rows]
         known = {*project.services, *project.disabled, *(container.service for container in found)}
         for name in services:

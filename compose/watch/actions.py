@@ -17,7 +17,7 @@ from compose.execute.restarts import restart
 from compose.execute.runner import run_plan
 from compose.plan.images import plan_builds
 from compose.plan.operations import Plan
-from compose.plan.project import PROJECT, DesiredProject, ObservedContainer
+from compose.plan.project import PROJECT, DesiredProject, ObservedContainer, own_labels
 from compose.plan.restarts import dependencies_first, restarted_with
 from compose.plan.up import UpOptions, plan_up
 from compose.watch.delivery import deliver
@@ -58,7 +58,7 @@ class Actions:
         return [container for container in self._all() if container.service == service]
 
     def _all(self) -> list[ObservedContainer]:
-        rows = Client(self.where).containers(all=True, filters={"label": [f"{PROJECT}={self.target.name}"]})
+        rows = Client(self.where).containers(all=True, filters={"label": own_labels(self.target.name)})
         found = [ObservedContainer.of(row) for row in rows]
         return [container for container in found if not container.is_oneoff and container.state not in GONE]
 

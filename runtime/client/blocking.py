@@ -440,6 +440,15 @@ class Client:
         """Create a network."""
         return dict(self.json("POST", "/networks/create", document=body))
 
+    def connect_network(self, name: str, container: str, settings: Mapping[str, Any]) -> None:
+        """Connect a container to a network."""
+        body = {"Container": container, "EndpointConfig": settings}
+        self.json("POST", f"/networks/{quote(name)}/connect", document=body)
+
+    def disconnect_network(self, name: str, container: str) -> None:
+        """Take a container off a network."""
+        self.json("POST", f"/networks/{quote(name)}/disconnect", document={"Container": container, "Force": True})
+
     def remove_network(self, name: str) -> None:
         """Remove a network."""
         self.json("DELETE", f"/networks/{quote(name)}")

@@ -204,7 +204,7 @@ def test_statistics_have_dockers_members_running_or_not(client, create, start):
 
 
 def test_a_cgroup_parent_is_discarded_with_a_warning(create):
-    assert create(host={"cgroup_parent": "/elsewhere"}).warnings[-1].endswith("CgroupParent discarded.")
+    assert create(host={"cgroup_parent": "/elsewhere"}).warnings[-1].endswith("CgroupParent has no effect.")
 
 
 def test_images_are_made_of_containers(client, start):

@@ -19,7 +19,7 @@ SHOWN = [
     ({"pids_limit": 9}, {"PidsLimit": 9}),
     ({"mem_swappiness": -1}, {"MemorySwappiness": None}),
     ({"network_mode": "default"}, {"NetworkMode": "bridge"}),
-    ({"cap_add": ["NET_ADMIN"], "cap_drop": ["CHOWN"]}, {"CapAdd": ["NET_ADMIN"], "CapDrop": ["CHOWN"]}),
+    ({"cap_add": ["NET_ADMIN"], "cap_drop": ["CHOWN"]}, {"CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["CAP_CHOWN"]}),
     ({"port_bindings": {80: None}}, {"PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": ""}]}}),
     (
         {"port_bindings": {"80/udp": ("127.0.0.1", 8099)}},

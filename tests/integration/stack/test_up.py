@@ -81,7 +81,7 @@ def test_only_what_changed_is_recreated_and_those_who_want_it_are_restarted(stac
     assert project.skiff("up", "-d", "--no-recreate", "--pull", "never").stderr.count("Running") == 2
 
 
-def test_a_changed_network_is_made_anew_with_its_containers(stack):
+def test_a_changed_network_is_made_anew_and_its_containers_are_moved_to_it(stack):
     text = f"services:\n  web: {{{SLEEP}}}\nnetworks:\n  default: {{labels: {{a: '1'}}}}\n"
     project = stack(text)
     project.skiff("up", "-d")
@@ -90,7 +90,8 @@ def test_a_changed_network_is_made_anew_with_its_containers(stack):
     said = project.skiff("up", "-d").stderr
     after = project.home.get(f"/networks/{project.name}_default")
     assert (after["Labels"]["a"], after["Id"] != before["Id"]) == ("2", True)
-    assert f"Container {project.name}-web-1  Recreated" in said
+    assert f"Container {project.name}-web-1  Connected" in said
+    assert "Recreated" not in said
     assert project.states() == {f"{project.name}-web-1": "running"}
     assert list(after["Containers"]) == list(ids(project).values())
 

@@ -17,7 +17,7 @@ def why(container, here=None, project=TARGET, **how):
         here or observed(),
         container.service,
         container,
-        **{"recreated": set(), "lost": ChangedResources(), **how},
+        **{"recreated": set(), **how},
     )
 
 
@@ -33,8 +33,8 @@ def test_each_change_is_a_reason():
     elsewhere = {"NetworkSettings": {"Networks": {"shop_default": {"NetworkID": "another"}}}}
     assert why(existing("web", document=elsewhere)) == "it is not connected to the network default"
     assert why(existing("web"), observed(networks=())) == "it is not connected to the network default"
-    assert why(existing("web"), lost=ChangedResources(networks=frozenset({"default"}))) == "a network of it changed"
-    assert why(existing("db"), lost=ChangedResources(volumes=frozenset({"data"}))) == "a volume of it changed"
+    assert why(existing("web", document=elsewhere), moved={"default"}) is None
+    assert why(existing("db"), lost_volumes={"data"}) == "a volume of it changed"
 
 
 def shares(model):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from compose.plan import project as labels
 from compose.plan.container_body import container_body
 from compose.plan.down import plan_down
-from compose.plan.operations import Kind, Operation, Plan, Start
+from compose.plan.operations import Kind, Operation, Plan, RemoveNetwork, Start
 from compose.plan.project import EngineState
 from compose.plan.selection import select
 from compose.plan.up import UpOptions, orphans, plan_up
@@ -81,14 +82,52 @@ def test_those_who_want_it_are_stopped_and_started_around_a_recreation():
     assert (Kind.STOP, "shop-web-1") not in kinds(calm)
 
 
-def test_a_changed_network_is_made_anew_between_its_containers_stop_and_recreation():
-    here = observed(existing("db"), existing("web"))
-    plan = plan_up(TARGET, here, UpOptions(recreate_networks=frozenset({"default"})))
+def in_order(done, *steps):
+    """Whether `steps` are all in `done`, one after the other."""
+    return [step for step in done if step in steps] == list(steps)
+
+
+def test_containers_are_moved_to_a_network_that_is_made_anew_and_stay_what_they_are():
+    here = observed(existing("db"), existing("web", state="exited"))
+    done = kinds(plan_up(TARGET, here, UpOptions(recreate_networks=frozenset({"default"}))))
+    network = "shop_default"
+    assert in_order(
+        done,
+        (Kind.STOP, "shop-db-1"),
+        (Kind.DISCONNECT, "shop-db-1"),
+        (Kind.REMOVE_NETWORK, network),
+        (Kind.CREATE_NETWORK, network),
+        (Kind.CONNECT, "shop-db-1"),
+        (Kind.START, "shop-db-1"),
+    )
+    assert in_order(done, (Kind.DISCONNECT, "shop-web-1"), (Kind.CONNECT, "shop-web-1"), (Kind.START, "shop-web-1"))
+    assert not {kind for kind, _ in done} & {Kind.RECREATE, Kind.CREATE, Kind.REMOVE}
+
+
+def test_who_is_made_anew_for_another_reason_is_so_after_it_was_moved():
+    here = observed(existing("db"), existing("web", **{labels.CONFIG_HASH: "old"}))
+    done = kinds(plan_up(TARGET, here, UpOptions(recreate_networks=frozenset({"default"}))))
+    assert in_order(done, (Kind.CONNECT, "shop-web-1"), (Kind.RECREATE, "shop-web-1"), (Kind.START, "shop-web-1"))
+
+
+def test_containers_are_moved_to_a_network_that_has_another_name_now():
+    renamed = target(lambda model: model["networks"]["default"].update(name="other"))
+    own = {labels.PROJECT: "shop", labels.NETWORK: "default", labels.CONFIG_HASH: "x"}
+    here = replace(
+        observed(existing("db"), existing("web")), networks={"shop_default": {"Id": "shop_default", "Labels": own}}
+    )
+    plan = plan_up(renamed, here, UpOptions())
     done = kinds(plan)
-    assert done.index((Kind.STOP, "shop-web-1")) < done.index((Kind.REMOVE_NETWORK, "shop_default"))
-    assert done.index((Kind.REMOVE_NETWORK, "shop_default")) < done.index((Kind.CREATE_NETWORK, "shop_default"))
-    assert done.index((Kind.CREATE_NETWORK, "shop_default")) < done.index((Kind.RECREATE, "shop-db-1"))
-    assert (Kind.START, "shop-web-1") in done
+    assert in_order(
+        done,
+        (Kind.CREATE_NETWORK, "other"),
+        (Kind.DISCONNECT, "shop-db-1"),
+        (Kind.CONNECT, "shop-db-1"),
+        (Kind.REMOVE_NETWORK, "shop_default"),
+        (Kind.START, "shop-db-1"),
+    )
+    assert not [each for each in plan.operations if each.kind is Kind.RECREATE]
+    assert RemoveNetwork("shop_default", must_go=False) in [each.action for each in plan.operations]
 
 
 def test_a_changed_volume_takes_its_containers_along_and_no_others():

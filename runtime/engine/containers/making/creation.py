@@ -56,8 +56,7 @@ class Creation:
         host, warnings = await self.limits.settle(host)
         warnings += checks.platform_warnings(image, platform, os.uname().machine)
         if host.get("CgroupParent"):
-            warnings.append("Containers are in a cgroup of the engine's own here. CgroupParent discarded.")
-            del host["CgroupParent"]
+            warnings.append("Containers are in a cgroup of the engine's own here. CgroupParent has no effect.")
         id = secrets.token_hex(32)
         name = self.table.free_name(name)
         config["Hostname"] = config.get("Hostname") or ("" if host["NetworkMode"] == "host" else id[:12])
