@@ -49,6 +49,23 @@ class StepOutput(NamedTuple):
     line: str
 
 
+class StepMeasured(NamedTuple):
+    """How far a step is: so many of its parts (layers, steps), and of its bytes where it moves some, at what speed.
+
+    `trouble` is what it has to do again, and why.
+    """
+
+    kind: str
+    name: str
+    done: int
+    total: int
+    parts: str
+    current_bytes: int = 0
+    total_bytes: int = 0
+    bytes_per_s: float = 0.0
+    trouble: str = ""
+
+
 class StateChanged(NamedTuple):
     """An object is in a new state; `subject` is its kind as users read it ("Container", "Image")."""
 
@@ -100,7 +117,7 @@ class HookPrinted(NamedTuple):
     line: str
 
 
-Progress = WorkBegan | WorkEnded | StepBegan | StepEnded | StepFailed | StepOutput | StateChanged | Note
+Progress = WorkBegan | WorkEnded | StepBegan | StepEnded | StepFailed | StepOutput | StepMeasured | StateChanged | Note
 Event = Progress | Warned | ContainerExited | Attached | Aborting | WatchReport | HookPrinted
 Emit = Callable[[Event], None]
 """Receives events, also from several threads at once."""

@@ -50,7 +50,14 @@ SUMMARIES = {
     "doctor": "Check what this machine offers; print the cure for what is missing.",
     "oci": "Run containers from OCI bundles: a runtime with the command line of runc and crun.",
 }
-GROUPS = {"image": "Images of the engine.", "engine": "The engine of this user."}
+GROUPS = {
+    "image": "Images of the engine.",
+    "volume": "Volumes of the engine.",
+    "network": "Networks of the engine.",
+    "builder": "The engine's build cache.",
+    "system": "The engine's disk.",
+    "engine": "The engine of this user.",
+}
 ALIASES = {"convert": "config"}
 """Other names, not listed: `convert` is what docker compose called `config` once."""
 SETTINGS: dict[str, dict[str, Any]] = {

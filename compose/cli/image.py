@@ -11,9 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from compose.cli.context import Globals
+from compose.cli.options import Format, Quiet, check_format
+from compose.cli.pruning import Filters, Force, Names, show_pruned
 from runtime.errors import SkiffError
 
 CHUNK_BYTES = 1 << 20
+HISTORY_WIDTH = 45
+Platform = Annotated[str, typer.Option("--platform", help="OS/ARCHITECTURE, as in linux/arm64")]
 
 
 def image() -> typer.Typer:
@@ -51,14 +55,18 @@ def image() -> typer.Typer:
         _show(ctx.obj.client.bootstrap(name))
 
     @group.command()
-    def pull(ctx: typer.Context, name: str) -> None:
-        """Pull an image."""
-        _show(ctx.obj.client.pull(name))
+    def pull(ctx: typer.Context, names: Names, platform: Platform = "", quiet: Quiet = False) -> None:
+        """Pull images."""
+        from compose.stack.images import pull as pull_images
+
+        pull_images(ctx.obj.context(quiet=quiet), names, platform or None)
 
     @group.command()
-    def push(ctx: typer.Context, name: str) -> None:
-        """Push an image."""
-        _show(ctx.obj.client.push(name))
+    def push(ctx: typer.Context, names: Names, quiet: Quiet = False) -> None:
+        """Push images."""
+        from compose.stack.images import push as push_images
+
+        push_images(ctx.obj.context(quiet=quiet), names)
 
     @group.command()
     def load(
@@ -103,9 +111,48 @@ def image() -> typer.Typer:
         ctx.obj.client.tag(name, repository, last)
 
     @group.command()
-    def inspect(ctx: typer.Context, name: str) -> None:
-        """Show all about an image."""
-        print(json.dumps(ctx.obj.client.image(name), indent=2))
+    def inspect(ctx: typer.Context, names: Names) -> None:
+        """Show all about images."""
+        found = [ctx.obj.client.image(name) for name in names]
+        print(json.dumps(found if len(found) > 1 else found[0], indent=2))
+
+    @group.command()
+    def history(
+        ctx: typer.Context,
+        name: str,
+        no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Whole texts and IDs")] = False,
+        format: Format = "",
+    ) -> None:
+        """Show the steps that made an image, the newest first."""
+        from compose.render.table import ago, size
+        from compose.render.template import formatted
+
+        check_format(format)
+        rows = [
+            {
+                **step,
+                "ID": step["Id"] if no_trunc or "<" in step["Id"] else step["Id"][7:19],
+                "CreatedSince": ago(step["Created"]),
+                "CreatedBy": step["CreatedBy"] if no_trunc else _cut(step["CreatedBy"]),
+                "Size": size(step["Size"]),
+            }
+            for step in ctx.obj.client.history(name)
+        ]
+        columns = (("IMAGE", "ID"), ("CREATED", "CreatedSince"), ("CREATED BY", "CreatedBy"), ("SIZE", "Size"))
+        print(formatted(format, rows, (*columns, ("COMMENT", "Comment"))))
+
+    @group.command()
+    def prune(
+        ctx: typer.Context,
+        all: Annotated[bool, typer.Option("--all", "-a", help="All that no container uses")] = False,
+        filter: Filters = None,
+        force: Force = False,
+    ) -> None:
+        """Remove images without a name that no container uses."""
+        from compose.stack.prune import PruneRequest
+
+        everything = frozenset({"images"} if all else ())
+        show_pruned(ctx.obj, PruneRequest(("images",), everything, filter or (), assume_yes=force))
 
     return group
 
@@ -113,6 +160,11 @@ def image() -> typer.Typer:
 def _chunks(file: Any) -> Iterator[bytes]:
     while data := file.read(CHUNK_BYTES):
         yield data
+
+
+def _cut(text: str) -> str:
+    shown = text.replace("\n", " ")
+    return shown if len(shown) <= HISTORY_WIDTH else f"{shown[: HISTORY_WIDTH - 1]}…"
 
 
 def _show(messages: Iterator[Mapping[str, Any]]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from compose.plan.images import image_sources
 from compose.plan.project import DesiredProject, EngineState, ObservedContainer, image_name, own_labels
@@ -15,13 +16,19 @@ def observe(client: Client, target: DesiredProject, services: Sequence[str] | No
     """Return the project's containers, all networks and volumes, and the images that `services` (all: None) name."""
     rows = client.containers(all=True, filters={"label": own_labels(target.name)})
     wanted = list(target.services if services is None else services)
-    names = {image_name(target, name) for name in (*wanted, *image_sources(target, wanted))}
+    names = {
+        image_name(target, name): target.services[name].platform for name in (*wanted, *image_sources(target, wanted))
+    }
     images: dict[str, str] = {}
     tagged_s: dict[str, float] = {}
-    for name in names:
+    others: dict[str, str] = {}
+    for name, platform in names.items():
         try:
             image = client.image(name)
         except NotFoundError:
+            continue
+        if not is_for(image, platform):  # to be pulled, as one that is missing
+            others[name] = f"{image.get('Os') or 'linux'}/{image.get('Architecture')}"
             continue
         images[name] = image["Id"]
         tagged = (image.get("Metadata") or {}).get("LastTagTime") or ""
@@ -33,4 +40,21 @@ def observe(client: Client, target: DesiredProject, services: Sequence[str] | No
         {volume["Name"]: volume for volume in client.volumes()},
         images,
         tagged_s,
+        others,
     )
+
+
+def is_for(image: Mapping[str, Any], platform: str) -> bool:
+    """Whether an image is for `platform` (OS/ARCHITECTURE[/VARIANT]); any is where that is empty."""
+    if not platform:
+        return True
+    system, _, rest = platform.lower().partition("/")
+    architecture = rest.partition("/")[0]
+    if not architecture:  # an architecture alone
+        system, architecture = "linux", system
+    own = str(image.get("Architecture") or "")
+    return (system, _OCI.get(architecture, architecture)) == (image.get("Os") or "linux", _OCI.get(own, own))
+
+
+_OCI = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386", "armhf": "arm"}
+"""OCI's names of architectures that have others."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-from compose.events import Emit, Note, StateChanged, StepBegan, StepEnded, StepFailed, StepOutput
+from compose.events import Emit, Note, StateChanged, StepBegan, StepEnded, StepFailed, StepMeasured, StepOutput
 from compose.execute.build import BuildOptions, build_image
 from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
 from compose.execute.files import file_mounts, security_options
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
+from compose.execute.transfer import measure
 from compose.plan import operations as plan
 from compose.plan.container_body import container_body
 from compose.plan.endpoints import endpoint
@@ -21,6 +23,8 @@ from compose.plan.project import DesiredProject, EngineState, container_name, im
 from compose.plan.resources import network_body, volume_body
 from runtime.client import Client, Endpoint
 from runtime.errors import ConflictError, NotFoundError, NotModifiedError, SkiffError
+
+_STEP = re.compile(r"Step (\d+)/(\d+) : ")
 
 
 class StillUsedError(Exception):
@@ -183,8 +187,7 @@ class Executor:
     def _pull(self, image: str, service: str) -> None:
         own = self._target.services[service].platform if service else ""
         platform = own or self._target.environment.get(DEFAULT_PLATFORM) or None
-        for _ in self.client.pull(image, platform):
-            pass
+        measure(self._emit, "pull", image, self.client.pull(image, platform))
         self.images[image] = self.client.image(image)["Id"]
 
     def _build(self, image: str, service: str) -> None:
@@ -192,9 +195,14 @@ class Executor:
             self.client,
             self._target,
             service,
-            lambda line: self._emit(StepOutput("build", image, service, line)),
+            lambda line: self._report_build(image, service, line),
             self._build_options,
         )
+
+    def _report_build(self, image: str, service: str, line: str) -> None:
+        if (step := _STEP.match(line)) is not None:
+            self._emit(StepMeasured("build", image, int(step[1]), int(step[2]), "steps"))
+        self._emit(StepOutput("build", image, service, line))
 
     # --- containers
 
@@ -223,7 +231,7 @@ class Executor:
 
     def _make(self, body: Mapping[str, Any], service: str, name: str) -> str:
         """Create a container and write configs and secrets into it; if that fails, the container is removed."""
-        made = self.client.create_container(body, name=name)
+        made = self.client.create_container(body, name=name, platform=self._target.services[service].platform)
         id: str = made["Id"]
         for warning in made.get("Warnings") or ():
             self._emit(Note(f" Container {name}  Warning: {warning}"))

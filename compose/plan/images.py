@@ -42,6 +42,12 @@ def plan_images(
         is_here = image in observed.images
         if not service.build:
             reason = _why_pull(policy, is_here, observed.tagged_s.get(image), now_s)
+            if not reason and (other := observed.other_platforms.get(image)):
+                raise SkiffError(
+                    f"service {name!r}: {image} is here for {other}, not for {service.platform}, and its pull policy "
+                    f"is {policy}",
+                    "choose another pull policy, or leave the platform out",
+                )
             if not reason and not is_here:
                 raise SkiffError(
                     f"service {name!r}: no such image: {image}, and its pull policy is {policy}",

@@ -145,7 +145,8 @@ class EngineState:
     """What the engine has: the project's containers, networks and volumes by name, images by the names in use.
 
     `networks` and `volumes` are all that the engine has, also those of others; `images` are IDs, `tagged_s` when each
-    got its name last (Unix time), where the engine says so.
+    got its name last (Unix time), where the engine says so. `other_platforms` says what an image is for that is here, and
+    not for the platform that its service wants.
     """
 
     containers: Sequence[ObservedContainer] = ()
@@ -153,6 +154,7 @@ class EngineState:
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     tagged_s: Mapping[str, float] = field(default_factory=dict)
+    other_platforms: Mapping[str, str] = field(default_factory=dict)
 
     def of_service(self, service: str) -> list[ObservedContainer]:
         """Return the service's containers, one-offs left out, by number."""

@@ -7,7 +7,9 @@ import threading
 import time
 from typing import TextIO
 
+from compose import events
 from compose.render.frame import Row, Status, draw
+from compose.render.measured import measured
 from compose.render.progress import WORDS, Progress
 
 REDRAW_S = 0.1
@@ -65,6 +67,14 @@ class LiveProgress(Progress):
             if row is not None:
                 row.tail.append(line)
                 del row.tail[:-20]
+
+    def measure(self, event: events.StepMeasured) -> None:
+        """Show how far a step is in its row, with the next frame."""
+        with self._lock:
+            subject, doing, _ = WORDS[event.kind]
+            row = self._rows.get(f"{self.prefix}{subject} {event.name}")
+            if row is not None and row.status is Status.WORKING:
+                row.state = measured(doing, event)
 
     def close(self) -> None:
         """Draw the last frame and give the cursor back; may be called again."""

@@ -9,7 +9,10 @@ import time
 from typing import Self, TextIO
 
 from compose import events
+from compose.render.measured import measured
 
+MEASURED_EVERY_S = 10.0
+"""How often a plain line says how far a step is."""
 WORDS = {
     "create network": ("Network", "Creating", "Created"),
     "remove network": ("Network", "Removing", "Removed"),
@@ -45,6 +48,7 @@ class Progress:
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
         self._lock = threading.Lock()
+        self._measured_s: dict[str, float] = {}
         self.prefix = ""
         """Written before the name of every object ("DRY-RUN MODE - ")."""
 
@@ -75,6 +79,14 @@ class Progress:
         """Write a line that the step on `name` prints for `service`."""
         self.line(f" {service} | {line}")
 
+    def measure(self, event: events.StepMeasured) -> None:
+        """Say how far a step is, from time to time."""
+        now_s = time.monotonic()
+        if now_s - self._measured_s.setdefault(event.name, now_s) >= MEASURED_EVERY_S:
+            self._measured_s[event.name] = now_s
+            subject, doing, _ = WORDS[event.kind]
+            self.state(subject, event.name, measured(doing, event))
+
     def show(self, event: events.Event) -> None:
         """Show what happened."""
         match event:
@@ -86,6 +98,8 @@ class Progress:
                 self.fail(kind, name, state)
             case events.StepOutput(kind, name, service, line):
                 self.output(kind, name, service, line)
+            case events.StepMeasured():
+                self.measure(event)
             case events.StateChanged(subject, name, state):
                 self.state(subject, name, state)
             case events.Note(text):
@@ -113,7 +127,7 @@ class QuietProgress(Progress):
 class JsonProgress(Progress):
     """Writes a JSON object a line, as docker compose does: id, status (Working, Done, Error), text."""
 
-    def _put(self, **document: str) -> None:
+    def _put(self, **document: str | int) -> None:
         is_dry = {"dry-run": True} if self.prefix else {}
         super().line(json.dumps(is_dry | document, ensure_ascii=False))
 
@@ -133,6 +147,16 @@ class JsonProgress(Progress):
     def state(self, subject: str, name: str, state: str) -> None:
         """Show the state of an object."""
         self._put(id=f"{subject} {name}", status="Working" if state == "Waiting" else "Done", text=state)
+
+    def measure(self, event: events.StepMeasured) -> None:
+        """Say how far a step is."""
+        subject, doing, _ = WORDS[event.kind]
+        about: dict[str, str | int] = {"id": f"{subject} {event.name}", "status": "Working"}
+        about["text"] = measured(doing, event)
+        if event.total_bytes:
+            percent = 100 * event.current_bytes // event.total_bytes
+            about |= {"current": event.current_bytes, "total": event.total_bytes, "percent": percent}
+        self._put(**about)
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Write a line that the step on `name` prints for `service`."""

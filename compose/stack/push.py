@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compose.events import Note, StateChanged, StepOutput, step, work
+from compose.events import Note, StateChanged, step, work
+from compose.execute.transfer import measure
 from compose.plan.selection import select
 from runtime.errors import SkiffError
 
@@ -45,15 +46,13 @@ def push_images(context: Context, project: DesiredProject, names: Sequence[str],
                 continue
             pushed.add(wanted)
             try:
-                _push(context, name, wanted)
+                _push(context, wanted)
             except SkiffError as error:
                 if not ignore_failures:
                     raise
                 context.emit(Note(f"WARN {error}"))
 
 
-def _push(context: Context, service: str, image: str) -> None:
+def _push(context: Context, image: str) -> None:
     with step(context.emit, "push", image):
-        for message in () if context.dry_run else context.client.push(image):
-            if message.get("status") and message.get("id"):
-                context.emit(StepOutput("push", image, service, f"{message['id']}: {message['status']}"))
+        measure(context.emit, "push", image, () if context.dry_run else context.client.push(image))

@@ -140,7 +140,7 @@ def _perform(
 
     client, service = context.client, request.service
     name = project.services[service].container_name
-    id = client.create_container(body, name=name)["Id"]
+    id = client.create_container(body, name=name, platform=project.services[request.service].platform)["Id"]
 
     def begin() -> None:
         client.start(id)

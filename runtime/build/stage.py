@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -230,7 +231,9 @@ class StageBuilder:
             upper.mkdir()
             # an upper directory's own mode becomes that of the image's root
             upper.chmod(0o755)
+            began_s = time.monotonic()
             await step.perform(upper, directory)
+            self.output.write(f" ---> Done in {time.monotonic() - began_s:.1f}s\n")
             made = CachedStep(now(), await self.workshop.commit(upper))
         self.workshop.cache.keep(key, made, instruction.text)
         self._add_layer(key, made, told)

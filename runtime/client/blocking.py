@@ -283,9 +283,12 @@ class Client:
         """Inspect a container."""
         return dict(self.json("GET", f"/containers/{quote(name)}/json"))
 
-    def create_container(self, body: Mapping[str, Any], *, name: str | None = None) -> dict[str, Any]:
-        """Create a container."""
-        return dict(self.json("POST", "/containers/create", {"name": name} if name else None, body))
+    def create_container(
+        self, body: Mapping[str, Any], *, name: str | None = None, platform: str | None = None
+    ) -> dict[str, Any]:
+        """Create a container. Raises NotFoundError where its image is for another `platform` (OS/ARCHITECTURE)."""
+        query = {"name": name or None, "platform": platform or None}
+        return dict(self.json("POST", "/containers/create", query, body))
 
     def start(self, name: str) -> None:
         """Start a container."""
@@ -430,7 +433,19 @@ class Client:
         """Remove an image."""
         return list(self.json("DELETE", f"/images/{quote(name, safe='/:@')}", {"force": int(force)}))
 
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """Get the history of an image, the newest step first."""
+        return list(self.json("GET", f"/images/{quote(name, safe='/:@')}/history"))
+
     # --- networks and volumes
+
+    def network(self, name: str) -> dict[str, Any]:
+        """Inspect a network."""
+        return dict(self.json("GET", f"/networks/{quote(name)}"))
+
+    def volume(self, name: str) -> dict[str, Any]:
+        """Inspect a volume."""
+        return dict(self.json("GET", f"/volumes/{quote(name)}"))
 
     def networks(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[dict[str, Any]]:
         """List networks."""
@@ -461,9 +476,17 @@ class Client:
         """Create a volume."""
         return dict(self.json("POST", "/volumes/create", document=body))
 
-    def remove_volume(self, name: str) -> None:
-        """Remove a volume."""
-        self.json("DELETE", f"/volumes/{quote(name)}")
+    def remove_volume(self, name: str, *, force: bool = False) -> None:
+        """Remove a volume; with `force`, one that is not there is removed, too."""
+        self.json("DELETE", f"/volumes/{quote(name)}", {"force": int(force)})
+
+    def prune(self, kind: str, filters: Mapping[str, Sequence[str]], **query: Any) -> dict[str, Any]:
+        """Delete what is not used of a kind: "containers", "images", "networks", "volumes" or "build" (`query`: the API's)."""
+        return dict(self.json("POST", f"/{kind}/prune", {"filters": json.dumps(filters), **query}))
+
+    def data_usage(self) -> dict[str, Any]:
+        """Get data usage information."""
+        return dict(self.json("GET", "/system/df"))
 
     def archive_get(self, name: str, path: str) -> Iterator[bytes]:
         """Yield a tar stream of a path in a container."""

@@ -124,7 +124,11 @@ async def _pull(
                     progress({"status": "Already exists", "progressDetail": {}, "id": short(descriptor.digest)})
                     images.layers.know(diff_id, images.layers.blob(diff_id) or descriptor)
                 else:
-                    progress({"status": "Pulling fs layer", "progressDetail": {}, "id": short(descriptor.digest)})
+                    about = {
+                        "id": short(descriptor.digest),
+                        "size": descriptor.size,
+                    }  # `size` is ours: all is known now
+                    progress({"status": "Pulling fs layer", "progressDetail": {}, **about})
                     group.start_soon(fetch.layer, diff_id, descriptor)
         return await _adopt(images, reference, found, raw, progress)
 
