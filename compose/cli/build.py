@@ -26,6 +26,9 @@ def build(
     ssh: Annotated[
         list[str] | None, typer.Option("--ssh", help="SSH agents that steps may use: default, or ID=SOCKET")
     ] = None,
+    with_host_ca: Annotated[
+        bool, typer.Option("--with-host-ca", help="Steps trust this machine's CA certificates, and have its proxies")
+    ] = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the builds as a bake file and exit")] = False,
     check: Annotated[bool, typer.Option("--check", hidden=True)] = False,
     builder: Annotated[str, typer.Option("--builder", hidden=True)] = "",
@@ -52,7 +55,7 @@ def build(
         limit_bytes = size_bytes(memory) if memory else 0
     except ValueError as error:
         raise SkiffError(f"--memory: {error}", "write 512m, 1g") from None
-    options = BuildOptions(no_cache, pull, quiet, limit_bytes, ssh=tuple(ssh or ()))
+    options = BuildOptions(no_cache, pull, quiet, limit_bytes, ssh=tuple(ssh or ()), host_ca=with_host_ca)
     request = BuildRequest(services or (), with_dependencies, build_arg or (), options, push)
     context = common.context(quiet=quiet)
     if print_:

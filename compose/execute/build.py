@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compose.execute.build_context import stream
+from compose.execute.host_ca import HOST_CA, host_certificates, host_proxies
 from compose.plan.container_body import ulimit_bodies
 from compose.plan.parts import Build, agent_sockets
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
@@ -25,7 +26,8 @@ IMAGE_SCHEME, SERVICE_SCHEME = "docker-image://", "service:"
 class BuildOptions:
     """Options of a build that are not in the file: flags, a memory limit in bytes, arguments (None: from the engine).
 
-    `ssh` are agents for all services, `ID` or `ID=SOCKET`.
+    `ssh` are agents for all services, `ID` or `ID=SOCKET`. With `host_ca` the steps trust the CA certificates of this
+    machine, and have its proxies.
     """
 
     no_cache: bool = False
@@ -34,6 +36,7 @@ class BuildOptions:
     memory_bytes: int = 0
     arguments: Mapping[str, str | None] = field(default_factory=dict)
     ssh: tuple[str, ...] = ()
+    host_ca: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,12 @@ def build_request(target: DesiredProject, service: str, options: BuildOptions, *
         extra = {**extra, **secrets}
     else:
         _refuse_elsewhere(build, fail)
+    if options.host_ca or os.environ.get(HOST_CA, "").lower() in ("1", "true", "yes"):
+        if not is_ours:
+            raise fail("--with-host-ca can't be told to this engine", "build with Skiff's own engine, or leave it out")
+        query["certificates"] = f"{OWN}/certificates"
+        extra = {**extra, query["certificates"]: host_certificates(os.environ)}
+        query["buildargs"] = json.dumps({**host_proxies(os.environ), **build.arguments, **options.arguments})
     if is_ours and (extra or directories):
         query["own"] = OWN
     kept = {name: value for name, value in query.items() if value not in ("", [])}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from runtime.build import certificates
 from runtime.build import instructions as ins
 from runtime.build.agents import relayed
 from runtime.build.cache_mounts import CacheMount, CacheMounts
@@ -73,6 +74,10 @@ class RunMounts:
     async def prepare(cls, stage: StageBuilder, instruction: ins.Run) -> RunMounts:
         """Find what each mount shows. Raises DockerfileError."""
         prepared = cls(stage.workshop.caches)
+        if bundle := stage.workshop.options.certificates:
+            given = certificates.files(bundle).items()
+            prepared.secrets += [_Secret(path, content, 0o444, Owner()) for path, content in given]
+            prepared.environment |= certificates.environment(stage.variables)
         for written in instruction.mounts:
             options = read_mount(written, stage.expand)
             workdir = stage.state.config.get("WorkingDir") or "/"

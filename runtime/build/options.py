@@ -19,7 +19,8 @@ class BuildOptions:
     0 no limit of a step. `secrets`
     are contents by ID, `ssh` paths of agents' sockets by ID, `contexts` what `--from` may name besides stages and images.
     `secret_members` are the members of the stream that hold secrets, by ID; `own` is a folder of the stream that holds what
-    is no part of the context, "" for none. `credentials` are those of registries, by
+    is no part of the context, "" for none. `certificates` are CA certificates for the steps (PEM), `certificates_member` is
+    where the stream has them. `credentials` are those of registries, by
     their domain, each as an X-Registry-Auth document has them.
     """
 
@@ -42,6 +43,8 @@ class BuildOptions:
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     secret_members: Mapping[str, str] = field(default_factory=dict)
     own: str = ""
+    certificates: bytes = field(default=b"", repr=False)
+    certificates_member: str = ""
     ssh: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, str] = field(default_factory=dict)
     entitlements: frozenset[str] = frozenset()
@@ -58,7 +61,8 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
     `query` maps each parameter to its values, as `urllib.parse.parse_qs` does. Parameters about intermediate containers
     and of processors (`rm`, `forcerm`, `cpu…`) have nothing to act on and are accepted. Beyond Docker's,
     which the classic protocol has no words for: `secrets` (members of the stream by ID), `own` (the folder
-    of what is no part of the context), `ssh` (sockets of agents by ID), `contexts` (named contexts) and `entitlements`.
+    of what is no part of the context), `certificates` (the member with CA certificates for the steps), `ssh` (sockets of
+    agents by ID), `contexts` (named contexts) and `entitlements`.
 
     Raises BadRequestError for a value that cannot be read and for what is not supported.
     """
@@ -88,6 +92,7 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
         quiet=_flag(query, "q"),
         secret_members=_texts(query, "secrets"),
         own=_last(query, "own"),
+        certificates_member=_last(query, "certificates"),
         ssh=_texts(query, "ssh"),
         contexts=_texts(query, "contexts"),
         entitlements=_entitlements(query.get("entitlements", ())),

@@ -48,8 +48,15 @@ def read_stream(context: Path, options: BuildOptions, beside: Path) -> BuildRequ
             raise BadRequestError(f"secret {name!r} is missing in the stream")
         secrets[name] = file.read_bytes()
         file.unlink()
+    certificates = options.certificates
+    if options.certificates_member:
+        file = inside(context, options.certificates_member)
+        if file is None or not file.is_file():
+            raise BadRequestError("the CA certificates are missing in the stream")
+        certificates = file.read_bytes()
+        file.unlink()
     directories = take_out(context, options.contexts, beside)
-    options = replace(options, secrets=secrets)
+    options = replace(options, secrets=secrets, certificates=certificates)
     dockerfile = read_dockerfile(context, options)
     ignore = read_ignore(context, options.dockerfile)
     if options.own and (folder := inside(context, options.own)) is not None and folder.is_dir():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio.to_thread
 
-from runtime.build import configure
+from runtime.build import certificates, configure
 from runtime.build import instructions as ins
 from runtime.build.arguments import proxies
 from runtime.build.errors import DockerfileError
@@ -147,6 +147,11 @@ class RunStep:
                 else " ".join(self.arguments)
             )
             last = "\n    ".join(output.last_lines)
+            if not options.certificates and certificates.is_missing(output.last_lines):
+                last += (
+                    "\n    a proxy that ends TLS? the CA certificates of this machine can be given to the steps: "
+                    "`skiff build --with-host-ca`"
+                )
             raise DockerfileError(
                 f"The command '{shown}' returned a non-zero code: {exit_code}",
                 hint=f"its last output:\n    {last}" if last else "it printed nothing",

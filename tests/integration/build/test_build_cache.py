@@ -107,6 +107,17 @@ async def test_the_epoch_dates_the_image(b):
 
 
 @proves
+async def test_with_an_epoch_steps_that_run_make_the_same_image_again(b):
+    text = "FROM busybox\nRUN mkdir -p /d/e && echo 1 > /d/f && ln -s f /d/l && touch -d @5 /d/old\nWORKDIR /w\n"
+    ids = set()
+    for _ in range(2):
+        result = await b.build(text, no_cache=True, build_args={"SOURCE_DATE_EPOCH": "1000000000"})
+        assert (result.info("/d/f").st_mtime, result.info("/d/old").st_mtime) == (1_000_000_000, 5)
+        ids.add(result.image.id)
+    assert (len(ids), b.runner.runs) == (1, 2)
+
+
+@proves
 async def test_a_quiet_build_says_its_image_alone(b):
     result = await b.build("FROM busybox\nRUN echo noise\n", quiet=True)
     assert result.text == f"{result.image.id}\n"

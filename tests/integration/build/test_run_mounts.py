@@ -223,3 +223,26 @@ async def test_a_bound_keeps_what_was_used_last(b):
     assert freed == 100_000, "the step of young, and its cache: old's was found since then"
     assert await b.builder.prune(keep_bytes=40_000) == ([], 0)
     assert len((await b.builder.prune())[0]) == 1
+
+
+@proves
+async def test_the_callers_certificates_are_seen_by_steps_and_are_no_part_of_anything(b):
+    text = (
+        "FROM busybox\nENV PIP_CERT=/own\n"
+        "RUN cat $SSL_CERT_FILE $APT_CONFIG > /tmp/seen; echo $CURL_CA_BUNDLE $PIP_CERT >> /tmp/seen\n"
+    )
+    with_them = await b.build(text, certificates=b"PEM\n", build_args={"HTTPS_PROXY": "http://p"})
+    where = "/run/skiff/certificates.pem"
+    assert with_them.read("/tmp/seen") == f'PEM\nAcquire::https::CAInfo "{where}";\n{where} /own\n'
+    assert with_them.tree.find("/run") is None
+    assert not any("SSL_CERT" in item for item in with_them.config["Env"])
+    without = await b.build(text)
+    assert (without.image.id, b.runner.runs) == (with_them.image.id, 1)
+
+
+@proves
+async def test_a_step_that_does_not_trust_a_server_is_told_of_the_certificates(b):
+    text = "FROM busybox\nRUN echo 'curl: (60) SSL certificate problem: self-signed certificate' >&2; exit 60\n"
+    assert "`skiff build --with-host-ca`" in (await b.build(text)).error["message"]
+    assert "--with-host-ca" not in (await b.build(text, certificates=b"PEM\n")).error["message"]
+    assert "--with-host-ca" not in (await b.build("FROM busybox\nRUN echo no; exit 1\n")).error["message"]

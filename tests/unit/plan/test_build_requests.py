@@ -12,11 +12,11 @@ from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
 
-def request(folder, build, *, is_ours=True, model=None, values=None, **service):
+def request(folder, build, *, is_ours=True, model=None, values=None, options=None, **service):
     (folder / "Dockerfile").touch()
     services = {"web": {"build": {"context": str(folder), **build}, **service}, "base": {"image": "base:1"}}
     target = DesiredProject("p", {"services": services, **(model or {})}, values=values or {})
-    return build_request(target, "web", BuildOptions(), is_ours=is_ours)
+    return build_request(target, "web", options or BuildOptions(), is_ours=is_ours)
 
 
 def sent(made):
@@ -133,3 +133,23 @@ def test_a_dockerfile_outside_and_its_ignore_file_are_no_part_of_the_context(tmp
     assert content[f"{OWN}/special"] == "FROM scratch"
     assert content[f"{OWN}/special.dockerignore"] == f"g\n{OWN}\n"
     assert set(content) == {"Dockerfile", "f", f"{OWN}/special", f"{OWN}/special.dockerignore"}
+
+
+def test_certificates_and_proxies_of_this_machine_go_along_when_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "ca.pem").write_text("PEM")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
+    plain = request(tmp_path, {})
+    assert ("certificates" in plain.query, plain.extra) == (False, {})
+    asked = request(tmp_path, {"args": {"A": "1"}}, options=BuildOptions(host_ca=True))
+    assert (asked.query["certificates"], asked.query["own"]) == (f"{OWN}/certificates", OWN)
+    assert asked.extra[asked.query["certificates"]] == b"PEM"
+    arguments = json.loads(asked.query["buildargs"])
+    assert (arguments["HTTPS_PROXY"], arguments["A"]) == ("http://p:1", "1")
+    with pytest.raises(SkiffError, match="--with-host-ca can't be told to this engine"):
+        request(tmp_path, {}, is_ours=False, options=BuildOptions(host_ca=True))
+    monkeypatch.setenv("SKIFF_BUILD_HOST_CA", "1")
+    assert "certificates" in request(tmp_path, {}).query
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone"))
+    with pytest.raises(SkiffError, match=r"this machine has no CA certificates: .*/gone"):
+        request(tmp_path, {})
