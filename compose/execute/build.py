@@ -216,6 +216,7 @@ def _own(
         files[member] = _secret(target, use.source, fail)
     contexts, directories = _contexts(target, build, fail)
     query = {
+        "nocachefilter": json.dumps(list(build.no_cache_filter)) if build.no_cache_filter else "",
         "secrets": json.dumps(secrets) if secrets else "",
         "ssh": json.dumps(_agents(target, build, fail)) if build.ssh else "",
         "contexts": json.dumps(contexts) if contexts else "",

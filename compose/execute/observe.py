@@ -6,19 +6,26 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from compose.plan.images import image_sources
-from compose.plan.project import DesiredProject, EngineState, ObservedContainer, image_name, own_labels
+from compose.plan.images import hook_images, image_sources
+from compose.plan.project import HOOK, PROJECT, DesiredProject, EngineState, ObservedContainer, image_name, own_labels
 from runtime.client import Client
 from runtime.errors import NotFoundError
 
 
-def observe(client: Client, target: DesiredProject, services: Sequence[str] | None = None) -> EngineState:
-    """Return the project's containers, all networks and volumes, and the images that `services` (all: None) name."""
+def observe(
+    client: Client, target: DesiredProject, services: Sequence[str] | None = None, *, with_hooks: bool = False
+) -> EngineState:
+    """Return the project's containers, all networks and volumes, and the images that `services` (all: None) name.
+
+    Containers of hooks are asked for `with_hooks` alone: most projects have none.
+    """
     rows = client.containers(all=True, filters={"label": own_labels(target.name)})
+    hooks = client.containers(all=True, filters={"label": [f"{PROJECT}={target.name}", HOOK]}) if with_hooks else ()
     wanted = list(target.services if services is None else services)
     names = {
         image_name(target, name): target.services[name].platform for name in (*wanted, *image_sources(target, wanted))
     }
+    names = {**{image: "" for name in wanted for image in hook_images(target, name)}, **names}
     images: dict[str, str] = {}
     tagged_s: dict[str, float] = {}
     others: dict[str, str] = {}
@@ -41,6 +48,7 @@ def observe(client: Client, target: DesiredProject, services: Sequence[str] | No
         images,
         tagged_s,
         others,
+        [ObservedContainer.of(row) for row in hooks],
     )
 
 

@@ -13,6 +13,7 @@ from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
 from compose.execute.files import file_mounts, security_options
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
+from compose.execute.pre_start import run_pre_start
 from compose.execute.transfer import measure
 from compose.plan import operations as plan
 from compose.plan.container_body import container_body
@@ -95,6 +96,10 @@ class Executor:
             case plan.Await() as action:
                 if not self._dry_run:
                     self._await(operation.service, action)
+                return
+            case plan.PreStart(number):
+                if not self._dry_run:
+                    self._pre_start(operation.service, number)
                 return
         kind, name = operation.kind.value, operation.name
         self._emit(StepBegan(kind, name))
@@ -259,6 +264,13 @@ class Executor:
             raise
         self.client.rename(created, name)
         self._ids[service, number] = created
+
+    def _pre_start(self, service: str, number: int) -> None:
+        def report(line: str) -> None:
+            self._emit(Note(f" {service} pre_start | {line}"))
+
+        id = self._ids[service, number]
+        run_pre_start(self.client, self._target, service, id, self._container_of(), report)
 
     def _start(self, name: str, service: str, number: int) -> None:
         id = self._ids[service, number]

@@ -14,6 +14,7 @@ from compose.loading.encoders import Encoder, FieldError, encoded_fields
 from compose.loading.merging import Report, Tree
 
 _FILE = e.entries({**e.texts("source target uid gid"), "mode": e.file_mode})
+_OWN_CONTAINER = {"image": e.text, "per_replica": e.flag}
 _HOOK = {
     "command": e.command,
     "user": e.text,
@@ -33,6 +34,10 @@ def _rules(key: str, encoder: Encoder) -> Encoder:
 def _hook(value: Tree) -> Tree:
     """Encode a command to run in a container; it is always there, as a service's is."""
     return {"command": None, **encoded_fields(value, _HOOK)}
+
+
+def _pre_start_hooks(value: list[Tree]) -> list[Tree] | None:
+    return [{"command": None, **encoded_fields(each, {**_HOOK, **_OWN_CONTAINER})} for each in value] or None
 
 
 def _hooks(value: list[Tree]) -> list[Tree] | None:
@@ -97,6 +102,7 @@ _BUILD = {
     "cache_from": e.strings,
     "cache_to": e.strings,
     "no_cache": e.flag,
+    "no_cache_filter": e.strings,
     "additional_contexts": e.mapping,
     "pull": e.flag,
     "extra_hosts": e.hosts,
@@ -245,6 +251,7 @@ SERVICE: Mapping[str, Encoder] = {
     "volumes": e.entries(_MOUNT),
     "volumes_from": e.strings,
     "working_dir": e.text,
+    "pre_start": _pre_start_hooks,
     "post_start": _hooks,
     "pre_stop": _hooks,
 }

@@ -97,7 +97,8 @@ def plan_down(
     elif has_files and not remove_orphans:
         known = {*target.services, *target.disabled}
         chosen = [container for container in chosen if container.service in known]
-    operations = plan_stop(observed, chosen, remove=True)
+    hooks = [hook for hook in observed.hooks if not services or hook.service in services]
+    operations = plan_stop(observed, [*chosen, *hooks], remove=True)
     removed = frozenset(operation.key for operation in operations)
     for name in _owned(target, observed.networks, "networks", has_files):
         action = RemoveNetwork(observed.networks[name]["Id"])

@@ -72,7 +72,16 @@ def plan_images(
                 found[attempt.key] = attempt
                 operation = replace(operation, action=Build(unless_pulled=True), after=frozenset({attempt.key}))
             found[image] = operation
+    for name in names:
+        for image in hook_images(target, name):
+            if image not in observed.images and image not in found:
+                found[image] = Operation(f"image {image}", Pull(), image, "a hook needs it", name)
     return Plan.of(_with_order(target, found))
+
+
+def hook_images(target: DesiredProject, name: str) -> list[str]:
+    """Return the images that the hooks of the service run in containers of their own and that are not its own."""
+    return [hook.image for hook in target.services[name].pre_start if hook.image]
 
 
 def image_sources(target: DesiredProject, names: Sequence[str]) -> list[str]:

@@ -100,6 +100,12 @@ class Recreate(NamedTuple):
     inherits_volumes: bool = True
 
 
+class PreStart(NamedTuple):
+    """Run the hooks that come before the start of the service, with the volumes of its container `number`."""
+
+    number: int
+
+
 class Start(NamedTuple):
     """Start container number `number` of the service."""
 
@@ -143,6 +149,7 @@ Action = (
     | Build
     | Create
     | Recreate
+    | PreStart
     | Start
     | Stop
     | Remove
@@ -161,6 +168,7 @@ KINDS: Mapping[type[Action], Kind] = {
     Build: Kind.BUILD,
     Create: Kind.CREATE,
     Recreate: Kind.RECREATE,
+    PreStart: Kind.AWAIT,
     Start: Kind.START,
     Stop: Kind.STOP,
     Remove: Kind.REMOVE,

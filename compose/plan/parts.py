@@ -223,6 +223,19 @@ class Hook(NamedTuple):
         return self.command if isinstance(self.command, str) else str(list(self.command))
 
 
+class PreStartHook(NamedTuple):
+    """A command that is run in a container of its own before a service starts; `image` is the service's where it is ""."""
+
+    hook: Hook
+    image: str = ""
+    is_per_replica: bool = False
+
+    @classmethod
+    def of(cls, document: Document) -> PreStartHook:
+        """Return the typed form."""
+        return cls(Hook.of(document), document.get("image") or "", bool(document.get("per_replica")))
+
+
 class WatchEntry(NamedTuple):
     """An entry of `develop.watch`, its paths as they are written."""
 
@@ -352,7 +365,7 @@ class Build(NamedTuple):
     cache_from: Sequence[str]
     cache_to: Sequence[str]
     no_cache: bool
-    no_cache_filter: Any
+    no_cache_filter: Sequence[str]
     pull: bool
     is_privileged: bool
     entitlements: Sequence[str]
@@ -382,7 +395,7 @@ class Build(NamedTuple):
             [str(each) for each in document.get("cache_from") or ()],
             [str(each) for each in document.get("cache_to") or ()],
             bool(document.get("no_cache")),
-            document.get("no_cache_filter"),
+            document.get("no_cache_filter") or (),
             bool(document.get("pull")),
             bool(document.get("privileged")),
             document.get("entitlements") or (),

@@ -22,6 +22,8 @@ CONFIG_FILES, WORKING_DIR = f"{LABEL}project.config_files", f"{LABEL}project.wor
 NETWORK, VOLUME, REPLACE = f"{LABEL}network", f"{LABEL}volume", f"{LABEL}replace"
 CONTENT = "dev.skiff.content-hash"
 """The digest of what configs and secrets write into a container, which docker compose has no label for."""
+HOOK, HOOK_INDEX = f"{LABEL}hook", f"{LABEL}hook.index"
+"""Of a container that ran a hook: its kind, and its place in the list."""
 ENVIRONMENT_FILE, SLUG = f"{LABEL}project.environment_file", f"{LABEL}slug"
 
 COMPOSE_VERSION = "2.40.3"
@@ -146,7 +148,7 @@ class EngineState:
 
     `networks` and `volumes` are all that the engine has, also those of others; `images` are IDs, `tagged_s` when each
     got its name last (Unix time), where the engine says so. `other_platforms` says what an image is for that is here, and
-    not for the platform that its service wants.
+    not for the platform that its service wants. `hooks` are containers of hooks that failed.
     """
 
     containers: Sequence[ObservedContainer] = ()
@@ -155,6 +157,7 @@ class EngineState:
     images: Mapping[str, str] = field(default_factory=dict)
     tagged_s: Mapping[str, float] = field(default_factory=dict)
     other_platforms: Mapping[str, str] = field(default_factory=dict)
+    hooks: Sequence[ObservedContainer] = ()
 
     def of_service(self, service: str) -> list[ObservedContainer]:
         """Return the service's containers, one-offs left out, by number."""

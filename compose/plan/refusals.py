@@ -17,6 +17,12 @@ def check_services(target: DesiredProject, names: Sequence[str], *, is_ours: boo
         service = target.services[name]
         _check_kind(name, service, is_ours)
         _check_binds(name, service, is_ours)
+        for index, hook in enumerate(service.pre_start):
+            if hook.is_per_replica:
+                raise SkiffError(
+                    f'service "{name}" pre_start[{index}]: per_replica is not yet supported',
+                    "remove per_replica or set it to false: the hook runs once for the service",
+                )
         check = service.healthcheck
         if check and check.start_interval_ns and not check.start_period_ns:
             raise SkiffError(

@@ -23,6 +23,7 @@ from compose.plan.parts import (
     Mount,
     NetworkUse,
     Port,
+    PreStartHook,
     Provider,
     RestartPolicy,
     Ulimit,
@@ -142,6 +143,11 @@ class Service:
     def is_developed(self) -> bool:
         """Whether it has a `develop` section."""
         return bool(self.document.get("develop"))
+
+    @cached_property
+    def pre_start(self) -> Sequence[PreStartHook]:
+        """What is run in containers of their own before the service starts."""
+        return [PreStartHook.of(each) for each in self.document.get("pre_start") or ()]
 
     def hooks(self, phase: str) -> Sequence[Hook]:
         """Return the hooks of `phase`: "post_start" or "pre_stop"."""

@@ -40,6 +40,7 @@ from compose.plan.operations import (
     Milestone,
     Operation,
     Plan,
+    PreStart,
     Recreate,
     Remove,
     RemoveVolume,
@@ -123,6 +124,23 @@ def _ordered(target: DesiredProject, names: Sequence[str]) -> list[str]:
     for name in names:
         visit(name)
     return done
+
+
+def _after_hooks(operations: Sequence[Operation], name: str) -> list[Operation]:
+    """Return the operations of the service `name`, its `pre_start` hooks before the start of its first container."""
+    numbers = [each.action.number for each in operations if isinstance(each.action, Start)]
+    if not numbers:
+        return list(operations)
+    key = f"pre_start {name}"
+    found: list[Operation] = []
+    for operation in operations:
+        if isinstance(operation.action, Start):
+            if operation.action.number == min(numbers):
+                hooks = replace(operation, key=key, action=PreStart(min(numbers)), reason="its hooks come first")
+                found.append(hooks)
+            operation = replace(operation, after=operation.after | {key})
+        found.append(operation)
+    return found
 
 
 class _Planner:
@@ -230,6 +248,8 @@ class _Planner:
             label = container_name(self._target, name, number)
             operations.append(Operation(key, Create(number), label, "it is missing", name, frozenset(prerequisites)))
             start(label, number, "created", {key})
+        if service.pre_start and not any(container.name in self.unchanged for container in kept):
+            operations = _after_hooks(operations, name)
         if created or started:
             operations += self._marks(name, created, started)
         # in topological order, so that Plan.of need not sort

@@ -34,7 +34,7 @@ def down(context: Context, project: DesiredProject, request: DownRequest, *, has
     from compose.plan.providing import provided
     from compose.stack.providers import run_provider
 
-    observed = observe(context.client, project)
+    observed = observe(context.client, project, with_hooks=True)
     plan = plan_down(
         project,
         observed,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compose.events import Note
 from compose.plan.restarts import dependencies_first
 from compose.stack.each import for_each, run_hooks
 from runtime.errors import SkiffError
@@ -37,7 +38,17 @@ def start(context: Context, project: DesiredProject, request: StartRequest, *, h
     if not found:
         raise SkiffError(f"no container found for project {project.name!r}", "make them: `skiff up -d`")
 
+    waiting = {
+        container.service
+        for container in found
+        if (service := project.services.get(container.service)) and service.pre_start
+    } - {container.service for container in found if container.state == "running"}
+    container_of = {container.service: container.id for container in reversed(found)}
+
     def begin(container: ObservedContainer) -> None:
+        if container.service in waiting:
+            waiting.remove(container.service)
+            _run_pre_start(context, project, container, container_of)
         context.client.start(container.id)
         run_hooks(context, project, "post_start", container)
 
@@ -46,3 +57,14 @@ def start(context: Context, project: DesiredProject, request: StartRequest, *, h
         from compose.stack.waiting import wait_until_up
 
         wait_until_up(context, project, request.services, request.wait_timeout_s)
+
+
+def _run_pre_start(
+    context: Context, project: DesiredProject, container: ObservedContainer, container_of: Mapping[str, str]
+) -> None:
+    from compose.execute.pre_start import run_pre_start
+
+    def report(line: str) -> None:
+        context.emit(Note(f" {container.service} pre_start | {line}"))
+
+    run_pre_start(context.client, project, container.service, container.id, container_of, report)

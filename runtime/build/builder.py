@@ -269,6 +269,8 @@ class _Build:
             builder = StageBuilder(
                 self._workshop, stage.index, state, output, [*["ONBUILD"] * len(triggers), *numbers[1:]]
             )
+            if stage.name in self._workshop.options.no_cache_filter:
+                builder.ignore_cache()
             await builder.build((*triggers, *stage.instructions))
         except SkiffError:
             self._order.fail(stage.index)

@@ -30,6 +30,7 @@ class BuildOptions:
     build_args: Mapping[str, str | None] = field(default_factory=dict)
     target: str | None = None
     no_cache: bool = False
+    no_cache_filter: frozenset[str] = frozenset()
     pull: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     network_mode: str = "default"
@@ -62,7 +63,7 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
     and of processors (`rm`, `forcerm`, `cpu…`) have nothing to act on and are accepted. Beyond Docker's,
     which the classic protocol has no words for: `secrets` (members of the stream by ID), `own` (the folder
     of what is no part of the context), `certificates` (the member with CA certificates for the steps), `ssh` (sockets of
-    agents by ID), `contexts` (named contexts) and `entitlements`.
+    agents by ID), `contexts` (named contexts), `entitlements` and `nocachefilter` (stages).
 
     Raises BadRequestError for a value that cannot be read and for what is not supported.
     """
@@ -80,6 +81,7 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
         build_args=_string_map(query, "buildargs", allow_null=True),
         target=_last(query, "target") or None,
         no_cache=_flag(query, "nocache"),
+        no_cache_filter=frozenset(_json(query, "nocachefilter", list) or ()),
         pull=_flag(query, "pull"),
         labels={name: value or "" for name, value in _string_map(query, "labels", allow_null=False).items()},
         network_mode=_last(query, "networkmode") or "default",

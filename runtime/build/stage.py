@@ -119,6 +119,10 @@ class StageBuilder:
         self._lint = StageLint(workshop.lint, state.has_workdir)
         self._line = 0
 
+    def ignore_cache(self) -> None:
+        """Run every step, also those that have been run before."""
+        self._uses_cache = False
+
     @property
     def layers(self) -> tuple[Path, ...]:
         """The stage's layers so far, topmost first."""

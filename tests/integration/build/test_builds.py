@@ -178,6 +178,16 @@ async def test_an_unchanged_build_is_the_same_image_and_runs_nothing(b):
 
 
 @proves
+async def test_stages_that_are_named_are_built_without_the_cache_and_no_others(b):
+    text = "FROM busybox AS one\nRUN echo > /a\nFROM busybox\nCOPY --from=one /a /a\nRUN echo > /b\n"
+    await b.build(text)
+    await b.build(text)
+    assert b.runner.runs == 2
+    await b.build(text, no_cache_filter=frozenset({"one"}))
+    assert b.runner.runs == 3
+
+
+@proves
 async def test_ignored_files_are_not_copied_and_not_hashed(b):
     b.write({".dockerignore": "secret\nlogs\n!logs/keep\n", "secret": "1", "logs/keep": "k", "logs/drop": "d"})
     result = await b.build("FROM scratch\nCOPY . /\n")

@@ -25,6 +25,8 @@ BUILDS = [
     ("{cache_to: ['type=local,dest=x']}", {**BUILD, "cache_to": ["type=local,dest=x"]}),
     ("{no_cache: true, pull: 'yes', privileged: true}", {**BUILD, "no_cache": True, "pull": True, "privileged": True}),
     ("{no_cache: false}", BUILD),
+    ("{no_cache_filter: base}", {**BUILD, "no_cache_filter": ["base"]}),
+    ("{no_cache_filter: [base, tools]}", {**BUILD, "no_cache_filter": ["base", "tools"]}),
     (
         "{additional_contexts: {r: https://x/y.git, l: ./l, s: 'service:web', i: 'docker-image://a'}}",
         {

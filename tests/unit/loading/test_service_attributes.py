@@ -185,6 +185,22 @@ ATTRIBUTES = [
     ("pids_limit", "-1", -1),
     ("pids_limit", '"10"', 10),
     ("platform", "linux/arm64/v8", "linux/arm64/v8"),
+    (
+        "pre_start",
+        "[{command: ./migrate a, image: tool, per_replica: false, user: root, privileged: 'true', working_dir: /w, "
+        "environment: [A=1]}, {command: [b], per_replica: true}]",
+        [
+            {
+                "command": ["./migrate", "a"],
+                "user": "root",
+                "privileged": True,
+                "working_dir": "/w",
+                "environment": {"A": "1"},
+                "image": "tool",
+            },
+            {"command": ["b"], "per_replica": True},
+        ],
+    ),
     ("post_start", "[{command: ./init.sh, user: root}]", [{"command": ["./init.sh"], "user": "root"}]),
     (
         "post_start",
