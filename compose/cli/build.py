@@ -42,10 +42,10 @@ def build(
     progress: Annotated[str, typer.Option("--progress", hidden=True)] = "",
 ) -> None:
     """Build images."""
-    from compose.execute.build import BuildOptions
-    from compose.loading.values import size_bytes
-    from compose.stack.build import BuildRequest, bake
+    from compose.execute.build import BuildFlags
+    from compose.stack.build import BuildServicesRequest, bake
     from compose.stack.build import build as build_images
+    from compose.units import size_bytes
 
     _refuse(check, builder, {"provenance": provenance, "sbom": sbom})
     common: Globals = ctx.obj
@@ -55,8 +55,8 @@ def build(
         limit_bytes = size_bytes(memory) if memory else 0
     except ValueError as error:
         raise SkiffError(f"--memory: {error}", "write 512m, 1g") from None
-    options = BuildOptions(no_cache, pull, quiet, limit_bytes, ssh=tuple(ssh or ()), host_ca=with_host_ca)
-    request = BuildRequest(services or (), with_dependencies, build_arg or (), options, push)
+    options = BuildFlags(no_cache, pull, quiet, limit_bytes, ssh=tuple(ssh or ()), host_ca=with_host_ca)
+    request = BuildServicesRequest(services or (), with_dependencies, build_arg or (), options, push)
     context = common.context(quiet=quiet)
     if print_:
         print(json.dumps(bake(context, project, request), indent=2, ensure_ascii=False))

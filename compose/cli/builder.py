@@ -35,8 +35,8 @@ def builder() -> typer.Typer:
         all: Annotated[bool, typer.Option("--all", "-a", hidden=True)] = False,
     ) -> None:
         """Remove build cache, what was not used for longest first."""
-        from compose.loading.values import size_bytes
         from compose.stack.prune import PruneRequest
+        from compose.units import size_bytes
 
         try:
             keep_bytes = size_bytes(keep) if keep else 0

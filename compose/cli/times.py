@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 
 from runtime.errors import SkiffError
 
@@ -15,12 +16,13 @@ def api_time(text: str) -> str:
     """
     if not text:
         return ""
-    from compose.plan.values import UNITS_NS, duration_ns
+    from compose.units import duration_ns
 
     if re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,9})?", text):
         return text
-    if text[-1:] in ("s", "m", "h") and set(text) <= set("0123456789.hmsunµ") and UNITS_NS:
-        return f"{time.time() - duration_ns(text) / 1e9:.9f}"
+    if text[-1:] in ("s", "m", "h") and set(text) <= set("0123456789.hmsunµ"):
+        with suppress(ValueError):
+            return f"{time.time() - duration_ns(text) / 1e9:.9f}"
     from datetime import datetime
 
     whole, point, rest = text.partition(".")

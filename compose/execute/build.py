@@ -12,7 +12,7 @@ from typing import Any
 from compose.execute.build_context import stream
 from compose.execute.host_ca import HOST_CA, host_certificates, host_proxies
 from compose.plan.container_body import ulimit_bodies
-from compose.plan.parts import Build, agent_sockets
+from compose.plan.parts import BuildSettings, agent_sockets
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
 from runtime.client import Client
 from runtime.errors import SkiffError
@@ -23,7 +23,7 @@ IMAGE_SCHEME, SERVICE_SCHEME = "docker-image://", "service:"
 
 
 @dataclass(frozen=True)
-class BuildOptions:
+class BuildFlags:
     """Options of a build that are not in the file: flags, a memory limit in bytes, arguments (None: from the engine).
 
     `ssh` are agents for all services, `ID` or `ID=SOCKET`. With `host_ca` the steps trust the CA certificates of this
@@ -40,7 +40,7 @@ class BuildOptions:
 
 
 @dataclass(frozen=True)
-class BuildRequest:
+class BuildCall:
     """What is sent: the directory of the context, the Dockerfile in it, the query, and what goes along."""
 
     context: Path
@@ -53,7 +53,7 @@ class BuildRequest:
 
 
 def build_image(
-    client: Client, target: DesiredProject, service: str, report: Callable[[str], None], options: BuildOptions
+    client: Client, target: DesiredProject, service: str, report: Callable[[str], None], options: BuildFlags
 ) -> str:
     """Build the image of `service` and return its ID. Raises SkiffError with the build's own message."""
     request = build_request(target, service, options, is_ours=client.endpoint.is_ours)
@@ -68,7 +68,7 @@ def build_image(
     return image_id
 
 
-def build_request(target: DesiredProject, service: str, options: BuildOptions, *, is_ours: bool) -> BuildRequest:
+def build_request(target: DesiredProject, service: str, options: BuildFlags, *, is_ours: bool) -> BuildCall:
     """Return the request for the `build:` of `service`; `is_ours` says that the engine is Skiff's own.
 
     Raises SkiffError for what is not there, and for what the engine can't do.
@@ -113,7 +113,7 @@ def build_request(target: DesiredProject, service: str, options: BuildOptions, *
     if is_ours and (extra or directories):
         query["own"] = OWN
     kept = {name: value for name, value in query.items() if value not in ("", [])}
-    return BuildRequest(context, dockerfile, kept, extra, directories, "" if is_ours else OWN)
+    return BuildCall(context, dockerfile, kept, extra, directories, "" if is_ours else OWN)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _is_remote(context: str) -> bool:
     return "://" in context or context.startswith("git@") or context.endswith(".git")
 
 
-def _context(build: Build, fail: _Failure) -> Path:
+def _context(build: BuildSettings, fail: _Failure) -> Path:
     written = build.context or "."
     context = Path(written)
     if context.is_dir():
@@ -140,7 +140,7 @@ def _context(build: Build, fail: _Failure) -> Path:
     raise fail(f"the build context does not exist: {context}", "correct build.context, or make it")
 
 
-def _dockerfile(build: Build, context: Path, fail: _Failure) -> tuple[str, dict[str, bytes]]:
+def _dockerfile(build: BuildSettings, context: Path, fail: _Failure) -> tuple[str, dict[str, bytes]]:
     """Return the Dockerfile's name in the stream, and its text where it is not part of the context."""
     if (inline := build.dockerfile_inline) is not None:
         return f"{OWN}/Dockerfile", {f"{OWN}/Dockerfile": inline.encode()}
@@ -160,7 +160,7 @@ def _dockerfile(build: Build, context: Path, fail: _Failure) -> tuple[str, dict[
     return name, extra
 
 
-def _refuse(build: Build, fail: _Failure) -> None:
+def _refuse(build: BuildSettings, fail: _Failure) -> None:
     if build.isolation not in ("", "default"):
         raise fail(f"build.isolation {build.isolation!r} is for Windows", "leave it out")
     for key, value in (("provenance", build.provenance), ("sbom", build.sbom)):
@@ -174,7 +174,7 @@ def _refuse(build: Build, fail: _Failure) -> None:
             )
 
 
-def _platform(wanted: str, build: Build, fail: _Failure) -> str:
+def _platform(wanted: str, build: BuildSettings, fail: _Failure) -> str:
     platforms = build.platforms
     if not wanted and len(platforms) > 1:
         raise fail(
@@ -191,7 +191,7 @@ def _fields(entry: str) -> dict[str, str]:
     return {name: value for name, _, value in (part.partition("=") for part in entry.split(","))}
 
 
-def _cache_images(build: Build, fail: _Failure) -> list[str]:
+def _cache_images(build: BuildSettings, fail: _Failure) -> list[str]:
     found = []
     for entry in build.cache_from:
         fields = _fields(entry)
@@ -205,7 +205,7 @@ def _cache_images(build: Build, fail: _Failure) -> list[str]:
 
 
 def _own(
-    target: DesiredProject, build: Build, fail: _Failure
+    target: DesiredProject, build: BuildSettings, fail: _Failure
 ) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Path]]:
     """Return parts of the query, files and directories that go along: secrets, agents, contexts, entitlements."""
     files: dict[str, bytes] = {}
@@ -243,7 +243,7 @@ def _secret(target: DesiredProject, name: str, fail: _Failure) -> bytes:
         ) from error
 
 
-def _agents(target: DesiredProject, build: Build, fail: _Failure) -> dict[str, str]:
+def _agents(target: DesiredProject, build: BuildSettings, fail: _Failure) -> dict[str, str]:
     found = {}
     for name, written in build.ssh.items():
         socket = written or target.environment.get("SSH_AUTH_SOCK") or os.environ.get("SSH_AUTH_SOCK") or ""
@@ -257,7 +257,7 @@ def _agents(target: DesiredProject, build: Build, fail: _Failure) -> dict[str, s
     return found
 
 
-def _contexts(target: DesiredProject, build: Build, fail: _Failure) -> tuple[dict[str, str], dict[str, Path]]:
+def _contexts(target: DesiredProject, build: BuildSettings, fail: _Failure) -> tuple[dict[str, str], dict[str, Path]]:
     contexts: dict[str, str] = {}
     directories: dict[str, Path] = {}
     for number, (name, value) in enumerate(build.contexts.items()):
@@ -280,7 +280,7 @@ def _contexts(target: DesiredProject, build: Build, fail: _Failure) -> tuple[dic
     return contexts, directories
 
 
-def _refuse_elsewhere(build: Build, fail: _Failure) -> None:
+def _refuse_elsewhere(build: BuildSettings, fail: _Failure) -> None:
     given = {
         "secrets": build.secrets,
         "ssh": build.ssh,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compose.events import Emit, Note, StateChanged, StepBegan, StepEnded, StepFailed, StepMeasured, StepOutput
-from compose.execute.build import BuildOptions, build_image
+from compose.execute.build import BuildFlags, build_image
 from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
 from compose.execute.files import file_mounts, security_options
@@ -51,7 +51,7 @@ class Executor:
         *,
         stop_timeout_s: int | None = None,
         remove_volumes: bool = False,
-        build: BuildOptions | None = None,
+        build: BuildFlags | None = None,
         dry_run: bool = False,
     ) -> None:
         self._where = where
@@ -59,7 +59,7 @@ class Executor:
         self._emit = emit
         self._stop_timeout_s = stop_timeout_s
         self._remove_volumes = remove_volumes
-        self._build_options = build or BuildOptions()
+        self._build_options = build or BuildFlags()
         self._dry_run = dry_run
         self.observed = observed
         self._cancelled = threading.Event()

@@ -4,6 +4,6 @@ Pure but for reading files.
 """
 
 from compose.loading.loader import load
-from compose.loading.model import LoadOptions, Place, Project, Service, Variable
+from compose.loading.model import LoadedService, LoadOptions, Project, SourceLocation, Variable
 
-__all__ = ["LoadOptions", "Place", "Project", "Service", "Variable", "load"]
+__all__ = ["LoadOptions", "LoadedService", "Project", "SourceLocation", "Variable", "load"]

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from compose.loading import values
-from compose.loading.merging import Report, Tree, unify
+from compose.loading.merging import Model, Report, unify
 
 FILES = ("configs", "secrets")
 VALUE = "x-#value"
 """While loading, next to the `environment` of a config or secret: the variable's value where it was named."""
 
 
-def canonical(model: Tree, report: Report, *, interpolated: bool) -> Tree:
+def canonical(model: Model, report: Report, *, interpolated: bool) -> Model:
     """Bring every attribute of `model` into its long form, in place; problems go to `report`.
 
     Without interpolation, texts that can't be parsed because of their variables stay as they are.
@@ -43,7 +43,7 @@ def canonical(model: Tree, report: Report, *, interpolated: bool) -> Tree:
     return unify(model)
 
 
-def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) -> None:
+def _service(service: Model, attempt: Callable[..., Any], at: tuple[str, ...]) -> None:
     if isinstance(service.get("build"), str):
         service["build"] = {"context": service["build"]}
     build = service.get("build")
@@ -116,12 +116,12 @@ def _service(service: Tree, attempt: Callable[..., Any], at: tuple[str, ...]) ->
         service["ports"] = found
 
 
-def _file_mounts(holder: Tree, attribute: str) -> None:
+def _file_mounts(holder: Model, attribute: str) -> None:
     if isinstance(holder.get(attribute), list):
         holder[attribute] = [{"source": each} if isinstance(each, str) else each for each in holder[attribute]]
 
 
-def _target(entry: Tree) -> Any:
+def _target(entry: Model) -> Any:
     target = entry.get("target")
     if target is None:
         raise ValueError("its target is missing: where it is in the container")
@@ -140,7 +140,7 @@ def _pairs(value: Any) -> Any:
 def _ssh(value: Any) -> Any:
     if not isinstance(value, list):
         return value
-    found: Tree = {}
+    found: Model = {}
     for each in value:
         key, equals, path = str(each).partition("=")
         if not equals and key != "default":
@@ -149,7 +149,7 @@ def _ssh(value: Any) -> Any:
     return found
 
 
-def defaults(model: Tree) -> None:
+def defaults(model: Model) -> None:
     """Add, in place, the defaults of what services may omit."""
     for service in (model.get("services") or {}).values():
         if not isinstance(service, dict):
@@ -172,7 +172,7 @@ def defaults(model: Tree) -> None:
                 request["count"] = "all"
 
 
-def device_requests(service: Tree) -> list[Tree]:
+def device_requests(service: Model) -> list[Model]:
     """Return the devices that a service asks for, of `gpus` and of its reservations."""
     deploy = service.get("deploy") or {}
     reserved = ((deploy.get("resources") or {}).get("reservations") or {}).get("devices") or []
@@ -180,7 +180,7 @@ def device_requests(service: Tree) -> list[Tree]:
     return [each for each in [*reserved, *(gpus if isinstance(gpus, list) else [])] if isinstance(each, dict)]
 
 
-def resolve_environment(model: Tree, environment: Callable[[str], str | None]) -> None:
+def resolve_environment(model: Model, environment: Callable[[str], str | None]) -> None:
     """Set, in place, variables that services name without a value from the environment; the same for files.
 
     The values of variables that configs and secrets name are stored as VALUE: an included model has its own variables.
@@ -198,7 +198,7 @@ def resolve_environment(model: Tree, environment: Callable[[str], str | None]) -
                     resource[VALUE] = value
 
 
-def taken_values(model: Tree) -> dict[tuple[str, str], str]:
+def taken_values(model: Model) -> dict[tuple[str, str], str]:
     """Take the values of variables that configs and secrets are made of out of `model`, by section and name."""
     return {
         (section, name): resource.pop(VALUE)

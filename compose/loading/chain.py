@@ -6,21 +6,21 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from compose.loading.model import Place
+from compose.loading.model import SourceLocation
 
 MAXIMUM_DEPTH = 100
 """The longest chain of `extends` or `include`."""
 
 
-class Link(NamedTuple):
+class ChainStep(NamedTuple):
     """A step of a chain of `extends` or `include`: from where to where, and the place that says so."""
 
-    place: Place | None
+    place: SourceLocation | None
     source: str
     target: str
 
 
-def chain_text(links: Sequence[Link]) -> str:
+def chain_text(links: Sequence[ChainStep]) -> str:
     """Return the further lines that show how a chain leads back to where it was."""
     lines = []
     for link, following in zip(links, (*links[1:], None), strict=True):

@@ -9,7 +9,7 @@ from yaml import YAMLError
 from yaml._yaml import CParser
 
 from compose.errors import ConfigError
-from compose.loading.model import Place
+from compose.loading.model import SourceLocation
 from compose.loading.scalars import Timestamp, resolve, tagged
 
 MAXIMUM_BYTES = 16 << 20
@@ -47,7 +47,7 @@ class Document:
         self._expanded = 0
         self.content = self._plain(root, ())
 
-    def place(self, path: Path) -> tuple[int, Place]:
+    def place(self, path: Path) -> tuple[int, SourceLocation]:
         """Return how many steps of `path` the document has, and the place of the last one."""
         node, steps = self.root, 0
         line, column = node.line, node.column
@@ -61,9 +61,9 @@ class Document:
             else:
                 break
             steps += 1
-        return steps, Place(self.file, line, column)
+        return steps, SourceLocation(self.file, line, column)
 
-    def value_place(self, path: Path) -> Place:
+    def value_place(self, path: Path) -> SourceLocation:
         """Return the place of the scalar at `path`; of a container, or of what there is of `path`, where it begins."""
         node = self.root
         for step in path:
@@ -76,7 +76,7 @@ class Document:
                 return self.place(path)[1]
         if isinstance(node.value, dict | list):
             return self.place(path)[1]
-        return Place(self.file, node.line, node.column)
+        return SourceLocation(self.file, node.line, node.column)
 
     def _plain(self, node: Node, path: Path) -> Any:
         self._expanded += 1

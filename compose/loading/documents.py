@@ -7,8 +7,8 @@ from typing import Any
 from compose.errors import ConfigError
 from compose.loading.document import Document, Path, parse
 from compose.loading.files import Environment, read, shown
-from compose.loading.merging import Tree, interpolate
-from compose.loading.model import LoadOptions, Place, Variable
+from compose.loading.merging import Model, interpolate
+from compose.loading.model import LoadOptions, SourceLocation, Variable
 from compose.loading.problems import Problems
 from compose.loading.template import Mention
 
@@ -22,8 +22,8 @@ class Documents:
 
     def __init__(self, options: LoadOptions, problems: Problems) -> None:
         self.variables: dict[Variable, None] = {}
-        self.unset: dict[str, dict[Place, None]] = {}
-        self.obsolete: dict[Place, None] = {}
+        self.unset: dict[str, dict[SourceLocation, None]] = {}
+        self.obsolete: dict[SourceLocation, None] = {}
         self._options, self._problems = options, problems
         self._parsed: dict[str, list[Document]] = {}
 
@@ -40,7 +40,7 @@ class Documents:
             self._parsed[file] = found
         return self._parsed[file]
 
-    def content(self, document: Document, environment: Environment) -> Tree:
+    def content(self, document: Document, environment: Environment) -> Model:
         """Return a document's content with its variables replaced."""
         interpolated = self._options.interpolate
 
@@ -57,13 +57,13 @@ class Documents:
             self.obsolete[document.place(("version",))[1]] = None
         if not interpolated:
             interpolate(document.content, lambda name: "x", _ignore, note)
-        content: Tree = interpolate(document.content, environment.lookup, report, note, values=interpolated)
+        content: Model = interpolate(document.content, environment.lookup, report, note, values=interpolated)
         return content
 
-    def pristine(self, document: Document, environment: Environment) -> Tree:
+    def pristine(self, document: Document, environment: Environment) -> Model:
         """Return a document's content as `content` does, without reporting problems."""
         values = self._options.interpolate
-        content: Tree = interpolate(document.content, environment.lookup, _ignore, _ignore, values=values)
+        content: Model = interpolate(document.content, environment.lookup, _ignore, _ignore, values=values)
         return content
 
 
@@ -71,6 +71,6 @@ def _ignore(said: Any, path: Path) -> None:
     return None
 
 
-def _variable(mention: Mention, place: Place) -> Variable:
+def _variable(mention: Mention, place: SourceLocation) -> Variable:
     given = {kind: mention.argument if mention.operator.lstrip(":") == kind else "" for kind in ("-", "+")}
     return Variable(mention.name, mention.operator.endswith("?"), given["-"], given["+"], place)

@@ -11,7 +11,7 @@ from typing import Any
 from compose.loading import encoders as e
 from compose.loading.document import Path
 from compose.loading.encoders import Encoder, FieldError, encoded_fields
-from compose.loading.merging import Report, Tree
+from compose.loading.merging import Model, Report
 
 _FILE = e.entries({**e.texts("source target uid gid"), "mode": e.file_mode})
 _OWN_CONTAINER = {"image": e.text, "per_replica": e.flag}
@@ -31,16 +31,16 @@ def _rules(key: str, encoder: Encoder) -> Encoder:
     )
 
 
-def _hook(value: Tree) -> Tree:
+def _hook(value: Model) -> Model:
     """Encode a command to run in a container; it is always there, as a service's is."""
     return {"command": None, **encoded_fields(value, _HOOK)}
 
 
-def _pre_start_hooks(value: list[Tree]) -> list[Tree] | None:
+def _pre_start_hooks(value: list[Model]) -> list[Model] | None:
     return [{"command": None, **encoded_fields(each, {**_HOOK, **_OWN_CONTAINER})} for each in value] or None
 
 
-def _hooks(value: list[Tree]) -> list[Tree] | None:
+def _hooks(value: list[Model]) -> list[Model] | None:
     return [_hook(each) for each in value] or None
 
 
@@ -143,7 +143,7 @@ _HEALTH = {
 }
 
 
-def _watch(rules: list[Tree]) -> list[Tree] | None:
+def _watch(rules: list[Model]) -> list[Model] | None:
     """Encode what is watched; as in the reference, a command to execute is there also where there is none."""
     return [encoded_fields({**rule, "exec": rule.get("exec") or {}}, _WATCH) for rule in rules] or None
 
@@ -283,10 +283,10 @@ RESOURCES: Mapping[str, Mapping[str, Encoder]] = {
 }
 
 
-def encode_service(name: str, service: Tree, report: Report) -> Tree:
+def encode_service(name: str, service: Model, report: Report) -> Model:
     """Return the printed form of a service; `command` and `entrypoint` are always there."""
     encoded = _reported(service, SERVICE, ("services", name), report)
-    found: Tree = {}
+    found: Model = {}
     for key in SERVICE:
         if key in encoded:
             found[key] = encoded[key]
@@ -295,7 +295,7 @@ def encode_service(name: str, service: Tree, report: Report) -> Tree:
     return found
 
 
-def encode_resource(section: str, name: str, resource: Tree | None, report: Report) -> Tree:
+def encode_resource(section: str, name: str, resource: Model | None, report: Report) -> Model:
     """Return the printed form of a top-level network, volume, config, secret or model."""
     given = resource or {}
     if section == "networks":
@@ -303,7 +303,7 @@ def encode_resource(section: str, name: str, resource: Tree | None, report: Repo
     return _reported(given, RESOURCES[section], (section, name), report)
 
 
-def _reported(given: Tree, fields: Mapping[str, Encoder], at: tuple[str, ...], report: Report) -> Tree:
+def _reported(given: Model, fields: Mapping[str, Encoder], at: tuple[str, ...], report: Report) -> Model:
     try:
         return encoded_fields(given, fields)
     except FieldError as error:
@@ -318,7 +318,7 @@ OF_TEXTS = frozenset(
 )
 
 
-def nested_extensions(model: Tree) -> dict[Path, Any]:
+def nested_extensions(model: Model) -> dict[Path, Any]:
     """Return the extensions (`x-…`) of services and resources by path, of the model before it is encoded."""
     found: dict[Path, Any] = {}
 

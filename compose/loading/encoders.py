@@ -10,18 +10,16 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
-from compose.loading.merging import Tree
+from compose.loading.merging import Model
 from compose.loading.values import (
     boolean,
-    duration_ns,
-    duration_text,
     integer,
     number,
     shell_words,
     single,
-    size_bytes,
     text_of,
 )
+from compose.units import duration_ns, duration_text, size_bytes
 
 Encoder = Callable[[Any], Any]
 
@@ -34,9 +32,9 @@ class FieldError(ValueError):
         self.path = path
 
 
-def encoded_fields(given: Any, fields: Mapping[str, Encoder]) -> Tree:
+def encoded_fields(given: Any, fields: Mapping[str, Encoder]) -> Model:
     """Return the attributes of a mapping that `fields` knows, encoded, in the order of `fields`. Raises FieldError."""
-    found: Tree = {}
+    found: Model = {}
     for key in [key for key in fields if key in given]:
         value = given[key]
         if value is None:
@@ -250,7 +248,7 @@ def _without_brackets(address: str) -> str:
 
 def limits(value: Any) -> Any:
     """Encode ulimits: a number for both limits, or a mapping of the two."""
-    found: Tree = {}
+    found: Model = {}
     for name, limit in sorted(value.items()):
         if isinstance(limit, dict):
             found[name] = {key: whole(limit.get(key) or 0) for key in ("soft", "hard")}

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 from compose.errors import ConfigError
 from compose.loading import canonical as forms
 from compose.loading import normalize as rules
-from compose.loading.chain import MAXIMUM_DEPTH, Link, chain_text
+from compose.loading.chain import MAXIMUM_DEPTH, ChainStep, chain_text
 from compose.loading.document import Document, Path
 from compose.loading.documents import Documents
 from compose.loading.files import Environment, shown
-from compose.loading.merging import MergeError, Tree, merge, reset, unify
+from compose.loading.merging import MergeError, Model, merge, reset, unify
 from compose.loading.model import LoadOptions
 from compose.loading.paths import check_local, expanded, resolve_paths
 from compose.loading.problems import Problems, prune
-from compose.loading.sources import Source, Sources
+from compose.loading.sources import DocumentSource, Provenance
 
 
 class _Step(NamedTuple):
@@ -29,7 +29,7 @@ class _Step(NamedTuple):
     name on the way.
     """
 
-    services: Tree
+    services: Model
     document: Document
     file: str
     folder: str
@@ -49,15 +49,15 @@ class Extension:
     """Extends services; what is wrong goes to `problems`, and where each value comes from to `sources`."""
 
     def __init__(
-        self, options: LoadOptions, documents: Documents, problems: Problems, sources: Sources, home: str
+        self, options: LoadOptions, documents: Documents, problems: Problems, sources: Provenance, home: str
     ) -> None:
         self._options, self._documents, self._home = options, documents, home
         self._problems, self._sources = problems, sources
-        self._files: dict[tuple[str, Environment], tuple[Tree, Document] | None] = {}
+        self._files: dict[tuple[str, Environment], tuple[Model, Document] | None] = {}
         self._known: dict[tuple[str, str, tuple[int, ...]], _Extended] = {}
         self._is_too_deep = False
 
-    def extend(self, content: Tree, document: Document, file: str, folder: str, environment: Environment) -> None:
+    def extend(self, content: Model, document: Document, file: str, folder: str, environment: Environment) -> None:
         """Replace, in place, every service of a document that extends another by the two merged."""
         services = content.get("services")
         if not isinstance(services, dict):
@@ -69,9 +69,9 @@ class Extension:
             content["services"][name], parts = self._extended(step, name, ())
             for part, origin in parts:
                 pristine = partial(self._documents.pristine, part.document, part.environment)
-                self._sources.add(Source(part.document, pristine, ("services", name), ("services", origin)))
+                self._sources.add(DocumentSource(part.document, pristine, ("services", name), ("services", origin)))
 
-    def _extended(self, step: _Step, name: str, trail: tuple[Link, ...]) -> _Extended:
+    def _extended(self, step: _Step, name: str, trail: tuple[ChainStep, ...]) -> _Extended:
         service = step.services.get(name)
         if not isinstance(service, dict) or "extends" not in service:
             return _Extended(service)
@@ -80,7 +80,7 @@ class Extension:
             self._known[key] = self._extend(step, name, service, trail)
         return self._known[key]
 
-    def _extend(self, step: _Step, name: str, service: Tree, trail: tuple[Link, ...]) -> _Extended:
+    def _extend(self, step: _Step, name: str, service: Model, trail: tuple[ChainStep, ...]) -> _Extended:
         own = {key: value for key, value in service.items() if key != "extends"}
         how = service["extends"]
         path = ("services", name, "extends")
@@ -89,7 +89,7 @@ class Extension:
         if not isinstance(wanted, str) or not (other is None or isinstance(other, str)):
             return _Extended(service)  # the schema check reports what is wrong with it
         place = step.document.value_place((*path, "service") if isinstance(how, dict) else path)
-        link = Link(place, f"{step.file}\0{name}", "")
+        link = ChainStep(place, f"{step.file}\0{name}", "")
         cycle = [number for number, each in enumerate(trail) if each.source == link.source]
         if cycle:
             links = (*trail[cycle[0] :], link)
@@ -111,15 +111,15 @@ class Extension:
         for paths in resets:
             reset({"services": {name: base}}, paths)
         try:
-            merged: Tree = {"services": {name: merge(base, own, ("services", name))}}
+            merged: Model = {"services": {name: merge(base, own, ("services", name))}}
         except MergeError as error:
             self._problems.at(str(error), error.path, step.document.value_place(error.path))
             return _Extended(own)
         return _Extended(unify(merged)["services"][name], parts)
 
     def _base(
-        self, step: _Step, wanted: str, other: str | None, name: str, trail: tuple[Link, ...]
-    ) -> tuple[Tree | None, tuple[tuple[_Step, str], ...], tuple[Sequence[Path], ...]] | None:
+        self, step: _Step, wanted: str, other: str | None, name: str, trail: tuple[ChainStep, ...]
+    ) -> tuple[Model | None, tuple[tuple[_Step, str], ...], tuple[Sequence[Path], ...]] | None:
         """Return a copy of the extended service, its parts, and the paths to reset in it.
 
         None after reporting a problem.
@@ -152,7 +152,7 @@ class Extension:
             resolve_paths({"services": {wanted: base}}, os.path.relpath(step.folder, folder), self._home)
         return base, (*extended.parts, (step, wanted)), step.resets
 
-    def _other_file(self, named: str, file: str, step: _Step, path: Path) -> tuple[Tree, Document] | None:
+    def _other_file(self, named: str, file: str, step: _Step, path: Path) -> tuple[Model, Document] | None:
         """Return the services of the extended file `named`, and its last document; problems are reported at `path`."""
         key = (file, step.environment)
         if key not in self._files:
@@ -164,7 +164,7 @@ class Extension:
             except ConfigError as error:
                 self._problems.lead(error, path, place)
                 return None
-            found: Tree = {}
+            found: Model = {}
             for document in documents:
                 reset(found, document.replaced)
                 content = self._documents.content(document, step.environment)
@@ -181,7 +181,7 @@ class Extension:
                 self._problems.at(f"{shown(file, self._options.working_directory)} has no services", path, place)
         return self._files[key]
 
-    def _canonical(self, model: Tree, document: Document) -> None:
+    def _canonical(self, model: Model, document: Document) -> None:
         """Put, in place, all that an extended file defines into canonical forms: it counts, whoever extends what."""
         bad: list[Path] = []
 

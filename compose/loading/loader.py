@@ -30,14 +30,14 @@ from compose.loading.document import Document, Path
 from compose.loading.documents import Documents
 from compose.loading.encode import encode_resource, encode_service, nested_extensions
 from compose.loading.files import Environment, discover, normalize_name
-from compose.loading.merging import Tree
-from compose.loading.model import SECTIONS, LoadOptions, Place, Project, Service
+from compose.loading.merging import Model
+from compose.loading.model import SECTIONS, LoadedService, LoadOptions, Project, SourceLocation
 from compose.loading.paths import resolve_paths
 from compose.loading.problems import Problems, prune
 from compose.loading.reader import Reader
 from compose.loading.selection import enable, select, used
 from compose.loading.service_files import ServiceFiles
-from compose.loading.sources import Sources, leaves
+from compose.loading.sources import Provenance, leaves
 from compose.loading.template import TemplateError, substitute
 
 
@@ -45,7 +45,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     """Return the project that `options` name. Raises ConfigError, ConfigErrors with all that is wrong."""
     environment = Environment(environ, options.working_directory)
     files, folder = discover(options, environment)
-    sources = Sources()
+    sources = Provenance()
     problems = Problems(sources)
     home = environ.get("HOME", "")
     documents = Documents(options, problems)
@@ -63,7 +63,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     if options.resolve_paths:
         resolve_paths(model, folder, home)
     forms.resolve_environment(model, environment.lookup)
-    enabled, disabled = dict(model.get("services") or {}), dict[str, Tree]()
+    enabled, disabled = dict(model.get("services") or {}), dict[str, Model]()
     values = forms.taken_values(model)
     extensions: Mapping[Path, object] = {}
     if options.interpolate:
@@ -87,8 +87,8 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     return Project(
         name=name,
         working_directory=folder,
-        services={key: Service(key, one) for key, one in model["services"].items()},
-        disabled_services={key: Service(key, service) for key, service in disabled.items()},
+        services={key: LoadedService(key, one) for key, one in model["services"].items()},
+        disabled_services={key: LoadedService(key, service) for key, service in disabled.items()},
         extensions={key: value for key, value in model.items() if key.startswith("x-")},
         files=tuple(files),
         env_files=tuple(environment.files),
@@ -104,7 +104,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     )
 
 
-def _select(options: LoadOptions, model: Tree, disabled: Tree) -> None:
+def _select(options: LoadOptions, model: Model, disabled: Model) -> None:
     """Remove, in place, what the selected services don't need."""
     if options.services:
         for key in set(model["services"]) - (chosen := select(model["services"], options.services)):
@@ -118,7 +118,7 @@ def _select(options: LoadOptions, model: Tree, disabled: Tree) -> None:
                 model[section] = {key: one for key, one in (model[section] or {}).items() if key in names}
 
 
-def _encode(model: Tree, problems: Problems) -> None:
+def _encode(model: Model, problems: Problems) -> None:
     """Encode everything, in place, into the form that is printed."""
     problems.model = model
     for path in problems.settle():
@@ -144,7 +144,7 @@ def _origins(environment: Environment) -> dict[str, tuple[tuple[str, str], ...]]
     return {key: tuple(found) for key, found in environment.origins.items()}
 
 
-def _provenance(model: Tree, name: str, sources: Sources) -> dict[Path, tuple[Place, ...]]:
+def _provenance(model: Model, name: str, sources: Provenance) -> dict[Path, tuple[SourceLocation, ...]]:
     """Return by path where each value of the model stands: the place that won first, then those it overrode."""
     shown = {"name": name, **{key: value for key, value in model.items() if value not in (None, {}, [])}}
     return {path: sources.places(path, shown) for path in leaves(shown)}

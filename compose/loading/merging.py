@@ -9,7 +9,7 @@ from compose.loading.document import Path
 from compose.loading.template import Lookup, Mention, TemplateError, substitute
 from compose.loading.values import boolean, integer, mount, number, text_of
 
-Tree = dict[str, Any]
+Model = dict[str, Any]
 Report = Callable[[str, Path], None]
 
 _UPDATE = {"parallelism": integer, "max_failure_ratio": number}
@@ -106,7 +106,7 @@ def merge(base: Any, over: Any, path: Path = ()) -> Any:
     return over
 
 
-def _mappings(base: Tree, over: Tree, path: Path) -> Tree:
+def _mappings(base: Model, over: Model, path: Path) -> Model:
     merged = dict(base)
     for key, value in over.items():
         if key in merged:
@@ -162,7 +162,7 @@ def _as_sequence(value: Any) -> list[Any]:
     return [value] if isinstance(value, str) else []
 
 
-def _as_mapping(value: Any, default: Tree | None = None) -> Tree:
+def _as_mapping(value: Any, default: Model | None = None) -> Model:
     if isinstance(value, list):
         return {str(key): dict(default) if default else None for key in value}
     return value if isinstance(value, dict) else {}
@@ -193,7 +193,7 @@ def _subnets(base: Any, over: Any, path: Path) -> Any:
     """Merge pools by subnet; as in the reference, pools of `base` count only where each of `over` finds a place."""
     if not (isinstance(base, list) and isinstance(over, list)):
         raise MergeError(path)
-    merged: list[Tree] = []
+    merged: list[Model] = []
     for original in base:
         first = dict(_as_mapping(original))
         for entry in over:
@@ -230,7 +230,7 @@ ATTRIBUTES: Mapping[str, Callable[[Any, Any, Path], Any]] = {
 KEYED = SEQUENCES - {"env_file", "label_file"} | frozenset(("cap_add", "cap_drop", "links", "profiles"))
 
 
-def unify(model: Tree) -> Tree:
+def unify(model: Model) -> Model:
     """Drop, in place, the entries of lists that a later entry of the same name, target or path redefines."""
     for service in _mappings_of(model.get("services")):
         for attribute, value in service.items():
@@ -257,7 +257,7 @@ def unify(model: Tree) -> Tree:
     return model
 
 
-def _mappings_of(section: Any) -> list[Tree]:
+def _mappings_of(section: Any) -> list[Model]:
     return [each for each in section.values() if isinstance(each, dict)] if isinstance(section, dict) else []
 
 

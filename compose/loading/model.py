@@ -38,7 +38,7 @@ class LoadOptions(NamedTuple):
     fetch: Callable[[str], str] | None = None
 
 
-class Place(NamedTuple):
+class SourceLocation(NamedTuple):
     """A place in a file; lines and columns count from 1."""
 
     file: str
@@ -56,10 +56,10 @@ class Variable(NamedTuple):
     required: bool
     default: str
     alternative: str
-    place: Place
+    place: SourceLocation
 
 
-class Service(NamedTuple):
+class LoadedService(NamedTuple):
     """A service: `config` is its canonical long form, JSON-ready, from which the config hash is computed."""
 
     name: str
@@ -82,8 +82,8 @@ class Project(NamedTuple):
 
     name: str
     working_directory: str
-    services: Mapping[str, Service]
-    disabled_services: Mapping[str, Service]
+    services: Mapping[str, LoadedService]
+    disabled_services: Mapping[str, LoadedService]
     networks: Mapping[str, Any]
     volumes: Mapping[str, Any]
     configs: Mapping[str, Any]
@@ -95,7 +95,7 @@ class Project(NamedTuple):
     environment: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()
-    sources: Mapping[tuple[str | int, ...], tuple[Place, ...]] = {}
+    sources: Mapping[tuple[str | int, ...], tuple[SourceLocation, ...]] = {}
     nested_extensions: Mapping[tuple[str | int, ...], Any] = {}
     origins: Mapping[str, tuple[tuple[str, str], ...]] = {}
     included_origins: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]] = {}

@@ -7,14 +7,15 @@ from typing import Any
 
 from compose.loading import values
 from compose.loading.canonical import device_requests, with_equals
-from compose.loading.merging import Report, Tree
+from compose.loading.merging import Model, Report
+from compose.units import size_bytes
 
 NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 CONFIG_WAYS = ("file", "environment", "content")
 SECRET_WAYS = ("file", "environment")
 
 
-def normalize(model: Tree, project: str, environment: Callable[[str], str | None]) -> None:
+def normalize(model: Model, project: str, environment: Callable[[str], str | None]) -> None:
     """Add, in place, what the model implies."""
     uses_default = False
     for service in (model.get("services") or {}).values():
@@ -43,13 +44,13 @@ def normalize(model: Tree, project: str, environment: Callable[[str], str | None
             resources[key] = resource
 
 
-def is_external(resource: Tree | None) -> bool:
+def is_external(resource: Model | None) -> bool:
     """Return whether a resource is not the project's own."""
     return bool(resource and resource.get("external"))
 
 
-def _dependencies(service: Tree) -> None:
-    depends: Tree = dict(service.get("depends_on") or {})
+def _dependencies(service: Model) -> None:
+    depends: Model = dict(service.get("depends_on") or {})
     # as in the reference, what has more than two parts names a service as a whole
     links = (link.split(":") for link in service.get("links") or ())
     implied = [(":".join(parts) if len(parts) > 2 else parts[0], True) for parts in links]
@@ -69,7 +70,7 @@ def _dependencies(service: Tree) -> None:
         service["depends_on"] = depends
 
 
-def check_resources(model: Tree, report: Report) -> None:
+def check_resources(model: Model, report: Report) -> None:
     """Report problems of single values, after defaults."""
     for section, ways in (("configs", CONFIG_WAYS), ("secrets", SECRET_WAYS)):
         for name, resource in (model.get(section) or {}).items():
@@ -98,7 +99,7 @@ def check_resources(model: Tree, report: Report) -> None:
                 report("a bind mount needs a source", ("services", name, "volumes", index))
 
 
-def _check_external(section: str, name: str, resource: Tree, report: Report) -> None:
+def _check_external(section: str, name: str, resource: Model, report: Report) -> None:
     if section != "volumes" or not is_external(resource):
         return
     for key in resource:
@@ -106,9 +107,9 @@ def _check_external(section: str, name: str, resource: Tree, report: Report) -> 
             report(f"{key} can't be set for an external volume", (section, name, key))
 
 
-def check_consistency(model: Tree, disabled: Tree, report: Report) -> None:
+def check_consistency(model: Model, disabled: Model, report: Report) -> None:
     """Report what doesn't fit together in the enabled services and what they use."""
-    services: Tree = model.get("services") or {}
+    services: Model = model.get("services") or {}
     names: dict[str, str] = {}
     for name, service in services.items():
         at = ("services", name)
@@ -160,7 +161,7 @@ def check_consistency(model: Tree, disabled: Tree, report: Report) -> None:
     _check_cycles(services, report)
 
 
-def _check_contexts(build: Tree, services: Tree, at: tuple[str, ...], report: Report) -> None:
+def _check_contexts(build: Model, services: Model, at: tuple[str, ...], report: Report) -> None:
     for key, context in (build.get("additional_contexts") or {}).items():
         kind, _, name = str(context).partition(":")
         if kind == "service" and name not in services:
@@ -169,7 +170,7 @@ def _check_contexts(build: Tree, services: Tree, at: tuple[str, ...], report: Re
             report(f'the service "{name}" is not built, so that its image is no context: give it a build', (*at, key))
 
 
-def _references(entries: Any, defined: Tree | None, kind: str, at: tuple[str, ...], report: Report) -> None:
+def _references(entries: Any, defined: Model | None, kind: str, at: tuple[str, ...], report: Report) -> None:
     for index, entry in enumerate(entries):
         if entry.get("source") not in (defined or {}):
             report(_undefined(kind, entry.get("source"), defined), (*at, index))
@@ -187,7 +188,7 @@ def suggestion(name: str, known: Any) -> str:
     return f'\n    did you mean "{nearest[0]}"?' if nearest else ""
 
 
-def _check_dependencies(service: Tree, services: Tree, disabled: Tree, at: tuple[str, str], report: Report) -> None:
+def _check_dependencies(service: Model, services: Model, disabled: Model, at: tuple[str, str], report: Report) -> None:
     for name, how in (service.get("depends_on") or {}).items():
         if name in services or (name in disabled and not how.get("required", True)):
             continue
@@ -199,7 +200,7 @@ def _check_dependencies(service: Tree, services: Tree, disabled: Tree, at: tuple
             report(f'depends on "{name}", which no file defines' + suggestion(name, known), (*at, "depends_on", name))
 
 
-def _check_mounts(service: Tree, at: tuple[str, str], report: Report) -> None:
+def _check_mounts(service: Model, at: tuple[str, str], report: Report) -> None:
     """Report what is mounted where something else is."""
     mounts: list[tuple[Any, str, int]] = []
     temporary = service.get("tmpfs") or ()
@@ -215,11 +216,11 @@ def _check_mounts(service: Tree, at: tuple[str, str], report: Report) -> None:
         first.setdefault(target, f"{attribute}.{index}")
 
 
-def _check_limits(service: Tree, at: tuple[str, str], report: Report) -> None:
+def _check_limits(service: Model, at: tuple[str, str], report: Report) -> None:
     resources = (service.get("deploy") or {}).get("resources") or {}
     pairs: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
-        ("mem_limit", "limits", "memory", values.size_bytes),
-        ("mem_reservation", "reservations", "memory", values.size_bytes),
+        ("mem_limit", "limits", "memory", size_bytes),
+        ("mem_reservation", "reservations", "memory", size_bytes),
         ("cpus", "limits", "cpus", float),
         ("pids_limit", "limits", "pids", int),
     )
@@ -234,7 +235,7 @@ def _check_limits(service: Tree, at: tuple[str, str], report: Report) -> None:
             report(f"can't differ from deploy.resources.{kind}.{key}", (*at, attribute))
 
 
-def _check_scale(service: Tree, at: tuple[str, str], report: Report) -> None:
+def _check_scale(service: Model, at: tuple[str, str], report: Report) -> None:
     scale, replicas = service.get("scale"), (service.get("deploy") or {}).get("replicas")
     if scale is not None and replicas is not None and scale != replicas:
         report("can't differ from deploy.replicas", (*at, "scale"))
@@ -245,7 +246,7 @@ def _check_scale(service: Tree, at: tuple[str, str], report: Report) -> None:
         report("can't be set for several containers: names are unique", (*at, "container_name"))
 
 
-def _check_cycles(services: Tree, report: Report) -> None:
+def _check_cycles(services: Model, report: Report) -> None:
     done: set[str] = set()
     for start in services:
         if start in done:

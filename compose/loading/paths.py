@@ -8,7 +8,7 @@ from typing import Any
 
 from compose.errors import ConfigError
 from compose.loading import values
-from compose.loading.merging import Tree
+from compose.loading.merging import Model
 from runtime.errors import SkiffError
 
 REMOTE_CONTEXTS = ("https://", "http://", "git://", "ssh://", "git@", "github.com/")
@@ -40,7 +40,7 @@ def on_this_machine(path: str, fetch: Callable[[str], str] | None) -> str:
         raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
 
 
-def resolve_paths(model: Tree, folder: str, home: str) -> None:
+def resolve_paths(model: Model, folder: str, home: str) -> None:
     """Make every path of the host in `model` absolute, in place: relative ones start at `folder`, "~" is `home`."""
 
     def absolute(path: Any) -> Any:
@@ -73,7 +73,7 @@ def resolve_paths(model: Tree, folder: str, home: str) -> None:
 Resolve = Callable[[Any], Any]
 
 
-def _resolve_service(service: Tree, absolute: Resolve, of_host: Resolve, context: Resolve) -> None:
+def _resolve_service(service: Model, absolute: Resolve, of_host: Resolve, context: Resolve) -> None:
     build = service.get("build")
     if isinstance(build, dict):
         if "context" in build:
@@ -111,7 +111,7 @@ def _without_link(path: Any) -> Any:
     return path
 
 
-def _mappings(entries: Any) -> Iterable[Tree]:
+def _mappings(entries: Any) -> Iterable[Model]:
     if isinstance(entries, dict):
         entries = list(entries.values())
     return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []

@@ -6,8 +6,8 @@ from typing import Any
 
 from compose.errors import ConfigError, ConfigErrors
 from compose.loading.document import Path
-from compose.loading.model import SECTIONS, Place
-from compose.loading.sources import Sources
+from compose.loading.model import SECTIONS, SourceLocation
+from compose.loading.sources import Provenance
 
 
 class Problems:
@@ -18,7 +18,7 @@ class Problems:
     left out. After `stop`, later steps have nothing to go on.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Provenance) -> None:
         self.errors: list[ConfigError] = []
         self.model: Any = None
         self.is_stopped = False
@@ -31,7 +31,7 @@ class Problems:
         if not self._follows(path):
             self.at(message, path, self._sources.nearest(path, self.model))
 
-    def at(self, message: str, path: Path, place: Place | None) -> None:
+    def at(self, message: str, path: Path, place: SourceLocation | None) -> None:
         """Note a problem at `path` whose place in a file is known."""
         self._recent.append(path)
         text, _, hint = message.partition("\n    ")
@@ -47,7 +47,7 @@ class Problems:
             self._recent.append(path)
         self.errors.extend(error.errors if isinstance(error, ConfigErrors) else [error])
 
-    def lead(self, error: ConfigError, path: Path, place: Place | None) -> None:
+    def lead(self, error: ConfigError, path: Path, place: SourceLocation | None) -> None:
         """Note a problem of a file that another leads to: at its own place, or at `place`, which leads to it."""
         if error.line:
             self.add(error, path)

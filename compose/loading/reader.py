@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 from compose.errors import ConfigError
 from compose.loading import canonical as forms
 from compose.loading import normalize as rules
-from compose.loading.chain import MAXIMUM_DEPTH, Link, chain_text
+from compose.loading.chain import MAXIMUM_DEPTH, ChainStep, chain_text
 from compose.loading.document import Document, Path
 from compose.loading.documents import Documents
 from compose.loading.extension import Extension
 from compose.loading.files import Environment, shown
-from compose.loading.merging import MergeError, Tree, merge, reset, unify
-from compose.loading.model import SECTIONS, LoadOptions, Place
+from compose.loading.merging import MergeError, Model, merge, reset, unify
+from compose.loading.model import SECTIONS, LoadOptions, SourceLocation
 from compose.loading.paths import on_this_machine, resolve_paths
 from compose.loading.problems import Problems, prune
-from compose.loading.sources import Source, Sources
+from compose.loading.sources import DocumentSource, Provenance
 from compose.loading.template import Lookup
 from compose.loading.validation import Schema
 
@@ -34,9 +34,9 @@ class Reader:
     """
 
     def __init__(
-        self, options: LoadOptions, documents: Documents, problems: Problems, sources: Sources, home: str
+        self, options: LoadOptions, documents: Documents, problems: Problems, sources: Provenance, home: str
     ) -> None:
-        self.ignored: dict[Place, str] = {}
+        self.ignored: dict[SourceLocation, str] = {}
         self._options, self._documents, self._home = options, documents, home
         self._problems, self._sources = problems, sources
         self._extension = Extension(options, documents, problems, sources, home)
@@ -44,9 +44,11 @@ class Reader:
         self.inclusions: dict[str, Environment] = {}
         self._included = 0
 
-    def model(self, files: Sequence[str], folder: str, environment: Environment, above: tuple[Link, ...] = ()) -> Tree:
+    def model(
+        self, files: Sequence[str], folder: str, environment: Environment, above: tuple[ChainStep, ...] = ()
+    ) -> Model:
         """Return the model of `files` in canonical forms; `above` is how `include` leads here. Raises ConfigError."""
-        model: Tree = {}
+        model: Model = {}
         for file in files:
             try:
                 documents = self._documents.of(file)
@@ -61,7 +63,7 @@ class Reader:
                 self._extension.extend(content, document, file, folder, environment)
                 reset(model, document.replaced)
                 self._include(content, document, file, folder, environment, above)
-                self._sources.add(Source(document, partial(self._documents.pristine, document, environment)))
+                self._sources.add(DocumentSource(document, partial(self._documents.pristine, document, environment)))
                 try:
                     model = merge(model, content) if model else content
                 except MergeError as error:
@@ -70,7 +72,7 @@ class Reader:
                 self._check(unify(model))
         return model
 
-    def _check(self, model: Tree) -> None:
+    def _check(self, model: Model) -> None:
         """Check the merged model after a document and bring it into canonical form, in place: the next is merged into that."""
         bad: list[Path] = []
 
@@ -88,7 +90,7 @@ class Reader:
         forms.canonical(model, self._problems, interpolated=self._options.interpolate)
         self._prune(model)
 
-    def _prune(self, model: Tree) -> None:
+    def _prune(self, model: Model) -> None:
         """Remove, in place, what has a problem, so that later steps only see valid values."""
         for path in self._problems.settle():
             if len(path) < 2 and (not path or rules.suggestion(str(path[0]), ("services", *SECTIONS))):
@@ -99,12 +101,12 @@ class Reader:
 
     def _include(
         self,
-        content: Tree,
+        content: Model,
         document: Document,
         file: str,
         folder: str,
         environment: Environment,
-        above: tuple[Link, ...],
+        above: tuple[ChainStep, ...],
     ) -> None:
         """Merge, in place, the models that a file includes; what both define must be equal."""
         entries = content.pop("include", None)
@@ -125,7 +127,7 @@ class Reader:
                 self._problems.stop()
                 continue
             files = [os.path.normpath(os.path.join(folder, each)) for each in paths]
-            links = (*above, Link(place, file, files[0]))
+            links = (*above, ChainStep(place, file, files[0]))
             sources = [link.source for link in links]
             self._included += 1
             problem = ""
@@ -191,7 +193,9 @@ class Reader:
         local.add_files(paths)
         return local
 
-    def _import(self, content: Tree, found: Tree, document: Document, path: Path, place: Place | None) -> None:
+    def _import(
+        self, content: Model, found: Model, document: Document, path: Path, place: SourceLocation | None
+    ) -> None:
         for section in ("services", *SECTIONS):
             target = content.setdefault(section, {}) if found.get(section) else content.get(section)
             for key, value in (found.get(section) or {}).items():
@@ -224,7 +228,7 @@ def _texts(value: Any) -> list[str]:
     return [each for each in entries if isinstance(each, str)]
 
 
-def _resolve_environment(model: Tree, lookup: Lookup) -> None:
+def _resolve_environment(model: Model, lookup: Lookup) -> None:
     """Set, in place, variables that lists of an included model name without a value.
 
     As in the reference, those of mappings wait for the variables of the whole project.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compose.errors import ConfigError
-from compose.loading.merging import Tree
+from compose.loading.merging import Model
 
 
-def enable(services: Mapping[str, Tree], active: set[str], named: Sequence[str] = ()) -> tuple[Tree, Tree]:
+def enable(services: Mapping[str, Model], active: set[str], named: Sequence[str] = ()) -> tuple[Model, Model]:
     """Return the services that `active` profiles enable, and the others; naming a service enables its profiles."""
     wanted = {name: set((service or {}).get("profiles") or ()) for name, service in services.items()}
 
@@ -21,7 +21,7 @@ def enable(services: Mapping[str, Tree], active: set[str], named: Sequence[str] 
     return enabled, {name: service for name, service in services.items() if name not in enabled}
 
 
-def select(services: Mapping[str, Tree], named: Sequence[str]) -> set[str]:
+def select(services: Mapping[str, Model], named: Sequence[str]) -> set[str]:
     """Return the names of `named` services and of all they depend on. Raises ConfigError for one that is not there."""
     for name in named:
         if name not in services:
@@ -29,7 +29,7 @@ def select(services: Mapping[str, Tree], named: Sequence[str]) -> set[str]:
     return set(in_order(services, named))
 
 
-def in_order(services: Mapping[str, Tree], named: Sequence[str]) -> list[str]:
+def in_order(services: Mapping[str, Model], named: Sequence[str]) -> list[str]:
     """Return `named` services and all they depend on, each after what it depends on, otherwise by name."""
     found: dict[str, None] = {}
     seen: set[str] = set()
@@ -45,7 +45,7 @@ def in_order(services: Mapping[str, Tree], named: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def used(services: Mapping[str, Tree]) -> dict[str, set[str]]:
+def used(services: Mapping[str, Model]) -> dict[str, set[str]]:
     """Return by section the names of the resources that services use."""
     found: dict[str, set[str]] = {key: set() for key in ("networks", "volumes", "secrets", "configs", "models")}
     for service in services.values():

@@ -10,19 +10,19 @@ from compose.errors import ConfigError
 from compose.loading import dotenv
 from compose.loading.document import Path
 from compose.loading.files import Environment, read_text, shown
-from compose.loading.merging import Tree
-from compose.loading.model import Place
+from compose.loading.merging import Model
+from compose.loading.model import SourceLocation
 from compose.loading.problems import Problems
-from compose.loading.sources import Sources
+from compose.loading.sources import Provenance
 
 
 class ServiceFiles:
     """Reads the files that services name; what is wrong goes to `problems`, where each value stands to `sources`."""
 
-    def __init__(self, problems: Problems, sources: Sources, environment: Environment, folder: str) -> None:
+    def __init__(self, problems: Problems, sources: Provenance, environment: Environment, folder: str) -> None:
         self._problems, self._sources, self._environment, self._folder = problems, sources, environment, folder
 
-    def read(self, services: Mapping[str, Tree], *, environment: bool = True) -> None:
+    def read(self, services: Mapping[str, Model], *, environment: bool = True) -> None:
         """Add, in place, each file's variables and labels to the service, whose own ones override them.
 
         Without `environment`, the files of variables stay files, as they do in the reference's config hashes.
@@ -42,7 +42,7 @@ class ServiceFiles:
                 service["labels"] = {**labels, **_as_mapping(service.get("labels"))}
 
     def _variables(
-        self, entry: Tree, found: dict[str, str], own: Mapping[str, str | None], at: Path, place: Path
+        self, entry: Model, found: dict[str, str], own: Mapping[str, str | None], at: Path, place: Path
     ) -> None:
         def known(name: str) -> str | None:
             value = self._environment.lookup(name)
@@ -86,7 +86,7 @@ class ServiceFiles:
     ) -> None:
         for key, value in parsed.items():
             found[key] = value
-            self._sources.others[(*at, key)] = Place(name, lines.get(key, 1), 1)
+            self._sources.others[(*at, key)] = SourceLocation(name, lines.get(key, 1), 1)
 
     def _add(self, error: ConfigError, place: Path) -> None:
         """Note an error of such a file: at its own line, or where the Compose file names it."""

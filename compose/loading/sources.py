@@ -8,13 +8,13 @@ from typing import Any
 
 from compose.loading import values
 from compose.loading.document import Document, Path
-from compose.loading.model import Place
+from compose.loading.model import SourceLocation
 
 COMPARED = ("target", "source", "path", "subnet", "name", "published", "host_ip", "protocol", "driver", "action")
 """The keys that identify an entry of a list."""
 
 
-class Source:
+class DocumentSource:
     """A document's part in the model: what it has at `origin` lies at `at` in the model.
 
     `content` gives the document with its variables replaced, as it was before anything was merged.
@@ -32,7 +32,7 @@ class Source:
             self._tree, self._known = self._content(), True
         return self._tree
 
-    def nearest(self, path: Path) -> tuple[int, Place] | None:
+    def nearest(self, path: Path) -> tuple[int, SourceLocation] | None:
         """Return how many steps of the model's `path` the document has, and the place of the last one."""
         if path[: len(self.at)] != self.at:
             return None
@@ -40,7 +40,7 @@ class Source:
         missing = len(self.origin) - len(self.at)
         return (steps - missing, place) if steps >= len(self.origin) else None
 
-    def trace(self, path: Path, model: Any) -> Place | None:
+    def trace(self, path: Path, model: Any) -> SourceLocation | None:
         """Return where the document gives the model's value at `path`, in long or short form; None where it doesn't."""
         if path[: len(self.at)] != self.at:
             return None
@@ -64,40 +64,40 @@ class Source:
         return self.document.place(tuple(origin))[1]
 
 
-class Sources:
+class Provenance:
     """The sources of a model, in the order in which they were merged."""
 
     def __init__(self) -> None:
-        self._sources: dict[Path, list[tuple[int, Source]]] = {}
+        self._sources: dict[Path, list[tuple[int, DocumentSource]]] = {}
         self._number = 0
-        self.others: dict[Path, Place] = {}
+        self.others: dict[Path, SourceLocation] = {}
         """Values that come from an env_file or label_file, by path: what a Compose file says comes before them."""
 
-    def add(self, source: Source) -> None:
+    def add(self, source: DocumentSource) -> None:
         """Add a source that overrides those before it."""
         self._sources.setdefault(source.at, []).append((self._number, source))
         self._number += 1
 
-    def nearest(self, path: Path, model: Any = None) -> Place | None:
+    def nearest(self, path: Path, model: Any = None) -> SourceLocation | None:
         """Return the place of `path`, or of the nearest thing around it that a file has."""
         for end in range(len(path), 0, -1) if model is not None else ():
             if found := self.places(path[:end], model):
                 return found[0]
-        best: tuple[int, Place] | None = None
+        best: tuple[int, SourceLocation] | None = None
         for source in self._latest_first(path):
             placed = source.nearest(path)
             if placed is not None and (best is None or placed[0] > best[0]):
                 best = placed
         return best[1] if best else None
 
-    def places(self, path: Path, model: Any) -> tuple[Place, ...]:
+    def places(self, path: Path, model: Any) -> tuple[SourceLocation, ...]:
         """Return every place that gives the model's value at `path`: the one that won first, then those it overrode."""
         found = [place for source in self._latest_first(path) if (place := source.trace(path, model)) is not None]
         if path in self.others:
             found.append(self.others[path])
         return tuple(dict.fromkeys(found))
 
-    def _latest_first(self, path: Path) -> Iterator[Source]:
+    def _latest_first(self, path: Path) -> Iterator[DocumentSource]:
         """Yield the sources that may have a part of `path`."""
         numbered = [each for end in range(len(path) + 1) for each in self._sources.get(path[:end], ())]
         for _, source in sorted(numbered, key=lambda each: each[0], reverse=True):

@@ -1,6 +1,6 @@
 """Variables in text: `$NAME`, `${NAME}`, and the operators `:-` `-` `:?` `?` `:+` `+`, nested. Pure.
 
-Source: Compose Specification, "Interpolation". What the specification leaves open follows the reference: a dollar sign
+DocumentSource: Compose Specification, "Interpolation". What the specification leaves open follows the reference: a dollar sign
 before anything that begins neither a name nor a brace stands for itself, and what follows an operator ends in its line.
 """
 

@@ -23,7 +23,7 @@ NEXT_RUN_S = 1.0
 """The same if the container is restarted: the reader may already show the next run."""
 
 
-class Run(NamedTuple):
+class ContainerRun(NamedTuple):
     """One run of a container that has ended; `goes_on`: its restart policy starts another."""
 
     container: ObservedContainer
@@ -44,7 +44,7 @@ class Follower:
         sink: LogSink,
         query: Mapping[str, Any],
         *,
-        on_exit: Callable[[Run], None] | None = None,
+        on_exit: Callable[[ContainerRun], None] | None = None,
         joins: Callable[[Mapping[str, str]], bool] | None = None,
     ) -> None:
         self._where = where
@@ -237,7 +237,7 @@ class Follower:
                     died_with = int(state["ExitCode"])
             self._ending += 1
         try:
-            self._ended(Run(container, died_with, goes_on))
+            self._ended(ContainerRun(container, died_with, goes_on))
         except OSError as error:
             self._failure = error
         finally:
@@ -256,7 +256,7 @@ class Follower:
         elif id in self._shown:
             self._show(id)
 
-    def _ended(self, run: Run) -> None:
+    def _ended(self, run: ContainerRun) -> None:
         container = run.container
         thread = self._threads.get(container.id)
         if thread is not None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from compose.plan.parts import Build, FileUse
+from compose.plan.parts import BuildSettings, FileUse
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
 
 
@@ -76,7 +76,7 @@ def _context(value: str, aliases: Mapping[str, str]) -> str:
     return f"target:{aliases[service]}" if service != value and service in aliases else value
 
 
-def _dockerfile(build: Build) -> str:
+def _dockerfile(build: BuildSettings) -> str:
     name, context = build.dockerfile, build.context
     return os.path.join(context, name) if name and os.path.isabs(context) and not build.dockerfile_inline else name
 

@@ -9,7 +9,7 @@ from compose.plan import project as labels
 from compose.plan.content import content_digest
 from compose.plan.endpoints import endpoints
 from compose.plan.hashes import service_digest
-from compose.plan.parts import DeviceRequest, Healthcheck, Mount, Ulimit
+from compose.plan.parts import DeviceRequest, HealthSettings, Mount, Ulimit
 from compose.plan.project import COMPOSE_VERSION, DesiredProject, container_name, image_name
 from compose.plan.service import Service
 from compose.plan.sharing import resolved, shares
@@ -289,7 +289,7 @@ def _mount(target: DesiredProject, mount: Mount) -> dict[str, Any]:
     return body
 
 
-def _healthcheck(check: Healthcheck | None) -> dict[str, Any] | None:
+def _healthcheck(check: HealthSettings | None) -> dict[str, Any] | None:
     if check is None:
         return None
     if check.is_disabled:

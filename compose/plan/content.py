@@ -1,4 +1,4 @@
-"""Configs and secrets that are written into containers: of the model, of variables, or files that are to have an owner.
+"""Configs and secrets that are written into containers: of the model, of variables, or files with an owner.
 
 A file of the host is mounted as it is; one that is to have another owner or mode in the container is copied into it.
 """
@@ -68,7 +68,7 @@ def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
 
 
 def is_copied(use: FileUse, declared: FileDefinition, service: Service) -> bool:
-    """Whether a config or secret that is a file of the host is copied, for the owner and mode that it is to have."""
+    """Whether a config or secret that is a file of the host is copied because it needs an owner or mode."""
     wants = any(each is not None for each in (use.uid, use.gid, use.mode))
     return wants and os.path.isfile(declared.file) and not service.is_read_only
 

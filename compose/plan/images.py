@@ -125,9 +125,7 @@ def refresh_s(policy: str) -> float | None:
         return REFRESHED_AFTER_S[policy]
     if not policy.startswith("every_"):
         return None
-    weeks, _, rest = policy[6:].rpartition("w")
-    days, _, rest = rest.rpartition("d")
-    return int(weeks or 0) * 7 * DAY_S + int(days or 0) * DAY_S + duration_ns(rest) / 1e9
+    return duration_ns(policy[6:]) / 1e9
 
 
 def build_bases(target: DesiredProject, service: Service) -> set[str]:

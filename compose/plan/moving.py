@@ -1,4 +1,4 @@
-"""Networks in the plan of `up`: made, made anew, given another name, and the containers that are moved to them. Pure."""
+"""Networks in the plan of `up`: created, recreated, renamed, and the containers that are moved to them. Pure."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ class NetworkPlan:
             after=frozenset(leave.key for leave in leaves),
         )
         create = replace(create, reason=reason)
-        if is_renamed:  # the new one can be made beside it, and others may still use the old one
+        if is_renamed:  # the new one can be created next to it, and others may still use the old one
             return [create, *leaves, *joins, removal]
         return [*leaves, removal, replace(create, after=frozenset({removal.key})), *joins]

@@ -169,7 +169,7 @@ class FileDefinition(NamedTuple):
         )
 
 
-class Healthcheck(NamedTuple):
+class HealthSettings(NamedTuple):
     """A health check; times in nanoseconds, 0 where the image or the engine decides."""
 
     test: str | Sequence[str] | None
@@ -181,7 +181,7 @@ class Healthcheck(NamedTuple):
     retries: int = 0
 
     @classmethod
-    def of(cls, document: Document) -> Healthcheck:
+    def of(cls, document: Document) -> HealthSettings:
         """Return the typed form."""
         return cls(
             document.get("test"),
@@ -266,7 +266,7 @@ def _texts(given: Any) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given or ())
 
 
-class Limits(NamedTuple):
+class ResourceLimits(NamedTuple):
     """`deploy.resources.limits` or `reservations`: 0 for none."""
 
     memory_bytes: int = 0
@@ -275,7 +275,7 @@ class Limits(NamedTuple):
     devices: Sequence[Document] = ()
 
     @classmethod
-    def of(cls, document: Document | None) -> Limits:
+    def of(cls, document: Document | None) -> ResourceLimits:
         """Return the typed form."""
         given = document or {}
         return cls(
@@ -283,14 +283,14 @@ class Limits(NamedTuple):
         )
 
 
-class RestartPolicy(NamedTuple):
+class RestartSettings(NamedTuple):
     """When the engine restarts a container, in its own words; `attempts` 0: without a limit."""
 
     name: str = "no"
     attempts: int = 0
 
     @classmethod
-    def of(cls, policy: Document | None, restart: str | None) -> RestartPolicy:
+    def of(cls, policy: Document | None, restart: str | None) -> RestartSettings:
         """Return the typed form of `deploy.restart_policy`, which comes before `restart`."""
         if policy:
             condition = policy.get("condition") or "any"
@@ -347,7 +347,7 @@ class ModelUse(NamedTuple):
         return cls(given.get("endpoint_var") or "", given.get("model_var") or "")
 
 
-class Build(NamedTuple):
+class BuildSettings(NamedTuple):
     """How a service's image is built."""
 
     context: str
@@ -377,7 +377,7 @@ class Build(NamedTuple):
     extra_hosts: Sequence[str]
 
     @classmethod
-    def of(cls, document: Document) -> Build:
+    def of(cls, document: Document) -> BuildSettings:
         """Return the typed form."""
         return cls(
             str(document.get("context") or ""),

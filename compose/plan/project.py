@@ -33,7 +33,7 @@ COMPOSE_VERSION = "2.40.3"
 def own_labels(project: str) -> list[str]:
     """Return what the labels of a project's own containers have in common, as the engine filters by it.
 
-    Others carry the project's label alone, as hooks' containers do, or what somebody made beside it.
+    Others carry the project's label alone, as hooks' containers do, or containers that others made under the project's name.
     """
     return [f"{PROJECT}={project}", CONFIG_HASH]
 

@@ -15,7 +15,7 @@ KINDS = {
 }
 
 
-class Finding(NamedTuple):
+class SecretFinding(NamedTuple):
     """What was found, and in which line of the text."""
 
     kind: str
@@ -23,9 +23,9 @@ class Finding(NamedTuple):
     text: str
 
 
-def findings(text: str) -> Iterator[Finding]:
+def findings(text: str) -> Iterator[SecretFinding]:
     """Yield what looks like a secret in `text`."""
     for number, line in enumerate(text.splitlines(), 1):
         for kind, pattern in KINDS.items():
             if re.search(pattern, line):
-                yield Finding(kind, number, line.strip())
+                yield SecretFinding(kind, number, line.strip())

@@ -12,20 +12,20 @@ from functools import cached_property
 from typing import Any
 
 from compose.plan.parts import (
-    Build,
+    BuildSettings,
     Dependency,
     DeviceRequest,
     FileUse,
-    Healthcheck,
+    HealthSettings,
     Hook,
-    Limits,
     ModelUse,
     Mount,
     NetworkUse,
     Port,
     PreStartHook,
     Provider,
-    RestartPolicy,
+    ResourceLimits,
+    RestartSettings,
     Ulimit,
     WatchEntry,
     extra_hosts,
@@ -78,10 +78,10 @@ class Service:
         return self._text("image")
 
     @cached_property
-    def build(self) -> Build | None:
+    def build(self) -> BuildSettings | None:
         """How the image is built."""
         document = self.document.get("build")
-        return Build.of(document) if document else None
+        return BuildSettings.of(document) if document else None
 
     @property
     def pull_policy(self) -> str:
@@ -217,15 +217,15 @@ class Service:
         return None if given is None else duration_ns(given)
 
     @cached_property
-    def healthcheck(self) -> Healthcheck | None:
+    def healthcheck(self) -> HealthSettings | None:
         """How its health is checked, None: as the image says."""
         document = self.document.get("healthcheck")
-        return Healthcheck.of(document) if document else None
+        return HealthSettings.of(document) if document else None
 
     @property
-    def restart_policy(self) -> RestartPolicy:
+    def restart_policy(self) -> RestartSettings:
         """When it is restarted."""
-        return RestartPolicy.of(self._deploy.get("restart_policy"), self.document.get("restart"))
+        return RestartSettings.of(self._deploy.get("restart_policy"), self.document.get("restart"))
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -415,14 +415,14 @@ class Service:
         return self._mapping("deploy")
 
     @cached_property
-    def limits(self) -> Limits:
+    def limits(self) -> ResourceLimits:
         """`deploy.resources.limits`."""
-        return Limits.of((self._deploy.get("resources") or {}).get("limits"))
+        return ResourceLimits.of((self._deploy.get("resources") or {}).get("limits"))
 
     @cached_property
-    def reservations(self) -> Limits:
+    def reservations(self) -> ResourceLimits:
         """`deploy.resources.reservations`."""
-        return Limits.of((self._deploy.get("resources") or {}).get("reservations"))
+        return ResourceLimits.of((self._deploy.get("resources") or {}).get("reservations"))
 
     @property
     def ulimits(self) -> Sequence[Ulimit]:

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-UNITS_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+from compose import units
 
 
 def duration_ns(value: Any) -> int:
-    """Return a duration ("1m30s", "1.5s", a number of nanoseconds) in nanoseconds; 0 for none."""
+    """Return a duration ("1m30s", a number of nanoseconds) in nanoseconds; 0 for none. Raises ValueError."""
     if value in (None, ""):
         return 0
-    if isinstance(value, int | float):
-        return int(value)
-    total, number, unit = 0.0, "", ""
-    for character in f"{value} ":
-        if unit and (character.isdigit() or character in ". "):
-            total += float(number) * UNITS_NS[unit]
-            number, unit = "", ""
-        if character.isdigit() or character == ".":
-            number += character
-        elif character != " ":
-            unit += character
-    return int(total)
+    return int(value) if isinstance(value, int | float) else units.duration_ns(str(value))
 
 
 def whole(value: Any) -> int:

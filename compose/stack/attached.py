@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compose.events import Aborting, Attached
-from compose.logs.following import Follower, Run
+from compose.logs.following import ContainerRun, Follower
 from compose.logs.reading import engine_time_ns
 from compose.logs.sink import LogSink
 from compose.logs.stamped import moment
@@ -165,7 +165,7 @@ class AttachedUp:
         if not self._interrupts and not self._is_aborting:
             self._ended.set()
 
-    def _exited(self, run: Run) -> None:
+    def _exited(self, run: ContainerRun) -> None:
         """Take note that a container exited: the stack may have to be stopped because of it."""
         if run.container.service == self._options.exit_code_from and self._exit_code is None:
             self._exit_code = run.exit_code

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from compose.events import work
-from compose.execute.build import BuildOptions
+from compose.execute.build import BuildFlags
 from compose.plan.selection import select
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BuildRequest:
+class BuildServicesRequest:
     """Which services' images to build (none named: all), with those of dependencies where that is wanted.
 
     `arguments` are NAME=VALUE, or the NAME of a variable of the project or of the caller. With `push` the images are
@@ -26,11 +26,11 @@ class BuildRequest:
     services: Sequence[str] = ()
     with_dependencies: bool = False
     arguments: Sequence[str] = ()
-    options: BuildOptions = field(default_factory=BuildOptions)
+    options: BuildFlags = field(default_factory=BuildFlags)
     push: bool = False
 
 
-def build(context: Context, project: DesiredProject, request: BuildRequest) -> dict[str, str]:
+def build(context: Context, project: DesiredProject, request: BuildServicesRequest) -> dict[str, str]:
     """Build the images and return their IDs by name, in a dry run their names. Raises SkiffError."""
     from compose.execute.observe import observe
     from compose.plan.images import plan_builds
@@ -50,7 +50,7 @@ def build(context: Context, project: DesiredProject, request: BuildRequest) -> d
     return {operation.name: executor.images.get(operation.name, operation.name) for operation in plan.operations}
 
 
-def bake(context: Context, project: DesiredProject, request: BuildRequest) -> dict[str, Any]:
+def bake(context: Context, project: DesiredProject, request: BuildServicesRequest) -> dict[str, Any]:
     """Return the builds as a bake file (buildx, "Bake file reference")."""
     from compose.plan.bake import bake_file
 

@@ -13,7 +13,7 @@ from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
     from compose.events import Emit
-    from compose.execute.build import BuildOptions
+    from compose.execute.build import BuildFlags
     from compose.execute.operations import Executor
     from compose.plan.operations import Plan
     from compose.plan.project import EngineState
@@ -100,7 +100,7 @@ class Context:
         *,
         stop_timeout_s: int | None = None,
         remove_volumes: bool = False,
-        build: BuildOptions | None = None,
+        build: BuildFlags | None = None,
     ) -> Executor:
         """Return what performs the operations of a plan of `project`, made from the engine's state `observed`."""
         from compose.execute.operations import Executor

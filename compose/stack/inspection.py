@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from compose.stack.context import Context
 
 
-class Processes(NamedTuple):
+class ProcessList(NamedTuple):
     """Processes of a container: a row of cells for each, under `titles` (ps(1))."""
 
     container: ObservedContainer
@@ -22,11 +22,11 @@ class Processes(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def top(context: Context, project: DesiredProject, services: Sequence[str] = ()) -> Iterator[Processes]:
+def top(context: Context, project: DesiredProject, services: Sequence[str] = ()) -> Iterator[ProcessList]:
     """Yield the processes of each running container of `services` (none named: all). Raises SkiffError."""
     for container in context.containers(project, services, all=False):
         found = context.client.top(container.id)
-        yield Processes(container, found["Titles"], found["Processes"])
+        yield ProcessList(container, found["Titles"], found["Processes"])
 
 
 class HostPort(NamedTuple):

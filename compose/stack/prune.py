@@ -1,4 +1,4 @@
-"""`prune`: what nothing uses any more is removed from the engine."""
+"""`prune`: removes from the engine what nothing uses."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ class StackUp:
         return dataclasses.replace(observed, images=self._execute(plan, observed).images)
 
     def _execute(self, plan: Plan, observed: EngineState, emit: Emit | None = None) -> Executor:
-        from compose.execute.build import BuildOptions
+        from compose.execute.build import BuildFlags
 
         request = self._request
         executor = self.executor = self._context.executor(
@@ -191,7 +191,7 @@ class StackUp:
             observed,
             emit,
             stop_timeout_s=request.stop_timeout_s,
-            build=BuildOptions(quiet=request.images.quiet_build),
+            build=BuildFlags(quiet=request.images.quiet_build),
         )
         self._context.run(plan, executor)
         return executor

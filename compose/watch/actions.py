@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 
 from compose.events import Emit, Event, HookPrinted, StepOutput, Warned, WatchReport
-from compose.execute.build import BuildOptions
+from compose.execute.build import BuildFlags
 from compose.execute.hooks import run_hook
 from compose.execute.observe import observe
 from compose.execute.operations import Executor
@@ -21,7 +21,7 @@ from compose.plan.project import PROJECT, DesiredProject, ObservedContainer, own
 from compose.plan.restarts import dependencies_first, restarted_with
 from compose.plan.up import UpOptions, plan_up
 from compose.watch.delivery import deliver
-from compose.watch.rules import Rule
+from compose.watch.rules import WatchRule
 from runtime.client import Client, Endpoint
 from runtime.errors import ConflictError, NotFoundError, SkiffError, first_error
 
@@ -102,7 +102,7 @@ class Actions:
             self.target,
             observed,
             self._report_build,
-            build=BuildOptions(quiet=self.quiet_build),
+            build=BuildFlags(quiet=self.quiet_build),
             dry_run=self.dry_run,
         )
 
@@ -151,14 +151,14 @@ class Actions:
                     )
         self.report(f'service(s) ["{service}"] restarted')
 
-    async def run_hook(self, service: str, rule: Rule) -> None:
+    async def run_hook(self, service: str, rule: WatchRule) -> None:
         """Run the command of `rule` in each running container of `service`; failures are reported, not raised."""
         async with anyio.create_task_group() as group:
             for container in await anyio.to_thread.run_sync(self.containers, service):
                 if container.state == "running" and not self.dry_run:
                     group.start_soon(anyio.to_thread.run_sync, self._run_in, container, rule)
 
-    def _run_in(self, container: ObservedContainer, rule: Rule) -> None:
+    def _run_in(self, container: ObservedContainer, rule: WatchRule) -> None:
         try:
             assert rule.hook is not None  # only rules with a hook get here
             code, _ = run_hook(Client(self.where), rule.hook, container.id, self._show)

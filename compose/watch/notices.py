@@ -13,7 +13,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from compose.watch.patterns import below
-from compose.watch.tree import existing_above
+from compose.watch.snapshot import existing_above
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ class Action(Enum):
 
 
 @dataclass(frozen=True)
-class Rule:
+class WatchRule:
     """One entry of a service's `develop.watch`.
 
     `path` is absolute. `target` is where it goes in a container, "" where nothing does. `ignored` are the patterns of the
@@ -86,7 +86,7 @@ class Rule:
         return posixpath.normpath(posixpath.join("/", self.target, relative))
 
 
-def rules_of(target: DesiredProject, services: Sequence[str], ignore_file_of: Mapping[str, Ignore]) -> list[Rule]:
+def rules_of(target: DesiredProject, services: Sequence[str], ignore_file_of: Mapping[str, Ignore]) -> list[WatchRule]:
     """Return the rules of `services`; `ignore_file_of` has the ignore files of builds by service.
 
     Raises SkiffError where none has any, and for a rule that can't work.
@@ -99,7 +99,7 @@ def rules_of(target: DesiredProject, services: Sequence[str], ignore_file_of: Ma
     return rules
 
 
-def _service_rules(target: DesiredProject, name: str, ignore: Ignore | None) -> Iterable[Rule]:
+def _service_rules(target: DesiredProject, name: str, ignore: Ignore | None) -> Iterable[WatchRule]:
     service = target.services[name]
     build = service.build
     context = build.context if build else ""
@@ -121,7 +121,7 @@ def _service_rules(target: DesiredProject, name: str, ignore: Ignore | None) -> 
         if any(below(each, path) is not None for each in mounted):
             continue
         spared = {*target.config_files, dockerfile} if action.syncs else {*target.config_files}
-        yield Rule(
+        yield WatchRule(
             service=name,
             action=action,
             path=path,
@@ -164,14 +164,14 @@ def _patterns(service: str, base: str, key: str, written: Sequence[str]) -> Patt
         raise SkiffError(error.message, "write patterns as in a .dockerignore file") from error
 
 
-class Rules:
+class WatchRules:
     """All rules of a project, asked for many paths."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[WatchRule]) -> None:
         self.rules = tuple(rules)
         self._passed_over: dict[str, bool] = {}
 
-    def wanting(self, path: str) -> list[Rule]:
+    def wanting(self, path: str) -> list[WatchRule]:
         """Return the rules that a change of `path` is for."""
         if self.pass_over(posixpath.dirname(path)):
             return []

@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from compose.plan.project import ObservedContainer
 from compose.watch.actions import Actions
-from compose.watch.rules import Rule
+from compose.watch.rules import WatchRule
 from compose.watch.work import Work
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 
@@ -33,7 +33,7 @@ class ServiceWatch:
         self._complete: set[str] = set()
         """The IDs of containers that have all of these."""
 
-    async def begin(self, paths: Sequence[tuple[str, Rule]]) -> None:
+    async def begin(self, paths: Sequence[tuple[str, WatchRule]]) -> None:
         """Look up the containers, and copy `paths` into them."""
         found = await self._containers()
         if paths:
@@ -45,7 +45,7 @@ class ServiceWatch:
         else:
             self._complete = {container.id for container in found}
 
-    def add(self, path: str, rule: Rule) -> None:
+    def add(self, path: str, rule: WatchRule) -> None:
         """Add a change that `rule` applies to."""
         self._work.add(path, [rule])
         self._changed_s = time.monotonic()

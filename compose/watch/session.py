@@ -14,9 +14,9 @@ import anyio.to_thread
 from compose.plan.project import PROJECT, SERVICE
 from compose.watch.actions import Actions
 from compose.watch.notices import ADDED, LOST, Notices
-from compose.watch.rules import Rule, Rules
+from compose.watch.rules import WatchRule, WatchRules
 from compose.watch.service import QUIET_S, ServiceWatch
-from compose.watch.tree import Tree
+from compose.watch.snapshot import FileSnapshot
 from runtime.client.blocking import Client, Stream
 from runtime.errors import SkiffError
 
@@ -29,10 +29,10 @@ EVENTS = ("start", "unpause")
 class Session:
     """Watches what `rules` are about until it is cancelled."""
 
-    def __init__(self, rules: Sequence[Rule], actions: Actions) -> None:
-        self._rules = Rules(rules)
+    def __init__(self, rules: Sequence[WatchRule], actions: Actions) -> None:
+        self._rules = WatchRules(rules)
         self.actions = actions
-        self._tree = Tree(self._rules)
+        self._tree = FileSnapshot(self._rules)
         self._services = {rule.service: ServiceWatch(rule.service, actions) for rule in rules}
         self._notices = Notices([rule.path for rule in rules])
         self._stream: Stream | None = None
@@ -56,7 +56,7 @@ class Session:
                     self._stream.socket.shutdown(socket.SHUT_RDWR)
             self.actions.report("Watch disabled")
 
-    def _initial_paths(self, service: str) -> list[tuple[str, Rule]]:
+    def _initial_paths(self, service: str) -> list[tuple[str, WatchRule]]:
         return [
             (path, rule)
             for rule in self._rules.rules

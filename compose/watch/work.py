@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from compose.watch.rules import Action, Rule
+from compose.watch.rules import Action, WatchRule
 
 
 class Work:
@@ -14,7 +14,7 @@ class Work:
         self.paths: dict[str, str] = {}
         self.rebuilds = False
         self.restarts = False
-        self.hooks: list[Rule] = []
+        self.hooks: list[WatchRule] = []
 
     @property
     def is_empty(self) -> bool:
@@ -26,7 +26,7 @@ class Work:
         """Whether a rebuild, restart or hook is pending: a whole burst of changes leads to one."""
         return self.rebuilds or self.restarts or bool(self.hooks)
 
-    def add(self, path: str, rules: Iterable[Rule]) -> None:
+    def add(self, path: str, rules: Iterable[WatchRule]) -> None:
         """Add the work for a change of `path` by `rules`, which apply to it."""
         for rule in rules:
             if rule.action.syncs:

@@ -9,35 +9,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compose import units
 from compose.loading import values
 
 SIGNED = st.integers(-(1 << 63) + 1, (1 << 63) - 1)
 ANYTHING = st.text("0123456789abdhkmnsuwµGiB.,:/-+ []'\"\\$()`;&|<>~é\0", max_size=16)
-PARSERS = [values.duration_ns, values.size_bytes, values.shell_words, values.ports, values.mount, values.device]
+PARSERS = [units.duration_ns, units.size_bytes, values.shell_words, values.ports, values.mount, values.device]
 PARSERS += [values.integer, values.number, values.boolean]
 
 
 @given(SIGNED)
 def test_a_duration_that_is_written_is_read_again(nanoseconds):
-    assert values.duration_ns(values.duration_text(nanoseconds)) == pytest.approx(nanoseconds, abs=1)
+    assert units.duration_ns(units.duration_text(nanoseconds)) == pytest.approx(nanoseconds, abs=1)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
 def test_the_parts_of_a_duration_add_up(hours, minutes, seconds, milliseconds):
     total = ((hours * 60 + minutes) * 60 + seconds) * 10**9 + milliseconds * 10**6
-    assert values.duration_ns(f"{hours}h{minutes}m{seconds}s{milliseconds}ms") == total
+    assert units.duration_ns(f"{hours}h{minutes}m{seconds}s{milliseconds}ms") == total
 
 
 @given(st.integers(0, 1 << 40), st.sampled_from("kmgtp"), st.sampled_from(["", "b", "ib", "B", "iB"]), st.booleans())
 def test_a_size_is_its_number_times_its_unit(number, unit, ending, has_blank):
     factor = 1024 ** ("kmgtp".index(unit) + 1)
-    found = values.size_bytes(f"{number}{' ' if has_blank else ''}{unit}{ending}")
+    found = units.size_bytes(f"{number}{' ' if has_blank else ''}{unit}{ending}")
     assert found == pytest.approx(number * factor, rel=1e-15)
 
 
 @given(SIGNED)
 def test_a_number_is_a_size_as_it_stands(number):
-    assert values.size_bytes(number) == number
+    assert units.size_bytes(number) == number
 
 
 @given(st.lists(st.text("abc XYZ-_./=#%@\"'\\é", max_size=8), max_size=5))

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from compose.execute.build import OWN, BuildOptions, build_request
+from compose.execute.build import OWN, BuildFlags, build_request
 from compose.execute.build_context import stream
 from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
@@ -16,7 +16,7 @@ def request(folder, build, *, is_ours=True, model=None, values=None, options=Non
     (folder / "Dockerfile").touch()
     services = {"web": {"build": {"context": str(folder), **build}, **service}, "base": {"image": "base:1"}}
     target = DesiredProject("p", {"services": services, **(model or {})}, values=values or {})
-    return build_request(target, "web", options or BuildOptions(), is_ours=is_ours)
+    return build_request(target, "web", options or BuildFlags(), is_ours=is_ours)
 
 
 def sent(made):
@@ -141,13 +141,13 @@ def test_certificates_and_proxies_of_this_machine_go_along_when_asked_for(tmp_pa
     monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
     plain = request(tmp_path, {})
     assert ("certificates" in plain.query, plain.extra) == (False, {})
-    asked = request(tmp_path, {"args": {"A": "1"}}, options=BuildOptions(host_ca=True))
+    asked = request(tmp_path, {"args": {"A": "1"}}, options=BuildFlags(host_ca=True))
     assert (asked.query["certificates"], asked.query["own"]) == (f"{OWN}/certificates", OWN)
     assert asked.extra[asked.query["certificates"]] == b"PEM"
     arguments = json.loads(asked.query["buildargs"])
     assert (arguments["HTTPS_PROXY"], arguments["A"]) == ("http://p:1", "1")
     with pytest.raises(SkiffError, match="--with-host-ca can't be told to this engine"):
-        request(tmp_path, {}, is_ours=False, options=BuildOptions(host_ca=True))
+        request(tmp_path, {}, is_ours=False, options=BuildFlags(host_ca=True))
     monkeypatch.setenv("SKIFF_BUILD_HOST_CA", "1")
     assert "certificates" in request(tmp_path, {}).query
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from compose.plan.project import DesiredProject
 from compose.watch.patterns import LEFTOVERS, Patterns, below, is_leftover
-from compose.watch.rules import Action, Rule, Rules, mounted_paths, rules_of
+from compose.watch.rules import Action, WatchRule, WatchRules, mounted_paths, rules_of
 from compose.watch.work import Work
 from runtime.dockerignore import Ignore
 from runtime.errors import SkiffError
@@ -25,7 +25,7 @@ def rule(path="/here", target="/there", action=Action.SYNC, ignore=(), include=(
     """A rule of the service `web`."""
     patterns = tuple(Patterns(path, Ignore.parse("\n".join(each))) if each else None for each in (ignore, include))
     ignored = (patterns[0],) if patterns[0] is not None else ()
-    return Rule("web", action, path, target, included=patterns[1], ignored=ignored, **changed)
+    return WatchRule("web", action, path, target, included=patterns[1], ignored=ignored, **changed)
 
 
 def target(service, **model):
@@ -49,7 +49,7 @@ def test_where_nothing_can_be_wanted_nothing_is(path, ignore, include):
     folder = posixpath.dirname(f"/here/{path}")
     if not found.may_want_below(folder):
         assert not found.wants(f"/here/{path}")
-    rules = Rules([found])
+    rules = WatchRules([found])
     assert bool(rules.wanting(f"/here/{path}")) == found.wants(f"/here/{path}")
 
 

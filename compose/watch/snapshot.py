@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from compose.watch.patterns import below
-from compose.watch.rules import Rules
+from compose.watch.rules import WatchRules
 
 
 class Signature(NamedTuple):
@@ -36,10 +36,10 @@ class Signature(NamedTuple):
         return stat.S_ISDIR(self.mode)
 
 
-class Tree:
+class FileSnapshot:
     """Remembers folders and their entries; links are entries and are not followed."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: WatchRules) -> None:
         self._rules = rules
         self._roots = rules.roots()
         self._folders: dict[str, dict[str, Signature]] = {}

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compose.watch.rules import Action, Rule, Rules
-from compose.watch.tree import Tree
+from compose.watch.rules import Action, WatchRule, WatchRules
+from compose.watch.snapshot import FileSnapshot
 
 NAMES = st.sampled_from(["a", "b", "c"])
 PLACES = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
@@ -23,7 +23,7 @@ STEPS = st.one_of(
 
 
 def tree_of(root):
-    tree = Tree(Rules([Rule("web", Action.SYNC, str(root), "/t")]))
+    tree = FileSnapshot(WatchRules([WatchRule("web", Action.SYNC, str(root), "/t")]))
     tree.take_in()
     return tree
 
