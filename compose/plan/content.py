@@ -1,6 +1,6 @@
 """Configs and secrets that are written into containers: of the model, of variables, or files with an owner.
 
-A file of the host is mounted as it is; one that is to have another owner or mode in the container is copied into it.
+A file of the host is mounted as it is; one that needs another owner or mode in the container is copied into it.
 """
 
 from __future__ import annotations
