@@ -80,6 +80,10 @@ def source_index(dockerfile: ins.Dockerfile, name: str, stage: ins.Stage, line: 
     Raises DockerfileError, at `line`, for one that is not done before.
     """
     index = stage_index(dockerfile, name)
+    if index is None and name.isdigit():
+        raise DockerfileError(
+            f"invalid stage index {name}", line, f"there are {len(dockerfile.stages)}, from 0 on", file=dockerfile.name
+        )
     if index is None or index < stage.index:
         return index
     problem = (

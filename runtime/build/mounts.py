@@ -75,8 +75,8 @@ class RunMounts:
         """Find what each mount shows. Raises DockerfileError."""
         prepared = cls(stage.workshop.caches)
         if bundle := stage.workshop.options.certificates:
-            given = certificates.files(bundle).items()
-            prepared.secrets += [_Secret(path, content, 0o444, Owner()) for path, content in given]
+            for path, content in certificates.files(bundle).items():
+                prepared.show(path, content, 0o444)
             prepared.environment |= certificates.environment(stage.variables)
         for written in instruction.mounts:
             options = read_mount(written, stage.expand)
@@ -98,6 +98,10 @@ class RunMounts:
             else:
                 prepared._ssh(stage, options, target)
         return prepared
+
+    def show(self, path: str, content: bytes, mode: int) -> None:
+        """Have the step see a file of root's, which is no part of its identity."""
+        self.secrets.append(_Secret(path, content, mode, Owner()))
 
     async def _bind(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
         source = options.get("source", "/")

@@ -92,13 +92,16 @@ class RunStep:
         if (cure := why_not(platform)) is not None:
             raise DockerfileError(f"programs for {platform} do not run on this machine ({Platform.host()})", hint=cure)
         mounts = await RunMounts.prepare(stage, instruction)
-        arguments = _arguments(instruction, config)
+        command, scripts = _command(instruction)
+        for path, text in scripts.items():
+            mounts.show(path, text.encode(), 0o755)
+        arguments = configure.command_line(command, config)
         variables = dict(stage.variables)
         environment = {"PATH": configure.DEFAULT_PATH, **proxies(options), **variables}
         network = instruction.network or options.network_mode
         identity = [
             arguments, variables, config.get("User"), config.get("WorkingDir"), network, options.extra_hosts,
-            mounts.identity,
+            mounts.identity, scripts,
         ]  # fmt: skip
         if instruction.is_insecure:
             identity.append("insecure")
@@ -174,23 +177,25 @@ def _refuse_unallowed(instruction: ins.Run, options: BuildOptions) -> None:
             )
 
 
+SCRIPTS = "/dev/pipes"
+"""Where a document is seen that is a script of its own."""
 _MOUNT_POINTS = ("/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
 
-def _arguments(instruction: ins.Run, config: Mapping[str, Any]) -> list[str]:
+def _command(instruction: ins.Run) -> tuple[ins.Command, dict[str, str]]:
+    """Return what a RUN with its documents runs, and the scripts that it needs for that: texts by path."""
     if not instruction.heredocs:
-        return configure.command_line(instruction.command, config)
+        return instruction.command, {}
     line = instruction.command.arguments[0]
     first = instruction.heredocs[0]
-    if line.strip() in (f"<<{first.name}", f"<<-{first.name}", f"<<'{first.name}'", f'<<"{first.name}"'):
+    if line.strip().replace('"', "").replace("'", "") in (f"<<{first.name}", f"<<-{first.name}"):
         # the document alone is a script: for the shell, or for what its first line names
         if first.content.startswith("#!"):
-            script = f"tmp=$(mktemp) && cat >\"$tmp\" <<'{first.name}'\n{first.content}{first.name}\n"
-            script += 'chmod 0755 "$tmp"; "$tmp"; code=$?; rm -f "$tmp"; exit $code'
-            return [*configure.DEFAULT_SHELL, script]
-        return configure.command_line(ins.Command((first.content,), shell_form=True), config)
+            path = f"{SCRIPTS}/{first.name}"
+            return ins.Command((path,), shell_form=True), {path: first.content}
+        return ins.Command((first.content,), shell_form=True), {}
     bodies = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in instruction.heredocs)
-    return configure.command_line(ins.Command((line + bodies,), shell_form=True), config)
+    return ins.Command((line + bodies,), shell_form=True), {}
 
 
 def _rlimit(limit: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,13 @@ async def test_run_knows_user_arguments_and_documents(b):
         build_args={"WHO": "you"},
     )
     assert result.read("/tmp/id") == "1000\nyou /home/app\n"
+    script = await b.build(
+        "FROM busybox\nRUN <<'EOF' && echo after >> /log\necho one > /log\nEOF\n"
+        "RUN <<-run\n\t#!/bin/cat\n\tself\n\trun\nRUN <<run\n#!/bin/sh -e\necho $0 >> /log\nrun\n"
+    )
+    assert "#!/bin/cat\nself\n" in script.text
+    assert script.read("/log") == "after\n/dev/pipes/run\n"
+    assert "RUN /bin/sh -c /dev/pipes/run # buildkit" in str(script.image.config["history"])
 
 
 @proves

@@ -49,3 +49,8 @@ def test_of_stages_with_one_name_the_last_counts():
 def test_a_stage_copies_from_none_that_comes_later(line):
     with pytest.raises(DockerfileError, match="needs to be defined before current stage '0'"):
         plan_stages(parse(f"FROM a\n{line}\nFROM b AS later"), None, {})
+
+
+def test_a_number_is_a_stage_or_a_mistake():
+    with pytest.raises(DockerfileError, match="Dockerfile:2: invalid stage index 7"):
+        plan_stages(parse("FROM a\nCOPY --from=7 /a /b"), None, {})
