@@ -209,6 +209,8 @@ class Builder:
     async def prune(self, *, before: str | None = None, keep_bytes: int = 0) -> tuple[list[str], int]:
         """Remove what builds left (see `runtime.build.prune`)."""
         return await prune(self.cache, self.caches, self._images, before=before, keep_bytes=keep_bytes)
+
+
 def _nothing(message: dict[str, Any]) -> None:
     """Tell nobody."""
 
