@@ -11,8 +11,8 @@ from typing import Any
 
 from compose.execute.build_context import stream
 from compose.execute.host_ca import HOST_CA, host_certificates, host_proxies
+from compose.plan.build_settings import BuildSettings, agent_sockets
 from compose.plan.container_body import ulimit_bodies
-from compose.plan.parts import BuildSettings, agent_sockets
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
 from runtime.client import Client
 from runtime.errors import SkiffError

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from compose.plan.parts import BuildSettings, FileUse
+from compose.plan.build_settings import BuildSettings
+from compose.plan.parts import FileUse
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
 
 

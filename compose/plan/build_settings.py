@@ -1,0 +1,84 @@
+"""A service's `build`, typed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from compose.plan.parts import Document, FileUse, Ulimit, extra_hosts, ulimits
+from compose.plan.values import whole
+
+INSECURE = "security.insecure"
+
+
+class BuildSettings(NamedTuple):
+    """How a service's image is built."""
+
+    context: str
+    dockerfile: str
+    dockerfile_inline: str | None
+    arguments: Mapping[str, str | None]
+    labels: Mapping[str, str]
+    tags: Sequence[str]
+    target: str
+    network: str
+    platforms: Sequence[str]
+    contexts: Mapping[str, str]
+    secrets: Sequence[FileUse]
+    ssh: Mapping[str, str]
+    cache_from: Sequence[str]
+    cache_to: Sequence[str]
+    no_cache: bool
+    no_cache_filter: Sequence[str]
+    pull: bool
+    is_privileged: bool
+    entitlements: Sequence[str]
+    isolation: str
+    provenance: Any
+    sbom: Any
+    shm_size_bytes: int
+    ulimits: Sequence[Ulimit]
+    extra_hosts: Sequence[str]
+
+    @classmethod
+    def of(cls, document: Document) -> BuildSettings:
+        """Return the typed form."""
+        return cls(
+            str(document.get("context") or ""),
+            document.get("dockerfile") or "",
+            document.get("dockerfile_inline"),
+            document.get("args") or {},
+            document.get("labels") or {},
+            document.get("tags") or (),
+            document.get("target") or "",
+            document.get("network") or "",
+            document.get("platforms") or (),
+            {name: str(value) for name, value in (document.get("additional_contexts") or {}).items()},
+            [FileUse.of(each) for each in document.get("secrets") or ()],
+            agent_sockets(document.get("ssh")),
+            [str(each) for each in document.get("cache_from") or ()],
+            [str(each) for each in document.get("cache_to") or ()],
+            bool(document.get("no_cache")),
+            document.get("no_cache_filter") or (),
+            bool(document.get("pull")),
+            bool(document.get("privileged")),
+            document.get("entitlements") or (),
+            document.get("isolation") or "",
+            document.get("provenance"),
+            document.get("sbom"),
+            whole(document.get("shm_size")),
+            ulimits(document.get("ulimits")),
+            extra_hosts(document.get("extra_hosts")),
+        )
+
+    def allowed_entitlements(self) -> list[str]:
+        """Return the entitlements of steps, among them that which `privileged` means."""
+        found = list(self.entitlements)
+        return [*found, INSECURE] if self.is_privileged and INSECURE not in found else found
+
+
+def agent_sockets(given: Any) -> dict[str, str]:
+    """Return the sockets of SSH agents by their names, "" where the user's own is meant."""
+    if isinstance(given, Mapping):
+        return {str(name): str(socket or "") for name, socket in given.items()}
+    return {name: socket for name, _, socket in (str(one).partition("=") for one in given or ())}
