@@ -106,7 +106,9 @@ def build_request(target: DesiredProject, service: str, options: BuildFlags, *, 
         _refuse_elsewhere(build, fail)
     if options.host_ca or os.environ.get(HOST_CA, "").lower() in ("1", "true", "yes"):
         if not is_ours:
-            raise fail("--with-host-ca can't be told to this engine", "build with Skiff's own engine, or leave it out")
+            raise fail(
+                "--with-host-ca is not supported by this engine", "build with Skiff's own engine, or leave it out"
+            )
         query["certificates"] = f"{OWN}/certificates"
         extra = {**extra, query["certificates"]: host_certificates(os.environ)}
         query["buildargs"] = json.dumps({**host_proxies(os.environ), **build.arguments, **options.arguments})

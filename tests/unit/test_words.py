@@ -1,4 +1,4 @@
-"""Docstrings, comments and help are in the words of the field, not in a dialect of ours (CONTRIBUTING.md)."""
+"""Docstrings, comments, help and messages are in the words of the field, not in a dialect of ours (CONTRIBUTING.md)."""
 
 import ast
 import re
@@ -36,13 +36,10 @@ SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("
 
 
 def prose(path):
-    """Yield (line, text) of docstrings and other bare strings, of help texts and of comments."""
+    """Yield (line, text) of docstrings, help and messages (all strings of several words), and of comments."""
     for node in ast.walk(ast.parse(path.read_text())):
-        value = node.value if isinstance(node, ast.Expr) else None
-        if isinstance(node, ast.keyword) and node.arg == "help":
-            value = node.value
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            yield value.lineno, value.value
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
+            yield node.lineno, node.value
     with path.open("rb") as file:
         yield from (
             (token.start[0], token.string)

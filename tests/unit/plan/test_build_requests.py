@@ -146,7 +146,7 @@ def test_certificates_and_proxies_of_this_machine_go_along_when_asked_for(tmp_pa
     assert asked.extra[asked.query["certificates"]] == b"PEM"
     arguments = json.loads(asked.query["buildargs"])
     assert (arguments["HTTPS_PROXY"], arguments["A"]) == ("http://p:1", "1")
-    with pytest.raises(SkiffError, match="--with-host-ca can't be told to this engine"):
+    with pytest.raises(SkiffError, match="--with-host-ca is not supported by this engine"):
         request(tmp_path, {}, is_ours=False, options=BuildFlags(host_ca=True))
     monkeypatch.setenv("SKIFF_BUILD_HOST_CA", "1")
     assert "certificates" in request(tmp_path, {}).query
