@@ -89,7 +89,11 @@ class Executor:
         if self._cancelled.is_set():
             raise StoppedError("stopped before the end")
         match operation.action:
-            case plan.Milestone() | plan.Stop(is_running=False):
+            case plan.Milestone():
+                return
+            case plan.Stop(is_running=False):
+                self._emit(StepBegan(operation.kind.value, operation.name))
+                self._emit(StepEnded(operation.kind.value, operation.name))
                 return
             case plan.Build(unless_pulled=True) if operation.name in self.images:
                 return

@@ -72,6 +72,11 @@ class DesiredProject:
         documents = {**self.section("services"), **{service.name: service.document for service in changed}}
         return replace(self, model={**self.model, **sections, "services": documents})
 
+    def owns(self, service: str) -> bool:
+        """Whether `service` is one of the files; where there are none but a name, everything of that name is meant."""
+        known = {*self.section("services"), *self.disabled}
+        return not known or service in known
+
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the model: "services", "networks", "volumes", "configs", "secrets" or "models"."""
         return self.model.get(name) or {}

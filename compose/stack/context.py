@@ -76,6 +76,14 @@ class Context:
         chosen = [c for c in found if (oneoff or not c.is_oneoff) and (not services or c.service in services)]
         return sorted(chosen, key=lambda container: (container.service, container.number, container.name))
 
+    def own_containers(self, project: DesiredProject, services: Sequence[str] = ()) -> list[ObservedContainer]:
+        """Return the containers of `services`; none named: of those that the files have, orphans left alone.
+
+        Raises SkiffError for a service that neither the files nor a container name.
+        """
+        found = self.containers(project, services)
+        return [container for container in found if services or project.owns(container.service)]
+
     def one_container(
         self, project: DesiredProject, service: str, index: int = 0, *, running: bool = True
     ) -> ObservedContainer:

@@ -77,7 +77,7 @@ def logs(context: Context, project: DesiredProject, request: LogsRequest, sink: 
 
 def _containers(context: Context, project: DesiredProject, request: LogsRequest) -> list[ObservedContainer]:
     if not request.index:
-        return context.containers(project, request.services)
+        return context.own_containers(project, request.services)
     if len(request.services) != 1:
         raise SkiffError("--index is for the containers of one service", "name the service")
     return [context.one_container(project, request.services[0], request.index, running=False)]

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def pause(context: Context, project: DesiredProject, services: Sequence[str] = ()) -> None:
-    """Pause the running containers of `services` (none named: all). Raises SkiffError."""
-    found = [container for container in context.containers(project, services) if container.state == "running"]
+    """Pause the containers of `services` (none named: all). Raises SkiffError, also for one that is paused."""
+    found = [container for container in context.own_containers(project, services) if container.is_alive]
     for_each(context, "pause", found, lambda container: context.client.pause(container.id))
 
 
 def unpause(context: Context, project: DesiredProject, services: Sequence[str] = ()) -> None:
-    """Resume the paused containers of `services` (none named: all). Raises SkiffError."""
-    found = [container for container in context.containers(project, services) if container.state == "paused"]
+    """Resume the containers of `services` (none named: all). Raises SkiffError, also for one that is not paused."""
+    found = [container for container in context.own_containers(project, services) if container.is_alive]
     for_each(context, "unpause", found, lambda container: context.client.unpause(container.id))

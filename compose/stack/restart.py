@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from compose.events import Note
 from compose.plan.restarts import dependencies_first, restarted_with
 from compose.stack.each import for_each
+from compose.stack.waiting import await_dependencies
 
 if TYPE_CHECKING:
     from compose.plan.project import DesiredProject, ObservedContainer
@@ -31,14 +32,19 @@ def restart(context: Context, project: DesiredProject, request: RestartRequest) 
     """Restart containers, dependencies first. Raises SkiffError."""
     from compose.execute.restarts import restart as restart_container
 
-    found = context.containers(project)
+    found = context.own_containers(project)
     context.containers(project, request.services)  # names that are no service are an error
     services: Sequence[str] = request.services
     if services and request.with_dependants:
         services = sorted(restarted_with(found, services))
     chosen = [container for container in found if not services or container.service in services]
 
+    again_with = {container.service for container in chosen}
+
     def again(container: ObservedContainer) -> None:
+        service = project.services.get(container.service)
+        if service and any(how.restart and other in again_with for other, how in service.dependencies.items()):
+            await_dependencies(context, project, container.service)
         restart_container(context.client, project, container, request.timeout_s, lambda line: context.emit(Note(line)))
 
     for_each(context, "restart", dependencies_first(project, chosen), again)

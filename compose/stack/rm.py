@@ -30,7 +30,7 @@ class RemoveRequest:
 
 def remove(context: Context, project: DesiredProject, request: RemoveRequest) -> None:
     """Remove containers that do not run, once that is confirmed. Raises SkiffError when nobody answers."""
-    found = context.containers(project, request.services)
+    found = context.own_containers(project, request.services)
     if request.stop:
         from compose.stack.stop import stop_containers
 

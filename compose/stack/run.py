@@ -12,6 +12,7 @@ from compose.events import Note
 from compose.plan.one_off import RunOptions, one_off_body, one_off_target
 from compose.plan.up import UpOptions
 from compose.stack.up import ImageOptions, StackUp, UpRequest
+from compose.stack.waiting import await_dependencies
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _prepare(
         stack_up = StackUp(context, project, UpRequest(options, request.images, ignore_orphans=request.ignore_orphans))
         stack_up.run()
         special = _with_new_variables(special, project, stack_up.project, service)
-        _await_dependencies(context, project, service)
+        await_dependencies(context, project, service)
     needing = StackUp(context, special, UpRequest(images=request.images, ignore_orphans=True))
     observed = needing.prepare_service(service)
     special = needing.project
@@ -111,24 +112,6 @@ def _with_new_variables(
     had, has = (target.services[service].environment for target in (before, after))
     added = {key: value for key, value in has.items() if key not in had or had[key] != value}
     return special.with_services(special.services[service].with_environment(added))
-
-
-def _await_dependencies(context: Context, project: DesiredProject, service: str) -> None:
-    from compose.execute.conditions import wait_completed, wait_healthy
-
-    for other, how in project.services[service].dependencies.items():
-        names = (
-            [container.name for container in context.containers(project, [other])] if other in project.services else []
-        )
-        try:
-            if how.condition == "service_healthy":
-                wait_healthy(context.client, names, needs_check=True)
-            elif how.condition == "service_completed_successfully":
-                for name in names:
-                    wait_completed(context.client, name)
-        except SkiffError:
-            if how.required:
-                raise
 
 
 def _perform(

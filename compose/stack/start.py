@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from compose.events import Note
 from compose.plan.restarts import dependencies_first
 from compose.stack.each import for_each, run_hooks
+from compose.stack.waiting import await_dependencies
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def start(context: Context, project: DesiredProject, request: StartRequest, *, h
 
     `has_files` says that `project` comes from files; without them nothing is known about health checks.
     """
-    found = context.containers(project, request.services)
+    chosen = _with_dependencies(project, request.services)
+    found = context.own_containers(project, chosen)
     here = {container.service for container in found}
-    for name in request.services or (() if found else project.services):
+    for name in chosen or (() if found else project.services):
         if name not in here:
             raise SkiffError(f'service "{name}" has no container to start', f"make it: `skiff up -d {name}`")
     if not found:
@@ -46,6 +48,7 @@ def start(context: Context, project: DesiredProject, request: StartRequest, *, h
     container_of = {container.service: container.id for container in reversed(found)}
 
     def begin(container: ObservedContainer) -> None:
+        await_dependencies(context, project, container.service)
         if container.service in waiting:
             waiting.remove(container.service)
             _run_pre_start(context, project, container, container_of)
@@ -68,3 +71,12 @@ def _run_pre_start(
         context.emit(Note(f" {container.service} pre_start | {line}"))
 
     run_pre_start(context.client, project, container.service, container.id, container_of, report)
+
+
+def _with_dependencies(project: DesiredProject, services: Sequence[str]) -> Sequence[str]:
+    """Return `services` with what they depend on; where a name is all that is known of the project, as they are."""
+    from compose.plan.selection import select
+
+    own = [name for name in services if name in project.services]
+    others = [name for name in services if name not in project.services]
+    return [*(select(project, own, with_dependencies=True) if own else ()), *others]

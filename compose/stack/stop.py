@@ -25,7 +25,7 @@ def stop(context: Context, project: DesiredProject, request: StopRequest) -> Non
     """Stop containers, dependants first, then what providers run. Raises SkiffError."""
     from compose.stack.providers import stop_providers
 
-    stop_containers(context, project, context.containers(project, request.services), request.timeout_s)
+    stop_containers(context, project, context.own_containers(project, request.services), request.timeout_s)
     stop_providers(context, project, request.services)
 
 

@@ -140,7 +140,7 @@ class StackUp:
             for name in plan.unchanged:
                 self._context.emit(StateChanged("Container", name, "Running"))
             if options.start:
-                self._check_ports(plan)
+                self._check_ports(plan, observed)
             self._execute(plan, observed)
 
     def _start_providers(self, names: Sequence[str]) -> None:
@@ -255,12 +255,25 @@ class StackUp:
                 "name the engine's socket: -H unix:///PATH, or leave use_api_socket out",
             )
 
-    def _check_ports(self, plan: Plan) -> None:
+    def _check_ports(self, plan: Plan, observed: EngineState) -> None:
+        """Refuse ports that are taken, unless a container has them that the plan removes."""
         from compose.plan.container_body import published_ports
-        from compose.plan.operations import Kind
+        from compose.plan.operations import Kind, Remove
 
         made = [operation.service for operation in plan.operations if operation.kind is Kind.CREATE]
-        bindings = [port for name in dict.fromkeys(made) for port in published_ports(self.project.services[name])]
+        going = {operation.action.id for operation in plan.operations if isinstance(operation.action, Remove)}
+        freed = {
+            (str(port.get("PublicPort")), port.get("Type"))
+            for container in observed.containers
+            if container.id in going
+            for port in container.document.get("Ports") or ()
+        }
+        bindings = [
+            port
+            for name in dict.fromkeys(made)
+            for port in published_ports(self.project.services[name])
+            if (port["HostPort"], port["Protocol"]) not in freed
+        ]
         if bindings and not self._context.dry_run:
             self._context.client.ports_check(bindings)
 

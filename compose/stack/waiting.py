@@ -70,3 +70,23 @@ def wait_for_exit(
         if only_first and codes:
             break
     return codes[-1] if codes else 1
+
+
+def await_dependencies(context: Context, project: DesiredProject, service: str) -> None:
+    """Return once what `service` depends on is as it wants it. Raises SkiffError when something required fails."""
+    from compose.execute.conditions import wait_completed, wait_healthy
+
+    wanted = project.services[service].dependencies if service in project.services else {}
+    for other, how in wanted.items():
+        if how.condition == "service_started" or other not in project.services:
+            continue
+        names = [container.name for container in context.containers(project, [other])]
+        try:
+            if how.condition == "service_healthy":
+                wait_healthy(context.client, names, needs_check=True)
+            else:
+                for name in names:
+                    wait_completed(context.client, name)
+        except SkiffError:
+            if how.required:
+                raise

@@ -54,7 +54,7 @@ def test_ps_shows_what_is_asked_in_the_wanted_form(pair):
     assert "should be in form KEY=VAL" in pair.refused("ps", "--filter", "status")
     assert "no field 'Nmae'" in pair.refused("ps", "--format", "{{.Nmae}}")
     assert "it can't be started" in pair.refused("up", "-d")
-    pair.skiff("unpause")
+    pair.skiff("unpause", "db")
     pair.skiff("kill", "-s", "KILL", "web")
     assert pair.skiff("ps", "--services").stdout == "db\n"
     assert "Exited (137)" in pair.skiff("ps", "-a").stdout
