@@ -20,10 +20,11 @@ IN_MEMORY_BYTES = 16 << 20
 def copy_in(client: Client, id: str, source: str | IO[bytes], path: str, *, follow_link: bool, owners: bool) -> None:
     """Copy `source` here to `path` in container `id`: into it where it is a folder, else under that name.
 
-    An open file is read as a tar archive. Raises SkiffError for a source that is not there.
+    Files keep their numbers of owner and group; with `owners` they get the container's user. An open file is read as a
+    tar archive. Raises SkiffError for a source that is not there, and for a folder in the place of a file.
     """
     if not isinstance(source, str):
-        client.archive_put(id, path or "/", _chunks(source))
+        client.archive_put(id, path or "/", _chunks(source), noOverwriteDirNonDir=1, copyUIDGID=int(owners))
         return
     if not os.path.lexists(source):
         raise SkiffError(f"{source}: no such file or directory", "correct the path")
@@ -33,15 +34,17 @@ def copy_in(client: Client, id: str, source: str | IO[bytes], path: str, *, foll
     is_contents = source.endswith(("/.", "/..")) or source in (".", "..")
     if _is_folder(client, id, path):
         folder, name = path, "." if is_contents else os.path.basename(os.path.abspath(source))
+    elif os.path.isdir(real) and not os.path.islink(real) and _exists(client, id, path):
+        raise SkiffError(f"{source}: cannot copy directory: {path} in the container is a file", "name another place")
     elif path.endswith("/") and not os.path.isdir(real):
         raise SkiffError(f"{path}: no such directory in the container", "make it, or leave the last slash out")
     else:
         folder, name = os.path.split(path.rstrip("/"))
     with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as out:
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            tar.add(whole, arcname=name, filter=None if owners else _as_root)
+            tar.add(whole, arcname=name)
         out.seek(0)
-        client.archive_put(id, folder or "/", _chunks(out))
+        client.archive_put(id, folder or "/", _chunks(out), noOverwriteDirNonDir=1, copyUIDGID=int(owners))
 
 
 def copy_out(client: Client, id: str, path: str, destination: str | IO[bytes], *, follow_link: bool) -> None:
@@ -116,10 +119,12 @@ def _is_folder(client: Client, id: str, path: str) -> bool:
     return True
 
 
-def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member
+def _exists(client: Client, id: str, path: str) -> bool:
+    try:
+        next(iter(client.archive_get(id, path)), None)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

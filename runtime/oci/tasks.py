@@ -128,10 +128,11 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
         # by attribute: Debian 12's Python knows no `filter=` yet, and from 3.14 on the default changes owners and modes
         tar.extraction_filter = lambda member, _: member
         for member in tar:
+            target = os.path.normpath(os.path.join(path, member.name))
             if arguments.get("no_overwrite_dir_non_dir"):
-                target = os.path.join(path, member.name)
-                if os.path.lexists(target) and os.path.isdir(target) != member.isdir():
-                    raise IsADirectoryError(21, f"{target} would change between directory and file")
+                _check_kind(target, member.isdir())
+            if member.isdir() and os.path.islink(target) and os.path.isdir(target):
+                continue  # what is in it goes where the link leads
             if owner is not None:
                 member.uid, member.gid = owner.uid, owner.gid
             _make_way(os.path.join(path, member.name), member.isdir())
@@ -141,6 +142,18 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
                     value = found.encode("utf-8", "surrogateescape")
                     os.setxattr(os.path.join(path, member.name), CAPABILITY, value, follow_symlinks=False)
     return {}
+
+
+def _check_kind(path: str, is_directory: bool) -> None:
+    """Raise OSError for what would turn a directory into anything else, or that into a directory."""
+    try:
+        was_directory = stat.S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if was_directory and not is_directory:
+        raise IsADirectoryError(f'cannot overwrite directory "{path}" with non-directory')
+    if is_directory and not was_directory:
+        raise NotADirectoryError(f'cannot overwrite non-directory "{path}" with directory')
 
 
 def _make_way(path: str, for_directory: bool) -> None:

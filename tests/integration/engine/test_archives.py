@@ -58,6 +58,17 @@ def test_a_file_takes_the_place_of_what_was_there_and_is_not_written_through_it(
     assert seen(api, id, "cd /tmp; cat a real; test -L link || cat link; ls merged") == "newkept\notherold\n"
 
 
+def test_a_link_to_a_directory_stays_a_link(api, containers):
+    id = containers("sleep", "60")
+    seen(api, id, "cd /tmp; mkdir real; ln -s real link; mkdir folder")
+    put(api, id, "/tmp", archive(link=None, **{"link/file": "new"}))
+    assert seen(api, id, "cd /tmp; readlink link; cat real/file") == "real\nnew"
+    for changed in ({"link": None}, {"folder": "a file"}):
+        path = f"/containers/{id}/archive?path=/tmp&noOverwriteDirNonDir=1"
+        refused = api.ask("PUT", path, archive(**changed), Content_Type="application/x-tar")
+        assert (refused.status, "cannot overwrite" in refused.message, "Errno" in refused.message) == (400, True, False)
+
+
 def test_a_program_that_runs_can_be_replaced(api, containers):
     id = containers("sh", "-c", "cp /bin/busybox /tmp/sleep; exec /tmp/sleep 60")
     seen(api, id, "until [ $(readlink /proc/1/exe) = /tmp/sleep ]; do :; done")

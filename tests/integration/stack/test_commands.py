@@ -191,6 +191,11 @@ def test_cp_copies_files_and_folders_both_ways(pair, tmp_path):
     )
     with tarfile.open(fileobj=io.BytesIO(streamed.stdout)) as tar:
         assert tar.getnames() == ["renamed"]
+    os.chown(folder / "file", 1234, 1235)
+    pair.skiff("cp", folder / "file", "web:/tmp/renamed")
+    assert pair.skiff("exec", "-T", "web", "stat", "-c", "%u:%g", "/tmp/renamed").stdout == "1234:1235\n"
+    assert "cannot copy directory" in pair.refused("cp", folder, "web:/etc/passwd")
+    assert pair.skiff("exec", "-T", "web", "cat", "/etc/passwd").stdout.startswith("root:")
     assert "no such file" in pair.refused("cp", "nosuch", "web:/tmp")
     assert "/nosuch" in pair.refused("cp", "web:/nosuch", tmp_path)
     assert "unknown copy direction" in pair.refused("cp", "a", "b")
