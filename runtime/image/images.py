@@ -200,8 +200,15 @@ class Images:
         done: builtins.list[dict[str, str]] = []
         others = [one for one in image.references if reference is None or one != _key(reference)]
         if is_name and reference is not None and others:
-            self.untag(reference)
-            return [{"Untagged": reference.familiar}]
+            gone = [reference]
+            repository = (reference.domain, reference.path)
+            if not any((each.domain, each.path) == repository for each in map(Reference.parse, others)):
+                # Docker: a digest stands for no repository of its own
+                parsed = map(Reference.parse, image.digests)
+                gone += [each for each in parsed if (each.domain, each.path) == repository and each != reference]
+            for each in gone:
+                self.untag(each)
+            return [{"Untagged": each.familiar} for each in gone]
         if not is_name and len(image.references) > 1 and not force:
             raise ConflictError(
                 f"conflict: unable to delete {name} (must be forced) - image is referenced in multiple repositories"

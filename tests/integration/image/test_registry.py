@@ -208,6 +208,20 @@ def test_a_reference_by_digest_is_pulled_and_found(registry, published, base):
     anyio.run(main)
 
 
+def test_with_the_last_name_in_a_repository_its_digest_goes(registry, published, base):
+    async def main():
+        async with images_of(base) as images:
+            name = f"{registry.domain}/tests/app:1"
+            image = await pull(images, Reference.parse(name), progress=quiet)
+            images.tag(image, Reference.parse("mine:1"))
+            removed = images.remove(name, force=False, in_use=lambda _: None)
+            kept = images.resolve("mine:1")
+            assert [one["Untagged"] for one in removed] == [name, f"{registry.domain}/tests/app@{published[1]}"]
+            assert (kept.references, kept.digests) == (("docker.io/library/mine:1",), ())
+
+    anyio.run(main)
+
+
 def test_an_index_gives_the_platform_that_is_wanted(registry, published, base):
     async def main():
         async with Registry.open(registry.domain) as client:
