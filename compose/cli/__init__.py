@@ -1,1 +1,1 @@
-"""The `skiff` command line, one file a family of commands."""
+"""The `skiff` command line: a module for each command."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compose.plan.project import DesiredProject
-from compose.plan.service import Service
+
+if TYPE_CHECKING:
+    from compose.plan.service import Service
 
 SOCKET = "/var/run/docker.sock"
 CONFIG, CONFIG_FOLDER = "#apisocket", "/run/secrets/docker"

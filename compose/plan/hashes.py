@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 NOT_HASHED = ("build", "pull_policy", "scale", "depends_on", "profiles")
@@ -83,6 +82,9 @@ def as_json(service: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: float) -> str:
+    # few models have fractions, and the module takes as long to import as all of theirs to hash
+    from decimal import Decimal
+
     size = abs(value)
     if size == 0 or LEAST_PLAIN <= size < LEAST_LARGE:
         text = format(Decimal(repr(value)), "f")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from compose.plan.parts import FileDefinition
-from compose.plan.service import Service, Services
+from compose.plan.services import Services
+
+if TYPE_CHECKING:
+    from compose.plan.parts import FileDefinition
+    from compose.plan.service import Service
 
 LABEL = "com.docker.compose."
 PROJECT, SERVICE, NUMBER, ONEOFF = f"{LABEL}project", f"{LABEL}service", f"{LABEL}container-number", f"{LABEL}oneoff"
@@ -81,8 +84,14 @@ class DesiredProject:
         """Return a section of the model: "services", "networks", "volumes", "configs", "secrets" or "models"."""
         return self.model.get(name) or {}
 
+    def any_sets(self, attribute: str) -> bool:
+        """Whether a service sets `attribute`; unlike `services`, this does not need the typed services."""
+        return any(document.get(attribute) for document in self.section("services").values())
+
     def file(self, kind: str, key: str) -> FileDefinition:
         """Return the config or secret `key`; `kind` is "configs" or "secrets"."""
+        from compose.plan.parts import FileDefinition
+
         return FileDefinition.of(self.section(kind).get(key))
 
     def labels(self) -> dict[str, str]:

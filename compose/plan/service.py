@@ -7,7 +7,7 @@ of all attributes takes 3 ms to define and 70 ms to fill. Others read the docume
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -324,26 +324,3 @@ class Service(ServiceRights):
     def dns_options(self) -> Sequence[str] | None:
         """Options of the resolver."""
         return self.document.get("dns_opt")
-
-
-class Services(Mapping[str, Service]):
-    """The services of a model by name, each made when it is first asked for."""
-
-    def __init__(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
-        self._documents = documents
-        self._made: dict[str, Service] = {}
-
-    def __getitem__(self, name: str) -> Service:
-        service = self._made.get(name)
-        if service is None:
-            service = self._made[name] = Service(name, self._documents[name])
-        return service
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._documents
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._documents)
-
-    def __len__(self) -> int:
-        return len(self._documents)

@@ -142,11 +142,10 @@ class Loader:
             },
         )
         project = with_default_platform(project, loaded.environment)
-        from compose.plan.api_socket import uses_api_socket, with_api_socket
-
         # an engine reached over TCP has no socket to hand on: `up` refuses such a project
-        if not uses_api_socket(project) or (path := self._where().path) is None:
+        if not project.any_sets("use_api_socket") or (path := self._where().path) is None:
             return project
+        from compose.plan.api_socket import with_api_socket
         from runtime.client.credentials import everything
 
         return with_api_socket(project, path, everything(self._environ))

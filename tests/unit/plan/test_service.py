@@ -3,7 +3,8 @@
 import pytest
 
 from compose.plan.parts import Dependency, HealthSettings, Mount, NetworkUse, Port, RestartSettings, Ulimit
-from compose.plan.service import Service, Services
+from compose.plan.service import Service
+from compose.plan.services import Services
 
 SECOND_NS = 10**9
 
