@@ -38,10 +38,12 @@ def normalize_flags(command: Command, arguments: Sequence[str]) -> tuple[list[st
             is_dry = True
         elif not argument.startswith("-") or argument == "-":
             found.append(argument)
-            if not command.context_settings.get("allow_interspersed_args", True):
+            if not command.allow_interspersed_args or not command.context_settings.get("allow_interspersed_args", True):
                 break
         elif option is not None and option.is_flag and equals:
             found += _flag(option, name, value)
+        elif equals and not name.startswith("--") and (parts := _short(options, name, value)):
+            found += parts
         else:
             found.append(argument)
             if _takes_next(options, argument):
@@ -55,6 +57,16 @@ def _flag(option: Option, name: str, value: str) -> list[str]:
     if value in YES:
         return [name]
     return [option.secondary_opts[0]] if option.secondary_opts else []
+
+
+def _short(options: dict[str, Option], cluster: str, value: str) -> list[str]:
+    """Return the words of short options and a value, as in `-t=0` and `-qt=0`; none where the value is none of the last."""
+    words = [f"-{letter}" for letter in cluster[1:]]
+    named = [options[word] for word in words if word in options]
+    if not words or len(named) < len(words) or any(not option.is_flag for option in named[:-1]):
+        return []
+    last = named[-1]
+    return [*words[:-1], *_flag(last, words[-1], value)] if last.is_flag else [*words, value]
 
 
 def _takes_next(options: dict[str, Option], argument: str) -> bool:

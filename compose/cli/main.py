@@ -39,6 +39,10 @@ class Commands(TyperGroup):
         finally:
             self.commands = built
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the global flags in the forms that docker compose accepts."""
+        return super().parse_args(ctx, normalize_flags(self, args)[0])
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that `args` name, and its own arguments. Raises SkiffError for one that Skiff has not."""
         if args and args[0] in UNSUPPORTED_COMMANDS:
@@ -125,6 +129,7 @@ def make_group() -> TyperGroup:
             typer.Option("--version", "-v", is_eager=True, callback=_show_version, help="Show the version and exit"),
         ] = False,
         verbose: Annotated[bool, typer.Option("--verbose", hidden=True)] = False,
+        insecure_registry: Annotated[list[str] | None, typer.Option("--insecure-registry", hidden=True)] = None,
         # docker compose has dropped these, but scripts still use them
         workdir: Annotated[str, typer.Option("--workdir", hidden=True)] = "",
         no_ansi: Annotated[bool, typer.Option("--no-ansi", hidden=True)] = False,

@@ -32,8 +32,8 @@ def run(
     interactive: Interactive = True,
     env: Annotated[List, typer.Option("--env", "-e", help="NAME=VALUE, or NAME of a variable here")] = None,
     env_from_file: Annotated[List, typer.Option("--env-from-file", help="File of variables")] = None,
-    label: Annotated[List, typer.Option("--label", "-l", help="KEY=VALUE")] = None,
-    volume: Annotated[List, typer.Option("--volume", "-v", help="SOURCE:TARGET")] = None,
+    label: Annotated[List, typer.Option("--label", "--labels", "-l", help="KEY=VALUE")] = None,
+    volume: Annotated[List, typer.Option("--volume", "--volumes", "-v", help="SOURCE:TARGET")] = None,
     publish: Annotated[List, typer.Option("--publish", "-p", help="[HOST:]CONTAINER")] = None,
     service_ports: Annotated[bool, typer.Option("--service-ports", "-P", help="Publish the service's ports")] = False,
     no_deps: NoDeps = False,
@@ -62,6 +62,8 @@ def run(
     if publish and service_ports:
         raise SkiffError("--service-ports and --publish are incompatible", "leave one of them out")
     common.refuse_dry_run("run")
+    if tty and interactive and not detach and not has_terminal():
+        raise SkiffError("the input device is not a TTY", "leave --tty out where input does not come from a terminal")
     project = common.load([service])
     options = RunOptions(
         command=command or (),
@@ -77,7 +79,7 @@ def run(
         cap_drop=cap_drop or (),
         use_aliases=use_aliases,
         tty=not no_tty and not detach and interactive and has_terminal(),
-        interactive=interactive and not detach,
+        interactive=interactive,
         auto_remove=rm and detach,
     )
     removes, ignores = orphan_options(common, remove_orphans)

@@ -108,7 +108,7 @@ def up(
         ("--always-recreate-deps", always_recreate_deps, "--no-recreate", no_recreate),
     )  # fmt: skip
     project = common.load(services)
-    if not project.services:
+    if not project.services and not (project.section("networks") or project.section("volumes")):
         raise SkiffError("no service selected", "name one, or enable a profile: --profile NAME")
     removes, ignores = orphan_options(common, remove_orphans)
     for name in (exit_code_from, *(attach or ()), *(no_attach or ())):

@@ -28,9 +28,11 @@ class NetworkPlan:
         target = self._target
         found: list[Operation] = []
         wanted = set().union(*(target.services[name].network_keys for name in names))
+        used = set().union(*(service.network_keys for service in target.services.values()))
         for key in target.section("networks"):
             name = target.resource_name("networks", key)
-            if key not in wanted or target.is_external("networks", key):
+            # what no service uses is there only where the user asked for it, with --all-resources
+            if (key in used and key not in wanted) or target.is_external("networks", key):
                 continue
             create = Operation(f"network {key}", CreateNetwork(key), name, "it is missing")
             if key in self._changed:

@@ -162,9 +162,11 @@ class _Planner:
         """Return what creates the volumes of the services `names`; recreating one removes its containers first."""
         target, found = self._target, []
         wanted = set().union(*(target.services[name].volume_keys for name in names))
+        used = set().union(*(service.volume_keys for service in target.services.values()))
         for key in target.section("volumes"):
             name = target.resource_name("volumes", key)
-            if key not in wanted or target.is_external("volumes", key):
+            # what no service uses is there only where the user asked for it, with --all-resources
+            if (key in used and key not in wanted) or target.is_external("volumes", key):
                 continue
             create = Operation(f"volume {key}", CreateVolume(key), name, "it is missing")
             if key in self._options.recreate_volumes:

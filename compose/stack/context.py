@@ -85,10 +85,13 @@ class Context:
         return [container for container in found if services or project.owns(container.service)]
 
     def one_container(
-        self, project: DesiredProject, service: str, index: int = 0, *, running: bool = True
+        self, project: DesiredProject, service: str, index: int = 0, *, running: bool = True, oneoff: bool = False
     ) -> ObservedContainer:
-        """Return container number `index` of `service`, or its first. Raises SkiffError when there is none (running)."""
-        here = self.containers(project, [service])
+        """Return container number `index` of `service`, or its first. Raises SkiffError when there is none (running).
+
+        With `oneoff`, one of `run` will do where no other is.
+        """
+        here = sorted(self.containers(project, [service], oneoff=oneoff), key=lambda container: container.is_oneoff)
         found = [c for c in here if not index or c.number == index]
         if index and not found:
             numbers = ", ".join(str(container.number) for container in here)

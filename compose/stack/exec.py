@@ -36,7 +36,7 @@ class ExecRequest:
 
 def exec_command(context: Context, project: DesiredProject, request: ExecRequest, console: Console) -> int:
     """Run the command with `console` at its streams and return its exit code (0 with `detach`). Raises SkiffError."""
-    container = context.one_container(project, request.service, request.index)
+    container = context.one_container(project, request.service, request.index, oneoff=True)
     client = context.client
     is_attached = not request.detach
     id = client.exec_create(
