@@ -42,7 +42,7 @@ def build(
     progress: Annotated[str, typer.Option("--progress", hidden=True)] = "",
 ) -> None:
     """Build images."""
-    from compose.execute.build import BuildFlags
+    from compose.execute.build_flags import BuildFlags
     from compose.stack.build import BuildServicesRequest, bake
     from compose.stack.build import build as build_images
     from compose.units import size_bytes

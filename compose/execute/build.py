@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compose.execute.build_context import stream
+from compose.execute.build_flags import BuildFlags
 from compose.execute.host_ca import HOST_CA, host_certificates, host_proxies
 from compose.plan.build_settings import BuildSettings, agent_sockets
 from compose.plan.container_body import ulimit_bodies
@@ -20,23 +21,6 @@ from runtime.errors import SkiffError
 OWN = ".skiff-build"
 """Folder of the stream for files that are sent in addition to the context."""
 IMAGE_SCHEME, SERVICE_SCHEME = "docker-image://", "service:"
-
-
-@dataclass(frozen=True)
-class BuildFlags:
-    """Options of a build that are not in the file: flags, a memory limit in bytes, arguments (None: from the engine).
-
-    `ssh` are agents for all services, `ID` or `ID=SOCKET`. With `host_ca` the steps trust the CA certificates of this
-    machine, and have its proxies.
-    """
-
-    no_cache: bool = False
-    pull: bool = False
-    quiet: bool = False
-    memory_bytes: int = 0
-    arguments: Mapping[str, str | None] = field(default_factory=dict)
-    ssh: tuple[str, ...] = ()
-    host_ca: bool = False
 
 
 @dataclass(frozen=True)

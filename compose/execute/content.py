@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import time
 
 from compose.plan.content import injected
@@ -16,6 +15,8 @@ def inject(client: Client, target: DesiredProject, service: str, id: str) -> Non
     files = list(injected(target, service))
     if not files:
         return
+    import tarfile
+
     out, now_s = io.BytesIO(), int(time.time())
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for file in files:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compose.events import Emit, Note, StateChanged, StepBegan, StepEnded, StepFailed, StepMeasured, StepOutput
-from compose.execute.build import BuildFlags, build_image
+from compose.execute.build_flags import BuildFlags
 from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
 from compose.execute.files import file_mounts, security_options
@@ -200,6 +200,9 @@ class Executor:
         self.images[image] = self.client.image(image)["Id"]
 
     def _build(self, image: str, service: str) -> None:
+        # what builds need takes 5 ms to import, and most plans have none
+        from compose.execute.build import build_image
+
         self.images[image] = build_image(
             self.client,
             self._target,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from compose.events import work
-from compose.execute.build import BuildFlags
+from compose.execute.build_flags import BuildFlags
 from compose.plan.selection import select
 
 if TYPE_CHECKING:

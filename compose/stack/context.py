@@ -13,7 +13,7 @@ from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
     from compose.events import Emit
-    from compose.execute.build import BuildFlags
+    from compose.execute.build_flags import BuildFlags
     from compose.execute.operations import Executor
     from compose.plan.operations import Plan
     from compose.plan.project import EngineState

@@ -183,7 +183,7 @@ class StackUp:
         return dataclasses.replace(observed, images=self._execute(plan, observed).images)
 
     def _execute(self, plan: Plan, observed: EngineState, emit: Emit | None = None) -> Executor:
-        from compose.execute.build import BuildFlags
+        from compose.execute.build_flags import BuildFlags
 
         request = self._request
         executor = self.executor = self._context.executor(

@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 
 from compose.events import Emit, Event, HookPrinted, StepOutput, Warned, WatchReport
-from compose.execute.build import BuildFlags
+from compose.execute.build_flags import BuildFlags
 from compose.execute.hooks import run_hook
 from compose.execute.observe import observe
 from compose.execute.operations import Executor

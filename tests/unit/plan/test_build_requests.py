@@ -6,8 +6,9 @@ import tarfile
 
 import pytest
 
-from compose.execute.build import OWN, BuildFlags, build_request
+from compose.execute.build import OWN, build_request
 from compose.execute.build_context import stream
+from compose.execute.build_flags import BuildFlags
 from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
