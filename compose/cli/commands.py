@@ -47,6 +47,7 @@ SUMMARIES = {
     "push": "Push images that services build.",
     "publish": "Push the project's files to a registry, where others can run them from.",
     "config": "Check the files and print the resulting model.",
+    "shim": "Write docker-compose, and a plugin for `docker compose`, that call Skiff.",
     "doctor": "Check what this machine offers; print the cure for what is missing.",
     "oci": "Run containers from OCI bundles: a runtime with the command line of runc and crun.",
 }
@@ -56,6 +57,7 @@ GROUPS = {
     "network": "Networks of the engine.",
     "builder": "The engine's build cache.",
     "system": "The engine's disk.",
+    "alpha": "Experimental commands.",
     "engine": "The engine of this user.",
 }
 ALIASES = {"convert": "config"}

@@ -65,6 +65,12 @@ class Globals:
         """Whether progress, warnings and errors are written as JSON (--progress, $COMPOSE_PROGRESS)."""
         return (self.progress or self.loader.setting("COMPOSE_PROGRESS")) == "json"
 
+    def docker_format(self, command: str) -> str:
+        """Return the format that the user's Docker configuration has for `command` ("psFormat"), or "". Raises SkiffError."""
+        from runtime.client.credentials import setting
+
+        return setting(self.environ, f"{command}Format")
+
     def warn(self, text: str) -> None:
         """Write a warning to standard error."""
         if self.reports_json:

@@ -76,7 +76,6 @@ class UnheardError(Exception):
 
 
 UNSUPPORTED_COMMANDS = {
-    "alpha": "there are no experimental commands",
     "bridge": "there is no conversion to other platforms",
 }
 

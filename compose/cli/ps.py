@@ -24,6 +24,8 @@ COLUMNS = (
     ("PORTS", "Ports"),
 )
 SHOWN_COMMAND = 20
+ENGINE = "com.docker.compose.engine"
+"""The label that names the engine of a container, where it is not this one."""
 
 
 def ps(
@@ -44,6 +46,7 @@ def ps(
     from compose.stack.ps import PsRequest, containers
 
     common: Globals = ctx.obj
+    format = format or common.docker_format("ps")
     states = [*(status or ()), *(_state(one) for one in filter or ())]
     project, has_files = common.load_or_name(services)
     request = PsRequest(services or (), states, all, orphans)
@@ -58,8 +61,9 @@ def ps(
         from compose.render.template import formatted
 
         is_json = format == "json"
+        columns = COLUMNS if not any(ENGINE in each.labels for each in found) else (*COLUMNS, ("ENGINE", "Engine"))
         rows = [_row(project.name, container, whole=no_trunc, is_json=is_json) for container in found]
-        if text := formatted(format, rows, COLUMNS):
+        if text := formatted(format, rows, columns):
             print(text)
 
 
@@ -87,6 +91,7 @@ def _row(project: str, container: ObservedContainer, *, whole: bool, is_json: bo
     return {
         "Command": f'"{shown}"',
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(row["Created"])),
+        "Engine": container.labels.get(ENGINE, ""),
         "ExitCode": int(exit_code) if exit_code.isdigit() else 0,
         "Health": health,
         "ID": container.id if whole or is_json else container.id[:12],

@@ -24,6 +24,7 @@ def stats(
     from compose.stack.inspection import stats as usage_of
 
     common: Globals = ctx.obj
+    format = format or common.docker_format("stats")
     services = [service] if service else []
     project, _ = common.load_or_name(services)
     context = common.context()

@@ -13,6 +13,7 @@ def volumes(ctx: typer.Context, services: Services = None, format: Format = "", 
     from compose.stack.ps import volumes as volumes_of
 
     common: Globals = ctx.obj
+    format = format or common.docker_format("volumes")
     project, _ = common.load_or_name(services)
     rows = [
         {

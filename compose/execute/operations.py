@@ -246,7 +246,7 @@ class Executor:
         made = self.client.create_container(body, name=name, platform=self._target.services[service].platform)
         id: str = made["Id"]
         for warning in made.get("Warnings") or ():
-            self._emit(Note(f" Container {name}  Warning: {warning}"))
+            self._emit(Note(f" Container {name} Warning: {warning}"))
         try:
             inject(self.client, self._target, service, id)
         except BaseException:

@@ -36,6 +36,7 @@ class Port(NamedTuple):
     published: str = ""
     host_ip: str = ""
     protocol: str = "tcp"
+    mode: str = ""
 
     @classmethod
     def of(cls, document: Document) -> Port:
@@ -46,6 +47,7 @@ class Port(NamedTuple):
             "" if published in (None, 0) else str(published),
             document.get("host_ip") or "",
             document.get("protocol") or "tcp",
+            document.get("mode") or "",
         )
 
     @property

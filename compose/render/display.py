@@ -10,16 +10,19 @@ from compose.render.progress import JsonProgress, Progress, QuietProgress
 from runtime.errors import SkiffError
 
 MODES = ("auto", "tty", "plain", "json", "quiet")
+BUILDKIT = {"plain": "plain", "tty": "tty", "quiet": "quiet", "rawjson": "json"}
+TRUE = ("1", "t", "true")
 QUIET = ("quiet", "none")
 
 
 def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO | None = None) -> Progress:
     """Return the display that `--progress` (or $COMPOSE_PROGRESS) and `--ansi` (or $COMPOSE_ANSI) want.
 
-    "auto" draws live where `out` is a terminal. Raises SkiffError for a mode that is none, and for "tty" without ANSI.
+    $BUILDKIT_PROGRESS stands in for the latter; with $COMPOSE_STATUS_STDOUT it goes to standard output. "auto" draws live
+    where `out` is a terminal. Raises SkiffError for a mode that is none, and for "tty" without ANSI.
     """
-    out = out or sys.stderr
-    mode = mode or environ.get("COMPOSE_PROGRESS") or "auto"
+    out = out or (sys.stdout if environ.get("COMPOSE_STATUS_STDOUT", "").lower() in TRUE else sys.stderr)
+    mode = mode or environ.get("COMPOSE_PROGRESS") or BUILDKIT.get(environ.get("BUILDKIT_PROGRESS", ""), "auto")
     ansi = environ.get("COMPOSE_ANSI") or "auto" if ansi == "auto" else ansi
     if ansi not in ("auto", "never", "always"):
         raise SkiffError(f'unsupported --ansi value "{ansi}"', "write never, always or auto")

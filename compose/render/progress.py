@@ -73,7 +73,7 @@ class Progress:
 
     def state(self, subject: str, name: str, state: str) -> None:
         """Show the state of an object."""
-        self.line(f" {self.prefix}{subject} {name}  {state}")
+        self.line(f" {self.prefix}{subject} {name} {state}")
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Write a line that the step on `name` prints for `service`."""

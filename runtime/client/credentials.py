@@ -100,6 +100,12 @@ def _document(environ: Mapping[str, str]) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def setting(environ: Mapping[str, str], name: str) -> str:
+    """Return a text of the user's Docker configuration, "" where it has none of that name. Raises SkiffError."""
+    found = _document(environ).get(name)
+    return found if isinstance(found, str) else ""
+
+
 def everything(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return all credentials that the user's configuration has, by registry, as `auths` of a config.json has them.
 

@@ -26,8 +26,15 @@ class Endpoint:
 
 
 def endpoint(environ: Mapping[str, str], host: str | None) -> Endpoint:
-    """Return the endpoint of -H, else of $DOCKER_HOST, else our own engine's. Raises SkiffError on another scheme."""
+    """Return the endpoint of -H, else of $DOCKER_HOST, else of $DOCKER_CONTEXT, else our own engine's.
+
+    Raises SkiffError on another scheme, and for a context that is not there.
+    """
     text = host or environ.get("DOCKER_HOST") or ""
+    if not text and environ.get("DOCKER_CONTEXT"):
+        from runtime.client.contexts import context_host
+
+        text = context_host(environ)
     if not text:
         return Endpoint(path=str(Paths.from_environment(environ, os.getuid()).engine_socket), is_ours=True)
     scheme, separator, rest = text.partition("://")

@@ -342,3 +342,23 @@ def test_logs_in_dockers_own_options(docker):
     refused = docker("run", "--log-opt", "max-size=lots", "busybox", "true", check=False)
     assert refused.returncode == 125
     assert "invalid size: 'lots'" in refused.stderr
+
+
+def test_docker_compose_is_skiff_where_the_shim_is(engine, tmp_path):
+    engine.skiff("shim", tmp_path)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "compose.yaml").write_text("name: shimmed\nservices: {a: {image: busybox}}\n")
+    environ = {**os.environ, **engine.environment, "SKIFF_ROOT": str(engine.root), "SKIFF_RUN": str(engine.run)}
+    environ.pop("DOCKER_HOST", None)
+
+    def run(*command):
+        done = subprocess.run(
+            command, cwd=project, env={**environ, "DOCKER_CONFIG": str(tmp_path)}, capture_output=True
+        )
+        return done.returncode, done.stdout.decode()
+
+    assert run(tmp_path / "docker-compose", "config", "--images") == (0, "busybox\n")
+    assert run(DOCKER, "compose", "-f", "compose.yaml", "config", "--services") == (0, "a\n")
+    assert run(DOCKER, "--host", engine.host, "compose", "ls", "-q")[0] == 0
+    assert run(DOCKER, "--context", "nowhere", "compose", "ls")[0] == 1

@@ -132,7 +132,7 @@ def test_a_stack_that_took_too_much_memory_says_so_and_leaves_nothing(ground, tm
         assert "out of memory" in result.stderr
         told = events.documents()
         assert [next(told)["Action"] for _ in range(2)] == ["oom", "die"]
-    assert ("Container hog  Warning: Your kernel does not support memory swappiness" in result.stderr) == is_unified
+    assert ("Container hog Warning: Your kernel does not support memory swappiness" in result.stderr) == is_unified
     state = ground.client.container("hog")["State"]
     assert (state["OOMKilled"], state["ExitCode"], state["Status"]) == (True, 137, "exited")
     assert "Exited (137)" in project.skiff("ps", "-a").stdout

@@ -91,7 +91,7 @@ services:
     assert code == 130
     assert "Gracefully stopping... (press Ctrl+C again to force)" in errors
     assert "web-1  | bye" in out
-    assert errors.index("web-1  Stopped") < errors.index("db-1  Stopping")
+    assert errors.index("web-1 Stopped") < errors.index("db-1 Stopping")
     assert set(project.states().values()) == {"exited"}
 
 

@@ -112,7 +112,7 @@ def test_elsewhere_steps_are_plain_lines(home, busybox, tmp_path, terminal):
     plain = terminal(project, "--ansi", "never", "up", "-d")
     assert plain.end() == 0
     assert b"\x1b" not in plain.written
-    assert " Container shown-web-1  Started" in plain.lines
+    assert " Container shown-web-1 Started" in plain.lines
     quiet = project.skiff("--progress", "quiet", "down")
     assert quiet.stderr == ""
     wrong = project.skiff("--progress", "loud", "up", "-d", check=False)

@@ -97,7 +97,7 @@ def test_a_pull_is_told_in_lines_and_as_json(home, busybox):
         name = f"{registry.domain}/told:1"
         home.skiff("image", "tag", "busybox", name)
         pushed = home.skiff("image", "push", name)
-        assert pushed.stderr.splitlines() == [f" Image {name}  Pushing", f" Image {name}  Pushed"]
+        assert pushed.stderr.splitlines() == [f" Image {name} Pushing", f" Image {name} Pushed"]
         home.skiff("image", "rm", "busybox", name)
         told = home.skiff("--progress", "json", "image", "pull", name).stderr.splitlines()
         documents = [json.loads(line) for line in told]

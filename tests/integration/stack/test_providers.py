@@ -56,7 +56,7 @@ def test_a_provided_service_is_brought_up_and_down_and_its_dependants_are_told(s
     project = stack(STACK)
     env = cloud()
     said = project.skiff("up", "-d", env=env).stderr
-    for part in ("Service db  Creating", "Service db  preparing", "Service db  Created", "Container"):
+    for part in ("Service db Creating", "Service db preparing", "Service db Created", "Container"):
         assert part in said
     assert "hidden" not in said
     assert 'WARN provider "db" overrides environment variable "TOKEN" in service "web"' in said
@@ -69,7 +69,7 @@ def test_a_provided_service_is_brought_up_and_down_and_its_dependants_are_told(s
     assert "TOKEN=a=b" not in environment(project, "apart")
     project.skiff("stop", "-t", "0", env=env)
     assert cloud.calls() == [up]  # it has no stop
-    assert "Service db  Removed" in project.skiff("down", "-t", "0", env=env).stderr
+    assert "Service db Removed" in project.skiff("down", "-t", "0", env=env).stderr
     assert cloud.calls()[1:] == [f"compose --project-name={project.name} down --size=256 --zones=a --zones=b db"]
 
 
@@ -79,8 +79,8 @@ def test_a_dependant_is_recreated_only_when_it_is_told_something_else(stack, clo
     project.skiff("up", "-d", env={**env, "WHERE": "1"})
     assert "Recreate" not in project.skiff("up", "-d", env={**env, "WHERE": "1"}).stderr
     said = project.skiff("up", "-d", env={**env, "WHERE": "2"}).stderr
-    assert f"Container {project.name}-web-1  Recreated" in said
-    assert f"Container {project.name}-apart-1  Recreate" not in said
+    assert f"Container {project.name}-web-1 Recreated" in said
+    assert f"Container {project.name}-apart-1 Recreate" not in said
     assert "DB_URL=http://cloud/2" in environment(project, "web")
     run = project.skiff("run", "--rm", "-T", "web", "env", env={**env, "WHERE": "3"})
     assert "DB_URL=http://cloud/3" in run.stdout.splitlines()
@@ -118,7 +118,7 @@ sleep 60
 def test_a_provider_that_fails_is_told_in_its_own_words(stack, cloud, script, parts):
     project = stack(STACK)
     said = project.refused("up", "-d", env=cloud(script))
-    assert "Service db  Error" in said
+    assert "Service db Error" in said
     for part in parts:
         assert part in said, said
     assert project.states() == {}
@@ -127,7 +127,7 @@ def test_a_provider_that_fails_is_told_in_its_own_words(stack, cloud, script, pa
 def test_a_dry_run_calls_no_provider(stack, cloud):
     project = stack(STACK)
     env = cloud()
-    assert "DRY-RUN MODE - Service db  Created" in project.skiff("--dry-run", "up", "-d", env=env).stderr
+    assert "DRY-RUN MODE - Service db Created" in project.skiff("--dry-run", "up", "-d", env=env).stderr
     with pytest.raises(FileNotFoundError):
         cloud.calls()
 
@@ -156,7 +156,7 @@ def test_models_are_had_by_the_model_runner_and_services_are_told_of_them(stack,
     project = stack(MODELS)
     env = cloud(RUNNER, name="docker-model")
     (tmp_path / "cli-plugins").symlink_to(tmp_path / "programs")
-    assert "Model fast-llm  Pulled" in project.skiff("up", "-d", env=env).stderr
+    assert "Model fast-llm Pulled" in project.skiff("up", "-d", env=env).stderr
     assert cloud.calls() == [
         "ls --json",
         "pull ai/fast",

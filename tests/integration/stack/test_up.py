@@ -90,7 +90,7 @@ def test_a_changed_network_is_made_anew_and_its_containers_are_moved_to_it(stack
     said = project.skiff("up", "-d").stderr
     after = project.home.get(f"/networks/{project.name}_default")
     assert (after["Labels"]["a"], after["Id"] != before["Id"]) == ("2", True)
-    assert f"Container {project.name}-web-1  Connected" in said
+    assert f"Container {project.name}-web-1 Connected" in said
     assert "Recreated" not in said
     assert project.states() == {f"{project.name}-web-1": "running"}
     assert list(after["Containers"]) == list(ids(project).values())
@@ -151,7 +151,7 @@ def test_profiles_are_enabled_by_flag_by_variable_and_by_name(stack):
     assert "orphan" not in project.skiff("up", "-d").stderr
     project.skiff("--profile", "tools", "stop", "-t", "0", "debug")
     said = project.skiff("up", "-d", env={"COMPOSE_PROFILES": "tools"}).stderr
-    assert f"Container {project.name}-debug-1  Started" in said
+    assert f"Container {project.name}-debug-1 Started" in said
 
 
 def test_one_that_has_to_complete_is_waited_for(stack):
@@ -192,7 +192,7 @@ def test_create_makes_without_starting_and_start_starts_in_order(stack):
     project.skiff("create")
     assert set(project.states().values()) == {"created"}
     said = project.skiff("start").stderr
-    assert said.index("db-1  Started") < said.index("web-1  Starting")
+    assert said.index("db-1 Started") < said.index("web-1 Starting")
     assert set(project.states().values()) == {"running"}
     assert project.skiff("start").stderr == ""
     project.skiff("up", "--no-start", "--force-recreate")
@@ -202,7 +202,7 @@ def test_create_makes_without_starting_and_start_starts_in_order(stack):
 def test_a_dry_run_tells_everything_and_does_nothing(stack):
     project = stack(PAIR)
     said = project.skiff("up", "-d", "--dry-run").stderr
-    assert f" DRY-RUN MODE - Container {project.name}-web-1  Started" in said
+    assert f" DRY-RUN MODE - Container {project.name}-web-1 Started" in said
     assert project.states() == {}
     project.skiff("up", "-d")
     for command in (["down", "-v"], ["stop"], ["restart"], ["kill"], ["rm", "-fs"], ["pause"]):
@@ -219,8 +219,8 @@ def test_down_stops_dependants_first_and_takes_what_was_asked(stack):
     assert project.states() == {f"{project.name}-db-1": "running"}
     project.skiff("up", "-d")
     said = project.skiff("down", "-t", "1").stderr
-    assert said.index("web-1  Stopped") < said.index("db-1  Stopping")
-    assert said.index("db-1  Removed") < said.index(f"Network {project.name}_default  Removed")
+    assert said.index("web-1 Stopped") < said.index("db-1 Stopping")
+    assert said.index("db-1 Removed") < said.index(f"Network {project.name}_default Removed")
     assert "Volume" not in said
     assert project.skiff("volumes", "-q").stdout == f"{project.name}_data\n"
     assert project.skiff("down", "-v").stderr.count("Removed") == 1
@@ -245,7 +245,7 @@ def test_a_name_alone_takes_down_what_runs_under_it(stack, tmp_path):
     project.home.skiff("-p", project.name, "stop", "-t", "0", cwd=tmp_path)
     assert set(project.states().values()) == {"exited"}
     said = project.home.skiff("-p", project.name, "start", cwd=tmp_path).stderr
-    assert said.index("db-1  Started") < said.index("web-1  Starting")
+    assert said.index("db-1 Started") < said.index("web-1 Starting")
     project.home.skiff("down", "-v", "-t", "0", cwd=tmp_path, env={"COMPOSE_PROJECT_NAME": project.name})
     assert project.states() == {}
 

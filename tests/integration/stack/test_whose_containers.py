@@ -68,7 +68,7 @@ def test_what_is_paused_or_not_is_told_and_what_is_stopped_is_stopped(stack):
     assert "is already paused" in project.refused("pause")
     project.skiff("unpause")
     project.skiff("stop")
-    assert f"Container {project.name}-a-1  Stopped" in project.skiff("stop").stderr
+    assert f"Container {project.name}-a-1 Stopped" in project.skiff("stop").stderr
 
 
 def test_a_volume_that_is_made_anew_goes_with_the_container_that_has_the_port(stack):
