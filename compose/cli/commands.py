@@ -58,6 +58,7 @@ GROUPS = {
     "builder": "The engine's build cache.",
     "system": "The engine's disk.",
     "alpha": "Experimental commands.",
+    "bridge": "Convert projects for other platforms.",
     "engine": "The engine of this user.",
 }
 ALIASES = {"convert": "config"}

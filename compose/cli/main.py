@@ -44,9 +44,7 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, normalize_flags(self, args)[0])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return the command that `args` name, and its own arguments. Raises SkiffError for one that Skiff has not."""
-        if args and args[0] in UNSUPPORTED_COMMANDS:
-            raise SkiffError(f"{args[0]} is not supported", UNSUPPORTED_COMMANDS[args[0]])
+        """Return the command that `args` name, and its own arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and not isinstance(command, TyperGroup):
             rest, is_dry = normalize_flags(command, rest)
@@ -73,11 +71,6 @@ class JsonError(Exception):
 
 class UnheardError(Exception):
     """Raised when nobody reads what the command writes."""
-
-
-UNSUPPORTED_COMMANDS = {
-    "bridge": "there is no conversion to other platforms",
-}
 
 
 def make_group() -> TyperGroup:

@@ -323,9 +323,8 @@ def test_pull_and_push_pass_over_what_is_not_theirs(stack):
     assert "WARN" in project.skiff("pull", "--ignore-pull-failures").stderr
 
 
-def test_what_is_not_there_yet_says_so(stack):
+def test_the_graph_of_a_project_is_printed(stack):
     project = stack("services:\n  web: {image: busybox}\n")
-    assert "is not supported" in project.refused("bridge")
     assert '"web" [style="filled"' in project.skiff("alpha", "viz").stdout
 
 
