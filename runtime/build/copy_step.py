@@ -141,8 +141,9 @@ class CopyStep:
                 self._unpack(writer, item.entry.location)
             elif item.kind == "top":
                 # what is there keeps its mode and owner, and what is made is no copy of the source
-                if writer.tree.find(item.destination) is None:
-                    writer.directory(item.destination, self.owner)
+                existing = writer.tree.find(item.destination)
+                if existing is None or not existing.is_directory:
+                    writer.directory(item.destination, self.owner)  # refused where it can't be one
                     made.append(item)
             elif item.kind == "parent":
                 if not writer.has(item.destination):

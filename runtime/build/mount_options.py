@@ -71,8 +71,8 @@ def read_mount(written: str, expand: Callable[[str], str] = str) -> dict[str, st
             raise DockerfileError(
                 f"unexpected key {name!r} for mount type {kind!r} in --mount={written}", hint=suggestion(name, known)
             )
-    if "target" not in options and kind not in ("secret", "ssh"):
-        raise DockerfileError(f"--mount={written}: target is missing", hint="add target=/path")
+    if kind not in ("secret", "ssh"):  # these have places of their own, the others are mounted where the step begins
+        options.setdefault("target", ".")
     _check_values(options)
     return options
 

@@ -115,19 +115,21 @@ class RunMounts:
 
     async def _cache(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
         fill, begins_as = None, [options.get(name) for name in ("uid", "gid", "mode")]
+        mode, owner = 0o755, Owner()
         if options.get("from"):
             entry, identity = await _found(stage, options.get("source", "/"), options["from"])
             if not entry.is_directory:
                 raise DockerfileError(f"--mount=type=cache: {options.get('source')} is not a directory")
             fill = _Filling(entry)
+            mode, owner = stat.S_IMODE(entry.info.st_mode), Owner(entry.info.st_uid, entry.info.st_gid)
             begins_as += [identity, entry.path]
         # caches of one ID that begin otherwise are others
         differs = json.dumps(begins_as) if any(begins_as) else ""
         wanted = CacheMount(
             f"{options.get('id') or posixpath.normpath(options['target'])} {differs}".rstrip(),
             options.get("sharing", "shared").lower(),
-            int(options.get("mode", "0755"), 8),
-            _owner(options),
+            int(options["mode"], 8) if "mode" in options else mode,
+            Owner(int(options.get("uid", owner.uid)), int(options.get("gid", owner.gid))),
             fill,
         )
         self.cached.append(_Cache(target, wanted, switch(options, "readonly")))

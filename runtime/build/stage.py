@@ -147,8 +147,14 @@ class StageBuilder:
         self._lint.look_at_variable(name, self.variables, self.state.arguments, self._line)
 
     def owner(self, name: str) -> Owner:
-        """Return the owner that `name` means in the stage's image; who is unknown there is root, with a warning."""
+        """Return the owner that `name` means in the stage's image; who is unknown there is root, with a warning.
+
+        Raises DockerfileError for a name while the stage has no files at all.
+        """
         owner, unknown = owner_of(name, self.tree)
+        if unknown and not self.state.diff_ids:
+            hint = "give numbers, such as 1000:1000"
+            raise DockerfileError(f"the stage is empty as yet, so nothing says who {unknown[0]!r} is", hint=hint)
         for one in unknown:
             self.output.write(f"[Warning] the image knows no {one!r}: what would be theirs belongs to root\n")
         return owner

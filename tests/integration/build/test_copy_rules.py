@@ -194,6 +194,21 @@ REFUSED = {
     ),
     "a directory for a file": ({"s/l": "", "t/l/f": ""}, "COPY s /\nCOPY t /", "cannot copy to non-directory: /l"),
     "a file for a directory": ({"s/l/": "", "t/l": ""}, "COPY s /\nCOPY t /", "cannot replace the directory /l"),
+    "an empty directory for a file": (
+        {"s/l": "", "t/": ""},
+        "COPY s /\nCOPY t /l",
+        "cannot copy into /l: it is not a directory",
+    ),
+    "a name in an empty stage": (
+        {"x": "x"},
+        "COPY --chown=1:app x /",
+        "the stage is empty as yet, so nothing says who 'app' is",
+    ),
+    "a user in an empty stage": (
+        {"x": "x"},
+        "USER app\nWORKDIR /x",
+        "the stage is empty as yet, so nothing says who 'app' is",
+    ),
     "a mode that is none": ({"x": "x"}, "COPY --chmod=789 x /", "invalid chmod parameter: '789'"),
     "a mode that is too large": ({"x": "x"}, "COPY --chmod=10755 x /", "invalid chmod parameter: '10755'"),
 }
@@ -263,6 +278,9 @@ def test_an_owner_that_nobody_knows_is_warned_of():
     async def main():
         async with copying_bench() as b:
             lay(b.context, {"f": ""})
-            assert "the image knows no 'ghost'" in (await b.build("FROM scratch\nCOPY --chown=ghost f /\n")).text
+            assert (
+                "the image knows no 'ghost'"
+                in (await b.build("FROM scratch\nCOPY f /\nCOPY --chown=ghost f /g\n")).text
+            )
 
     anyio.run(main)

@@ -60,6 +60,12 @@ async def test_a_cache_begins_with_what_it_is_made_from_and_keeps_what_is_writte
     assert (await b.build(text)).read("/got").split() == ["first", "more", "3", "4", "750", "5"]
     again = await b.build(text.replace("&& cat", "&& true && cat"))
     assert again.read("/got").split()[:3] == ["first", "more", "more"]
+    text = (
+        "FROM busybox AS seed\nRUN mkdir -m 2750 /seed && chown 5:6 /seed\nFROM busybox\nWORKDIR /here\n"
+        "RUN --mount=type=cache,from=seed,source=/seed --mount=type=cache,from=seed,source=/seed,target=/c,uid=3 "
+        "stat -c '%u %g %a' /here /c > /got\n"
+    )
+    assert (await b.build(text)).read("/got").splitlines() == ["5 6 2750", "3 6 2750"]
 
 
 @proves

@@ -14,6 +14,8 @@ def test_aliases_have_one_name_and_switches_need_no_value():
         "readwrite": "true",
     }
     assert read_mount("target=/x") == {"type": "bind", "target": "/x"}
+    assert read_mount("type=cache") == {"type": "cache", "target": "."}
+    assert read_mount("type=secret,id=x") == {"type": "secret", "id": "x"}
     assert switch(read_mount("type=secret,id=x,required"), "required")
     assert not switch(read_mount("type=secret,id=x,required=false"), "required")
 
@@ -24,7 +26,6 @@ def test_aliases_have_one_name_and_switches_need_no_value():
         ("type=bnid,target=/x", "unsupported mount type 'bnid'", 'did you mean "bind"?'),
         ("type=bind,sharing=locked,target=/x", "unexpected key 'sharing' for mount type 'bind'", None),
         ("type=cache,taget=/x", "unexpected key 'taget'", 'did you mean "target"?'),
-        ("type=cache", "target is missing", "add target=/path"),
         ("type=cache,target", "invalid field 'target'", "write key=value"),
         ('type=cache,"target=/x', "can't be read", "write key=value,key=value"),
     ],
