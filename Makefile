@@ -12,7 +12,7 @@ RUN_PACKAGES := python3-venv mmdebstrap
 # zstd: archives as other tools compress them; conmon: a caller of OCI runtimes; strace: the writes of which a power cut
 # leaves some; systemd, libpam-systemd, dbus, e2fsprogs: the first process, users' sessions and the disk of a machine that boots (systemd-sysv, which would
 # make it this machine's, is not installed)
-TEST_PACKAGES := busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd conmon strace \
+TEST_PACKAGES := curl xz-utils busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd conmon strace \
 	systemd libpam-systemd dbus e2fsprogs
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
@@ -28,7 +28,8 @@ demo: $(VENV)/installed
 # T names tests: make test T=tests/integration/engine/test_logs.py
 test: $(if $(T),$(VENV)/tested,check)
 	@.ci/packages $(TEST_PACKAGES)
-	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" $(BIN)/python -m pytest $(PARALLEL) $(T)
+	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" \
+		SKIFF_TEST_PLUGINS="$$(.ci/buildx)" $(BIN)/python -m pytest $(PARALLEL) $(T)
 
 # no root, no engine, no apt
 unit: $(VENV)/tested

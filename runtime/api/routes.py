@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runtime.api import artifacts, containers, files, images, networks, streams, system, unsupported
+from runtime.api import artifacts, buildkit, containers, files, images, networks, streams, system, unsupported
 
 Route = tuple[str, str, Callable[..., Awaitable[Any]]]
 
@@ -23,6 +23,8 @@ ROUTES: list[Route] = [
     ("POST", r"/auth", images.auth),
     ("POST", r"/build", system.build),
     ("POST", r"/build/prune", system.build_prune),
+    ("POST", r"/grpc", buildkit.grpc),
+    ("POST", r"/session", buildkit.session),
     ("GET", r"/containers/json", containers.list_),
     ("POST", r"/containers/create", containers.create),
     ("POST", r"/containers/prune", containers.prune),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runtime.api import shapes
+from runtime.api import buildkit, shapes
 from runtime.api.images import registry_config
 from runtime.api.request import Request, line
 from runtime.build.options import options_from_query
@@ -60,6 +60,9 @@ async def events(engine: Engine, request: Request) -> None:
 async def build(engine: Engine, request: Request) -> None:
     """Answer "Build an image": the context comes as the body, messages go as they come."""
     options = replace(options_from_query(request.queries), credentials=registry_config(request))
+    if request.text("version") == "2":
+        await buildkit.build(engine, request, options)
+        return
     await request.stream(partial(engine.builder.build_archive, request.chunks(), options), encode=line, waits=True)
 
 

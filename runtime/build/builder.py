@@ -24,7 +24,7 @@ from runtime.build.request import BuildRequest, read_request, read_stream
 from runtime.build.runner import StepRunner
 from runtime.build.scratch import Scratch
 from runtime.build.selection import Sources
-from runtime.build.session import BuildSession
+from runtime.build.session import BuildSession, MakeOutputs
 from runtime.build.stage import StageState, Workshop
 from runtime.build.tree import Tree
 from runtime.errors import BadRequestError, NotFoundError, SkiffError
@@ -100,15 +100,18 @@ class Builder:
                 raise
             await send({"errorDetail": {"message": str(full)}, "error": str(full)})
 
-    async def run(self, request: BuildRequest, emit: Emit) -> Image:
-        """Build and tag the image that `request` asks for, telling each step to `emit`. Raises SkiffError."""
+    async def run(self, request: BuildRequest, emit: Emit, outputs: MakeOutputs | None = None) -> Image:
+        """Build and tag the image that `request` asks for, telling each step to `emit`. Raises SkiffError.
+
+        `outputs` makes what the stages write to; without it, they tell `emit` one after the other.
+        """
         options = request.options
         references = [Reference.parse(tag) for tag in options.tags]
         tell = _nothing if options.quiet else emit
         async with self._images.garbage.held_off():
             await self._learn(options, tell)
             with self._scratch.directory() as directory:
-                build = BuildSession(self, request, directory, tell)
+                build = BuildSession(self, request, directory, tell, outputs)
                 state = await build.target_state()
             image = await self._register(state, options)
             for reference in references:

@@ -52,6 +52,8 @@ class BuildOptions:
     credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
 
+CLIENT_SESSION = "client-session"
+"""What `remote` is where the client serves its context itself."""
 ENTITLEMENTS = ("network.host", "security.insecure")
 """What a build may be allowed besides: `RUN --network=host` and `RUN --security=insecure`."""
 
@@ -67,14 +69,12 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
 
     Raises BadRequestError for a value that cannot be read and for what is not supported.
     """
-    if _last(query, "remote"):
+    if _last(query, "remote") not in ("", CLIENT_SESSION):
         raise BadRequestError(
             "building from a remote context is not supported", "clone or download it, and build the directory"
         )
     if _flag(query, "squash"):
         raise BadRequestError("squash is not supported", "use a multi-stage build to keep the image small")
-    if _last(query, "version") == "2":
-        raise BadRequestError("this engine speaks the classic builder protocol", "set DOCKER_BUILDKIT=0")
     return BuildOptions(
         dockerfile=_last(query, "dockerfile") or "Dockerfile",
         tags=tuple(tag for tag in query.get("t", ()) if tag),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+
+from runtime.build import instructions as ins
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -28,11 +30,42 @@ class StageOutput:
         else:
             self._waiting.append(text)
 
+    def begin_step(self, number: str, instruction: ins.Instruction) -> None:
+        """Begin the step of `instruction`, the `number` ("3/7") of the build."""
+        self.write(f"Step {number} : {instruction.text}\n")
+
+    def use_cache(self) -> None:
+        """Say that the step is taken from the cache."""
+        self.write(" ---> Using cache\n")
+
+    def tell_duration(self, seconds: float) -> None:
+        """Say how long the step took."""
+        self.write(f" ---> Done in {seconds:.1f}s\n")
+
+    def end_step(self, error: BaseException | None = None) -> None:
+        """End the step; `error` is why it failed, if it did."""
+
     def show(self) -> None:
         """Begin this stage's turn: what was kept back comes first."""
         waiting, self._waiting = self._waiting or [], None
         for text in waiting:
             self.write(text)
+
+
+class Outputs(Protocol):
+    """The outputs of a build's stages, by their indexes."""
+
+    def of(self, index: int) -> StageOutput:
+        """Return the output of one stage."""
+        ...
+
+    def finish(self, index: int) -> None:
+        """Say that a stage is done."""
+        ...
+
+    def fail(self, index: int) -> None:
+        """Say that a stage failed."""
+        ...
 
 
 class OutputOrder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from runtime.build.expansion import expand
 from runtime.build.graph import PlannedStage, plan_stages, reads_from, source_index, stage_index
 from runtime.build.lint import ARGUMENT, Lint, Options, check_file
 from runtime.build.options import BuildOptions
-from runtime.build.output import Emit, OutputOrder
+from runtime.build.output import Emit, OutputOrder, Outputs
 from runtime.build.parser import parse_trigger
 from runtime.build.request import BuildRequest, read_ignore
 from runtime.build.selection import Sources
@@ -38,10 +39,16 @@ _PER_IMAGE = ("config", "rootfs", "history", "created", "id", "parent", "contain
 """Members of an image's configuration that are not taken over by one that is built on it."""
 
 
+MakeOutputs = Callable[[Sequence[PlannedStage], int], Outputs]
+"""Makes the outputs of the stages that are built, of which one (by its index) is the target."""
+
+
 class BuildSession:
     """The stages' states, each with the event that says it is there."""
 
-    def __init__(self, builder: Builder, request: BuildRequest, directory: Path, emit: Emit) -> None:
+    def __init__(
+        self, builder: Builder, request: BuildRequest, directory: Path, emit: Emit, outputs: MakeOutputs | None = None
+    ) -> None:
         self.builder = builder
         self.request = request
         self.dockerfile = request.dockerfile
@@ -56,7 +63,8 @@ class BuildSession:
         )
         self._states: dict[int, StageState] = {}
         self._ready = {planned.stage.index: anyio.Event() for planned in self._planned}
-        self._order = OutputOrder(emit, [planned.stage.index for planned in self._planned])
+        indexes = [planned.stage.index for planned in self._planned]
+        self._order: Outputs = OutputOrder(emit, indexes) if outputs is None else outputs(self._planned, self._target)
         self._workshop = builder.workshop(self, directory)
         total = sum(1 + len(planned.stage.instructions) for planned in self._planned)
         numbers = iter(range(1, total + 1))
@@ -79,9 +87,14 @@ class BuildSession:
         stage = planned.stage
         output = self._order.of(stage.index)
         numbers = self._numbers[stage.index]
-        output.write(f"Step {numbers[0]} : {stage.base.text}\n")
+        output.begin_step(numbers[0], stage.base)
         try:
-            state, first = await self._base(planned)
+            try:
+                state, first = await self._base(planned)
+            except (SkiffError, OSError) as error:
+                output.end_step(error)
+                raise
+            output.end_step()
             triggers = [*first, *await self._triggers(state.config.pop("OnBuild", None) or [], stage)]
             builder = StageBuilder(
                 self._workshop, stage.index, state, output, [*["ONBUILD"] * len(triggers), *numbers[1:]]

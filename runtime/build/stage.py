@@ -162,12 +162,15 @@ class StageBuilder:
     async def build(self, instructions: tuple[ins.Instruction, ...]) -> None:
         """Do `instructions` in order. Raises DockerfileError with the line of the one that failed."""
         for instruction in instructions:
-            self.output.write(f"Step {next(self._numbers)} : {instruction.text}\n")
+            self.output.begin_step(next(self._numbers), instruction)
             try:
                 await self._step(instruction)
+                self.output.end_step()
             except DockerfileError as error:
+                self.output.end_step(error)
                 raise error.in_file(self.workshop.dockerfile.name, error.line or instruction.line) from None
             except (SkiffError, OSError) as error:
+                self.output.end_step(error)
                 raise self._located(error, instruction) from error
 
     def _located(self, error: SkiffError | OSError, instruction: ins.Instruction) -> EngineError:
@@ -231,7 +234,7 @@ class StageBuilder:
         cached = self.workshop.cache.find(key)
         if cached is None or cached.diff_id is None:
             return False
-        self.output.write(" ---> Using cache\n")
+        self.output.use_cache()
         self._add_layer(key, cached, told)
         return True
 
@@ -243,7 +246,7 @@ class StageBuilder:
             upper.chmod(0o755)
             began_s = time.monotonic()
             await step.perform(upper, directory)
-            self.output.write(f" ---> Done in {time.monotonic() - began_s:.1f}s\n")
+            self.output.tell_duration(time.monotonic() - began_s)
             made = CachedStep(now(), await self.workshop.commit(upper))
         self.workshop.cache.keep(key, made, instruction.text)
         self._add_layer(key, made, told)

@@ -136,6 +136,8 @@ class Engine:
             paths, self.builder, self.table, self.containers, self.images, self.image_api, self.volume_api
         )
         self.check = Check(paths, store, self.table, self.networks, keeper, self.lifecycle, self.trash)
+        self.extensions: dict[str, Any] = {}
+        """What rooms above this one keep for as long as the engine runs, by their names."""
         self.stopping = anyio.Event()
         self._busy = 0
         self._activity = anyio.Event()

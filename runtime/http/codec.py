@@ -84,7 +84,8 @@ def split_head(data: bytes | bytearray) -> tuple[Head, int] | None:
             raise ProtocolError(f"the header {line!r} has no name")
         if key == "content-length" and headers.get(key, text) != text:
             raise ProtocolError("the message has two lengths")
-        headers[key] = text
+        # several of one name are one that lists them all (RFC 9110, section 5.3); the length is given once
+        headers[key] = f"{headers[key]}, {text}" if key in headers and key != "content-length" else text
     return Head(parts[0], parts[1], parts[2] if len(parts) > 2 else "", headers), end + 4
 
 

@@ -1,0 +1,274 @@
+"""`moby.buildkit.v1.frontend.LLBBridge`: what a client asks for within a build of its own, as buildx does."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+
+from runtime.build.errors import DockerfileError
+from runtime.build.options import BuildOptions
+from runtime.build.tree import Tree
+from runtime.buildkit.builds import Build, Builds
+from runtime.buildkit.contexts import Contexts
+from runtime.buildkit.frontend import (
+    UPLOADED,
+    Content,
+    Source,
+    cache_sources,
+    options_of,
+    prepared,
+    read_file,
+    receive_upload,
+)
+from runtime.buildkit.progress import Messages, VertexOutputs
+from runtime.buildkit.rpc import NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, RpcError
+from runtime.buildkit.schema import message
+from runtime.buildkit.sessions import Session, Sessions
+from runtime.buildkit.subrequests import answer_subrequest
+from runtime.engine.engine import Engine
+from runtime.errors import SkiffError
+from runtime.image.images import Image
+from runtime.image.manifest import Platform
+
+FRONTEND = "moby.buildkit.v1.frontend"
+BUILD_ID = "buildkit-controlapi-buildid"
+OWN_FRONTEND = "docker/dockerfile"
+DOCKERFILE, GATEWAY = "dockerfile.v0", "gateway.v0"
+CAPABILITIES = (
+    "solve.base", "resolveimage", "readfile", "readdir", "statfile", "return", "returnmap", "proto.refarray",
+    "frontend.inputs", "gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "gateway.warnings",
+)  # fmt: skip
+"""What of the gateway's API is served (BuildKit, "frontend/gateway/pb")."""
+
+
+class Bridge:
+    """Serves the calls of builds' clients."""
+
+    def __init__(self, engine: Engine, builds: Builds, sessions: Sessions) -> None:
+        self._engine = engine
+        self._builds = builds
+        self._sessions = sessions
+        self._contexts = Contexts(engine.paths.root / "build-contexts")
+        service = f"/{FRONTEND}.LLBBridge/"
+        self.methods = {
+            f"{service}Ping": self._ping,
+            f"{service}Solve": self._solve,
+            f"{service}Return": self._return,
+            f"{service}ReadFile": self._read_file,
+            f"{service}ReadDir": self._read_directory,
+            f"{service}StatFile": self._stat_file,
+            f"{service}Evaluate": self._evaluate,
+            f"{service}Inputs": self._inputs,
+            f"{service}Warn": self._warn,
+            f"{service}ResolveImageConfig": self._resolve_image,
+        }
+
+    async def _build_of(self, call: Call) -> Build:
+        ref = call.metadata.get(BUILD_ID, "")
+        if not ref:
+            raise RpcError(NOT_FOUND, "the call names no build")
+        return await self._builds.get(ref)
+
+    async def _ping(self, call: Call) -> None:
+        await call.request(f"{FRONTEND}.PingRequest")
+        answer = message(f"{FRONTEND}.PongResponse")()
+        for id in CAPABILITIES:
+            answer.FrontendAPICaps.add(ID=id, Enabled=True)
+        await call.send(answer)
+
+    async def _solve(self, call: Call) -> None:
+        build = await self._build_of(call)
+        request = await call.request(f"{FRONTEND}.SolveRequest")
+        answer = message(f"{FRONTEND}.SolveResponse")()
+        answer.result.CopyFrom(await self.solve(build, request))
+        await call.send(answer)
+
+    async def solve(self, build: Build, request: Any) -> Any:
+        """Return the Result of a SolveRequest within `build`. Raises RpcError."""
+        attributes = {**build.attributes, **request.FrontendOpt}
+        if getattr(request.Definition, "def"):  # a word of Python's
+            raise RpcError(
+                UNIMPLEMENTED, "low-level build definitions (LLB) are not run by this engine, Dockerfiles are"
+            )
+        if request.Frontend == GATEWAY:
+            _check_frontend(attributes.get("source", ""))
+        elif request.Frontend != DOCKERFILE:
+            raise RpcError(UNIMPLEMENTED, f"the frontend {request.Frontend!r} is not served by this engine")
+        session = await self._sessions.get(build.request.Session)
+        options = options_of(attributes, list(build.request.Entitlements), cache_sources(request.CacheImports))
+        url, wanted = attributes.get("context", ""), attributes.get("requestid", "")
+        if wanted:
+            async with self._opened(build, session, options, url) as (source, _, _):
+                return answer_subrequest(wanted, source)
+        image = await self.build(build, session, options, url)
+        result = message(f"{FRONTEND}.Result")()
+        result.ref.id = build.keep(image)
+        result.metadata["containerimage.config"] = self._engine.images.content.read(image.id)
+        return result
+
+    async def build(self, build: Build, session: Session, options: BuildOptions, url: str = "") -> Image:
+        """Build what a client has, of the archive at `url` where it hands one over. Raises RpcError."""
+        progress = build.progress
+        async with (
+            self._opened(build, session, options, url) as (source, scratch, uploaded),
+            prepared(session, source, options, scratch, self._contexts, progress, uploaded) as request,
+        ):
+            return await self._engine.builder.run(
+                request,
+                Messages(progress, source.name, source.data),
+                lambda planned, _: VertexOutputs(progress, planned),
+            )
+
+    @asynccontextmanager
+    async def _opened(
+        self, build: Build, session: Session, options: BuildOptions, url: str
+    ) -> AsyncIterator[tuple[Source, Path, Path | None]]:
+        """Give the Dockerfile, a temporary directory, and the context where it was handed over.
+
+        What is wrong with the Dockerfile, and with what the block does with it, is told with its lines.
+        """
+        self._engine.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=self._engine.paths.tmp, prefix="build-", ignore_cleanup_errors=True
+        ) as directory:
+            scratch, uploaded = Path(directory), None
+            if url.startswith(UPLOADED):
+                uploaded = scratch / "uploaded"
+                uploaded.mkdir()
+                await receive_upload(session, url, uploaded)
+            content = await read_file(session, options, scratch, build.progress, uploaded)
+            try:
+                source = content.parsed()
+                _check_frontend(source.parsed.directives.get("syntax", OWN_FRONTEND))
+                yield source, scratch, uploaded
+            except RpcError:
+                raise
+            except SkiffError as error:
+                raise located(error, content) from error
+
+    async def _return(self, call: Call) -> None:
+        build = await self._build_of(call)
+        request = await call.request(f"{FRONTEND}.ReturnRequest")
+        if request.HasField("error"):
+            build.error = RpcError(request.error.code, request.error.message, request.error)
+        else:
+            refs = [request.result.ref] if request.result.HasField("ref") else list(request.result.refs.refs.values())
+            build.results = [build.image(ref.id) for ref in refs if ref.id]
+        build.returned.set()
+        await call.send(message(f"{FRONTEND}.ReturnResponse")())
+
+    # --- the files of results
+
+    async def _tree(self, call: Call, ref: str) -> Tree:
+        build = await self._build_of(call)
+        return Tree(self._engine.images.layer_directories(build.image(ref)))
+
+    async def _read_file(self, call: Call) -> None:
+        request = await call.request(f"{FRONTEND}.ReadFileRequest")
+        entry = (await self._tree(call, request.Ref)).find(request.FilePath)
+        if entry is None or not entry.is_file:
+            raise RpcError(NOT_FOUND, f"open {request.FilePath}: no such file or directory")
+        data = await anyio.Path(entry.location).read_bytes()
+        if request.HasField("Range"):
+            data = data[request.Range.Offset :][: request.Range.Length or None]
+        await call.send(message(f"{FRONTEND}.ReadFileResponse")(Data=data))
+
+    async def _read_directory(self, call: Call) -> None:
+        request = await call.request(f"{FRONTEND}.ReadDirRequest")
+        tree = await self._tree(call, request.Ref)
+        entry = tree.find(request.DirPath)
+        if entry is None:
+            raise RpcError(NOT_FOUND, f"open {request.DirPath}: no such file or directory")
+        answer = message(f"{FRONTEND}.ReadDirResponse")()
+        for child in tree.children(entry):
+            answer.entries.append(_described(child))
+        await call.send(answer)
+
+    async def _stat_file(self, call: Call) -> None:
+        request = await call.request(f"{FRONTEND}.StatFileRequest")
+        entry = (await self._tree(call, request.Ref)).find(request.Path)
+        if entry is None:
+            raise RpcError(NOT_FOUND, f"stat {request.Path}: no such file or directory")
+        await call.send(message(f"{FRONTEND}.StatFileResponse")(stat=_described(entry)))
+
+    async def _evaluate(self, call: Call) -> None:
+        await call.request(f"{FRONTEND}.EvaluateRequest")
+        await call.send(message(f"{FRONTEND}.EvaluateResponse")())
+
+    async def _inputs(self, call: Call) -> None:
+        await call.request(f"{FRONTEND}.InputsRequest")
+        await call.send(message(f"{FRONTEND}.InputsResponse")())
+
+    async def _warn(self, call: Call) -> None:
+        build = await self._build_of(call)
+        request = await call.request(f"{FRONTEND}.WarnRequest")
+        told = build.progress.response()
+        told.warnings.add().ParseFromString(request.SerializeToString())
+        told.warnings[0].vertex = request.digest
+        build.progress.send(told)
+        await call.send(message(f"{FRONTEND}.WarnResponse")())
+
+    async def _resolve_image(self, call: Call) -> None:
+        build = await self._build_of(call)
+        request = await call.request(f"{FRONTEND}.ResolveImageConfigRequest")
+        options = options_of({}, ())
+        platform = None
+        if request.HasField("Platform") and request.Platform.OS:
+            wanted = (request.Platform.OS, request.Platform.Architecture, request.Platform.Variant)
+            platform = str(Platform.parse("/".join(part for part in wanted if part)))
+        with build.progress.vertex(f"[internal] load metadata for {request.Ref}"):
+            image = await self._engine.builder.base_image(request.Ref, options, platform, lambda _: None)
+        config = self._engine.images.content.read(image.id)
+        await call.send(
+            message(f"{FRONTEND}.ResolveImageConfigResponse")(Digest=image.id, Config=config, Ref=request.Ref)
+        )
+
+
+def _check_frontend(image: str) -> None:
+    """Raise RpcError where a Dockerfile wants another frontend than Docker's own, which is built in."""
+    if not image.removeprefix("docker.io/").startswith(OWN_FRONTEND):
+        raise RpcError(
+            UNIMPLEMENTED, f"the frontend image {image} is not run by this engine: take its `# syntax=` line out"
+        )
+
+
+def _described(entry: Any) -> Any:
+    found = entry.info
+    kind = 1 << 31 if stat.S_ISDIR(found.st_mode) else 1 << 27 if stat.S_ISLNK(found.st_mode) else 0
+    return message("fsutil.types.Stat")(
+        path=entry.path.rpartition("/")[2],
+        mode=stat.S_IMODE(found.st_mode) & 0o777 | kind,
+        uid=found.st_uid,
+        gid=found.st_gid,
+        size=found.st_size,
+        modTime=found.st_mtime_ns,
+    )
+
+
+def located(error: SkiffError, content: Content) -> RpcError:
+    """Return a build's error as its client shows it: with the lines of the Dockerfile that it is about."""
+    text = error.problem if isinstance(error, DockerfileError) else error.message
+    if error.hint:
+        text += f"\n    {error.hint}"
+    status = message("google.rpc.Status")(code=UNKNOWN, message=text)
+    line = getattr(error, "line", 0)
+    if line:
+        place = {"line": line}
+        told = {
+            "info": {
+                "filename": content.name,
+                "data": base64.b64encode(content.data).decode(),
+                "language": "Dockerfile",
+            },
+            "ranges": [{"start": place, "end": place}],
+        }
+        status.details.add(type_url="github.com/moby/buildkit/errdefs.Source+json", value=json.dumps(told).encode())
+    return RpcError(UNKNOWN, status.message, status)

@@ -1,0 +1,265 @@
+"""BuildKit's API, by the clients that speak it: Debian's buildx, its bake, and docker compose's own builds."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.support.project import eventually
+
+pytestmark = pytest.mark.root
+
+DOCKER = os.environ.get("SKIFF_TEST_DOCKER") or shutil.which("docker")
+PLUGINS = os.environ.get("SKIFF_TEST_PLUGINS")
+TWO_STAGES = """
+FROM busybox AS made
+RUN mkdir /out && echo result > /out/file && ln -s file /out/link && chmod 4755 /out/file
+FROM scratch
+COPY --from=made /out /
+"""
+
+
+@pytest.fixture(scope="module")
+def docker(shared_home, busybox_tar, tmp_path_factory):
+    """Runs the docker CLI with buildx and compose on an engine of ours; returns what it said, on both streams."""
+    if not DOCKER or not PLUGINS:
+        pytest.skip("no docker client with buildx: `.ci/docker-cli` and `.ci/buildx` provide them")
+    shared_home.skiff("image", "load", "-i", busybox_tar)
+    config = tmp_path_factory.mktemp("docker-config")
+    (config / "cli-plugins").symlink_to(PLUGINS)
+    environment = {**os.environ, "DOCKER_CONFIG": str(config), "DOCKER_HOST": shared_home.host, "BUILDKIT_COLORS": ""}
+    environment |= {"DOCKER_CLI_HINTS": "false", "NO_COLOR": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+    def run(*arguments, code=0, cwd=None, input=None, **more):
+        done = subprocess.run(
+            [DOCKER, *map(str, arguments)],
+            capture_output=True,
+            text=not isinstance(input, bytes),
+            cwd=cwd,
+            input=input,
+            env={**environment, **more},
+            timeout=60,
+        )
+        said = done.stdout + done.stderr
+        said = said if isinstance(said, str) else said.decode()
+        assert done.returncode == code, said
+        return said
+
+    run.environment = environment
+    return run
+
+
+@pytest.fixture
+def context(tmp_path):
+    """Makes a build context of files; returns its directory."""
+
+    def make(dockerfile, **files):
+        (tmp_path / "Dockerfile").write_text(dockerfile)
+        for name, text in files.items():
+            path = tmp_path / name.replace("__", "/")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        return tmp_path
+
+    return make
+
+
+def build(docker, folder, *arguments, **options):
+    return docker("buildx", "build", "--progress=plain", *arguments, ".", cwd=folder, **options)
+
+
+def test_an_image_is_built_and_a_second_time_taken_from_the_cache(docker, context):
+    dockerfile = "FROM busybox\nARG WHO=nobody\nWORKDIR /app\nCOPY src src\nRUN cat src/a && echo by $WHO > /by\n"
+    folder = context(dockerfile + 'CMD ["cat", "/by", "src/a"]\n', src__a="content\n")
+    first = build(docker, folder, "-t", "bx:first", "--build-arg", "WHO=me", "--label", "made=here")
+    assert re.search(r"\[2/4\] WORKDIR /app\n.*\[3/4\] COPY src src\n.*\[4/4\] RUN cat src/a", first, re.DOTALL)
+    assert "naming to docker.io/library/bx:first" in first
+    assert docker("run", "--rm", "bx:first") == "by me\ncontent\n"
+    assert json.loads(docker("inspect", "bx:first"))[0]["Config"]["Labels"] == {"made": "here"}
+    again = build(docker, folder, "-t", "bx:again", "--build-arg", "WHO=me", "--label", "made=here")
+    assert again.count("CACHED") == 3
+    ids = [json.loads(docker("inspect", name))[0]["Id"] for name in ("bx:first", "bx:again")]
+    assert ids[0] == ids[1]
+
+
+def test_only_what_changed_travels_again(docker, context, tmp_path):
+    folder = context("FROM busybox\nCOPY . /all\n", **{f"f{number}": "x" * 1000 for number in range(200)})
+    (folder / "link").symlink_to("f1")
+    os.link(folder / "f2", folder / "hard")
+    (folder / ".dockerignore").write_text("f3\n")
+    sent = re.compile(r"transferring context: ([\d.]+)(\w*B)")
+    first = sent.findall(build(docker, folder, "-t", "bx:ctx"))[-1]
+    assert float(first[0]) > 100
+    assert first[1] == "kB"
+    assert not [one for one in sent.findall(build(docker, folder, "-t", "bx:ctx"))[1:] if one[1] == "kB"]
+    (folder / "f1").write_text("changed")
+    (folder / "f4").unlink()
+    last = sent.findall(build(docker, folder, "-t", "bx:ctx"))
+    assert ("7", "B") in last
+    listed = docker("run", "--rm", "bx:ctx", "sh", "-c", "cd /all && cat link && ls f2 f3 f4 f5; stat -c %h hard")
+    assert listed.startswith("changed")
+    assert "f2\n" in listed
+    assert "f5\n" in listed
+    assert "f3: No such file" in listed
+    assert "f4: No such file" in listed
+
+
+def test_a_failure_shows_the_lines_of_the_dockerfile(docker, context):
+    folder = context("FROM busybox\nRUN echo fine\nRUN cat /none && \\\n  echo never\n")
+    said = build(docker, folder, code=1)
+    assert "Dockerfile:3\n" in said
+    assert re.search(r"3 \| >>> RUN cat /none && \\\n\s+4 \|", said)
+    assert "can't open '/none'" in said
+    assert "returned a non-zero code: 1" in said
+    (folder / "Dockerfile").write_text("FROM busybox\nRUUN x\n")
+    said = build(docker, folder, code=1)
+    assert re.search(r'2 \| >>> RUUN x.*unknown instruction: RUUN\s+did you mean "RUN"\?', said, re.DOTALL)
+    (folder / "Dockerfile").unlink()
+    assert "open Dockerfile: no such file or directory" in build(docker, folder, code=1)
+
+
+def test_warnings_and_checks_are_told_with_their_lines(docker, context):
+    folder = context("FROM busybox\nMAINTAINER me\nENTRYPOINT echo hi\n")
+    assert "2 warnings found" in build(docker, folder)
+    said = docker("buildx", "build", "--check", ".", cwd=folder, code=1)
+    assert re.search(r"MaintainerDeprecated.*2 \| >>> MAINTAINER me", said, re.DOTALL)
+    assert "b " in docker(
+        "buildx", "build", "--call=targets", "-f", "-", ".", cwd=folder, input="FROM busybox AS b\nFROM b\n"
+    )
+
+
+def test_secrets_and_agents_of_the_client_reach_the_steps_that_want_them(docker, context, tmp_path):
+    folder = context("FROM busybox\nRUN --mount=type=secret,id=token cat /run/secrets/token | rev\n")
+    secret = tmp_path / "token"
+    secret.write_text("terces")
+    assert "secret" in build(docker, folder, "--no-cache", "--secret", f"id=token,src={secret}")
+    agent = tmp_path / "agent.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(agent))
+        listener.listen()
+        threading.Thread(target=_answer_none, args=[listener], daemon=True).start()
+        (folder / "Dockerfile").write_text(
+            "FROM busybox\nRUN --mount=type=ssh test -S $SSH_AUTH_SOCK && echo is there\n"
+        )
+        assert "is there" in build(docker, folder, "--no-cache", "--ssh", f"default={agent}")
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def _answer_none(listener):
+    """Be an SSH agent without keys."""
+    while True:
+        try:
+            peer, _ = listener.accept()
+        except OSError:
+            return
+        with peer:
+            if peer.recv(100):  # SSH_AGENT_IDENTITIES_ANSWER, with none
+                peer.sendall(bytes([0, 0, 0, 5, 12, 0, 0, 0, 0]))
+
+
+def test_named_contexts_are_directories_of_the_client_or_images(docker, context):
+    folder = context("FROM busybox\nCOPY --from=more f /f\nRUN cat /f\n", more__f="of the context\n")
+    assert "of the context" in build(docker, folder, "--build-context", "more=more")
+    (folder / "Dockerfile").write_text("FROM more\nRUN echo on $(busybox | head -n 1)\n")
+    assert "on BusyBox" in build(docker, folder, "--build-context", "more=docker-image://busybox")
+
+
+def test_every_output_has_the_files(docker, context, tmp_path):
+    folder = context(TWO_STAGES)
+    out = tmp_path / "out"
+    build(docker, folder, "-o", f"type=local,dest={out}")
+    assert (out / "file").read_text() == "result\n"
+    assert os.readlink(out / "link") == "file"
+    assert (out / "file").stat().st_mode & 0o7777 == 0o4755
+    build(docker, folder, "-o", f"type=tar,dest={out}.tar")
+    with tarfile.open(f"{out}.tar") as tar:
+        assert tar.extractfile("./file").read() == b"result\n"
+    for kind in ("docker", "oci"):
+        archive = tmp_path / f"{kind}.tar"
+        build(docker, folder, "-t", "bx:archived", "-o", f"type={kind},dest={archive}")
+        with tarfile.open(archive) as tar:
+            assert json.load(tar.extractfile("manifest.json"))[0]["RepoTags"] == ["bx:archived"]
+            assert json.load(tar.extractfile("oci-layout")) == {"imageLayoutVersion": "1.0.0"}
+    metadata, iid = tmp_path / "metadata", tmp_path / "iid"
+    build(docker, folder, "-t", "bx:told", "--metadata-file", metadata, "--iidfile", iid)
+    id = json.loads(docker("inspect", "bx:told"))[0]["Id"]
+    assert iid.read_text() == id
+    assert json.loads(metadata.read_text())["containerimage.config.digest"] == id
+    assert docker("buildx", "build", "-q", ".", cwd=folder).strip() == id
+    assert "can't be exported as 'local'" in build(docker, folder, "--cache-to", f"type=local,dest={out}-cache", code=1)
+
+
+def test_a_context_comes_as_an_archive_too(docker, context, tmp_path):
+    folder = context("FROM busybox\nCOPY f hidden* /got/\nRUN ls /got\n", f="x", hidden="y")
+    (folder / ".dockerignore").write_text("hidden\n")
+    packed = subprocess.run(["tar", "-C", folder, "-c", "."], check=True, capture_output=True).stdout
+    said = docker("buildx", "build", "--progress=plain", "-t", "bx:tar", "-", input=packed)
+    assert docker("run", "--rm", "bx:tar", "ls", "/got") == "f\n", said
+
+
+def test_an_interrupted_build_leaves_nothing_running(docker, context):
+    folder = context("FROM busybox\nRUN echo begun && exec sleep 98765\n")
+    client = subprocess.Popen(
+        [DOCKER, "buildx", "build", "--progress=plain", "."],
+        cwd=folder,
+        env=docker.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    for line in client.stderr:
+        if line.endswith(" begun\n"):
+            break
+    os.killpg(client.pid, signal.SIGINT)
+    client.communicate(timeout=30)
+    assert client.returncode != 0
+
+    def runs():
+        found = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+        return b"sleep\x0098765\x00" in found
+
+    eventually(lambda: not runs(), 20, "the end of the step")
+
+
+def test_bake_builds_what_targets_share_once(docker, context):
+    folder = context(
+        "FROM busybox AS shared\nRUN head -c 8 /dev/urandom | od -An -tx1 > /stamp\n"
+        + "".join(f"FROM shared AS t{number}\nRUN echo {number} > /n\n" for number in range(3))
+    )
+    targets = {f"t{number}": {"target": f"t{number}", "tags": [f"bake:t{number}"]} for number in range(3)}
+    bake = {"group": {"default": {"targets": list(targets)}}, "target": targets}
+    (folder / "docker-bake.json").write_text(json.dumps(bake))
+    docker("buildx", "bake", "--progress=plain", cwd=folder)
+    said = [docker("run", "--rm", f"bake:t{number}", "cat", "/stamp", "/n").split("\n") for number in range(3)]
+    assert len({stamp for stamp, *_ in said}) == 1
+    assert [number for _, number, *_ in said] == ["0", "1", "2"]
+
+
+def test_docker_compose_builds_and_brings_up(docker, context):
+    folder = context("FROM busybox\nCOPY f /f\n", f="of the image\n")
+    (folder / "compose.yaml").write_text("name: bx\nservices: {web: {build: ., command: cat /f}}\n")
+    assert "of the image" in docker("compose", "up", "--build", cwd=folder)
+    docker("compose", "down", cwd=folder)
+
+
+def test_the_builder_shows_itself_its_cache_and_its_builds(docker, context):
+    folder = context("FROM busybox\nRUN echo listed > /listed\n")
+    build(docker, folder)
+    assert re.search(r"default\s+running\s+v\d", docker("buildx", "ls"))
+    assert "Total:" in docker("buildx", "du")
+    assert "Completed" in docker("buildx", "history", "ls")
+    assert "Total:" in docker("buildx", "prune", "-f")
+
+
+def test_what_is_not_served_is_refused_by_name(docker, context):
+    folder = context("# syntax=example.com/other/frontend:1\nFROM busybox\n")
+    assert "example.com/other/frontend:1 is not run by this engine" in build(docker, folder, code=1)
+    assert "is no directory of the client's" in docker("buildx", "build", "https://example.com/x.git", code=1)
