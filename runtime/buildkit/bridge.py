@@ -29,7 +29,7 @@ from runtime.buildkit.frontend import (
     receive_upload,
 )
 from runtime.buildkit.progress import Messages, VertexOutputs
-from runtime.buildkit.rpc import NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, RpcError
+from runtime.buildkit.rpc import CANCELLED, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, RpcError
 from runtime.buildkit.schema import message
 from runtime.buildkit.sessions import Session, Sessions
 from runtime.buildkit.subrequests import answer_subrequest
@@ -102,6 +102,8 @@ class Bridge:
             _check_frontend(attributes.get("source", ""))
         elif request.Frontend != DOCKERFILE:
             raise RpcError(UNIMPLEMENTED, f"the frontend {request.Frontend!r} is not served by this engine")
+        if build.completed_ns:
+            raise build.error or RpcError(CANCELLED, "the build is over")
         session = await self._sessions.get(build.request.Session)
         options = options_of(attributes, list(build.request.Entitlements), cache_sources(request.CacheImports))
         url, wanted = attributes.get("context", ""), attributes.get("requestid", "")

@@ -51,7 +51,6 @@ def test_an_empty_query_is_the_default():
         {"labels": ['{"a":1}']},
         {"shmsize": ["big"]},
         {"remote": ["https://example.com/x.git"]},
-        {"version": ["2"]},
     ],
 )
 def test_what_cannot_be_done_is_refused(query):
