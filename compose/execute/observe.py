@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from compose.plan.images import hook_images, image_sources
+from compose.plan.images import further_images, image_sources
 from compose.plan.project import HOOK, PROJECT, DesiredProject, EngineState, ObservedContainer, image_name, own_labels
 from runtime.client import Client
 from runtime.errors import NotFoundError
@@ -25,7 +25,7 @@ def observe(
     names = {
         image_name(target, name): target.services[name].platform for name in (*wanted, *image_sources(target, wanted))
     }
-    names = {**{image: "" for name in wanted for image in hook_images(target, name)}, **names}
+    names = {**{image: "" for name in wanted for image in further_images(target, name)}, **names}
     images: dict[str, str] = {}
     tagged_s: dict[str, float] = {}
     others: dict[str, str] = {}

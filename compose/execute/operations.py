@@ -235,6 +235,7 @@ class Executor:
             security=security_options(self._target, service),
             inherited=inherited,
             container_of=self._container_of(),
+            images=self.images,
         )
 
     def _create(self, service: str, number: int) -> None:

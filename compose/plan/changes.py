@@ -6,10 +6,12 @@ from collections.abc import Set
 
 from compose.plan.content import content_digest
 from compose.plan.hashes import former_service_digests, service_digest
+from compose.plan.images import mounted_digest
 from compose.plan.project import (
     CONFIG_HASH,
     CONTENT,
     IMAGE,
+    MOUNTED_IMAGES,
     DesiredProject,
     EngineState,
     ObservedContainer,
@@ -42,6 +44,9 @@ def why_recreate(
     image = observed.images.get(image_name(target, name))
     if image is not None and container.labels.get(IMAGE) not in ("", None, image):
         return "its image changed"
+    mounted = mounted_digest(service, observed.images)
+    if MOUNTED_IMAGES in container.labels and container.labels[MOUNTED_IMAGES] != mounted:
+        return "an image that it mounts changed"
     for key in SHARED:
         if (donor := shares(service, key)) in recreated:
             return f"it shares {key} with {donor}, which is recreated"
@@ -60,9 +65,9 @@ def why_recreate(
         for key in sorted(service.network_keys - moved):
             if target.resource_name("networks", key) not in held:
                 return f"it was not connected to the network {key}"
-    mounted = {mount.get("Name") for mount in container.document.get("Mounts") or () if mount.get("Type") == "volume"}
+    volumes = {mount.get("Name") for mount in container.document.get("Mounts") or () if mount.get("Type") == "volume"}
     for key in sorted(service.volume_keys):
-        if key in target.section("volumes") and target.resource_name("volumes", key) not in mounted:
+        if key in target.section("volumes") and target.resource_name("volumes", key) not in volumes:
             return f"it does not mount the volume {key}"
     return None
 

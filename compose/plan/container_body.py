@@ -9,6 +9,7 @@ from compose.plan import project as labels
 from compose.plan.content import content_digest
 from compose.plan.endpoints import endpoints
 from compose.plan.hashes import service_digest
+from compose.plan.images import mounted_digest
 from compose.plan.parts import DeviceRequest, HealthSettings, Mount, Ulimit
 from compose.plan.project import COMPOSE_VERSION, DesiredProject, container_name, image_name
 from compose.plan.service import Service
@@ -28,13 +29,14 @@ def container_body(
     security: Mapping[str, Sequence[str]] | None = None,
     inherited: Sequence[Mapping[str, Any]] = (),
     container_of: Mapping[str, str] | None = None,
+    images: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the body of "Create a container" for the service's container `number`.
 
     `replaces` is the ID of the container that is recreated; `files` are mounts of configs and secrets,
     `security` are parts of the HostConfig made of `security_opt`; `inherited` are anonymous volumes taken over from the
     container that is replaced; `container_of` maps services to the containers that `network_mode: service:x` and its
-    like refer to.
+    like refer to; `images` are IDs by name, of the images that it mounts.
     """
     service = target.services[name]
     host = {**_host_config(service, container_of or {}), **(security or {})}
@@ -50,7 +52,8 @@ def container_body(
         "Entrypoint": service.entrypoint,
         "Env": _environment(service),
         "Labels": _labels(target, service, number, image_id, service_digest(resolved(service, container_of or {})))
-        | ({labels.REPLACE: replaces} if replaces else {}),
+        | ({labels.REPLACE: replaces} if replaces else {})
+        | ({labels.MOUNTED_IMAGES: mounted} if (mounted := mounted_digest(service, images or {})) else {}),
         "ExposedPorts": _exposed(service),
         "Hostname": service.hostname,
         "Domainname": service.domainname,

@@ -73,15 +73,29 @@ def plan_images(
                 operation = replace(operation, action=Build(unless_pulled=True), after=frozenset({attempt.key}))
             found[image] = operation
     for name in names:
-        for image in hook_images(target, name):
+        for image in further_images(target, name):
             if image not in observed.images and image not in found:
-                found[image] = Operation(f"image {image}", Pull(), image, "a hook needs it", name)
+                found[image] = Operation(f"image {image}", Pull(), image, "it is needed as well", name)
     return Plan.of(_with_order(target, found))
 
 
-def hook_images(target: DesiredProject, name: str) -> list[str]:
-    """Return the images that the hooks of the service run in containers of their own and that are not its own."""
-    return [hook.image for hook in target.services[name].pre_start if hook.image]
+def further_images(target: DesiredProject, name: str) -> list[str]:
+    """Return the images besides its own that the service needs: of hooks with containers, and mounted ones."""
+    service = target.services[name]
+    return [*(hook.image for hook in service.pre_start if hook.image), *mounted_images(service)]
+
+
+def mounted_images(service: Service) -> list[str]:
+    """Return the images that the service mounts (`type: image`)."""
+    return [mount.source for mount in service.mounts if mount.type == "image" and mount.source]
+
+
+def mounted_digest(service: Service, images: Mapping[str, str]) -> str:
+    """Return the IDs of the images that the service mounts, as its containers' label has them; "" without any.
+
+    `images` are IDs by name.
+    """
+    return ",".join(f"{name}@{images[name]}" for name in sorted(set(mounted_images(service))) if name in images)
 
 
 def image_sources(target: DesiredProject, names: Sequence[str]) -> list[str]:
@@ -105,6 +119,9 @@ def image_sources(target: DesiredProject, names: Sequence[str]) -> list[str]:
                 builders.setdefault(service.image, name)
     for name in names:
         service = target.services[name]
+        for image in further_images(target, name):
+            if image in builders:
+                add(builders[image])
         add(name if service.build else builders.get(service.image, name))
     return list(found)
 

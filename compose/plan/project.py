@@ -25,11 +25,13 @@ CONFIG_FILES, WORKING_DIR = f"{LABEL}project.config_files", f"{LABEL}project.wor
 NETWORK, VOLUME, REPLACE = f"{LABEL}network", f"{LABEL}volume", f"{LABEL}replace"
 CONTENT = "dev.skiff.content-hash"
 """The digest of what configs and secrets write into a container, which docker compose has no label for."""
+MOUNTED_IMAGES = "dev.skiff.image-mounts"
+"""The IDs of the images that a container mounts."""
 HOOK, HOOK_INDEX = f"{LABEL}hook", f"{LABEL}hook.index"
 """Of a container that ran a hook: its kind, and its place in the list."""
 ENVIRONMENT_FILE, SLUG = f"{LABEL}project.environment_file", f"{LABEL}slug"
 
-COMPOSE_VERSION = "2.40.3"
+COMPOSE_VERSION = "5.5.0"
 """The reference whose labels and rules we follow."""
 
 

@@ -76,8 +76,9 @@ class Progress:
         self.line(f" {self.prefix}{subject} {name} {state}")
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
-        """Write a line that the step on `name` prints for `service`."""
-        self.line(f" {service} | {line}")
+        """Write a line that the step on `name` prints for `service`: builds print to standard output."""
+        with self._lock:
+            print(f" {service} | {line}", flush=True)
 
     def measure(self, event: events.StepMeasured) -> None:
         """Say how far a step is, from time to time."""
@@ -121,6 +122,9 @@ class QuietProgress(Progress):
     """Writes nothing."""
 
     def line(self, text: str) -> None:
+        """Write nothing."""
+
+    def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Write nothing."""
 
 

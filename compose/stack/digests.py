@@ -32,18 +32,30 @@ def full_name(image: str) -> str:
 
 
 def resolved(model: Mapping[str, Any], digest_of: Callable[[str], str]) -> dict[str, Any]:
-    """Return `model` with the image of every service pinned to the digest that `digest_of` gives for its full name."""
+    """Return `model` with the images that services run and mount pinned to what `digest_of` gives for full names."""
     known: dict[str, str] = {}
+
+    def pinned(image: str) -> str:
+        full = full_name(image)
+        if "@" in full:
+            return full
+        if full not in known:
+            known[full] = f"{full}@{digest_of(full)}"
+        return known[full]
+
     services = {}
     for name, service in model["services"].items():
-        image = service.get("image")
-        if image:
-            full = full_name(image)
-            if "@" not in full:
-                if full not in known:
-                    known[full] = f"{full}@{digest_of(full)}"
-                full = known[full]
-            service = {**service, "image": full}
+        if service.get("image"):
+            service = {**service, "image": pinned(service["image"])}
+        if any(mount.get("type") == "image" for mount in service.get("volumes") or ()):
+            mounts = service["volumes"]
+            service = {
+                **service,
+                "volumes": [
+                    {**mount, "source": pinned(mount["source"])} if mount.get("type") == "image" else mount
+                    for mount in mounts
+                ],
+            }
         services[name] = service
     return {**model, "services": services}
 

@@ -71,7 +71,7 @@ def test_an_agent_of_the_command_line_is_there_for_steps(stack):
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(path)
         agent.listen()
-        assert "has an agent" in project.skiff("build", "--ssh", f"mine={path}").stderr
+        assert "has an agent" in project.skiff("build", "--ssh", f"mine={path}").stdout
     assert "is not an agent's socket" in project.refused("build", "--no-cache", "--ssh", "mine=/dev/null")
 
 

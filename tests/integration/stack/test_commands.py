@@ -301,7 +301,7 @@ services:
         f"{project.name}-web",
     ]
     assert f"{project.name}-other" in project.skiff("build", "--with-dependencies", "web").stderr
-    said = project.skiff("build", "--no-cache", "--build-arg", "A=flag", "other").stderr
+    said = project.skiff("build", "--no-cache", "--build-arg", "A=flag", "other").stdout
     assert "built with flag" in said
     quiet = project.skiff("build", "-q", "base")
     assert (quiet.stderr, quiet.stdout.startswith("sha256:")) == ("", True)

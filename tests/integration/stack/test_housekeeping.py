@@ -33,7 +33,7 @@ networks: {net: }
 def test_everything_is_listed_removed_and_pruned(home, busybox, tmp_path):
     project = Project.of(home, tmp_path, STACK)
     project.skiff("up", "-d")
-    built = project.skiff("build", "built").stderr
+    built = project.skiff("build", "built").stdout
     assert "Step 2/2 : RUN" in built
     assert "---> Done in " in built
 

@@ -40,7 +40,7 @@ def test_everything_carries_the_labels_of_the_reference(stack):
         f"{prefix}image": project.inspect("web")["Image"],
         f"{prefix}project.config_files": str(project.folder / "compose.yaml"),
         f"{prefix}project.working_dir": str(project.folder),
-        f"{prefix}version": "2.40.3",
+        f"{prefix}version": "5.5.0",
     }
     network = project.home.get(f"/networks/{project.name}_default")["Labels"]
     assert (network[f"{prefix}network"], network[f"{prefix}project"]) == ("default", project.name)

@@ -7,6 +7,7 @@ from compose.plan.hashes import network_digest, service_digest
 from compose.plan.project import EngineState
 from compose.plan.refusals import check_services
 from compose.plan.resources import ChangedResources, check_resources, diverged, network_body, volume_body
+from compose.stack.digests import resolved
 from runtime.errors import SkiffError
 from tests.unit.plan.shop import MODEL, TARGET, existing, observed, target
 
@@ -153,7 +154,29 @@ def test_a_network_carries_the_labels_of_the_reference():
     assert network_body(TARGET, "default")["Labels"] == {
         "com.docker.compose.project": "shop",
         "com.docker.compose.network": "default",
-        "com.docker.compose.version": "2.40.3",
+        "com.docker.compose.version": "5.5.0",
         "com.docker.compose.config-hash": network_digest(MODEL["networks"]["default"]),
     }
     assert volume_body(TARGET, "data")["Labels"]["com.docker.compose.volume"] == "data"
+
+
+def test_a_container_that_mounts_an_image_is_recreated_when_that_is_another():
+    mounting = target(
+        lambda model: model["services"]["web"].update(volumes=[{"type": "image", "source": "data:1", "target": "/d"}])
+    )
+    made = {labels.CONFIG_HASH: service_digest(mounting.services["web"].document)}
+    here = observed(images={"web:1": "sha256:web", "data:1": "sha256:new"})
+    labelled = {**made, labels.MOUNTED_IMAGES: "data:1@sha256:new"}
+    assert why(existing("web", **made), here, mounting) is None  # docker compose made it
+    assert why(existing("web", **labelled), here, mounting) is None
+    old = {**made, labels.MOUNTED_IMAGES: "data:1@sha256:old"}
+    assert why(existing("web", **old), here, mounting) == "an image that it mounts changed"
+
+
+def test_an_image_that_is_mounted_is_pinned_with_the_others():
+    model = {"services": {"web": {"volumes": [{"type": "image", "source": "data", "target": "/d"}, {"type": "tmpfs"}]}}}
+    pinned = resolved(model, lambda name: f"sha256:{len(name)}")
+    assert pinned["services"]["web"]["volumes"] == [
+        {"type": "image", "source": "docker.io/library/data:latest@sha256:29", "target": "/d"},
+        {"type": "tmpfs"},
+    ]

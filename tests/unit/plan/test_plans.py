@@ -234,7 +234,7 @@ def test_the_body_carries_the_labels_of_the_reference():
         "com.docker.compose.project.working_dir": "/shop",
         "com.docker.compose.depends_on": "db:service_healthy:false",
         "com.docker.compose.image": "sha256:web",
-        "com.docker.compose.version": "2.40.3",
+        "com.docker.compose.version": "5.5.0",
     }
     assert body["HostConfig"]["PortBindings"] == {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}
     assert body["NetworkingConfig"]["EndpointsConfig"] == {"shop_default": {"Aliases": ["shop-web-2", "web"]}}
