@@ -71,6 +71,11 @@ class Paths:
         return self.root / "tmp"
 
     @property
+    def build_contexts(self) -> Path:
+        """Where directories of builds' clients are kept (see `runtime.buildkit.contexts`)."""
+        return self.root / "build-contexts"
+
+    @property
     def trash(self) -> Path:
         """What was removed and is still to be deleted from the disk (see `runtime.trash`)."""
         return self.root / "trash"

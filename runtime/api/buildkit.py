@@ -85,6 +85,11 @@ async def build(engine: Engine, request: Request, options: BuildOptions) -> None
     await request.stream(partial(control.build, ref, session, options), encode=line, waits=True)
 
 
+def drop_contexts(engine: Engine) -> None:
+    """Remove the kept directories of clients, but for those that builds read now."""
+    engine_control(engine).drop_contexts()
+
+
 def engine_control(engine: Engine) -> Control:
     """Return what serves BuildKit's API for `engine`; made for the first client that speaks it."""
     if engine.extensions.get("buildkit") is None:

@@ -74,6 +74,7 @@ async def build_prune(engine: Engine, request: Request) -> None:
     before = rfc3339(min(moment(text, time.time_ns()) for text in ages)) if ages else None
     kept = [request.number(name) or 0 for name in ("keep-storage", "reserved-space", "max-used-space")]
     removed, freed = await engine.builder.prune(before=before, keep_bytes=max(kept))
+    buildkit.drop_contexts(engine)
     engine.events.emit("builder", "prune", "", {"reclaimed": str(freed)})
     await request.answer(200, {"CachesDeleted": removed or None, "SpaceReclaimed": freed})
 

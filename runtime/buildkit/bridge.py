@@ -56,7 +56,7 @@ class Bridge:
         self._engine = engine
         self._builds = builds
         self._sessions = sessions
-        self._contexts = Contexts(engine.paths.root / "build-contexts")
+        self.contexts = Contexts(engine.paths.build_contexts, engine.trash)
         service = f"/{FRONTEND}.LLBBridge/"
         self.methods = {
             f"{service}Ping": self._ping,
@@ -121,7 +121,7 @@ class Bridge:
         progress = build.progress
         async with (
             self._opened(build, session, options, url) as (source, scratch, uploaded),
-            prepared(session, source, options, scratch, self._contexts, progress, uploaded) as request,
+            prepared(session, source, options, scratch, self.contexts, progress, uploaded) as request,
         ):
             return await self._engine.builder.run(
                 request,

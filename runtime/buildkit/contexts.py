@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-
-import anyio.to_thread
 
 from runtime.buildkit.filesync import receive_directory
 from runtime.buildkit.sessions import Session
+from runtime.trash import Trash
 
 MOST = 8
 """As many directories are kept, those that were used last."""
@@ -21,8 +19,9 @@ MOST = 8
 class Contexts:
     """The kept directories, below `folder`; each serves one build at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trash: Trash) -> None:
         self._folder = folder
+        self._trash = trash
         self._in_use: set[str] = set()
 
     @asynccontextmanager
@@ -46,17 +45,17 @@ class Contexts:
             try:
                 size = await receive_directory(session, name, kept, excludes=excludes, follows=follows)
             except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(shutil.rmtree, kept, True)
+                self._trash.throw(kept)
                 raise
             yield kept, size
         finally:
             self._in_use.discard(key)
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._drop_oldest)
+            self.drop(MOST)
 
-    def _drop_oldest(self) -> None:
-        found = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in found[MOST:]:
-            if path.name not in self._in_use:
-                shutil.rmtree(path, ignore_errors=True)
+    def drop(self, most: int = 0) -> None:
+        """Remove the kept directories but for `most`, those that were used last, and for those that builds read now."""
+        with suppress(FileNotFoundError):
+            found = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+            for path in found[most:]:
+                if path.name not in self._in_use:
+                    self._trash.throw(path)

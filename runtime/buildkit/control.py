@@ -76,6 +76,10 @@ class Control:
             "/grpc.health.v1.Health/Check": self._health,
         }
 
+    def drop_contexts(self) -> None:
+        """Remove what is kept of clients' directories."""
+        self._bridge.contexts.drop()
+
     async def _health(self, call: Call) -> None:
         await call.receive(f"{CONTROL}.InfoRequest")  # whatever service it asks about
         answer = message("moby.buildkit.v1.BuildHistoryEvent")(type=1)  # field 1, a number: SERVING
@@ -196,6 +200,8 @@ class Control:
         rows = (await self._engine.disk_usage.df(["build-cache"])).get("BuildCache") or ()
         removed, _ = await self._engine.builder.prune(keep_bytes=request.maxUsedSpace or request.reservedSpace)
         gone = set(removed)
+        if not request.maxUsedSpace and not request.reservedSpace:
+            self.drop_contexts()
         for row in rows:
             if row["ID"] in gone:
                 await call.send(_record(row))

@@ -54,6 +54,7 @@ def docker(shared_home, busybox_tar, tmp_path_factory):
         return said
 
     run.environment = environment
+    run.home = shared_home
     return run
 
 
@@ -257,6 +258,7 @@ def test_the_builder_shows_itself_its_cache_and_its_builds(docker, context):
     assert "Total:" in docker("buildx", "du")
     assert "Completed" in docker("buildx", "history", "ls")
     assert "Total:" in docker("buildx", "prune", "-f")
+    assert list((docker.home.root / "build-contexts").iterdir()) == []
 
 
 def test_what_is_not_served_is_refused_by_name(docker, context):
