@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from runtime.buildkit.control import Control
 
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
+
+
 class _Transport:
     """A hijacked connection, as HTTP/2 needs it."""
 
@@ -46,11 +49,20 @@ def _listed(value: str) -> list[str]:
 
 async def grpc(engine: Engine, request: Request) -> None:
     """Serve BuildKit's services to the client."""
+    await _serve(engine, await _given_over(request))
+
+
+async def serve_http2(engine: Engine, connection: Connection) -> None:
+    """Serve BuildKit's services to a client that speaks HTTP/2 from its first byte; the preface's head was read."""
+    connection.buffer[:0] = PREFACE
+    await _serve(engine, _Transport(connection))
+
+
+async def _serve(engine: Engine, transport: _Transport) -> None:
     from runtime.buildkit.http2 import Http2
     from runtime.buildkit.rpc import Server
 
     server = Server(engine_control(engine).methods, log)
-    transport = await _given_over(request)
     connection = server.connection = Http2(transport, is_client=False, serve=server.serve)
     try:
         await connection.run()

@@ -19,6 +19,11 @@ READ_WITHIN_S = 5.0
 LOOK_AGAIN_S, LOOK_AT_LEAST_S = 0.0005, 0.02
 
 
+def is_preface(head: Head) -> bool:
+    """Whether a head is the beginning of a connection that speaks HTTP/2 from its first byte (RFC 9113, section 3.4)."""
+    return (head.first, head.second, head.third) == ("PRI", "*", "HTTP/2.0")
+
+
 class Closed(Exception):
     """The client hung up."""
 
@@ -101,7 +106,7 @@ class Connection:
             return None
         head, length = found
         del self.buffer[:length]
-        if head.third not in ("HTTP/1.1", "HTTP/1.0"):
+        if head.third not in ("HTTP/1.1", "HTTP/1.0") and not is_preface(head):
             raise ProtocolError(f"the version of HTTP is not served: {head.third!r}")
         return head
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runtime.api.connection import Closed, Connection
+from runtime.api import buildkit
+from runtime.api.connection import Closed, Connection, is_preface
 from runtime.api.intake import Intake, Limits
 from runtime.api.request import REASONS, Request
 from runtime.api.routes import ROUTES
@@ -114,6 +115,10 @@ async def _converse(server: _Server, peer: socket.socket) -> None:
 async def _serve_requests(server: _Server, connection: Connection) -> None:
     try:
         while (head := await connection.next_head()) is not None:
+            if is_preface(head):
+                with server.engine.busy():
+                    await buildkit.serve_http2(server.engine, connection)
+                return
             request = Request(connection, head, server.engine.store.flush)
             with server.engine.busy():
                 await _answer(server, request)

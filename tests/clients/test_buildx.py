@@ -11,8 +11,14 @@ import tarfile
 import threading
 from pathlib import Path
 
+import anyio
 import pytest
 
+from runtime.api.connection import Connection
+from runtime.api.intake import Intake, Limits
+from runtime.buildkit.http2 import Http2
+from runtime.buildkit.rpc import ask
+from runtime.buildkit.schema import message
 from tests.support.project import eventually
 
 pytestmark = pytest.mark.root
@@ -265,3 +271,17 @@ def test_what_is_not_served_is_refused_by_name(docker, context):
     folder = context("# syntax=example.com/other/frontend:1\nFROM busybox\n")
     assert "example.com/other/frontend:1 is not run by this engine" in build(docker, folder, code=1)
     assert "is no directory of the client's" in docker("buildx", "build", "https://example.com/x.git", code=1)
+
+
+@pytest.mark.anyio
+async def test_http2_is_spoken_from_the_first_byte_too(docker):
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(docker.home.run / "engine.sock"))
+        client = Http2(Connection(peer, Intake(Limits())), is_client=True)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.run)
+            path, answer = "/moby.buildkit.v1.Control/Info", "moby.buildkit.v1.InfoResponse"
+            with anyio.fail_after(30):
+                info = await ask(client, path, message("moby.buildkit.v1.InfoRequest")(), answer)
+            group.cancel_scope.cancel()
+    assert info.buildkitVersion.package == "skiff"
