@@ -27,8 +27,14 @@ def deliver(client: Client, id: str, paths: Mapping[str, str], *, is_running: bo
     gone = [where for where, path in paths.items() if _is_text(where) and not os.path.lexists(path)]
     kept = {where: path for where, path in paths.items() if os.path.lexists(path)}
     if gone and is_running:
-        for begin in range(0, len(gone), REMOVED_AT_ONCE):
-            _remove(client, id, gone[begin : begin + REMOVED_AT_ONCE])
+        try:
+            for begin in range(0, len(gone), REMOVED_AT_ONCE):
+                _remove(client, id, gone[begin : begin + REMOVED_AT_ONCE])
+        except SkiffError:
+            # it may have exited since it was listed
+            is_running = bool(client.container(id)["State"]["Running"])
+            if is_running:
+                raise
     if kept:
         client.archive_put(id, "/", archive(kept), copyUIDGID=1)
     return is_running or not gone

@@ -79,7 +79,7 @@ class Root:
                     os.mkdir(name, 0o755, dir_fd=parent_descriptor)
                 else:
                     flags = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-                    os.close(os.open(name, flags, 0o755, dir_fd=parent_descriptor))
+                    os.close(os.open(name, flags, 0o644, dir_fd=parent_descriptor))
             except FileExistsError:
                 # a link to what is missing
                 target = os.readlink(name, dir_fd=parent_descriptor)

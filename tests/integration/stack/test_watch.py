@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from compose.watch.delivery import deliver
+from runtime.client import Client, endpoint
 from tests.conftest import SKIFF
 from tests.support.foreground import Foreground
 from tests.support.project import eventually, kill_and_wait, pid_of
@@ -435,3 +437,12 @@ def test_up_refuses_what_does_not_go_together_with_watching(stack):
     project.write("services:\n  web: {image: busybox}\n")
     assert "none of the selected services is configured for watch" in project.refused("up", "--watch")
     assert project.states() == {}
+
+
+def test_what_is_removed_of_a_container_that_has_just_exited_is_left_for_its_next_start(stack):
+    project = stack("services: {once: {image: busybox, command: 'true'}}\n")
+    project.skiff("up", "-d")
+    project.skiff("wait", "once", check=False)
+    client = Client(endpoint({}, f"unix://{project.home.run}/engine.sock"))
+    id = project.containers()["once"][0]["ID"]
+    assert deliver(client, id, {"/file": "/no/such/file"}, is_running=True) is False

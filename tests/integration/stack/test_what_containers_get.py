@@ -17,7 +17,7 @@ services:
     cap_add: [net_admin, CAP_SYS_ADMIN]
     cap_drop: [mknod]
     stop_grace_period: 0s
-    volumes: ["kept:/kept", "./x:/x:ro", "kept:/ro:ro"]
+    volumes: ["./key:/new/point", "kept:/kept", "./x:/x:ro", "kept:/ro:ro"]
     networks: {{back: {{priority: 100}}, again: }}
     configs: [{{source: motd, target: /in/a/folder}}]
     secrets: [{{source: key, uid: "1000", gid: "1001", mode: 0440}}]
@@ -45,6 +45,7 @@ def test_what_is_asked_for_is_there_and_shown_as_docker_shows_it(stack):
     assert app["HostConfig"]["CapAdd"] == ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]
     assert app["HostConfig"]["CapDrop"] == ["CAP_MKNOD"]
     assert {mount["Destination"]: (mount["Mode"], mount["RW"]) for mount in app["Mounts"]} == {
+        "/new/point": ("", True),
         "/kept": ("z", True),
         "/x": ("", False),
         "/ro": ("z", False),
@@ -56,6 +57,9 @@ def test_what_is_asked_for_is_there_and_shown_as_docker_shows_it(stack):
     ]
     assert time.time() - int(inside("app", "stat", "-c", "%Y", "/in/a/folder")) < 60
     assert "# ExtServers: [192.0.2.53]" in inside("app", "cat", "/etc/resolv.conf")
+    # once the mount is gone, what it was mounted on is seen
+    project.skiff("exec", "-u", "0", "--privileged", "app", "umount", "/new/point")
+    assert inside("app", "stat", "-c", "%a", "/new/point") == "644\n"
     # the first network by name is the way out, whatever the priority
     again = app["NetworkSettings"]["Networks"][f"{project.name}_again"]
     assert f"default via {again['Gateway']} " in inside("app", "ip", "route")
