@@ -15,32 +15,10 @@ from runtime.paths import Paths
 from tests.support.machine import look
 from tests.support.moments import Moments
 from tests.support.project import Project, eventually, kill_and_wait, pid_of
+from tests.support.stacks import web_and_db
 
 pytestmark = pytest.mark.root
 
-STACK = """
-name: moments
-services:
-  web:
-    image: busybox
-    init: true
-    command: sleep infinity
-    environment: {{VERSION: "{version}"}}
-    ports: ["127.0.0.1::80"]
-    networks: [front, back]
-    depends_on: [db]
-  db:
-    image: busybox
-    init: true
-    command: sleep infinity
-    volumes: ["data:/data"]
-    networks: [back]
-networks:
-  front:
-  back:
-volumes:
-  data:
-"""
 BUILT = "services: {app: {build: ., command: sleep infinity, init: true}}\nname: moments\n"
 DOCKERFILE = "FROM busybox\nRUN echo {0} > /one\nRUN cat /one > /two\nCOPY compose.yaml /\n"
 SEED = 20240607
@@ -50,7 +28,7 @@ class Stack:
     """The project of these tests, brought into the state in which an operation begins."""
 
     def __init__(self, home, folder):
-        self.project = Project.of(home, folder, STACK.format(version=0))
+        self.project = Project.of(home, folder, web_and_db("moments"))
         self.home = home
         self.version = 0
 
@@ -63,7 +41,7 @@ class Stack:
     def changed(self):
         self.up()
         self.version += 1
-        self.write(STACK.format(version=self.version))
+        self.write(web_and_db("moments", self.version))
 
     def rebuilt(self):
         self.version += 1
@@ -78,7 +56,7 @@ class Stack:
             states = [one["State"] for one in found if one["State"] != "created" or "-run-" not in one["Name"]]
             assert states == ["running"], name
         self.project.skiff("down", "-v", "-t", "0", "--remove-orphans")
-        self.write(STACK.format(version=self.version))
+        self.write(web_and_db("moments", self.version))
         assert self.project.containers() == {}
         for place in ("containers", "volumes"):
             assert list((self.home.root / place).iterdir()) == [], place

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests.support.project import Project, eventually, kill_and_wait, pid_of
+from tests.support.stacks import LEAVER
 
 pytestmark = pytest.mark.root
 
@@ -36,11 +37,11 @@ def test_containers_outlive_the_engine_and_their_exit_codes_are_known(home, busy
     project = Project.of(
         home,
         tmp_path,
-        """
+        f"""
         name: outlive
         services:
-          steady: {image: busybox, init: true, command: sleep infinity}
-          leaver: {image: busybox, init: true, command: ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done"]}
+          steady: {{image: busybox, init: true, command: sleep infinity}}
+          leaver: {LEAVER}
         """,
     )
     project.skiff("up", "-d")

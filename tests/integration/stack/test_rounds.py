@@ -7,36 +7,13 @@ import pytest
 from tests.conftest import Home
 from tests.support.machine import look
 from tests.support.project import Project
+from tests.support.stacks import web_and_db
 
 pytestmark = pytest.mark.root
 
-STACK = """
-name: {name}
-services:
-  web:
-    image: busybox
-    init: true
-    command: sleep infinity
-    ports: ["127.0.0.1::80"]
-    networks: [front, back]
-    depends_on: [db]
-  db:
-    image: busybox
-    init: true
-    command: sleep infinity
-    volumes: ["data:/data"]
-    networks: [back]
-    mem_limit: 64m
-networks:
-  front:
-  back:
-volumes:
-  data:
-"""
-
 
 def test_fifty_rounds_leave_no_residue(home, busybox, tmp_path):
-    project = Project.of(home, tmp_path, STACK.format(name="rounds"))
+    project = Project.of(home, tmp_path, web_and_db("rounds"))
     home.stop()
     before = look(home.root)
     for _ in range(50):
@@ -49,8 +26,8 @@ def test_fifty_rounds_leave_no_residue(home, busybox, tmp_path):
 
 
 def test_two_projects_live_side_by_side(home, busybox, tmp_path):
-    one = Project.of(home, tmp_path / "one", STACK.format(name="one"))
-    two = Project.of(home, tmp_path / "two", STACK.format(name="two"))
+    one = Project.of(home, tmp_path / "one", web_and_db("one"))
+    two = Project.of(home, tmp_path / "two", web_and_db("two"))
     threads = [threading.Thread(target=project.skiff, args=("up", "-d")) for project in (one, two)]
     for thread in threads:
         thread.start()
@@ -68,7 +45,7 @@ def test_two_engines_with_their_own_roots_do_not_meet(home, busybox, busybox_tar
     other = Home(base / "root", base / "run")
     try:
         other.skiff("image", "load", "-i", busybox_tar)
-        projects = [Project.of(h, tmp_path / h.root.parent.name, STACK.format(name="same")) for h in (home, other)]
+        projects = [Project.of(h, tmp_path / h.root.parent.name, web_and_db("same")) for h in (home, other)]
         for project in projects:
             project.skiff("up", "-d")
         projects[0].skiff("down", "-v", "-t", "2")

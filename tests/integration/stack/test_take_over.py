@@ -8,10 +8,12 @@ import pytest
 
 from runtime.linux.pidfd import remembers_exits
 from tests.support.project import Project, eventually, kill_and_wait, pid_of
+from tests.support.stacks import LEAVER
 
 pytestmark = pytest.mark.root
 
-STACK = """
+STACK = (
+    """
 name: takeover
 services:
   counter: {image: busybox, command: ["sh", "-c", "i=0; while :; do i=$$((i+1)); echo $$i; usleep 500; done"]}
@@ -21,9 +23,10 @@ services:
     ports: ["127.0.0.1::80"]
     healthcheck: {test: ["CMD", "test", "-e", "/page"], interval: 1s}
   screen: {image: busybox, tty: true, command: ["sh", "-c", "trap 'exit 3' HUP; while :; do echo tick; sleep 0.1; done"]}
-  leaver: {image: busybox, init: true, command: ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done"]}
   always: {image: busybox, init: true, restart: always, command: sleep infinity}
-"""
+  leaver: """
+    + LEAVER
+)
 KNOWN = 7 if remembers_exits() else 255
 """How `leaver` ended, as far as it is known of a process whose parent was killed."""
 LONG_LIVED = ("counter", "web", "screen")
