@@ -15,7 +15,8 @@ from runtime.trash import Trash
 def clear_half_made(layout: Layout, trash: Trash) -> None:
     """Remove the objects of a kind that are marked and whose record says nothing; only a volume that holds data stays.
 
-    One whose record can be read is whole; its mark was only not removed yet.
+    One whose record can be read is whole; its mark was only not removed yet. Of a volume the directory of its data may
+    still be missing: it is made after the record, as a directory without a record counts as a volume.
     """
     for entry in list(os.scandir(layout.folder)):
         path = Path(entry.path)
@@ -39,6 +40,8 @@ def _clear_directory(place: Path, layout: Layout, trash: Trash) -> None:
     elif not os.path.lexists(mark_of(path)):
         return
     elif record.read(path).document is not None or (layout.kind == "volume" and _has_data(place / "_data")):
+        if layout.kind == "volume":
+            (place / "_data").mkdir(exist_ok=True)
         mark_of(path).unlink()
     else:
         trash.throw(place)

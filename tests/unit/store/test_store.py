@@ -56,6 +56,17 @@ def test_what_was_flushed_is_there_for_the_next_engine(store, paths):
     assert reopened(paths).collection("network").items() == [(ID, network(changed=True))]
 
 
+def test_a_volume_whose_engine_was_killed_before_its_data_had_a_directory_can_be_mounted(store, paths):
+    (paths.volumes / "data").mkdir(parents=True)
+    store.collection("volume").put("data", {"name": "data", "created": "", "labels": {}, "options": {}})
+    assert (paths.volumes / "data/.new-volume.json").exists()  # nothing was confirmed yet
+    assert reopened(paths).collection("volume").get("data") is not None
+    assert (paths.volumes / "data/_data").is_dir()
+    (paths.volumes / "data/_data").rmdir()  # what goes later is somebody's doing, and not made again
+    reopened(paths)
+    assert not (paths.volumes / "data/_data").exists()
+
+
 def test_what_was_being_made_is_whole_or_not_there(store, paths):
     store.collection("network").put(ID, network())
     assert reopened(paths).collection("network").items() == [(ID, network())]
