@@ -67,6 +67,9 @@ class Builds:
         build.completed_ns = time.time_ns()
         build.progress.finish()
         build.images.clear()
+        for one in self._builds.values():
+            if one.completed_ns and one is not build:
+                one.progress.forget()
         over = [ref for ref, one in self._builds.items() if one.completed_ns and not one.is_pinned]
         for ref in over[:-KEPT]:
             del self._builds[ref]

@@ -22,6 +22,8 @@ CONTROL = "moby.buildkit.v1"
 _WARNING = re.compile(r"\[Warning\] (?P<rule>[A-Z]\w+): (?P<text>.*) \(line (?P<line>\d+)\)\n", re.DOTALL)
 RULES = "https://docs.docker.com/go/dockerfile/rule/"
 STDOUT = 1
+LONGEST_LOG_BYTES = 2 << 20
+"""As much of a step's output is told, as with BuildKit."""
 AMONG_STEPS = (ins.Run, ins.Copy, ins.Workdir)
 """Instructions that are vertexes of their own; the others only change the configuration."""
 
@@ -59,6 +61,10 @@ class Progress:
         """Say that nothing more comes."""
         self._is_over = True
         self._wake()
+
+    def forget(self) -> None:
+        """Let go of what was told; the numbers stay."""
+        self._events.clear()
 
     def _wake(self) -> None:
         self._changed.set()
@@ -117,6 +123,7 @@ class Vertex:
         self._name = name
         self._inputs = list(inputs)
         self._started = timestamp()
+        self._written = 0
         self.is_cached = False
         self._has_ended = False
         self._tell()
@@ -132,7 +139,12 @@ class Vertex:
         self._progress.send(told)
 
     def write(self, text: str) -> None:
-        """Tell output of the step."""
+        """Tell output of the step, up to a limit: whoever asks for the status of a build hears all of it."""
+        if self._written > LONGEST_LOG_BYTES:
+            return
+        self._written += len(text)
+        if self._written > LONGEST_LOG_BYTES:
+            text += f"\n[output clipped, log limit {LONGEST_LOG_BYTES >> 20} MiB reached]\n"
         told = self._progress.response()
         log = told.logs.add(vertex=self.digest, stream=STDOUT, msg=text.encode(errors="surrogateescape"))
         log.timestamp.CopyFrom(timestamp())
