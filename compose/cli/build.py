@@ -24,7 +24,7 @@ def build(
     with_dependencies: Annotated[bool, typer.Option("--with-dependencies", help="Images of dependencies, too")] = False,
     quiet: Quiet = False,
     ssh: Annotated[
-        list[str] | None, typer.Option("--ssh", help="SSH agents that steps may use: default, or ID=SOCKET")
+        list[str] | None, typer.Option("--ssh", help="SSH agents or keys that steps may use: default, or ID=PATH")
     ] = None,
     with_host_ca: Annotated[
         bool, typer.Option("--with-host-ca", help="Steps trust this machine's CA certificates, and have its proxies")

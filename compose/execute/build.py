@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from compose.execute.build_context import stream
 from compose.execute.build_flags import BuildFlags
 from compose.execute.host_ca import HOST_CA, host_certificates, host_proxies
+from compose.execute.key_agents import key_agent
 from compose.plan.build_settings import BuildSettings, agent_sockets
 from compose.plan.container_body import ulimit_bodies
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
@@ -40,21 +42,28 @@ def build_image(
     client: Client, target: DesiredProject, service: str, report: Callable[[str], None], options: BuildFlags
 ) -> str:
     """Build the image of `service` and return its ID. Raises SkiffError with the build's own message."""
-    request = build_request(target, service, options, is_ours=client.endpoint.is_ours)
-    body = stream(request.context, request.dockerfile, request.hidden, request.extra, request.directories)
     image_id = ""
-    for message in client.build(body, request.query):
-        for line in str(message.get("stream") or "").splitlines():
-            if line.strip() and not options.quiet:
-                report(line)
-        if "aux" in message:
-            image_id = message["aux"].get("ID", image_id)
+    with ExitStack() as agents:
+        is_ours = client.endpoint.is_ours
+        request = build_request(
+            target, service, options, lambda keys: agents.enter_context(key_agent(keys)), is_ours=is_ours
+        )
+        body = stream(request.context, request.dockerfile, request.hidden, request.extra, request.directories)
+        for message in client.build(body, request.query):
+            for line in str(message.get("stream") or "").splitlines():
+                if line.strip() and not options.quiet:
+                    report(line)
+            if "aux" in message:
+                image_id = message["aux"].get("ID", image_id)
     return image_id
 
 
-def build_request(target: DesiredProject, service: str, options: BuildFlags, *, is_ours: bool) -> BuildCall:
+def build_request(
+    target: DesiredProject, service: str, options: BuildFlags, agent: Callable[[Path], str], *, is_ours: bool
+) -> BuildCall:
     """Return the request for the `build:` of `service`; `is_ours` says that the engine is Skiff's own.
 
+    `agent` returns the socket of an SSH agent that holds the keys of a file.
     Raises SkiffError for what is not there, and for what the engine can't do.
     """
     build = target.services[service].build
@@ -83,7 +92,7 @@ def build_request(target: DesiredProject, service: str, options: BuildFlags, *, 
     }
     directories: dict[str, Path] = {}
     if is_ours:
-        own, secrets, directories = _own(target, build, fail)
+        own, secrets, directories = _own(target, build, agent, fail)
         query |= own
         extra = {**extra, **secrets}
     else:
@@ -191,7 +200,7 @@ def _cache_images(build: BuildSettings, fail: _Failure) -> list[str]:
 
 
 def _own(
-    target: DesiredProject, build: BuildSettings, fail: _Failure
+    target: DesiredProject, build: BuildSettings, agent: Callable[[Path], str], fail: _Failure
 ) -> tuple[dict[str, Any], dict[str, bytes], dict[str, Path]]:
     """Return parts of the query, files and directories that go along: secrets, agents, contexts, entitlements."""
     files: dict[str, bytes] = {}
@@ -204,7 +213,7 @@ def _own(
     query = {
         "nocachefilter": json.dumps(list(build.no_cache_filter)) if build.no_cache_filter else "",
         "secrets": json.dumps(secrets) if secrets else "",
-        "ssh": json.dumps(_agents(target, build, fail)) if build.ssh else "",
+        "ssh": json.dumps(_agents(target, build, agent, fail)) if build.ssh else "",
         "contexts": json.dumps(contexts) if contexts else "",
         "entitlements": build.allowed_entitlements(),
     }
@@ -229,17 +238,27 @@ def _secret(target: DesiredProject, name: str, fail: _Failure) -> bytes:
         ) from error
 
 
-def _agents(target: DesiredProject, build: BuildSettings, fail: _Failure) -> dict[str, str]:
+def _agents(
+    target: DesiredProject, build: BuildSettings, agent: Callable[[Path], str], fail: _Failure
+) -> dict[str, str]:
     found = {}
     for name, written in build.ssh.items():
-        socket = written or target.environment.get("SSH_AUTH_SOCK") or os.environ.get("SSH_AUTH_SOCK") or ""
-        if not socket:
+        given = written or target.environment.get("SSH_AUTH_SOCK") or os.environ.get("SSH_AUTH_SOCK") or ""
+        if not given:
             raise fail(
                 f"build.ssh: {name} wants an SSH agent, and none runs", "start one: `eval $(ssh-agent)`, `ssh-add`"
             )
-        if not Path(socket).is_socket():
-            raise fail(f"build.ssh: {name}: {socket} is not an agent's socket", "add the key to an agent: `ssh-add`")
-        found[name] = socket
+        path = Path(given)
+        if path.is_file():
+            try:
+                given = agent(path.absolute())
+            except SkiffError as error:
+                raise fail(
+                    f"build.ssh: {name}: {error.message}", error.hint or "add it to an agent: `ssh-add`"
+                ) from error
+        elif not path.is_socket():
+            raise fail(f"build.ssh: {name}: {given} is neither an agent's socket nor a key", "add the key: `ssh-add`")
+        found[name] = given
     return found
 
 

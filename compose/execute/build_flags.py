@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class BuildFlags:
     """Options of a build that are not in the file: flags, a memory limit in bytes, arguments (None: from the engine).
 
-    `ssh` are agents for all services, `ID` or `ID=SOCKET`. With `host_ca` the steps trust the CA certificates of this
+    `ssh` are agents for all services, `ID` or `ID=PATH`. With `host_ca` the steps trust the CA certificates of this
     machine, and have its proxies.
     """
 

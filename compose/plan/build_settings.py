@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -78,7 +79,11 @@ class BuildSettings(NamedTuple):
 
 
 def agent_sockets(given: Any) -> dict[str, str]:
-    """Return the sockets of SSH agents by their names, "" where the user's own is meant."""
+    """Return sockets or keys of SSH agents by their names, "" where the user's own agent is meant.
+
+    `given` is a mapping, or entries in a flag's form, `ID=PATH`, or in that of an encoded model, `ID: PATH`.
+    """
     if isinstance(given, Mapping):
-        return {str(name): str(socket or "") for name, socket in given.items()}
-    return {name: socket for name, _, socket in (str(one).partition("=") for one in given or ())}
+        return {str(name): str(path or "") for name, path in given.items()}
+    entries = (re.split(r": |=", str(one), maxsplit=1) for one in given or ())
+    return {name: "".join(path) for name, *path in entries}

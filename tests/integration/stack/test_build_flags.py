@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import tempfile
 
 import pytest
 
@@ -72,7 +74,24 @@ def test_an_agent_of_the_command_line_is_there_for_steps(stack):
         agent.bind(path)
         agent.listen()
         assert "has an agent" in project.skiff("build", "--ssh", f"mine={path}").stdout
-    assert "is not an agent's socket" in project.refused("build", "--no-cache", "--ssh", "mine=/dev/null")
+    assert "is neither an agent's socket nor a key" in project.refused("build", "--no-cache", "--ssh", "mine=/dev/null")
+
+
+def test_a_key_of_a_file_is_with_an_agent_that_ends_with_the_build(stack):
+    project = stack(
+        "services:\n  web: {build: {context: ., ssh: [mine=./key]}}\n",
+        Dockerfile="FROM busybox\nRUN --mount=type=ssh,id=mine,required test -S $SSH_AUTH_SOCK && echo has an agent\n",
+        **{"bad": "not a key\n", ".dockerignore": "*key*\n"},
+    )
+    for name, phrase in {"key": "", "locked": "secret"}.items():
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", phrase, "-f", str(project.folder / name)], check=True
+        )
+    (project.folder / "key").chmod(0o644)
+    assert "has an agent" in project.skiff("build").stdout
+    for name in ("bad", "locked"):
+        assert f"{name} is not a key without a passphrase" in project.refused("build", "--ssh", f"mine={name}")
+    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("skiff-agent-")]
 
 
 def test_work_of_buildx_is_refused_and_that_it_is_not_wanted_is_fine(stack):

@@ -17,7 +17,7 @@ def request(folder, build, *, is_ours=True, model=None, values=None, options=Non
     (folder / "Dockerfile").touch()
     services = {"web": {"build": {"context": str(folder), **build}, **service}, "base": {"image": "base:1"}}
     target = DesiredProject("p", {"services": services, **(model or {})}, values=values or {})
-    return build_request(target, "web", options or BuildFlags(), is_ours=is_ours)
+    return build_request(target, "web", options or BuildFlags(), "agent of {}".format, is_ours=is_ours)
 
 
 def sent(made):
@@ -76,6 +76,12 @@ def test_secrets_agents_contexts_and_entitlements_go_to_our_engine(tmp_path):
     assert ".dockerignore" not in content
 
 
+def test_a_key_has_an_agent_of_its_own(tmp_path):
+    (tmp_path / "key").write_text("key")
+    made = request(tmp_path, {"ssh": {"mine": str(tmp_path / "key")}})
+    assert json.loads(made.query["ssh"]) == {"mine": f"agent of {tmp_path}/key"}
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -85,7 +91,8 @@ def test_secrets_agents_contexts_and_entitlements_go_to_our_engine(tmp_path):
         ({"cache_from": ["type=gha"]}, "build.cache_from: type=gha is not supported"),
         ({"platforms": ["linux/amd64", "linux/arm64"]}, "several platforms"),
         ({"secrets": [{"source": "gone"}]}, "has neither file nor environment"),
-        ({"ssh": {"k": "/etc/passwd"}}, "/etc/passwd is not an agent's socket"),
+        ({"ssh": {"k": "/dev/null"}}, "/dev/null is neither an agent's socket nor a key"),
+        ({"ssh": {"k": "/gone"}}, "/gone is neither an agent's socket nor a key"),
         ({"additional_contexts": {"x": "/gone"}}, "additional context 'x' does not exist"),
         ({"additional_contexts": {"x": "https://a/b.git"}}, "https://a/b.git is not supported"),
         ({"context": "/gone"}, "the build context does not exist"),
