@@ -48,7 +48,7 @@ def test_what_was_published_runs_from_the_registry(stack, registry, tmp_path):
     project = stack(APP, **FILES)
     name = f"{registry.domain}/team/app:1"
     said = project.skiff("publish", "--with-env", "--yes", name).stderr
-    assert f"Artifact {name}  Published" in said
+    assert f"Artifact {name} Published" in said
     manifest = manifest_of(registry, "team/app:1")
     assert manifest["artifactType"] == "application/vnd.docker.compose.project"
     layers = [(each["mediaType"].rpartition(".")[2], each["annotations"]) for each in manifest["layers"]]
