@@ -30,7 +30,7 @@ def build(
         bool, typer.Option("--with-host-ca", help="Steps trust this machine's CA certificates, and have its proxies")
     ] = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the builds as a bake file and exit")] = False,
-    check: Annotated[bool, typer.Option("--check", hidden=True)] = False,
+    check: Annotated[bool, typer.Option("--check", help="Tell what builds would warn of, and build nothing")] = False,
     builder: Annotated[str, typer.Option("--builder", hidden=True)] = "",
     provenance: Annotated[str, typer.Option("--provenance", hidden=True)] = "",
     sbom: Annotated[str, typer.Option("--sbom", hidden=True)] = "",
@@ -45,9 +45,10 @@ def build(
     from compose.execute.build_flags import BuildFlags
     from compose.stack.build import BuildServicesRequest, bake
     from compose.stack.build import build as build_images
+    from compose.stack.build import check as check_builds
     from compose.units import size_bytes
 
-    _refuse(check, builder, {"provenance": provenance, "sbom": sbom})
+    _refuse(builder, {"provenance": provenance, "sbom": sbom})
     common: Globals = ctx.obj
     common.progress = progress or common.progress
     project = common.load(services)
@@ -61,18 +62,19 @@ def build(
     if print_:
         print(json.dumps(bake(context, project, request), indent=2, ensure_ascii=False))
         return
+    if check:
+        found = list(check_builds(context, project, request))
+        for line, _ in found:
+            print(line)
+        raise typer.Exit(int(any(is_failure for _, is_failure in found)))
     built = build_images(context, project, request)
     if quiet and not push:
         for id in built.values():
             print(id)
 
 
-def _refuse(check: bool, builder: str, attestations: Mapping[str, str]) -> None:
+def _refuse(builder: str, attestations: Mapping[str, str]) -> None:
     """Raise SkiffError for flags that mean work of buildx, which is not there."""
-    if check:
-        raise SkiffError(
-            "build --check needs buildx, whose linter it calls", "leave it out: `build` reports what is wrong"
-        )
     if builder not in ("", "default"):
         raise SkiffError(f'no builder "{builder}" found: builders are of buildx', "leave --builder out")
     for name, value in attestations.items():

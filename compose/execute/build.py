@@ -90,6 +90,10 @@ def build_request(
         "platform": _platform(target.services[service].platform, build, fail),
         "cachefrom": json.dumps(_cache_images(build, fail)) if build.cache_from else "",
     }
+    if options.check:
+        if not is_ours:
+            raise fail("--check is not supported by this engine", "check with Skiff's own engine, or leave it out")
+        query["check"] = 1
     directories: dict[str, Path] = {}
     if is_ours:
         own, secrets, directories = _own(target, build, agent, fail)

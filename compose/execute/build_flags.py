@@ -11,7 +11,7 @@ class BuildFlags:
     """Options of a build that are not in the file: flags, a memory limit in bytes, arguments (None: from the engine).
 
     `ssh` are agents for all services, `ID` or `ID=PATH`. With `host_ca` the steps trust the CA certificates of this
-    machine, and have its proxies.
+    machine, and have its proxies. With `check` nothing is built: what a build would warn of is told.
     """
 
     no_cache: bool = False
@@ -21,3 +21,4 @@ class BuildFlags:
     arguments: Mapping[str, str | None] = field(default_factory=dict)
     ssh: tuple[str, ...] = ()
     host_ca: bool = False
+    check: bool = False

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from compose.events import work
 from compose.execute.build_flags import BuildFlags
 from compose.plan.selection import select
+from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
     from compose.plan.project import DesiredProject
@@ -48,6 +49,31 @@ def build(context: Context, project: DesiredProject, request: BuildServicesReque
 
             push_images(context, project, names, ignore_failures=False)
     return {operation.name: executor.images.get(operation.name, operation.name) for operation in plan.operations}
+
+
+def check(context: Context, project: DesiredProject, request: BuildServicesRequest) -> Iterator[tuple[str, bool]]:
+    """Yield what builds would warn of, line by line, and whether that is a failure; nothing is built.
+
+    Raises SkiffError.
+    """
+    from compose.execute.build import build_image
+    from compose.plan.images import plan_builds
+
+    names = select(project, request.services, with_dependencies=request.with_dependencies)
+    options = replace(request.options, arguments=_arguments(context, project, request.arguments), check=True)
+    operations = plan_builds(project, names).operations
+    if not operations:
+        context.warn("No services to build")
+    for operation in operations:
+        lines: list[str] = []
+        problem = None
+        try:
+            build_image(context.client, project, operation.service, lines.append, options)
+        except SkiffError as error:
+            problem = error
+        yield from ((f"{operation.service}: {line}", False) for line in lines)
+        if problem is not None:
+            yield f"{operation.service}: {problem}", True
 
 
 def bake(context: Context, project: DesiredProject, request: BuildServicesRequest) -> dict[str, Any]:

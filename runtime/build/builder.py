@@ -15,6 +15,7 @@ from runtime.build.archive import unpack_context
 from runtime.build.arguments import epoch, target_platform, unused
 from runtime.build.cache import INLINE, BuildCache, inline_cache
 from runtime.build.cache_mounts import CacheMounts
+from runtime.build.checking import check_dockerfile
 from runtime.build.errors import DockerfileError
 from runtime.build.history import dated
 from runtime.build.options import BuildOptions
@@ -89,7 +90,10 @@ class Builder:
     async def _build(self, request: BuildRequest, send: Send[dict[str, Any]]) -> None:
         _check(request.options)
         try:
-            await send_reports(partial(self.run, request), send)
+            if request.options.check:
+                await self._check_only(request, send)
+            else:
+                await send_reports(partial(self.run, request), send)
         except SkiffError as error:
             detail: dict[str, Any] = {"message": str(error)}
             if isinstance(error, DockerfileError) and error.exit_code is not None:
@@ -99,6 +103,16 @@ class Builder:
             if (full := disk_full_error(error, self._paths)) is None:
                 raise
             await send({"errorDetail": {"message": str(full)}, "error": str(full)})
+
+    async def _check_only(self, request: BuildRequest, send: Send[dict[str, Any]]) -> None:
+        """Send what a build would warn of. Raises DockerfileError when there is anything."""
+        found = list(check_dockerfile(request.dockerfile, request.options).found)
+        for rule, text, line in found:
+            await send({"stream": f"{rule}: {text} (line {line})\n"})
+        if found:
+            count = "1 warning" if len(found) == 1 else f"{len(found)} warnings"
+            raise DockerfileError(f"{count} found", file=request.dockerfile.name)
+        await send({"stream": "Check complete, no warnings found.\n"})
 
     async def run(self, request: BuildRequest, emit: Emit, outputs: MakeOutputs | None = None) -> Image:
         """Build and tag the image that `request` asks for, telling each step to `emit`. Raises SkiffError.

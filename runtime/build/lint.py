@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from runtime.build import instructions as ins
 from runtime.build.errors import DockerfileError, nearest
 from runtime.build.expansion import expand
+from runtime.build.options import BuildOptions
 from runtime.errors import BadRequestError
 from runtime.image.manifest import Platform
 from runtime.image.reference import Reference
@@ -71,6 +72,15 @@ class Lint:
                 min(line for _, _, line in self.found),
                 "mend what the warnings name, or take error=true out of # check=",
             )
+
+
+def lint_of(dockerfile: ins.Dockerfile, options: BuildOptions, tell: Callable[[str], object]) -> Lint:
+    """Return what takes a build's warnings. Raises DockerfileError for a directive that can't be read."""
+    written = options.build_args.get(ARGUMENT) or dockerfile.directives.get("check") or ""
+    try:
+        return Lint(Options.parse(written), tell)
+    except DockerfileError as error:
+        raise error.in_file(dockerfile.name) from None
 
 
 def check_file(dockerfile: ins.Dockerfile, arguments: Mapping[str, str], lint: Lint) -> None:

@@ -31,6 +31,7 @@ class BuildOptions:
     target: str | None = None
     no_cache: bool = False
     no_cache_filter: frozenset[str] = frozenset()
+    check: bool = False
     pull: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     network_mode: str = "default"
@@ -65,7 +66,8 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
     and of processors (`rm`, `forcerm`, `cpu…`) have nothing to act on and are accepted. Beyond Docker's,
     which the classic protocol has no words for: `secrets` (members of the stream by ID), `own` (the folder
     of what is no part of the context), `certificates` (the member with CA certificates for the steps), `ssh` (sockets of
-    agents by ID), `contexts` (named contexts), `entitlements` and `nocachefilter` (stages).
+    agents by ID), `contexts` (named contexts), `entitlements`, `nocachefilter` (stages) and `check`
+    (find what a build would warn of, and build nothing).
 
     Raises BadRequestError for a value that cannot be read and for what is not supported.
     """
@@ -81,6 +83,7 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
         build_args=_string_map(query, "buildargs", allow_null=True),
         target=_last(query, "target") or None,
         no_cache=_flag(query, "nocache"),
+        check=_flag(query, "check"),
         no_cache_filter=frozenset(_json(query, "nocachefilter", list) or ()),
         pull=_flag(query, "pull"),
         labels={name: value or "" for name, value in _string_map(query, "labels", allow_null=False).items()},

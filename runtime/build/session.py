@@ -18,8 +18,7 @@ from runtime.build.contexts import NamedContext
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
 from runtime.build.graph import PlannedStage, plan_stages, reads_from, source_index, stage_index
-from runtime.build.lint import ARGUMENT, Lint, Options, check_file
-from runtime.build.options import BuildOptions
+from runtime.build.lint import check_file, lint_of
 from runtime.build.output import Emit, OutputOrder, Outputs
 from runtime.build.parser import parse_trigger
 from runtime.build.request import BuildRequest, read_ignore
@@ -56,7 +55,7 @@ class BuildSession:
         self._emit = emit
         self.used_arguments: set[str] = set()
         self.arguments = global_arguments(self.dockerfile, self.options, self.used_arguments)
-        self.lint = lint_of(self.dockerfile, self.options, emit)
+        self.lint = lint_of(self.dockerfile, self.options, lambda text: emit({"stream": text}))
         check_file(self.dockerfile, self.arguments, self.lint)
         self._planned, self._target = plan_stages(
             self.dockerfile, self.options.target, self.arguments, request.contexts
@@ -205,12 +204,3 @@ class BuildSession:
                 f"{name!r} is no earlier stage, and as an image it can't be had: {error.message}", hint=hint
             ) from error
         return Sources(Tree(self.builder.layers_of(image)), description=repr(name)), image.id
-
-
-def lint_of(dockerfile: ins.Dockerfile, options: BuildOptions, emit: Emit) -> Lint:
-    """Return what takes a build's warnings. Raises DockerfileError for a directive that can't be read."""
-    written = options.build_args.get(ARGUMENT) or dockerfile.directives.get("check") or ""
-    try:
-        return Lint(Options.parse(written), lambda text: emit({"stream": text}))
-    except DockerfileError as error:
-        raise error.in_file(dockerfile.name) from None

@@ -10,8 +10,7 @@ import json
 from typing import Any
 
 from runtime.build import instructions as ins
-from runtime.build.arguments import global_arguments
-from runtime.build.lint import Lint, Options, check_file
+from runtime.build.checking import check_dockerfile
 from runtime.build.options import BuildOptions
 from runtime.buildkit.frontend import Source
 from runtime.buildkit.rpc import UNIMPLEMENTED, RpcError
@@ -42,8 +41,7 @@ def answer_subrequest(wanted: str, source: Source) -> Any:
 
 
 def _lint(source: Source) -> tuple[Any, str, int]:
-    lint = Lint(Options.parse(source.parsed.directives.get("check") or ""), lambda _: None)
-    check_file(source.parsed, global_arguments(source.parsed, BuildOptions(), set()), lint)
+    lint = check_dockerfile(source.parsed, BuildOptions())
     warnings = [
         {
             "ruleName": rule,

@@ -94,9 +94,24 @@ def test_a_key_of_a_file_is_with_an_agent_that_ends_with_the_build(stack):
     assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("skiff-agent-")]
 
 
+def test_check_tells_what_builds_would_warn_of_and_builds_nothing(stack):
+    text = (
+        "services:\n  web: {build: .}\n  db: {build: {dockerfile_inline: FROM nowhere}}\n"
+        "  bad: {build: {dockerfile_inline: RUUN}}\n"
+    )
+    project = stack(text, Dockerfile="FROM nowhere\nWORKDIR here\nMAINTAINER me\nCMD x\n")
+    assert project.skiff("build", "--check", "db").stdout == "db: Check complete, no warnings found.\n"
+    failed = project.skiff("build", "--check", check=False)
+    assert failed.returncode == 1
+    rules = [line.split(": ")[1] for line in failed.stdout.splitlines() if line.startswith("web: ")]
+    assert rules == ["WorkdirRelativePath", "MaintainerDeprecated", "JSONArgsRecommended", "Dockerfile"]
+    assert "web: Dockerfile: 3 warnings found" in failed.stdout
+    assert "db: Check complete" in failed.stdout
+    assert "unknown instruction: RUUN" in failed.stdout
+
+
 def test_work_of_buildx_is_refused_and_that_it_is_not_wanted_is_fine(stack):
     project = stack("services:\n  web: {build: .}\n", Dockerfile="FROM busybox\n")
-    assert "needs buildx" in project.refused("build", "--check")
     assert 'no builder "mine" found' in project.refused("build", "--builder", "mine")
     for name in ("provenance", "sbom"):
         assert f"build --{name}: attestations are not made" in project.refused("build", f"--{name}=true")

@@ -1,6 +1,7 @@
 import pytest
 
 from runtime.build.arguments import global_arguments
+from runtime.build.checking import check_dockerfile
 from runtime.build.errors import DockerfileError
 from runtime.build.lint import Lint, Options, StageLint, check_file
 from runtime.build.options import BuildOptions
@@ -83,3 +84,19 @@ def test_warnings_may_be_errors():
 def test_a_directive_that_says_nothing_known_is_refused(written):
     with pytest.raises(DockerfileError, match="invalid check option"):
         Options.parse(written)
+
+
+def test_a_check_looks_at_every_stage_without_its_base():
+    text = (
+        'FROM x AS a\nWORKDIR /a\nSHELL ["/b"]\nFROM a AS b\nWORKDIR sub\nCMD x\nCMD y\nFROM x\nWORKDIR $W\nWORKDIR sub\n'
+        "ENTRYPOINT x\nENV TOKEN x\n"
+    )
+    found = check_dockerfile(parse(text), BuildOptions()).found
+    assert [(rule, line) for rule, _, line in found] == [
+        ("MultipleInstructionsDisallowed", 6),
+        ("JSONArgsRecommended", 11),
+        ("LegacyKeyValueFormat", 12),
+        ("SecretsUsedInArgOrEnv", 12),
+    ]
+    skipped = BuildOptions(build_args={"BUILDKIT_DOCKERFILE_CHECK": "skip=all"})
+    assert not check_dockerfile(parse(text), skipped).found
