@@ -63,6 +63,9 @@ def config(
     is_about_variables = show_variables or bool(explain)
     is_listing = show_services or show_volumes or show_networks or show_models or bool(show_hash)
     pins = resolve_image_digests or lock_image_digests
+    if services and (show_variables or (no_interpolate and not is_listing)):
+        flag = "--variables" if show_variables else "--no-interpolate"
+        common.warn(f"WARN {flag} shows the whole model: no service is selected")
     project = common.loader.project(
         interpolate=not (no_interpolate or is_about_variables),
         normalize=not no_normalize,

@@ -20,23 +20,25 @@ READ_BYTES = 1 << 16
 
 
 def ask(question: Question) -> bool:
-    """Return the user's answer to `question`. Raises UnansweredError when nobody is there to answer."""
+    """Return the user's answer to `question`. Raises UnansweredError when nobody is there to answer.
+
+    At a terminal only yes, no or nothing, which means no, is an answer; the question comes again after others.
+    """
     if question.details:
         print(question.details, file=sys.stderr)
-    if question.is_optional:
-        print(f"{question.text} (y/N) ", end="", file=sys.stderr, flush=True)
-        answer = sys.stdin.readline().strip().lower() if sys.stdin else ""
-        if not sys.stdin or not sys.stdin.isatty():
+    is_there = bool(sys.stdin) and sys.stdin.isatty()
+    while True:
+        print(f"{question.text} [y/N]: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline() if sys.stdin else ""
+        if not is_there or not line:
             print(file=sys.stderr)
-        return answer in ("y", "yes")
-    import typer
+        if not line and not question.is_optional:
+            from compose.stack.context import UnansweredError
 
-    from compose.stack.context import UnansweredError
-
-    try:
-        return typer.confirm(question.text, err=True)
-    except typer.Abort:
-        raise UnansweredError from None
+            raise UnansweredError
+        answer = line.strip().lower()
+        if not is_there or answer in ("", "y", "yes", "n", "no"):
+            return answer in ("y", "yes")
 
 
 def has_terminal() -> bool:

@@ -248,6 +248,8 @@ class WatchEntry(NamedTuple):
     ignore: tuple[str, ...] = ()
     hook: Hook | None = None
     has_initial_sync: bool = False
+    has_extension: bool = False
+    """Whether it has `x-initialSync`, the name of `initial_sync` before."""
 
     @classmethod
     def of(cls, document: Document) -> WatchEntry:
@@ -261,6 +263,7 @@ class WatchEntry(NamedTuple):
             _texts(document.get("ignore")),
             Hook.of(run) if run.get("command") else None,
             bool(document.get("initial_sync") or document.get("x-initialSync")),
+            "x-initialSync" in document,
         )
 
 

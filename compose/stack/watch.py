@@ -13,7 +13,7 @@ from compose.execute.build_context import ignore_rules
 from compose.plan.selection import select
 from compose.watch.actions import Actions
 from compose.watch.lock import lock
-from compose.watch.rules import Action, mounted_paths, rules_of
+from compose.watch.rules import Action, extended_services, mounted_paths, rules_of
 from compose.watch.session import Session
 from runtime.errors import SkiffError
 
@@ -43,6 +43,8 @@ def make_session(context: Context, project: DesiredProject, request: WatchReques
     names = select(project, request.services)
     for path in mounted_paths(project, names):
         context.warn(f"WARN path '{path}' also declared by a bind mount volume, this path won't be monitored!")
+    for name in extended_services(project, names):
+        context.warn(f"WARN service {name}: develop.watch has x-initialSync, which is called initial_sync now")
     ignored = {
         name: ignore_rules(Path(build.context), build.dockerfile or "Dockerfile")
         for name in names

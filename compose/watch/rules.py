@@ -145,6 +145,11 @@ def mounted_paths(target: DesiredProject, services: Sequence[str]) -> list[str]:
     ]
 
 
+def extended_services(target: DesiredProject, services: Sequence[str]) -> list[str]:
+    """Return the services that have `x-initialSync` from before the specification took it up."""
+    return [name for name in services if any(entry.has_extension for entry in target.services[name].watch)]
+
+
 def _is_mounted(service: Service, path: str) -> bool:
     return any(below(each, path) is not None for each in _bind_sources(service))
 

@@ -246,6 +246,15 @@ def test_without_interpolation_variables_and_disabled_services_stay(folder):
     assert found["services"]["web"]["networks"] == {"front": None, "back": None}
 
 
+@pytest.mark.parametrize("flag", ["--no-interpolate", "--variables"])
+def test_a_service_beside_a_flag_for_the_whole_model_is_told_to_select_nothing(folder, flag):
+    whole = folder.run("config", flag)
+    assert (whole.returncode, whole.stderr) == (0, "")
+    named = folder.run("config", flag, "db")
+    assert named.stdout == whole.stdout
+    assert f"WARN {flag} shows the whole model: no service is selected" in named.stderr
+
+
 def test_without_normalization_nothing_is_implied(folder):
     found = yaml.safe_load(folder.output("config", "--no-normalize"))
     assert "dockerfile" not in found["services"]["db"]["build"]

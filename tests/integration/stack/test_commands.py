@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import tarfile
 
@@ -236,6 +237,11 @@ def test_stop_and_rm_go_in_order_and_ask(pair):
     assert said.index("web-1 Stopped") < said.index("db-1 Stopping")
     assert "nobody confirmed it" in pair.refused("rm", input="")
     pair.skiff("rm", "web", input="n\n")
+    asked = Terminal.of(pair, "rm", "web")
+    asked.type("what\n")
+    asked.until(lambda text: text.count(f"Going to remove {pair.name}-web-1 [y/N]:") == 2)
+    asked.process.send_signal(signal.SIGINT)
+    assert asked.end() == 130
     assert len(pair.states()) == 2
     pair.skiff("rm", "web", input="y\n")
     assert list(pair.states()) == [f"{pair.name}-db-1"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from compose.plan.project import DesiredProject
 from compose.watch.patterns import LEFTOVERS, Patterns, below, is_leftover
-from compose.watch.rules import Action, WatchRule, WatchRules, mounted_paths, rules_of
+from compose.watch.rules import Action, WatchRule, WatchRules, extended_services, mounted_paths, rules_of
 from compose.watch.work import Work
 from runtime.dockerignore import Ignore
 from runtime.errors import SkiffError
@@ -128,6 +128,14 @@ def test_what_a_bind_mount_shows_is_not_synced_into_it():
     assert restart.wants("/here/data/x")
     service = {"develop": {"watch": entries}, "volumes": [mount]}
     assert mounted_paths(target(service), ["web"]) == ["/here/data/sub"]
+
+
+@pytest.mark.parametrize("name", ["initial_sync", "x-initialSync"])
+def test_the_extension_for_an_initial_sync_works_and_is_told(name):
+    entry = {"path": "/here", "action": "sync", "target": "/t", name: True}
+    assert watched(entry)[0].has_initial_sync
+    told = extended_services(target({"develop": {"watch": [entry]}}), ["web"])
+    assert told == (["web"] if name == "x-initialSync" else [])
 
 
 @pytest.mark.parametrize(
