@@ -85,6 +85,13 @@ def options_of(
             UNIMPLEMENTED,
             f"the build context {context} is no directory of the client's: clone or unpack it, and build that",
         )
+    if "," in attributes.get("platform", ""):
+        raise RpcError(
+            UNIMPLEMENTED,
+            f"one image for {attributes['platform']} is not made by this engine: build for one platform at a time",
+        )
+    if "attest:sbom" in attributes:
+        raise RpcError(UNIMPLEMENTED, "this engine makes no SBOM attestations: build without --sbom")
     prefixed: dict[str, dict[str, str]] = {"build-arg": {}, "label": {}, CONTEXT: {}}
     for name, value in attributes.items():
         kind, colon, rest = name.partition(":")

@@ -270,6 +270,10 @@ def test_the_builder_shows_itself_its_cache_and_its_builds(docker, context):
 def test_what_is_not_served_is_refused_by_name(docker, context):
     folder = context("# syntax=example.com/other/frontend:1\nFROM busybox\n")
     assert "example.com/other/frontend:1 is not run by this engine" in build(docker, folder, code=1)
+    plain = context("FROM busybox\n")
+    # the client sees that by itself
+    assert "Attestations are not supported" in build(docker, plain, "--sbom=true", code=1)
+    assert "one platform at a time" in build(docker, plain, "--platform", "linux/amd64,linux/arm64", code=1)
     assert "is no directory of the client's" in docker("buildx", "build", "https://example.com/x.git", code=1)
 
 
