@@ -63,7 +63,7 @@ class Request:
     def text(self, name: str, default: str | None = None) -> str | None:
         """Return a query parameter."""
         values = self.queries.get(name)
-        return values[-1] if values else default
+        return values[0] if values else default
 
     def flag(self, name: str, default: bool = False) -> bool:
         """Return a boolean query parameter, read as Docker reads it."""

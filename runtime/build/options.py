@@ -71,33 +71,33 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
 
     Raises BadRequestError for a value that cannot be read and for what is not supported.
     """
-    if _last(query, "remote") not in ("", CLIENT_SESSION):
+    if _first(query, "remote") not in ("", CLIENT_SESSION):
         raise BadRequestError(
             "building from a remote context is not supported", "clone or download it, and build the directory"
         )
     if _flag(query, "squash"):
         raise BadRequestError("squash is not supported", "use a multi-stage build to keep the image small")
     return BuildOptions(
-        dockerfile=_last(query, "dockerfile") or "Dockerfile",
+        dockerfile=_first(query, "dockerfile") or "Dockerfile",
         tags=tuple(tag for tag in query.get("t", ()) if tag),
         build_args=_string_map(query, "buildargs", allow_null=True),
-        target=_last(query, "target") or None,
+        target=_first(query, "target") or None,
         no_cache=_flag(query, "nocache"),
         check=_flag(query, "check"),
         no_cache_filter=frozenset(_json(query, "nocachefilter", list) or ()),
         pull=_flag(query, "pull"),
         labels={name: value or "" for name, value in _string_map(query, "labels", allow_null=False).items()},
-        network_mode=_last(query, "networkmode") or "default",
+        network_mode=_first(query, "networkmode") or "default",
         extra_hosts=_extra_hosts(query.get("extrahosts", ())),
         shm_size_bytes=_whole_number(query, "shmsize"),
         memory_bytes=_whole_number(query, "memory"),
         ulimits=tuple(_json(query, "ulimits", list) or ()),
-        platform=_last(query, "platform") or None,
+        platform=_first(query, "platform") or None,
         cache_from=tuple(_json(query, "cachefrom", list) or ()),
         quiet=_flag(query, "q"),
         secret_members=_texts(query, "secrets"),
-        own=_last(query, "own"),
-        certificates_member=_last(query, "certificates"),
+        own=_first(query, "own"),
+        certificates_member=_first(query, "certificates"),
         ssh=_texts(query, "ssh"),
         contexts=_texts(query, "contexts"),
         entitlements=_entitlements(query.get("entitlements", ())),
@@ -115,18 +115,18 @@ def _entitlements(values: Sequence[str]) -> frozenset[str]:
     return frozenset(values)
 
 
-def _last(query: Mapping[str, Sequence[str]], name: str) -> str:
+def _first(query: Mapping[str, Sequence[str]], name: str) -> str:
     values = query.get(name)
-    return values[-1] if values else ""
+    return values[0] if values else ""
 
 
 def _flag(query: Mapping[str, Sequence[str]], name: str) -> bool:
     # as Docker reads booleans of a query
-    return _last(query, name).strip().lower() not in ("", "0", "no", "false", "none")
+    return _first(query, name).strip().lower() not in ("", "0", "no", "false", "none")
 
 
 def _whole_number(query: Mapping[str, Sequence[str]], name: str) -> int:
-    written = _last(query, name) or "0"
+    written = _first(query, name) or "0"
     try:
         return max(int(written), 0)
     except ValueError:
@@ -134,7 +134,7 @@ def _whole_number(query: Mapping[str, Sequence[str]], name: str) -> int:
 
 
 def _json(query: Mapping[str, Sequence[str]], name: str, kind: type) -> Any:
-    written = _last(query, name)
+    written = _first(query, name)
     if not written:
         return None
     try:

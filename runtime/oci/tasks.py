@@ -22,6 +22,8 @@ from runtime.oci.user import resolve
 CAPABILITY = "security.capability"
 CAPABILITY_HEADER = f"SCHILY.xattr.{CAPABILITY}"
 """What tar archives call it: the one attribute that Docker's have, too."""
+KERNEL_POINTS = ("/proc", "/sys", "/dev")
+LARGEST_SHOWN_BYTES = 16 << 20
 
 
 def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None) -> Any:
@@ -82,25 +84,62 @@ def _stat(arguments: Mapping[str, Any], _: Sequence[int]) -> dict[str, Any]:
 
 
 def _tar_out(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
-    """Write the tree at `path` as a tar stream; its entries begin with the path's base name."""
+    """Write the tree at `path` as a tar stream; its entries begin with the path's last part, or bare with no part of it.
+
+    What the kernel shows at /proc, /sys and /dev of a running container is no file of it: of a tree around it, it is left out.
+    """
     import tarfile
 
     path = arguments["path"]
-    name = arguments.get("name") or os.path.basename(os.path.normpath(path)) or "."
+    name = "." if path.endswith("/.") else os.path.basename(os.path.normpath(path)) or "."
     with os.fdopen(os.dup(descriptors[0]), "wb", buffering=1 << 20) as out, tarfile.open(fileobj=out, mode="w|") as tar:
         start = os.path.realpath(path) if path.endswith(("/", "/.")) else path
-
-        def completed(member: tarfile.TarInfo) -> tarfile.TarInfo:
-            # whole seconds, as Docker sends them: a fraction would take two more blocks for every file
-            member.mtime = int(member.mtime)
-            inner = os.path.relpath(member.name, name)
-            place = start if inner == "." else os.path.join(start, inner)
-            if member.isreg() and (found := _capability(place)):
-                member.pax_headers = {CAPABILITY_HEADER: found.decode("utf-8", "surrogateescape")}
-            return member
-
-        tar.add(start, arcname=name, filter=completed)
+        root = os.lstat("/").st_dev
+        shown = {point: found for point in KERNEL_POINTS if (found := _device(point)) not in (None, root)}
+        if arguments.get("bare"):
+            for entry in sorted(os.listdir(start)):
+                _add(tar, os.path.join(start, entry), entry, shown)
+        else:
+            _add(tar, start, name, shown)
     return {}
+
+
+def _device(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_dev
+    except OSError:
+        return None
+
+
+def _add(tar: Any, place: str, name: str, shown: Mapping[str, int | None]) -> None:
+    """Add what is at `place`, and below it, as `name`; `shown` are the file systems of the kernel's by where they are."""
+    import io
+
+    member = tar.gettarinfo(place, name)
+    if member is None:  # a socket
+        return
+    # whole seconds, as Docker sends them: a fraction would take two more blocks for every file
+    member.mtime = int(member.mtime)
+    if member.isdir():
+        tar.addfile(member)
+        if place not in shown:
+            for entry in sorted(os.listdir(place)):
+                _add(tar, os.path.join(place, entry), f"{name}/{entry}", shown)
+    elif not member.isreg():
+        tar.addfile(member)
+    elif os.lstat(place).st_dev in shown.values():
+        content = b""
+        with suppress(OSError):  # what a file of the kernel's says, and how much, shows when it is read
+            descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                content = file.read(LARGEST_SHOWN_BYTES) or b""
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    else:
+        if found := _capability(place):
+            member.pax_headers = {CAPABILITY_HEADER: found.decode("utf-8", "surrogateescape")}
+        with open(place, "rb") as file:
+            tar.addfile(member, file)
 
 
 def _capability(path: str) -> bytes:
@@ -128,6 +167,9 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
         # by attribute: Debian 12's Python knows no `filter=` yet, and from 3.14 on the default changes owners and modes
         tar.extraction_filter = lambda member, _: member
         for member in tar:
+            member.name = _inside(member.name)
+            if member.islnk():
+                member.linkname = _inside(member.linkname)
             target = os.path.normpath(os.path.join(path, member.name))
             if arguments.get("no_overwrite_dir_non_dir"):
                 _check_kind(target, member.isdir())
@@ -142,6 +184,13 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
                     value = found.encode("utf-8", "surrogateescape")
                     os.setxattr(os.path.join(path, member.name), CAPABILITY, value, follow_symlinks=False)
     return {}
+
+
+def _inside(name: str) -> str:
+    """Return a member's name as one below the directory that is unpacked into. Raises OSError where it leads out of that."""
+    if os.path.normpath(name.lstrip("/")).split("/")[0] == "..":
+        raise PermissionError(errno.EPERM, f"{name} is outside of the directory")
+    return os.path.normpath(name.lstrip("/") or ".")
 
 
 def _check_kind(path: str, is_directory: bool) -> None:

@@ -100,3 +100,40 @@ def test_capabilities_of_files_go_into_containers_and_out(api, containers):
         with tarfile.open(fileobj=io.BytesIO(api.ask("GET", path).body)) as tar:
             found = next(member for member in tar if member.name.removeprefix("./") == name)
             assert found.pax_headers == header
+
+
+def names(api, path):
+    with tarfile.open(fileobj=io.BytesIO(api.ask("GET", path).body)) as tar:
+        return {member.name: tar.extractfile(member).read() if member.isreg() else None for member in tar}
+
+
+def test_a_path_that_ends_in_a_dot_means_what_is_in_the_directory(api, containers):
+    id = containers("sleep", "60")
+    seen(api, id, "mkdir /d && echo x > /d/f && ln /d/f /d/g")
+    assert names(api, f"/containers/{id}/archive?path=/d/.") == {".": None, "./f": b"x\n", "./g": None}
+    assert names(api, f"/containers/{id}/archive?path=/d") == {"d": None, "d/f": b"x\n", "d/g": None}
+    assert names(api, f"/containers/{id}/archive?path=/d/f") == {"f": b"x\n"}
+
+
+def test_what_the_kernel_shows_is_left_out_of_the_tree_and_read_where_it_is_asked_for(api, containers):
+    id = containers("sleep", "60")
+    found = names(api, f"/containers/{id}/archive?path=/.")
+    assert {"./proc", "./sys", "./dev", "./bin/busybox", "./etc/hosts"} <= set(found)
+    assert not [name for name in found if name.startswith(("./proc/", "./sys/", "./dev/"))]
+    assert names(api, f"/containers/{id}/archive?path=/proc/version")["version"].startswith(b"Linux version")
+    exported = names(api, f"/containers/{id}/export")
+    assert "bin/busybox" in exported
+    assert not [name for name in exported if name.startswith((".", "/")) and name != ".dockerenv"]
+
+
+def test_members_stay_below_the_directory_that_was_asked_for(api, containers):
+    id = containers("sleep", "60")
+    seen(api, id, "mkdir /d /tmp/kept")
+    put(api, id, "/d", archive(**{"/absolute/f": "a", "./b/../c": "c"}))
+    assert seen(api, id, "cat /d/absolute/f /d/c; ls -d /absolute").startswith("ac")
+    for name in ("../outside", "a/../../outside", "/../../outside"):
+        refused = api.ask(
+            "PUT", f"/containers/{id}/archive?path=/d", archive(**{name: "x"}), Content_Type="application/x-tar"
+        )
+        assert (refused.status, "is outside of the directory" in str(refused.json)) == (400, True)
+    assert "No such file" in seen(api, id, "ls /outside")

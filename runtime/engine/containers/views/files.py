@@ -59,10 +59,12 @@ class Files:
     async def export(self, container: Container, send: Send[bytes]) -> None:
         """Send the container's whole root filesystem, without what is mounted in it, as a tar stream."""
         root = ReadOnlyRoot(self.paths.tmp, self._layers(container), self._directory(container))
-        await self._tar(root, "/.", send)
+        await self._tar(root, "/.", send, is_bare=True)
         self.table.tell(container, "export")
 
-    async def _tar(self, root: AbstractContextManager[dict[str, Any]], path: str, send: Send[bytes]) -> None:
+    async def _tar(
+        self, root: AbstractContextManager[dict[str, Any]], path: str, send: Send[bytes], *, is_bare: bool = False
+    ) -> None:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reader, False)
         failures: list[SkiffError] = []
@@ -71,7 +73,7 @@ class Files:
 
                 async def produce() -> None:
                     try:
-                        await self.keeper.task("tar_out", where, [writer], path=path)
+                        await self.keeper.task("tar_out", where, [writer], path=path, bare=is_bare)
                     except SkiffError as error:
                         failures.append(error)
                     finally:
