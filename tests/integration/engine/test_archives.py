@@ -122,7 +122,7 @@ def test_what_the_kernel_shows_is_left_out_of_the_tree_and_read_where_it_is_aske
     assert not [name for name in found if name.startswith(("./proc/", "./sys/", "./dev/"))]
     assert names(api, f"/containers/{id}/archive?path=/proc/version")["version"].startswith(b"Linux version")
     exported = names(api, f"/containers/{id}/export")
-    assert "bin/busybox" in exported
+    assert {"bin/busybox", ".dockerenv", "proc", "etc/mtab"} <= set(exported)
     assert not [name for name in exported if name.startswith((".", "/")) and name != ".dockerenv"]
 
 
@@ -137,3 +137,12 @@ def test_members_stay_below_the_directory_that_was_asked_for(api, containers):
         )
         assert (refused.status, "is outside of the directory" in str(refused.json)) == (400, True)
     assert "No such file" in seen(api, id, "ls /outside")
+
+
+def test_programs_see_that_they_run_in_a_container_and_what_is_mounted(api, containers):
+    id = containers("sleep", "60")
+    assert (
+        seen(api, id, "test -f /.dockerenv && readlink /etc/mtab && grep -c ' / overlay ' /etc/mtab")
+        == "/proc/mounts\n1\n"
+    )
+    assert api.ask("GET", f"/containers/{id}/changes").json is None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 DIRECTORIES = ("dev", "proc", "sys", "etc")
-FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
+FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf", ".dockerenv")
+"""The last is how many programs tell that they run in a container of Docker's kind."""
+LINKS = {"etc/mtab": "/proc/mounts"}
 EVERYBODY = 0o755
 
 
@@ -18,3 +21,6 @@ def make_init_layer(path: Path) -> None:
         (path / name).chmod(EVERYBODY)
     for name in FILES:
         (path / name).touch(0o644)
+    for name, target in LINKS.items():
+        with suppress(FileExistsError):
+            (path / name).symlink_to(target)

@@ -58,7 +58,8 @@ class Files:
 
     async def export(self, container: Container, send: Send[bytes]) -> None:
         """Send the container's whole root filesystem, without what is mounted in it, as a tar stream."""
-        root = ReadOnlyRoot(self.paths.tmp, self._layers(container), self._directory(container))
+        layers = [*self._layers(container), str(self.paths.init_layer)]
+        root = ReadOnlyRoot(self.paths.tmp, layers, self._directory(container))
         await self._tar(root, "/.", send, is_bare=True)
         self.table.tell(container, "export")
 
