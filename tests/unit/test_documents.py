@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/wire.md", "docs/state-on-disk.md")
+PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "runtime/keeper/WIRE.md", "runtime/store/STATE.md")
 PATH = re.compile(r"`((?:compose|runtime|tests|schemas|samples)/[\w/.]+)`")
 LINK = re.compile(r"\]\(((?!https?:)[^)#]+)")
 
@@ -22,6 +22,6 @@ def test_every_file_that_a_page_names_is_there(page):
 
 def test_the_page_of_the_wire_lists_the_requests_of_the_keeper():
     handled = set(re.findall(r'"(\w+)": self\.do_\w+', (ROOT / "runtime/keeper/loop.py").read_text()))
-    listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/wire.md").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "runtime/keeper/WIRE.md").read_text(), re.MULTILINE))
     assert len(handled) > 10
     assert listed == handled

@@ -65,7 +65,6 @@ def test_versions_outside_are_refused_in_dockers_words(api, version, message):
         (b"GET /_ping HTTP/1.1\r\nHost : engine\r\n\r\n", 400),
         (b"GET /_ping HTTP/1.1\r\nA: b\r\n folded: c\r\n\r\n", 400),
         (b"GET /_ping\r\n\r\n", 400),
-        (b"PRI * HTTP/2.0\r\n\r\n", 400),
         (b"GET /_ping HTTP/1.1\r\nX: " + b"a" * 300_000 + b"\r\n\r\n", 431),
     ],
 )
