@@ -30,7 +30,7 @@ def build(
         bool, typer.Option("--with-host-ca", help="Steps trust this machine's CA certificates, and have its proxies")
     ] = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the builds as a bake file and exit")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Tell what builds would warn of, and build nothing")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Report what builds would warn of, and build nothing")] = False,
     builder: Annotated[str, typer.Option("--builder", hidden=True)] = "",
     provenance: Annotated[str, typer.Option("--provenance", hidden=True)] = "",
     sbom: Annotated[str, typer.Option("--sbom", hidden=True)] = "",

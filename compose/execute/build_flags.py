@@ -11,7 +11,7 @@ class BuildFlags:
     """Options of a build that are not in the file: flags, a memory limit in bytes, arguments (None: from the engine).
 
     `ssh` are agents for all services, `ID` or `ID=PATH`. With `host_ca` the steps trust the CA certificates of this
-    machine, and have its proxies. With `check` nothing is built: what a build would warn of is told.
+    machine, and have its proxies. With `check` nothing is built: its warnings are reported.
     """
 
     no_cache: bool = False
