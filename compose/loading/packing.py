@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from compose.loading.document import Document, Path, parse
 from compose.loading.files import read
 from compose.loading.paths import REMOTE_FILES
 from compose.loading.template import substitute
+
+INTERPOLATED = re.compile(r"\$[A-Za-z_{]")
 
 
 class Packed(NamedTuple):
@@ -43,6 +46,23 @@ def packed(file: str, folder: str, lookup: Callable[[str], str | None]) -> Packe
             place = document.value_place(path)
             changes.append((place.line, place.column, text, name))
     return Packed(_changed(data.decode(), changes, file).encode(), extended, env_files)
+
+
+def literal_variables(data: bytes, file: str) -> Iterator[tuple[str, str]]:
+    """Yield service and `NAME=VALUE` for each variable whose value a Compose file holds itself.
+
+    What is interpolated, or has no value, comes from whoever uses the file, and gives nothing away.
+    """
+    for document in parse(data, file):
+        services = document.content.get("services") if isinstance(document.content, dict) else None
+        for name, service in (services or {}).items():
+            given = service.get("environment") if isinstance(service, dict) else None
+            if isinstance(given, dict):
+                given = [f"{key}={value}" for key, value in given.items() if value is not None]
+            for entry in given if isinstance(given, list) else ():
+                key, equals, value = str(entry).partition("=")
+                if equals and not INTERPOLATED.search(value):
+                    yield str(name), f"{key}={value}"
 
 
 def _refuse_includes(document: Document) -> None:

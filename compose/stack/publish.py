@@ -102,7 +102,7 @@ def _may_publish(
             + ", ".join(f'"{name}"' for name in unnamed),
             "give them an `image`, under which what is built is pushed",
         )
-    variables = _variables(model)
+    variables = _variables(model, layers)
     if variables and not request.with_env:
         raise SkiffError(
             "\n".join(f"{what} has environment variable(s) declared." for what in variables)
@@ -141,14 +141,18 @@ def _may_publish(
     return all(_is_allowed(context, *question) for question in questions if question[1])
 
 
-def _variables(model: Mapping[str, Any]) -> dict[str, list[str]]:
+def _variables(model: Mapping[str, Any], layers: list[Layer]) -> dict[str, list[str]]:
     """Return the variables that would be published, by what has them."""
-    found = {}
+    from compose.loading.packing import literal_variables
+    from compose.plan.artifact import COMPOSE_FILE
+
+    found: dict[str, list[str]] = {}
+    for layer in layers:
+        for name, variable in literal_variables(layer.content, layer.name) if layer.media_type == COMPOSE_FILE else ():
+            found.setdefault(f'service "{name}"', []).append(variable)
     for name, service in model["services"].items():
-        given = service.get("environment") or {}
-        files = [str(each.get("path")) for each in service.get("env_file") or () if isinstance(each, Mapping)]
-        if given or files:
-            found[f'service "{name}"'] = [*(f"{key}={value}" for key, value in given.items()), *files]
+        if files := [str(each.get("path")) for each in service.get("env_file") or () if isinstance(each, Mapping)]:
+            found.setdefault(f'service "{name}"', []).extend(files)
     for name, config in (model.get("configs") or {}).items():
         if (config or {}).get("environment"):
             found[f'config "{name}"'] = [config["environment"]]

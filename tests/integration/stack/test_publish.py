@@ -97,6 +97,8 @@ def test_what_should_not_be_seen_is_asked_about_or_refused(stack, registry):
     said = project.refused("publish", "--with-env", name, input="")
     assert 'service "web": A=1' in said
     assert "nothing was published" in said
+    project.write("services:\n  web: {image: busybox, environment: ['A=${HOME}', B]}\n")
+    assert "Published" in project.skiff("publish", name).stderr
     project.write("services:\n  web: {image: busybox, volumes: ['/etc:/x'], labels: ['k=AKIA1234567890ABCDEF']}\n")
     said = project.skiff("publish", name, input="y\nn\n").stderr
     assert "web: /etc:/x" in said
