@@ -71,7 +71,9 @@ def test_ls_lists_projects(pair):
 
 def test_images_and_volumes_and_ports_and_processes_are_shown(pair):
     shown = json.loads(pair.skiff("images", "--format", "json", "web").stdout)
-    assert [(one["Repository"], one["Tag"], one["Platform"]) for one in shown] == [("busybox", "latest", "linux/amd64")]
+    # other tests of this home may have given the image more names
+    names = pair.home.get("/images/busybox/json")["RepoTags"]
+    assert [(f"{one['Repository']}:{one['Tag']}" in names, one["Platform"]) for one in shown] == [(True, "linux/amd64")]
     assert pair.skiff("images", "-q").stdout.strip() == shown[0]["ID"].removeprefix("sha256:")
     assert pair.skiff("volumes", "-q", "db").stdout == f"{pair.name}_data\n"
     assert pair.skiff("volumes", "-q", "web").stdout == ""
