@@ -80,6 +80,14 @@ class Note(NamedTuple):
     text: str
 
 
+class HookOutput(NamedTuple):
+    """A line that a hook of `phase` ("post_start") printed in a container."""
+
+    container: str
+    phase: str
+    line: str
+
+
 class Warned(NamedTuple):
     """Something the user should know, which stops nothing."""
 
@@ -117,7 +125,18 @@ class HookPrinted(NamedTuple):
     line: str
 
 
-Progress = WorkBegan | WorkEnded | StepBegan | StepEnded | StepFailed | StepOutput | StepMeasured | StateChanged | Note
+Progress = (
+    WorkBegan
+    | WorkEnded
+    | StepBegan
+    | StepEnded
+    | StepFailed
+    | StepOutput
+    | StepMeasured
+    | StateChanged
+    | Note
+    | HookOutput
+)
 Event = Progress | Warned | ContainerExited | Attached | Aborting | WatchReport | HookPrinted
 Emit = Callable[[Event], None]
 """Receives events, also from several threads at once."""

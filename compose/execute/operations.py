@@ -7,7 +7,17 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from compose.events import Emit, Note, StateChanged, StepBegan, StepEnded, StepFailed, StepMeasured, StepOutput
+from compose.events import (
+    Emit,
+    HookOutput,
+    Note,
+    StateChanged,
+    StepBegan,
+    StepEnded,
+    StepFailed,
+    StepMeasured,
+    StepOutput,
+)
 from compose.execute.build_flags import BuildFlags
 from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
@@ -275,7 +285,7 @@ class Executor:
 
     def _pre_start(self, service: str, number: int) -> None:
         def report(line: str) -> None:
-            self._emit(Note(f" {service} pre_start | {line}"))
+            self._emit(HookOutput(service, "pre_start", line))
 
         id = self._ids[service, number]
         run_pre_start(self.client, self._target, service, id, self._container_of(), report)
@@ -296,7 +306,7 @@ class Executor:
             phase,
             id,
             name,
-            lambda line: self._emit(Note(f" {name} {phase} | {line}")),
+            lambda line: self._emit(HookOutput(name, phase, line)),
         )
 
     def _stop_container(self, id: str, service: str, name: str) -> None:

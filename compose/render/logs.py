@@ -91,7 +91,8 @@ class LogPrinter:
             out.flush()
 
     def _coloured(self, name: str, text: str) -> str:
-        number = self._numbers.setdefault(name, len(self._numbers))
+        container = name.partition(" ")[0]  # a hook has its container's colour
+        number = self._numbers.setdefault(container, len(self._numbers))
         return f"\x1b[{COLOURS[number % len(COLOURS)]}m{text}\x1b[0m"
 
     def _put(self, name: str, stream: int, lines: bytes, *, flushes: bool = True) -> None:

@@ -105,6 +105,8 @@ class Progress:
                 self.state(subject, name, state)
             case events.Note(text):
                 self.line(text)
+            case events.HookOutput(container, phase, line):
+                self.line(f" {container} {phase} | {line}")
             case _:
                 pass
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from compose.events import Aborting, Attached
+from compose.events import Aborting, Attached, Event, HookOutput
 from compose.logs.following import ContainerRun, Follower
 from compose.logs.reading import engine_time_ns
 from compose.logs.sink import LogSink
-from compose.logs.stamped import moment
+from compose.logs.stamped import Lines, moment
 from compose.plan.project import ONEOFF, SERVICE, DesiredProject, ObservedContainer
 from compose.plan.selection import select
 from compose.stack.up import StackUp, UpRequest
@@ -70,7 +71,8 @@ class AttachedUp:
         sink: LogSink,
         watching: BackgroundWatch | None = None,
     ) -> None:
-        self._context = context
+        self._outer_emit = context.emit
+        self._context = context = replace(context, emit=self._emit)
         self._project = project
         self._request = request
         self._options = options
@@ -87,6 +89,17 @@ class AttachedUp:
         self._follower = Follower(
             context.where, sink, {}, on_exit=self._exited, joins=self._joins if watching else None
         )
+
+    def _emit(self, event: Event) -> None:
+        """Emit `event`; what hooks print is output of the stack like that of containers."""
+        if not isinstance(event, HookOutput):
+            self._outer_emit(event)
+            return
+        found = (container.short_name() for container in self._watched if container.name == event.container)
+        name = f"{next(found, event.container)} ->"
+        self._sink.add(name)
+        stamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        self._sink.write_lines(name, Lines(stamp.encode(), 1, f"{event.line}\n".encode()))
 
     def prepare(self) -> None:
         """Create everything and attach to it, so that the first line each container prints is shown. Raises SkiffError."""

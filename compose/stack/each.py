@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from compose.events import Note, step, work
+from compose.events import HookOutput, step, work
 from runtime.errors import NotModifiedError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def for_each(
 
 
 def run_hooks(context: Context, project: DesiredProject, phase: str, container: ObservedContainer) -> None:
-    """Run the hooks of `phase` in `container`; their output becomes notes. Raises SkiffError for one that fails."""
+    """Run the hooks of `phase` in `container`; their output becomes events. Raises SkiffError for one that fails."""
     service = project.services.get(container.service)
     hooks = service.hooks(phase) if service else ()
     if not hooks:
@@ -34,6 +34,6 @@ def run_hooks(context: Context, project: DesiredProject, phase: str, container: 
     from compose.execute.hooks import run_hooks as run
 
     def report(line: str) -> None:
-        context.emit(Note(f" {container.name} {phase} | {line}"))
+        context.emit(HookOutput(container.name, phase, line))
 
     run(context.client, hooks, phase, container.id, container.name, report)

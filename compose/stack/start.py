@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compose.events import Note
+from compose.events import HookOutput
 from compose.plan.restarts import dependencies_first
 from compose.stack.each import for_each, run_hooks
 from compose.stack.waiting import await_dependencies
@@ -68,7 +68,7 @@ def _run_pre_start(
     from compose.execute.pre_start import run_pre_start
 
     def report(line: str) -> None:
-        context.emit(Note(f" {container.service} pre_start | {line}"))
+        context.emit(HookOutput(container.service, "pre_start", line))
 
     run_pre_start(context.client, project, container.service, container.id, container_of, report)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from compose.events import Note, StateChanged, ignore, work
+from compose.events import Event, HookOutput, Note, StateChanged, work
 from compose.plan.project import DesiredProject, EngineState
 from compose.plan.up import UpOptions
 from compose.stack.context import Question
@@ -89,7 +89,10 @@ class StackUp:
         self._run(dataclasses.replace(self._request.options, start=False))
 
     def start(self) -> None:
-        """Start, without events, what `create` made or left stopped. Raises SkiffError; StoppedError when cancelled."""
+        """Start what `create` made or left stopped; the only events are what hooks print.
+
+        Raises SkiffError; StoppedError when cancelled.
+        """
         from compose.execute.observe import observe
         from compose.plan.up import plan_up
 
@@ -102,7 +105,11 @@ class StackUp:
             always_recreate_dependencies=False,
             remove_orphans=False,
         )
-        self._execute(plan_up(self.project, observed, options), observed, ignore)
+        self._execute(plan_up(self.project, observed, options), observed, self._emit_hooks)
+
+    def _emit_hooks(self, event: Event) -> None:
+        if isinstance(event, HookOutput):
+            self._context.emit(event)
 
     def prepare_service(self, service: str) -> EngineState:
         """Prepare one service's image, networks and volumes, but no container; return the engine's state afterwards."""

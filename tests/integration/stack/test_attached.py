@@ -38,11 +38,30 @@ class Foreground(Apart):
         return self.process.returncode, self.seen + out, errors
 
 
+HOOKED = """
+services:
+  web:
+    image: busybox
+    command: "sh -c 'until [ -e /done ]; do sleep 0.02; done'"
+    post_start: [{command: "sh -c 'echo from a hook; echo to stderr >&2; touch /done'"}]
+"""
+
+
 @pytest.fixture
 def foreground():
     """Starts commands; none outlives the test."""
     with none_outlives(Foreground) as start:
         yield start
+
+
+def test_what_a_hook_prints_is_output_of_its_container(stack, foreground):
+    project = stack(HOOKED)
+    code, out, _ = foreground(project, "up").end()
+    first, *hook, last = out.splitlines()
+    assert (code, first, last) == (0, "Attaching to web-1", "web-1 exited with code 0")
+    assert sorted(hook) == ["web-1 ->  | from a hook", "web-1 ->  | to stderr"]
+    project.skiff("down", "-t", "0")
+    assert " web-1 post_start | from a hook" in project.skiff("up", "-d").stderr.replace(f"{project.name}-", "")
 
 
 def test_output_is_merged_under_names_and_ends_are_told(stack, foreground):
