@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runtime.errors import KernelError
 from runtime.hints import Any, NoReturn
@@ -20,7 +21,7 @@ from runtime.linux import capability
 from runtime.linux import syscalls as linux
 from runtime.oci import console, init, rootfs
 from runtime.oci.cgroup import Cgroups
-from runtime.oci.process import become
+from runtime.oci.process import LaunchError, become
 from runtime.oci.tree import Tree
 
 NAMESPACES = {
@@ -156,13 +157,14 @@ def execute_inside(
     The child joins the container's namespaces through its pidfd (setns(2)), then clones a sibling, as a process enters
     a PID namespace by birth alone; it tells the sibling's number through `report` ("P<pid>") and goes.
     """
-    if cgroup:
-        Cgroups().enter(cgroup)
-    _guard()
-    forbid_imports()
-    _set_oom_score(process)
-    leave_keyring()
-    linux.call("setns", pidfd, JOINED)
+    with _running_container():
+        if cgroup:
+            Cgroups().enter(cgroup)
+        _guard()
+        forbid_imports()
+        _set_oom_score(process)
+        leave_keyring()
+        linux.call("setns", pidfd, JOINED)
     os.close(pidfd)
     _continue_as_sibling(report)
     os.setsid()
@@ -187,6 +189,17 @@ def _continue_as_sibling(report: int) -> None:
     os.close(ours)
     os.read(gate, 1)
     os.close(gate)
+
+
+@contextlib.contextmanager
+def _running_container() -> Iterator[None]:
+    """Raise LaunchError where the block fails because the container has ended meanwhile."""
+    try:
+        yield
+    except (OSError, KernelError) as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.ESRCH):
+            raise LaunchError("the container is not running any more") from error
+        raise
 
 
 def _guard() -> None:
