@@ -123,7 +123,7 @@ def check_consistency(model: Model, disabled: Model, report: Report) -> None:
             if platforms and service.get("platform") and service["platform"] not in platforms:
                 report(f"build.platforms must include the platform {service['platform']}", (*at, "build", "platforms"))
             _references(build.get("secrets") or (), model.get("secrets"), "secret", (*at, "build", "secrets"), report)
-            _check_contexts(build, services, (*at, "build", "additional_contexts"), report)
+            _check_contexts(build, services, disabled, (*at, "build", "additional_contexts"), report)
         if service.get("network_mode") and service.get("networks"):
             report("network_mode and networks can't be used together", (*at, "network_mode"))
         for network in service.get("networks") or {}:
@@ -161,10 +161,12 @@ def check_consistency(model: Model, disabled: Model, report: Report) -> None:
     _check_cycles(services, report)
 
 
-def _check_contexts(build: Model, services: Model, at: tuple[str, ...], report: Report) -> None:
+def _check_contexts(build: Model, services: Model, disabled: Model, at: tuple[str, ...], report: Report) -> None:
     for key, context in (build.get("additional_contexts") or {}).items():
         kind, _, name = str(context).partition(":")
-        if kind == "service" and name not in services:
+        if kind == "service" and name in disabled:
+            report(f'refers to the service "{name}"{_off(disabled[name])}', (*at, key))
+        elif kind == "service" and name not in services:
             report(_undefined("service", name, services), (*at, key))
         elif kind == "service" and not services[name].get("build"):
             report(f'the service "{name}" is not built, so that its image is no context: give it a build', (*at, key))
@@ -174,6 +176,10 @@ def _references(entries: Any, defined: Model | None, kind: str, at: tuple[str, .
     for index, entry in enumerate(entries):
         if entry.get("source") not in (defined or {}):
             report(_undefined(kind, entry.get("source"), defined), (*at, index))
+
+
+def _off(service: Model) -> str:
+    return f", which is off: enable its profile ({', '.join(service.get('profiles') or ())})"
 
 
 def _undefined(kind: str, name: Any, known: Any) -> str:
@@ -193,8 +199,7 @@ def _check_dependencies(service: Model, services: Model, disabled: Model, at: tu
         if name in services or (name in disabled and not how.get("required", True)):
             continue
         if name in disabled:
-            profiles = ", ".join(disabled[name].get("profiles") or ())
-            report(f'depends on "{name}", which is off: enable its profile ({profiles})', (*at, "depends_on", name))
+            report(f'depends on "{name}"{_off(disabled[name])}', (*at, "depends_on", name))
         else:
             known = [*services, *disabled]
             report(f'depends on "{name}", which no file defines' + suggestion(name, known), (*at, "depends_on", name))

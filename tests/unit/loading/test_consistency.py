@@ -81,6 +81,10 @@ REFUSED = {
         "web: {build: {context: ., additional_contexts: [b=service:nobody]}}",
         'service "nobody", which no file defines',
     ),
+    "a context of a service that is off": (
+        "web: {build: {context: ., additional_contexts: [b=service:off]}}\n  off: {build: ., profiles: [p]}",
+        'refers to the service "off", which is off: enable its profile (p)',
+    ),
     "a context of a service that is not built": (
         "web: {build: {context: ., additional_contexts: [b=service:two]}}\n  two: {image: a}",
         "is not built",
