@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,6 +36,7 @@ from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
     from compose.stack.attached import AttachedUp
+    from compose.stack.watch import BackgroundWatch
 
 INTERRUPTED = 130
 
@@ -80,7 +82,7 @@ def up(
     no_color: NoColor = False,
     no_log_prefix: NoLogPrefix = False,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Show times")] = False,
-    menu: Annotated[bool | None, typer.Option("--menu", hidden=True)] = None,
+    menu: Annotated[bool | None, typer.Option("--menu", help="Take keys while attached, as $COMPOSE_MENU does")] = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Watch files, and copy or build their changes into containers")
     ] = False,
@@ -138,15 +140,18 @@ def up(
     if detached or no_start or common.dry_run:
         bring_up(context, project, request)
         return 0
+    from compose.cli.menu import keys_of
+    from compose.cli.terminal import has_terminal
     from compose.render.logs import LogPrinter
     from compose.stack.attached import AttachedUp, AttachOptions, shown_services
 
-    watching = None
-    if watch:
+    def make_watching() -> BackgroundWatch:
         from compose.stack.watch import BackgroundWatch, WatchRequest, make_session
 
         wanted = WatchRequest(options.services, quiet_build=quiet_build, builds=not no_build)
-        watching = BackgroundWatch(make_session(context, project, wanted))
+        return BackgroundWatch(make_session(context, project, wanted))
+
+    has_menu = has_terminal() and (_wants_menu(common) if menu is None else menu)
     shown = shown_services(project, options.services, attach or (), no_attach or (), attach_dependencies)
     attached = AttachedUp(
         context,
@@ -159,12 +164,18 @@ def up(
             timestamps=timestamps,
             separates_errors=True,
         ),
-        watching,
+        make_watching() if watch else None,
+        make_watching if has_menu else None,
     )
     attached.prepare()
     _stop_on_signal(attached)
-    code = attached.run()
+    with keys_of(attached) if has_menu else nullcontext():
+        code = attached.run()
     return INTERRUPTED if code is None else code
+
+
+def _wants_menu(common: Globals) -> bool:
+    return common.loader.setting("COMPOSE_MENU").lower() in ("1", "true", "t", "yes", "y")
 
 
 def _stop_on_signal(attached: AttachedUp) -> None:

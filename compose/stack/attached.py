@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -70,6 +70,7 @@ class AttachedUp:
         options: AttachOptions,
         sink: LogSink,
         watching: BackgroundWatch | None = None,
+        make_watching: Callable[[], BackgroundWatch] | None = None,
     ) -> None:
         self._outer_emit = context.emit
         self._context = context = replace(context, emit=self._emit)
@@ -78,6 +79,9 @@ class AttachedUp:
         self._options = options
         self._sink = sink
         self._watching = watching
+        self._make_watching = make_watching
+        self._starting = threading.Thread(target=self._start, daemon=True)
+        self._is_detached = False
         self._stack_up = StackUp(context, project, request)
         self._ended = threading.Event()
         self._interrupts = 0
@@ -87,7 +91,7 @@ class AttachedUp:
         self._watched: list[ObservedContainer] = []
         self._following = threading.Thread()
         self._follower = Follower(
-            context.where, sink, {}, on_exit=self._exited, joins=self._joins if watching else None
+            context.where, sink, {}, on_exit=self._exited, joins=self._joins if watching or make_watching else None
         )
 
     def _emit(self, event: Event) -> None:
@@ -124,12 +128,14 @@ class AttachedUp:
 
         Raises SkiffError.
         """
-        threading.Thread(target=self._start, daemon=True).start()
+        self._starting.start()
         self._following = threading.Thread(target=self._follow, daemon=True)
         self._following.start()
         self._ended.wait()
         if self._interrupts:
             return None
+        if self._is_detached:
+            return 0
         if self._failure is not None:
             raise self._failure
         return self._exit_code or 0
@@ -142,6 +148,24 @@ class AttachedUp:
         elif self._interrupts == 2:
             threading.Thread(target=self._kill, daemon=True).start()
         return self._interrupts
+
+    def detach(self) -> None:
+        """Have `run` return 0 once everything is started; the stack goes on."""
+        self._starting.join()
+        if self._watching is not None:
+            self._watching.end()
+        self._is_detached = True
+        self._ended.set()
+
+    def toggle_watch(self) -> None:
+        """Begin to watch files once everything is started, or stop that. Raises SkiffError for rules that can't work."""
+        self._starting.join()
+        if self._watching is not None:
+            self._watching.end()
+            self._watching, self._follower.stays = None, False
+        elif self._make_watching is not None:
+            self._watching, self._follower.stays = self._make_watching(), True
+            self._watching.begin(self._stack_up.project, lambda error: self._context.warn(str(error)))
 
     def _joins(self, labels: Mapping[str, str]) -> bool:
         """Whether the output of a container with these `labels`, created by a rebuild, is shown as well."""

@@ -126,3 +126,4 @@ class BackgroundWatch:
         if self._running is not None:
             self._running.cancel()
             self._is_over.wait()
+            self._ends.close()

@@ -269,3 +269,24 @@ services:
     assert code == 0
     assert re.match(r"run\nweb-1 exited with code 1(37|43)( \(restarting\))?\nrun\n", out)
     assert sorted(out.splitlines()[3:]) == ["other-1 exited with code 137", "web-1 exited with code 137"]
+
+
+def test_keys_of_the_menu_watch_files_and_leave_the_stack_running(stack):
+    command = "init: true, image: busybox, command: sleep infinity"
+    project = stack(
+        f"services:\n  web: {{{command}, develop: {{watch: [{{path: src, action: sync, target: /app}}]}}}}\n"
+    )
+    (project.folder / "src").mkdir()
+    shown = Terminal.of(project, "up", environment={"COMPOSE_MENU": "1"})
+    try:
+        shown.until(lambda text: "d Detach" in text)
+        for _ in range(2):
+            shown.type("w")
+            shown.until(lambda text: text.count("Watch enabled") == 1 + text.count("Watch disabled"))
+            shown.type("w")
+            shown.until(lambda text: text.count("Watch enabled") == text.count("Watch disabled"))
+        shown.type("d")
+        assert shown.end() == 0
+    finally:
+        shown.kill()
+    assert list(project.states().values()) == ["running"]
