@@ -69,8 +69,8 @@ class Connection:
         """Return when the client has read all that was sent, or did not for a while.
 
         Clients read the head of a hijacked answer through a buffer, and raw bytes past it: what comes together with the
-        head is lost to them (docker-py 7.1). No event tells that a peer has read, so the kernel is asked (unix(7),
-        "SIOCOUTQ").
+        head is lost to them (docker-py 7.2). No event tells that a peer has read, so the kernel is asked (SIOCOUTQ, of
+        which only zero means something here; see findings/).
         """
         pause_s = LOOK_AGAIN_S
         with anyio.move_on_after(READ_WITHIN_S), suppress(OSError):
