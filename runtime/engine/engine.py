@@ -43,7 +43,8 @@ from runtime.engine.system.disk_usage import DiskUsage
 from runtime.engine.system.limits import MachineLimits
 from runtime.engine.volumes.api import VolumeApi
 from runtime.image.images import Images
-from runtime.keeper.client import KeeperClient, ProcessHandle
+from runtime.keeper.client import KeeperClient
+from runtime.keeper.handles import ProcessHandle
 from runtime.linux.ports import holder
 from runtime.network.networks import Networks
 from runtime.network.ports import parse_binding

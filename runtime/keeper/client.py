@@ -6,20 +6,21 @@ import errno
 import os
 import select
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.abc
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from runtime.errors import EngineError, InternalError
+from runtime.errors import InternalError
 from runtime.exhausted import exhausted
 from runtime.keeper import wire
+from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle, Vault, exit_of, handle_of
 from runtime.keeper.records import Record, end_visitors
 from runtime.keeper.starting import ANSWER_S, end_silent, start_helper
 from runtime.linux import seccomp as seccomp_filters
@@ -35,85 +36,6 @@ REAPED_S = 1.0
 """How long whoever takes orphans has to reap one, until its end is heard of like any other."""
 RECORD = "process.json"
 """The file of a container's bundle that says who its process is."""
-
-
-@dataclass(frozen=True)
-class ProcessExit:
-    """How process `id` ended: `exit_code` is 128 + signal when one killed it, 255 when nobody was there to learn it."""
-
-    id: str
-    exit_code: int
-    signal: int | None
-    oom_killed: bool
-    finished_at_ns: int
-
-
-@dataclass(eq=False)
-class Holders:
-    """How many hold the descriptors of a process."""
-
-    count: int = 1
-
-
-@dataclass(frozen=True)
-class ProcessHandle:
-    """A process of the keeper's, and descriptors of it: open until whoever was given it, and `KeeperClient`, have closed it.
-
-    `KeeperClient` holds it for a keeper that may follow, by the same descriptors: with duplicates 500 containers would have
-    1,500 more.
-    """
-
-    id: str
-    container: str
-    pid: int
-    pidfd: int
-    fds: dict[str, int]
-    cgroup: str | None
-    started_at_ns: int
-    exit: ProcessExit | None
-    holders: Holders = field(default_factory=Holders, compare=False, repr=False)
-    may_miss_output: bool = False
-    """Whether nobody held its streams for a time."""
-
-    def held_once_more(self) -> ProcessHandle:
-        """Return the same, to be closed once more before its descriptors are."""
-        self.holders.count += 1
-        return self
-
-    def close(self) -> None:
-        """Let go of the descriptors: the last that does closes them."""
-        self.holders.count -= 1
-        if self.holders.count:
-            return
-        for descriptor in (self.pidfd, *self.fds.values()):
-            with suppress(OSError):
-                os.close(descriptor)
-
-
-class LaunchError(EngineError):
-    """The process could not be started; `exit_code` is what stands for it (126, 127 or 128)."""
-
-    status = 400
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-class Vault(Protocol):
-    """What holds descriptors for when both engine and keeper are gone (runtime.doorman)."""
-
-    async def put(self, key: str, descriptors: Mapping[str, int]) -> None:
-        """Have duplicates of `descriptors` held by the name `key`, instead of those that have it."""
-
-    async def drop(self, key: str) -> None:
-        """Have what is held as `key` closed."""
-
-    async def retain(self, keys: Iterable[str]) -> None:
-        """Have all that is held by other names than `keys` closed."""
-
-    async def get(self, key: str) -> dict[str, int]:
-        """Return fresh duplicates of what is held as `key`; none where nothing is."""
 
 
 class KeeperClient:
@@ -281,7 +203,7 @@ class KeeperClient:
                 self._close()
                 return
             if "exited" in message:
-                ended = _exit(message["exited"], message)
+                ended = exit_of(message["exited"], message)
                 if ended.id in self._held:
                     self._held[ended.id] = replace(self._held[ended.id], exit=ended)
                 self._exits_in.send_nowait(ended)
@@ -356,7 +278,7 @@ class KeeperClient:
             )
         finally:
             os.close(document)
-        process = self._hold(_process(answer, fds))
+        process = self._hold(handle_of(answer, fds))
         record = Record.of(process.pid, process.cgroup, process.started_at_ns, process.fds)
         if record is not None:
             record.write(bundle / RECORD)
@@ -398,7 +320,7 @@ class KeeperClient:
             stdin=stdin,
             timeout_s=timeout_s,
         )
-        return self._hold(_process(answer, fds))
+        return self._hold(handle_of(answer, fds))
 
     async def task(self, name: str, rootfs: Mapping[str, Any], fds: Sequence[int] = (), **arguments: Any) -> Any:
         """Run a function of `runtime.oci.tasks` inside a container's root; see there for names and arguments."""
@@ -434,7 +356,7 @@ class KeeperClient:
     async def list(self) -> list[ProcessHandle]:
         """Return every process the keeper has, live and ended, with fresh descriptors."""
         ids = await self.ids()
-        found = [self._hold(_process(*(await self._ask("get", id=id)))) for id in ids]
+        found = [self._hold(handle_of(*(await self._ask("get", id=id)))) for id in ids]
         for process in found:
             await self._store(process)
         return found
@@ -479,7 +401,7 @@ class KeeperClient:
             for descriptor in duplicates:
                 os.close(descriptor)
             if answer["exit"]:
-                return _exit(process.id, answer["exit"])
+                return exit_of(process.id, answer["exit"])
             await anyio.sleep(CONNECT_PAUSE_S)  # it tells the next time that the keeper waits for events
         return None
 
@@ -539,20 +461,3 @@ def _compiled(filters: Mapping[str, Any] | None) -> bytes | None:
 @lru_cache(maxsize=32)
 def _assembled(filters: bytes) -> bytes:
     return seccomp_filters.compile_for_this_machine(wire.unpack(filters))
-
-
-def _exit(id: str, told: Mapping[str, Any]) -> ProcessExit:
-    return ProcessExit(id, told["exit_code"], told["signal"], told["oom_killed"], told["finished_at_ns"])
-
-
-def _process(answer: Mapping[str, Any], descriptors: Sequence[int]) -> ProcessHandle:
-    return ProcessHandle(
-        answer["id"],
-        answer["container"],
-        answer["pid"],
-        descriptors[0],
-        dict(zip(answer["fds"], descriptors[1:], strict=True)),
-        answer["cgroup"],
-        answer["started_at_ns"],
-        _exit(answer["id"], answer["exit"]) if answer["exit"] else None,
-    )

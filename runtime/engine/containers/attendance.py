@@ -22,7 +22,7 @@ from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.times import rfc3339
 from runtime.errors import KernelError
-from runtime.keeper.client import ProcessHandle
+from runtime.keeper.handles import ProcessHandle
 from runtime.paths import Paths
 
 logger = logging.getLogger(__name__)

@@ -35,7 +35,8 @@ from runtime.engine.times import rfc3339
 from runtime.errors import ConflictError, KernelError, SkiffError
 from runtime.exhausted import check_start
 from runtime.image.images import Images
-from runtime.keeper.client import KeeperClient, LaunchError, ProcessExit, ProcessHandle
+from runtime.keeper.client import KeeperClient
+from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle
 from runtime.paths import Paths
 
 STOP_TIMEOUT_S = 10.0

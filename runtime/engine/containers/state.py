@@ -11,7 +11,7 @@ from runtime.container.health import Health
 from runtime.container.logs.reader import LogReader
 from runtime.container.logs.writer import LogWriter
 from runtime.container.restart import RestartPolicy
-from runtime.keeper.client import ProcessHandle
+from runtime.keeper.handles import ProcessHandle
 
 CREATED, RUNNING, PAUSED, RESTARTING, REMOVING, EXITED, DEAD = (
     "created",

@@ -21,7 +21,8 @@ from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities
 from runtime.engine.containers.making.hosts import hosts_file, resolv_conf
 from runtime.errors import KernelError, SkiffError
 from runtime.exhausted import check_start
-from runtime.keeper.client import KeeperClient, ProcessExit, ProcessHandle
+from runtime.keeper.client import KeeperClient
+from runtime.keeper.handles import ProcessExit, ProcessHandle
 from runtime.network.model import EndpointSettings
 from runtime.network.names import default_resolvers
 from runtime.network.networks import Networks

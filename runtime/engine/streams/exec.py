@@ -24,7 +24,8 @@ from runtime.engine.streams.exec_output import send_output
 from runtime.engine.times import go_duration
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 from runtime.exhausted import check_start
-from runtime.keeper.client import KeeperClient, LaunchError, ProcessExit, ProcessHandle
+from runtime.keeper.client import KeeperClient
+from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle
 from runtime.streaming import Send
 
 CANNOT_RUN, MISSING = 126, 127

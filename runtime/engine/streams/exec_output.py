@@ -12,7 +12,7 @@ import anyio
 
 from runtime.engine.streams.attach import LogFrame
 from runtime.image.transfers import together
-from runtime.keeper.client import ProcessHandle
+from runtime.keeper.handles import ProcessHandle
 from runtime.streaming import Send
 
 CHUNK_BYTES = 1 << 16

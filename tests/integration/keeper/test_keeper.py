@@ -8,7 +8,8 @@ import anyio.lowlevel
 import pytest
 
 from runtime.errors import InternalError
-from runtime.keeper.client import KeeperClient, LaunchError
+from runtime.keeper.client import KeeperClient
+from runtime.keeper.handles import LaunchError
 from tests.support.keeper import ground, kill, read
 
 pytestmark = [pytest.mark.root, pytest.mark.anyio]

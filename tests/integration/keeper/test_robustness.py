@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.keeper import wire
-from runtime.keeper.client import KeeperClient, LaunchError, start_keeper
+from runtime.keeper.client import KeeperClient, start_keeper
+from runtime.keeper.handles import LaunchError
 from runtime.keeper.prefork import STANDBYS
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths

@@ -8,7 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from runtime.keeper.client import KeeperClient, LaunchError
+from runtime.keeper.client import KeeperClient
+from runtime.keeper.handles import LaunchError
 from runtime.oci.cgroup import Cgroups
 from tests.support.keeper import children, ground, read, settled
 

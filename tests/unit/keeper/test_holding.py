@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from runtime.keeper.client import ProcessHandle
+from runtime.keeper.handles import ProcessHandle
 
 
 def process():
