@@ -20,6 +20,8 @@ class ProcessExit:
     signal: int | None
     oom_killed: bool
     finished_at_ns: int
+    pid: int = 0
+    """Which of the container's processes it was, one after the other; 0 where an earlier version's keeper does not say."""
 
 
 @dataclass(eq=False)
@@ -92,7 +94,9 @@ class Vault(Protocol):
 
 def exit_of(id: str, told: Mapping[str, Any]) -> ProcessExit:
     """Return how process `id` ended, as the keeper says it."""
-    return ProcessExit(id, told["exit_code"], told["signal"], told["oom_killed"], told["finished_at_ns"])
+    return ProcessExit(
+        id, told["exit_code"], told["signal"], told["oom_killed"], told["finished_at_ns"], told.get("pid", 0)
+    )
 
 
 def handle_of(answer: Mapping[str, Any], descriptors: Sequence[int]) -> ProcessHandle:

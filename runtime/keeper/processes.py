@@ -139,6 +139,7 @@ class Processes:
         number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
         known = UNKNOWN_EXIT if status is None else os.WEXITSTATUS(status)
         kept.exit = {
+            "pid": kept.pid,
             "exit_code": 128 + number if number else known,
             "signal": number,
             "oom_killed": bool(kept.cgroup and cgroup_usage.oom_kills(self._cgroups, kept.cgroup)),

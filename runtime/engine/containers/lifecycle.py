@@ -152,7 +152,9 @@ class Lifecycle:
         with anyio.CancelScope(shield=True):
             async with container.lock:  # an end may be heard of before the start that it follows is written down
                 process = container.process
-                if process is None:
+                if process is None or ended.pid not in (0, process.pid):
+                    # an engine that takes over hears of some ends twice: by looking, and from the keeper; by then the
+                    # container may run again
                     return
                 ran_for_s = (ended.finished_at_ns - process.started_at_ns) / 1e9
                 removes_itself = bool(container.host.get("AutoRemove")) and not container.stays

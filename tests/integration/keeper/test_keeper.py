@@ -25,7 +25,7 @@ async def test_a_process_is_pid_1_and_its_exit_code_is_kept():
         process = await made.launch("one", "sh", "-c", "echo $$ $(hostname); exit 7")
         assert await read(process.fds["stdout"]) == "1 ground\n"
         ended = await made.exit("one")
-        assert (ended.exit_code, ended.signal, ended.oom_killed) == (7, None, False)
+        assert (ended.exit_code, ended.signal, ended.oom_killed, ended.pid) == (7, None, False, process.pid)
         (kept,) = await made.keeper.list()
         assert kept.exit == ended
         kept.close()

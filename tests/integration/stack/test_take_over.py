@@ -36,7 +36,12 @@ def stop_and_kill(pids, meanwhile=lambda: None):
     """Kill processes at once: stopped first, none of them sees another one's end."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
-    meanwhile()
+    try:
+        meanwhile()
+    except BaseException:  # else nothing could be taken down behind the test
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        raise
     for pid in pids:
         kill_and_wait(pid)
 
