@@ -164,11 +164,15 @@ def resident_mb(pid):
     return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
+SETTINGS = b"\x04"
+"""The type of the frame that HTTP/2 begins with (RFC 9113, section 6.5)."""
+
+
 def faults(api, numbered):
     """Return the request and its answer when that is none: 500, or another without a reason."""
     number, sent = numbered
     found = answer_to(api, sent, ends=number % 2 == 0)
-    if not found:
+    if not found or (sent.startswith(b"PRI ") and found[3:4] == SETTINGS):
         return []
     answer = parse(found.partition(b"HTTP/1.1 101")[0] or found)
     if answer.status < 500:
