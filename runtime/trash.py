@@ -29,11 +29,11 @@ from runtime.paths import Paths
 
 logger = logging.getLogger(__name__)
 
-GATHER_S = 0.1
+GATHER_S = 0.5
 """Removals come in bursts (`down`, `prune`): as long is waited for more, so that a burst costs one process."""
 MOST_AT_ONCE = 1000
 """Entries for one process; their names must fit into its arguments (execve(2), "Limits on size of arguments")."""
-FEW = 500
+FEW = 100
 """So many files and directories of a burst are deleted without a process."""
 DEEPEST = 50
 DELETE = ("nice", "-n", "10", "rm", "-rf", "--one-file-system", "--")

@@ -107,7 +107,7 @@ async def test_trees_deeper_than_a_path_may_be_long_are_deleted(paths):
 async def test_few_files_are_deleted_without_a_process_and_many_by_one(paths, monkeypatch):
     monkeypatch.setattr("runtime.trash.DELETE", ("false",))
     trash = Trash(paths)
-    few, many = tree(paths.volumes / "few" / "below", files=100).parent, tree(paths.volumes / "many", files=600)
+    few, many = tree(paths.volumes / "few" / "below", files=50).parent, tree(paths.volumes / "many", files=600)
     (few / "link").symlink_to("/etc/passwd")
     (few / "elsewhere").symlink_to(many)
     trash.throw(few)
