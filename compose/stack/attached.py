@@ -81,6 +81,7 @@ class AttachedUp:
         self._watching = watching
         self._make_watching = make_watching
         self._starting = threading.Thread(target=self._start, daemon=True)
+        self._has_begun = threading.Event()
         self._is_detached = False
         self._stack_up = StackUp(context, project, request)
         self._ended = threading.Event()
@@ -129,6 +130,7 @@ class AttachedUp:
         Raises SkiffError.
         """
         self._starting.start()
+        self._has_begun.set()
         self._following = threading.Thread(target=self._follow, daemon=True)
         self._following.start()
         self._ended.wait()
@@ -149,9 +151,14 @@ class AttachedUp:
             threading.Thread(target=self._kill, daemon=True).start()
         return self._interrupts
 
+    def _wait_until_started(self) -> None:
+        # keys are read before the first container is started
+        self._has_begun.wait()
+        self._starting.join()
+
     def detach(self) -> None:
         """Have `run` return 0 once everything is started; the stack goes on."""
-        self._starting.join()
+        self._wait_until_started()
         if self._watching is not None:
             self._watching.end()
         self._is_detached = True
@@ -159,7 +166,7 @@ class AttachedUp:
 
     def toggle_watch(self) -> None:
         """Begin to watch files once everything is started, or stop that. Raises SkiffError for rules that can't work."""
-        self._starting.join()
+        self._wait_until_started()
         if self._watching is not None:
             self._watching.end()
             self._watching, self._follower.stays = None, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 from runtime.errors import KernelError
@@ -77,6 +78,9 @@ SYS = {
 }  # fmt: skip
 
 
+OPEN_ATTEMPTS = 1000
+
+
 class OpenHow(ctypes.Structure):
     """struct open_how of openat2(2)."""
 
@@ -125,6 +129,22 @@ def call(name: str, *arguments: int | bytes | ctypes.Array[Any] | ctypes.Structu
     if result < 0:
         raise KernelError(name, arguments, ctypes.get_errno())
     return result
+
+
+def open_inside(directory: int, path: bytes, flags: int, resolve: int) -> int:
+    """Open `path` below the directory of a descriptor with openat2(2), whose RESOLVE_* flags `resolve` are.
+
+    Raises KernelError. The kernel answers EAGAIN where something on the machine is renamed or mounted while it looks at
+    "..": that is tried again, for as long as a loop of renames may go on beside it.
+    """
+    how = OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    for _ in range(OPEN_ATTEMPTS - 1):
+        try:
+            return call("openat2", directory, path, how, ctypes.sizeof(how))
+        except KernelError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+    return call("openat2", directory, path, how, ctypes.sizeof(how))
 
 
 def _checked(name: str, result: int, *arguments: object) -> int:

@@ -52,8 +52,7 @@ class Root:
     def open(self, path: str, flags: int, resolve: int = 0) -> int:
         """Open `path` as if this were the root directory. Raises KernelError."""
         resolve |= linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
-        how = linux.OpenHow(flags | os.O_CLOEXEC, 0, resolve)
-        return linux.call("openat2", self.descriptor, os.fsencode(path), how, 24)
+        return linux.open_inside(self.descriptor, os.fsencode(path), flags, resolve)
 
     def find(self, path: str) -> int:
         """Return an O_PATH descriptor of `path`, -1 when there is no such thing."""
@@ -214,8 +213,8 @@ def _source(entry: Mapping[str, Any]) -> int:
     elif entry.get("subpath"):
         # whoever has the volume may have made links in it: they lead nowhere else
         volume = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        how = linux.OpenHow(os.O_PATH | os.O_CLOEXEC, 0, linux.RESOLVE_BENEATH | linux.RESOLVE_NO_MAGICLINKS)
-        inside = linux.call("openat2", volume, os.fsencode(entry["subpath"]), how, 24)
+        resolve = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_MAGICLINKS
+        inside = linux.open_inside(volume, os.fsencode(entry["subpath"]), os.O_PATH, resolve)
         source = linux.clone_mount(inside, "", recursive=is_recursive)
         os.close(volume)
         os.close(inside)
