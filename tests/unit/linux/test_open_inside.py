@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from runtime.errors import KernelError
 from runtime.linux import syscalls as linux
 
 LOOP = """
@@ -33,16 +32,9 @@ def renames(tmp_path):
 def test_a_path_with_dots_is_opened_while_others_rename(tmp_path, renames):
     (tmp_path / "a/b/c").mkdir(parents=True)
     root = os.open(tmp_path / "a", os.O_PATH | os.O_DIRECTORY)
-    path = b"b/../b/c/../../b/c"
-    how = linux.OpenHow(os.O_PATH | os.O_CLOEXEC, 0, linux.RESOLVE_IN_ROOT)
-    refused = 0
     try:
-        for _ in range(5000):
-            os.close(linux.open_inside(root, path, os.O_PATH, linux.RESOLVE_IN_ROOT))
-            try:
-                os.close(linux.call("openat2", root, path, how, 24))
-            except KernelError:
-                refused += 1
+        # one call in some hundreds is refused with EAGAIN where the renames go on meanwhile
+        for _ in range(20_000):
+            os.close(linux.open_inside(root, b"b/../b/c/../../b/c", os.O_PATH, linux.RESOLVE_IN_ROOT))
     finally:
         os.close(root)
-    assert refused, "the kernel refuses nothing any more: then nothing has to be tried again"
