@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 
 from compose.cli.options import Format, OnlyIds, check_format
-from compose.cli.pruning import Filters, Force, Names, show_pruned
+from compose.cli.pruning import Filters, Force, MissingIsFine, Names, show_pruned
 from runtime.errors import NotFoundError
 
 
@@ -53,7 +52,7 @@ def network() -> typer.Typer:
     def rm(
         ctx: typer.Context,
         names: Names,
-        force: Annotated[bool, typer.Option("--force", "-f", help="One that is not there is no error")] = False,
+        force: MissingIsFine = False,
     ) -> None:
         """Remove networks that no container uses."""
         ctx.obj.refuse_dry_run("network rm")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from compose.stack.prune import PruneRequest
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Do not ask")]
+MissingIsFine = Annotated[bool, typer.Option("--force", "-f", help="One that is not there is no error")]
 Filters = Annotated[list[str] | None, typer.Option("--filter", help="KEY=VALUE: label=NAME, until=24h")]
 Names = Annotated[list[str], typer.Argument(help="Names or IDs")]
 _TITLES = {

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from compose.cli.options import Format, OnlyIds, check_format
-from compose.cli.pruning import Filters, Force, Names, show_pruned
+from compose.cli.pruning import Filters, Force, MissingIsFine, Names, show_pruned
 
 
 def volume() -> typer.Typer:
@@ -39,7 +39,7 @@ def volume() -> typer.Typer:
     def rm(
         ctx: typer.Context,
         names: Names,
-        force: Annotated[bool, typer.Option("--force", "-f", help="One that is not there is no error")] = False,
+        force: MissingIsFine = False,
     ) -> None:
         """Remove volumes that no container uses."""
         ctx.obj.refuse_dry_run("volume rm")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from compose.plan.parts import Hook
 from runtime.client import Client
+from runtime.client.blocking import Stream
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 
 POST_START, PRE_STOP = "post_start", "pre_stop"
@@ -50,9 +51,15 @@ def run_hook(client: Client, hook: Hook, id: str, report: Callable[[str], None])
             "AttachStderr": True,
         },
     )
+    lines = output_lines(client.exec_start(made), report)
+    return int(client.exec_inspect(made)["ExitCode"] or 0), lines
+
+
+def output_lines(output: Stream, report: Callable[[str], None]) -> list[str]:
+    """Return the lines of `output`, read to its end and closed; `report` gets each as it comes."""
     lines: list[str] = []
     rest = b""
-    with client.exec_start(made) as stream:
+    with output as stream:
         for _, data in stream.frames():
             *complete, rest = (rest + data).split(b"\n")
             for line in complete:
@@ -61,4 +68,4 @@ def run_hook(client: Client, hook: Hook, id: str, report: Callable[[str], None])
     if rest:
         lines.append(rest.decode(errors="replace"))
         report(lines[-1])
-    return int(client.exec_inspect(made)["ExitCode"] or 0), lines
+    return lines

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from compose.execute.hooks import LAST_LINES, output_lines
 from compose.plan import project as labels
 from compose.plan.pre_start import KIND, hook_body, hook_image, hook_name
 from compose.plan.project import DesiredProject
 from runtime.client import Client
 from runtime.errors import NotFoundError, SkiffError
-
-LAST_LINES = 10
 
 
 def remove_leftovers(client: Client, project: str, service: str) -> None:
@@ -43,7 +42,7 @@ def run_pre_start(
         id = client.create_container(body, name=hook_name(target, name, index))["Id"]
         try:
             client.start(id)
-            lines = _output(client, id, report)
+            lines = output_lines(client.logs(id, follow=1), report)
             code = client.wait(id)
         except BaseException:
             client.remove(id, force=True, volumes=True)
@@ -56,19 +55,3 @@ def run_pre_start(
                 f"`skiff down` removes it; the next `skiff up {name}` runs the hook again",
             )
         client.remove(id, force=True, volumes=True)
-
-
-def _output(client: Client, id: str, report: Callable[[str], None]) -> list[str]:
-    """Return the lines that the container prints until it ends; `report` gets each as it comes."""
-    lines: list[str] = []
-    rest = b""
-    with client.logs(id, follow=1) as stream:
-        for _, data in stream.frames():
-            *complete, rest = (rest + data).split(b"\n")
-            for line in complete:
-                lines.append(line.decode(errors="replace"))
-                report(lines[-1])
-    if rest:
-        lines.append(rest.decode(errors="replace"))
-        report(lines[-1])
-    return lines
