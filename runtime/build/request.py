@@ -99,15 +99,18 @@ def read_dockerfile(context: Path, options: BuildOptions) -> ins.Dockerfile:
             suggestion(options.dockerfile, names) or "name another file with -f, or `dockerfile:` in the Compose file"
         )
         raise BadRequestError(f"Cannot locate specified Dockerfile: {options.dockerfile}", near)
+    return parse_bytes(Path(entry.location).read_bytes(), options.dockerfile)
+
+
+def parse_bytes(data: bytes, name: str) -> ins.Dockerfile:
+    """Parse what the Dockerfile `name` holds. Raises DockerfileError, also where that is no UTF-8 text."""
     try:
-        text = Path(entry.location).read_text(encoding="utf-8")
+        text = data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DockerfileError(
-            f"the Dockerfile is no UTF-8 text: {error.reason} at byte {error.start}",
-            hint="save it as UTF-8",
-            file=options.dockerfile,
+            f"the Dockerfile is no UTF-8 text: {error.reason} at byte {error.start}", hint="save it as UTF-8", file=name
         ) from None
-    return parse(text, options.dockerfile)
+    return parse(text, name)
 
 
 def read_ignore(context: Path, dockerfile: str) -> Ignore:

@@ -16,11 +16,10 @@ from typing import Any
 from runtime.build import instructions as ins
 from runtime.build.archive import unpack_context
 from runtime.build.contexts import STREAM_SCHEME, inside, named_contexts
-from runtime.build.errors import DockerfileError
+from runtime.build.graph import reads_from
 from runtime.build.mount_options import read_mount
 from runtime.build.options import ENTITLEMENTS, BuildOptions
-from runtime.build.parser import parse
-from runtime.build.request import BuildRequest
+from runtime.build.request import BuildRequest, parse_bytes
 from runtime.buildkit.agents import forwarded_agent
 from runtime.buildkit.contexts import Contexts
 from runtime.buildkit.filesync import receive_directory
@@ -50,14 +49,9 @@ class Content:
 
     def parsed(self) -> Source:
         """Return what it says. Raises DockerfileError."""
-        try:
-            text = self.data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            problem = f"the Dockerfile is no UTF-8 text: {error.reason} at byte {error.start}"
-            raise DockerfileError(problem, hint="save it as UTF-8", file=self.name) from None
         own = f"{self.name}.dockerignore"
         ignore = None if self.ignore is None else (self.ignore, Ignore.parse(self.ignore, own))
-        return Source(self.name, self.data, parse(text, self.name), ignore)
+        return Source(self.name, self.data, parse_bytes(self.data, self.name), ignore)
 
 
 @dataclass(frozen=True)
@@ -272,10 +266,7 @@ def _domains(dockerfile: ins.Dockerfile, options: BuildOptions) -> set[str]:
     for stage in dockerfile.stages:
         names.append(stage.base.image)
         for one in stage.instructions:
-            if isinstance(one, ins.Copy) and one.from_stage:
-                names.append(one.from_stage)
-            elif isinstance(one, ins.Run):
-                names += one.sources
+            names += reads_from(one)
     found = set()
     for name in names:
         try:
