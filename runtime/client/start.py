@@ -108,9 +108,8 @@ def _start(paths: Paths) -> None:
             if line.startswith(NOTICE):
                 print(line, file=sys.stderr)
         return
-    with suppress(
-        subprocess.TimeoutExpired
-    ):  # without root it is the process outside, which stays with what runs inside
+    # without root it is the process outside, which stays with what runs inside
+    with suppress(subprocess.TimeoutExpired):
         process.wait(EXIT_S)
     ended = "" if process.returncode is None else f" (exit {process.returncode})"
     shown = "\n".join(f"    {line}" for line in _log(paths, begin)[-SHOWN_LINES:])
