@@ -96,11 +96,6 @@ async def _send_archive(
     engine: Engine, session: Session | None, image: Image, names: list[Reference], number: int, vertex: Vertex
 ) -> None:
     client = _of_client(session)
-    # an archive has the tags that the store has: they are given for as long as it is written
-    given = [name for name in names if str(name) not in image.references]
-    for name in given:
-        engine.images.tag(image, name)
-    wanted = [str(name) for name in names] or [image.id]
     async with calling(client.connection, SEND, [(EXPORTER_ID, str(number))]) as call:
         sent = 0
 
@@ -110,7 +105,7 @@ async def _send_archive(
                 await call.send(message(BYTES)(data=data[start : start + PIECE_BYTES]))
             sent += len(data)
 
-        await engine.image_api.save(wanted, send)
+        await engine.image_api.save([image.id], send, tags=[name.familiar for name in names])
         vertex.status("sending tarball", sent, sent, is_done=True)
         await _finish(call)
 

@@ -195,6 +195,7 @@ def test_every_output_has_the_files(docker, context, tmp_path):
         with tarfile.open(archive) as tar:
             assert json.load(tar.extractfile("manifest.json"))[0]["RepoTags"] == ["bx:archived"]
             assert json.load(tar.extractfile("oci-layout")) == {"imageLayoutVersion": "1.0.0"}
+    assert docker("images", "-q", "bx:archived") == ""
     metadata, iid = tmp_path / "metadata", tmp_path / "iid"
     build(docker, folder, "-t", "bx:told", "--metadata-file", metadata, "--iidfile", iid)
     id = json.loads(docker("inspect", "bx:told"))[0]["Id"]

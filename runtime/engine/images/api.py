@@ -193,9 +193,9 @@ class ImageApi:
             path = Path(spool.name)
             await send_reports(lambda tell: archive.load(self.images, path, tell), send)
 
-    async def save(self, names: Sequence[str], send: Send[bytes]) -> None:
-        """Send an archive of the images `names`."""
-        wanted = archive.exports(self.images, names)
+    async def save(self, names: Sequence[str], send: Send[bytes], *, tags: Sequence[str] = ()) -> None:
+        """Send an archive of the images `names`; `tags` are names that they have there besides."""
+        wanted = [replace(one, tags=(*one.tags, *tags)) for one in archive.exports(self.images, names)]
         self.paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
             async with self.images.garbage.held_off():
