@@ -61,9 +61,8 @@ def pin_again(path: Path, pid: int | None) -> None:
     """Pin the namespace of process `pid` to `path`, where its mount is gone; without such a process the file goes, too."""
     path.unlink(missing_ok=True)
     if pid is not None:
-        with suppress(
-            FileNotFoundError, PermissionError
-        ):  # it has ended; of what init has yet to reap, nothing is open
+        # it has ended; of what init has yet to reap, nothing can be opened
+        with suppress(FileNotFoundError, PermissionError):
             namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 pin(path, namespace)

@@ -85,7 +85,7 @@ class Firewall:
     """
 
     def __init__(self, engine_id: str, *, in_own_netns: bool = False) -> None:
-        self._is_apart = in_own_netns
+        self._in_own_netns = in_own_netns
         self._table = nft.Table(nft.INET, f"skiff-{engine_id}")
         self._others = HostFirewalls(engine_id)
         self._netlink: Nfnetlink | None = None
@@ -111,7 +111,7 @@ class Firewall:
 
     def _rules(self) -> list[Message]:
         t = self._table
-        return [*_translation(t), *_isolation(t), *(_quiet(t) if self._is_apart else ())]
+        return [*_translation(t), *_isolation(t), *(_quiet(t) if self._in_own_netns else ())]
 
     def _forget(self) -> None:
         self._networks.clear()
@@ -184,12 +184,13 @@ class Firewall:
         if not self._exists:
             return []
         name = f"the nftables table {self._table.name}"
+        counts = self._rule_counts()
         try:
             found = {one: dict(self._table.elements(self._link(), one)) for one in SETS}
-            rules = {chain: len(list(self._table.rules(self._link(), chain))) for chain in self._rule_counts()}
+            rules = {chain: len(list(self._table.rules(self._link(), chain))) for chain in counts}
         except KernelError:
             return [f"{name} is gone, or is not what the engine made"]
-        changed = [chain for chain, count in self._rule_counts().items() if rules[chain] != count]
+        changed = [chain for chain, count in counts.items() if rules[chain] != count]
         told = [f"{name} has other rules in its chain {chain}" for chain in changed]
         wanted = self._elements()
         for one in SETS:
