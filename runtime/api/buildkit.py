@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runtime.buildkit.control import Control
 
 
+EXTENSION = "buildkit"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 
 
@@ -40,11 +41,6 @@ async def _given_over(request: Request) -> _Transport:
         raise BadRequestError("this is spoken over HTTP/2 alone: ask for an upgrade to h2c")
     connection = await request.upgrade({"Connection": "Upgrade", "Upgrade": "h2c"})
     return _Transport(connection)
-
-
-def _listed(value: str) -> list[str]:
-    """Return the values of a header that came several times."""
-    return [one.strip() for one in value.split(",") if one.strip()]
 
 
 async def grpc(engine: Engine, request: Request) -> None:
@@ -73,16 +69,15 @@ async def _serve(engine: Engine, transport: _Transport) -> None:
 async def session(engine: Engine, request: Request) -> None:
     """Take the client as one who is asked for files, secrets and credentials while it builds."""
     from runtime.buildkit.http2 import Http2
-    from runtime.buildkit.sessions import METHOD, UUID, Session
+    from runtime.buildkit.sessions import UUID, Session
 
     if not request.headers.get(UUID):
         raise BadRequestError(f"a session needs its ID in the header {UUID}")
-    methods = _listed(request.headers.get(METHOD, ""))
     control = engine_control(engine)
     transport = await _given_over(request)
     connection = Http2(transport, is_client=True)
     try:
-        async with control.sessions.open(Session(request.headers, methods, connection)):
+        async with control.sessions.open(Session(request.headers, connection)):
             await connection.run()
     except* Closed:
         pass  # the client is gone, as it may be at any time
@@ -99,14 +94,17 @@ async def build(engine: Engine, request: Request, options: BuildOptions) -> None
 
 def drop_contexts(engine: Engine) -> None:
     """Remove the kept directories of clients, but for those that builds read now."""
-    engine_control(engine).drop_contexts()
+    if (control := engine.extensions.get(EXTENSION)) is not None:
+        control.drop_contexts()
+    else:  # nobody has built this way since the engine started, so nothing is read
+        engine.trash.throw(engine.paths.build_contexts)
 
 
 def engine_control(engine: Engine) -> Control:
     """Return what serves BuildKit's API for `engine`; made for the first client that speaks it."""
-    if engine.extensions.get("buildkit") is None:
+    if EXTENSION not in engine.extensions:
         from runtime.buildkit.control import Control
 
-        engine.extensions["buildkit"] = Control(engine)
-    found: Control = engine.extensions["buildkit"]
+        engine.extensions[EXTENSION] = Control(engine)
+    found: Control = engine.extensions[EXTENSION]
     return found

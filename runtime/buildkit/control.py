@@ -17,8 +17,8 @@ from runtime.buildkit.export import export
 from runtime.buildkit.http2 import Http2
 from runtime.buildkit.progress import CONTROL, timestamp
 from runtime.buildkit.rpc import CANCELLED, INVALID_ARGUMENT, UNIMPLEMENTED, UNKNOWN, Call, RpcError
-from runtime.buildkit.schema import message
-from runtime.buildkit.sessions import METHOD, UUID, Session, Sessions
+from runtime.buildkit.schema import BYTES, message
+from runtime.buildkit.sessions import UUID, Session, Sessions
 from runtime.engine.engine import Engine
 from runtime.errors import SkiffError
 from runtime.image.manifest import Platform
@@ -28,8 +28,6 @@ from runtime.streaming import Send
 VERSION = "v0.25.0"
 """The release of BuildKit whose API this is."""
 STARTED, COMPLETE = 0, 1
-BYTES = "moby.filesync.v1.BytesMessage"
-"""Field 1, bytes: as this service's own of that name."""
 PIECE_BYTES = 1 << 20
 Methods = dict[str, Callable[[Call], Awaitable[None]]]
 
@@ -153,8 +151,7 @@ class Control:
         if not call.metadata.get(UUID):
             raise RpcError(INVALID_ARGUMENT, f"a session needs its ID: {UUID}")
         connection = Http2(_CallTransport(call), is_client=True)
-        methods = call.metadata.get(METHOD, "").split(",")
-        async with self.sessions.open(Session(call.metadata, methods, connection)):
+        async with self.sessions.open(Session(call.metadata, connection)):
             await connection.run()
 
     async def _status(self, call: Call) -> None:

@@ -14,7 +14,7 @@ from runtime.buildkit import filesync
 from runtime.buildkit.builds import Build
 from runtime.buildkit.progress import Vertex
 from runtime.buildkit.rpc import UNIMPLEMENTED, UNKNOWN, ClientCall, RpcError, calling
-from runtime.buildkit.schema import message
+from runtime.buildkit.schema import BYTES, message
 from runtime.buildkit.sessions import Session
 from runtime.engine.containers.making.roots import ReadOnlyRoot
 from runtime.engine.engine import Engine
@@ -22,7 +22,6 @@ from runtime.image.images import Image
 from runtime.image.reference import Reference
 
 SEND = "/moby.filesync.v1.FileSend/DiffCopy"
-BYTES = "moby.filesync.v1.BytesMessage"
 EXPORTER_ID = "buildkit-attachable-exporter-id"
 METADATA = "exporter-md-"
 PIECE_BYTES = 32 << 10

@@ -25,6 +25,7 @@ from runtime.buildkit.contexts import Contexts
 from runtime.buildkit.filesync import receive_directory
 from runtime.buildkit.progress import Progress
 from runtime.buildkit.rpc import UNIMPLEMENTED, RpcError, calling
+from runtime.buildkit.schema import BYTES
 from runtime.buildkit.sessions import Session
 from runtime.dockerignore import Ignore
 from runtime.errors import BadRequestError, SkiffError
@@ -156,7 +157,7 @@ async def receive_upload(session: Session, url: str, directory: Path) -> None:
     async with calling(session.connection, UPLOAD, [("urlpath", f"/{path}"), ("urlhost", host)]) as call:
 
         async def chunks() -> AsyncIterator[bytes]:
-            while (piece := await call.receive("moby.filesync.v1.BytesMessage")) is not None:
+            while (piece := await call.receive(BYTES)) is not None:
                 yield piece.data
 
         await unpack_context(chunks(), directory)

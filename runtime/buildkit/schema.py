@@ -124,6 +124,8 @@ PACKAGES = {
         CheckAgentResponse
     """,
 }
+BYTES = "moby.filesync.v1.BytesMessage"
+"""A piece of a stream; the services that have a message of this name each have the same."""
 SCALARS = {"int64": 3, "uint64": 4, "int32": 5, "bool": 8, "string": 9, "bytes": 12, "uint32": 13}
 """Numbers of google.protobuf.FieldDescriptorProto.Type."""
 MESSAGE = 11

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
@@ -24,15 +24,15 @@ COMES_WITHIN_S = 10.0
 class Session:
     """One client: what it serves, and the connection to ask it on."""
 
-    def __init__(self, headers: Mapping[str, str], methods: Sequence[str], connection: Http2) -> None:
+    def __init__(self, headers: Mapping[str, str], connection: Http2) -> None:
         self.id = headers[UUID]
         self.shared_key = headers.get(SHARED_KEY, "")
-        self.methods = frozenset(methods)
+        self._methods = {one.strip().lower() for one in headers.get(METHOD, "").split(",")}
         self.connection = connection
 
     def serves(self, path: str) -> bool:
         """Whether the client can be asked for what `path`, "/service/method", names."""
-        return path.lower() in {method.lower() for method in self.methods}
+        return path.lower() in self._methods
 
     async def secret(self, id: str) -> bytes | None:
         """Return the secret `id`, None where the client has none of that name. Raises RpcError."""

@@ -20,7 +20,7 @@ from runtime.buildkit.filesync import (
 )
 from runtime.buildkit.rpc import RpcError
 from runtime.buildkit.schema import message
-from runtime.buildkit.sessions import UUID, Session
+from runtime.buildkit.sessions import METHOD, UUID, Session
 from tests.unit.buildkit.test_rpc import connected
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ def client_of(entries):
 async def received(entries, directory):
     copy, asked = client_of(entries)
     async with connected({PATH: copy}) as client:
-        await receive_directory(Session({UUID: "id"}, [PATH], client), "context", directory)
+        await receive_directory(Session({UUID: "id", METHOD: PATH}, client), "context", directory)
     return asked
 
 
@@ -118,7 +118,7 @@ async def test_nothing_leaves_the_directory(tmp_path, entries):
     copy, _ = client_of(entries)
     async with connected({PATH: copy}) as client:
         with pytest.raises(RpcError, match="path"):
-            await receive_directory(Session({UUID: "id"}, [PATH], client), "context", inner)
+            await receive_directory(Session({UUID: "id", METHOD: PATH}, client), "context", inner)
     assert (tmp_path / "outside").read_text() == "kept"
 
 
@@ -128,4 +128,4 @@ async def test_a_client_that_ends_in_the_middle_is_told(tmp_path):
 
     async with connected({PATH: copy}) as client:
         with pytest.raises(RpcError, match="before it was complete"), anyio.fail_after(20):
-            await receive_directory(Session({UUID: "id"}, [PATH], client), "context", tmp_path)
+            await receive_directory(Session({UUID: "id", METHOD: PATH}, client), "context", tmp_path)

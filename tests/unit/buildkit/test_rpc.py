@@ -13,11 +13,10 @@ from runtime.api.intake import Intake, Limits
 from runtime.buildkit.agents import forwarded_agent
 from runtime.buildkit.http2 import WINDOW_BYTES, Http2
 from runtime.buildkit.rpc import NOT_FOUND, UNIMPLEMENTED, RpcError, Server, ask, calling, trailers
-from runtime.buildkit.schema import message
+from runtime.buildkit.schema import BYTES, message
 from runtime.buildkit.sessions import METHOD, UUID, Session
 
 pytestmark = pytest.mark.anyio
-BYTES = "moby.filesync.v1.BytesMessage"
 
 
 @asynccontextmanager
@@ -115,7 +114,7 @@ async def test_an_agent_is_reached_over_the_session(tmp_path):
 
     service = "/moby.sshforward.v1.SSH"
     async with connected({f"{service}/CheckAgent": check, f"{service}/ForwardAgent": forward}) as client:
-        session = Session({UUID: "id"}, [f"{service}/ForwardAgent"], client)
+        session = Session({UUID: "id", METHOD: f"{service}/ForwardAgent"}, client)
         async with forwarded_agent(session, "own", tmp_path) as path, await anyio.connect_unix(path) as peer:
             for word in (b"first", b"second"):
                 await peer.send(word)
@@ -123,6 +122,6 @@ async def test_an_agent_is_reached_over_the_session(tmp_path):
 
 
 def test_a_session_knows_what_its_client_serves():
-    session = Session({UUID: "id", METHOD: "ignored"}, ["/moby.filesync.v1.FileSync/DiffCopy"], None)
+    session = Session({UUID: "id", METHOD: "/a.B/C, /moby.filesync.v1.FileSync/DiffCopy"}, None)
     assert session.serves("/moby.filesync.v1.filesync/diffcopy")
     assert not session.serves("/moby.filesync.v1.FileSend/DiffCopy")
