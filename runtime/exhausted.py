@@ -38,7 +38,7 @@ NO_THREAD = "can't start new thread"
 """What `threading` says of EAGAIN."""
 
 
-def told_as_exhausted(error: BaseException) -> UnavailableError | None:
+def exhaustion_error(error: BaseException) -> UnavailableError | None:
     """Return the error that says what ran out, when that is what `error` means; None when it is not."""
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
         return exhausted(errno.EAGAIN)
@@ -71,7 +71,7 @@ def check_start() -> None:
     try:
         open_files = len(os.listdir("/proc/self/fd"))
     except OSError as error:
-        raise told_as_exhausted(error) or error from error
+        raise exhaustion_error(error) or error from error
     if open_files >= most_files() - 2 * RESERVE:
         raise _exhausted_files()
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 GATHER_S = 0.5
 """Removals come in bursts (`down`, `prune`): as long is waited for more, so that a burst costs one process."""
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 """Entries for one process; their names must fit into its arguments (execve(2), "Limits on size of arguments")."""
 FEW = 100
 """So many files and directories of a burst are deleted without a process."""
@@ -79,7 +79,7 @@ class Trash:
         stuck: set[str] = set()
         with self._listening() as wakeup:
             while True:
-                while found := sorted(self._entries() - stuck)[:MOST_AT_ONCE]:
+                while found := sorted(self._entries() - stuck)[:MAX_AT_ONCE]:
                     with busy():
                         said = await self._delete(found)
                     left = self._entries().intersection(found)

@@ -19,7 +19,7 @@ CURES = {
 }
 
 
-def told_as_unusable(error: OSError, paths: Paths) -> SkiffError:
+def unusable_error(error: OSError, paths: Paths) -> SkiffError:
     """Return what an error of an engine's start in its directories `paths` means to users."""
     full = disk_full_error(error, paths)
     if full is not None:

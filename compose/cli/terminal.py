@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from compose.stack.console import Resize
     from compose.stack.context import Question
     from runtime.client.blocking import Stream
-    from runtime.http.codec import Frames
+    from runtime.http.codec import StreamFrames
 
 READ_BYTES = 1 << 16
 
@@ -98,7 +98,7 @@ def raw_terminal(resize: Callable[[int, int], None] | None) -> Iterator[None]:
 
 def exchange(stream: Stream, *, takes_input: bool) -> None:
     """Carry standard input in and output out until the process's output ends."""
-    from runtime.http.codec import Frames
+    from runtime.http.codec import StreamFrames
 
     connection = stream.socket
     poller = select.poll()
@@ -106,7 +106,7 @@ def exchange(stream: Stream, *, takes_input: bool) -> None:
     stdin = sys.stdin.fileno() if takes_input else -1
     if takes_input:
         poller.register(stdin, select.POLLIN)
-    frames = Frames() if stream.is_multiplexed else None
+    frames = StreamFrames() if stream.is_multiplexed else None
     _write(frames, stream.rest)
     while True:
         for descriptor, _ in poller.poll():
@@ -124,7 +124,7 @@ def exchange(stream: Stream, *, takes_input: bool) -> None:
                 _write(frames, data)
 
 
-def _write(frames: Frames | None, data: bytes) -> None:
+def _write(frames: StreamFrames | None, data: bytes) -> None:
     pieces = frames.feed(data) if frames is not None else iter(((1, data),))
     for number, piece in pieces:
         out = sys.stderr.buffer if number == 2 else sys.stdout.buffer

@@ -12,7 +12,7 @@ from runtime.errors import RequestTimeoutError, UnavailableError
 
 
 @dataclass(frozen=True)
-class Limits:
+class IntakeLimits:
     """The bounds of one server.
 
     An idle connection may stay idle: clients keep theirs for the next request. Timed is what has begun, so that nobody
@@ -36,7 +36,7 @@ class Limits:
 class Intake:
     """Counts the bytes that all connections hold of what is not whole yet."""
 
-    limits: Limits
+    limits: IntakeLimits
     held_bytes: int = field(default=0, init=False)
 
     @contextmanager

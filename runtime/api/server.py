@@ -14,7 +14,7 @@ import anyio
 
 from runtime.api import buildkit
 from runtime.api.connection import Closed, Connection, is_preface
-from runtime.api.intake import Intake, Limits
+from runtime.api.intake import Intake, IntakeLimits
 from runtime.api.request import REASONS, Request
 from runtime.api.routes import ROUTES
 from runtime.engine.background import log
@@ -26,7 +26,7 @@ from runtime.errors import (
     UnavailableError,
     first_error,
 )
-from runtime.exhausted import check_connection, told_as_exhausted
+from runtime.exhausted import check_connection, exhaustion_error
 from runtime.http.codec import ProtocolError
 from runtime.space import disk_full_error
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Engine", Request], Awaitable[None]]
 PAUSE_S = 0.1
-MOST_AT_ONCE = 64
+MAX_AT_ONCE = 64
 HIGHEST, LOWEST = (1, 50), (1, 24)
 _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 
@@ -52,16 +52,16 @@ class _Server:
     connections: int = 0
 
 
-async def serve(engine: Engine, listener: socket.socket, limits: Limits | None = None) -> None:
+async def serve(engine: Engine, listener: socket.socket, limits: IntakeLimits | None = None) -> None:
     """Serve `engine` on a listening, non-blocking socket until cancelled."""
     routes = [(method, re.compile(pattern), handler) for method, pattern, handler in ROUTES]
-    server = _Server(engine, routes, Intake(limits or Limits()))
+    server = _Server(engine, routes, Intake(limits or IntakeLimits()))
     has_failed = False
     while True:
         await anyio.wait_readable(listener)
         try:
             # not one by one: the queue is short, and a client that does not wait hears EAGAIN when it is full
-            for _ in range(MOST_AT_ONCE):
+            for _ in range(MAX_AT_ONCE):
                 peer, _ = listener.accept()
                 has_failed = False
                 _admit(server, peer)
@@ -70,7 +70,7 @@ async def serve(engine: Engine, listener: socket.socket, limits: Limits | None =
         except OSError as error:
             # the machine has no descriptor left, most likely: the client waits in the queue until it has
             if not has_failed:
-                logger.error("no connection can be taken: %s", told_as_exhausted(error) or error)
+                logger.error("no connection can be taken: %s", exhaustion_error(error) or error)
             has_failed = True
             await anyio.sleep(PAUSE_S)
 
@@ -150,14 +150,14 @@ async def _answer(server: _Server, request: Request) -> None:
         request.keeps_alive = False
     except* SkiffError as group:
         error = first_error(group)
-        await _refuse(request, told_as_exhausted(error) or error)
+        await _refuse(request, exhaustion_error(error) or error)
     except* Exception as group:  # noqa: BLE001 - a bug of ours is answered and logged, it does not end the engine
         await _refuse(request, _told(engine, first_error(group)))
 
 
 def _told(engine: Engine, error: BaseException) -> SkiffError:
     """Return what a client hears of an error that nobody expected: what ran out, or a bug, which is logged."""
-    if (known := disk_full_error(error, engine.paths) or told_as_exhausted(error)) is not None:
+    if (known := disk_full_error(error, engine.paths) or exhaustion_error(error)) is not None:
         return known
     log(error)
     return SkiffError(f"internal error: {error}", f"the engine's log has more: {engine.paths.engine_log}")

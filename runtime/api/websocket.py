@@ -6,7 +6,7 @@ import anyio
 
 from runtime.api.connection import Closed, Connection
 from runtime.http.codec import ProtocolError
-from runtime.http.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frames, frame
+from runtime.http.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameParser, frame
 
 NORMAL_CLOSURE = b"\x03\xe8"
 CLOSING_S = 2.0
@@ -17,7 +17,7 @@ class WebSocket:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._frames = Frames()
+        self._frames = FrameParser()
         self._ended = anyio.Event()
         """Set when the client has closed the WebSocket, or is gone."""
         self.buffer = bytearray()

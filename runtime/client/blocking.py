@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from runtime.client.endpoint import Endpoint
 from runtime.client.start import ensure_engine
 from runtime.errors import EngineError, SkiffError
-from runtime.http.codec import LAST_CHUNK, Body, Frames, Head, chunk, split_head
+from runtime.http.codec import LAST_CHUNK, Body, Head, StreamFrames, chunk, split_head
 from runtime.paths import Paths
 
 READ_BYTES = 1 << 18
@@ -66,7 +66,7 @@ class Stream:
             for data in self.chunks():
                 yield 1, data
             return
-        frames = Frames()
+        frames = StreamFrames()
         for data in self.chunks():
             yield from frames.feed(data)
 

@@ -61,9 +61,9 @@ def ensure_engine(paths: Paths) -> Paths:
         paths.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         paths.locks.mkdir(exist_ok=True)
     except OSError as error:
-        from runtime.unusable import told_as_unusable
+        from runtime.unusable import unusable_error
 
-        raise told_as_unusable(error, paths) from error
+        raise unusable_error(error, paths) from error
     with _opened(paths.locks / "start.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_served(paths):

@@ -19,7 +19,7 @@ from runtime.oci.limits import CPU_PERIOD_US
 LEAST_MEMORY_BYTES = 6 << 20
 NANO = 1_000_000_000
 LEAST_NANO_CPUS = NANO // 100
-MOST_PROCESSES = 4 << 20
+MAX_PROCESSES = 4 << 20
 """More there can't be (kernel, PID_MAX_LIMIT), and the kernel takes no limit above it."""
 _NUMBER = re.compile(r"[0-9]{1,4}")
 DEVICE_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
@@ -242,7 +242,7 @@ def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, An
             for name, ours in THROTTLES.items()
         },
     )
-    pids = {"limit": min(host["PidsLimit"], MOST_PROCESSES)} if host.get("PidsLimit") else {}
+    pids = {"limit": min(host["PidsLimit"], MAX_PROCESSES)} if host.get("PidsLimit") else {}
     return _some(memory=memory, cpu=cpu, blockIO=io, pids=pids, devices=[] if privileged else _device_rules(host))
 
 

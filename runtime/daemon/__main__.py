@@ -28,17 +28,17 @@ from runtime.activation import take_listener, tell_ready
 from runtime.client.start import runs
 from runtime.daemon.first_start import check_first_start
 from runtime.daemon.permissions import close_directories, open_socket, socket_group
-from runtime.doorman.client import Doorman
+from runtime.doorman.client import DoormanClient
 from runtime.engine.engine import IDLE_S, Engine
 from runtime.errors import SkiffError
 from runtime.paths import Paths
 from runtime.refusal import refuse_waiting
 from runtime.rootless.inside import Rootless
-from runtime.unusable import told_as_unusable
+from runtime.unusable import unusable_error
 
 LOOK_AGAIN_S = 0.02
 SWITCH_S = 0.001
-"""How long a thread keeps the interpreter from the event loop once that wants it (Python's own default is 5 ms). Worker
+"""How long a thread keeps the interpreter from the event loop once that wants it (Python's own default is 5 ms). NamespaceThread
 threads unpack, hash and walk trees, and the loop wants it several times for one answer."""
 E = TypeVar("E", bound=BaseException)
 
@@ -56,7 +56,7 @@ def main() -> None:
     except* SkiffError as group:
         failures += [f"skiff engine: {error}" for error in _leaves(group)]
     except* OSError as group:
-        failures += [f"skiff engine: {told_as_unusable(error, paths)}" for error in _leaves(group)]
+        failures += [f"skiff engine: {unusable_error(error, paths)}" for error in _leaves(group)]
     if failures:  # not inside `except*`: Debian 12's own Python makes a group of the exit
         print("\n".join(failures), file=sys.stderr, flush=True)
         if inherited is not None:
@@ -113,7 +113,7 @@ async def _run(paths: Paths, inherited: socket.socket | None) -> None:
     def make_listener() -> tuple[socket.socket, str]:
         return _listen(paths.engine_socket, gid), str(paths.engine_socket)
 
-    async with Doorman.connect(paths, restart, make_listener, inherited) as doorman:
+    async with DoormanClient.connect(paths, restart, make_listener, inherited) as doorman:
         async with (
             Engine.open(paths, restart, Rootless.of(paths, os.environ), doorman) as engine,
             anyio.create_task_group() as group,

@@ -18,7 +18,7 @@ def check_first_start(paths: Paths) -> None:
         return
     paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     paths.tmp.mkdir(exist_ok=True, mode=0o700)
-    reason = trials.attempt(partial(trials.overlay, paths.tmp))
+    reason = trials.run_trial(partial(trials.overlay, paths.tmp))
     if reason is not None:
         for number in FULL:
             if os.strerror(number) in reason:

@@ -121,12 +121,12 @@ def _tried(
     enter: Callable[[], None] | None = None,
 ) -> Iterator[Finding]:
     """Yield what came of trying, after `enter`."""
-    failure = trials.attempt(action, enter)
+    failure = trials.run_trial(action, enter)
     yield verdict(subject, failure is None, f"{what} (tried)", f"{lost}: {failure}", cure, state)
 
 
 def _kernel(paths: Paths, enter: Callable[[], None] | None = None) -> Iterator[Finding]:
-    failures = {kind: trials.attempt(partial(trials.namespace, kind), enter) for kind in trials.NAMESPACES}
+    failures = {kind: trials.run_trial(partial(trials.namespace, kind), enter) for kind in trials.NAMESPACES}
     refused = {kind: failure for kind, failure in failures.items() if failure is not None}
     yield verdict(
         "namespaces",
@@ -173,7 +173,7 @@ def _cgroups(paths: Paths) -> Iterator[Finding]:
         yield unprivileged.no_cgroups(version)
         return
     probe = f"/skiff-{paths.engine_id}-doctor/probe"
-    failure = trials.attempt(lambda: Cgroups().remove(_made(cgroups, probe)))
+    failure = trials.run_trial(lambda: Cgroups().remove(_made(cgroups, probe)))
     yield verdict(
         "cgroups",
         failure is None,

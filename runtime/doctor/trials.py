@@ -28,7 +28,7 @@ _LOAD_ALLOW, _BPF_RETURN = (
 )  # <linux/seccomp.h>: SECCOMP_RET_ALLOW; <linux/bpf_common.h>: BPF_RET | BPF_K
 
 
-def attempt(action: Callable[[], None], enter: Callable[[], None] | None = None) -> str | None:
+def run_trial(action: Callable[[], None], enter: Callable[[], None] | None = None) -> str | None:
     """Run `action` in a child of this process, after `enter`; return what went wrong in it, None when nothing did."""
     reader, writer = os.pipe()
     pid = os.fork()

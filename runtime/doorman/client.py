@@ -24,7 +24,7 @@ CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 50, 0.02
 LAST_S = 5.0
 
 
-class Doorman:
+class DoormanClient:
     """A connection to the doorman. Made by `connect`; one that dies is followed by another, which is told everything.
 
     `listener` is the API's listening socket.
@@ -50,7 +50,7 @@ class Doorman:
         restart: Sequence[str],
         make_listener: Callable[[], tuple[socket.socket, str]],
         inherited: socket.socket | None = None,
-    ) -> AsyncIterator[Doorman]:
+    ) -> AsyncIterator[DoormanClient]:
         """Connect to the doorman of `paths`, started where there is none.
 
         `restart` is the engine's own command, empty where another one starts engines. `make_listener` makes the API's
@@ -153,17 +153,17 @@ class Doorman:
     async def put(self, key: str, descriptors: Mapping[str, int]) -> None:
         """Have duplicates of `descriptors` held by the name `key`."""
         names = list(descriptors)
-        await self._tell({"do": "put", "key": key, "names": names}, [descriptors[name] for name in names])
+        await self._send_request({"do": "put", "key": key, "names": names}, [descriptors[name] for name in names])
 
     async def drop(self, key: str) -> None:
         """Have what is held as `key` closed."""
-        await self._tell({"do": "drop", "key": key})
+        await self._send_request({"do": "drop", "key": key})
 
     async def retain(self, keys: Iterable[str]) -> None:
         """Have all that is held by other names than `keys` closed."""
-        await self._tell({"do": "retain", "keys": list(keys)})
+        await self._send_request({"do": "retain", "keys": list(keys)})
 
-    async def _tell(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+    async def _send_request(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         with anyio.move_on_after(LAST_S):
             try:
                 await self._send(message, descriptors)
@@ -181,7 +181,7 @@ class Doorman:
     async def ready(self) -> None:
         """Say that connections are accepted."""
         self._is_ready = True
-        await self._tell({"do": "ready"})
+        await self._send_request({"do": "ready"})
 
     async def bye(self, *, is_stopped: bool) -> None:
         """Say that the engine leaves; with `is_stopped` the doorman goes first."""

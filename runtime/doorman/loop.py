@@ -41,7 +41,7 @@ Answer = tuple[dict[str, Any], list[int]]
 Handler = Callable[[dict[str, Any], list[int]], Answer]
 
 
-class Doorman:
+class DoormanServer:
     """The poll loop and what it holds."""
 
     def __init__(self, path: str) -> None:
@@ -78,7 +78,7 @@ class Doorman:
             "ready": self.do_ready,
             "bye": self.do_bye,
         }
-        self.link = EngineConnection(path, self.poll, self.lose_engine, self.restarter.say)
+        self.connection = EngineConnection(path, self.poll, self.on_engine_lost, self.restarter.say)
         self.poll.register(self.wakeup, select.EPOLLIN)
         self._watch_directory()
 
@@ -135,7 +135,7 @@ class Doorman:
         wanted = (
             self.listener is not None
             and bool(self.address)
-            and self.link.engine is None
+            and self.connection.engine is None
             and not self.restarter.pid
             and time.monotonic() >= self.not_before_s
         )
@@ -148,7 +148,7 @@ class Doorman:
 
     def _look_at_directory(self) -> None:
         """Go when the API's socket has no name any more and no engine uses it: nobody can come."""
-        if self.address and not self._has_name() and self.link.engine is None and not self.restarter.pid:
+        if self.address and not self._has_name() and self.connection.engine is None and not self.restarter.pid:
             self.is_over = True
 
     def _has_name(self) -> bool:
@@ -158,7 +158,7 @@ class Doorman:
 
     def _start_engine(self) -> None:
         self._watch_listener()
-        if self.link.engine is not None or self.restarter.pid:
+        if self.connection.engine is not None or self.restarter.pid:
             return
         self.log_start = os.fstat(2).st_size
         self.is_ready = False
@@ -174,7 +174,7 @@ class Doorman:
                 return
             if pid == self.restarter.pid:
                 self.restarter.pid = 0
-                if self.link.engine is None:
+                if self.connection.engine is None:
                     self._engine_ended(os.waitstatus_to_exitcode(status))
 
     def _engine_ended(self, code: int) -> None:
@@ -191,9 +191,9 @@ class Doorman:
         assert self.listener is not None
         refuse_waiting(self.listener, _said("/proc/self/fd/2", self.log_start) or reason)
 
-    def lose_engine(self) -> None:
+    def on_engine_lost(self) -> None:
         """Take note that the engine's connection is gone."""
-        self.link.drop()
+        self.connection.drop()
         if self.engine_exited_cleanly:
             return
         if not self.is_ready:
@@ -206,7 +206,7 @@ class Doorman:
         self._look_at_directory()
 
     def _on_socket_event(self, descriptor: int, events: int) -> None:
-        request = self.link.receive(descriptor, events)
+        request = self.connection.receive(descriptor, events)
         if request is None:
             return
         message, descriptors, is_first = request
@@ -221,7 +221,7 @@ class Doorman:
             for one in descriptors:
                 os.close(one)
         if message.get("wants_answer"):
-            self.link.tell(answer, carried)
+            self.connection.send(answer, carried)
 
     # --- what an engine asks for; what it sends is kept
 

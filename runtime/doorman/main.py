@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from runtime.doorman.loop import Doorman
+from runtime.doorman.loop import DoormanServer
 from runtime.keeper import single
 
 
@@ -21,8 +21,8 @@ def main() -> None:
     lock = single.claim(path, ready)
     if lock is None:
         return
-    doorman = Doorman(path)
-    single.told(lock, ready)
+    doorman = DoormanServer(path)
+    single.announce(lock, ready)
     doorman.run()
 
 

@@ -31,11 +31,11 @@ class Background:
         arguments: tuple[Any, ...],
         failed: Callable[[Exception], None] | None,
     ) -> None:
-        if (error := await attempt(work, *arguments)) is not None and failed is not None:
+        if (error := await log_errors(work, *arguments)) is not None and failed is not None:
             failed(error)
 
 
-async def attempt(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Exception | None:
+async def log_errors(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Exception | None:
     """Await `work(*arguments)`; an error of it is logged and returned: what comes next is to be done all the same."""
     try:
         await work(*arguments)

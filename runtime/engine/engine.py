@@ -14,16 +14,16 @@ import anyio.to_thread
 
 from runtime.build.builder import Builder
 from runtime.container.prefork_template import prefork_template
-from runtime.doorman.client import Doorman
-from runtime.engine.background import Background, attempt
+from runtime.doorman.client import DoormanClient
+from runtime.engine.background import Background, log_errors
 from runtime.engine.containers.api import Containers
-from runtime.engine.containers.attendance import Attendance
 from runtime.engine.containers.lifecycle import Lifecycle
 from runtime.engine.containers.making.creation import Creation
 from runtime.engine.containers.making.init_layer import make_init_layer
 from runtime.engine.containers.making.mounts import Mounts
 from runtime.engine.containers.memory_watch import MemoryWatch
-from runtime.engine.containers.removal import Removal
+from runtime.engine.containers.process_monitor import ProcessMonitor
+from runtime.engine.containers.remover import ContainerRemover
 from runtime.engine.containers.state import EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.containers.views.files import Files
@@ -71,7 +71,7 @@ class Engine:
         keeper: KeeperClient,
         group: anyio.abc.TaskGroup,
         rootless: Rootless | None,
-        doorman: Doorman | None,
+        doorman: DoormanClient | None,
     ) -> None:
         self.paths = paths
         self.rootless = rootless
@@ -94,7 +94,7 @@ class Engine:
         self.networking = ContainerNetworks(paths, self.table, self.networks, self.events)
         self.execs = Execs(keeper, self.table, self.networking, self.background)
         limits = MachineLimits(paths.engine_id)
-        removal = Removal(paths, self.table, self.networking, self.volumes, self.trash)
+        remover = ContainerRemover(paths, self.table, self.networking, self.volumes, self.trash)
         mounts = Mounts(paths, self.table, self.volumes, self.images, keeper, self.events)
         self.memory = memory = MemoryWatch(self.table)
         self.lifecycle = Lifecycle(
@@ -104,9 +104,9 @@ class Engine:
             self.images,
             mounts,
             self.networking,
-            Attendance(paths, self.table, self.background, memory, self.execs.probe),
+            ProcessMonitor(paths, self.table, self.background, memory, self.execs.probe),
             memory,
-            removal,
+            remover,
             self.background,
             store.flush,
         )
@@ -121,7 +121,7 @@ class Engine:
             self.networks,
             limits,
             self.lifecycle,
-            removal,
+            remover,
             self.events,
             Listing(self.table, self.networks, self.images),
             Sizes(paths, self.images),
@@ -146,7 +146,11 @@ class Engine:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, paths: Paths, restart: Sequence[str], rootless: Rootless | None = None, doorman: Doorman | None = None
+        cls,
+        paths: Paths,
+        restart: Sequence[str],
+        rootless: Rootless | None = None,
+        doorman: DoormanClient | None = None,
     ) -> AsyncIterator[Engine]:
         """Open the engine of `paths`: take over what runs, repair what a crash left; `restart` is its own command.
 
@@ -176,7 +180,7 @@ class Engine:
                     engine.background.start_soon(doorman.keep, keeper.held_containers)
                 engine.background.start_soon(engine._hear_exits)
                 engine.background.start_soon(engine.memory.run)
-                engine.background.start_soon(engine.lifecycle.attendance.close_idle_logs)
+                engine.background.start_soon(engine.lifecycle.monitor.close_idle_logs)
                 engine.background.start_soon(engine.trash.keep_empty, engine.busy)
                 yield engine
                 await engine.networks.withdraw()
@@ -210,19 +214,19 @@ class Engine:
         for container in self.table:
             process = kept.pop(container.id, None)
             if process is not None:
-                await attempt(self._adopt, container, process)
+                await log_errors(self._adopt, container, process)
             elif container.is_running:
                 self.lifecycle.lost(container)
         await self.networks.adopted()
         for stray in kept.values():  # execs and build steps of the engine before
-            await attempt(self._end_stray, stray)
+            await log_errors(self._end_stray, stray)
         await anyio.to_thread.run_sync(self._sweep)
         for container in self.table:
             self._resume(container)
 
     async def _adopt(self, container: Container, process: ProcessHandle) -> None:
         if process.may_miss_output:
-            self.lifecycle.attendance.note_gap(container)
+            self.lifecycle.monitor.note_gap(container)
         await self.lifecycle.adopt(container, process)
         if process.exit is not None:
             await self.lifecycle.exited(container, process.exit)
@@ -315,7 +319,7 @@ class Engine:
         elif force:
             for container in self.table:
                 if container.is_running or container.state.status == RESTARTING:
-                    await attempt(self.lifecycle.stop, container, 9, 0)  # one that can't be stopped keeps no engine
+                    await log_errors(self.lifecycle.stop, container, 9, 0)  # one that can't be stopped keeps no engine
         self.stopping.set()
         self._note()
 

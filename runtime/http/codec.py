@@ -188,7 +188,7 @@ def frame_header(stream: int, size: int) -> bytes:
     return bytes((stream, 0, 0, 0)) + size.to_bytes(4, "big")
 
 
-class Frames:
+class StreamFrames:
     """Takes a multiplexed output stream apart."""
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ class Frame:
     payload: bytes
 
 
-class Frames:
+class FrameParser:
     """Takes a client's frames out of what arrives."""
 
     def __init__(self) -> None:

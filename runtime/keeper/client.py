@@ -21,7 +21,7 @@ from runtime.errors import InternalError
 from runtime.exhausted import exhausted
 from runtime.keeper import wire
 from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle, Vault, exit_of, handle_of
-from runtime.keeper.records import Record, end_visitors
+from runtime.keeper.records import Record, kill_execs
 from runtime.keeper.starting import ANSWER_S, end_silent, start_helper
 from runtime.linux import seccomp as seccomp_filters
 from runtime.oci.cgroup import Cgroups
@@ -170,7 +170,7 @@ class KeeperClient:
     def _hold(self, process: ProcessHandle) -> ProcessHandle:
         """Hold a process's descriptors for the keeper that may follow, too; returns `process`."""
         before = self._held.get(process.id)
-        self._held[process.id] = process.held_once_more()
+        self._held[process.id] = process.share()
         if before is not None:
             before.close()
         return process
@@ -380,7 +380,7 @@ class KeeperClient:
             pidfd = fds.pop("pidfd", None) if fds else record.open_process()
             if pidfd is None:
                 continue
-            end_visitors(pids, record.pid)
+            kill_execs(pids, record.pid)
             if has_gap:
                 fds = record.open_pipes(pids)
             process = ProcessHandle(

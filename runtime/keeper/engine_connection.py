@@ -10,7 +10,7 @@ from collections.abc import Callable
 from runtime.hints import Any
 from runtime.keeper import wire
 
-MOST_PENDING, WAITING = 8, 64
+MAX_PENDING, WAITING = 8, 64
 UNSENT = 64
 """How many answers may wait for an engine that does not read, until no more requests are taken from it."""
 
@@ -82,7 +82,7 @@ class EngineConnection:
         except BlockingIOError:
             return
         connection.setblocking(False)
-        if len(self._pending_clients) == MOST_PENDING:
+        if len(self._pending_clients) == MAX_PENDING:
             self._detach(next(iter(self._pending_clients))).close()
         self._pending_clients[connection.fileno()] = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
@@ -104,7 +104,7 @@ class EngineConnection:
             connection.close()
             return None
         if self.engine is not None:
-            self.tell({"replaced": True}, [])
+            self.send({"replaced": True}, [])
         self.drop()
         self.engine = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
@@ -121,7 +121,7 @@ class EngineConnection:
                 os.close(descriptor)
         self._unsent = []
 
-    def tell(self, message: Message, descriptors: list[int]) -> None:
+    def send(self, message: Message, descriptors: list[int]) -> None:
         """Send `message` to the engine, if it is there to hear it; what it has no room for is sent later."""
         if self.engine is None:
             return

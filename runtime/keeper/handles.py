@@ -51,7 +51,7 @@ class ProcessHandle:
     may_miss_output: bool = False
     """Whether nobody held its streams for a time."""
 
-    def held_once_more(self) -> ProcessHandle:
+    def share(self) -> ProcessHandle:
         """Return the same, to be closed once more before its descriptors are."""
         self.holders.count += 1
         return self

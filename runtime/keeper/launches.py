@@ -12,7 +12,7 @@ from runtime.hints import Any, NoReturn
 from runtime.keeper.managed_process import Stdio
 from runtime.linux import pidfd as pidfds
 from runtime.oci import launch
-from runtime.oci.process import LaunchError
+from runtime.oci.process import StartError
 
 SIBLING = b"P"
 
@@ -104,7 +104,7 @@ def run_child(report: int, become: Callable[[], None]) -> NoReturn:
     code, text = 128, "the process was not executed"
     try:
         become()
-    except LaunchError as error:
+    except StartError as error:
         code, text = error.exit_code, str(error)
     except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
         text = str(error) or type(error).__name__

@@ -30,7 +30,7 @@ from runtime.keeper.workers import Workers
 from runtime.linux import syscalls as linux
 from runtime.oci import cgroup_usage, launch, tasks
 from runtime.oci.cgroup import Cgroups
-from runtime.oci.process import IGNORED, LaunchError, reset_signal_handlers
+from runtime.oci.process import IGNORED, StartError, reset_signal_handlers
 
 POLL_INTERVAL_S = 2.0
 ORPHAN_TIMEOUT_S = 600.0
@@ -61,7 +61,7 @@ class KeeperServer:
         self.launches: dict[int, Launch] = {}
         self.cgroups = Cgroups()
         self.emptier = CgroupEmptier(self.cgroups, self.workers)
-        self.kept = Processes(self.poll, self.cgroups, self.emptier, lambda told: self.tell(told, []))
+        self.kept = Processes(self.poll, self.cgroups, self.emptier, lambda told: self.send(told, []))
         self.prefork = PreforkPool(self.cgroups, os.path.dirname(path), self.emptier)
         self.cgroup_parent = ""
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -88,7 +88,7 @@ class KeeperServer:
             "adopt": self.do_adopt,
             "sweep": self.do_sweep,
         }
-        self.link = EngineConnection(path, self.poll, self.lose_engine, self.restarter.say)
+        self.connection = EngineConnection(path, self.poll, self.on_engine_lost, self.restarter.say)
         self.poll.register(self.wakeup, select.EPOLLIN)
 
     def run(self) -> None:
@@ -133,7 +133,9 @@ class KeeperServer:
     @property
     def is_needed(self) -> bool:
         """Whether there is an engine, or one on its way, or something alive to be kept for it."""
-        return self.link.engine is not None or self.restarter.is_pending or bool(self.launches) or self.kept.any_runs
+        return (
+            self.connection.engine is not None or self.restarter.is_pending or bool(self.launches) or self.kept.any_runs
+        )
 
     def guard(self, action: Callable[[], None]) -> None:
         """Do one thing; every container hangs on this loop, so a failure is told and the loop goes on."""
@@ -160,8 +162,8 @@ class KeeperServer:
 
     def on_socket_event(self, descriptor: int, events: int) -> None:
         """Take what comes over the keeper's socket; do what the engine asks for."""
-        before = self.link.engine
-        request = self.link.receive(descriptor, events)
+        before = self.connection.engine
+        request = self.connection.receive(descriptor, events)
         if request is None:
             return
         message, descriptors, is_first = request
@@ -173,13 +175,13 @@ class KeeperServer:
                 one.deadline_s = min(one.deadline_s, latest_s)
         self.handle_request(message, descriptors)
 
-    def lose_engine(self) -> None:
+    def on_engine_lost(self) -> None:
         """Take note that the engine is gone."""
-        engine = self.link.engine
-        self.link.drop()
+        engine = self.connection.engine
+        self.connection.drop()
         self.workers.drop(engine)
         self.prefork.retire()
-        self.engine_lost()
+        self.restart_engine()
 
     def handle_request(self, message: dict[str, Any], descriptors: list[int]) -> None:
         """Do what a message asks for, and answer it."""
@@ -190,20 +192,20 @@ class KeeperServer:
             if outcome is None:  # answered later
                 return
             answer, carried = outcome
-        except LaunchError as error:
+        except StartError as error:
             answer = {"error": str(error), "exit_code": error.exit_code}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the engine's to tell; the keeper goes on
             answer = {"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)}
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        self.tell({**answer, "re": message.get("re")}, carried)
+        self.send({**answer, "re": message.get("re")}, carried)
 
-    def tell(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def send(self, message: dict[str, Any], descriptors: list[int]) -> None:
         """Send `message` to the engine, if it is there to hear it."""
-        self.link.tell(message, descriptors)
+        self.connection.send(message, descriptors)
 
-    def engine_lost(self) -> None:
+    def restart_engine(self) -> None:
         """Have the engine started anew when it went without saying so while there is something to tell it."""
         if not self.engine_exited_cleanly and (self.kept or self.launches):
             self.restarter.on_lost(time.monotonic())
@@ -216,8 +218,8 @@ class KeeperServer:
         """Take note of the end of a child that is no process of a container's."""
         if not self.prefork.lose(pid) and pid == self.restarter.pid:
             self.restarter.pid = 0
-            if self.link.engine is None:
-                self.engine_lost()
+            if self.connection.engine is None:
+                self.restart_engine()
 
     def do_close_stdin(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Let go of the writing end of a process's standard input, so that it can reach its end."""
@@ -263,7 +265,7 @@ class KeeperServer:
 
     def do_list(self, message: dict[str, Any], _: list[int]) -> None:
         """Name processes, those after the one that is named; `get` gives the descriptors of one."""
-        self.listing.append((self.link.engine, message))
+        self.listing.append((self.connection.engine, message))
         self.answer_lists()
 
     def answer_lists(self) -> None:
@@ -308,7 +310,7 @@ class KeeperServer:
             return
         stdio = Stdio(terminal=message["terminal"], stdin=message["stdin"])
         try:
-            begun = self.use_standby(message, spec, stdio) or self.fork_container(message, spec, stdio)
+            begun = self.use_preforked(message, spec, stdio) or self.fork_container(message, spec, stdio)
         except BaseException:
             stdio.close()
             self.emptier.remove(message["cgroup"])
@@ -317,17 +319,17 @@ class KeeperServer:
 
     def launch_later(self, message: dict[str, Any], spec: int) -> None:
         """Make a container once the processes of its last run are gone from its cgroup."""
-        engine, copy = self.link.engine, fcntl.fcntl(spec, fcntl.F_DUPFD_CLOEXEC, 3)
+        engine, copy = self.connection.engine, fcntl.fcntl(spec, fcntl.F_DUPFD_CLOEXEC, 3)
 
         def launch_now() -> None:
-            if self.link.engine is engine:
+            if self.connection.engine is engine:
                 self.handle_request(message, [copy])
             else:
                 os.close(copy)
 
         self.emptier.after(message["cgroup"], launch_now)
 
-    def use_standby(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch | None:
+    def use_preforked(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch | None:
         """Have the child that waits become the container, if there is one that fits."""
         if any(map(os.path.exists, self.cgroups.directories(message["cgroup"]).values())):
             return None  # a process of its last run is not gone yet: the name can't be given anew
@@ -365,10 +367,10 @@ class KeeperServer:
         """Forget an ended process of the same id; a live one is not replaced."""
         kept = self.kept.get(id)
         if kept is not None and kept.exit is None:
-            raise LaunchError(f"{id} is already running")
+            raise StartError(f"{id} is already running")
         for one in self.launches.values():
             if one.id == id:
-                raise LaunchError(
+                raise StartError(
                     f"process {one.pid} of {id}'s last start was killed and has not ended: it waits in the kernel"
                     if one.is_late
                     else f"{id} is already starting"
@@ -397,7 +399,7 @@ class KeeperServer:
 
     def follow(self, begun: Launch) -> None:
         """Watch a child on its way."""
-        begun.connection = self.link.engine
+        begun.connection = self.connection.engine
         self.launches[begun.report] = begun
         self.poll.register(begun.report, select.EPOLLIN)
 
@@ -418,8 +420,8 @@ class KeeperServer:
             self.answer(ended.connection, {**kept.describe(), "re": ended.re}, kept.descriptors())
         self.reap()
         self.answer_lists()
-        if self.link.engine is None:
-            self.engine_lost()
+        if self.connection.engine is None:
+            self.restart_engine()
 
     def end_late(self, late: Launch) -> None:
         """Kill a child that had its time; who waits for it waits no longer, even for its death."""
@@ -445,12 +447,12 @@ class KeeperServer:
 
     def answer(self, connection: socket.socket | None, message: dict[str, Any], descriptors: list[int]) -> None:
         """Answer later what was asked over `connection`; numbers of an engine that is gone mean nothing to the next."""
-        if connection is not None and connection is self.link.engine:
-            self.tell(message, descriptors)
+        if connection is not None and connection is self.connection.engine:
+            self.send(message, descriptors)
 
     def answer_to(self, message: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
         """Return what answers `message`, some time."""
-        connection, number = self.link.engine, message.get("re")
+        connection, number = self.connection.engine, message.get("re")
         return lambda told: self.answer(connection, {**told, "re": number}, [])
 
     def do_task(self, message: dict[str, Any], descriptors: list[int]) -> None:
@@ -461,7 +463,7 @@ class KeeperServer:
             lambda: tasks.run(message, descriptors, live),
             self.answer_to(message),
             kept=[*descriptors, *([] if live is None else [live])],
-            owner=self.link.engine,
+            owner=self.connection.engine,
         )
 
     def freeze(self, cgroup: str, frozen: bool) -> None:
@@ -470,7 +472,7 @@ class KeeperServer:
             self.cgroups.freeze(cgroup, frozen)
         except (FileNotFoundError, ProcessLookupError) as error:
             if frozen:
-                raise LaunchError("the container has ended", 128) from error
+                raise StartError("the container has ended", 128) from error
         except OSError as error:
             if frozen or error.errno != errno.ENODEV:  # what an open file of a removed cgroup says
                 raise

@@ -27,7 +27,7 @@ def main() -> None:
         return
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     keeper = KeeperServer(path)
-    single.told(lock, ready)
+    single.announce(lock, ready)
     keeper.run()
 
 

@@ -20,7 +20,7 @@ from runtime.oci.rootfs import RootError
 
 READY = b"r"
 STANDBY = "standby-"
-STANDBYS = 2
+POOL_SIZE = 2
 """How many stand by: one takes about as long to get ready as a container to be created, started and removed."""
 EVERY_DEVICE = {"allow": True, "access": "rwm"}
 NAMESPACES = {"pid", "ipc", "uts"}
@@ -155,7 +155,7 @@ class PreforkPool:
     @property
     def are_wanted(self) -> bool:
         """Whether there are fewer than there should be."""
-        return self._may_be and len(self._waiting) < STANDBYS
+        return self._may_be and len(self._waiting) < POOL_SIZE
 
     @property
     def cgroup_paths(self) -> set[str]:

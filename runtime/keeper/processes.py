@@ -21,12 +21,12 @@ class Processes:
     """Processes by id. `tell` passes on how one ended; it is known here until it is forgotten."""
 
     def __init__(
-        self, poll: select.epoll, cgroups: Cgroups, emptier: CgroupEmptier, tell: Callable[[dict[str, Any]], None]
+        self, poll: select.epoll, cgroups: Cgroups, emptier: CgroupEmptier, report: Callable[[dict[str, Any]], None]
     ) -> None:
         self._poll = poll
         self._cgroups = cgroups
         self._emptier = emptier
-        self._tell = tell
+        self._report = report
         self._kept: dict[str, ManagedProcess] = {}
         self._adopted: dict[int, ManagedProcess] = {}
         """Those that run and are not our children, by their pidfds."""
@@ -148,4 +148,4 @@ class Processes:
         if kept.cgroup and kept.id == kept.container:
             # a PID namespace ends with its first process; one that shares the host's may leave others behind
             self._emptier.kill(kept.cgroup)
-        self._tell({"exited": kept.id, **kept.exit})
+        self._report({"exited": kept.id, **kept.exit})

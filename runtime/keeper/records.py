@@ -99,7 +99,7 @@ def _opened(path: str, name: str) -> int:
     return descriptor
 
 
-def end_visitors(pids: Sequence[int], first: int) -> None:
+def kill_execs(pids: Sequence[int], first: int) -> None:
     """Kill those of a container's processes `pids` that came from outside: execs, whom nobody waits for any more.
 
     The parent of an exec was the keeper, and is now whoever takes orphans outside. In a PID namespace of its own the

@@ -17,7 +17,7 @@ def claim(path: str, ready: int) -> int | None:
     """Become the process that listens at socket `path`: return the lock, or None where another one listens already.
 
     The lock is a record lock, which children do not inherit, on a file beside the socket; it has content, its holder's
-    number, once that listens (`told`). Whoever started us is told through `ready`.
+    number, once that listens (`announce`). Whoever started us is told through `ready`.
     """
     _print_into(os.path.join(os.path.dirname(path), "engine.log"))
     lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -38,7 +38,7 @@ def claim(path: str, ready: int) -> int | None:
     return lock
 
 
-def told(lock: int, ready: int) -> None:
+def announce(lock: int, ready: int) -> None:
     """Tell that this process listens."""
     os.write(lock, b"%d\n" % os.getpid())
     os.write(ready, b"r")

@@ -19,7 +19,7 @@ from runtime.oci import launch
 CHUNK_BYTES = 65536
 
 
-class Worker:
+class WorkerProcess:
     """A child that runs `work`. `done` is called once, with {"result"}, or {"error", "errno"} where it failed."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Workers:
 
     def __init__(self, poll: select.epoll) -> None:
         self._poll = poll
-        self._running: dict[int, Worker] = {}
+        self._running: dict[int, WorkerProcess] = {}
 
     def __bool__(self) -> bool:
         return bool(self._running)
@@ -94,7 +94,7 @@ class Workers:
         `owner` is for whom it works (see `drop`), None for the keeper itself. Raises OSError, KernelError where no child
         can be made.
         """
-        worker = Worker(work, done, kept, limit_s, owner)
+        worker = WorkerProcess(work, done, kept, limit_s, owner)
         self._running[worker.report] = worker
         self._poll.register(worker.report, select.EPOLLIN)
 
@@ -129,7 +129,7 @@ class Workers:
         for one in [one for one in self._running.values() if owner is not None and one.owner is owner]:
             self._finish(one, {"error": "nobody waits for the task any more", "errno": None})
 
-    def _finish(self, worker: Worker, outcome: dict[str, Any]) -> None:
+    def _finish(self, worker: WorkerProcess, outcome: dict[str, Any]) -> None:
         self._poll.unregister(worker.report)
         del self._running[worker.report]
         worker.close()

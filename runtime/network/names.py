@@ -18,10 +18,10 @@ from runtime.linux import nftables as nft
 from runtime.linux.nfnetlink import Nfnetlink
 from runtime.network.dns_message import Address
 from runtime.network.model import Endpoint
+from runtime.network.namespace_thread import NamespaceThread
 from runtime.network.resolver import Resolver, host_resolvers, is_reached_from_containers
 from runtime.network.table import NetworkTable
 from runtime.network.upstream import Server, Upstream
-from runtime.network.worker import Worker
 
 RESOLVER_ADDRESS = "127.0.0.11"
 
@@ -58,7 +58,7 @@ class Names:
         self._group = group
         self._namespace = namespace
         # not the one that bridges are made in: neither waits for the other
-        self._worker = Worker(bridges)
+        self._worker = NamespaceThread(bridges)
         self.has_way_out = True
         self._scopes: dict[str, anyio.CancelScope] = {}
 

@@ -7,13 +7,13 @@ import anyio.abc
 
 from runtime.linux import netns, userns
 from runtime.linux.netlink import Netlink, write_sysctl
-from runtime.network.worker import Worker
+from runtime.network.namespace_thread import NamespaceThread
 
 
 class NetnsPool:
     """At most one namespace is kept; it is this process's alone, and ends with it."""
 
-    def __init__(self, worker: Worker, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, worker: NamespaceThread, group: anyio.abc.TaskGroup) -> None:
         self._worker = worker
         self._group = group
         self._spare = -1

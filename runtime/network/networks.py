@@ -26,6 +26,7 @@ from runtime.network.firewall import Firewall
 from runtime.network.forwarder.client import Forwarder
 from runtime.network.model import TO_BE_CHOSEN, Endpoint, EndpointSettings, Network, Subnet
 from runtime.network.names import Names, ResolverSockets, listen
+from runtime.network.namespace_thread import NamespaceThread
 from runtime.network.netns_pool import NetnsPool
 from runtime.network.options import BridgeOptions
 from runtime.network.placement import Placement
@@ -34,7 +35,6 @@ from runtime.network.publishing import Publishing
 from runtime.network.removals import PendingDeviceRemovals
 from runtime.network.subnets import complete_subnet, free_ipv6_subnet
 from runtime.network.table import NetworkTable
-from runtime.network.worker import Worker
 from runtime.paths import Paths
 from runtime.store import Store
 
@@ -62,7 +62,7 @@ class Networks:
         self._group = group
         self._table = NetworkTable(store)
         self._lock = anyio.Lock()
-        self._worker = Worker(bridge_netns)
+        self._worker = NamespaceThread(bridge_netns)
         self._netns_pool = NetnsPool(self._worker, group)
         self._firewall = Firewall(paths.engine_id, in_own_netns=bridge_netns is not None)
         self._bridges = Bridges(self._firewall, paths.engine_id)

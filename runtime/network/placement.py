@@ -17,10 +17,10 @@ from runtime.errors import ConflictError, SkiffError
 from runtime.network.bridges import Bridges
 from runtime.network.claims import name_server_claims
 from runtime.network.model import Network, Subnet
+from runtime.network.namespace_thread import NamespaceThread
 from runtime.network.resolver import host_resolvers
 from runtime.network.subnets import Claim, conflict, free_ipv6_subnet, free_subnet
 from runtime.network.table import NetworkTable
-from runtime.network.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ ATTEMPTS = 8
 class Placement:
     """Gives networks their subnets and bridges. Callers hold the lock of the networks."""
 
-    def __init__(self, table: NetworkTable, bridges: Bridges, worker: Worker) -> None:
+    def __init__(self, table: NetworkTable, bridges: Bridges, worker: NamespaceThread) -> None:
         self._table = table
         self._bridges = bridges
         self._worker = worker

@@ -15,8 +15,8 @@ from runtime.errors import KernelError
 from runtime.linux.conntrack import forget_udp_flows
 from runtime.network.firewall import Firewall, Forward
 from runtime.network.forwarder.client import Carried, Forwarder
+from runtime.network.namespace_thread import NamespaceThread
 from runtime.network.ports import FindHolder, PortBinding, ReservedPort, hold
-from runtime.network.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class _Published:
 class Publishing:
     """Which container has which ports of the host."""
 
-    def __init__(self, firewall: Firewall, worker: Worker, forwarder: Forwarder, find_holder: FindHolder) -> None:
+    def __init__(
+        self, firewall: Firewall, worker: NamespaceThread, forwarder: Forwarder, find_holder: FindHolder
+    ) -> None:
         self._find_holder = find_holder
         self._forwarder = forwarder
         self._inherited: dict[str, socket.socket] = {}

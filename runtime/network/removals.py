@@ -10,7 +10,7 @@ import anyio.abc
 
 from runtime.errors import KernelError
 from runtime.network.bridges import Bridges
-from runtime.network.worker import Worker
+from runtime.network.namespace_thread import NamespaceThread
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ class PendingDeviceRemovals:
     for a hundred at once. So nobody waits but who must, and what comes meanwhile goes together.
     """
 
-    def __init__(self, bridges: Bridges, worker: Worker, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, bridges: Bridges, worker: NamespaceThread, group: anyio.abc.TaskGroup) -> None:
         self._bridges = bridges
         # one beside the one that all else goes through
-        self._worker = Worker(worker.namespace)
+        self._worker = NamespaceThread(worker.namespace)
         self._group = group
         self._waiting: list[str] = []
         self._finished: anyio.Event | None = None

@@ -29,7 +29,7 @@ from runtime.network.dns_message import (
 from runtime.network.upstream import LARGEST, Upstream, receive, send_all
 
 TCP_IDLE_S = 10.0
-MOST_CONVERSATIONS = 256
+MAX_CONVERSATIONS = 256
 """How many TCP connections one container may have open: each takes a descriptor of the engine."""
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE_S = 0.1
@@ -127,7 +127,7 @@ class Resolver:
                 if error.errno in NO_ROOM:  # else the waiting connection would be tried again and again
                     await anyio.sleep(PAUSE_S)
                 continue
-            if self._conversations >= MOST_CONVERSATIONS:
+            if self._conversations >= MAX_CONVERSATIONS:
                 connection.close()
                 continue
             self._conversations += 1

@@ -27,11 +27,11 @@ from runtime.network.dns_message import (
 DNS_PORT = 53
 TIMEOUT_S = 3.0
 """How long one server has; the C library asks again, or gives up, after 5 s (resolv.conf(5), "timeout")."""
-MOST_OPEN = 1024
+MAX_OPEN = 1024
 """How many questions of one container are open at once, as with Docker."""
-MOST_WAITING = 1024
+MAX_WAITING = 1024
 """How many more wait for one of these to end; what is beyond them is refused at once."""
-MOST_SOCKETS_AT_ONCE = 64
+MAX_SOCKETS_AT_ONCE = 64
 LARGEST = 65535
 
 Place = tuple[str | int | bytes, ...]
@@ -65,7 +65,7 @@ class Upstream:
         self._servers = servers
         self._sockets = _Sockets(make_sockets)
         self._questions = 0
-        self._slots = anyio.Semaphore(MOST_OPEN)
+        self._slots = anyio.Semaphore(MAX_OPEN)
 
     def close(self) -> None:
         """Close what is kept for the next question."""
@@ -78,7 +78,7 @@ class Upstream:
         when too many questions are open. Raises MessageError when `data` is no question.
         """
         query = parse_query(data)
-        if self._questions >= MOST_OPEN + MOST_WAITING:
+        if self._questions >= MAX_OPEN + MAX_WAITING:
             return respond(query, REFUSED)
         self._questions += 1
         try:
@@ -132,7 +132,7 @@ class _Sockets:
         try:
             async with self._lock:
                 if not made:
-                    made += await self._make(family, kind, min(self._wanted[sort], MOST_SOCKETS_AT_ONCE))
+                    made += await self._make(family, kind, min(self._wanted[sort], MAX_SOCKETS_AT_ONCE))
                 return made.pop()
         finally:
             self._wanted[sort] -= 1

@@ -21,8 +21,8 @@ from runtime.linux import capability
 from runtime.linux import syscalls as linux
 from runtime.oci import console, init, rootfs
 from runtime.oci.cgroup import Cgroups
-from runtime.oci.process import LaunchError, become
-from runtime.oci.tree import Tree
+from runtime.oci.premade_mount import PremadeMount
+from runtime.oci.process import StartError, become
 
 NAMESPACES = {
     "pid": linux.CLONE_NEWPID, "network": linux.CLONE_NEWNET, "mount": linux.CLONE_NEWNS, "ipc": linux.CLONE_NEWIPC,
@@ -99,7 +99,7 @@ def container(
     *,
     is_placed: bool = False,
     report: int = -1,
-    made: Sequence[Tree] = (),
+    made: Sequence[PremadeMount] = (),
     cgroups: Cgroups | None = None,
 ) -> NoReturn:
     """Become the container's process; called in the child that `clone` made, raises on failure.
@@ -193,12 +193,12 @@ def _continue_as_sibling(report: int) -> None:
 
 @contextlib.contextmanager
 def _running_container() -> Iterator[None]:
-    """Raise LaunchError where the block fails because the container has ended meanwhile."""
+    """Raise StartError where the block fails because the container has ended meanwhile."""
     try:
         yield
     except (OSError, KernelError) as error:
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.ESRCH):
-            raise LaunchError("the container is not running any more") from error
+            raise StartError("the container is not running any more") from error
         raise
 
 

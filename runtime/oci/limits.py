@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from runtime.hints import Any
 
 CPU_PERIOD_US = 100_000
-LEAST_SHARES, MOST_SHARES = 2, 1 << 18
+LEAST_SHARES, MAX_SHARES = 2, 1 << 18
 IO_THROTTLES = (
     ("throttleReadBpsDevice", "read_bps", "rbps"), ("throttleWriteBpsDevice", "write_bps", "wbps"),
     ("throttleReadIOPSDevice", "read_iops", "riops"), ("throttleWriteIOPSDevice", "write_iops", "wiops"),
@@ -108,7 +108,7 @@ def cpu_weight(shares: int) -> int:
     """
     if shares <= LEAST_SHARES:
         return 1
-    if shares >= MOST_SHARES:
+    if shares >= MAX_SHARES:
         return 10_000
     power = math.log2(shares)
     return math.ceil(10 ** ((power * power + 125 * power) / 612 - 7 / 34))

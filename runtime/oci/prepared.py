@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from runtime.hints import Any
 from runtime.linux import syscalls as linux
 from runtime.oci import rootfs
-from runtime.oci.tree import Tree
+from runtime.oci.premade_mount import PremadeMount
 
 POINTS = ("/proc", "/dev", "/sys/fs/cgroup")
 
 
-def make_trees(template: Mapping[str, Any], place: str, hierarchies: Mapping[str, str] | None) -> list[Tree]:
+def make_trees(template: Mapping[str, Any], place: str, hierarchies: Mapping[str, str] | None) -> list[PremadeMount]:
     """Return the trees of what an `template` container has; the caller is in the namespaces they are to show.
 
     `template` is {"mounts", "maskedPaths", "readonlyPaths"} of an OCI document, `place` a directory to mount on,
@@ -31,7 +31,7 @@ def make_trees(template: Mapping[str, Any], place: str, hierarchies: Mapping[str
         linux.mount("tmpfs", place, "tmpfs", 0, "mode=755")
         root = rootfs.Root(place)
         umask = os.umask(0)
-        trees = [tree for tree in (Tree(point, template) for point in POINTS) if tree.entries]
+        trees = [tree for tree in (PremadeMount(point, template) for point in POINTS) if tree.entries]
         for tree in trees:
             for entry in tree.entries:
                 rootfs.mount_entry(root, entry, hierarchies)

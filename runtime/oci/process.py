@@ -33,7 +33,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 INVALID = 22
 
 
-class LaunchError(Exception):
+class StartError(Exception):
     """Why the process could not be started, and the exit code that stands for it."""
 
     def __init__(self, message: str, exit_code: int = 128) -> None:
@@ -62,7 +62,7 @@ class PreExec:
 def become(
     process: Mapping[str, Any], annotations: Mapping[str, str], filters: bytes | None, last: PreExec | None = None
 ) -> NoReturn:
-    """Take on the directory, limits, identity and restrictions of `process` and execute it. Raises LaunchError.
+    """Take on the directory, limits, identity and restrictions of `process` and execute it. Raises StartError.
 
     `filters` is a compiled seccomp program; `last` is what else is done late.
     """
@@ -113,7 +113,7 @@ def _identity(process: Mapping[str, Any], annotations: Mapping[str, str]) -> use
 
 
 def _take_identity(who: user.Identity) -> None:
-    """Become `who`. Raises LaunchError where the user namespace has no such user."""
+    """Become `who`. Raises StartError where the user namespace has no such user."""
     try:
         try:
             os.setgroups(who.groups)
@@ -125,7 +125,7 @@ def _take_identity(who: user.Identity) -> None:
     except OSError as error:
         if error.errno != INVALID:
             raise
-        raise LaunchError(
+        raise StartError(
             f"user {who.uid}, group {who.gid} are none of this engine's user namespace: it needs ranges of them in "
             "/etc/subuid and /etc/subgid (`skiff doctor`)"
         ) from error
@@ -140,9 +140,9 @@ def _enter(directory: str, *, may_fail: bool) -> bool:
             return False
         reason = os.strerror(error.errno or 0).lower()
         code = NOT_EXECUTABLE if isinstance(error, PermissionError | NotADirectoryError) else NOT_FOUND
-        raise LaunchError(f'chdir to cwd ("{directory}") set in config.json failed: {reason}', code) from error
+        raise StartError(f'chdir to cwd ("{directory}") set in config.json failed: {reason}', code) from error
     if not linux.working_directory().startswith(b"/"):
-        raise LaunchError(f'chdir to cwd ("{directory}") set in config.json failed: outside of the container')
+        raise StartError(f'chdir to cwd ("{directory}") set in config.json failed: outside of the container')
     return True
 
 
@@ -180,7 +180,7 @@ def _set_limits(wanted: Sequence[Mapping[str, Any]]) -> None:
             resource.setrlimit(LIMITS[limit["type"]], (_bound(limit["soft"]), _bound(limit["hard"])))
         except (OSError, ValueError) as error:
             _, most = resource.getrlimit(LIMITS[limit["type"]])
-            raise LaunchError(
+            raise StartError(
                 f"{limit['type']} can't be {limit['soft']}:{limit['hard']}: the engine may set at most {most}; ask for "
                 "less, or start the engine where the limit is higher (ulimit -H)"
             ) from error
@@ -198,13 +198,13 @@ def _candidates(name: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def _check_executable(name: str, environment: Mapping[str, str]) -> None:
-    """Raise LaunchError where no program is found by `name`: who makes a container is told before it is started."""
+    """Raise StartError where no program is found by `name`: who makes a container is told before it is started."""
     found = [path for path in _candidates(name, environment) if os.path.exists(path)]
     if not found:
         reason = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
-        raise LaunchError(f'exec: "{name}": {reason}', NOT_FOUND)
+        raise StartError(f'exec: "{name}": {reason}', NOT_FOUND)
     if not any(os.path.isfile(path) and os.access(path, os.X_OK, effective_ids=True) for path in found):
-        raise LaunchError(f'exec: "{name}": permission denied', NOT_EXECUTABLE)
+        raise StartError(f'exec: "{name}": permission denied', NOT_EXECUTABLE)
 
 
 def _execute(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
@@ -215,12 +215,12 @@ def _execute(arguments: Sequence[str], environment: Mapping[str, str]) -> NoRetu
             os.execve(candidate, list(arguments), environment)
         except (FileNotFoundError, NotADirectoryError) as error:
             if "/" in name:
-                raise LaunchError(f'exec: "{name}": {_reason(error)}', NOT_FOUND) from error
+                raise StartError(f'exec: "{name}": {_reason(error)}', NOT_FOUND) from error
         except OSError as error:
             refused = error
     if refused is not None:
-        raise LaunchError(f'exec: "{name}": {_reason(refused)}', NOT_EXECUTABLE) from refused
-    raise LaunchError(f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
+        raise StartError(f'exec: "{name}": {_reason(refused)}', NOT_EXECUTABLE) from refused
+    raise StartError(f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
 
 
 def _reason(error: OSError) -> str:

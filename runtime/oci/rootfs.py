@@ -19,7 +19,7 @@ from runtime.linux import userns
 from runtime.oci.copying import copy_tree
 from runtime.oci.mount_options import MountOptions
 from runtime.oci.overlay import mount_overlay
-from runtime.oci.tree import Tree
+from runtime.oci.premade_mount import PremadeMount
 
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 LINKS = (
@@ -94,7 +94,7 @@ class Root:
 
 
 def prepare(
-    spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str] | None, made: Sequence[Tree] = ()
+    spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str] | None, made: Sequence[PremadeMount] = ()
 ) -> Root:
     """Make the container's root a mount of its own with everything in it; `finish` enters it.
 

@@ -26,7 +26,15 @@ from runtime.paths import Paths
 from runtime.refusal import refuse_waiting
 from runtime.rootless import pasta
 from runtime.rootless.inside import ONE_USER, RANGES, VARIABLE
-from runtime.rootless.namespaces import Namespaces, cure_of_ranges, end_all, has_mounts_of, make, mapping, processes
+from runtime.rootless.namespaces import (
+    RootlessNamespaces,
+    cure_of_ranges,
+    end_all,
+    has_mounts_of,
+    make,
+    mapping,
+    processes,
+)
 from runtime.rootless.pasta import Pasta
 
 LONGEST_MESSAGE = 1 << 20
@@ -140,12 +148,12 @@ class HostSide:
 
     # --- the namespaces
 
-    def _find_or_make(self) -> Namespaces:
+    def _find_or_make(self) -> RootlessNamespaces:
         """Return the namespaces of what runs for these paths; where nothing of ours does, new ones, and the rest is ended."""
         while not (inside := self._find_inside()) and self._has_engine():
             select.select((), (), (), RETRY_S)  # it is about to have a keeper, or to go: neither tells us
         if inside:
-            return Namespaces.of(inside, self._paths.bridges_netns)
+            return RootlessNamespaces.of(inside, self._paths.bridges_netns)
         with suppress(OSError, ValueError):
             # containers alone have none of the mounts that an engine needs, so it can't be theirs; the number may be
             # another namespace's by now
@@ -366,9 +374,9 @@ def run() -> None:
     try:
         sys.exit(main(paths, os.environ, listener))
     except (SkiffError, OSError) as error:
-        from runtime.unusable import told_as_unusable
+        from runtime.unusable import unusable_error
 
-        told = error if isinstance(error, SkiffError) else told_as_unusable(error, paths)
+        told = error if isinstance(error, SkiffError) else unusable_error(error, paths)
         print(f"skiff engine: {told}", file=sys.stderr, flush=True)
         if listener is not None:
             waiting = socket.socket(fileno=listener)  # no engine was given it yet

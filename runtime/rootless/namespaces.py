@@ -34,7 +34,7 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class Namespaces:
+class RootlessNamespaces:
     """Descriptors of the namespaces that an engine runs in, and of the network namespace that its bridges are in.
 
     `has_ranges` says whether there are more users than one in them.
@@ -86,7 +86,7 @@ class Namespaces:
             os.waitpid(pid, 0)
 
     @classmethod
-    def of(cls, pid: int, pin: Path) -> Namespaces:
+    def of(cls, pid: int, pin: Path) -> RootlessNamespaces:
         """Return the namespaces that a process of this user runs in; `pin` is where the network's is pinned there."""
         user, mnt = (os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS)
         net = os.open(f"/proc/{pid}/root{pin}", os.O_RDONLY | os.O_CLOEXEC)
@@ -121,7 +121,7 @@ def mapping(uid: int, gid: int) -> Mapping:
     return Mapping(own.uids, own.gids, f"user {uid} has no name in /etc/passwd")
 
 
-def make(wanted: Mapping, pin: Path) -> Namespaces:
+def make(wanted: Mapping, pin: Path) -> RootlessNamespaces:
     """Make the namespaces, that of the network pinned to the new file `pin`.
 
     Raises SkiffError when this machine does not let a user have them.
@@ -139,7 +139,7 @@ def make(wanted: Mapping, pin: Path) -> Namespaces:
         _map(pid, wanted)
         os.write(opened, b"m")
         _hear(answers)
-        return Namespaces.of(pid, pin)
+        return RootlessNamespaces.of(pid, pin)
     finally:
         os.close(answers)
         os.close(opened)

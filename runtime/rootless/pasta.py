@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runtime.linux.netlink import Netlink
 from runtime.linux.routes import routes
-from runtime.rootless.namespaces import Namespaces
+from runtime.rootless.namespaces import RootlessNamespaces
 
 RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE = 0x40, 0x400  # <linux/rtnetlink.h>
 START_TIMEOUT_S = 2.0
@@ -47,7 +47,7 @@ class Pasta:
         """Its process, 0 without one."""
         return 0 if self._process is None else self._process.pid
 
-    def start(self, namespaces: Namespaces) -> None:
+    def start(self, namespaces: RootlessNamespaces) -> None:
         """Connect the namespace to the host's network: its addresses and routes as the host's, nothing forwarded in.
 
         Returns when the way out is there, or after a while without one.

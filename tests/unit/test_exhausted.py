@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from runtime.errors import KernelError
-from runtime.exhausted import most_files, told_as_exhausted
+from runtime.exhausted import exhaustion_error, most_files
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from runtime.exhausted import most_files, told_as_exhausted
     ],
 )
 def test_what_ran_out_is_told_with_its_cure(error, message, hint):
-    told = told_as_exhausted(error)
+    told = exhaustion_error(error)
     assert told.status == 503
     assert message in told.message
     assert hint in told.hint
@@ -33,11 +33,11 @@ def test_what_ran_out_is_told_with_its_cure(error, message, hint):
     "error", [OSError(errno.ENOENT, "x"), ValueError("x"), RuntimeError("x"), KernelError("recv", (), errno.EAGAIN)]
 )
 def test_other_errors_are_none_of_it(error):
-    assert told_as_exhausted(error) is None
+    assert exhaustion_error(error) is None
 
 
 def test_the_limit_is_named():
-    assert f"the limit is {most_files()}" in told_as_exhausted(OSError(errno.EMFILE, "x")).message
+    assert f"the limit is {most_files()}" in exhaustion_error(OSError(errno.EMFILE, "x")).message
 
 
 def test_the_thread_that_python_cannot_start_is_one_of_it():
@@ -54,7 +54,7 @@ def test_the_thread_that_python_cannot_start_is_one_of_it():
         "    import os; os._exit(0)\n"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30).stdout
-    assert told_as_exhausted(RuntimeError(said)) is not None
+    assert exhaustion_error(RuntimeError(said)) is not None
 
 
 def test_few_descriptors_left_start_nothing_and_the_last_take_no_connection():

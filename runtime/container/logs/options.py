@@ -29,22 +29,22 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
 @dataclass(frozen=True)
-class Limits:
+class LogLimits:
     """How much of a log is kept: `files` segments, each of `max_bytes` (None: without end)."""
 
     max_bytes: int | None = None
     files: int = 1
 
 
-UNLIMITED = Limits()
+UNLIMITED = LogLimits()
 
 
-def limits_of(config: Mapping[str, Any] | None) -> Limits:
+def limits_of(config: Mapping[str, Any] | None) -> LogLimits:
     """Return the limits that a LogConfig sets. Raises BadRequestError for what Docker refuses."""
     driver = (config or {}).get("Type") or ""
     options = dict((config or {}).get("Config") or {})
     if driver == NONE:
-        return Limits(UNREAD_BYTES, 1)
+        return LogLimits(UNREAD_BYTES, 1)
     _check_mode(options)
     if driver not in DRIVERS:
         raise BadRequestError(
@@ -60,7 +60,7 @@ def limits_of(config: Mapping[str, Any] | None) -> Limits:
     return _local(options) if driver == LOCAL else _json_file(options)
 
 
-def _json_file(options: Mapping[str, str]) -> Limits:
+def _json_file(options: Mapping[str, str]) -> LogLimits:
     max_bytes = _bytes("max-size", options["max-size"]) if "max-size" in options else None
     if max_bytes == 0:
         raise _refusal("max-size must be a positive number", "write a size, as in 10m")
@@ -71,17 +71,17 @@ def _json_file(options: Mapping[str, str]) -> Limits:
         raise _refusal(
             "compress cannot be true when max-file is less than 2 or max-size is not set", "set max-size and max-file"
         )
-    return Limits(max_bytes, files)
+    return LogLimits(max_bytes, files)
 
 
-def _local(options: Mapping[str, str]) -> Limits:
+def _local(options: Mapping[str, str]) -> LogLimits:
     max_bytes = _bytes("max-size", options["max-size"]) if "max-size" in options else LOCAL_MAX_BYTES
     files = _whole("max-file", options.get("max-file", str(LOCAL_MAX_FILES)))
     if files < 0:
         raise _refusal("max-file must not be negative", "write a number of files, as in 3")
     if _flag("compress", options.get("compress", "true")) and files <= 1:
         raise _refusal("compression cannot be enabled when max file count is 1", "set compress to false")
-    return Limits(max_bytes or None, max(files, 1))
+    return LogLimits(max_bytes or None, max(files, 1))
 
 
 def _check_mode(options: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from runtime.container.logs.files import Chunk, Segment, rebuild_lost_indexes, segment_starts
 
 BATCH_RECORDS = 2048
-MOST_HELD = 32
+MAX_HELD = 32
 """How many dropped segments one reader may hold open, two files each."""
 
 
@@ -46,7 +46,7 @@ class LogReader:
             segment = Segment(self._directory, start)
         except OSError:  # too many files are open, most likely
             return
-        if segment.end <= self.position or len(self._held) >= MOST_HELD:
+        if segment.end <= self.position or len(self._held) >= MAX_HELD:
             segment.close()
         else:
             self._held[start] = segment

@@ -25,7 +25,7 @@ from runtime.container.logs.files import (
     rebuild_lost_indexes,
     segment_starts,
 )
-from runtime.container.logs.options import UNLIMITED, Limits
+from runtime.container.logs.options import UNLIMITED, LogLimits
 from runtime.container.logs.reader import LogReader
 from runtime.errors import KernelError
 
@@ -46,7 +46,7 @@ class LogWriter:
     """
 
     def __init__(
-        self, directory: Path, limits: Limits = UNLIMITED, readers: Iterable[LogReader] = (), began_ns: int = 0
+        self, directory: Path, limits: LogLimits = UNLIMITED, readers: Iterable[LogReader] = (), began_ns: int = 0
     ) -> None:
         self._directory = directory
         self._limits = limits

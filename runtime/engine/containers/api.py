@@ -16,10 +16,10 @@ import anyio
 import anyio.lowlevel
 
 from runtime.container.resources import resources
-from runtime.engine.background import attempt
+from runtime.engine.background import log_errors
 from runtime.engine.containers.lifecycle import STOP_TIMEOUT_S, Lifecycle
 from runtime.engine.containers.making import checks, links
-from runtime.engine.containers.removal import Removal
+from runtime.engine.containers.remover import ContainerRemover
 from runtime.engine.containers.signals import resize_console, signal_number
 from runtime.engine.containers.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.containers.table import ContainerTable
@@ -60,7 +60,7 @@ class Containers:
     networks: Networks
     limits: MachineLimits
     lifecycle: Lifecycle
-    removal: Removal
+    remover: ContainerRemover
     events: EventBus
     listing: Listing
     sizes: Sizes
@@ -93,7 +93,7 @@ class Containers:
         """Stop all containers that run, at once, each as it wants to be stopped; none is taken for stopped by its user."""
 
         async def end(container: Container) -> None:
-            await attempt(
+            await log_errors(
                 partial(self.lifecycle.stop, by_user=False),
                 container,
                 _stop_signal(container, None),
@@ -119,7 +119,7 @@ class Containers:
             await self.lifecycle.start(container)
         finally:
             container.is_restarted = False
-        self.table.tell(container, "restart")
+        self.table.emit(container, "restart")
 
     async def kill(self, name: str, signal_name: str | None) -> None:
         """Send a signal. Raises ConflictError when the container does not run."""
@@ -130,7 +130,7 @@ class Containers:
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             # Docker: who kills by hand does not want it back
             container.state.stopped_by_user = True
-        self.table.tell(container, "kill", signal=str(number))
+        self.table.emit(container, "kill", signal=str(number))
         if number == signal.SIGKILL:
             await self.lifecycle.kill(container)
         else:
@@ -153,7 +153,7 @@ class Containers:
             await self.keeper.freeze(container.id, frozen)
             container.state.status = PAUSED if frozen else RUNNING
             self.table.save(container)
-        self.table.tell(container, "pause" if frozen else "unpause")
+        self.table.emit(container, "pause" if frozen else "unpause")
 
     def rename(self, name: str, wanted: str) -> None:
         """Give the container another name."""
@@ -169,7 +169,7 @@ class Containers:
             raise EngineError.from_status(error.status, message, error.hint) from error
         old, container.name = container.name, free
         self.table.save(container)
-        self.table.tell(container, "rename", oldName=f"/{old}")
+        self.table.emit(container, "rename", oldName=f"/{old}")
 
     async def update(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change limits and restart policy."""
@@ -193,7 +193,7 @@ class Containers:
                 raise ConflictError(f"Cannot update container {container.id}: {error.message}", error.hint) from error
         container.host = host
         self.table.save(container)
-        self.table.tell(container, "update")
+        self.table.emit(container, "update")
         return {"Warnings": warnings}
 
     async def wait(self, name: str, condition: str) -> dict[str, Any]:
@@ -224,7 +224,7 @@ class Containers:
         is_removed = False
         while not is_removed:  # until nobody has started it meanwhile
             await self._make_removable(container, force)
-            is_removed = await self.removal.remove(container, volumes)
+            is_removed = await self.remover.remove(container, volumes)
 
     async def _make_removable(self, container: Container, force: bool) -> None:
         if container.is_running or container.state.status == RESTARTING:
@@ -252,7 +252,7 @@ class Containers:
                 continue
             if may_be_pruned(filters, container.labels, parse_rfc3339(container.created), now_ns):
                 written = await self.sizes.written(container)
-                if await self.removal.remove(container, False):
+                if await self.remover.remove(container, False):
                     freed += written
                     removed.append(container.id)
         self.events.emit("container", "prune", "", {"reclaimed": str(freed)})
@@ -306,7 +306,7 @@ class Containers:
         if not container.is_running:
             raise ConflictError(f"container {container.id} is not running")
         found = await usage.processes(self.paths.engine_id, container, ps_arguments)
-        self.table.tell(container, "top")
+        self.table.emit(container, "top")
         return found
 
     async def stats(self, name: str, *, stream: bool, one_shot: bool) -> AsyncGenerator[dict[str, Any], None]:
@@ -336,7 +336,7 @@ class Containers:
         if "console" not in container.process.fds:
             raise ConflictError(f"container {container.name} has no terminal")
         resize_console(container.process.fds["console"], height, width)
-        self.table.tell(container, "resize", height=str(height), width=str(width))
+        self.table.emit(container, "resize", height=str(height), width=str(width))
 
 
 def _stop_signal(container: Container, wanted: str | None) -> int:

@@ -14,11 +14,11 @@ import anyio.to_thread
 
 from runtime.container.restart import next_delay
 from runtime.container.spec import ContainerPaths, build
-from runtime.engine.background import Background, attempt
-from runtime.engine.containers.attendance import Attendance
+from runtime.engine.background import Background, log_errors
 from runtime.engine.containers.making.mounts import Mounts
 from runtime.engine.containers.memory_watch import MemoryWatch
-from runtime.engine.containers.removal import Removal
+from runtime.engine.containers.process_monitor import ProcessMonitor
+from runtime.engine.containers.remover import ContainerRemover
 from runtime.engine.containers.state import (
     CREATED,
     EXITED,
@@ -54,9 +54,9 @@ class Lifecycle:
     images: Images
     mounts: Mounts
     networks: ContainerNetworks
-    attendance: Attendance
+    monitor: ProcessMonitor
     memory: MemoryWatch
-    removal: Removal
+    remover: ContainerRemover
     background: Background
     flush: Callable[[], Awaitable[None]]
     """Brings what was written to the store to the disk."""
@@ -77,7 +77,7 @@ class Lifecycle:
                     process = await self._launch(container)
             except BaseException as error:
                 with anyio.CancelScope(shield=True):
-                    await attempt(self.networks.leave, container)
+                    await log_errors(self.networks.leave, container)
                 self._not_started(container, error)
                 raise
             container.state.status = RUNNING
@@ -86,10 +86,10 @@ class Lifecycle:
             container.state.oom_killed = False
             container.state.exit_code = 0
             container.state.started_at = rfc3339(process.started_at_ns)
-            self.attendance.begin(container, process)
+            self.monitor.begin(container, process)
             self.table.save(container, is_confirmed=False)  # that it was started is on the disk, or on its way
-            self.mounts.tell("mount", container)
-            self.table.tell(container, "start")
+            self.mounts.emit("mount", container)
+            self.table.emit(container, "start")
 
     async def _launch(self, container: Container) -> ProcessHandle:
         directory = self.paths.container(container.id)
@@ -159,21 +159,21 @@ class Lifecycle:
                 ran_for_s = (ended.finished_at_ns - process.started_at_ns) / 1e9
                 removes_itself = bool(container.host.get("AutoRemove")) and not container.stays
                 # whatever of this fails: that it has ended is to be known
-                await attempt(self.attendance.end, container)
+                await log_errors(self.monitor.end, container)
                 process.close()
                 container.process = None
-                await attempt(self.networks.leave, container)
+                await log_errors(self.networks.leave, container)
                 await anyio.to_thread.run_sync(shutil.rmtree, self.paths.bundles / container.id, True)
                 restarts = self._note_exit(container, ended)
                 # before anyone wakes: who waited for the end finds it among the events
                 self.memory.end(container, oom_killed=ended.oom_killed)
-                self.table.tell(
+                self.table.emit(
                     container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0))
                 )
-                self.mounts.tell("unmount", container)
+                self.mounts.emit("unmount", container)
                 container.notify_log()
                 # only now: until the store has the exit code, the keeper is the one who knows it
-                await attempt(self.keeper.forget, container.id)
+                await log_errors(self.keeper.forget, container.id)
         if restarts:
             self.background.start_soon(
                 self._restart_later, container, ran_for_s, failed=lambda error: self._give_up(container, error)
@@ -189,7 +189,7 @@ class Lifecycle:
             container.state.status = EXITED
             container.notify()
 
-        self.background.start_soon(self.removal.remove, container, failed=failed)
+        self.background.start_soon(self.remover.remove, container, failed=failed)
 
     def _note_exit(self, container: Container, ended: ProcessExit) -> bool:
         state = container.state
@@ -247,15 +247,15 @@ class Lifecycle:
                 self._settle(container)
             return
         self.table.save(container)
-        self.table.tell(container, "kill", signal=str(signum))
+        self.table.emit(container, "kill", signal=str(signum))
         await self.keeper.signal(container.id, signum)
         await self.thaw(container)
         with anyio.move_on_after(timeout_s if timeout_s is not None and timeout_s >= 0 else float("inf")):
             await self.wait_until_stopped(container)
         if container.is_running:
-            self.table.tell(container, "kill", signal=str(int(signal.SIGKILL)))
+            self.table.emit(container, "kill", signal=str(int(signal.SIGKILL)))
             await self.kill(container)
-        self.table.tell(container, "stop")
+        self.table.emit(container, "stop")
 
     async def kill(self, container: Container) -> None:
         """End the process now; returns when it has ended."""
@@ -281,7 +281,7 @@ class Lifecycle:
         container.state.pid = process.pid
         if container.state.started_at[:4] == "0001":
             container.state.started_at = rfc3339(process.started_at_ns)
-        self.attendance.begin(container, process)
+        self.monitor.begin(container, process)
         self.table.save(container)
         try:
             await self.networks.adopt(container)

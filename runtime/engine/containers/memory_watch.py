@@ -36,7 +36,7 @@ class MemoryWatch:
         while self._watches is not None:
             await anyio.wait_readable(self._watches.fileno())
             for watch in self._watches.news():
-                self.tell(self._containers[watch])
+                self.report(self._containers[watch])
 
     async def watch(self, container: Container, cgroup: str) -> None:
         """Have every time told that the container's `cgroup` runs out of memory, until cancelled."""
@@ -71,20 +71,20 @@ class MemoryWatch:
             while True:
                 await anyio.wait_readable(watch.fileno())
                 if watch.has_happened():
-                    self.tell(container)
+                    self.report(container)
                 elif not container.is_running:
                     return
 
-    def tell(self, container: Container) -> None:
+    def report(self, container: Container) -> None:
         """Take note that the container ran out of memory."""
         container.has_told_oom = container.state.oom_killed = True
         self._table.save(container)
-        self._table.tell(container, "oom")
+        self._table.emit(container, "oom")
 
     def end(self, container: Container, *, oom_killed: bool) -> None:
         """Tell at the process's end what nobody has told before."""
         if oom_killed and not container.has_told_oom:
-            self._table.tell(container, "oom")
+            self._table.emit(container, "oom")
 
 
 def _watches_of(cgroups: Cgroups) -> OomWatches | None:

@@ -100,7 +100,7 @@ class ContainerTable:
         self._rows.delete(container.id)
         self._containers.pop(container.id, None)
 
-    def tell(self, container: Container, action: str, **attributes: str) -> None:
+    def emit(self, container: Container, action: str, **attributes: str) -> None:
         """Emit an event of the container."""
         self._events.emit(
             "container",

@@ -146,9 +146,9 @@ class ImageApi:
         image = self.images.resolve(name)
         reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
         self.images.tag(image, reference)
-        self._tell("tag", image, reference.familiar)
+        self._emit("tag", image, reference.familiar)
 
-    def _tell(self, action: str, image: Image, name: str) -> None:
+    def _emit(self, action: str, image: Image, name: str) -> None:
         self.events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
 
     async def remove(self, name: str, *, force: bool = False) -> builtins.list[dict[str, str]]:
@@ -156,7 +156,7 @@ class ImageApi:
         image = self.images.resolve(name)
         done = self.images.remove(name, force=force, in_use=self.table.user_of_image)
         for one in done:
-            self._tell("untag" if "Untagged" in one else "delete", image, name)
+            self._emit("untag" if "Untagged" in one else "delete", image, name)
         return done
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class ImageApi:
                 continue
             done = self.images.remove(image.id, force=True, in_use=self.table.user_of_image)
             for one in done:
-                self._tell("untag" if "Untagged" in one else "delete", image, image.id)
+                self._emit("untag" if "Untagged" in one else "delete", image, image.id)
             deleted += done
         freed = before - self._layers_bytes()
         self.events.emit("image", "prune", "", {"reclaimed": str(freed)})
@@ -227,7 +227,7 @@ class ImageApi:
                     wanted = [replace(reference, tag=tag) for tag in await registry.tags(reference.path)]
             for one in wanted:
                 image = await pull(self.images, one, platform=platform, credentials=credentials, progress=tell)
-                self._tell("pull", image, one.familiar)
+                self._emit("pull", image, one.familiar)
 
         await send_reports(work, send)
 
@@ -240,7 +240,7 @@ class ImageApi:
         image = self.images.resolve(str(reference))
         credentials = _credentials(auth)
         await send_reports(lambda tell: push(self.images, reference, credentials=credentials, progress=tell), send)
-        self._tell("push", image, reference.familiar)
+        self._emit("push", image, reference.familiar)
 
     async def pull_for_build(
         self,
@@ -255,7 +255,7 @@ class ImageApi:
 
         credentials = _credentials(auth)
         image = await pull(self.images, reference, platform=platform, credentials=credentials, progress=progress)
-        self._tell("pull", image, reference.familiar)
+        self._emit("pull", image, reference.familiar)
         return image
 
     async def distribution(self, name: str, *, auth: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class ImageMaking:
             if reference is not None:
                 self.images.tag(image, reference)
         about = {"comment": comment, "imageID": image.id, "imageRef": str(reference or "")}
-        self.table.tell(container, "commit", **about)
+        self.table.emit(container, "commit", **about)
         return image
 
     async def _layer(self, container: Container, pause: bool) -> str | None:

@@ -37,7 +37,7 @@ class NetworkApi:
     networking: ContainerNetworks
     events: EventBus
 
-    def _tell(self, action: str, network: Network) -> None:
+    def _emit(self, action: str, network: Network) -> None:
         self.events.emit("network", action, network.id, {"name": network.name, "type": network.driver})
 
     def list(self, filters: Filters) -> list[dict[str, Any]]:
@@ -132,14 +132,14 @@ class NetworkApi:
             enable_ipv6=bool(body.get("EnableIPv6")),
             attachable=bool(body.get("Attachable")),
         )
-        self._tell("create", network)
+        self._emit("create", network)
         return {"Id": network.id, "Warning": ""}
 
     async def remove(self, name: str) -> None:
         """Remove a network."""
         network = self.networks.resolve(name)
         await self.networks.remove(network)
-        self._tell("destroy", network)
+        self._emit("destroy", network)
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
         """Remove the networks that no container is on."""
@@ -177,7 +177,7 @@ class NetworkApi:
             if container.is_running:
                 self.networking.tell_names(container)
             self.table.save(container)
-        self.networking.tell("connect", network, container)
+        self.networking.emit("connect", network, container)
 
     async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
         """Take a container off the network."""
@@ -199,7 +199,7 @@ class NetworkApi:
             if container.is_running:
                 self.networking.tell_names(container)
             self.table.save(container)
-        self.networking.tell("disconnect", network, container)
+        self.networking.emit("disconnect", network, container)
 
     @asynccontextmanager
     async def _held(self, container: Container) -> AsyncIterator[None]:

@@ -33,7 +33,7 @@ class ContainerNetworks:
     networks: Networks
     events: EventBus
 
-    def tell(self, action: str, network: Network, container: Container) -> None:
+    def emit(self, action: str, network: Network, container: Container) -> None:
         """Emit an event of the network and a container ("connect", "disconnect")."""
         about = {"container": container.id, "name": network.name, "type": network.driver}
         self.events.emit("network", action, network.id, about)
@@ -60,7 +60,7 @@ class ContainerNetworks:
                 if network.id not in attached:
                     settings = endpoint_settings(wanted, container)
                     await self.networks.connect(container.id, container.name, network, settings)
-                    self.tell("connect", network, container)
+                    self.emit("connect", network, container)
             await self.publish_ports(container)
         self._check_linked(container)
         self.write_resolv_conf(container)
@@ -154,7 +154,7 @@ class ContainerNetworks:
         left = [self.networks.resolve(endpoint.network_id) for endpoint in attached]
         await self.networks.close_namespace(container.id)
         for network in left:
-            self.tell("disconnect", network, container)
+            self.emit("disconnect", network, container)
 
     async def adopt(self, container: Container) -> None:
         """Publish again the ports of a container that an earlier engine started, and of whose network it shares."""

@@ -87,7 +87,7 @@ class Execs:
         self._execs[one.id] = one
         container.exec_ids.append(one.id)
         shown = " ".join(body.get("Cmd") or ())
-        self.table.tell(container, f"exec_create: {shown}", execID=one.id)
+        self.table.emit(container, f"exec_create: {shown}", execID=one.id)
         return {"Id": one.id}
 
     def ready(self, id: str) -> Exec:
@@ -120,7 +120,7 @@ class Execs:
         one.is_started = True
         size = body.get("ConsoleSize") or one.body.get("ConsoleSize") or [0, 0]
         shown = " ".join(one.body.get("Cmd") or ())
-        self.table.tell(one.container, f"exec_start: {shown}", execID=id)
+        self.table.emit(one.container, f"exec_start: {shown}", execID=id)
         try:
             one.process = await self._run(one, size, bool(one.body.get("AttachStdin")) and not body.get("Detach"))
             one.pid = one.process.pid
@@ -139,7 +139,7 @@ class Execs:
             output=partial(self._send_output, one),
             stdin=lambda: _stdin_of(one),
             close_stdin=lambda: self._close_stdin(one),
-            detached=lambda: self.table.tell(one.container, "exec_detach", execID=one.id),
+            detached=lambda: self.table.emit(one.container, "exec_detach", execID=one.id),
         )
 
     async def _run(self, one: Exec, size: Any, stdin: bool) -> ProcessHandle:
@@ -174,7 +174,7 @@ class Execs:
             one.exit_code = ended.exit_code
             one.ended.set()
             if not one.body.get("Probe"):
-                self.table.tell(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
+                self.table.emit(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
                 self.background.start_soon(self._forget_later, one)
         await self.keeper.forget(ended.id)
 

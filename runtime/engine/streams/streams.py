@@ -101,7 +101,7 @@ class Streams:
     ) -> Attachment:
         """Hold the container's streams, also of one that is not started yet."""
         streams = _wanted(stdout, stderr)
-        self._table.tell(container, "attach")
+        self._table.emit(container, "attach")
 
         async def stdin_of() -> int | None:
             await self._until_started(container)  # clients attach, and may write, before they start it
@@ -117,7 +117,7 @@ class Streams:
             ),
             stdin=stdin_of,
             close_stdin=partial(self._close_stdin, container),
-            detached=partial(self._table.tell, container, "detach"),
+            detached=partial(self._table.emit, container, "detach"),
             turn=container.typing,
         )
 

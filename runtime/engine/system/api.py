@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.container.logs import options as log_options
-from runtime.doorman.client import Doorman
+from runtime.doorman.client import DoormanClient
 from runtime.engine.containers.making.checks import RUNTIMES
 from runtime.engine.containers.state import PAUSED, RUNNING
 from runtime.engine.containers.table import ContainerTable
@@ -47,7 +47,7 @@ class System:
     images: Images
     events: EventBus
     limits: MachineLimits
-    doorman: Doorman | None
+    doorman: DoormanClient | None
 
     def version(self) -> dict[str, Any]:
         """Return "Get version"."""

@@ -18,7 +18,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from runtime.engine.background import attempt
+from runtime.engine.background import log_errors
 from runtime.engine.containers.lifecycle import Lifecycle
 from runtime.engine.containers.table import ContainerTable
 from runtime.keeper.client import KeeperClient
@@ -72,7 +72,7 @@ class Check:
             differences = [one for one in second if one.what in before]
         told = []
         for found in differences:
-            is_repaired = repair and found.repair is not None and await attempt(found.repair) is None
+            is_repaired = repair and found.repair is not None and await log_errors(found.repair) is None
             told.append(
                 {
                     "where": found.where,

@@ -19,7 +19,7 @@ import anyio.abc
 from runtime.errors import InternalError
 from runtime.network.forwarder.control import LONGEST_MESSAGE
 from runtime.network.forwarder.tcp import Target
-from runtime.network.worker import Worker
+from runtime.network.namespace_thread import NamespaceThread
 from runtime.paths import Paths
 
 ANSWER_TIMEOUT_S = 5.0
@@ -58,7 +58,7 @@ class Forwarder:
     It is started where `worker` works: from there the containers are reached.
     """
 
-    def __init__(self, paths: Paths, worker: Worker, group: anyio.abc.TaskGroup) -> None:
+    def __init__(self, paths: Paths, worker: NamespaceThread, group: anyio.abc.TaskGroup) -> None:
         self._path = paths.run / "ports.sock"
         self._keeper_lock = f"{paths.keeper_socket}.lock"
         self._worker = worker

@@ -17,8 +17,8 @@ import socket
 
 from runtime.hints import Any
 from runtime.network.forwarder.loop import READ, Loop
-from runtime.network.forwarder.tcp import Connections
-from runtime.network.forwarder.udp import Datagrams
+from runtime.network.forwarder.tcp import TcpForwarder
+from runtime.network.forwarder.udp import UdpForwarder
 
 LONGEST_MESSAGE = 1 << 16
 ANSWER_TIMEOUT_S = 5.0
@@ -26,7 +26,7 @@ LOOK_S = 5.0
 """How often is looked whether a keeper lives, while no engine does: a lock tells nobody that it is free."""
 
 
-class Control:
+class ForwarderControl:
     """The engine's connection and the ports that are carried, by key."""
 
     def __init__(self, loop: Loop, listener: socket.socket, keeper_lock: str) -> None:
@@ -34,7 +34,7 @@ class Control:
         self._listener = listener
         self._keeper_lock = keeper_lock
         self._engine: socket.socket | None = None
-        self._ports: dict[str, Connections | Datagrams] = {}
+        self._ports: dict[str, TcpForwarder | UdpForwarder] = {}
         listener.setblocking(False)
         loop.watch(listener.fileno(), READ, self._accept)
         loop.later(LOOK_S, self._go_when_alone)
@@ -110,7 +110,7 @@ class Control:
             listener.close()  # the same one, come back with another descriptor
             known.target = (address, number)
             return
-        kind = Connections if message["protocol"] == "tcp" else Datagrams
+        kind = TcpForwarder if message["protocol"] == "tcp" else UdpForwarder
         self._ports[key] = kind(self._loop, listener, (address, number))
 
     def _tell(self, message: dict[str, Any], carried: socket.socket | None = None) -> None:

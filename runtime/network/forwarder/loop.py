@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import count
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
-MOST_EVENTS = 256
+MAX_EVENTS = 256
 
 
 class Loop:
@@ -59,7 +59,7 @@ class Loop:
         """Wait and call back, until stopped."""
         while not self._is_stopped:
             left_s = self._moments[0][0] - time.monotonic() if self._moments else -1
-            for descriptor, events in self._poll.poll(max(left_s, 0) if self._moments else None, MOST_EVENTS):
+            for descriptor, events in self._poll.poll(max(left_s, 0) if self._moments else None, MAX_EVENTS):
                 # one that was ready may have been closed by the callback before
                 callback = self._callbacks.get(descriptor)
                 if callback is not None:

@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
 
-from runtime.network.forwarder.control import Control
+from runtime.network.forwarder.control import ForwarderControl
 from runtime.network.forwarder.loop import Loop
 
 NAME = "skiff-ports"
@@ -26,7 +26,7 @@ def main() -> None:
     with open("/proc/self/comm", "w") as name:  # whoever looks who has a port finds this
         name.write(NAME)
     loop = Loop()
-    Control(loop, socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    ForwarderControl(loop, socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
     loop.run()
 
 

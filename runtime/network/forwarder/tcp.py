@@ -1,4 +1,4 @@
-"""Connections to a port, each with one to the container; bytes move in the kernel (splice(2)). Standard library alone."""
+"""TcpForwarder to a port, each with one to the container; bytes move in the kernel (splice(2)). Standard library alone."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def family_of(target: Target) -> int:
     return socket.AF_INET6 if ":" in target[0] else socket.AF_INET
 
 
-class Connections:
+class TcpForwarder:
     """All connections of one listening socket."""
 
     def __init__(self, loop: Loop, listener: socket.socket, target: Target) -> None:
         self.listener = listener
         self.target = target
         self._loop = loop
-        self._open: set[Connection] = set()
+        self._open: set[ForwardedConnection] = set()
         listener.setblocking(False)
         loop.watch(listener.fileno(), READ, self._accept)
 
@@ -55,7 +55,7 @@ class Connections:
                 continue  # the client has gone again
             client.setblocking(False)
             try:
-                self._open.add(Connection(self._loop, client, self.target, self._open.discard))
+                self._open.add(ForwardedConnection(self._loop, client, self.target, self._open.discard))
             except OSError:
                 _refuse(client)
 
@@ -71,10 +71,12 @@ class Connections:
             one.close()
 
 
-class Connection:
+class ForwardedConnection:
     """A client and its connection to the container."""
 
-    def __init__(self, loop: Loop, client: socket.socket, target: Target, closed: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, loop: Loop, client: socket.socket, target: Target, closed: Callable[[ForwardedConnection], None]
+    ) -> None:
         self._loop = loop
         self._client = client
         self._closed = closed

@@ -1,4 +1,4 @@
-"""Datagrams to a port, each client's from a port of its own to the container. Standard library alone."""
+"""UdpForwarder to a port, each client's from a port of its own to the container. Standard library alone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from runtime.network.forwarder.tcp import Target, family_of
 
 IDLE_S = 90.0
 LOOK_S = 15.0
-MOST_CLIENTS = 1024
+MAX_CLIENTS = 1024
 DATAGRAM_BYTES = 65535
 AT_ONCE = 64
 
 
-class Datagrams:
+class UdpForwarder:
     """All clients of one bound socket."""
 
     def __init__(self, loop: Loop, listener: socket.socket, target: Target) -> None:
@@ -53,7 +53,7 @@ class Datagrams:
     def _client(self, peer: Any) -> _Client:
         client = self._clients.get(peer)
         if client is None:
-            if len(self._clients) >= MOST_CLIENTS:
+            if len(self._clients) >= MAX_CLIENTS:
                 self._drop(next(iter(self._clients)))
             if not self._clients:
                 self._loop.later(LOOK_S, self._drop_idle)

@@ -12,10 +12,10 @@ from runtime.oci.program import document
 from runtime.oci.program.arguments import NUMBERS, TEXTS
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.shape import RESOURCES, shaped
-from runtime.oci.program.store import Container
+from runtime.oci.program.store import StoredContainer
 
 
-def update(container: Container, options: Namespace) -> None:
+def update(container: StoredContainer, options: Namespace) -> None:
     """Set the limits that `options` name. Raises ProgramError where they can't be; the record follows what was set."""
     wanted = _resources(options)
     if wanted.pop("intelRdt", None):

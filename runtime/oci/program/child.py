@@ -18,20 +18,22 @@ from runtime.linux import syscalls as linux
 from runtime.oci import console, init, launch, rootfs
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.mount_options import PROPAGATION
-from runtime.oci.process import LaunchError, PreExec, become
+from runtime.oci.process import PreExec, StartError, become
 from runtime.oci.program import confinement, hooks, mappings, scheduling
 from runtime.oci.program.document import PERSONALITIES
-from runtime.oci.program.namespaces import NAMESPACES, Namespaces
+from runtime.oci.program.namespaces import NAMESPACES, ContainerNamespaces
 
 NEED_MAP, SIBLING, RUN_HOOKS, READY, FAILED, LISTENER, GO = b"N", b"P", b"H", b"R", b"E", b"F", b"g"
 LONGEST_MESSAGE = 1 << 17
 NOT_PERMITTED = 1
 
 
-class Plan:
+class ChildPlan:
     """What the child is to become, and the descriptors that it needs for it."""
 
-    def __init__(self, document: Mapping[str, Any], bundle: str, namespaces: Namespaces, sync: socket.socket) -> None:
+    def __init__(
+        self, document: Mapping[str, Any], bundle: str, namespaces: ContainerNamespaces, sync: socket.socket
+    ) -> None:
         self.document = document
         self.bundle = bundle
         self.namespaces = namespaces
@@ -88,18 +90,18 @@ class Channel:
         return answer
 
 
-def run(plan: Plan) -> NoReturn:
+def run(plan: ChildPlan) -> NoReturn:
     """Become the container's process; called in the forked child. Tells why where it can't, and exits."""
     channel = Channel(plan.sync)
-    attempt(channel, lambda: _become(plan, channel))
+    report_errors(channel, lambda: _become(plan, channel))
 
 
-def attempt(channel: Channel, become: Callable[[], None]) -> NoReturn:
+def report_errors(channel: Channel, become: Callable[[], None]) -> NoReturn:
     """Call `become`, which does not return when all goes well; tell `channel` why it did, and exit."""
     code, text = 1, "the process was not executed"
     try:
         become()
-    except LaunchError as error:
+    except StartError as error:
         code, text = error.exit_code, str(error)
     except BaseException as error:  # noqa: BLE001 - the child must never return into the program
         text = str(error) or type(error).__name__
@@ -108,7 +110,7 @@ def attempt(channel: Channel, become: Callable[[], None]) -> NoReturn:
     os._exit(code)
 
 
-def _become(plan: Plan, channel: Channel) -> NoReturn:
+def _become(plan: ChildPlan, channel: Channel) -> NoReturn:
     launch.close_inherited_fds(plan.kept())
     document, settings, process = plan.document, plan.document["linux"], plan.document["process"]
     os.setsid()
@@ -150,7 +152,7 @@ def _become(plan: Plan, channel: Channel) -> NoReturn:
 class Waiting(PreExec):
     """The process waits for `start`; then it runs the hooks that are to run inside, and takes its labels."""
 
-    def __init__(self, plan: Plan, channel: Channel, label: tuple[int, bytes] | None) -> None:
+    def __init__(self, plan: ChildPlan, channel: Channel, label: tuple[int, bytes] | None) -> None:
         self._plan = plan
         self._channel = channel
         self._label = label
@@ -195,7 +197,7 @@ def _guard() -> None:
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 
-def _enter_namespaces(plan: Plan, channel: Channel) -> None:
+def _enter_namespaces(plan: ChildPlan, channel: Channel) -> None:
     """Join the namespaces that the document names, and make the new ones that the child was not born into."""
     namespaces = plan.namespaces
     # a namespace of the host takes the rights of the host, one of the user namespace those that come with it
@@ -220,14 +222,14 @@ def _enter_namespaces(plan: Plan, channel: Channel) -> None:
         _continue_as_sibling(channel)
 
 
-def _join(namespaces: Namespaces, kind: str, *, may_fail: bool = True) -> bool:
+def _join(namespaces: ContainerNamespaces, kind: str, *, may_fail: bool = True) -> bool:
     descriptor = namespaces.joined[kind]
     try:
         linux.call("setns", descriptor, NAMESPACES[kind])
     except KernelError as error:
         if may_fail and error.errno == NOT_PERMITTED and "user" in namespaces.joined:
             return False
-        raise LaunchError(f"the {kind} namespace {namespaces.paths[kind]} can't be joined: {error}") from error
+        raise StartError(f"the {kind} namespace {namespaces.paths[kind]} can't be joined: {error}") from error
     os.close(descriptor)
     return True
 
@@ -264,21 +266,21 @@ def _set_kernel_values(document: Mapping[str, Any]) -> None:
             with open("/proc/sys/" + (name if "/" in name else name.replace(".", "/")), "w") as file:
                 file.write(value)
         except OSError as error:
-            raise LaunchError(f"sysctl {name} can't be set to {value!r}: {error.strerror}") from error
+            raise StartError(f"sysctl {name} can't be set to {value!r}: {error.strerror}") from error
     if document.get("hostname"):
         linux.sethostname(document["hostname"])
     if document.get("domainname"):
         linux.setdomainname(document["domainname"])
 
 
-def _prepare_root(plan: Plan, hierarchies: Mapping[str, str] | None) -> rootfs.Root:
+def _prepare_root(plan: ChildPlan, hierarchies: Mapping[str, str] | None) -> rootfs.Root:
     document = plan.document
     if "mount" in plan.namespaces.new or "mount" in plan.namespaces.joined:
         return rootfs.prepare(document, plan.bundle, hierarchies)
     return rootfs.Root(os.path.join(plan.bundle, document["root"]["path"]))
 
 
-def _call_hooks(plan: Plan, channel: Channel) -> None:
+def _call_hooks(plan: ChildPlan, channel: Channel) -> None:
     """Have the hooks of the runtime's namespaces run, then run those that belong into the container's own."""
     wanted = plan.document.get("hooks") or {}
     if any(wanted.get(kind) for kind in ("prestart", "createRuntime", "createContainer")):
@@ -286,7 +288,7 @@ def _call_hooks(plan: Plan, channel: Channel) -> None:
         hooks.run("createContainer", wanted.get("createContainer") or (), state)
 
 
-def _enter_root(root: rootfs.Root, plan: Plan) -> None:
+def _enter_root(root: rootfs.Root, plan: ChildPlan) -> None:
     """Make `root` the process's root; how mounts spread from it is set once it is one."""
     if "mount" not in plan.namespaces.new and "mount" not in plan.namespaces.joined:
         os.fchdir(root.descriptor)

@@ -19,8 +19,8 @@ from runtime.oci.program import child, confinement, document, ending, hooks, map
 from runtime.oci.program.child import FAILED, GO, LONGEST_MESSAGE, NEED_MAP, READY, RUN_HOOKS, SIBLING
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
-from runtime.oci.program.namespaces import Namespaces
-from runtime.oci.program.store import Container, Store
+from runtime.oci.program.namespaces import ContainerNamespaces
+from runtime.oci.program.store import ContainerStore, StoredContainer
 
 PARENT_CGROUP = "/skiff.oci"
 """Above the cgroups of containers that name none, or a relative one."""
@@ -29,7 +29,7 @@ CONSOLE = {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"}
 DEFAULT_DEVICES = [*(rule for rule in defaults.DEVICE_RULES if rule["allow"]), CONSOLE]
 
 
-class Request:
+class CreateRequest:
     """What a command line asks of a new container; `config` is the bundle's checked document."""
 
     def __init__(self, identity: str, bundle: str, config: dict[str, Any]) -> None:
@@ -52,14 +52,14 @@ class Request:
 class Created:
     """A container whose process waits; `channel` is the line to it where it was made to be started by the caller."""
 
-    def __init__(self, container: Container, pid: int, pidfd: int, channel: socket.socket) -> None:
+    def __init__(self, container: StoredContainer, pid: int, pidfd: int, channel: socket.socket) -> None:
         self.container = container
         self.pid = pid
         self.pidfd = pidfd
         self.channel = channel
 
 
-def create(kept: Store, request: Request, log: Log) -> Created:
+def create(kept: ContainerStore, request: CreateRequest, log: Log) -> Created:
     """Make the container of `request`. Raises ProgramError, and leaves nothing behind then."""
     config = request.config
     for name in document.drop_unknown_capabilities(config["process"]):
@@ -108,7 +108,7 @@ def _cgroup_path(identity: str, config: Mapping[str, Any]) -> str:
     return os.path.normpath("/" + path.strip("/"))
 
 
-def _make_cgroup(container: Container, path: str, resources: Mapping[str, Any]) -> Cgroups | None:
+def _make_cgroup(container: StoredContainer, path: str, resources: Mapping[str, Any]) -> Cgroups | None:
     """Make the container's cgroup; None where the caller, who is not root, has none to give and no limit is asked."""
     try:
         cgroups = Cgroups()
@@ -158,15 +158,17 @@ def _delegate(config: Mapping[str, Any], directory: str) -> None:
 class _Launch:
     """A container's process from its fork to its readiness."""
 
-    def __init__(self, container: Container, request: Request, cgroups: Cgroups | None, filters: bytes | None) -> None:
+    def __init__(
+        self, container: StoredContainer, request: CreateRequest, cgroups: Cgroups | None, filters: bytes | None
+    ) -> None:
         self.container = container
         self.request = request
         self.settings = container.document["linux"]
-        self.namespaces = Namespaces(self.settings["namespaces"])
+        self.namespaces = ContainerNamespaces(self.settings["namespaces"])
         self.cgroups = cgroups
         self.pid, self.pidfd = 0, -1
         self.sync, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        plan = child.Plan(container.document, request.bundle, self.namespaces, theirs)
+        plan = child.ChildPlan(container.document, request.bundle, self.namespaces, theirs)
         plan.cgroups, plan.cgroup, plan.filters = cgroups, container.cgroup, filters
         plan.console, plan.preserved = request.console, request.preserved
         plan.pivots, plan.has_new_keyring = request.pivots, request.has_new_keyring
@@ -273,7 +275,7 @@ def _reason(message: bytes) -> str:
     return message[1:].decode("utf-8", "replace").partition("\n")[2]
 
 
-def _listen_for_start(container: Container) -> socket.socket:
+def _listen_for_start(container: StoredContainer) -> socket.socket:
     """Return the socket where `start` connects; bound by a path that is short whatever the state directory's is."""
     directory = os.open(container.directory, os.O_PATH | os.O_CLOEXEC)
     try:
@@ -285,7 +287,7 @@ def _listen_for_start(container: Container) -> socket.socket:
         os.close(directory)
 
 
-def start(container: Container, channel: socket.socket) -> None:
+def start(container: StoredContainer, channel: socket.socket) -> None:
     """Tell the process at the other end of `channel` to execute. Raises ProgramError when it can't."""
     channel.send(GO + b"%d" % container.record["pid"])
     while True:
@@ -305,8 +307,8 @@ def start(container: Container, channel: socket.socket) -> None:
         raise
 
 
-def send_listener(container: Container, listener: int, pid: int) -> None:
-    """Send the seccomp listener of process `pid` to the agent (OCI runtime spec, "The Container Process State")."""
+def send_listener(container: StoredContainer, listener: int, pid: int) -> None:
+    """Send the seccomp listener of process `pid` to the agent (OCI runtime spec, "The StoredContainer Process State")."""
     filters = container.document["linux"]["seccomp"]
     told = {
         "ociVersion": document.NEWEST,
@@ -327,7 +329,7 @@ def send_listener(container: Container, listener: int, pid: int) -> None:
         os.close(listener)
 
 
-def connect(container: Container) -> socket.socket:
+def connect(container: StoredContainer) -> socket.socket:
     """Return the line to a process that waits to be started. Raises ProgramError when it is gone."""
     directory = os.open(container.directory, os.O_PATH | os.O_CLOEXEC)
     try:

@@ -12,7 +12,7 @@ from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import hooks, store
 from runtime.oci.program.errors import ProgramError, StateError
 from runtime.oci.program.log import Log
-from runtime.oci.program.store import Container, Store
+from runtime.oci.program.store import ContainerStore, StoredContainer
 
 END_S = 10.0
 """How long the kernel may take to end a killed process."""
@@ -35,7 +35,7 @@ def signal_number(text: str) -> int:
     raise ProgramError(f"unknown signal {text!r}")
 
 
-def send(container: Container, number: int, *, everybody: bool = False) -> None:
+def send(container: StoredContainer, number: int, *, everybody: bool = False) -> None:
     """Send a signal to the container's process, or to `everybody` in its cgroup. Raises StateError when it is stopped."""
     status = container.status()
     if everybody and container.cgroup is not None:
@@ -54,12 +54,12 @@ def send(container: Container, number: int, *, everybody: bool = False) -> None:
     _signal(container, number)
 
 
-def _not_running(container: Container, status: str = store.STOPPED) -> StateError:
+def _not_running(container: StoredContainer, status: str = store.STOPPED) -> StateError:
     # in runc's words, which its callers look for
     return StateError(f"container not running: {container.id} is {status}")
 
 
-def _signal(container: Container, number: int) -> None:
+def _signal(container: StoredContainer, number: int) -> None:
     """Signal the container's process, never a later one that has its number."""
     pid = int(container.record["pid"])
     try:
@@ -80,7 +80,7 @@ def _signal(container: Container, number: int) -> None:
         os.close(pidfd)
 
 
-def stop(container: Container) -> None:
+def stop(container: StoredContainer) -> None:
     """Kill what runs of `container`; returns when it is gone. Raises ProgramError when the kernel does not end it."""
     pid = container.pid
     if pid:
@@ -100,7 +100,7 @@ def stop(container: Container) -> None:
             cgroups.kill(container.cgroup)
 
 
-def destroy(kept: Store, container: Container, log: Log) -> None:
+def destroy(kept: ContainerStore, container: StoredContainer, log: Log) -> None:
     """End `container` and remove all of it; then run its poststop hooks, whose failures are only told."""
     stop(container)
     state = container.state(store.STOPPED)
@@ -114,7 +114,7 @@ def destroy(kept: Store, container: Container, log: Log) -> None:
             log.warning(str(error))
 
 
-def delete(kept: Store, identity: str, log: Log, *, force: bool) -> None:
+def delete(kept: ContainerStore, identity: str, log: Log, *, force: bool) -> None:
     """Delete the container `identity`; with `force`, whatever its state is, and also when there is none."""
     try:
         container = kept.find(identity)

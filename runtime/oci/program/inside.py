@@ -22,10 +22,10 @@ from runtime.oci.program.foreground import Foreground
 from runtime.oci.program.launching import console, preserved
 from runtime.oci.program.log import Log
 from runtime.oci.program.namespaces import FILES, NAMESPACES
-from runtime.oci.program.store import Container, Store
+from runtime.oci.program.store import ContainerStore, StoredContainer
 
 
-def execute(options: Namespace, kept: Store, log: Log) -> int:
+def execute(options: Namespace, kept: ContainerStore, log: Log) -> int:
     """Run the process that `options` describe; returns its exit code, 0 when it is left to itself."""
     container = kept.find(options.id)
     status = container.status()
@@ -53,7 +53,7 @@ def _write_pid(path: str, pid: int) -> None:
         store.write_whole(path, str(pid))
 
 
-def _process(options: Namespace, container: Container) -> dict[str, Any]:
+def _process(options: Namespace, container: StoredContainer) -> dict[str, Any]:
     """Return the process: the file's, or the container's own with what the options change of it."""
     if options.process:
         try:
@@ -103,7 +103,7 @@ def _user(wanted: str, user: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _launch(
-    container: Container, process: Mapping[str, Any], connection: socket.socket | None, count: int, below: str
+    container: StoredContainer, process: Mapping[str, Any], connection: socket.socket | None, count: int, below: str
 ) -> tuple[int, int]:
     """Fork the process; returns its number and its pidfd once it executes. Raises ProgramError when it can't."""
     filters = container.document["linux"].get("seccomp")
@@ -176,7 +176,7 @@ class _Execution:
 
     def __init__(
         self,
-        container: Container,
+        container: StoredContainer,
         process: Mapping[str, Any],
         target: int,
         flags: int,
@@ -196,7 +196,7 @@ class _Execution:
 
 
 def _run(execution: _Execution, channel: Channel) -> NoReturn:
-    child.attempt(channel, lambda: _become(execution, channel))
+    child.report_errors(channel, lambda: _become(execution, channel))
 
 
 def _become(execution: _Execution, channel: Channel) -> NoReturn:

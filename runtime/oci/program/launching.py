@@ -11,10 +11,10 @@ from runtime.oci.program import creation, document, ending, store
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.foreground import Foreground
 from runtime.oci.program.log import Log
-from runtime.oci.program.store import Store, write_whole
+from runtime.oci.program.store import ContainerStore, write_whole
 
 
-def create(options: Namespace, kept: Store, log: Log) -> int:
+def create(options: Namespace, kept: ContainerStore, log: Log) -> int:
     """Make a container; its process waits for `start`."""
     request = _request(options)
     request.console = console(options.console_socket, request.has_terminal, attached=False)
@@ -23,7 +23,7 @@ def create(options: Namespace, kept: Store, log: Log) -> int:
     return 0
 
 
-def run(options: Namespace, kept: Store, log: Log) -> int:
+def run(options: Namespace, kept: ContainerStore, log: Log) -> int:
     """Make a container, start it, and, unless told to detach, wait for its end; returns the process's exit code."""
     request = _request(options)
     request.waits_for_command = False
@@ -46,17 +46,17 @@ def run(options: Namespace, kept: Store, log: Log) -> int:
     return code
 
 
-def _request(options: Namespace) -> creation.Request:
+def _request(options: Namespace) -> creation.CreateRequest:
     store.check_id(options.id)
     bundle = os.path.abspath(options.bundle)
-    request = creation.Request(options.id, bundle, document.read(bundle))
+    request = creation.CreateRequest(options.id, bundle, document.read(bundle))
     request.preserved = preserved(options.preserve_fds, os.environ)
     request.pivots = not options.no_pivot
     request.has_new_keyring = not options.no_new_keyring
     return request
 
 
-def _start(created: creation.Created, kept: Store, log: Log) -> None:
+def _start(created: creation.Created, kept: ContainerStore, log: Log) -> None:
     try:
         creation.start(created.container, created.channel)
     except BaseException:
@@ -92,7 +92,7 @@ def preserved(count: int, environ: Mapping[str, str]) -> int:
     return total
 
 
-def _write_pid(path: str, created: creation.Created, kept: Store, log: Log) -> None:
+def _write_pid(path: str, created: creation.Created, kept: ContainerStore, log: Log) -> None:
     if path:
         try:
             write_whole(path, str(created.pid))

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program.errors import ProgramError
-from runtime.oci.program.store import Container
+from runtime.oci.program.store import StoredContainer
 
 
 def shown(
-    containers: Sequence[Container], form: str, *, quiet: bool, owner: Callable[[Mapping[str, object]], str]
+    containers: Sequence[StoredContainer], form: str, *, quiet: bool, owner: Callable[[Mapping[str, object]], str]
 ) -> str:
     """Return the list of `containers` as text: a table, JSON, or IDs alone. `owner` names who made one."""
     if quiet:
@@ -41,7 +41,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def processes(container: Container, form: str, arguments: Sequence[str]) -> str:
+def processes(container: StoredContainer, form: str, arguments: Sequence[str]) -> str:
     """Return the container's processes: their numbers as JSON, or what ps(1) with `arguments` tells of them."""
     if container.cgroup is not None:
         pids = sorted(Cgroups().processes(container.cgroup))

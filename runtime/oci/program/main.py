@@ -13,7 +13,7 @@ from runtime.hints import NoReturn
 from runtime.oci.program import arguments, warmup
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
-from runtime.oci.program.store import CREATED, PAUSED, RUNNING, STOPPED, Store, locked
+from runtime.oci.program.store import CREATED, PAUSED, RUNNING, STOPPED, ContainerStore, locked
 
 EXEC_FAILED = 255
 
@@ -69,7 +69,9 @@ def _dispatch(options: Namespace, log: Log) -> int:
             "cgroups by way of systemd are not supported",
             "leave --systemd-cgroup out, and give linux.cgroupsPath as a path",
         )
-    return HANDLERS[options.command](options, Store(options.root or _default_root(os.environ, os.geteuid())), log)
+    return HANDLERS[options.command](
+        options, ContainerStore(options.root or _default_root(os.environ, os.geteuid())), log
+    )
 
 
 def _default_root(environ: Mapping[str, str], uid: int) -> str:
@@ -81,19 +83,19 @@ def _default_root(environ: Mapping[str, str], uid: int) -> str:
     return os.path.join(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}", "skiff/oci")
 
 
-def _create(options: Namespace, kept: Store, log: Log) -> int:
+def _create(options: Namespace, kept: ContainerStore, log: Log) -> int:
     from runtime.oci.program import launching
 
     return launching.create(options, kept, log)
 
 
-def _run(options: Namespace, kept: Store, log: Log) -> int:
+def _run(options: Namespace, kept: ContainerStore, log: Log) -> int:
     from runtime.oci.program import launching
 
     return launching.run(options, kept, log)
 
 
-def _start(options: Namespace, kept: Store, log: Log) -> int:
+def _start(options: Namespace, kept: ContainerStore, log: Log) -> int:
     from runtime.oci.program import creation
 
     container = kept.find(options.id)
@@ -103,7 +105,7 @@ def _start(options: Namespace, kept: Store, log: Log) -> int:
     return 0
 
 
-def _exec(options: Namespace, kept: Store, log: Log) -> int:
+def _exec(options: Namespace, kept: ContainerStore, log: Log) -> int:
     from runtime.oci.program import inside
 
     try:
@@ -113,7 +115,7 @@ def _exec(options: Namespace, kept: Store, log: Log) -> int:
         raise ProgramError(f"exec failed: {error}", exit_code=EXEC_FAILED) from error
 
 
-def _state(options: Namespace, kept: Store, _: Log) -> int:
+def _state(options: Namespace, kept: ContainerStore, _: Log) -> int:
     container = kept.find(options.id)
     found = container.state()
     found.update(rootfs=container.record["rootfs"], created=container.record["created"], owner=_owner(container.record))
@@ -131,21 +133,21 @@ def _owner(record: Mapping[str, object]) -> str:
         return f"#{uid}"
 
 
-def _list(options: Namespace, kept: Store, _: Log) -> int:
+def _list(options: Namespace, kept: ContainerStore, _: Log) -> int:
     from runtime.oci.program import listing
 
     print(listing.shown(kept.all(), options.format, quiet=options.quiet, owner=_owner), end="")
     return 0
 
 
-def _ps(options: Namespace, kept: Store, _: Log) -> int:
+def _ps(options: Namespace, kept: ContainerStore, _: Log) -> int:
     from runtime.oci.program import listing
 
     print(listing.processes(kept.find(options.id), options.format, options.arguments), end="")
     return 0
 
 
-def _kill(options: Namespace, kept: Store, _: Log) -> int:
+def _kill(options: Namespace, kept: ContainerStore, _: Log) -> int:
     from runtime.oci.program import ending
 
     number = ending.signal_number(options.signal)
@@ -153,22 +155,22 @@ def _kill(options: Namespace, kept: Store, _: Log) -> int:
     return 0
 
 
-def _delete(options: Namespace, kept: Store, log: Log) -> int:
+def _delete(options: Namespace, kept: ContainerStore, log: Log) -> int:
     from runtime.oci.program import ending
 
     ending.delete(kept, options.id, log, force=options.force)
     return 0
 
 
-def _pause(options: Namespace, kept: Store, _: Log) -> int:
+def _pause(options: Namespace, kept: ContainerStore, _: Log) -> int:
     return _freeze(options, kept, frozen=True)
 
 
-def _resume(options: Namespace, kept: Store, _: Log) -> int:
+def _resume(options: Namespace, kept: ContainerStore, _: Log) -> int:
     return _freeze(options, kept, frozen=False)
 
 
-def _freeze(options: Namespace, kept: Store, *, frozen: bool) -> int:
+def _freeze(options: Namespace, kept: ContainerStore, *, frozen: bool) -> int:
     from runtime.oci.cgroup import Cgroups
 
     container = kept.find(options.id)
@@ -180,7 +182,7 @@ def _freeze(options: Namespace, kept: Store, *, frozen: bool) -> int:
     return 0
 
 
-def _update(options: Namespace, kept: Store, _: Log) -> int:
+def _update(options: Namespace, kept: ContainerStore, _: Log) -> int:
     from runtime.oci.program import changes
 
     container = kept.find(options.id)
@@ -191,28 +193,28 @@ def _update(options: Namespace, kept: Store, _: Log) -> int:
     return 0
 
 
-def _events(options: Namespace, kept: Store, _: Log) -> int:
+def _events(options: Namespace, kept: ContainerStore, _: Log) -> int:
     from runtime.oci.program import usage
 
     usage.show(kept.find(options.id), once=options.stats, interval_s=options.interval)
     return 0
 
 
-def _spec(options: Namespace, _: Store, __: Log) -> int:
+def _spec(options: Namespace, _: ContainerStore, __: Log) -> int:
     from runtime.oci.program import template
 
     template.write(options.bundle, rootless=options.rootless)
     return 0
 
 
-def _features(_: Namespace, __: Store, ___: Log) -> int:
+def _features(_: Namespace, __: ContainerStore, ___: Log) -> int:
     from runtime.oci.program import features
 
     print(json.dumps(features.features(), indent=2))
     return 0
 
 
-HANDLERS: Mapping[str, Callable[[Namespace, Store, Log], int]] = {
+HANDLERS: Mapping[str, Callable[[Namespace, ContainerStore, Log], int]] = {
     "create": _create, "start": _start, "run": _run, "state": _state, "kill": _kill, "delete": _delete, "exec": _exec,
     "ps": _ps, "list": _list, "pause": _pause, "resume": _resume, "update": _update, "events": _events, "spec": _spec,
     "features": _features,

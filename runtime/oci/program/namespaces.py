@@ -22,7 +22,7 @@ LATER = {*launch.LATER, "time"}
 """What the child makes itself: the mounts of the last moment, the cgroup it has entered, clocks that are to be set."""
 
 
-class Namespaces:
+class ContainerNamespaces:
     """What the document's `linux.namespaces` come to; `joined` has a descriptor a namespace that the document names."""
 
     def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:

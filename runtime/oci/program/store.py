@@ -26,7 +26,7 @@ START_TIME, PROCESS_STATE = 19, 0
 """Fields of /proc/<pid>/stat after the name, counted from 0 (proc(5))."""
 
 
-class Container:
+class StoredContainer:
     """A container's record; `directory` is where it is kept."""
 
     __slots__ = ("directory", "record")
@@ -98,25 +98,25 @@ class Container:
         return status
 
 
-class Store:
+class ContainerStore:
     """The state directory `root`."""
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
 
-    def find(self, identity: str) -> Container:
+    def find(self, identity: str) -> StoredContainer:
         """Return the container `identity`. Raises StateError when there is none."""
         check_id(identity)
         directory = os.path.join(self.root, identity)
         try:
             with open(os.path.join(directory, RECORD), "rb") as file:
-                return Container(directory, json.loads(file.read()))
+                return StoredContainer(directory, json.loads(file.read()))
         except (FileNotFoundError, NotADirectoryError):
             raise StateError(f"container {identity} does not exist") from None
         except (OSError, ValueError) as error:
             raise StateError(f"the record of container {identity} can't be read: {error}") from error
 
-    def all(self) -> list[Container]:
+    def all(self) -> list[StoredContainer]:
         """Return every container, by ID."""
         found = []
         try:
@@ -129,7 +129,7 @@ class Store:
                     found.append(self.find(name))
         return found
 
-    def add(self, record: dict[str, Any]) -> tuple[Container, int]:
+    def add(self, record: dict[str, Any]) -> tuple[StoredContainer, int]:
         """Make the container of `record`; returns it and a descriptor that holds its lock. Raises StateError."""
         check_id(record["id"])
         os.makedirs(self.root, mode=0o711, exist_ok=True)
@@ -139,7 +139,7 @@ class Store:
         unnamed, lock = self._make_directory()
         try:
             os.close(os.open(os.path.join(unnamed, WAITING), os.O_CREAT | os.O_CLOEXEC, 0o600))
-            container = Container(unnamed, record)
+            container = StoredContainer(unnamed, record)
             container.save()
             # a directory takes the name of another one only where that is empty: none of ours is
             os.rename(unnamed, path)
@@ -152,7 +152,7 @@ class Store:
         container.directory = path
         return container, lock
 
-    def remove(self, container: Container) -> None:
+    def remove(self, container: StoredContainer) -> None:
         """Forget `container`: at once for everybody else, then its files."""
         gone = os.path.join(self.root, UNNAMED + os.urandom(8).hex())
         os.rename(container.directory, gone)
@@ -184,7 +184,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def locked(container: Container) -> Iterator[None]:
+def locked(container: StoredContainer) -> Iterator[None]:
     """Hold the lock of `container`, once nobody else changes it. Raises StateError when it is gone by then."""
     try:
         lock = os.open(container.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

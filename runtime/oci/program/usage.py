@@ -13,10 +13,10 @@ from runtime.oci import cgroup_usage
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import store
 from runtime.oci.program.errors import ProgramError
-from runtime.oci.program.store import Container
+from runtime.oci.program.store import StoredContainer
 
 
-def show(container: Container, *, once: bool, interval_s: float) -> None:
+def show(container: StoredContainer, *, once: bool, interval_s: float) -> None:
     """Print what `container` uses: once, or every `interval_s` until it has ended."""
     if interval_s <= 0:
         raise ProgramError("--interval must be above 0")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from runtime.client import Client, Endpoint
-from runtime.http.codec import Frames
+from runtime.http.codec import StreamFrames
 from tests.support.api import read_all
 from tests.support.project import eventually, kill_and_wait, pid_of
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.root
 def frames(body):
     """Return what each stream of a multiplexed body has."""
     found = {1: b"", 2: b""}
-    for stream, data in Frames().feed(body):
+    for stream, data in StreamFrames().feed(body):
         found[stream] += data
     return found
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from runtime.doorman.client import Doorman
+from runtime.doorman.client import DoormanClient
 from runtime.keeper.client import RECORD, KeeperClient
 from runtime.keeper.records import Record
 from runtime.linux.pidfd import remembers_exits
@@ -36,7 +36,7 @@ async def doorman_of(made):
         listener.listen()
         return listener, path
 
-    async with Doorman.connect(made.paths, ["/bin/false"], listen) as doorman:
+    async with DoormanClient.connect(made.paths, ["/bin/false"], listen) as doorman:
         yield doorman
         await doorman.bye(is_stopped=True)
         doorman.listener.close()

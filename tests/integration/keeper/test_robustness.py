@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from runtime.keeper import wire
 from runtime.keeper.client import KeeperClient, start_keeper
 from runtime.keeper.handles import LaunchError
-from runtime.keeper.prefork import STANDBYS
+from runtime.keeper.prefork import POOL_SIZE
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
 from tests.support.keeper import children, ground, kill, read, settled
@@ -189,7 +189,7 @@ async def test_many_launches_leave_no_descriptor_and_no_zombie():
                 break
         assert descriptors(made.keeper.pid) <= before
         await settled(lambda: "Z" not in children(made.keeper.pid).values())
-        assert len(children(made.keeper.pid)) <= 1 + STANDBYS  # what stays, and those that stand by
+        assert len(children(made.keeper.pid)) <= 1 + POOL_SIZE  # what stays, and those that stand by
 
 
 async def test_orphans_of_a_container_without_processes_of_its_own_are_reaped():

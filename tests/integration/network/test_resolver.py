@@ -16,8 +16,8 @@ import pytest
 from runtime.linux import netns
 from runtime.network.dns_message import encode_name, respond
 from runtime.network.model import EndpointSettings
-from runtime.network.resolver import MOST_CONVERSATIONS
-from runtime.network.upstream import MOST_OPEN, MOST_SOCKETS_AT_ONCE
+from runtime.network.resolver import MAX_CONVERSATIONS
+from runtime.network.upstream import MAX_OPEN, MAX_SOCKETS_AT_ONCE
 from tests.support.name_server import upstream
 from tests.support.networks import ask, cleaned, container, exchange, question
 
@@ -230,7 +230,7 @@ async def test_a_flood_of_one_container_is_bounded_and_does_not_take_anothers_an
             before = len(os.listdir("/proc/self/fd"))
             refused = await off(flood, asking)
             assert refused & 15 == REFUSED
-            assert len(os.listdir("/proc/self/fd")) - before <= MOST_OPEN + MOST_SOCKETS_AT_ONCE
+            assert len(os.listdir("/proc/self/fd")) - before <= MAX_OPEN + MAX_SOCKETS_AT_ONCE
             began = time.monotonic()
             assert await off(ask, networks, calm, "known.example") == ({OUTSIDE}, 0)
             assert (await off(ask, networks, calm, "flooding"))[1] == 0
@@ -252,10 +252,10 @@ async def test_connections_to_the_resolver_are_bounded(paths):
                 return one
 
             made = [
-                await off(netns.inside, networks.namespace(flooding), connect) for _ in range(MOST_CONVERSATIONS + 1)
+                await off(netns.inside, networks.namespace(flooding), connect) for _ in range(MAX_CONVERSATIONS + 1)
             ]
             assert await off(made[-1].recv, 1) == b""  # hung up on
-            assert len(os.listdir("/proc/self/fd")) - before - len(made) <= MOST_CONVERSATIONS
+            assert len(os.listdir("/proc/self/fd")) - before - len(made) <= MAX_CONVERSATIONS
             assert (await off(ask, networks, calm, "flooding"))[1] == 0
             data = question("calm")
             await off(made[0].sendall, struct.pack("!H", len(data)) + data)

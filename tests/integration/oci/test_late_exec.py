@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from runtime.oci import launch
-from runtime.oci.process import LaunchError
+from runtime.oci.process import StartError
 
 pytestmark = pytest.mark.root
 
@@ -34,6 +34,6 @@ def test_a_container_that_ended_is_said_not_to_run(cgroup):
     pidfd = os.pidfd_open(ended.pid)
     ended.wait()
     try:
-        assert failure(pidfd, cgroup) == f"{LaunchError.__name__}: the container is not running any more"
+        assert failure(pidfd, cgroup) == f"{StartError.__name__}: the container is not running any more"
     finally:
         os.close(pidfd)

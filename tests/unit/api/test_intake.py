@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from runtime.api import documents, serve
-from runtime.api.intake import Limits
+from runtime.api.intake import IntakeLimits
 from runtime.engine.background import Background
 from tests.support.api import parse
 
@@ -76,7 +76,7 @@ async def served(tmp_path, **limits):
             listener.setblocking(False)
             listener.bind(path)
             listener.listen(64)
-            group.start_soon(serve, engine, listener, Limits(**limits))
+            group.start_soon(serve, engine, listener, IntakeLimits(**limits))
 
             @asynccontextmanager
             async def connect():

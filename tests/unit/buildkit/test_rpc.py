@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.api.connection import Connection
-from runtime.api.intake import Intake, Limits
+from runtime.api.intake import Intake, IntakeLimits
 from runtime.buildkit.agents import forwarded_agent
 from runtime.buildkit.http2 import WINDOW_BYTES, Http2
 from runtime.buildkit.rpc import NOT_FOUND, UNIMPLEMENTED, RpcError, Server, ask, calling, trailers
@@ -26,8 +26,8 @@ async def connected(methods):
     errors = []
     server = Server(methods, errors.append)
     with ours, theirs:
-        client = Http2(Connection(ours, Intake(Limits())), is_client=True)
-        server.connection = Http2(Connection(theirs, Intake(Limits())), is_client=False, serve=server.serve)
+        client = Http2(Connection(ours, Intake(IntakeLimits())), is_client=True)
+        server.connection = Http2(Connection(theirs, Intake(IntakeLimits())), is_client=False, serve=server.serve)
         async with anyio.create_task_group() as group:
             group.start_soon(client.run)
             group.start_soon(server.connection.run)

@@ -1,21 +1,21 @@
 import pytest
 
-from runtime.container.logs.options import Limits, details, limits_of
+from runtime.container.logs.options import LogLimits, details, limits_of
 from runtime.errors import BadRequestError
 
 
 @pytest.mark.parametrize(
     ("driver", "options", "limits"),
     [
-        ("", {}, Limits(None, 1)),
-        ("json-file", {"max-file": "3"}, Limits(None, 3)),
-        ("json-file", {"max-size": "10m"}, Limits(10_000_000, 1)),
-        ("json-file", {"max-size": "1.5 kB", "max-file": "2", "compress": "true"}, Limits(1500, 2)),
-        ("json-file", {"max-size": "100", "mode": "non-blocking", "max-buffer-size": "4m"}, Limits(100, 1)),
-        ("json-file", {"labels": "a,b", "env-regex": "^X", "tag": "{{.Name}}"}, Limits(None, 1)),
-        ("local", {}, Limits(20 << 20, 5)),
-        ("local", {"max-size": "1g", "max-file": "1", "compress": "false"}, Limits(10**9, 1)),
-        ("none", {"anything": "goes"}, Limits(1 << 20, 1)),
+        ("", {}, LogLimits(None, 1)),
+        ("json-file", {"max-file": "3"}, LogLimits(None, 3)),
+        ("json-file", {"max-size": "10m"}, LogLimits(10_000_000, 1)),
+        ("json-file", {"max-size": "1.5 kB", "max-file": "2", "compress": "true"}, LogLimits(1500, 2)),
+        ("json-file", {"max-size": "100", "mode": "non-blocking", "max-buffer-size": "4m"}, LogLimits(100, 1)),
+        ("json-file", {"labels": "a,b", "env-regex": "^X", "tag": "{{.Name}}"}, LogLimits(None, 1)),
+        ("local", {}, LogLimits(20 << 20, 5)),
+        ("local", {"max-size": "1g", "max-file": "1", "compress": "false"}, LogLimits(10**9, 1)),
+        ("none", {"anything": "goes"}, LogLimits(1 << 20, 1)),
     ],
 )
 def test_options_say_how_much_is_kept(driver, options, limits):

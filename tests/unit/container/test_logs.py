@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.container.logs.files import RECORD, STDERR, STDOUT, segment_starts
-from runtime.container.logs.options import UNLIMITED, Limits
-from runtime.container.logs.reader import MOST_HELD, LogReader
+from runtime.container.logs.options import UNLIMITED, LogLimits
+from runtime.container.logs.reader import MAX_HELD, LogReader
 from runtime.container.logs.selection import LONGEST_REST, LogSlice, Selection, Stamps
 from runtime.container.logs.writer import LEAST_TAKEN_BYTES, LogWriter
 
@@ -19,7 +19,7 @@ PIECES = st.lists(
     max_size=12,
 )
 EVERYTHING = Selection()
-SMALL = Limits(1, 3)
+SMALL = LogLimits(1, 3)
 """Segments as small as they can be: each holds LEAST_TAKEN_BYTES."""
 
 
@@ -209,7 +209,7 @@ def test_following_a_growing_log_misses_and_doubles_nothing(log, first, second, 
 )
 def test_a_log_with_limits_keeps_the_last_lines_whole_and_no_more_than_it_may(log, sizes, files, max_bytes):
     lines = [b"%d %s\n" % (number, b"x" * size) for number, size in enumerate(sizes)]
-    directory = log([(STDOUT, line) for line in lines], Limits(max_bytes, files))
+    directory = log([(STDOUT, line) for line in lines], LogLimits(max_bytes, files))
     kept = joined(read(directory))
     assert b"".join(lines).endswith(kept)
     assert not kept or kept.split(b" ")[0] in {line.split(b" ")[0] for line in lines}
@@ -253,14 +253,14 @@ def test_who_follows_a_log_with_limits_gets_every_line_once_also_when_the_engine
 
 def test_a_reader_that_stays_too_far_behind_goes_on_with_what_is_kept(tmp_path):
     readers = set()
-    flow = Flow(tmp_path, Limits(1, 1), readers)
+    flow = Flow(tmp_path, LogLimits(1, 1), readers)
     reader = LogReader(tmp_path)
     readers.add(reader)
     passage = begun(reader)
-    lines = [b"%06d %s\n" % (number, b"z" * (LEAST_TAKEN_BYTES - 8)) for number in range(MOST_HELD + 10)]
+    lines = [b"%06d %s\n" % (number, b"z" * (LEAST_TAKEN_BYTES - 8)) for number in range(MAX_HELD + 10)]
     for line in lines:
         flow.put(STDOUT, line)
-    assert joined(drain(reader, passage)) == b"".join([*lines[:MOST_HELD], lines[-1]])
+    assert joined(drain(reader, passage)) == b"".join([*lines[:MAX_HELD], lines[-1]])
     assert len(os.listdir(tmp_path)) == 2
     reader.close()
     flow.close()
@@ -268,7 +268,7 @@ def test_a_reader_that_stays_too_far_behind_goes_on_with_what_is_kept(tmp_path):
 
 @pytest.mark.parametrize("timestamps", [False, True])
 def test_who_missed_something_is_given_whole_lines_on_both_sides(tmp_path, timestamps):
-    flow = Flow(tmp_path, Limits(1, 1))
+    flow = Flow(tmp_path, LogLimits(1, 1))
     reader = LogReader(tmp_path)
     passage = begun(reader, Selection(timestamps=timestamps))
     flow.put(STDOUT, b"read\nhalf a")
@@ -287,7 +287,7 @@ def test_who_missed_something_is_given_whole_lines_on_both_sides(tmp_path, times
 
 
 def test_the_end_of_a_pipe_drops_nothing(tmp_path):
-    writer = LogWriter(tmp_path, Limits(1, 1))
+    writer = LogWriter(tmp_path, LogLimits(1, 1))
     reading, writing = os.pipe()
     os.write(writing, b"last words\n")
     os.close(writing)
@@ -300,15 +300,15 @@ def test_the_end_of_a_pipe_drops_nothing(tmp_path):
 
 def test_the_rest_of_a_line_whose_beginning_was_dropped_is_left_out_unless_it_has_no_end(log):
     long_line = b"w" * 10_000 + b"\nnext\n"
-    assert joined(read(log([(STDOUT, long_line)], Limits(1, 1)))) == b"next\n"
+    assert joined(read(log([(STDOUT, long_line)], LogLimits(1, 1)))) == b"next\n"
     endless = b"v" * 60_000
-    kept = joined(read(log([(STDOUT, endless)], Limits(40_000, 1))))
+    kept = joined(read(log([(STDOUT, endless)], LogLimits(40_000, 1))))
     assert kept
     assert kept == endless[40_000 + LONGEST_REST :]
 
 
 def test_a_terminals_output_is_split_among_segments_too(tmp_path):
-    writer = LogWriter(tmp_path, Limits(1, 2))
+    writer = LogWriter(tmp_path, LogLimits(1, 2))
     for number in range(10):
         writer.append(b"%d %s\n" % (number, b"u" * 3000), 0)
     writer.close()
@@ -317,9 +317,9 @@ def test_a_terminals_output_is_split_among_segments_too(tmp_path):
 
 
 def test_a_log_whose_limits_became_narrower_is_cut_when_it_is_written_next(log):
-    directory = log([(STDOUT, b"t" * 20_000)], Limits(1, 4))
+    directory = log([(STDOUT, b"t" * 20_000)], LogLimits(1, 4))
     assert len(segment_starts(directory)) == 4
-    write(directory, [], Limits(1, 1))
+    write(directory, [], LogLimits(1, 1))
     assert len(segment_starts(directory)) == 1
 
 
@@ -360,7 +360,7 @@ def test_records_of_data_that_the_machine_lost_are_dropped(log):
 @pytest.mark.parametrize("is_written_next", [True, False])
 def test_a_lost_index_is_rebuilt_from_the_data(log, damage, is_written_next):
     lines = b"".join(b"%07d\n" % number for number in range(300_000))  # more than one chunk
-    directory = log([(STDOUT, lines[at : at + 60_000]) for at in range(0, len(lines), 60_000)], Limits(2_000_000, 3))
+    directory = log([(STDOUT, lines[at : at + 60_000]) for at in range(0, len(lines), 60_000)], LogLimits(2_000_000, 3))
     assert len(segment_starts(directory)) > 1
     indexes = sorted(directory.glob("*.index"))
     before = [path.stat().st_mode for path in indexes]
@@ -375,7 +375,7 @@ def test_a_lost_index_is_rebuilt_from_the_data(log, damage, is_written_next):
                 path.write_bytes((b"\0" if damage == "zeros" else b"x") * size)
     more = b"later\n" if is_written_next else b""
     if is_written_next:
-        write(directory, [(STDERR, more)], Limits(2_000_000, 3))
+        write(directory, [(STDERR, more)], LogLimits(2_000_000, 3))
     assert joined(read(directory)) == lines + more
     assert joined(read(directory, Selection(tail=3))) == (lines + more)[-22 if more else -24 :]
     assert joined(read(directory, Selection(since_ns=time.time_ns() + 10**9))) == b""

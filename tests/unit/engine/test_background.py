@@ -1,7 +1,7 @@
 import anyio
 import pytest
 
-from runtime.engine.background import Background, attempt
+from runtime.engine.background import Background, log_errors
 
 
 def test_a_failing_task_is_logged_and_ends_nothing_else(caplog):
@@ -43,7 +43,7 @@ def test_an_attempt_returns_its_error():
         raise ValueError("x")
 
     async def main():
-        return await attempt(fail), await attempt(anyio.sleep, 0)
+        return await log_errors(fail), await log_errors(anyio.sleep, 0)
 
     error, none = anyio.run(main)
     assert isinstance(error, ValueError)

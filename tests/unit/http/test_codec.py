@@ -8,8 +8,8 @@ from runtime.http.codec import (
     LAST_CHUNK,
     LONGEST_HEAD,
     Body,
-    Frames,
     ProtocolError,
+    StreamFrames,
     TooLargeError,
     chunk,
     frame_header,
@@ -107,7 +107,7 @@ def test_a_content_length_that_is_no_number_is_refused(length):
 @given(st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=90)), max_size=6), CUTS)
 def test_frames_come_apart_as_they_were_put_together(frames, cuts):
     data = b"".join(frame_header(stream, len(payload)) + payload for stream, payload in frames)
-    reader, found, start = Frames(), {0: b"", 1: b"", 2: b""}, 0
+    reader, found, start = StreamFrames(), {0: b"", 1: b"", 2: b""}, 0
     for cut in [*sorted({min(cut, len(data)) for cut in cuts}), len(data)]:
         for stream, payload in reader.feed(data[start:cut]):
             found[stream] += payload

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.http.codec import ProtocolError
-from runtime.http.websocket import BINARY, CLOSE, PING, TEXT, Frame, Frames, answer_to, frame, unmasked
+from runtime.http.websocket import BINARY, CLOSE, PING, TEXT, Frame, FrameParser, answer_to, frame, unmasked
 
 
 def masked(opcode, payload, mask):
@@ -23,14 +23,14 @@ MESSAGES = st.lists(
 @given(MESSAGES, st.binary(min_size=4, max_size=4), st.integers(1, 50))
 def test_frames_arrive_however_they_are_cut(messages, mask, step):
     data = b"".join(masked(opcode, payload, mask) for opcode, payload in messages)
-    frames = Frames()
+    frames = FrameParser()
     found = [one for at in range(0, len(data), step) for one in frames.feed(data[at : at + step])]
     assert found == [Frame(opcode, payload) for opcode, payload in messages]
 
 
 @pytest.mark.parametrize("length", [0, 125, 126, 65535, 65536, 100_000])
 def test_every_length_has_its_form(length):
-    assert list(Frames().feed(masked(BINARY, b"x" * length, b"abcd"))) == [Frame(BINARY, b"x" * length)]
+    assert list(FrameParser().feed(masked(BINARY, b"x" * length, b"abcd"))) == [Frame(BINARY, b"x" * length)]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_length_has_its_form(length):
 )
 def test_what_no_client_may_send_is_refused(data):
     with pytest.raises(ProtocolError):
-        list(Frames().feed(data))
+        list(FrameParser().feed(data))
 
 
 def test_the_handshake_is_answered_as_in_the_specification():

@@ -17,7 +17,7 @@ def is_open(descriptor):
 
 def test_descriptors_are_open_until_the_last_that_holds_them_lets_go():
     one = process()
-    held = one.held_once_more()
+    held = one.share()
     assert (held.pidfd, held.fds) == (one.pidfd, one.fds)  # no duplicates
     one.close()
     assert is_open(one.pidfd)

@@ -9,8 +9,8 @@ import pytest
 
 from runtime.network.forwarder import tcp, udp
 from runtime.network.forwarder.loop import READ, Loop
-from runtime.network.forwarder.tcp import Connections
-from runtime.network.forwarder.udp import MOST_CLIENTS, Datagrams
+from runtime.network.forwarder.tcp import TcpForwarder
+from runtime.network.forwarder.udp import MAX_CLIENTS, UdpForwarder
 
 
 @contextmanager
@@ -54,19 +54,19 @@ def ask(client, server, place, data):
 
 
 def test_of_many_udp_clients_the_oldest_give_way_and_all_are_answered(limit):
-    limit(3 * MOST_CLIENTS)
+    limit(3 * MAX_CLIENTS)
     loop = Loop()
     with ExitStack() as stack:
         server, client = (stack.enter_context(closing(bound())) for _ in range(2))
         listener = bound()
-        forwarded = Datagrams(loop, listener, server.getsockname())
+        forwarded = UdpForwarder(loop, listener, server.getsockname())
         place = listener.getsockname()
         with running(loop):
             first = ask(client, server, place, b"first")
-            for number in range(MOST_CLIENTS):
+            for number in range(MAX_CLIENTS):
                 another, data = stack.enter_context(closing(bound())), str(number).encode()
                 assert ask(another, server, place, data)[0] == data
-            assert len(forwarded._clients) == MOST_CLIENTS
+            assert len(forwarded._clients) == MAX_CLIENTS
             again = ask(client, server, place, b"again")
         assert (first[0], again[0]) == (b"first", b"again")
         assert first[1] != again[1]  # it was forgotten, and has another port towards the container
@@ -79,7 +79,7 @@ def test_a_udp_client_that_is_silent_is_forgotten(monkeypatch):
     loop, gone = Loop(), threading.Event()
     with closing(bound()) as server, closing(bound()) as client:
         listener = bound()
-        forwarded = Datagrams(loop, listener, server.getsockname())
+        forwarded = UdpForwarder(loop, listener, server.getsockname())
         drop = forwarded._drop
         forwarded._drop = lambda peer: (drop(peer), gone.set())
         with running(loop):
@@ -97,7 +97,7 @@ def test_a_port_is_led_elsewhere(kind):
     place = listener.getsockname()
     with closing(bound()) as one, closing(bound()) as two:
         if kind == socket.SOCK_DGRAM:
-            port = Datagrams(loop, listener, one.getsockname())
+            port = UdpForwarder(loop, listener, one.getsockname())
             with running(loop), closing(bound()) as client:
                 assert ask(client, one, place, b"1")[0] == b"1"
                 port.target = two.getsockname()
@@ -105,7 +105,7 @@ def test_a_port_is_led_elsewhere(kind):
             port.close()
             return
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        port = Connections(loop, listener, one.getsockname())
+        port = TcpForwarder(loop, listener, one.getsockname())
         with running(loop):
             for server in (one, two):
                 port.target = server.getsockname()
@@ -122,7 +122,7 @@ def test_clients_wait_while_descriptors_have_run_out(monkeypatch, limit):
     loop, paused = Loop(), threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
-        port = Connections(loop, listener, server.getsockname())
+        port = TcpForwarder(loop, listener, server.getsockname())
         again = port._accept_again
         port._accept_again = lambda: (paused.set(), again())
         with running(loop):

@@ -75,7 +75,7 @@ class Creation:
                 with suppress(SkiffError):
                     self.volumes.remove(volume, [])
             raise
-        self.table.tell(container, "create")
+        self.table.emit(container, "create")
         return {"Id": id, "Warnings": warnings}
 
     def _checked(self, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Mounts:
         finally:
             os.close(descriptor)
 
-    def tell(self, action: str, container: Container) -> None:
+    def emit(self, action: str, container: Container) -> None:
         """Emit an event of each of the container's volumes ("mount", "unmount")."""
         for mount in container.mounts:
             if mount["Type"] != "volume":

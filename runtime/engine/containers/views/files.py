@@ -54,14 +54,14 @@ class Files:
     async def get(self, container: Container, path: str, send: Send[bytes]) -> None:
         """Send a tar stream of a path in the container."""
         await self._tar(self._root_of(container), _absolute(path), send)
-        self.table.tell(container, "archive-path", path=path)
+        self.table.emit(container, "archive-path", path=path)
 
     async def export(self, container: Container, send: Send[bytes]) -> None:
         """Send the container's whole root filesystem, without what is mounted in it, as a tar stream."""
         layers = [*self._layers(container), str(self.paths.init_layer)]
         root = ReadOnlyRoot(self.paths.tmp, layers, self._directory(container))
         await self._tar(root, "/.", send, is_bare=True)
-        self.table.tell(container, "export")
+        self.table.emit(container, "export")
 
     async def _tar(
         self, root: AbstractContextManager[dict[str, Any]], path: str, send: Send[bytes], *, is_bare: bool = False
@@ -127,7 +127,7 @@ class Files:
                 )
             except InternalError as error:
                 raise BadRequestError(f"can't extract into {path}: {error.message.removeprefix('keeper: ')}") from error
-        self.table.tell(container, "extract-to-dir", path=path)
+        self.table.emit(container, "extract-to-dir", path=path)
 
     async def _check_directory(self, container: Container, path: str) -> None:
         try:

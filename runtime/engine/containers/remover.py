@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from runtime.engine.background import attempt
+from runtime.engine.background import log_errors
 from runtime.engine.containers.state import REMOVING, Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.networks.networking import ContainerNetworks
@@ -18,7 +18,7 @@ from runtime.volume.volumes import ANONYMOUS_LABEL, Volumes
 
 
 @dataclass(frozen=True, eq=False)
-class Removal:
+class ContainerRemover:
     """Removes what stopped containers leave."""
 
     paths: Paths
@@ -41,10 +41,10 @@ class Removal:
             self.trash.throw(self.paths.container(container.id))
             self.table.delete(container)
             with anyio.CancelScope(shield=True):
-                await attempt(self.networks.forget, container)
+                await log_errors(self.networks.forget, container)
                 if volumes:
                     self._remove_volumes(container)
-        self.table.tell(container, "destroy")
+        self.table.emit(container, "destroy")
         container.notify()
         container.notify_log()
         return True

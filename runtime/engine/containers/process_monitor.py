@@ -16,7 +16,7 @@ from runtime.container.health import HEALTHY, UNHEALTHY, Health, HealthCheck
 from runtime.container.logs.files import CHUNK_BYTES, STDERR, STDIN, STDOUT
 from runtime.container.logs.options import limits_of
 from runtime.container.logs.writer import LogWriter
-from runtime.engine.background import Background, attempt, log
+from runtime.engine.background import Background, log, log_errors
 from runtime.engine.containers.memory_watch import MemoryWatch
 from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.containers.table import ContainerTable
@@ -35,7 +35,7 @@ IDLE_LOG_S = 5.0
 """How long a log that nothing is written to keeps its files open, at least; twice as long at most."""
 
 
-class Attendance:
+class ProcessMonitor:
     """Attends running processes."""
 
     def __init__(
@@ -82,9 +82,9 @@ class Attendance:
         with scope:
             async with anyio.create_task_group() as group:
                 if check is not None:
-                    group.start_soon(attempt, self._watch_health, container, check)
+                    group.start_soon(log_errors, self._watch_health, container, check)
                 if process.cgroup is not None:
-                    group.start_soon(attempt, self._memory.watch, container, process.cgroup)
+                    group.start_soon(log_errors, self._memory.watch, container, process.cgroup)
 
     async def end(self, container: Container) -> None:
         """Let the output come to its end, as far as it does, and stop probing."""
@@ -199,7 +199,7 @@ class Attendance:
             return
         container.notify()
         if before is None or health.status != before.status:
-            self._table.tell(container, f"health_status: {health.status}")
+            self._table.emit(container, f"health_status: {health.status}")
 
     async def _run_probe(self, container: Container, check: HealthCheck) -> dict[str, Any]:
         started_ns = time.time_ns()

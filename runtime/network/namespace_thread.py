@@ -15,7 +15,7 @@ from runtime.linux import netns
 T = TypeVar("T")
 
 
-class Worker:
+class NamespaceThread:
     """Runs blocking kernel work, one piece at a time, never cut short halfway.
 
     `namespace` is the pinned network namespace that the bridges are in, where it is not this process's own. A thread

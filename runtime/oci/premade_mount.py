@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from runtime.hints import Any
 
 
-class Tree:
+class PremadeMount:
     """A detached mount, made of `entries` of a document's mounts, with what is hidden and protected below its point."""
 
     def __init__(self, point: str, document: Mapping[str, Any]) -> None:
