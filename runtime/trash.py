@@ -29,8 +29,9 @@ from runtime.paths import Paths
 
 logger = logging.getLogger(__name__)
 
-GATHER_S = 0.5
-"""Removals come in bursts (`down`, `prune`): as long is waited for more, so that a burst costs one process."""
+GATHER_S, LONGEST_GATHER_S = 0.5, 5.0
+"""Removals come in bursts (`down`, `prune`), often with launches between them: files are deleted when none came for the
+first time, so that a burst costs one process and nobody waits behind it, but after the second in any case."""
 MAX_AT_ONCE = 1000
 """Entries for one process; their names must fit into its arguments (execve(2), "Limits on size of arguments")."""
 FEW = 100
@@ -86,9 +87,7 @@ class Trash:
                     if left:
                         stuck |= left
                         _say_what_stays([self._directory / name for name in sorted(left)], said)
-                await anyio.wait_readable(wakeup)
-                os.eventfd_read(wakeup)
-                await anyio.sleep(GATHER_S)
+                await _until_quiet(wakeup)
 
     @contextmanager
     def _listening(self) -> Iterator[int]:
@@ -135,6 +134,19 @@ class Trash:
         finally:
             os.close(trash)
         return []
+
+
+async def _until_quiet(wakeup: int) -> None:
+    """Return when something was thrown and nothing more for GATHER_S, or after LONGEST_GATHER_S."""
+    await anyio.wait_readable(wakeup)
+    with anyio.move_on_after(LONGEST_GATHER_S):
+        is_quiet = False
+        while not is_quiet:
+            os.eventfd_read(wakeup)
+            with anyio.move_on_after(GATHER_S) as pause:
+                await anyio.wait_readable(wakeup)
+            is_quiet = pause.cancelled_caught
+    # what is left in the counter costs one more look at an empty directory
 
 
 def _delete_small(name: str, parent: int, left: int, depth: int) -> int:

@@ -41,8 +41,11 @@ def enter(path: Path) -> None:
 
 def pin(path: Path, namespace: int = -1) -> None:
     """Pin the namespace of a descriptor, without one the calling thread's, to the new file `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(exist_ok=False)
+    try:
+        path.touch(exist_ok=False)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(exist_ok=False)
     try:
         linux.mount(_OWN if namespace < 0 else f"/proc/self/fd/{namespace}", str(path), None, linux.MS_BIND)
     except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Container
 
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError
 from runtime.network.model import Network
@@ -18,14 +18,14 @@ def parse_address(what: str, address: str) -> ipaddress.IPv4Address | ipaddress.
         raise BadRequestError(f"invalid {what} {address!r}") from None
 
 
-def choose_address(network: Network, version: int, wanted: str, used: Iterable[str]) -> str:
+def choose_address(network: Network, version: int, wanted: str, used: Container[str]) -> str:
     """Return an address of the network with its prefix length: the `wanted` one, else the first that is not `used`.
 
     A network without subnets of this IP `version` gives none: "". Raises BadRequestError, ForbiddenError (in use),
     ConflictError (all are).
     """
     subnets = network.subnets_of(version)
-    taken = {*used, *(subnet.gateway for subnet in subnets), *(a for s in subnets for a in s.reserved.values())}
+    reserved = {*(subnet.gateway for subnet in subnets), *(a for s in subnets for a in s.reserved.values())}
     if wanted:
         address = parse_address(f"IPv{version} address", wanted)
         subnet = next((subnet for subnet in subnets if address in subnet.range), None)
@@ -35,13 +35,13 @@ def choose_address(network: Network, version: int, wanted: str, used: Iterable[s
                 f"no configured subnet of network {network.name} contains IP address {wanted}",
                 f"its IPv{version} subnets: {held}",
             )
-        if str(address) in taken:
+        if str(address) in reserved or str(address) in used:
             raise ForbiddenError(f"address {wanted} is already in use on network {network.name}")
         return f"{address}/{subnet.range.prefixlen}"
     for subnet in subnets:
         for host in (ipaddress.ip_network(subnet.ip_range) if subnet.ip_range else subnet.range).hosts():
-            if str(host) not in taken:
-                return f"{host}/{subnet.range.prefixlen}"
+            if (text := str(host)) not in reserved and text not in used:
+                return f"{text}/{subnet.range.prefixlen}"
     if not subnets:
         return ""
     full = ", ".join(subnet.ip_range or subnet.subnet for subnet in subnets)

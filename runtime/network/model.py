@@ -134,7 +134,7 @@ class Endpoint:
     dns_options: tuple[str, ...] = ()
     position: int = 0
 
-    @property
+    @cached_property
     def addresses(self) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
         """The plain addresses."""
         return [ipaddress.ip_interface(text).ip for text in (self.ipv4, self.ipv6) if text]

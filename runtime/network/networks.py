@@ -341,7 +341,7 @@ class Networks:
     async def _plug(
         self, container_id: str, container_name: str, network: Network, settings: EndpointSettings
     ) -> Endpoint:
-        used = {str(address) for other in self.attached(network) for address in other.addresses}
+        used = self._table.used_addresses(network)
         mine = self.endpoints(container_id)
         endpoint = new_endpoint(container_id, container_name, network, settings, mine, used)
         versions = [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint]

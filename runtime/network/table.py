@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Set
 
 from runtime.errors import NotFoundError
 from runtime.network.model import Endpoint, Network
@@ -10,13 +11,18 @@ from runtime.store import Store
 
 
 class NetworkTable:
-    """The networks by ID and the endpoints by network and container."""
+    """The networks by ID and the endpoints by network and container.
+
+    Every question about endpoints is answered from an index: a container starts as fast beside 500 others as alone.
+    """
 
     def __init__(self, store: Store) -> None:
         self._rows = store.collection("network")
         self._endpoint_rows = store.collection("endpoint")
         self._networks: dict[str, Network] = {}
-        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+        self._by_network: defaultdict[str, dict[str, Endpoint]] = defaultdict(dict)
+        self._by_container: defaultdict[str, dict[str, Endpoint]] = defaultdict(dict)
+        self._used: defaultdict[str, set[str]] = defaultdict(set)
 
     def load(self, live: Container[str]) -> None:
         """Read the store; endpoints of containers that are not `live` are dropped."""
@@ -24,7 +30,7 @@ class NetworkTable:
         endpoints = self._endpoint_rows.parsed(Endpoint.of)
         for id, endpoint in sorted(endpoints.items(), key=lambda row: (row[1].position, row[1].device)):
             if endpoint.container_id in live:
-                self._endpoints[endpoint.network_id, endpoint.container_id] = endpoint
+                self._index(endpoint)
             else:
                 self._endpoint_rows.delete(id)
 
@@ -64,31 +70,47 @@ class NetworkTable:
     @property
     def has_endpoints(self) -> bool:
         """Whether anything is attached anywhere."""
-        return bool(self._endpoints)
+        return bool(self._by_container)
 
     def endpoint(self, network: Network, container_id: str) -> Endpoint | None:
         """Return the container's attachment to `network`."""
-        return self._endpoints.get((network.id, container_id))
+        return self._by_network.get(network.id, {}).get(container_id)
 
     def endpoints(self, container_id: str) -> list[Endpoint]:
         """Return the container's attachments, in the order in which they were made."""
-        return [endpoint for (_, id), endpoint in self._endpoints.items() if id == container_id]
+        return list(self._by_container.get(container_id, {}).values())
 
     def attached(self, network: Network) -> list[Endpoint]:
         """Return what is attached to `network`."""
-        return [endpoint for (id, _), endpoint in self._endpoints.items() if id == network.id]
+        return list(self._by_network.get(network.id, {}).values())
+
+    def used_addresses(self, network: Network) -> Set[str]:
+        """Return the addresses that endpoints have on `network`."""
+        return self._used.get(network.id, frozenset())
 
     def neighbours(self, container_id: str) -> Iterator[Endpoint]:
         """Yield what is attached to the container's networks, itself included."""
-        mine = {endpoint.network_id for endpoint in self.endpoints(container_id)}
-        return (endpoint for (network_id, _), endpoint in self._endpoints.items() if network_id in mine)
+        for network_id in tuple(self._by_container.get(container_id, ())):
+            yield from tuple(self._by_network[network_id].values())
 
     def attach(self, endpoint: Endpoint) -> None:
         """Keep an attachment."""
         self._endpoint_rows.put(endpoint.id, endpoint.document())
-        self._endpoints[endpoint.network_id, endpoint.container_id] = endpoint
+        self._index(endpoint)
 
     def detach(self, endpoint: Endpoint) -> None:
         """Forget an attachment."""
-        self._endpoints.pop((endpoint.network_id, endpoint.container_id), None)
+        for index, key, other in (
+            (self._by_network, endpoint.network_id, endpoint.container_id),
+            (self._by_container, endpoint.container_id, endpoint.network_id),
+        ):
+            index[key].pop(other, None)
+            if not index[key]:
+                del index[key]
+        self._used[endpoint.network_id].difference_update(map(str, endpoint.addresses))
         self._endpoint_rows.delete(endpoint.id)
+
+    def _index(self, endpoint: Endpoint) -> None:
+        self._by_network[endpoint.network_id][endpoint.container_id] = endpoint
+        self._by_container[endpoint.container_id][endpoint.network_id] = endpoint
+        self._used[endpoint.network_id].update(map(str, endpoint.addresses))

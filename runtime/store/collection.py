@@ -177,12 +177,17 @@ class Collection:
             self._states[id] = text
 
     def _write(self, path: Path, line: str, is_new: bool, is_confirmed: bool) -> None:
-        if not self._layout.is_durable:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         is_durable = self._layout.is_durable and is_confirmed
         if is_new and self._layout.is_durable and not is_confirmed:
             record.mark_of(path).touch(0o600)
-        self._store.append(path, line, is_new=is_new, is_durable=is_durable)
+        try:
+            self._store.append(path, line, is_new=is_new, is_durable=is_durable)
+        except FileNotFoundError:
+            if self._layout.is_durable:
+                raise
+            # a run directory is emptied at every boot
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._store.append(path, line, is_new=is_new, is_durable=is_durable)
 
     def place(self, id: str) -> Path:
         """Return where the object of `id` lies: its directory, or its record."""

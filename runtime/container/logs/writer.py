@@ -51,11 +51,22 @@ class LogWriter:
         self._directory = directory
         self._limits = limits
         self._readers = readers
-        rebuild_lost_indexes(directory)
-        self._starts = segment_starts(directory) or [0]
-        self._start = self._starts[-1]
-        self._data, self._index = _opened(directory, self._start)
         self._was_used = False
+        self._data = self._index = -1
+        self._last_ns = self._open = 0
+        self._starts = segment_starts(directory)
+        if self._starts:
+            self._start = self._starts[-1]
+            self._take_over(began_ns)
+        else:  # of a new container: there are no files until it writes something
+            self._starts = [0]
+            self._start = self.end = 0
+
+    def _take_over(self, began_ns: int) -> None:
+        """Go on where an earlier writer ended, however it ended."""
+        directory = self._directory
+        rebuild_lost_indexes(directory)
+        self._data, self._index = _opened(directory, self._start)
         self.end = self._start + os.fstat(self._data).st_size
         self._last_ns, self._open = self._recovered()
         if self._last_ns < began_ns:

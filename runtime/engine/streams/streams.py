@@ -57,7 +57,7 @@ class Streams:
     async def _read(
         self, container: Container, selection: Selection, follow: bool, attached: bool = False
     ) -> AsyncGenerator[LogFrame, None]:
-        if not segment_starts(self._paths.container(container.id)):
+        if not follow and not segment_starts(self._paths.container(container.id)):
             return
         # it may be removed meanwhile
         with suppress(FileNotFoundError), self._reader(container, is_awaited=attached) as reader:

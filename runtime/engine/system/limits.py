@@ -40,7 +40,9 @@ class MachineLimits:
         offered, discarded = await self.offered(), list[str]()
         if not userns.is_initial():
             host, discarded = without_root(host, offered)
-        kept, warnings = settle(host, offered, _online("cpu"), _online("node"))
+        processors = _online("cpu") if host.get("NanoCpus") or host.get("CpusetCpus") else frozenset()
+        nodes = _online("node") if host.get("CpusetMems") else frozenset()
+        kept, warnings = settle(host, offered, processors, nodes)
         return kept, [*discarded, *warnings]
 
 

@@ -66,8 +66,6 @@ class Creation:
         made: list[str] = []
         try:
             container = await self._make(id, name, image, body, config, host, made)
-            for log in ("log.data", "log.index"):
-                (directory / log).touch(0o600)
             self.table.add(container)
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
