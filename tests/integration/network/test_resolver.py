@@ -228,8 +228,7 @@ async def test_a_flood_of_one_container_is_bounded_and_does_not_take_anothers_an
             asking.connect(("127.0.0.11", 53))
             asking.settimeout(0)
             before = len(os.listdir("/proc/self/fd"))
-            refused = await off(flood, asking)
-            assert refused & 15 == REFUSED
+            await off(flood, asking)
             assert len(os.listdir("/proc/self/fd")) - before <= MAX_OPEN + MAX_SOCKETS_AT_ONCE
             began = time.monotonic()
             assert await off(ask, networks, calm, "known.example") == ({OUTSIDE}, 0)
@@ -265,9 +264,9 @@ async def test_connections_to_the_resolver_are_bounded(paths):
 
 
 def flood(asking):
-    """Ask and ask until a question is refused; return that answer's flags."""
+    """Ask and ask until a question is refused."""
     data = question("a.example")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         for _ in range(20):
             asking.send(data)
@@ -276,5 +275,6 @@ def flood(asking):
         except BlockingIOError:
             time.sleep(0.001)  # the sender's pace, not a wait: a full receive queue drops what comes
             continue
-        return answer[3]
+        if answer[3] & 15 == REFUSED:  # before it come failures, on a machine that is slow to ask so much
+            return
     raise AssertionError("nothing was refused")
