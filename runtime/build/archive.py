@@ -15,6 +15,7 @@ from typing import IO, BinaryIO, cast
 import anyio
 import anyio.to_thread
 
+from runtime.build.tree import Tree
 from runtime.build.writer import Owner, Writer
 from runtime.errors import BadRequestError
 from runtime.image.compression import CompressionError, decoded
@@ -94,6 +95,7 @@ def unpack(
     of the whole.
     """
     directories: list[tuple[str, int]] = []
+    places = _Places(writer, destination)
     pieces = decoded(cast(BinaryIO, source))
     if may_lack_end:  # `docker build -f -` adds the Dockerfile it read to the end of the context, and nothing after it
         pieces = chain(pieces, (bytes(END_BYTES),))
@@ -104,14 +106,14 @@ def unpack(
                 own = Owner(member.uid, member.gid) if keep_owner else owner or Owner()
                 if member.isdir() and posixpath.normpath(member.name.lstrip("/")) == ".":
                     continue  # the directory itself stays what it is
-                _place(archive, member, writer, destination, own)
+                _place(archive, member, writer, places, own)
                 if member.isdir():
                     directories.append((member.name, int(member.mtime * 10**9)))
     except (tarfile.TarError, EOFError, CompressionError, io.UnsupportedOperation) as error:
         raise BadRequestError(f"the archive cannot be read: {error}") from None
     # last: every file made in a directory changed its time
     for name, mtime_ns in directories:
-        location = writer.directory(_inside(destination, name))
+        location = writer.directory(places.of(name))
         os.utime(location, ns=(mtime_ns, mtime_ns))
 
 
@@ -130,19 +132,52 @@ class _Pieces:
         return data
 
 
-def _inside(destination: str, name: str) -> str:
-    # ".." at the front cannot climb out: normpath of an absolute path stops at its root
-    return posixpath.join(destination, posixpath.normpath("/" + name.lstrip("/")).lstrip("/"))
+class _Places:
+    """Where an archive's members go: below `destination`, which is the root of all links on the way there."""
+
+    def __init__(self, writer: Writer, destination: str) -> None:
+        self._writer = writer
+        self._destination = destination
+        self._known: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """Return the path of the member `name`. Raises BadRequestError for one outside of the archive."""
+        path = posixpath.normpath(name.lstrip("/"))
+        if path == ".." or path.startswith("../"):
+            raise BadRequestError(f"the archive's member {name} lies outside of it", "make the archive without `..`")
+        parent = posixpath.dirname(path)
+        if parent not in self._known:
+            self._known[parent] = self._resolved(parent)
+        return posixpath.join(self._destination, self._known[parent], posixpath.basename(path))
+
+    def forget(self) -> None:
+        """Take into account that a link was made or replaced."""
+        self._known.clear()
+
+    def _resolved(self, parent: str) -> str:
+        root = self._writer.tree.find(self._destination)
+        if root is None or not root.is_directory:
+            return parent
+        inner, resolved = Tree([Path(part) for part in root.directories]), ""
+        for name in filter(None, parent.split("/")):
+            resolved = inner.resolve("/" + posixpath.join(resolved, name)).lstrip("/")
+            resolved = posixpath.normpath("/" + resolved).lstrip("/")
+        return resolved
 
 
-def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, writer: Writer, destination: str, owner: Owner) -> None:
-    path = _inside(destination, member.name)
+def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, writer: Writer, places: _Places, owner: Owner) -> None:
+    path = places.of(member.name)
+    if posixpath.dirname(path) != "/":
+        # directories that the archive uses and does not have belong to root
+        writer.directory(posixpath.dirname(path), Owner(), 0o755)
+    if member.isdir() or member.issym():
+        places.forget()
     if member.isdir():
         writer.replace(path, owner, by_directory=True)
         writer.put_directory(path, owner, member.mode & 0o7777)
         return
     if member.islnk():
-        target = writer.tree.find(_inside(destination, member.linkname), follow=False)
+        target = writer.tree.find(places.of(member.linkname), follow=False)
         if target is None or target.is_directory:
             raise BadRequestError(f"the archive's hard link {member.name} leads to {member.linkname}, which it lacks")
         if target.path == posixpath.normpath(path):

@@ -14,6 +14,8 @@ PROXIES = tuple(name for stem in PROXY_NAMES for name in (stem.upper(), stem))
 """Arguments that RUN sees without ARG and that no cache key counts (Dockerfile reference, "Predefined ARGs")."""
 
 EPOCH = "SOURCE_DATE_EPOCH"
+SANDBOX_HOSTNAME = "BUILDKIT_SANDBOX_HOSTNAME"
+"""Argument that names the host that RUN steps see."""
 BUILTIN_PREFIX = "BUILDKIT_"
 """Arguments that speak to the builder, not to the Dockerfile (Dockerfile reference, "BuildKit built-in build args")."""
 

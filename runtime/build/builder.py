@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from runtime.build.cache import INLINE, BuildCache, inline_cache
 from runtime.build.cache_mounts import CacheMounts
 from runtime.build.checking import check_dockerfile
 from runtime.build.errors import DockerfileError
+from runtime.build.git import GitFetcher
 from runtime.build.history import dated
 from runtime.build.options import BuildOptions
 from runtime.build.output import Emit
@@ -25,7 +27,7 @@ from runtime.build.request import BuildRequest, read_request, read_stream
 from runtime.build.runner import StepRunner
 from runtime.build.scratch import Scratch
 from runtime.build.selection import Sources
-from runtime.build.session import BuildSession, MakeOutputs
+from runtime.build.session import BuildSession, MakeOutputs, platform_members
 from runtime.build.stage import StageState, Workshop
 from runtime.build.tree import Tree
 from runtime.errors import BadRequestError, NotFoundError, SkiffError
@@ -125,7 +127,8 @@ class Builder:
         async with self._images.garbage.held_off():
             await self._learn(options, tell)
             with self._scratch.directory() as directory:
-                build = BuildSession(self, request, directory, tell, outputs)
+                contexts = await request.contexts.fetched(GitFetcher(directory, options))
+                build = BuildSession(self, replace(request, contexts=contexts), directory, tell, outputs)
                 state = await build.target_state()
             image = await self._register(state, options)
             for reference in references:
@@ -162,8 +165,11 @@ class Builder:
             created = datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
             history = [{**entry, "created": min(entry.get("created") or created, created)} for entry in history]
             cached = [{**entry, "created": created} for entry in cached]
+        platform = platform_members(target_platform(options)) if options.platform else {}
         document = {
-            **state.document,
+            **{name: value for name, value in state.document.items() if name != "variant" or not platform},
+            # a platform that was asked for is the image's, whatever the base's own is
+            **platform,
             "created": created,
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": state.diff_ids},

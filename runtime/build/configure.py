@@ -23,6 +23,8 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OWN_COMMAND = "skiff.own_command"
 """Marks, while a stage is built, that its own CMD set the command; never part of an image."""
 
+_OTHER_NAMES = ("SIGCLD", "SIGIOT", "SIGPOLL")
+_REAL_TIME = re.compile(r"SIGRTMIN(\+([1-9]|1[0-5]))?|SIGRTMAX(-([1-9]|1[0-4]))?")
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp|))?", re.IGNORECASE)
 
 
@@ -136,10 +138,10 @@ def _shell(config: Config, instruction: ins.Shell, word: Expand, escape: str) ->
 
 def _stop_signal(config: Config, instruction: ins.StopSignal, word: Expand, escape: str) -> None:
     written = word(instruction.signal)
-    names = [member.name for member in signal.Signals]
+    names = [*(member.name for member in signal.Signals), *_OTHER_NAMES]
     name = f"SIG{written.upper().removeprefix('SIG')}"
     is_number = re.fullmatch(r"[+-]?\d+", written) is not None and int(written) != 0
-    if not is_number and name not in names and not re.fullmatch(r"SIGRTM(IN(\+\d+)?|AX(-\d+)?)", name):
+    if not is_number and name not in names and not _REAL_TIME.fullmatch(name):
         raise DockerfileError(f"invalid signal: {written}", hint=suggestion(name, names))
     config["StopSignal"] = written
 

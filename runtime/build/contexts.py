@@ -1,4 +1,4 @@
-"""Named contexts: what `FROM name` and `--from=name` mean besides stages and images.
+"""Named contexts: what `FROM name` and `--from=name` mean in addition to stages and images.
 
 Source: Docker documentation, `docker buildx build --build-context`; Compose specification, `additional_contexts`.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runtime.build.git import GitFetcher, GitSource, is_git, parse_git
 from runtime.errors import BadRequestError, SkiffError
 from runtime.image.reference import Reference
 
@@ -19,11 +20,12 @@ STREAM_SCHEME = "stream:"
 
 @dataclass(frozen=True)
 class NamedContext:
-    """One of them: a `directory`, or an `image` by its name."""
+    """One of them: a `directory`, an `image` by its name, or a `repository` that is fetched before the build begins."""
 
     name: str
     directory: Path | None = None
     image: str = ""
+    repository: GitSource | None = None
 
 
 class NamedContexts:
@@ -35,6 +37,15 @@ class NamedContexts:
     def get(self, name: str) -> NamedContext | None:
         """Return the context that `name` means, or None; an image's name may be written in full or not."""
         return self._contexts.get(_normal(name))
+
+    async def fetched(self, git: GitFetcher) -> NamedContexts:
+        """Return the contexts with each repository as a directory. Raises DockerfileError."""
+        found = dict(self._contexts)
+        for key, context in self._contexts.items():
+            if context.repository is not None:
+                directory = await git.checkout(await git.resolve(context.repository))
+                found[key] = replace(context, directory=directory, repository=None)
+        return NamedContexts(found)
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
@@ -59,9 +70,12 @@ def named_contexts(written: Mapping[str, str], directories: Mapping[str, Path]) 
             found[_normal(name)] = NamedContext(name, image=value[len(IMAGE_SCHEME) :])
         elif value.startswith(STREAM_SCHEME):
             found[_normal(name)] = NamedContext(name, directory=directories[name])
+        elif is_git(value):
+            found[_normal(name)] = NamedContext(name, repository=parse_git(value))
         else:
             raise BadRequestError(
-                f"build context {name!r}: {value} is not supported", "give a directory, or docker-image://NAME"
+                f"build context {name!r}: {value} is not supported",
+                "give a directory, docker-image://NAME or a Git repository",
             )
     return NamedContexts(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import shutil
@@ -17,10 +18,11 @@ from runtime.build import instructions as ins
 from runtime.build.archive import is_archive, unpack
 from runtime.build.arguments import epoch
 from runtime.build.expansion import expand_text
-from runtime.build.modes import changed_mode, checked_mode
+from runtime.build.git import Commit, GitFetcher, is_git, parse_git
+from runtime.build.modes import changed_mode, checked_mode, directory_mode
 from runtime.build.remote import Fetcher, RemoteFile, checked_sum, is_remote
-from runtime.build.selection import Item, digest_items
-from runtime.build.tree import Entry
+from runtime.build.selection import Item, Match, Sources, digest_items
+from runtime.build.tree import Entry, Tree
 from runtime.build.writer import Owner, Writer, xattrs_of
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ class CopyStep:
     owner: Owner | None
     keeps_owner: bool
     chmod: str | None
+    git: GitFetcher
+    commits: list[Commit]
+    exclude: list[str]
     unpacks_remote: bool = False
     time_ns: int | None = None
     """What every copy is dated ($SOURCE_DATE_EPOCH), nanoseconds; None for the time of what is copied."""
@@ -56,25 +61,32 @@ class CopyStep:
         written = stage.expand(instruction.destination)
         destination = posixpath.join(stage.state.config.get("WorkingDir") or "/", written)
         tree = stage.tree
-        owner = stage.owner(stage.expand(instruction.chown)) if instruction.chown else None
-        chmod = checked_mode(stage.expand(instruction.chmod)) if instruction.chmod else None
+        chown = stage.expand(instruction.chown or "")
+        owner = stage.owner(chown) if chown else None
+        chmod = checked_mode(stage.expand(instruction.chmod or "0")) if stage.expand(instruction.chmod or "") else None
         heredocs = {f"<<{'-' if h.strip_tabs else ''}{h.name}": h for h in instruction.heredocs}
         patterns = [stage.expand(word) for word in instruction.sources if _heredoc_key(word) not in heredocs]
         urls = [pattern for pattern in patterns if instruction.is_add and is_remote(pattern)]
         patterns = [pattern for pattern in patterns if pattern not in urls]
         checksum = stage.expand(instruction.checksum) if instruction.checksum else None
-        expected = checked_sum(checksum, (patterns or urls or [""])[0])
+        git = GitFetcher(stage.workshop.downloads, stage.workshop.options)
+        keeps_git = instruction.keep_git_dir
+        commits = [
+            await git.resolve(parse_git(url, checksum or "", keeps_git=keeps_git)) for url in urls if is_git(url)
+        ]
+        urls = [url for url in urls if not is_git(url)]
+        expected = checked_sum(checksum, (patterns or urls)[0]) if patterns or urls else None
         fetcher = Fetcher(stage.workshop.cache, stage.workshop.downloads)
         sources = stage.workshop.context
         if instruction.from_stage:
             sources, _ = await stage.workshop.origins.sources_of(instruction.from_stage, stage.index)
         matches = await anyio.to_thread.run_sync(lambda: sources.find(patterns, parents=instruction.parents))
-        existing = await anyio.to_thread.run_sync(tree.find, destination)
+        place = posixpath.normpath("/" + destination.lstrip("/"))
+        existing = await anyio.to_thread.run_sync(tree.find, place)
         ends_as_directory = written.endswith(("/", "/.")) or written in ("", ".")
         # several sources have room in a directory alone
-        is_several = len(matches) + len(urls) + len(heredocs) > 1
+        is_several = len(matches) + len(urls) + len(commits) + len(heredocs) > 1
         is_directory = ends_as_directory or is_several or bool(existing and existing.is_directory)
-        place = posixpath.normpath("/" + destination.lstrip("/"))
         if not is_directory:
             # a single file goes to where a link in its place leads, as the last name of a path
             place = await anyio.to_thread.run_sync(tree.resolve, place)
@@ -107,11 +119,16 @@ class CopyStep:
             chmod,
             unpacks_remote=bool(instruction.unpack),
             time_ns=None if seconds is None else seconds * 10**9,
+            git=git,
+            commits=commits,
+            exclude=exclude,
         )
         digest = await anyio.to_thread.run_sync(digest_items, items, step.owner_for, step.mode_for)
         step.identity = [place, digest, texts, owner and [owner.uid, owner.gid], chmod, sorted(archives)]
         if remote:
             step.identity += [{path: file.digest for path, file in step.remote.items()}, step.unpacks_remote]
+        if commits:
+            step.identity += [[one.hash, one.source.folder, one.source.keeps_git, exclude] for one in commits]
         if ends_as_directory and matches and not items:
             step.identity.append("directory")
         return step
@@ -131,33 +148,22 @@ class CopyStep:
     async def perform(self, upper: Path, directory: Path) -> None:
         """Copy."""
         remote = {path: await self.fetcher.present(file) for path, file in self.remote.items()}
-        await anyio.to_thread.run_sync(self._write, Writer(upper, self.layers), remote)
+        for commit in self.commits:
+            tree = Tree((await self.git.checkout(commit),))
+            whole = Match(tree.root, "/")
+            self.items += Sources(tree).select([whole], self.destination, is_directory=True, exclude=self.exclude)
+        writer = Writer(upper, self.layers, directory_mode(self.chmod))
+        await anyio.to_thread.run_sync(self._write, writer, remote)
 
     def _write(self, writer: Writer, remote: Mapping[str, RemoteFile]) -> None:
-        made: list[Item] = []
         links: dict[tuple[int, int, int], str] = {}
-        for number, item in enumerate(self.items):
-            if number in self.archives:
-                self._unpack(writer, item.entry.location)
-            elif item.kind == "top":
-                # what is there keeps its mode and owner, and what is made is no copy of the source
-                existing = writer.tree.find(item.destination)
-                if existing is None or not existing.is_directory:
-                    writer.directory(item.destination, self.owner)  # refused where it can't be one
-                    made.append(item)
-            elif item.kind == "parent":
-                if not writer.has(item.destination):
-                    made.append(item)
-                writer.directory(posixpath.dirname(item.destination), self.owner)
-                self._directory(writer, item, keeps_owner=writer.has(item.destination))
-            else:
-                if posixpath.dirname(item.destination) != "/":
-                    writer.directory(posixpath.dirname(item.destination), self.owner)
-                if item.entry.is_directory:
-                    self._directory(writer, item)
-                    made.append(item)
-                else:
-                    self._file(writer, item, links)
+        numbered = enumerate(self.items)
+        for _, group in itertools.groupby(numbered, key=lambda pair: pair[1].source):
+            # a directory's time is its source's until a later source puts something into it
+            made = [item for number, item in group if self._item(writer, number, item, links)]
+            for item in reversed(made):
+                modified = self._time(item.entry.info.st_mtime_ns)
+                os.utime(writer.directory(item.destination), ns=(modified, modified))
         for path, text in self.documents.items():
             location = writer.place(path, self.owner)
             Path(location).write_text(text)
@@ -170,11 +176,29 @@ class CopyStep:
             location = writer.place(path, self.owner)
             shutil.copyfile(file.path, location)
             self._finish(writer, location, REMOTE_MODE, file.mtime_ns)
-        for item in reversed(made):
-            if item.kind == "top" and item.entry.path == "/" and not self.keeps_owner:
-                continue  # a context's own directory is a temporary one of ours, whose time says nothing
-            modified = self._time(item.entry.info.st_mtime_ns)
-            os.utime(writer.directory(item.destination), ns=(modified, modified))
+
+    def _item(self, writer: Writer, number: int, item: Item, links: dict[tuple[int, int, int], str]) -> bool:
+        """Write one item; return whether it is a directory that takes its source's time."""
+        if number in self.archives:
+            self._unpack(writer, item.entry.location)
+            return False
+        if item.kind == "top":
+            # what is there keeps its mode and owner, and what is made is no copy of the source
+            writer.directory(item.destination, self.owner)  # refused where it can't be one
+            # a context's own directory is a temporary one of ours, whose time says nothing; scratch has none
+            return item.entry.location != "" and (item.entry.path != "/" or self.keeps_owner)
+        if item.kind == "parent":
+            is_there = writer.has(item.destination)
+            writer.directory(posixpath.dirname(item.destination), self.owner)
+            self._directory(writer, item, keeps_owner=is_there)
+            return not is_there
+        if posixpath.dirname(item.destination) != "/":
+            writer.directory(posixpath.dirname(item.destination), self.owner)
+        if item.entry.is_directory:
+            self._directory(writer, item)
+            return True
+        self._file(writer, item, links)
+        return False
 
     def _time(self, time_ns: int) -> int:
         return time_ns if self.time_ns is None else self.time_ns
@@ -211,13 +235,14 @@ class CopyStep:
         links[key] = location
 
     def _unpack(self, writer: Writer, archive: str | Path) -> None:
-        writer.directory(self.destination, self.owner)
+        writer.directory(self.destination, self.owner, 0o755)
         with open(archive, "rb") as source:
             unpack(source, writer, self.destination, keep_owner=self.owner is None, owner=self.owner)
 
 
 def _heredoc_key(word: str) -> str:
-    return word.replace('"', "").replace("'", "")
+    # a number in front is a file descriptor, which means something to RUN alone
+    return word.replace('"', "").replace("'", "").lstrip("0123456789") if "<<" in word else word
 
 
 def _archives(items: list[Item]) -> frozenset[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.build import instructions as ins
 from runtime.build.contexts import NamedContexts
@@ -35,15 +35,16 @@ def plan_stages(
     """
     wanted = stage_number(dockerfile, target)
     named = contexts or NamedContexts()
-    planned = {stage.index: _plan(dockerfile, stage, arguments, named) for stage in dockerfile.stages}
-    needed: set[int] = set()
+    bases = [_base_name(dockerfile, stage, arguments) for stage in dockerfile.stages]
+    planned: dict[int, PlannedStage] = {}
     pending = [wanted]
     while pending:
         index = pending.pop()
-        if index not in needed:
-            needed.add(index)
+        if index not in planned:
+            # what a stage copies from is looked up for those alone that are built
+            planned[index] = _plan(dockerfile, dockerfile.stages[index], bases[index], named)
             pending.extend(planned[index].needs)
-    return tuple(planned[index] for index in sorted(needed)), wanted
+    return tuple(planned[index] for index in sorted(planned)), wanted
 
 
 def stage_number(dockerfile: ins.Dockerfile, target: str | None) -> int:
@@ -94,9 +95,7 @@ def source_index(dockerfile: ins.Dockerfile, name: str, stage: ins.Stage, line: 
     raise DockerfileError(problem, line, "put the stage that it copies from before it", file=dockerfile.name)
 
 
-def _plan(
-    dockerfile: ins.Dockerfile, stage: ins.Stage, arguments: Mapping[str, str], contexts: NamedContexts
-) -> PlannedStage:
+def _base_name(dockerfile: ins.Dockerfile, stage: ins.Stage, arguments: Mapping[str, str]) -> str:
     try:
         base = expand(stage.base.image, arguments, dockerfile.escape)
     except DockerfileError as error:
@@ -108,6 +107,13 @@ def _plan(
             "give the ARG a default before the first FROM, or pass --build-arg",
             file=dockerfile.name,
         )
+    return base
+
+
+def _plan(dockerfile: ins.Dockerfile, stage: ins.Stage, base: str, contexts: NamedContexts) -> PlannedStage:
+    if stage.base.name and stage.base.name in contexts:
+        # a context stands for the whole stage of its name
+        return PlannedStage(replace(stage, instructions=()), stage.base.name, None, frozenset())
     # FROM knows stages by name only: a number there is an image's name
     base_stage = None if base.isdigit() or base in contexts else stage_index(dockerfile, base, stage.index)
     needs = {base_stage} if base_stage is not None else set()

@@ -9,6 +9,18 @@ from typing import Any
 from runtime.build import instructions as ins
 from runtime.build.configure import exposed_ports
 
+_ESCAPED = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "'": "\\'",
+    "\\": "\\\\",
+}
+"""How Go writes some characters between quotes, which the number of retries is shown as."""
 COMMENT = "buildkit.dockerfile.v0"
 """The name of this form of history, not of who built the image."""
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"))
@@ -72,8 +84,8 @@ def _copy(instruction: ins.Copy, word: Callable[[str], str]) -> str:
     documents = {document.name for document in instruction.heredocs}
     plain = [source for source in instruction.sources if _document_name(source) not in documents]
     flags = ["--parents"] if instruction.parents else []
-    flags += [f"--chown={word(instruction.chown)}"] if instruction.chown else []
-    flags += [f"--chmod={word(instruction.chmod)}"] if instruction.chmod else []
+    written = (("chown", word(instruction.chown or "")), ("chmod", word(instruction.chmod or "")))
+    flags += [f"--{name}={value}" for name, value in written if value]
     return " ".join(
         [
             "ADD" if instruction.is_add else "COPY",
@@ -96,7 +108,7 @@ def _quoted(texts: Sequence[str]) -> str:
 def _health(check: Mapping[str, Any]) -> str:
     times = [f'"{_duration(check.get(name, 0))}"' for name in ("Interval", "Timeout", "StartPeriod", "StartInterval")]
     retries = check.get("Retries", 0)
-    shown = chr(retries) if 32 < retries < 127 else f"\\x{retries:02x}"
+    shown = _ESCAPED.get(chr(retries)) or (chr(retries) if 31 < retries < 127 else f"\\x{retries:02x}")
     return f"&{{{_quoted(check.get('Test') or ())} {' '.join(times)} '{shown}'}}"
 
 

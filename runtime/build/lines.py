@@ -17,7 +17,7 @@ LONGEST_LINE_BYTES = (64 << 10) - 1
 HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
 
 _DIRECTIVE = re.compile(r"^#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*$")
-_HEREDOC_WORD = re.compile(r"""^(\d*)<<(-?)(['"]?)([^<'"\s|&;()]+)\3$""")
+_HEREDOC_WORD = re.compile(r"""^(\d*)<<(-?)(?:(['"])([^<'"|&;()]+)\3|()([^<'"\s|&;()]+))$""")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read_source(text: str) -> Source:
 
     Raises DockerfileError for a bad directive, a line that is too long and for a here-document without end.
     """
-    physical = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    physical = text.removeprefix("\ufeff").split("\n")
     for number, line in enumerate(physical, 1):
         if len(line) > LONGEST_LINE_BYTES // 4 and len(line.encode()) > LONGEST_LINE_BYTES:
             raise DockerfileError(
@@ -92,14 +92,14 @@ def _logical_lines(physical: list[str], escape: str) -> Iterator[LogicalLine]:
     continuation = re.compile(rf"(?:(?<!{token})|^){token}[ \t]*$")
     index = 0
     while index < len(physical):
-        if not (line := physical[index].lstrip()) or line.startswith("#"):
+        if not (line := physical[index].strip()) or line.startswith("#"):
             index += 1
             continue
         first = index + 1
         parts: list[str] = []
         continues, has_gap = True, False
         while continues and index < len(physical):
-            line = physical[index].rstrip("\n")
+            line = physical[index].removesuffix("\r")
             index += 1
             stripped = line.strip()
             if parts and (not stripped or stripped.startswith("#")):
@@ -129,13 +129,13 @@ def _read_heredocs(
         match = _HEREDOC_WORD.match(word)
         if match is None:
             continue
-        strip_tabs, name, content = bool(match[2]), match[4], []
+        strip_tabs, name, content = bool(match[2]), match[4] or match[6], []
         while True:
             if index >= len(physical):
                 raise DockerfileError(f"unterminated heredoc {name!r}", line, f"no line reads just {name}")
             body = physical[index].lstrip("\t") if strip_tabs else physical[index]
             index += 1
-            if body == name:
+            if body.removesuffix("\r") == name:
                 break
             content.append(body + "\n")
         heredocs.append(Heredoc(name, "".join(content), expand=not match[3], strip_tabs=strip_tabs))

@@ -11,7 +11,8 @@ _OCTAL = re.compile(r"0*[0-7]{1,4}")
 _CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
 _ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
-_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": 0o7777}
+# the sticky bit comes with the user and the group, and not with the others (BuildKit)
+_WHO = {"u": 0o5700, "g": 0o3070, "o": 0o007, "a": 0o7777}
 _SHIFT = {"u": 6, "g": 3, "o": 0}
 
 
@@ -22,6 +23,15 @@ def checked_mode(change: str) -> str:
             f"invalid chmod parameter: {change!r}", hint="write it as 755 (0 to 07777), or u=rwX,go=rX"
         )
     return change
+
+
+def directory_mode(change: str | None) -> int:
+    """Return the permission bits of directories that are made on the way to what is copied with `--chmod=change`.
+
+    An octal mode of permissions alone counts for them as well; a symbolic one has nothing to start from.
+    """
+    mode = int(change, 8) if change and _OCTAL.fullmatch(change) else 0o755
+    return mode if mode <= 0o777 else 0o755
 
 
 def changed_mode(change: str, mode: int) -> int:

@@ -19,11 +19,15 @@ import anyio.to_thread
 
 from runtime.build.cache import BuildCache
 from runtime.build.errors import DockerfileError
+from runtime.build.git import is_git
 from runtime.errors import SkiffError
 from runtime.image.registry_http import HttpClient, Response
 
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
-GIT = re.compile(r"(git@|git://|ssh://)|https?://[^#]*\.git(#|$)")
+
+
+UNNAMED = "__unnamed__"
+"""What a file is called whose URL has no name, as BuildKit calls it."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,14 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The file's name: the last part of the URL's path. Raises DockerfileError when it has none."""
+        """The file's name: the last part of the URL's path, where that is one."""
         name = unquote(urlsplit(self.url).path.rpartition("/")[2])
-        if name in ("", ".", "..") or "/" in name:
-            raise DockerfileError(
-                f"cannot determine filename for url: {self.url}", hint="name the file in the destination"
-            )
-        return name
+        return UNNAMED if name in ("", ".", "..") or "/" in name else name
 
 
 def is_remote(source: str) -> bool:
     """Return whether ADD fetches `source`, as a file or a repository."""
-    return source.startswith(("http://", "https://")) or GIT.match(source) is not None
+    return source.startswith(("http://", "https://")) or is_git(source)
 
 
 def checked_sum(checksum: str | None, source: str) -> str | None:
@@ -93,10 +93,6 @@ class Fetcher:
         return found
 
     async def _fetch(self, url: str, headers: dict[str, str], known: RemoteFile | None) -> RemoteFile:
-        if GIT.match(url):
-            raise DockerfileError(
-                f"ADD of a git repository is not supported: {url}", hint="clone it into the context, or RUN git clone"
-            )
         try:
             async with HttpClient() as http, await http.open("GET", url, headers) as response:
                 if response.status == 304 and known is not None:

@@ -105,7 +105,7 @@ def read_dockerfile(context: Path, options: BuildOptions) -> ins.Dockerfile:
 def parse_bytes(data: bytes, name: str) -> ins.Dockerfile:
     """Parse what the Dockerfile `name` holds. Raises DockerfileError, also where that is no UTF-8 text."""
     try:
-        text = data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DockerfileError(
             f"the Dockerfile is no UTF-8 text: {error.reason} at byte {error.start}", hint="save it as UTF-8", file=name

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+HOSTNAME = "buildkitsandbox"
+"""What RUN steps see as their host's name, as with BuildKit."""
+
 
 @dataclass(frozen=True)
 class RootFilesystem:
@@ -32,13 +35,14 @@ class StepRunner(Protocol):
         shm_size_bytes: int = 0,
         is_privileged: bool = False,
         memory_bytes: int = 0,
+        hostname: str = HOSTNAME,
     ) -> int:
         """Run an OCI `process` in `rootfs` and return its exit code.
 
         `process` holds args, env, cwd, user (numbers) and rlimits; capabilities and the rest are the engine's defaults.
-        `mounts` are OCI mounts besides the usual ones; `network` is default, none, host or a network's name; `output`
+        `mounts` are OCI mounts in addition to the usual ones; `network` is default, none, host or a network's name; `output`
         takes stdout and stderr as they come; `extra_hosts` are `name:address` lines for /etc/hosts; 0 for
         `shm_size_bytes` is the engine's default; `is_privileged` gives it all capabilities and devices; 0 for
-        `memory_bytes` is no limit. Raises EngineError when the command could not be started.
+        `memory_bytes` is no limit; `hostname` is the container's. Raises EngineError when the command could not be started.
         """
         ...

@@ -155,8 +155,10 @@ class Sources:
         """Yield what matches below `root`, and nothing below what does; links are not gone through."""
         try:
             compiled = re.compile(path_pattern(pattern, any_depth=any_depth), re.DOTALL)
-        except (re.error, ValueError):  # a class like [z-a], or without end, matches nothing
-            return
+        except (re.error, ValueError):
+            raise DockerfileError(
+                f"syntax error in pattern: {pattern!r}", hint="close each [ with ], and put a backslash before a real ["
+            ) from None
         pending = [("", root)]
         while pending:
             name, entry = pending.pop()

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from runtime.build.builder import Builder
 
 SCRATCH_IMAGE = "scratch"
-_PER_IMAGE = ("config", "rootfs", "history", "created", "id", "parent", "container", "container_config", INLINE)
+_PER_IMAGE = (
+    "config", "rootfs", "history", "created", "id", "parent", "container", "container_config", "variant", INLINE,
+)  # fmt: skip
 """Members of an image's configuration that are not taken over by one that is built on it."""
 
 
@@ -136,11 +138,10 @@ class BuildSession:
         platform = planned.stage.base.platform
         platform = expand(platform, self.arguments) if platform else None
         target = Platform.parse(platform) if platform else target_platform(self.options)
-        document: dict[str, Any] = {"architecture": target.architecture, "os": target.os}
-        if target.variant:
-            document["variant"] = target.variant
         context = self.request.contexts.get(planned.base)
         if planned.base == SCRATCH_IMAGE or (context is not None and context.directory is not None):
+            # nothing has no platform of its own: it is the build's, whatever --platform of the FROM says
+            document = platform_members(target_platform(self.options))
             config = with_path({"WorkingDir": "/"})
             state = StageState(document, config, [], [], step_key("", SCRATCH_IMAGE), configure.environment(config))
             copied = ins.Copy(planned.stage.base.text, line, ("/",), "/", from_stage=planned.base)
@@ -155,7 +156,7 @@ class BuildSession:
             self.lint.warn("InvalidBaseImagePlatform", message, line)
         config = with_path(copy.deepcopy(image.defaults))
         state = StageState(
-            {**document, **kept},
+            {**kept, **platform_members(actual)},
             config,
             list(image.diff_ids),
             copy.deepcopy(image.config.get("history") or []),
@@ -194,6 +195,8 @@ class BuildSession:
         if index is not None:
             state = self._states[index]
             return Sources(Tree(self.builder.stacked(state.diff_ids)), description=repr(name)), state.key
+        if context is None and name == SCRATCH_IMAGE:
+            return Sources(Tree(()), description="scratch"), SCRATCH_IMAGE
         try:
             wanted = name if context is None else context.image
             image = await self.builder.base_image(wanted, self.options, None, self._emit)
@@ -204,3 +207,12 @@ class BuildSession:
                 f"{name!r} is no earlier stage, and as an image it can't be had: {error.message}", hint=hint
             ) from error
         return Sources(Tree(self.builder.layers_of(image)), description=repr(name)), image.id
+
+
+def platform_members(platform: Platform) -> dict[str, Any]:
+    """Return the members of an image configuration that say what the image runs on."""
+    found: dict[str, Any] = {"architecture": platform.architecture, "os": platform.os}
+    # every arm64 machine is a v8, so that the variant is left out (containerd's normal form of platforms)
+    if platform.variant and (platform.architecture, platform.variant) != ("arm64", "v8"):
+        found["variant"] = platform.variant
+    return found

@@ -210,9 +210,11 @@ class StageBuilder:
             written = self.expand(instruction.path)
             self._lint.look_at_directory(written, instruction.line)
             self.state.has_workdir = True
-            path = posixpath.join(self.state.config.get("WorkingDir") or "/", written)
-            self.state.config = {**self.state.config, "WorkingDir": posixpath.normpath("/" + path.lstrip("/"))}
-            if self.state.config["WorkingDir"] == "/":
+            path = written
+            if not path.startswith("/"):  # an absolute one is stored as it is written, only a joined one is tidied up
+                path = posixpath.normpath(posixpath.join(self.state.config.get("WorkingDir") or "/", written))
+            self.state.config = {**self.state.config, "WorkingDir": path}
+            if posixpath.normpath("/" + path.lstrip("/")) == "/":
                 self._record("WORKDIR /")
                 return
             step = await steps.WorkdirStep.prepare(self)

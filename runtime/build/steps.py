@@ -13,13 +13,13 @@ import anyio.to_thread
 
 from runtime.build import certificates, configure
 from runtime.build import instructions as ins
-from runtime.build.arguments import proxies
+from runtime.build.arguments import SANDBOX_HOSTNAME, proxies
 from runtime.build.errors import DockerfileError
 from runtime.build.history import run_by
 from runtime.build.mounts import RunMounts
 from runtime.build.options import BuildOptions
 from runtime.build.output import CommandOutput
-from runtime.build.runner import RootFilesystem
+from runtime.build.runner import HOSTNAME, RootFilesystem
 from runtime.build.tree import Entry, Tree
 from runtime.build.users import account_of
 from runtime.build.writer import Owner, Writer
@@ -62,7 +62,8 @@ class WorkdirStep:
     @classmethod
     async def prepare(cls, stage: StageBuilder) -> WorkdirStep:
         """Look up the user."""
-        return cls(stage.state.config["WorkingDir"], stage.layers, stage.owner(stage.state.config.get("User") or ""))
+        path = posixpath.normpath("/" + stage.state.config["WorkingDir"].lstrip("/"))
+        return cls(path, stage.layers, stage.owner(stage.state.config.get("User") or ""))
 
     async def perform(self, upper: Path, directory: Path) -> None:
         """Make the directory, unless it is there."""
@@ -103,6 +104,8 @@ class RunStep:
             arguments, variables, config.get("User"), config.get("WorkingDir"), network, options.extra_hosts,
             mounts.identity, scripts,
         ]  # fmt: skip
+        if options.build_args.get(SANDBOX_HOSTNAME):
+            identity.append(["hostname", options.build_args[SANDBOX_HOSTNAME]])
         if instruction.is_insecure:
             identity.append("insecure")
         told = run_by(arguments, stage.state.arguments, variables)
@@ -120,7 +123,7 @@ class RunStep:
             "terminal": False,
             "args": self.arguments,
             "env": [f"{name}={value}" for name, value in environment.items()],
-            "cwd": config.get("WorkingDir") or "/",
+            "cwd": posixpath.normpath(config.get("WorkingDir") or "/"),
             # the user's own group counts among the others, as containerd has it: programs look for it there
             "user": {
                 "uid": account.uid,
@@ -142,6 +145,7 @@ class RunStep:
                 shm_size_bytes=options.shm_size_bytes,
                 is_privileged=self.instruction.is_insecure,
                 memory_bytes=options.memory_bytes,
+                hostname=options.build_args.get(SANDBOX_HOSTNAME) or HOSTNAME,
             )
         if exit_code:
             shown = (

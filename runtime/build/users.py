@@ -29,7 +29,7 @@ def owner_of(text: str, tree: Tree) -> tuple[Owner, list[str]]:
     user, colon, group = text.partition(":")
     unknown: list[str] = []
     uid = gid = 0
-    if user.isdigit():
+    if _is_id(user):
         uid = gid = int(user)
     elif user not in ("", "root"):
         row = next((row for row in _rows(tree, "/etc/passwd", 6) if row[0] == user), None)
@@ -37,8 +37,8 @@ def owner_of(text: str, tree: Tree) -> tuple[Owner, list[str]]:
             unknown.append(user)
         else:
             uid, gid = int(row[2]), int(row[3])
-    if colon and (group.isdigit() or group in ("", "root")):
-        gid = int(group) if group.isdigit() else 0
+    if colon and (_is_id(group) or group in ("", "root")):
+        gid = int(group) if _is_id(group) else 0
     elif colon:
         found = next((row for row in _rows(tree, "/etc/group", 3) if row[0] == group), None)
         if found is None:
@@ -46,6 +46,11 @@ def owner_of(text: str, tree: Tree) -> tuple[Owner, list[str]]:
         else:
             gid = int(found[2])
     return Owner(uid, gid), unknown
+
+
+def _is_id(text: str) -> bool:
+    # a number that is none of the kernel's is looked up as a name
+    return text.isdigit() and int(text) < 1 << 32
 
 
 def account_of(text: str, tree: Tree) -> Account:

@@ -30,16 +30,18 @@ class Owner:
 class Writer:
     """A tree that is written: `upper` takes every change, `lower` (topmost first) stays as it is.
 
+    Directories that are missing on the way are made with `directory_mode`.
     Directories are copied up as overlayfs would on a write. Links in the way are followed inside the tree, so no path
     leaves it.
     """
 
-    def __init__(self, upper: Path, lower: tuple[Path, ...] = ()) -> None:
+    def __init__(self, upper: Path, lower: tuple[Path, ...] = (), directory_mode: int = 0o755) -> None:
         self.upper = upper
+        self.directory_mode = directory_mode
         self.tree = Tree((upper, *lower))
         self._known: dict[str, str] = {}
 
-    def directory(self, path: str, owner: Owner | None = None, mode: int = 0o755) -> str:
+    def directory(self, path: str, owner: Owner | None = None, mode: int | None = None) -> str:
         """Return where the directory `path` lies in upper, made with `owner` and `mode` as far as it is missing.
 
         Raises BadRequestError when something else than a directory stands in the way.
@@ -51,7 +53,7 @@ class Writer:
             return self._known[path]
         existing = self.tree.find(path)
         if existing is None:
-            location = self._make(path, owner or Owner(), mode)
+            location = self._make(path, owner or Owner(), self.directory_mode if mode is None else mode)
         elif existing.is_directory:
             location = self._copied_up(existing)
         else:
@@ -79,9 +81,12 @@ class Writer:
             return location
         parent = self.tree.find(posixpath.dirname(entry.path))
         assert parent is not None, "a directory that was found has a parent"
-        self._copied_up(parent)
+        above = self._copied_up(parent)
+        before = os.stat(above)
         os.mkdir(location)
         copy_metadata(entry, location)
+        # what was there before is no change of the directory above
+        os.utime(above, ns=(before.st_atime_ns, before.st_mtime_ns))
         return location
 
     def place(self, path: str, owner: Owner | None = None) -> str:

@@ -6,7 +6,7 @@ import base64
 import json
 import stat
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from runtime.build.errors import DockerfileError
 from runtime.build.options import BuildOptions
+from runtime.build.session import SCRATCH_IMAGE
 from runtime.build.tree import Tree
 from runtime.buildkit.builds import Build, Builds
 from runtime.buildkit.contexts import Contexts
@@ -121,13 +122,24 @@ class Bridge:
         progress = build.progress
         async with (
             self._opened(build, session, options, url) as (source, scratch, uploaded),
-            prepared(session, source, options, scratch, self.contexts, progress, uploaded) as request,
+            prepared(
+                session, source, options, scratch, self.contexts, progress, self._triggers_of, uploaded
+            ) as request,
         ):
             return await self._engine.builder.run(
                 request,
                 Messages(progress, source.name, source.data),
                 lambda planned, _: VertexOutputs(progress, planned),
             )
+
+    def _triggers_of(self, name: str) -> Sequence[str] | None:
+        """Return the ONBUILD triggers of the image `name`, None where it is not here."""
+        if name == SCRATCH_IMAGE:
+            return ()
+        try:
+            return self._engine.images.resolve(name).defaults.get("OnBuild") or ()
+        except SkiffError:
+            return None
 
     @asynccontextmanager
     async def _opened(

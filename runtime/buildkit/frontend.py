@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from typing import Any
 from runtime.build import instructions as ins
 from runtime.build.archive import unpack_context
 from runtime.build.contexts import STREAM_SCHEME, inside, named_contexts
+from runtime.build.git import AGENT, auth_secrets, is_git, parse_git
 from runtime.build.graph import reads_from
 from runtime.build.mount_options import read_mount
 from runtime.build.options import ENTITLEMENTS, BuildOptions
+from runtime.build.parser import parse_trigger
+from runtime.build.remote import is_remote
 from runtime.build.request import BuildRequest, parse_bytes
 from runtime.buildkit.agents import forwarded_agent
 from runtime.buildkit.contexts import Contexts
@@ -37,6 +40,7 @@ UPLOADED = "http://buildkit-session/"
 UPLOAD = "/moby.upload.v1.Upload/Pull"
 HUB = "registry-1.docker.io"
 """What the client's credentials know Docker Hub by."""
+TriggersOf = Callable[[str], Sequence[str] | None]
 _GLOB = re.compile(r"[*?\[\\$]")
 
 
@@ -116,11 +120,12 @@ def _context(name: str, value: str) -> str:
     scheme, _, rest = value.partition(":")
     if scheme == "local":
         return STREAM_SCHEME + rest
-    if scheme == "docker-image":
+    if scheme == "docker-image" or is_git(value):
         return value
     raise RpcError(
         UNIMPLEMENTED,
-        f"the build context {name!r} is {value}, and this engine takes directories and docker-image:// alone",
+        f"the build context {name!r} is {value}, and this engine takes directories, docker-image:// and Git "
+        "repositories alone",
     )
 
 
@@ -171,29 +176,34 @@ async def prepared(
     scratch: Path,
     contexts: Contexts,
     progress: Progress,
+    triggers_of: TriggersOf,
     uploaded: Path | None = None,
 ) -> AsyncIterator[BuildRequest]:
     """Give the build of `source`, with everything of the client's that it needs, until the block ends.
 
-    `uploaded` is the context, where that is here already.
+    `triggers_of` returns the ONBUILD triggers of an image that is here, None for one that is not. `uploaded` is the
+    context, where that is here already.
     """
     dockerfile = source.parsed
+    known = _instructions(dockerfile, options, triggers_of)
+    instructions = known if known is not None else [one for stage in dockerfile.stages for one in stage.instructions]
     async with AsyncExitStack() as stack:
         secrets: dict[str, bytes] = {}
         agents: dict[str, str] = {}
-        for kind, id in _mounts(dockerfile):
+        for kind, id in [*_mounts(instructions), *_repositories(instructions, options)]:
             if kind == "secret" and (secret := await session.secret(id)) is not None:
                 secrets[id] = secret
             elif kind == "ssh" and id not in agents:
-                agents[id] = await stack.enter_async_context(forwarded_agent(session, id, scratch))
+                with suppress(RpcError):  # a step that can't do without it says so
+                    agents[id] = await stack.enter_async_context(forwarded_agent(session, id, scratch))
         credentials = {}
-        for domain in sorted(_domains(dockerfile, options)):
+        for domain in sorted(_domains(dockerfile, instructions, options)):
             if found := await session.credentials(HUB if domain == "docker.io" else domain):
                 credentials[domain] = found
         ignore = source.ignore
         context = uploaded or scratch / "empty"
         context.mkdir(exist_ok=True)
-        follows = _from_context(dockerfile)
+        follows = None if known is None else _from_context(dockerfile, known)
         if uploaded is not None:
             written = uploaded / ".dockerignore"
             if ignore is None and written.is_file():
@@ -230,7 +240,14 @@ async def prepared(
 
 
 def _patterns(ignore: tuple[str, Ignore] | None) -> list[str]:
-    return [] if ignore is None else [rule.pattern for rule in ignore[1].rules]
+    """Return the patterns of a .dockerignore in the form that clients match: clean, and without a slash in front."""
+    found = []
+    for rule in () if ignore is None else ignore[1].rules:
+        sign = "" if rule.excludes else "!"
+        path = posixpath.normpath(rule.pattern.removeprefix("!").strip()).lstrip("/")
+        if path:
+            found.append(sign + path)
+    return found
 
 
 async def _ignore(session: Session, scratch: Path, progress: Progress) -> tuple[str, Ignore] | None:
@@ -243,31 +260,67 @@ async def _ignore(session: Session, scratch: Path, progress: Progress) -> tuple[
     return (file.read_text(), Ignore.parse(file.read_text())) if file.is_file() else None
 
 
-def _mounts(dockerfile: ins.Dockerfile) -> list[tuple[str, str]]:
-    """Return the kinds and IDs of the secrets and agents that RUN steps want."""
-    found = []
+def _instructions(
+    dockerfile: ins.Dockerfile, options: BuildOptions, triggers_of: TriggersOf
+) -> list[ins.Instruction] | None:
+    """Return all instructions that the build may run, ONBUILD triggers as well.
+
+    None where that is not known yet, as a base image is not here.
+    """
+    found: list[ins.Instruction] = []
+    names: set[str] = set()
     for stage in dockerfile.stages:
-        for one in stage.instructions:
-            for written in one.mounts if isinstance(one, ins.Run) else ():
-                try:
-                    mount = read_mount(written)
-                except SkiffError:  # told with its line when the step is built
-                    continue
-                kind = mount.get("type", "bind")
-                if kind == "secret":
-                    found.append((kind, mount.get("id") or posixpath.basename(mount.get("target", ""))))
-                elif kind == "ssh":
-                    found.append((kind, mount.get("id") or "default"))
+        if "$" in stage.base.image or options.contexts:  # these may lead to any image
+            return None
+        written = () if stage.base.image.lower() in names else triggers_of(stage.base.image)
+        if written is None:
+            return None
+        names.add(stage.base.name or "")
+        own = [one.trigger for one in stage.instructions if isinstance(one, ins.OnBuild)]
+        for text in (*written, *own):
+            with suppress(SkiffError):  # one that can't be read is told with its line when it is built
+                found += parse_trigger(text, stage.base.line)
+        found += stage.instructions
     return found
 
 
-def _domains(dockerfile: ins.Dockerfile, options: BuildOptions) -> set[str]:
+def _mounts(instructions: Sequence[ins.Instruction]) -> list[tuple[str, str]]:
+    """Return the kinds and IDs of the secrets and agents that RUN steps want."""
+    found = []
+    for one in instructions:
+        for written in one.mounts if isinstance(one, ins.Run) else ():
+            try:
+                mount = read_mount(written)
+            except SkiffError:  # told with its line when the step is built
+                continue
+            kind = mount.get("type", "bind")
+            if kind == "secret":
+                found.append(
+                    (kind, mount.get("id") or posixpath.basename(mount.get("source") or mount.get("target", "")))
+                )
+            elif kind == "ssh":
+                found.append((kind, mount.get("id") or "default"))
+    return found
+
+
+def _repositories(instructions: Sequence[ins.Instruction], options: BuildOptions) -> list[tuple[str, str]]:
+    """Return the kinds and IDs of the secrets and agents that Git repositories may need."""
+    sources = [source for one in instructions if isinstance(one, ins.Copy) and one.is_add for source in one.sources]
+    found = []
+    for value in (*sources, *options.contexts.values()):
+        if is_git(value):
+            with suppress(SkiffError):  # an address that can't be read is told with its line when the step is built
+                source = parse_git(value)
+                found += [("ssh", AGENT)] if source.needs_agent else [("secret", id) for id in auth_secrets(source)]
+    return found
+
+
+def _domains(dockerfile: ins.Dockerfile, instructions: Sequence[ins.Instruction], options: BuildOptions) -> set[str]:
     """Return the registries that the build may pull from."""
     names = [value for value in options.contexts.values() if not value.startswith(STREAM_SCHEME)]
-    for stage in dockerfile.stages:
-        names.append(stage.base.image)
-        for one in stage.instructions:
-            names += reads_from(one)
+    names += [stage.base.image for stage in dockerfile.stages]
+    for one in instructions:
+        names += reads_from(one)
     found = set()
     for name in names:
         try:
@@ -277,24 +330,23 @@ def _domains(dockerfile: ins.Dockerfile, options: BuildOptions) -> set[str]:
     return found
 
 
-def _from_context(dockerfile: ins.Dockerfile) -> list[str] | None:
+def _from_context(dockerfile: ins.Dockerfile, instructions: Sequence[ins.Instruction]) -> list[str] | None:
     """Return the paths of the context that the build reads; None for "perhaps all of it"."""
+    if any(stage.base.image == CONTEXT for stage in dockerfile.stages):
+        return None
     found = set()
-    for stage in dockerfile.stages:
-        if stage.base.image == CONTEXT:
+    for one in instructions:
+        if isinstance(one, ins.Run) and any("from=" not in mount and _binds(mount) for mount in one.mounts):
             return None
-        for one in stage.instructions:
-            if isinstance(one, ins.Run) and any("from=" not in mount and _binds(mount) for mount in one.mounts):
-                return None
-            if not isinstance(one, ins.Copy) or one.from_stage:
+        if not isinstance(one, ins.Copy) or one.from_stage:
+            continue
+        for source in one.sources:
+            if one.is_add and is_remote(source):
                 continue
-            for source in one.sources:
-                if "://" in source or source.startswith("git@"):
-                    continue
-                path = posixpath.normpath("/" + source).lstrip("/")
-                if not path or _GLOB.search(path):
-                    return None
-                found.add(path)
+            path = posixpath.normpath("/" + source).lstrip("/")
+            if not path or _GLOB.search(path):
+                return None
+            found.add(path)
     return sorted(found)
 
 

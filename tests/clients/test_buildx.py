@@ -290,3 +290,31 @@ async def test_http2_is_spoken_from_the_first_byte_too(docker):
                 info = await ask(client, path, message("moby.buildkit.v1.InfoRequest")(), answer)
             group.cancel_scope.cancel()
     assert info.buildkitVersion.package == "skiff"
+
+
+def test_what_a_bases_triggers_copy_travels_too(docker, context):
+    folder = context("FROM busybox\nONBUILD COPY brought /brought\n", brought="content\n")
+    build(docker, folder, "-t", "bx:triggers")
+    (folder / "Dockerfile").write_text("FROM bx:triggers\nLABEL a=b\n")
+    build(docker, folder, "-t", "bx:triggered")
+    assert docker("run", "--rm", "bx:triggered", "cat", "/brought") == "content\n"
+    (folder / "Dockerfile").write_text("FROM busybox AS x\nONBUILD COPY brought /y\nFROM x\n")
+    build(docker, folder, "-t", "bx:triggered")
+    assert docker("run", "--rm", "bx:triggered", "cat", "/y") == "content\n"
+
+
+def test_mounts_that_are_not_required_may_be_missing_and_sources_name_secrets(docker, context):
+    folder = context(
+        'FROM busybox\nRUN --mount=type=ssh test -z "$SSH_AUTH_SOCK"\n'
+        "RUN --mount=type=secret,source=s grep content /run/secrets/s\n"
+        "RUN test $(hostname) = named\nRUN ! touch /etc/hosts\n",
+        secret="content\n",
+    )
+    build(docker, folder, "--secret", "id=s,src=secret", "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=named")
+
+
+def test_ignored_paths_may_begin_with_a_slash(docker, context):
+    folder = context("FROM busybox\nRUN --mount=target=/c ls /c > /list\n", ignored__file="x", kept="y")
+    (folder / ".dockerignore").write_text("/ignored\n")
+    build(docker, folder, "-t", "bx:ignored")
+    assert docker("run", "--rm", "bx:ignored", "cat", "/list").split() == ["Dockerfile", "kept"]

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from runtime.build.runner import RootFilesystem
+from runtime.build.runner import HOSTNAME, RootFilesystem
 from runtime.container.devices import devices
 from runtime.container.resources import resources
 from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities
@@ -64,6 +64,7 @@ class Steps:
         shm_size_bytes: int = 0,
         is_privileged: bool = False,
         memory_bytes: int = 0,
+        hostname: str = HOSTNAME,
     ) -> int:
         """Run one step (see `runtime.build.runner.StepRunner`)."""
         check_start()
@@ -75,7 +76,7 @@ class Steps:
         self._running[id] = (event, exits)
         try:
             (bundle / "rootfs").mkdir(parents=True)
-            host = {"Privileged": is_privileged, "Memory": memory_bytes}
+            host = {"Privileged": is_privileged, "Memory": memory_bytes, "Hostname": hostname}
             namespace = await self._join(id, network, bundle, extra_hosts)
             spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, host)
             kept = await self.keeper.launch(id, bundle, spec, stdin=False)
@@ -125,7 +126,7 @@ class Steps:
         overlay = [f"lowerdir+={layer}" for layer in rootfs.lower]
         overlay += [f"upperdir={rootfs.upper}", f"workdir={rootfs.work}"]
         files = [
-            {"destination": f"/etc/{name}", "type": "bind", "source": str(bundle / name), "options": ["bind"]}
+            {"destination": f"/etc/{name}", "type": "bind", "source": str(bundle / name), "options": ["bind", "ro"]}
             for name in ("hosts", "resolv.conf")
         ]
         namespaces = [{"type": kind} for kind in ("mount", "pid", "uts", "ipc", "cgroup")]
@@ -145,7 +146,7 @@ class Steps:
             "ociVersion": "1.2.0",
             "process": {**process, "capabilities": sets},
             "root": {"path": "rootfs"},
-            "hostname": "buildkitsandbox",
+            "hostname": host["Hostname"],
             "mounts": [
                 {"destination": "/", "type": "overlay", "source": "overlay", "options": overlay},
                 *defaults.mounts(shm_size_bytes or DEFAULT_SHM_BYTES),

@@ -29,6 +29,7 @@ class KeeperRunner:
         shm_size_bytes=0,
         is_privileged=False,
         memory_bytes=0,
+        hostname="build",
     ):
         self.runs += 1
         id = secrets.token_hex(32)
@@ -48,7 +49,7 @@ class KeeperRunner:
             "ociVersion": "1.2.0",
             "process": {**process, "capabilities": sets},
             "root": {"path": str(bundle / "rootfs")},
-            "hostname": "build",
+            "hostname": hostname,
             "mounts": [root, *defaults.mounts(shm_size_bytes or 1 << 26), *mounts],
             "linux": {"namespaces": namespaces, "cgroupsPath": f"/skiff-{self.paths.engine_id}/{id}"},
         }

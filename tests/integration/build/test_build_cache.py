@@ -175,7 +175,7 @@ async def test_named_contexts_are_directories_or_images(b):
     [
         ({"platform": "linux/a/b/c"}, "invalid platform 'linux/a/b/c'"),
         ({"tags": ("a@sha256:" + "0" * 64,)}, "not by a digest"),
-        ({"contexts": {"x": "https://example.com/x.git"}}, "build context 'x'"),
+        ({"contexts": {"x": "https://example.com/x.zip"}}, "build context 'x'"),
         ({"build_args": {"SOURCE_DATE_EPOCH": "now"}}, "invalid SOURCE_DATE_EPOCH"),
     ],
 )

@@ -166,7 +166,7 @@ async def test_a_remote_source_that_fails_is_told_with_its_line(b):
     unreachable = await b.build("FROM busybox\nADD http://127.0.0.1:1/x /x\n")
     assert "failed to load http://127.0.0.1:1/x: can't connect" in unreachable.error["message"]
     git = await b.build("FROM busybox\nADD https://127.0.0.1:1/x.git#main /x\n")
-    assert "ADD of a git repository is not supported" in git.error["message"]
+    assert "Dockerfile:2: the refs of https://127.0.0.1:1/x.git can't be read" in git.error["message"]
 
 
 @proves

@@ -112,10 +112,24 @@ CASES = {
         {**TREE, "old/sub/": (0o777, "")}, ["COPY --chown=5:6 old /d/", "COPY --chown=8 src /d"],
         {"/d": "d 755 5:6", "/d/sub": "d 700 8:8", "/d/sub/f": "f 600 8:8 f", "/d/x": "f 644 8:8 x"},
     ),
-    "chown and chmod are for all but the directory that is copied into": (
+    "chown, and chmod by a number, are for the directories that are made as well": (
         TREE, ["COPY --chown=5:6 --chmod=444 src /p/new"],
-        {"/p": "d 755 5:6", "/p/new": "d 755 5:6", "/p/new/sub": "d 444 5:6", "/p/new/sub/f": "f 444 5:6 f",
+        {"/p": "d 444 5:6", "/p/new": "d 444 5:6", "/p/new/sub": "d 444 5:6", "/p/new/sub/f": "f 444 5:6 f",
          "/p/new/x": "f 444 5:6 x"},
+    ),
+    "a destination that climbs is tidied up as text": (
+        {"f": "f"}, ["COPY f /not/there/../../x/.."], {"/f": "f 644 0:0 f"},
+    ),
+    "an owner that is no number of the kernel's is looked up as a name": (
+        {"f": "f", "etc/passwd": PASSWD}, ["COPY etc /etc/", "COPY --chown=99999999999 f /f"], {"/f": "f 644 0:0 f"},
+    ),
+    "directories that an archive uses and does not have are root's": (
+        {"x": "tar a/b/c"}, ["ADD --chown=5:6 x /d/"],
+        {"/d": "d 755 5:6", "/d/a": "d 755 0:0", "/d/a/b": "d 755 0:0", "/d/a/b/c": "f 644 5:6 a/b/c"},
+    ),
+    "an archive's links lead below what it is unpacked to": (
+        {"x": "tar l>/in in/ l/f"}, ["ADD x /d/"],
+        {"/d": "d 755 0:0", "/d/in": "d 700 0:0", "/d/in/f": "f 644 7:0 l/f", "/d/l": "l /in"},
     ),
     "symbolic modes know directories and what others have": (
         {**TREE, "src/run": (0o750, "r")}, ["COPY --chmod=g=u,o=,a+X src /d"],
@@ -184,6 +198,11 @@ CASES = {
     ),
 }  # fmt: skip
 REFUSED = {
+    "an archive's member outside of it": (
+        {"x": "tar ../up"},
+        "ADD x /d/",
+        "the archive's member ../up lies outside of it",
+    ),
     "a name that is missing": ({"x": "x"}, "COPY gone /", "'gone' not found in the build context"),
     "a wildcard below a directory that is missing": ({"x": "x"}, "COPY gone/* /", "'gone/*' not found"),
     "--parents of a name that is missing": ({"x": "x"}, "COPY --parents a/b /", "'a/b' not found"),

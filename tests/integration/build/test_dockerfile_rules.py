@@ -30,6 +30,12 @@ CONFIGURATIONS = [
     ("STOPSIGNAL SIGRTMIN+3", {}, {"StopSignal": "SIGRTMIN+3"}),
     ("ARG S=99\nSTOPSIGNAL $S", {}, {"StopSignal": "99"}),
     ("STOPSIGNAL kill", {}, {"StopSignal": "kill"}),
+    ("STOPSIGNAL SIGPOLL", {}, {"StopSignal": "SIGPOLL"}),
+    ("STOPSIGNAL IOT", {}, {"StopSignal": "IOT"}),
+    ("WORKDIR /a/", {}, {"WorkingDir": "/a/"}),
+    ("WORKDIR /a/../b", {}, {"WorkingDir": "/a/../b"}),
+    ("WORKDIR /a/../b\nWORKDIR c/", {}, {"WorkingDir": "/b/c"}),
+    ("COPY --from=scratch / /\nLABEL x=y", {}, {"Labels": {"x": "y"}}),
     ("ARG U=7\nUSER $U:8", {}, {"User": "7:8"}),
     ('VOLUME /a /b\nVOLUME ["/c d"]', {}, {"Volumes": {"/a": {}, "/b": {}, "/c d": {}}}),
     # of one name, the later line wins
@@ -51,6 +57,9 @@ CONFIGURATIONS = [
 REFUSED = [
     ("STOPSIGNAL 0", "invalid signal: 0"),
     ("STOPSIGNAL SIGNONE", "invalid signal: SIGNONE"),
+    ("STOPSIGNAL SIGRTMIN+16", "invalid signal: SIGRTMIN+16"),
+    ("COPY [z-a].txt /", "syntax error in pattern: '[z-a].txt'"),
+    ("COPY [a.txt /", "syntax error in pattern: '[a.txt'"),
     ("EXPOSE 99999", "invalid port: '99999'"),
     ("EXPOSE 80/http", "invalid port: '80/http'"),
     ("EXPOSE 9-8", "invalid port: '9-8'"),
@@ -65,7 +74,9 @@ HISTORY = [
     ("ARG A=1 B\nARG C", "ARG A=1 B", True),
     ("ENV A='x y' B=2", "ENV A=x y B=2", True),
     ("ARG V=v\nLABEL a=$V", "LABEL a=v", True),
-    ("WORKDIR /a/", "WORKDIR /a", False),
+    ("WORKDIR /a/", "WORKDIR /a/", False),
+    ("WORKDIR /a/../b", "WORKDIR /a/../b", False),
+    ("WORKDIR /a/\nWORKDIR b/", "WORKDIR /a/b", False),
     ("WORKDIR /", "WORKDIR /", True),
     ('CMD ["a", "b\\"c"]', 'CMD ["a" "b\\"c"]', True),
     ("ENTRYPOINT x y", 'ENTRYPOINT ["/bin/sh" "-c" "x y"]', True),
@@ -77,6 +88,9 @@ HISTORY = [
     ("MAINTAINER me & you", "MAINTAINER me & you", True),
     ("HEALTHCHECK --interval=90s --timeout=500ms --retries=3 CMD a",
      "HEALTHCHECK &{[\"CMD-SHELL\" \"a\"] \"1m30s\" \"500ms\" \"0s\" \"0s\" '\\x03'}", True),
+    ("HEALTHCHECK --retries=10 CMD a",
+     "HEALTHCHECK &{[\"CMD-SHELL\" \"a\"] \"0s\" \"0s\" \"0s\" \"0s\" '\\n'}", True),
+    ("COPY --chown=$NONE --chmod=$NONE f /d/", "COPY f /d/ # buildkit", False),
     ("ARG N=f\nCOPY --chown=5 --chmod=600 --link $N g /d/", "COPY --chown=5 --chmod=600 f g /d/ # buildkit", False),
     ("COPY --parents f /d/", "COPY --parents f /d/ # buildkit", False),
     ("ADD f <<A <<'B' /d/\na\nA\nb\nB", "ADD f <<A <<B /d/ # buildkit", False),
@@ -203,8 +217,10 @@ def test_another_architecture_is_built_where_nothing_of_it_runs():
                 "FROM --platform=linux/s390x scratch AS s390x\nARG TARGETPLATFORM\nCOPY f /\nLABEL t=$TARGETPLATFORM\n"
             )
             result = await b.build(text, platform="linux/arm64/v8")
-            assert (result.image.config["architecture"], result.config["Labels"]) == ("s390x", {"t": "linux/arm64/v8"})
-            refused = await b.build(f"{text}RUN x\n")
+            # nothing has no platform of its own: the image is for what it was built for
+            assert (result.image.config["architecture"], result.config["Labels"]) == ("arm64", {"t": "linux/arm64/v8"})
+            assert "variant" not in result.image.config
+            refused = await b.build(f"{text}RUN x\n", platform="linux/s390x")
             assert "Dockerfile:5: programs for linux/s390x do not run on this machine" in refused.error["message"]
             assert "qemu-user-static" in refused.error["message"]
             own = await b.build("FROM scratch\nCOPY f /\n", platform="linux/amd64/v2")

@@ -48,7 +48,9 @@ def test_of_stages_with_one_name_the_last_counts():
 )
 def test_a_stage_copies_from_none_that_comes_later(line):
     with pytest.raises(DockerfileError, match="needs to be defined before current stage '0'"):
-        plan_stages(parse(f"FROM a\n{line}\nFROM b AS later"), None, {})
+        plan_stages(parse(f"FROM a\n{line}\nFROM b AS later"), "0", {})
+    # where nothing needs the stage, nothing is copied
+    assert len(plan_stages(parse(f"FROM a\n{line}\nFROM b AS later"), None, {})[0]) == 1
 
 
 def test_a_number_is_a_stage_or_a_mistake():

@@ -219,3 +219,22 @@ def test_what_a_flag_cannot_say_is_named_with_its_line(text, problem):
 )
 def test_lines_are_read_as_buildkit_reads_them(text, field, value):
     assert getattr(one(text), field) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ('RUN <<"E F"\na\nE F', "a\n"),
+        ("RUN <<E\r\na\r\nE\r\n", "a\r\n"),  # a document keeps its line ends, instructions do not
+        ("COPY 3<<E /x\na\nE", "a\n"),
+    ],
+)
+def test_documents_are_read_as_they_are_written(text, content):
+    (stage,) = parse(f"FROM a\r\n{text}").stages
+    assert [document.content for document in stage.instructions[0].heredocs] == [content]
+    assert "\r" not in stage.base.image + stage.instructions[0].text
+
+
+def test_a_carriage_return_alone_ends_no_line():
+    with pytest.raises(DockerfileError, match="FROM requires either one or three arguments"):
+        parse("FROM a\rENV A=1")
