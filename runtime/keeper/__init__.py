@@ -1,1 +1,1 @@
-"""The parent process of every container and its client."""
+"""The keeper, a shim like conmon: the parent process of every container, and the engine's client of it."""

@@ -1,4 +1,4 @@
-"""The engine's side of the keeper: launch, execute, signal, and hear of exits."""
+"""The engine's client of the keeper: starts containers and execs, sends signals, receives exits (see WIRE.md)."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
 GREETINGS = 10
 STORE_DELAY_S = 0.001
 REAPED_S = 1.0
-"""How long whoever takes orphans has to reap one, until its end is heard of like any other."""
+"""How long `recover` waits for init (or the subreaper) to reap a process that ended while no keeper ran."""
 RECORD = "process.json"
-"""The file of a container's bundle that says who its process is."""
+"""The file in a container's bundle that identifies its process (`keeper.records`)."""
 
 
 class KeeperClient:
-    """A connection to the keeper. Made by `connect`; safe for many tasks at once."""
+    """A connection to the keeper, made by `connect`. Requests of concurrent tasks may be in flight together."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class KeeperClient:
         self._number = 0
         self._waiting: dict[int, tuple[anyio.Event, list[Any]]] = {}
         self._full = anyio.Lock()
-        """Held by the one that waits for room in the socket: two can't (anyio, BusyResourceError)."""
+        """Held by the task that waits for the socket to be writable: anyio raises BusyResourceError for a second one."""
         self._exits_in: MemoryObjectSendStream[ProcessExit]
         self.exits: MemoryObjectReceiveStream[ProcessExit]
         self._exits_in, self.exits = anyio.create_memory_object_stream[ProcessExit](float("inf"))
@@ -81,12 +81,13 @@ class KeeperClient:
         prefork_template: Mapping[str, Any] | None = None,
         vault: Vault | None = None,
     ) -> AsyncIterator[KeeperClient]:
-        """Connect to the keeper of `paths`, started when there is none; `restart` is the engine's own command.
+        """Connect to the keeper of `paths`; start one if none runs.
 
-        When the keeper dies, a new one takes over what this side holds; `on_lost` then gets the ids of
-        the live processes that changed parents. `prefork_template` is what it may make
-        ahead (`runtime.container.prefork_template`).
-        `vault` holds what `recover` gives back when engine and keeper die at once.
+        `restart` is the command line by which the keeper restarts this engine; empty if it must not. When the keeper
+        dies, another is started and receives duplicates of all descriptors; then `on_lost` is called with the IDs of
+        the live processes, which have another parent now. `prefork_template` describes the containers for which
+        the keeper may fork children in advance (`runtime.container.prefork_template`). `vault` holds further duplicates
+        of the descriptors, for `recover` after engine and keeper have both died.
         """
         keeper = cls(paths, restart, on_lost, prefork_template or {}, vault)
         await keeper._open()
@@ -112,7 +113,7 @@ class KeeperClient:
             except OSError:
                 connection.close()
                 if attempt:
-                    # a keeper that dies holds its lock to the end: the next one can only be made after it
+                    # a dying keeper holds its lock until the kernel has closed its files; the next one needs the lock
                     await anyio.sleep(CONNECT_PAUSE_S)
                 await anyio.to_thread.run_sync(start_keeper, self._paths)
                 continue
@@ -130,7 +131,7 @@ class KeeperClient:
         self._waiting.clear()
 
     async def _greet(self) -> None:
-        """Say who is here."""
+        """Say hello; replace a keeper that does not answer."""
         for attempt in range(GREETINGS):
             try:
                 with anyio.fail_after(ANSWER_S):
@@ -139,10 +140,10 @@ class KeeperClient:
             except TimeoutError:
                 self._ready = anyio.Event()
                 end_silent(self._paths.keeper_socket)
-                await self._ready.wait()  # its end leads to another one, which is greeted then
+                await self._ready.wait()  # `_receive` sees the killed keeper's end, and connects to a new one
                 return
             except InternalError:
-                # a keeper that was killed while it forked leaves its socket, for a moment, with the child
+                # a child that a killed keeper had just forked keeps the listening socket open for a moment
                 if attempt == GREETINGS - 1:
                     raise
                 await anyio.sleep(CONNECT_PAUSE_S)
@@ -158,20 +159,20 @@ class KeeperClient:
         self.pid = answer["pid"]
 
     async def _recover(self) -> None:
-        """Hand everything held to a new keeper; whoever asks meanwhile waits."""
+        """Hand all processes to a new keeper. Other requests wait (`_ready`) until that is done."""
         try:
             await self._hello()
             for process in list(self._held.values()):
                 await self.adopt(process)
         except InternalError:
-            # connected to the one that was about to die, or lost the new one too: its end brings us here again
+            # this keeper died too; `_receive` starts the next recovery when it sees the end of the connection
             return
         self._ready.set()
         if self._on_lost is not None:
             self._on_lost([process.id for process in self._held.values() if process.exit is None])
 
     def _hold(self, process: ProcessHandle) -> ProcessHandle:
-        """Hold a process's descriptors for the keeper that may follow, too; returns `process`."""
+        """Keep a share of the process's descriptors, for a later keeper; return `process`."""
         before = self._held.get(process.id)
         self._held[process.id] = process.share()
         if before is not None:
@@ -193,7 +194,7 @@ class KeeperClient:
                 self._close()
                 if self.is_closing:
                     return
-                if self._ready.is_set():  # else those who wait already are to be woken by this recovery
+                if self._ready.is_set():  # otherwise tasks wait for the present event: this recovery will set it
                     self._ready = anyio.Event()
                 await self._open()
                 if self.is_closing:
@@ -201,7 +202,7 @@ class KeeperClient:
                     return
                 group.start_soon(self._recover)
                 continue
-            if "replaced" in message:  # another engine has the keeper now: it is not to be fought over
+            if "replaced" in message:  # another engine has said hello: do not reconnect, or the two replace each other
                 self.is_closing = True
                 self._close()
                 return
@@ -212,7 +213,7 @@ class KeeperClient:
                 self._exits_in.send_nowait(ended)
             else:
                 waiting = self._waiting.pop(message["re"], None)
-                if waiting is None:  # the asker was cancelled
+                if waiting is None:  # the task that sent the request was cancelled
                     for descriptor in descriptors:
                         os.close(descriptor)
                 else:
@@ -236,18 +237,18 @@ class KeeperClient:
             except BlockingIOError:
                 async with self._full:
                     if self._socket is None:
-                        break  # lost meanwhile: who waits for an answer hears so
+                        break  # the connection was lost: `_close` has set `event`, and there is no answer
                     await anyio.wait_writable(self._socket)
             except OSError as error:
                 self._waiting.pop(number, None)
                 if error.errno == errno.EMSGSIZE:
                     raise LaunchError("argument list too long", CANNOT_RUN) from error
-                raise InternalError("the keeper went away while it was asked", "try again") from error
-        # an answer may carry descriptors: it is always taken, unless nobody reads any more
+                raise InternalError("the keeper exited during a request", "try again") from error
+        # shielded: an answer may carry descriptors, which somebody must own
         with anyio.CancelScope(shield=not self.is_closing and do != "hello"):
             await event.wait()
         if not answer:
-            raise InternalError("the keeper went away while it was asked")
+            raise InternalError("the keeper exited during a request", "try again")
         result, received = answer
         if "error" in result:
             if "exit_code" in result:
@@ -258,9 +259,9 @@ class KeeperClient:
     async def launch(
         self, id: str, bundle: Path, spec: Mapping[str, Any], *, stdin: bool, timeout_s: float = LAUNCH_S
     ) -> ProcessHandle:
-        """Run the OCI document `spec` as container `id`; returns when its process executes.
+        """Run the OCI document `spec` as container `id`; return once its process has called execve(2).
 
-        Raises LaunchError, also when that took longer than `timeout_s`.
+        Raises LaunchError if it fails or takes longer than `timeout_s`.
         """
         (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
         settings = {**spec["linux"], "seccomp": _compiled(spec["linux"].get("seccomp"))}
@@ -298,12 +299,12 @@ class KeeperClient:
             await self._store(process)
 
     async def _store(self, process: ProcessHandle) -> None:
-        """Have a container's descriptors held by the vault, too."""
+        """Put duplicates of the descriptors of a container's init (not of an exec) into the vault."""
         if self._vault is not None and process.id == process.container:
             await self._vault.put(process.id, {"pidfd": process.pidfd, **process.fds})
 
     def held_containers(self) -> list[tuple[str, Mapping[str, int]]]:
-        """Return what the vault is to hold: ids, and descriptors by their names."""
+        """Return what the vault should hold: for each container its ID, and descriptors by name."""
         return [
             (process.id, {"pidfd": process.pidfd, **process.fds})
             for process in self._held.values()
@@ -335,20 +336,20 @@ class KeeperClient:
         return self._hold(handle_of(answer, fds))
 
     async def task(self, name: str, rootfs: Mapping[str, Any], fds: Sequence[int] = (), **arguments: Any) -> Any:
-        """Run a function of `runtime.oci.tasks` inside a container's root; see there for names and arguments."""
+        """Run the function `name` of `runtime.oci.tasks` inside a container's root, and return its result."""
         answer, _ = await self._ask("task", fds, name=name, rootfs=dict(rootfs), arguments=arguments)
         return answer["result"]
 
     async def signal(self, id: str, signum: int) -> None:
-        """Send `signum` to process `id`; nothing happens when it has ended."""
+        """Send `signum` to process `id`; do nothing if it has exited."""
         await self._ask("signal", id=id, signum=int(signum))
 
     async def freeze(self, id: str, frozen: bool) -> None:
-        """Stop or go on scheduling every process of container `id`."""
+        """Freeze or thaw the cgroup of container `id`."""
         await self._ask("freeze", id=id, frozen=frozen)
 
     async def stats(self, id: str) -> dict[str, Any]:
-        """Return the numbers of container `id`'s cgroup."""
+        """Return the counters of container `id`'s cgroup (`oci.cgroup_usage.measure`)."""
         return (await self._ask("stats", id=id))[0]
 
     async def update(self, id: str, resources: Mapping[str, Any]) -> None:
@@ -356,7 +357,7 @@ class KeeperClient:
         await self._ask("update", id=id, resources=dict(resources))
 
     async def ids(self) -> Sequence[str]:
-        """Return the IDs of all processes the keeper has, live and ended."""
+        """Return the IDs of all processes that the keeper manages, running and exited."""
         ids: list[str] = []
         has_more = True
         while has_more:
@@ -366,7 +367,7 @@ class KeeperClient:
         return ids
 
     async def list(self) -> list[ProcessHandle]:
-        """Return every process the keeper has, live and ended, with fresh descriptors."""
+        """Return all processes that the keeper manages, running and exited, each with duplicates of its descriptors."""
         ids = await self.ids()
         found = [self._hold(handle_of(*(await self._ask("get", id=id)))) for id in ids]
         for process in found:
@@ -374,11 +375,11 @@ class KeeperClient:
         return found
 
     async def recover(self, bundles: Mapping[str, Path]) -> dict[str, ProcessHandle]:
-        """Take over those containers' processes that outlived both their engine and their keeper.
+        """Hand the containers that outlived both engine and keeper to the present keeper, and return them.
 
-        `bundles` are the directories of containers by their ids. The descriptors are the vault's; where it has none, the
-        process is found by its record, and its pipes in it: then nobody read them for a time. One that has ended comes
-        with its exit.
+        `bundles` maps container IDs to bundle directories. Descriptors come from the vault. Without them, the process
+        is found by its record, and its pipes are opened through /proc/<pid>/fd; output between the two may be lost
+        (`may_miss_output`). A process that has exited is returned with its exit.
         """
         cgroups = Cgroups()
         found = {}
@@ -405,7 +406,7 @@ class KeeperClient:
         return {id: replace(process, exit=await self._exit_of(process, deadline_s)) for id, process in found.items()}
 
     async def _exit_of(self, process: ProcessHandle, deadline_s: float) -> ProcessExit | None:
-        """Return how an adopted process ended; None while it runs, or where nobody has reaped it by then."""
+        """Return the exit of an adopted process; None while it runs, or if it is not reaped before `deadline_s`."""
         poll = select.poll()
         poll.register(process.pidfd, select.POLLIN)
         while poll.poll(0) and anyio.current_time() < deadline_s:
@@ -414,17 +415,17 @@ class KeeperClient:
                 os.close(descriptor)
             if answer["exit"]:
                 return exit_of(process.id, answer["exit"])
-            await anyio.sleep(CONNECT_PAUSE_S)  # it tells the next time that the keeper waits for events
+            await anyio.sleep(CONNECT_PAUSE_S)  # the keeper learns it from the pidfd, in its next round
         return None
 
     async def sweep(self) -> None:
-        """End whatever else runs in the engine's cgroups; what this keeper has, and no other container, runs on."""
+        """Kill what runs in the engine's cgroups and is not managed by the keeper; drop its descriptors from the vault."""
         await self._ask("sweep")
         if self._vault is not None:
             await self._vault.retain(id for id, _ in self.held_containers())
 
     async def forget(self, id: str) -> None:
-        """Let the keeper drop an ended process; a container's cgroup goes with it."""
+        """Drop an exited process. If it was a container's init, the container's cgroup is removed."""
         await self._ask("forget", id=id)
         held = self._held.pop(id, None)
         if held is not None:
@@ -433,7 +434,7 @@ class KeeperClient:
                 await self._vault.drop(id)
 
     async def close_stdin(self, id: str) -> None:
-        """Let the process reach the end of its standard input: whoever has the `ProcessHandle` has it no more, either."""
+        """Close every write end of the process's standard input, including that in `ProcessHandle.fds`: it reads EOF."""
         held = self._held.get(id)
         if held is not None and "stdin" in held.fds:
             os.close(held.fds.pop("stdin"))
@@ -441,7 +442,7 @@ class KeeperClient:
         await self._ask("close_stdin", id=id)
 
     async def adopt(self, process: ProcessHandle) -> None:
-        """Hand a process of a lost keeper to this one."""
+        """Hand a process of an earlier keeper to this one."""
         await self._ask(
             "adopt",
             [process.pidfd, *(process.fds[name] for name in sorted(process.fds))],
@@ -455,18 +456,18 @@ class KeeperClient:
         )
 
     async def bye(self) -> None:
-        """Say that the engine leaves on purpose."""
+        """Announce that the engine exits on purpose: the keeper then does not restart it."""
         self.is_closing = True
         await self._ask("bye")
 
 
 def start_keeper(paths: Paths) -> None:
-    """Start a keeper and return once its socket is there. Raises InternalError."""
+    """Start a keeper and return once it listens. Raises InternalError."""
     start_helper(paths, Path(__file__).with_name("main.py"), paths.keeper_socket)
 
 
 def _compiled(filters: Mapping[str, Any] | None) -> bytes | None:
-    """Return the program of the OCI document's `linux.seccomp`; the keeper has none of the tables this takes."""
+    """Compile the OCI document's `linux.seccomp` to BPF here: the keeper loads no system call tables, to stay small."""
     return _assembled(wire.pack(filters)) if filters else None
 
 

@@ -1,4 +1,4 @@
-"""Cgroups that are emptied and removed without the keeper waiting for a process in them to die."""
+"""Kills the processes of cgroups and removes the cgroups, in workers: the keeper must not wait for a process to die."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from runtime.keeper.workers import Workers
 from runtime.oci.cgroup import SETTLE_S, Cgroups
 
 LIMIT_S = 3 * SETTLE_S
-"""How long a worker has; a process that is in the kernel for longer stays, and its cgroup with it."""
+"""Time limit of a worker. A process that hangs in the kernel (state D) for longer stays, and so does its cgroup."""
 
 
 def nothing() -> None:
-    """What follows where nobody waits."""
+    """The default callback."""
 
 
 class CgroupEmptier:
-    """Ends what is in cgroups. A cgroup that is being emptied is not to be used: what is in it then would be killed."""
+    """Empties cgroups. While `is_busy(path)`, no process may be put into the cgroup: it would be killed."""
 
     def __init__(self, cgroups: Cgroups, workers: Workers) -> None:
         self._cgroups = cgroups
@@ -31,7 +31,7 @@ class CgroupEmptier:
         return path in self._waiting
 
     def after(self, path: str, then: Callable[[], None]) -> None:
-        """Call `then` once cgroup `path`, which is being emptied, is not any more."""
+        """Call `then` once the emptying of cgroup `path`, which is under way, has ended."""
         self._waiting[path].append(then)
 
     def when_idle(self, then: Callable[[], None]) -> None:
@@ -42,9 +42,10 @@ class CgroupEmptier:
             then()
 
     def remove(self, path: str, then: Callable[[], None] = nothing, *, once_ended: int = -1) -> None:
-        """Remove cgroup `path` with all that is in it, and call `then`: at once where it is empty, as it mostly is.
+        """Kill all processes of cgroup `path`, remove it, and call `then`; if it is empty, as mostly, synchronously.
 
-        `once_ended` is the pidfd of a killed process that may be about to enter it or to make it, -1 if there is none.
+        `once_ended` is the pidfd of a killed process that may still create or enter the cgroup, which is awaited first;
+        -1 for none.
         """
         if path in self._waiting:
             self.after(path, lambda: self.remove(path, then))
@@ -54,7 +55,7 @@ class CgroupEmptier:
             self._empty(path, lambda: self._remove(path, once_ended), then, [once_ended] if once_ended >= 0 else [])
 
     def kill(self, path: str) -> None:
-        """End what is still alive in cgroup `path`."""
+        """Kill all processes of cgroup `path`, and keep the cgroup."""
         if path not in self._waiting and self._cgroups.processes(path):
             self._empty(path, lambda: self._cgroups.kill(path), nothing, [])
 
@@ -78,5 +79,5 @@ class CgroupEmptier:
 
         try:
             self._workers.start(work, done, kept=kept, limit_s=LIMIT_S)
-        except (OSError, KernelError):  # no process can be made: the next engine's sweep removes it
+        except (OSError, KernelError):  # fork failed: the `sweep` of the next engine removes the cgroup
             done(None)

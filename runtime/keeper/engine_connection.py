@@ -1,4 +1,4 @@
-"""The keeper's side of its socket: the engine's connection, and those who come and may be a new engine."""
+"""The keeper's listening socket, its connection to the engine, and clients that have not identified themselves yet."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from runtime.keeper import wire
 
 MAX_PENDING, WAITING = 8, 64
 UNSENT = 64
-"""How many answers may wait for an engine that does not read, until no more requests are taken from it."""
+"""How many answers are queued for an engine that does not read before its requests are no longer read."""
 
 Message = dict[str, Any]
 
 
 class EngineConnection:
-    """The listener, clients that have yet to say who they are, and the one engine.
+    """The listening socket, pending clients, and the one engine.
 
-    `on_lost` is called when the engine has gone or can't be told anything more, `log` with what is wrong with a message.
+    A client becomes the engine by its first message, if that is `hello`; an earlier engine is then disconnected with
+    {"replaced": true}. `on_lost` is called when the engine's connection ends or fails, `log` with the reason why
+    a message was malformed.
     """
 
     def __init__(self, path: str, poll: select.epoll, on_lost: Callable[[], None], log: Callable[[str], None]) -> None:
@@ -39,15 +41,12 @@ class EngineConnection:
         poll.register(self._listener.fileno(), select.EPOLLIN)
 
     def receive(self, descriptor: int, events: int) -> tuple[Message, list[int], bool] | None:
-        """Do what a descriptor that is ready asks for; return the engine's request, if that was one.
-
-        With the message come its descriptors, and whether it is the first of an engine that has just come.
-        """
+        """Handle an event of one of the sockets; return (request, descriptors, is it a new engine's hello), if it was one."""
         before = self.engine
         try:
             heard = self._handle(descriptor, events)
         except wire.MalformedError as error:
-            self._log(f"a message of the engine could not be read: {error}")
+            self._log(f"a malformed message of the engine was dropped: {error}")
             return None
         if heard is None:
             return None
@@ -58,7 +57,7 @@ class EngineConnection:
         return message, descriptors, self.engine is not before
 
     def _handle(self, descriptor: int, events: int) -> tuple[Message | None, list[int]] | None:
-        """Return what the engine sent, with descriptors; the message is None where the engine is gone."""
+        """Return a message of the engine and its descriptors; the message is None at the end of its connection."""
         if descriptor == self._listener.fileno():
             self._accept()
         elif descriptor in self._pending_clients:
@@ -76,7 +75,7 @@ class EngineConnection:
         return None
 
     def _accept(self) -> None:
-        """Let somebody in who may be a new engine."""
+        """Accept a client. The oldest pending one is dropped when there are too many."""
         try:
             connection, _ = self._listener.accept()
         except BlockingIOError:
@@ -92,7 +91,7 @@ class EngineConnection:
         return self._pending_clients.pop(descriptor)
 
     def _identify(self, descriptor: int) -> tuple[Message | None, list[int]] | None:
-        """Hear who came: one that says hello is the engine from now on, and an older one is let go."""
+        """Read a client's first message: `hello` makes it the engine, anything else closes its connection."""
         connection = self._detach(descriptor)
         try:
             message, carried = wire.receive(connection)
@@ -111,7 +110,7 @@ class EngineConnection:
         return message, carried
 
     def drop(self) -> None:
-        """Let the engine's connection go."""
+        """Close the engine's connection."""
         if self.engine is not None:
             self._poll.unregister(self.engine.fileno())
             self.engine.close()
@@ -122,14 +121,14 @@ class EngineConnection:
         self._unsent = []
 
     def send(self, message: Message, descriptors: list[int]) -> None:
-        """Send `message` to the engine, if it is there to hear it; what it has no room for is sent later."""
+        """Send `message` if an engine is connected; queue it if the socket is full."""
         if self.engine is None:
             return
         try:
             if not self._unsent:
                 wire.send(self.engine, message, descriptors)
                 return
-        except BlockingIOError:  # it does not read: nothing else is to wait for that
+        except BlockingIOError:  # the engine does not read; the loop must not wait for it
             pass
         except OSError:
             self._on_lost()

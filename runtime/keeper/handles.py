@@ -1,4 +1,4 @@
-"""What the engine has of a process that the keeper runs: its descriptors, and how it ended."""
+"""The engine's handle of a process that the keeper runs: its descriptors and its exit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.errors import EngineError
 
 @dataclass(frozen=True)
 class ProcessExit:
-    """How process `id` ended: `exit_code` is 128 + signal when one killed it, 255 when nobody was there to learn it."""
+    """How process `id` ended: `exit_code` is 128 + signal if a signal killed it, 255 if its status is not known."""
 
     id: str
     exit_code: int
@@ -21,22 +21,22 @@ class ProcessExit:
     oom_killed: bool
     finished_at_ns: int
     pid: int = 0
-    """Which of the container's processes it was, one after the other; 0 where an earlier version's keeper does not say."""
+    """The PID: a container has a new one after each restart. 0 if an earlier version's keeper does not send it."""
 
 
 @dataclass(eq=False)
 class Holders:
-    """How many hold the descriptors of a process."""
+    """The reference count of a process's descriptors."""
 
     count: int = 1
 
 
 @dataclass(frozen=True)
 class ProcessHandle:
-    """A process of the keeper's, and descriptors of it: open until whoever was given it, and `KeeperClient`, have closed it.
+    """A process that the keeper runs, with its pidfd and the descriptors of its streams.
 
-    `KeeperClient` holds it for a keeper that may follow, by the same descriptors: with duplicates 500 containers would have
-    1,500 more.
+    The descriptors are reference-counted: the caller that received the handle and `KeeperClient`, which keeps it for a
+    later keeper, each close it once. Duplicates instead would cost 1,500 more descriptors for 500 containers.
     """
 
     id: str
@@ -49,15 +49,15 @@ class ProcessHandle:
     exit: ProcessExit | None
     holders: Holders = field(default_factory=Holders, compare=False, repr=False)
     may_miss_output: bool = False
-    """Whether nobody held its streams for a time."""
+    """Whether its pipes had no reader for a time."""
 
     def share(self) -> ProcessHandle:
-        """Return the same, to be closed once more before its descriptors are."""
+        """Return the same handle with one reference more."""
         self.holders.count += 1
         return self
 
     def close(self) -> None:
-        """Let go of the descriptors: the last that does closes them."""
+        """Drop a reference; the last one closes the descriptors."""
         self.holders.count -= 1
         if self.holders.count:
             return
@@ -67,7 +67,7 @@ class ProcessHandle:
 
 
 class LaunchError(EngineError):
-    """The process could not be started; `exit_code` is what stands for it (126, 127 or 128)."""
+    """The process could not be started; `exit_code` is what Docker reports for it (126, 127 or 128)."""
 
     status = 400
 
@@ -77,30 +77,35 @@ class LaunchError(EngineError):
 
 
 class Vault(Protocol):
-    """What holds descriptors for when both engine and keeper are gone (runtime.doorman)."""
+    """A process that holds duplicates of descriptors while both engine and keeper are dead (`runtime.doorman`)."""
 
     async def put(self, key: str, descriptors: Mapping[str, int]) -> None:
-        """Have duplicates of `descriptors` held by the name `key`, instead of those that have it."""
+        """Store duplicates of `descriptors` under `key`, in place of earlier ones."""
 
     async def drop(self, key: str) -> None:
-        """Have what is held as `key` closed."""
+        """Close what is stored under `key`."""
 
     async def retain(self, keys: Iterable[str]) -> None:
-        """Have all that is held by other names than `keys` closed."""
+        """Close what is stored under any other key than `keys`."""
 
     async def get(self, key: str) -> dict[str, int]:
-        """Return fresh duplicates of what is held as `key`; none where nothing is."""
+        """Return duplicates of the descriptors stored under `key`, by name; {} if there are none."""
 
 
-def exit_of(id: str, told: Mapping[str, Any]) -> ProcessExit:
-    """Return how process `id` ended, as the keeper says it."""
+def exit_of(id: str, message: Mapping[str, Any]) -> ProcessExit:
+    """Return the exit of process `id` from a message of the keeper."""
     return ProcessExit(
-        id, told["exit_code"], told["signal"], told["oom_killed"], told["finished_at_ns"], told.get("pid", 0)
+        id,
+        message["exit_code"],
+        message["signal"],
+        message["oom_killed"],
+        message["finished_at_ns"],
+        message.get("pid", 0),
     )
 
 
 def handle_of(answer: Mapping[str, Any], descriptors: Sequence[int]) -> ProcessHandle:
-    """Return the process that an answer of the keeper's describes; the descriptors are the pidfd's and those of `fds`."""
+    """Return the handle for an answer of the keeper; `descriptors` are the pidfd and, in order, those named in `fds`."""
     return ProcessHandle(
         answer["id"],
         answer["container"],

@@ -1,4 +1,4 @@
-"""Children on their way to the user's program."""
+"""Children between fork and execve(2), and the pipe through which they report errors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ SIBLING = b"P"
 
 
 class Launch:
-    """A child that was asked to become a process; `report` ends, without a word, once it executes.
+    """A child that sets itself up and will call execve(2).
 
-    `connection` and `re` are where and to which message the engine is answered.
+    `report` is a CLOEXEC pipe: EOF without data means that execve(2) succeeded; otherwise it has exit code, newline and error.
+    The answer goes to `connection` with the request's number `re`.
     """
 
     def __init__(
@@ -41,15 +42,15 @@ class Launch:
         self.is_late = False
 
     def read_report(self) -> bool:
-        """Take what the child says; False once it has said everything."""
+        """Read from the pipe; return False at EOF."""
         try:
             chunk = os.read(self.report, 4096)
         except BlockingIOError:  # the event was that of another descriptor, which had this number
             return True
         self.said += chunk
-        if self.said.startswith(SIBLING) and b"\n" in self.said:  # the child has put a sibling in its place
-            # it is about to end, unless it is stopped or frozen, and is not waited for; the sibling keeps its number, as
-            # the keeper reaps nobody it does not know while there are launches
+        if self.said.startswith(SIBLING) and b"\n" in self.said:  # the child continues as a sibling (CLONE_PARENT)
+            # the child exits soon and is not awaited. The sibling's PID can't be reused before pidfd_open(2), as the
+            # keeper reaps no unknown child while there are launches (`Processes.reap`)
             os.close(self.pidfd)
             number, _, self.said = self.said.removeprefix(SIBLING).partition(b"\n")
             self.pid = int(number)
@@ -60,17 +61,17 @@ class Launch:
 
     @property
     def lateness(self) -> str:
-        """What is said of a child that had its time."""
+        """The error of a launch that timed out."""
         return f"the process did not start within {self.timeout_s:g} s"
 
     def kill(self) -> None:
-        """Kill the child; one that is frozen, or waits for a device, dies later."""
+        """Send SIGKILL; a child that is frozen or in an uninterruptible wait dies later."""
         self.is_late = True
         pidfds.kill(self.pidfd)
 
 
 def report_pipe() -> tuple[int, int]:
-    """Return the ends of a pipe for a child's report: ours, which never blocks, and the child's."""
+    """Return (non-blocking read end, the child's write end) of a pipe for errors of a launch."""
     ours, childs = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(ours, False)
     return ours, childs
@@ -85,9 +86,9 @@ def fork(
     kept: int,
     cgroup_descriptor: int = -1,
 ) -> Launch:
-    """Clone a child that runs `child(report)`, which returns only by raising.
+    """Clone a child that runs `child(report)`, which does not return unless it fails.
 
-    Of what the keeper has open, the child has its streams and descriptor `kept`.
+    The child inherits only its streams, the write end of its report and the descriptor `kept`.
     """
     report, report_child = report_pipe()
     pid, pidfd = launch.clone(flags, cgroup_descriptor)
@@ -100,7 +101,7 @@ def fork(
 
 
 def run_child(report: int, become: Callable[[], None]) -> NoReturn:
-    """Call `become`, which does not return when all goes well; tell `report` why it did, and exit."""
+    """Call `become`, which ends in execve(2). If it raises or returns, write the error to `report` and exit."""
     code, text = 128, "the process was not executed"
     try:
         become()
@@ -113,7 +114,7 @@ def run_child(report: int, become: Callable[[], None]) -> NoReturn:
 
 
 def read(spec: int) -> dict[str, Any]:
-    """Return the document that descriptor `spec` holds; read in a child, which a malformed one may cost."""
+    """Return the OCI document in the memfd `spec`. Called in a child only: marshal may crash on malformed data."""
     size = os.fstat(spec).st_size
     document: dict[str, Any] = marshal.loads(os.pread(spec, size, 0))
     return document

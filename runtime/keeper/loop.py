@@ -1,9 +1,26 @@
-"""The keeper's poll loop: processes begun, kept, signalled and reaped, one message or event at a time.
+"""The keeper's event loop: starts, signals and reaps processes, one message or event at a time.
 
-Every container depends on this one thread, so it waits for nothing but its epoll, which is bounded by the next deadline:
-no waitpid(2) without WNOHANG, no read or write of a descriptor that is not ready, no lock. A child that neither becomes
-a process nor ends is killed when it had its time (`Launch.deadline_s`) and left to die alone; what may take long runs in
-a child (`Workers`), also the emptying of a cgroup whose processes do not die at once (`CgroupEmptier`).
+Every container depends on this one thread, so it blocks in epoll_wait(2) alone, with the next deadline as timeout:
+no waitpid(2) without WNOHANG, no read or write of a descriptor that is not ready, no lock. A launch that neither calls
+execve(2) nor exits is killed at its deadline (`Launch.deadline_s`), and its death is not awaited. What may take long
+runs in a child process (`Workers`), including the emptying of a cgroup whose processes do not die at once
+(`CgroupEmptier`).
+
+What a crash leaves, and who repairs it:
+
+    who dies             the keeper                                       the next engine
+    -------------------  -----------------------------------------------  --------------------------------------------
+    engine, after `bye`  exits at once if nothing runs; else stays and    asks `list` and `get`: exits that happened in
+                         records exits, restarts nothing                  between are in the answers
+    engine, without it   restarts it if it has processes or launches      the same; a launch of the dead engine goes on
+                         (EngineRestarter); exits after 2 s if it has     for 5 s at most, and `list` waits for it
+                         none, after 10 min if all have exited
+    engine hangs         keeps its answers queued, then stops reading     says `hello`; the old one gets "replaced"
+    keeper               -                                                the engine (it lives) starts another keeper,
+                                                                          `adopt`s its processes and `sweep`s the rest
+    both                 -                                                gets descriptors from the doorman, else from
+                                                                          /proc (`KeeperClient.recover`), and adopts
+    a launch's child     EOF on its report with an error, or SIGCHLD      gets a LaunchError
 """
 
 from __future__ import annotations
@@ -34,21 +51,21 @@ from runtime.oci.process import IGNORED, StartError, reset_signal_handlers
 
 POLL_INTERVAL_S = 2.0
 ORPHAN_TIMEOUT_S = 600.0
-"""How long exit codes are kept for an engine that does not come."""
+"""How long exits are kept when no engine connects."""
 PAGE = 1000
 INHERITED_LAUNCH_S = 5.0
-"""How long a launch that an earlier engine asked for may go on: the next one has to know what became of it."""
+"""How long a launch requested by an earlier engine may still take: `list` of the next one waits for its outcome."""
 QUICK_WORK_S = 10.0
-"""How long a worker has for what the kernel does in two seconds at most."""
+"""Time limit of a worker whose work takes two seconds at most."""
 
 Answer = tuple[dict[str, Any], list[int]]
-"""A message, and the descriptors that go with it."""
+"""A message and its descriptors."""
 Handler = Callable[[dict[str, Any], list[int]], "Answer | None"]
-"""Does what a request with its descriptors asks for; returns the answer, None where that comes later."""
+"""Handles a request and its descriptors; returns the answer, None if it will be sent later."""
 
 
 class KeeperServer:
-    """The poll loop and what it keeps."""
+    """The event loop and its state."""
 
     def __init__(self, path: str) -> None:
         self.poll = select.epoll()
@@ -56,12 +73,12 @@ class KeeperServer:
         self.restarter = EngineRestarter()
         self.engine_exited_cleanly = True
         self.linger_s = POLL_INTERVAL_S
-        """How long a keeper that has nothing to keep waits for an engine: one may be about to connect."""
+        """How long a keeper without processes waits for an engine to connect before it exits."""
         self.workers = Workers(self.poll)
         self.launches: dict[int, Launch] = {}
         self.cgroups = Cgroups()
         self.emptier = CgroupEmptier(self.cgroups, self.workers)
-        self.kept = Processes(self.poll, self.cgroups, self.emptier, lambda told: self.send(told, []))
+        self.kept = Processes(self.poll, self.cgroups, self.emptier, lambda message: self.send(message, []))
         self.prefork = PreforkPool(self.cgroups, os.path.dirname(path), self.emptier)
         self.cgroup_parent = ""
         self.wakeup, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -92,7 +109,7 @@ class KeeperServer:
         self.poll.register(self.wakeup, select.EPOLLIN)
 
     def run(self) -> None:
-        """Serve until there is neither engine nor process."""
+        """Serve until there is neither an engine nor a process."""
         needed_s = time.monotonic()
         while True:
             ready = self.poll.poll(self.pause_s())
@@ -112,13 +129,13 @@ class KeeperServer:
                 self.linger_s if self.engine_exited_cleanly or not self.kept else ORPHAN_TIMEOUT_S
             ):
                 self.guard(self.prefork.retire)
-                if not self.workers:  # else they still remove cgroups
+                if not self.workers:  # they may still remove cgroups
                     if os.path.lexists(self.path):
                         os.unlink(self.path)
                     return
 
     def pause_s(self) -> float:
-        """Return how long nothing may happen before something is to be done; -1 for any time."""
+        """Return the timeout for epoll_wait(2): time until the next deadline, -1 for none."""
         if self.prefork.are_wanted and not self.launches:
             return 0.0
         due: list[float] = [one.deadline_s for one in self.launches.values() if not one.is_late]
@@ -132,22 +149,22 @@ class KeeperServer:
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is an engine, or one on its way, or something alive to be kept for it."""
+        """Whether an engine is connected or being started, or a process is running or being launched."""
         return (
             self.connection.engine is not None or self.restarter.is_pending or bool(self.launches) or self.kept.any_runs
         )
 
     def guard(self, action: Callable[[], None]) -> None:
-        """Do one thing; every container hangs on this loop, so a failure is told and the loop goes on."""
+        """Call `action`; print an exception and go on, since every container depends on this loop."""
         try:
             action()
         except Exception:  # noqa: BLE001 - see above
-            import traceback  # only now: it costs half a megabyte
+            import traceback  # here, since it costs half a megabyte
 
             traceback.print_exc()
 
     def handle(self, descriptor: int, events: int) -> None:
-        """Do what a descriptor that is ready asks for."""
+        """Handle an event of a descriptor."""
         if descriptor == self.wakeup:
             os.read(self.wakeup, 4096)
             self.reap()
@@ -161,7 +178,7 @@ class KeeperServer:
             self.on_socket_event(descriptor, events)
 
     def on_socket_event(self, descriptor: int, events: int) -> None:
-        """Take what comes over the keeper's socket; do what the engine asks for."""
+        """Read from the keeper's sockets, and handle a request of the engine."""
         before = self.connection.engine
         request = self.connection.receive(descriptor, events)
         if request is None:
@@ -176,7 +193,7 @@ class KeeperServer:
         self.handle_request(message, descriptors)
 
     def on_engine_lost(self) -> None:
-        """Take note that the engine is gone."""
+        """Clean up after the end of the engine's connection, and restart it if necessary."""
         engine = self.connection.engine
         self.connection.drop()
         self.workers.drop(engine)
@@ -184,7 +201,7 @@ class KeeperServer:
         self.restart_engine()
 
     def handle_request(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        """Do what a message asks for, and answer it."""
+        """Call the handler of a request, and send its answer or error."""
         answer: dict[str, Any]
         carried: list[int] = []
         try:
@@ -194,7 +211,7 @@ class KeeperServer:
             answer, carried = outcome
         except StartError as error:
             answer = {"error": str(error), "exit_code": error.exit_code}
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the engine's to tell; the keeper goes on
+        except Exception as error:  # noqa: BLE001 - the engine reports it; the keeper must go on
             answer = {"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", None)}
         finally:
             for descriptor in descriptors:
@@ -202,41 +219,41 @@ class KeeperServer:
         self.send({**answer, "re": message.get("re")}, carried)
 
     def send(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        """Send `message` to the engine, if it is there to hear it."""
+        """Send `message` if an engine is connected."""
         self.connection.send(message, descriptors)
 
     def restart_engine(self) -> None:
-        """Have the engine started anew when it went without saying so while there is something to tell it."""
+        """Schedule a restart of the engine if it crashed while there are processes or launches."""
         if not self.engine_exited_cleanly and (self.kept or self.launches):
             self.restarter.on_lost(time.monotonic())
 
     def reap(self) -> None:
-        """Take note of every process that ended."""
+        """Reap all children that have exited (SIGCHLD)."""
         self.kept.reap(self.stranger_ended, spares_strangers=bool(self.launches))
 
     def stranger_ended(self, pid: int) -> None:
-        """Take note of the end of a child that is no process of a container's."""
+        """Handle the exit of a child that is neither a container's init nor an exec: a preforked child, the engine."""
         if not self.prefork.lose(pid) and pid == self.restarter.pid:
             self.restarter.pid = 0
             if self.connection.engine is None:
                 self.restart_engine()
 
     def do_close_stdin(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Let go of the writing end of a process's standard input, so that it can reach its end."""
+        """Close the keeper's write end of a process's standard input, so that it can read EOF."""
         writer = self.kept[message["id"]].fds.pop("stdin", None)
         if writer is not None:
             os.close(writer)
         return {}, []
 
     def do_hello(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Learn how to start the engine anew, and where its containers' cgroups are."""
+        """Store the engine's command line for a restart and the parent of its containers' cgroups."""
         self.restarter.on_connected(message, time.monotonic())
         self.cgroup_parent = message["cgroup"]
         self.prefork.prepare_for(self.cgroup_parent, message.get("prefork_template") or {})
         return {"pid": os.getpid()}, []
 
     def do_sweep(self, message: dict[str, Any], _: list[int]) -> None:
-        """End what runs in the engine's cgroups and nobody keeps: it outlived both an engine and a keeper."""
+        """Kill and remove the engine's cgroups that belong to no known process: they outlived an engine and a keeper."""
         known = self.kept.cgroup_paths | {begun.cgroup for begun in self.launches.values()}
         known |= self.prefork.cgroup_paths
         parents = self.cgroups.directories(self.cgroup_parent).values()
@@ -256,7 +273,7 @@ class KeeperServer:
             answer({"ended": []})
 
     def do_bye(self, message: dict[str, Any], _: list[int]) -> None:
-        """Note that the engine is about to go on purpose; answered when nothing is left of what stood by."""
+        """Note that the engine exits on purpose; answered once the cgroups of preforked children are removed."""
         self.engine_exited_cleanly, self.linger_s = True, 0.0
         self.restarter.forget()
         self.prefork.retire()
@@ -264,19 +281,19 @@ class KeeperServer:
         self.emptier.when_idle(lambda: answer({}))
 
     def do_list(self, message: dict[str, Any], _: list[int]) -> None:
-        """Name processes, those after the one that is named; `get` gives the descriptors of one."""
+        """List process IDs, a page at a time; `get` returns the descriptors of one."""
         self.listing.append((self.connection.engine, message))
         self.answer_lists()
 
     def answer_lists(self) -> None:
-        """Answer who wants to know what there is, once all children that an earlier engine asked for have become it."""
+        """Answer waiting `list` requests once no launch is under way (all have called execve(2), failed or timed out)."""
         if self.listing and all(one.is_late for one in self.launches.values()):
             listing, self.listing = self.listing, []
             ids = self.kept.ids
             for connection, message in listing:
                 rest = [id for id in ids if id > (message.get("after") or "")]
-                told = {"ids": rest[:PAGE], "has_more": len(rest) > PAGE, "re": message.get("re")}
-                self.answer(connection, told, [])
+                answer = {"ids": rest[:PAGE], "has_more": len(rest) > PAGE, "re": message.get("re")}
+                self.answer(connection, answer, [])
 
     def do_get(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Describe one process, with duplicates of its descriptors."""
@@ -284,25 +301,25 @@ class KeeperServer:
         return kept.describe(), kept.descriptors()
 
     def do_forget(self, message: dict[str, Any], _: list[int]) -> None:
-        """Drop an ended process, its descriptors and its cgroup; answered when that is gone."""
+        """Drop an exited process, its descriptors and its cgroup; answered once the cgroup is removed."""
         answer = self.answer_to(message)
         self.kept.forget(message["id"], lambda: answer({}))
 
     def do_adopt(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
-        """Take over what an earlier keeper held."""
+        """Take over a process of an earlier keeper."""
         self.make_room(message["id"])
         self.kept.adopt(message, [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors])
         return {}, []
 
     def do_signal(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Send a signal through the pidfd, which never names another process."""
+        """Send a signal through the pidfd, which can't refer to another process."""
         kept = self.kept.get(message["id"])
-        if kept is not None and kept.exit is None:  # one that is forgotten has ended
+        if kept is not None and kept.exit is None:  # a process that was forgotten has exited
             linux.call("pidfd_send_signal", kept.pidfd, message["signum"], None, 0)
         return {}, []
 
     def do_launch(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        """Make a container from the OCI document in the descriptor; answered once its process executes."""
+        """Start a container from the OCI document in the descriptor; answered once its process has called execve(2)."""
         (spec,) = descriptors
         self.make_room(message["id"])
         if self.emptier.is_busy(message["cgroup"]):
@@ -318,7 +335,7 @@ class KeeperServer:
         self.follow(begun)
 
     def launch_later(self, message: dict[str, Any], spec: int) -> None:
-        """Make a container once the processes of its last run are gone from its cgroup."""
+        """Repeat the launch once the container's cgroup, which still has processes of its last run, is empty."""
         engine, copy = self.connection.engine, fcntl.fcntl(spec, fcntl.F_DUPFD_CLOEXEC, 3)
 
         def launch_now() -> None:
@@ -330,9 +347,9 @@ class KeeperServer:
         self.emptier.after(message["cgroup"], launch_now)
 
     def use_preforked(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch | None:
-        """Have the child that waits become the container, if there is one that fits."""
+        """Let a preforked child become the container, if one is ready and suits it."""
         if any(map(os.path.exists, self.cgroups.directories(message["cgroup"]).values())):
-            return None  # a process of its last run is not gone yet: the name can't be given anew
+            return None  # the cgroup of its last run still exists: no other can be renamed to it
         standby = self.prefork.take(message)
         if standby is None:
             return None
@@ -344,7 +361,7 @@ class KeeperServer:
             raise
 
     def fork_container(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch:
-        """Fork a child that becomes the container."""
+        """Fork a child that becomes the container's init."""
         cgroup = message["cgroup"]
         self.cgroups.create(cgroup, message["resources"])
         born_in = self.cgroups.descriptor(cgroup)
@@ -364,21 +381,21 @@ class KeeperServer:
                 os.close(born_in)
 
     def make_room(self, id: str) -> None:
-        """Forget an ended process of the same id; a live one is not replaced."""
+        """Forget an exited process with the same ID. Raises StartError if one runs or starts."""
         kept = self.kept.get(id)
         if kept is not None and kept.exit is None:
             raise StartError(f"{id} is already running")
         for one in self.launches.values():
             if one.id == id:
                 raise StartError(
-                    f"process {one.pid} of {id}'s last start was killed and has not ended: it waits in the kernel"
+                    f"process {one.pid} of {id}'s last start was killed and has not exited: it waits in the kernel"
                     if one.is_late
                     else f"{id} is already starting"
                 )
         self.kept.forget(id, nothing)
 
     def do_exec(self, message: dict[str, Any], _: list[int]) -> None:
-        """Start another process in a container's namespaces and cgroup; answered once it executes."""
+        """Start another process in a container's namespaces and cgroup; answered once it has called execve(2)."""
         target = self.kept[message["container"]]
         self.make_room(message["id"])
         process = message["process"]
@@ -398,13 +415,13 @@ class KeeperServer:
             raise
 
     def follow(self, begun: Launch) -> None:
-        """Watch a child on its way."""
+        """Watch a launch until its execve(2)."""
         begun.connection = self.connection.engine
         self.launches[begun.report] = begun
         self.poll.register(begun.report, select.EPOLLIN)
 
     def serve_launch(self, report: int) -> None:
-        """Hear a child; when it has said everything, it executes, or it said why it can't."""
+        """Read the report of a launch. EOF without data: execve(2) succeeded. With data: the error."""
         ended = self.launches[report]
         if ended.read_report():
             return
@@ -424,7 +441,7 @@ class KeeperServer:
             self.restart_engine()
 
     def end_late(self, late: Launch) -> None:
-        """Kill a child that had its time; who waits for it waits no longer, even for its death."""
+        """Kill a launch that timed out and answer the engine at once, without waiting for the child to die."""
         late.kill()
         if late.cgroup and late.id == late.container:
             self.emptier.kill(late.cgroup)
@@ -433,8 +450,8 @@ class KeeperServer:
         self.answer_lists()
 
     def give_up(self, ended: Launch) -> None:
-        """Clear away after a child that could not become the process, and say why once nothing is left of it."""
-        # it has said everything, and may not end all the same: an init that waits for others, a stopped process
+        """Clean up after a launch that failed; answer with its error once its cgroup is removed."""
+        # it may not exit by itself, as a stopped process does not
         ended.kill()
         os.close(ended.pidfd)
         ended.stdio.close()
@@ -446,17 +463,17 @@ class KeeperServer:
             self.answer(ended.connection, answer, [])
 
     def answer(self, connection: socket.socket | None, message: dict[str, Any], descriptors: list[int]) -> None:
-        """Answer later what was asked over `connection`; numbers of an engine that is gone mean nothing to the next."""
+        """Send an answer if the engine that asked over `connection` is still the present one."""
         if connection is not None and connection is self.connection.engine:
             self.send(message, descriptors)
 
     def answer_to(self, message: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
-        """Return what answers `message`, some time."""
+        """Return a function that sends the answer to `message`, at any later time."""
         connection, number = self.connection.engine, message.get("re")
-        return lambda told: self.answer(connection, {**told, "re": number}, [])
+        return lambda answer: self.answer(connection, {**answer, "re": number}, [])
 
     def do_task(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        """Run a function of `runtime.oci.tasks` in a worker; its answer is told when it comes."""
+        """Run a function of `runtime.oci.tasks` in a worker; answered with its result."""
         kept = self.kept.get(message["rootfs"].get("container") or "")
         live = kept.pidfd if kept is not None and not kept.exit else None
         self.workers.start(
@@ -467,18 +484,18 @@ class KeeperServer:
         )
 
     def freeze(self, cgroup: str, frozen: bool) -> None:
-        """Stop or go on scheduling the processes of a cgroup; one that is gone meanwhile has nothing to go on with."""
+        """Freeze or thaw a cgroup. One that was removed can't be frozen, and need not be thawed. Raises StartError."""
         try:
             self.cgroups.freeze(cgroup, frozen)
         except (FileNotFoundError, ProcessLookupError) as error:
             if frozen:
                 raise StartError("the container has ended", 128) from error
         except OSError as error:
-            if frozen or error.errno != errno.ENODEV:  # what an open file of a removed cgroup says
+            if frozen or error.errno != errno.ENODEV:  # write(2) to an open file of a removed cgroup
                 raise
 
     def do_freeze(self, message: dict[str, Any], _: list[int]) -> Answer | None:
-        """Stop or go on scheduling the processes of a container, in a worker: it takes until the last one is stopped."""
+        """Freeze or thaw a container, in a worker: freezing takes until the last of its processes has stopped."""
         kept = self.kept.get(message["id"])
         if kept is None:
             return {}, []
@@ -489,12 +506,12 @@ class KeeperServer:
         return None
 
     def do_update(self, message: dict[str, Any], _: list[int]) -> None:
-        """Change the limits of a container, in a worker: to lower memory's may take the kernel long."""
+        """Change the limits of a container, in a worker: lowering that of memory may take the kernel long."""
         cgroup = str(self.kept[message["id"]].cgroup)
         self.workers.start(
             lambda: self.cgroups.update(cgroup, message["resources"]), self.answer_to(message), limit_s=3 * QUICK_WORK_S
         )
 
     def do_stats(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Read the numbers of a container's cgroup."""
+        """Read the counters of a container's cgroup."""
         return cgroup_usage.measure(self.cgroups, str(self.kept[message["id"]].cgroup)), []

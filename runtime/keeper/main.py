@@ -1,8 +1,8 @@
-"""The keeper: parent of every container, holder of its pipes and exit codes.
+"""The keeper's program: the parent process of every container, which holds its pipes and its exit status.
 
-Standard library and ctypes alone, one thread, one poll loop. Run as `python -I -S main.py SOCKET
-READY`; one byte on descriptor READY tells that the socket is there. Everything else is in modules that Python keeps
-compiled: compiling them at each start would stay in the keeper's memory.
+Standard library and ctypes alone, one thread, one event loop. Run as `python -I -S main.py SOCKET READY`: one byte is
+written to descriptor READY once it listens. Everything else is in modules, of which Python caches the bytecode:
+compiling at each start would leave the compiler's memory in the keeper.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime.oci import launch
 
 
 def main() -> None:
-    """Become the keeper of the run directory whose socket is named, unless it has one."""
+    """Serve on the given socket, unless another keeper does."""
     path, ready = sys.argv[1], int(sys.argv[2])
     launch.close_all_but([ready])
     lock = single.claim(path, ready)

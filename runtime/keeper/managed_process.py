@@ -1,4 +1,4 @@
-"""What the keeper holds of a process: its pidfd, the ends of its pipes, and how it ended."""
+"""A process that the keeper manages: its pidfd, the keeper's ends of its streams, and its exit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIPE_BYTES = 1 << 20
 
 
 class ManagedProcess:
-    """One process: a container's first, or an exec's."""
+    """A container's init, or the process of an exec instance."""
 
     def __init__(self, id: str, pid: int, pidfd: int, fds: dict[str, int], cgroup: str | None, container: str) -> None:
         self.id = id
@@ -27,7 +27,7 @@ class ManagedProcess:
         self.exit: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Return what the engine is told; descriptors follow in the order of `fds`, the pidfd first."""
+        """Return the message that describes it; `descriptors` are the pidfd, then those in `fds` in that order."""
         return {
             "id": self.id,
             "pid": self.pid,
@@ -39,20 +39,21 @@ class ManagedProcess:
         }
 
     def descriptors(self) -> list[int]:
-        """Return the descriptors that go with `describe`."""
+        """Return the descriptors that are sent with `describe`."""
         return [self.pidfd, *(self.fds[name] for name in sorted(self.fds))]
 
     def close(self) -> None:
-        """Let go of every descriptor."""
+        """Close all descriptors."""
         for descriptor in self.descriptors():
             os.close(descriptor)
         self.fds = {}
 
 
 class Stdio:
-    """Both ends of a process's standard streams: pipes, or the way by which its terminal comes.
+    """Both ends of a process's standard streams: three pipes, or a socket for the terminal that the child opens.
 
-    `inner` are the child's descriptors (three, none with a terminal), `console` its socket, `outer` the keeper's ends.
+    `inner` are the child's ends (none with a terminal), `outer` the keeper's ends by name. Through `console_child` the
+    child sends the main side of its terminal, which it opens in the container's devpts, to `console`.
     """
 
     def __init__(self, *, terminal: bool, stdin: bool) -> None:
@@ -78,7 +79,7 @@ class Stdio:
         return [*self.inner, *([] if self.console_child is None else [self.console_child.fileno()])]
 
     def close_inner(self) -> None:
-        """Let go of the child's ends."""
+        """Close the child's ends."""
         for descriptor in self.inner:
             os.close(descriptor)
         self.inner = []
@@ -87,7 +88,7 @@ class Stdio:
             self.console_child = None
 
     def close(self) -> None:
-        """Let go of everything: nothing came of it."""
+        """Close everything after a launch that failed."""
         self.close_inner()
         for descriptor in self.outer.values():
             os.close(descriptor)
@@ -97,7 +98,7 @@ class Stdio:
             self.console = None
 
     def take_console(self) -> None:
-        """Take the terminal's main end, if the child has sent it."""
+        """Receive the main side of the terminal, if the child has sent it."""
         if self.console is None:
             return
         try:

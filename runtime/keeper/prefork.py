@@ -1,4 +1,4 @@
-"""Children that stand by for the next containers: forked, in their namespaces and cgroups, with mounts made ahead."""
+"""Children forked in advance for the next containers: in new namespaces and cgroups, with mounts already made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runtime.oci.rootfs import RootError
 READY = b"r"
 STANDBY = "standby-"
 POOL_SIZE = 2
-"""How many stand by: one takes about as long to get ready as a container to be created, started and removed."""
+"""How many wait: one becomes ready in about the time in which a container is created, started and removed."""
 EVERY_DEVICE = {"allow": True, "access": "rwm"}
 NAMESPACES = {"pid", "ipc", "uts"}
 
@@ -30,8 +30,8 @@ class PreforkedChild:
     """A child that waits, inside a cgroup of its own, to become the next container's process.
 
     With cgroup version 1 a process that enters a cgroup waits for the kernel: cgroup_threadgroup_rwsem is a percpu
-    lock, and its first writer waits for an RCU grace period (6 to 16 ms). The standby has waited already; its cgroup is
-    renamed to the container's. Version 2 needs none: clone3(2) makes the child inside its cgroup.
+    lock, and its first writer waits for an RCU grace period (6 to 16 ms). This child has waited already; its cgroup is
+    renamed to the container's. Version 2 needs none: clone3(2) creates the child inside its cgroup.
     """
 
     def __init__(self, cgroups: Cgroups, parent: str, number: int, template: Mapping[str, Any], place: str) -> None:
@@ -56,12 +56,12 @@ class PreforkedChild:
         self._cgroups.enter(self.cgroup)
         try:
             made = make_trees(self._template, place, self._cgroups.shown(self.cgroup, True))
-        except (KernelError, OSError, RootError):  # then the container's own launch tells what can't be made
+        except (KernelError, OSError, RootError):  # the launch makes the mounts itself, and reports the error
             made = []
         job.send(READY)
         try:
             message, descriptors = wire.receive(job)
-        except ConnectionResetError:  # the keeper let go of it before it heard that it is ready
+        except ConnectionResetError:  # the keeper retired this child before it read READY
             message, descriptors = None, []
         job.close()
         if message is None:
@@ -78,17 +78,17 @@ class PreforkedChild:
         )
 
     def is_ready(self) -> bool:
-        """Whether the standby waits inside its cgroup."""
+        """Whether the child has entered its cgroup and waits for a container."""
         if not self._has_entered:
             try:
-                # taken, not peeked at: closing a socket with something unread takes from the peer what was sent to it
+                # read, not peeked at: closing a socket with unread data discards what was sent to the peer
                 self._has_entered = self._job.recv(1, socket.MSG_DONTWAIT) == READY
             except OSError:
                 return False
         return self._has_entered
 
     def fits(self, message: Mapping[str, Any]) -> bool:
-        """Whether the container of `message` can be made of the standby: its namespaces, its cgroup's place."""
+        """Whether the container of `message` needs the child's namespaces and the same parent cgroup."""
         made = {one["type"] for one in message["namespaces"] if not one.get("path")}
         return (
             made - {"mount", "cgroup", "network"} == NAMESPACES
@@ -97,7 +97,7 @@ class PreforkedChild:
         )
 
     def move(self, cgroup: str, resources: Mapping[str, Any]) -> None:
-        """Give the standby's cgroup the container's name and limits. Raises OSError when it can't have them."""
+        """Rename the child's cgroup to `cgroup` and set the container's limits. Raises OSError."""
         self._cgroups.rename(self.cgroup, cgroup)
         self.cgroup = cgroup
         has, wanted = self._devices, resources.get("devices") or []
@@ -105,7 +105,7 @@ class PreforkedChild:
         self._cgroups.update(cgroup, {**resources, "devices": more})
 
     def become(self, message: Mapping[str, Any], spec: int, stdio: Stdio) -> Launch:
-        """Have the standby become the container of `message`. Raises OSError when it can't be asked."""
+        """Let the child become the container of `message`. Raises OSError if the child is gone."""
         report, report_child = report_pipe()
         consoles = [] if stdio.console_child is None else [stdio.console_child.fileno()]
         try:
@@ -124,7 +124,7 @@ class PreforkedChild:
         return Launch(message, self.pid, self.pidfd, report, stdio, self.cgroup)
 
     def retire(self, emptier: CgroupEmptier) -> None:
-        """Kill the standby; its cgroup is removed once it is dead: it may be about to make it."""
+        """Kill the child; its cgroup is removed once it is dead, as it may still be about to create it."""
         self._job.close()
         pidfds.kill(self.pidfd)
         emptier.remove(self.cgroup, once_ended=self.pidfd)
@@ -132,10 +132,10 @@ class PreforkedChild:
 
 
 class PreforkPool:
-    """The children that stand by. There are none with cgroup version 2, or before an engine said what they are for."""
+    """The children that wait. There are none with cgroup version 2, or before an engine has sent a template."""
 
     def __init__(self, cgroups: Cgroups, place: str, emptier: CgroupEmptier) -> None:
-        """`place` is a directory to mount on, in namespaces of their own."""
+        """`place` is a directory on which the children mount, each in its own mount namespace."""
         self._cgroups = cgroups
         self._place = place
         self._emptier = emptier
@@ -146,7 +146,7 @@ class PreforkPool:
         self._may_be = False
 
     def prepare_for(self, parent: str, template: Mapping[str, Any]) -> None:
-        """Stand by for containers whose cgroups lie in `parent`, those that fit the `template` (see PreforkedChild)."""
+        """Fork children for containers that suit `template` and have their cgroups in `parent`."""
         self._parent, self._template = parent, template
         if not self._waiting and not self._cgroups.is_unified:
             self._remove_left_over()
@@ -154,16 +154,16 @@ class PreforkPool:
 
     @property
     def are_wanted(self) -> bool:
-        """Whether there are fewer than there should be."""
+        """Whether fewer wait than should."""
         return self._may_be and len(self._waiting) < POOL_SIZE
 
     @property
     def cgroup_paths(self) -> set[str]:
-        """The cgroups in which they wait."""
+        """The cgroups of the waiting children."""
         return {one.cgroup for one in self._waiting}
 
     def add(self) -> None:
-        """Have one more child wait. When it can't be made, none is made before the next launch (`take`)."""
+        """Fork one more. If that fails, no other is forked before the next launch (`take`)."""
         try:
             self._made += 1
             self._waiting.append(PreforkedChild(self._cgroups, self._parent, self._made, self._template, self._place))
@@ -172,7 +172,7 @@ class PreforkPool:
             raise
 
     def take(self, message: Mapping[str, Any]) -> PreforkedChild | None:
-        """Return one that is ready to become the container of `message`; it is the caller's from now on."""
+        """Remove and return a child that is ready and suits the container of `message`, if there is one."""
         self._may_be = bool(self._parent) and not self._cgroups.is_unified
         found = next((one for one in self._waiting if one.is_ready() and one.fits(message)), None)
         if found is not None:
@@ -180,23 +180,23 @@ class PreforkPool:
         return found
 
     def lose(self, pid: int) -> bool:
-        """Take note that process `pid` ended; returns whether it was one of them."""
+        """Handle the exit of process `pid`; return whether it was one of the children."""
         lost = [one for one in self._waiting if one.pid == pid]
         for one in lost:
             self._waiting.remove(one)
             one.retire(self._emptier)
-            self._may_be = False  # until there is a launch: a child that can't stand by is not made again and again
+            self._may_be = False  # until the next launch: a child that fails is not forked over and over
         return bool(lost)
 
     def retire(self) -> None:
-        """Let all of them go, until somebody says anew what they are for."""
+        """Kill all of them, and fork no others before the next `prepare_for`."""
         self._may_be = False
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.retire(self._emptier)
 
     def _remove_left_over(self) -> None:
-        """Remove the cgroups that the standbys of a keeper that was killed left."""
+        """Remove cgroups of the preforked children of an earlier keeper, which was killed."""
         parents = self._cgroups.directories(self._parent).values()
         names = {name for parent in parents if os.path.isdir(parent) for name in os.listdir(parent)}
         for name in names:

@@ -1,4 +1,4 @@
-"""The processes that the keeper has: its own children and those it adopted, live and ended."""
+"""The processes that the keeper manages: its own children and those it adopted, running and exited."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNKNOWN_EXIT = 255
 
 
 class Processes:
-    """Processes by id. `tell` passes on how one ended; it is known here until it is forgotten."""
+    """Processes by ID, each until it is forgotten. `report` is called with {"exited": id, …} when one exits."""
 
     def __init__(
         self, poll: select.epoll, cgroups: Cgroups, emptier: CgroupEmptier, report: Callable[[dict[str, Any]], None]
@@ -29,7 +29,7 @@ class Processes:
         self._report = report
         self._kept: dict[str, ManagedProcess] = {}
         self._adopted: dict[int, ManagedProcess] = {}
-        """Those that run and are not our children, by their pidfds."""
+        """Running processes that are not the keeper's children, by pidfd."""
 
     def __bool__(self) -> bool:
         return bool(self._kept)
@@ -38,30 +38,30 @@ class Processes:
         return self._kept[id]
 
     def get(self, id: str) -> ManagedProcess | None:
-        """Return process `id`, if it is here."""
+        """Return process `id`, None if it is not managed."""
         return self._kept.get(id)
 
     @property
     def ids(self) -> list[str]:
-        """All ids, in order."""
+        """All IDs, sorted."""
         return sorted(self._kept)
 
     @property
     def cgroup_paths(self) -> set[str | None]:
-        """The cgroups of all."""
+        """The cgroups of all processes."""
         return {kept.cgroup for kept in self._kept.values()}
 
     @property
     def any_runs(self) -> bool:
-        """Whether one of them has not ended."""
+        """Whether at least one has not exited."""
         return any(kept.exit is None for kept in self._kept.values())
 
     def add(self, kept: ManagedProcess) -> None:
-        """Take in a child that executes."""
+        """Add a child that has called execve(2)."""
         self._kept[kept.id] = kept
 
     def adopt(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-        """Take in a process of an earlier keeper; the descriptors are the pidfd's and those of `fds`, in order."""
+        """Add a process of an earlier keeper; `descriptors` are the pidfd and, in order, those named in `fds`."""
         kept = ManagedProcess(
             message["id"], message["pid"], descriptors[0], dict(zip(message["fds"], descriptors[1:], strict=True)),
             message["cgroup"], message["container"],
@@ -71,11 +71,11 @@ class Processes:
         self.add(kept)
         if kept.exit is None:
             self._adopted[kept.pidfd] = kept
-            # edge-triggered: one event when it ends, one more when its parent reaps it
+            # edge-triggered: one event when it exits, another when its parent reaps it
             self._poll.register(kept.pidfd, select.EPOLLIN | select.EPOLLET)
 
     def forget(self, id: str, then: Callable[[], None]) -> None:
-        """Drop a process, and call `then` when its cgroup is gone too."""
+        """Drop a process, and call `then` once its cgroup is removed."""
         kept = self._kept.pop(id, None)
         if kept is not None:
             if self._adopted.pop(kept.pidfd, None) is not None:
@@ -89,10 +89,10 @@ class Processes:
     # --- ends
 
     def reap(self, ended: Callable[[int], None], *, spares_strangers: bool) -> None:
-        """Take note of every child that ended, `ended` of those that are none of these processes.
+        """Reap all children that have exited. `ended` is called with the PIDs of those that are not managed here.
 
-        With `spares_strangers` these are left for later: one may be that of a launch which is not answered yet, and its
-        number stays its own only until it is reaped.
+        With `spares_strangers`, children that are not managed are left as zombies: one may belong to a launch that is
+        not answered yet, and its PID can't be reused while it is not reaped.
         """
         live = {kept.pid: kept for kept in self._kept.values() if kept.exit is None and kept.pidfd not in self._adopted}
         while True:
@@ -103,7 +103,7 @@ class Processes:
             if found is None:
                 return
             if spares_strangers and found.si_pid not in live:
-                break  # whoever waits for any child is told of this one first
+                break  # waitid(P_ALL) would return this one again and again: ask for each known child below
             pid, status = os.waitpid(found.si_pid, os.WNOHANG)
             if pid in live:
                 self._note_exit(live.pop(pid), status)
@@ -115,11 +115,11 @@ class Processes:
                 self._note_exit(kept, status)
 
     def has_adopted(self, pidfd: int) -> bool:
-        """Whether `pidfd` is that of an adopted process that runs."""
+        """Whether `pidfd` is that of a running adopted process."""
         return pidfd in self._adopted
 
     def serve_adopted(self, pidfd: int) -> None:
-        """Learn how an adopted process ended: another is its parent, so the kernel is asked instead of waitpid(2)."""
+        """Record the exit of an adopted process. waitpid(2) works for its parent only; Linux 6.15 knows it by pidfd."""
         kept = self._adopted[pidfd]
         status = None
         if pidfds.remembers_exits():
@@ -128,14 +128,14 @@ class Processes:
             except OSError:
                 status = None
             else:
-                if status is None:  # its new parent has not reaped it: the pidfd hangs up when it has
+                if status is None:  # its parent has not reaped it yet; another event (EPOLLHUP) follows when it has
                     return
         self._poll.unregister(pidfd)
         del self._adopted[pidfd]
         self._note_exit(kept, status)
 
     def _note_exit(self, kept: ManagedProcess, status: int | None) -> None:
-        """Keep how a process ended (a wait status; None when nobody can know) and tell it."""
+        """Record and report an exit; `status` is a wait status, None if it can't be known."""
         number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
         known = UNKNOWN_EXIT if status is None else os.WEXITSTATUS(status)
         kept.exit = {
@@ -146,6 +146,6 @@ class Processes:
             "finished_at_ns": time.time_ns(),
         }
         if kept.cgroup and kept.id == kept.container:
-            # a PID namespace ends with its first process; one that shares the host's may leave others behind
+            # a PID namespace ends with its init; a container in the host's namespace may leave other processes behind
             self._emptier.kill(kept.cgroup)
         self._report({"exited": kept.id, **kept.exit})

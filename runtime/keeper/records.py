@@ -1,12 +1,13 @@
-"""What is written down of a container's process, for an engine that finds neither keeper nor doorman.
+"""process.json: identifies a container's process for an engine that finds neither keeper nor doorman.
 
-Its number alone would not say that it is still the same one: with it go the time when it started (proc_pid_stat(5),
-field 22) and the boot in which that counts. Its pipes are known by their inodes: whoever has one open in the container
-can be asked for another end of it (`/proc/<pid>/fd/<number>`, proc_pid_fd(5): a pipe is opened by its link like a FIFO).
+A PID alone may have been reused, so the record also has the start time (proc_pid_stat(5), field 22) and the boot ID.
+Pipes are identified by inode: if a process of the container has one open, another end of it can be opened through
+`/proc/<pid>/fd/<number>` (proc_pid_fd(5): opening the link of a pipe works like opening a FIFO).
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,14 +19,14 @@ from functools import cache
 from pathlib import Path
 
 START_TIME = 19
-"""The field's place among those that follow the command's closing parenthesis."""
+"""Index of field 22 among those after the command's closing parenthesis."""
 PARENT = 1
 READ_ENDS = ("stdout", "stderr")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A container's process: who it is, since when, and the inodes of its pipes by their names."""
+    """A container's process: PID, start time, boot, and the inodes of its pipes by name."""
 
     pid: int
     start_time: str
@@ -37,7 +38,7 @@ class Record:
 
     @classmethod
     def of(cls, pid: int, cgroup: str | None, started_at_ns: int, fds: Mapping[str, int]) -> Record | None:
-        """Describe a process that runs and its descriptors; None where it has ended."""
+        """Return the record of a running process with descriptors `fds`; None if it has exited."""
         fields = _fields(pid)
         pipes = {name: os.fstat(fd).st_ino for name, fd in fds.items() if name != "console"}
         if fields is None:
@@ -45,28 +46,28 @@ class Record:
         return cls(pid, fields[START_TIME], _boot(), cgroup, started_at_ns, pipes, "console" in fds)
 
     def write(self, path: Path) -> None:
-        """Write it to the file at `path`, which its user alone may read."""
+        """Write the record to the file `path` (mode 0600)."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(descriptor, "w") as file:
             json.dump(self.__dict__, file)
 
     @classmethod
     def read(cls, path: Path) -> Record | None:
-        """Return what the file at `path` says; None where there is none, or it is not whole."""
+        """Return the record in the file `path`; None if there is none, or it is incomplete."""
         try:
             return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def open_process(self) -> int | None:
-        """Return a pidfd of the process; None where it is gone, whoever has its number now."""
+        """Return a pidfd of the process; None if it has exited, even if another process has its PID now."""
         if self.boot != _boot():
             return None
         try:
             pidfd = os.pidfd_open(self.pid)
         except OSError:
             return None
-        # looked at after the pidfd is open: the number can't become another's in between
+        # checked after pidfd_open(2): the PID can't be reused in between
         fields = _fields(self.pid)
         if fields is None or fields[START_TIME] != self.start_time:
             os.close(pidfd)
@@ -74,7 +75,7 @@ class Record:
         return pidfd
 
     def open_pipes(self, pids: Iterable[int]) -> dict[str, int]:
-        """Return our ends of those pipes that one of the processes `pids` still has."""
+        """Open the other ends of those pipes that one of the processes `pids` still has open."""
         wanted = {f"pipe:[{inode}]": name for name, inode in self.pipes.items()}
         found: dict[str, int] = {}
         for pid in (self.pid, *pids):
@@ -95,16 +96,17 @@ def _opened(path: str, name: str) -> int:
     descriptor = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError("no pipe any more")
+        raise OSError(errno.EBADF, "it is no longer a pipe")
     os.set_blocking(descriptor, True)
     return descriptor
 
 
 def kill_execs(pids: Sequence[int], first: int) -> None:
-    """Kill those of a container's processes `pids` that came from outside: execs, whom nobody waits for any more.
+    """Kill the execs among a container's processes `pids`: with the engine and keeper that ran them gone, nobody waits.
 
-    The parent of an exec was the keeper, and is now whoever takes orphans outside. In a PID namespace of its own the
-    container's orphans are those of `first`; where it shares one, they can't be told from execs and are left alone.
+    An exec was a child of the keeper, and is now one of a subreaper outside the container; orphans of the container
+    itself are children of its init, `first`. Where it shares another PID namespace, the two can't be distinguished, and
+    no process is killed.
     """
     if not _is_namespaces_first(first):
         return
@@ -124,7 +126,7 @@ def _is_namespaces_first(pid: int) -> bool:
 
 
 def _fields(pid: int) -> list[str] | None:
-    """Return the fields of /proc/<pid>/stat from the state on; None where there is no such process."""
+    """Return the fields of /proc/<pid>/stat from `state` on; None if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Starting the engine anew when it went without a word: at once, then ever later, and in the end not any more."""
+"""Restarts a crashed engine with exponential backoff (0 to 8 s), then gives up."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from runtime.hints import Any
 
 PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 STEADY_S = 30.0
-"""An engine that was there for so long did not die of how it starts."""
+"""An engine that ran for this long resets the backoff: its start is not what makes it crash."""
 
 
 class EngineRestarter:
-    """What is known of the engine's process, and when it is to be started again. Times are of the monotonic clock."""
+    """The engine's command line, and when to start it again (`due_s`). Times are those of the monotonic clock."""
 
     def __init__(self, name: str = "keeper", pauses_s: Sequence[float] = PAUSES_S) -> None:
-        """`name` is who starts it, as the log is to call it; `pauses_s` are those before each attempt."""
+        """`name` is that of this process in the log; `pauses_s` are the delays before each attempt."""
         self._name = name
         self._pauses_s = pauses_s
         self.command: list[str] = []
@@ -28,13 +28,13 @@ class EngineRestarter:
         self._deaths = 0
 
     def on_connected(self, message: dict[str, Any], now_s: float) -> None:
-        """Take note that an engine is here, and how it is started."""
+        """Store how the engine that has connected is started; cancel a scheduled restart."""
         self.command, self.environment = list(message["restart"]), dict(message["environment"])
         self.due_s = None
         self._since_s = now_s
 
     def on_lost(self, now_s: float) -> None:
-        """Take note that the engine is gone, and plan when to start it."""
+        """Schedule a restart."""
         if not self.command or self.due_s is not None:
             return
         if now_s - self._since_s > STEADY_S:
@@ -46,16 +46,16 @@ class EngineRestarter:
         self._deaths += 1
 
     def forget(self) -> None:
-        """Start nothing: there is nothing to keep, or the engine said goodbye."""
+        """Cancel a scheduled restart."""
         self.due_s = None
 
     @property
     def is_pending(self) -> bool:
-        """Whether an engine is to be started, or is on its way."""
+        """Whether a restart is scheduled, or an engine has been started and has not connected yet."""
         return self.due_s is not None or self.pid != 0
 
     def start(self, now_s: float) -> None:
-        """Start the engine."""
+        """Fork and exec the engine."""
         self.due_s = None
         self._since_s = now_s
         self.say(f"starting the engine again, attempt {self._deaths}" if self._deaths else "starting the engine")
@@ -70,5 +70,5 @@ class EngineRestarter:
                 os._exit(127)
 
     def say(self, text: str) -> None:
-        """Write a line into the engine's log, which is that of whoever starts it too."""
+        """Write a line to standard error, which is the engine's log."""
         os.write(2, f"skiff {self._name}: {text}\n".encode())

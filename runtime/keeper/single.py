@@ -1,4 +1,4 @@
-"""What a small process of the run directory does at its start: be the only one, print into the log, tell its starter."""
+"""The start of keeper and doorman: take the lock, print into the engine's log, report to the parent when it listens."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import sys
 import time
 
 HOLDER_S = 10.0
-"""How long who holds the lock has to listen, or to end."""
+"""How long the holder of the lock may take to listen or to exit."""
 
 
 def claim(path: str, ready: int) -> int | None:
-    """Become the process that listens at socket `path`: return the lock, or None where another one listens already.
+    """Take the lock of the socket `path` and return it; None if another process listens there already.
 
-    The lock is a record lock, which children do not inherit, on a file beside the socket; it has content, its holder's
-    number, once that listens (`announce`). Whoever started us is told through `ready`.
+    The lock is a record lock on `<path>.lock`, which children do not inherit. The file contains the holder's PID once it
+    listens (`announce`); until then others wait. A byte is written to `ready` when somebody listens.
     """
     _print_into(os.path.join(os.path.dirname(path), "engine.log"))
     lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -27,26 +27,26 @@ def claim(path: str, ready: int) -> int | None:
             os.write(ready, b"r")
             return None
         if time.monotonic() > deadline_s:
-            sys.exit(f"skiff: another process has {path}.lock, and neither listens nor ends: end it")
+            sys.exit(f"skiff: another process has locked {path}.lock and neither listens nor exits: kill it")
         select.select((), (), (), 0.005)
     os.ftruncate(lock, 0)
     if os.path.lexists(path):
         os.unlink(path)
-    # a container takes four descriptors; the default of 1,024 would end at 250 of them
+    # a container takes four descriptors: the default limit of 1,024 would allow 250 containers
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return lock
 
 
 def announce(lock: int, ready: int) -> None:
-    """Tell that this process listens."""
+    """Record in the lock file, and report to the parent, that this process listens."""
     os.write(lock, b"%d\n" % os.getpid())
     os.write(ready, b"r")
     os.close(ready)
 
 
 def _print_into(log: str) -> None:
-    """Print into the engine's log: a terminal or a pipe that nobody reads would stop us with the first line."""
+    """Redirect stdout and stderr to the engine's log: a terminal or pipe without a reader would block or kill us."""
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:

@@ -1,4 +1,4 @@
-"""Starting the small processes of the run directory: the keeper and the doorman."""
+"""Starts the helper processes of an engine: the keeper and the doorman."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from runtime.paths import Paths
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 15.0
-"""How long one of them has to answer an engine that comes; both do nothing that takes long."""
+"""Timeout of an engine's first request. Neither helper ever blocks, so one that takes longer is stopped or hangs."""
 
 
 def end_silent(address: Path) -> None:
-    """Kill the process that listens at `address` and does not answer, as one that is stopped: another can follow.
+    """Kill the helper that listens at `address` and does not answer, so that another can be started.
 
-    An engine that waits for it is of no use, and containers lose nothing: what one of the two holds, the other has too, or
-    it is had back from the processes themselves.
+    Containers lose nothing by it: the other helper and the engine hold duplicates of its descriptors, and the rest is
+    found in /proc (`KeeperClient.recover`).
     """
     pid = int(address.with_name(f"{address.name}.lock").read_text())
-    logger.error("process %d, at %s, does not answer: it is killed for another one", pid, address)
+    logger.error("process %d, which listens at %s, does not answer: it is killed and replaced", pid, address)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 def start_helper(paths: Paths, program: Path, address: Path) -> None:
-    """Start `program`, which listens at `address`; return once it does. Raises InternalError with what it printed."""
+    """Start `program` and return once it listens at `address`. Raises InternalError if it exits before."""
     paths.run.mkdir(parents=True, exist_ok=True)
     ready, ready_child = os.pipe()
     interpreter = unwritable(sys.executable)
@@ -42,7 +42,7 @@ def start_helper(paths: Paths, program: Path, address: Path) -> None:
             [sys.executable, "-I", "-S", program, address, str(ready_child)],
             executable=sys.executable if interpreter is None else f"/proc/self/fd/{interpreter}",
             pass_fds=[ready_child] if interpreter is None else [ready_child, interpreter],
-            # a container's init is the keeper's fork: it has nothing of the environment but what names the engine
+            # a container's init is a fork of the keeper, with the same /proc/<pid>/environ: only what names the engine
             env={"SKIFF_ROOT": str(paths.root), "SKIFF_RUN": str(paths.run)},
             start_new_session=True,
             stdin=subprocess.DEVNULL,

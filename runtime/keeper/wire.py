@@ -1,8 +1,8 @@
-"""Messages between engine and keeper: packed values in SOCK_SEQPACKET packets, descriptors beside them (unix(7)).
+"""Messages between engine and keeper: packed values in SOCK_SEQPACKET packets, with SCM_RIGHTS descriptors (unix(7)).
 
-Values are packed as marshal does in its version 2, which no release of Python changes any more: `json` would cost the
-keeper a megabyte of modules. They are unpacked here, as marshal may crash on what is malformed, and every container
-hangs on the keeper.
+The format is version 2 of Python's marshal, which no release changes: `json` would cost the keeper a megabyte of
+modules. Messages are unpacked by the code below, since marshal.loads may crash on malformed input, and every container
+depends on the keeper.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ INTEGER, LONG, FLOAT, BYTES, TEXT, TUPLE, LIST, MAPPING, END = b"ilgsu([{0"
 
 
 class MalformedError(ValueError):
-    """Bytes that are no message."""
+    """The bytes are not a message."""
 
 
 def pack(value: Any) -> bytes:
-    """Return a value of None, booleans, numbers, strings, bytes, lists, tuples and dicts of these as bytes."""
+    """Return bytes for None, booleans, numbers, strings, bytes, and lists, tuples and dicts of these."""
     return marshal.dumps(value, MARSHAL_VERSION)
 
 
@@ -46,7 +46,7 @@ def unpack(data: bytes) -> Any:
 
 
 def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
-    """Return the value that begins at `at`, and where it ends."""
+    """Return (the value that begins at offset `at`, the offset of its end)."""
     kind = data[at]
     at += 1
     if kind in CONSTANTS:
@@ -97,14 +97,14 @@ def _long(data: bytes, at: int, count: int) -> tuple[int, int]:
 
 
 def send(connection: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Send one message with `descriptors`; blocks or raises BlockingIOError as the socket is set."""
+    """Send one message with `descriptors`. Raises BlockingIOError if the socket is non-blocking and full."""
     socket.send_fds(connection, [pack(message)], list(descriptors))
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """Return the next message and its descriptors (close-on-exec); None when the peer is gone.
+    """Return the next message and its descriptors (close-on-exec); the message is None at the end of the connection.
 
-    Raises MalformedError on a packet that is no message; nothing of it stays open.
+    Raises MalformedError, after closing the descriptors, if the packet is not a message.
     """
     data, descriptors = receive_descriptors(connection, PACKET_BYTES, DESCRIPTORS)
     if not data and not descriptors:
@@ -121,9 +121,9 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]
 
 
 def receive_descriptors(connection: socket.socket, size: int, count: int, flags: int = 0) -> tuple[bytes, list[int]]:
-    """Return the next packet, of at most `size` bytes, and at most `count` descriptors, closed on exec."""
+    """Return the next packet, of at most `size` bytes, and at most `count` descriptors (close-on-exec)."""
     numbers = array.array("i")
-    # socket.recv_fds takes flags and drops them
+    # not socket.recv_fds: it ignores its flags argument
     data, ancillary, _, _ = connection.recvmsg(
         size, socket.CMSG_SPACE(count * numbers.itemsize), flags | socket.MSG_CMSG_CLOEXEC
     )

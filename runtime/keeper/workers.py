@@ -1,7 +1,7 @@
-"""Children that do what may have to wait.
+"""Child processes for work that may block.
 
 The keeper has one thread, and every container depends on it: it never waits for a process, a lock, a disk or a peer.
-What may take long runs in a child instead, which writes its result into a pipe that the poll loop watches.
+What may take long runs in a child instead, which writes its result into a pipe that the event loop watches.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHUNK_BYTES = 65536
 
 
 class WorkerProcess:
-    """A child that runs `work`. `done` is called once, with {"result"}, or {"error", "errno"} where it failed."""
+    """A child that runs `work`. `done` is called once, with {"result": …} or {"error": …, "errno": …}."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class WorkerProcess:
         os.set_blocking(self.report, False)
 
     def close(self) -> None:
-        """Let go of the child, which is killed where it still runs; its death is not waited for."""
+        """Kill the child if it runs, without waiting for its death, and close its descriptors."""
         pidfds.kill(self.pidfd)
         os.close(self.pidfd)
         os.close(self.report)
@@ -56,11 +56,11 @@ class WorkerProcess:
 def _run(work: Callable[[], Any], kept: list[int], report: int) -> None:
     try:
         launch.close_inherited_fds(kept)
-        told = {"result": work()}
+        outcome = {"result": work()}
     except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
-        told = {"error": str(error) or type(error).__name__, "errno": getattr(error, "errno", None)}
+        outcome = {"error": str(error) or type(error).__name__, "errno": getattr(error, "errno", None)}
     try:
-        data = wire.pack(told)
+        data = wire.pack(outcome)
         while data:
             data = data[os.write(report, data) :]
     finally:
@@ -68,7 +68,7 @@ def _run(work: Callable[[], Any], kept: list[int], report: int) -> None:
 
 
 class Workers:
-    """The workers that run now."""
+    """The running workers."""
 
     def __init__(self, poll: select.epoll) -> None:
         self._poll = poll
@@ -89,17 +89,17 @@ class Workers:
         limit_s: float = float("inf"),
         owner: object = None,
     ) -> None:
-        """Run `work` in a child, which has descriptors `kept`; one that took `limit_s` is killed and has failed.
+        """Run `work` in a child that inherits only descriptors `kept`; after `limit_s` it is killed and has failed.
 
-        `owner` is for whom it works (see `drop`), None for the keeper itself. Raises OSError, KernelError where no child
-        can be made.
+        `owner` is the engine connection on whose behalf it runs (see `drop`), None for the keeper itself. Raises OSError
+        or KernelError if fork fails.
         """
         worker = WorkerProcess(work, done, kept, limit_s, owner)
         self._running[worker.report] = worker
         self._poll.register(worker.report, select.EPOLLIN)
 
     def serve(self, descriptor: int) -> None:
-        """Take what a child wrote; at its end, pass it on."""
+        """Read what a child has written; at EOF, pass the result to `done`."""
         worker = self._running[descriptor]
         try:
             chunk = os.read(descriptor, CHUNK_BYTES)
@@ -110,24 +110,24 @@ class Workers:
         else:
             try:
                 outcome = wire.unpack(bytes(worker.said))
-            except wire.MalformedError:  # nothing, or half of it
+            except wire.MalformedError:  # killed before it had written all
                 outcome = {"error": "the task's process was killed", "errno": None}
             self._finish(worker, outcome)
 
     @property
     def next_deadline_s(self) -> float:
-        """When (monotonic clock) the next one has had its time."""
+        """The earliest deadline (monotonic clock)."""
         return min([one.deadline_s for one in self._running.values()], default=float("inf"))
 
     def end_late(self, now_s: float) -> None:
-        """Kill those that had their time; whoever waits for them waits no longer."""
+        """Kill the workers whose deadline has passed, and call their `done` with an error."""
         for late in [one for one in self._running.values() if now_s > one.deadline_s]:
             self._finish(late, {"error": "the task did not end in time", "errno": None})
 
     def drop(self, owner: object) -> None:
-        """Kill those that work for `owner`, who is gone."""
+        """Kill the workers of `owner`, whose connection has ended."""
         for one in [one for one in self._running.values() if owner is not None and one.owner is owner]:
-            self._finish(one, {"error": "nobody waits for the task any more", "errno": None})
+            self._finish(one, {"error": "the engine that asked for the task has exited", "errno": None})
 
     def _finish(self, worker: WorkerProcess, outcome: dict[str, Any]) -> None:
         self._poll.unregister(worker.report)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("compose",)
+FOLDERS = ("compose", "runtime/keeper")
 """Folders that have been rewritten; a folder that has been is added here."""
 DIALECT = {
     "anew": "again, or: recreate",

@@ -76,7 +76,7 @@ def test_those_who_work_for_somebody_end_when_that_one_is_gone(poll):
     gate, release = os.pipe()
     workers.start(lambda: os.read(gate, 1), told.append, kept=[gate])
     workers.drop(owner)
-    assert told == [{"error": "nobody waits for the task any more", "errno": None}]
+    assert told == [{"error": "the engine that asked for the task has exited", "errno": None}]
     os.write(release, b"g")
     serve(workers, poll, lambda: not workers)
     assert told[1:] == [{"result": b"g"}]
