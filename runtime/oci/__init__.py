@@ -1,1 +1,1 @@
-"""OCI runtime specification documents turned into running processes."""
+"""Turns documents of the OCI runtime specification into running processes."""

@@ -1,4 +1,4 @@
-"""Control groups of a container: version 1's hierarchy a controller, or version 2's one tree."""
+"""The cgroups of a container: in version 1 one hierarchy for each controller, in version 2 a single tree."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ CONTROLLERS = (
     "memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio", "hugetlb", "net_cls", "net_prio", "rdma",
 )  # fmt: skip
 UNIFIED_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "cpu", "cpuset", "pids")
-"""In the order of enabling: the last three, which judge threads, would be let by the processes that hinder the others."""
+"""In the order of enabling. The last three are threaded controllers, which processes in the cgroup do not block."""
 SYSTEMD = "systemd"
-"""Version 1's hierarchy without a controller, "name=systemd": the cgroup in which systemd, also in containers, looks."""
+"""Version 1's hierarchy without a controller, "name=systemd", in which systemd keeps its units, in containers too."""
 SETTLE_S = 2.0
-"""How long the kernel has to freeze, or to end, the processes of a cgroup."""
+"""How long to wait for the kernel to freeze or kill the processes of a cgroup."""
 PARENTS_LOST = 100
-"""How often a parent may be removed by others while a cgroup is made in it, until something else must be wrong."""
+"""Attempts to create a cgroup whose parent may be removed at the same time by others."""
 LEAF = "init"
-"""Where the processes go that are in the way of a delegated root."""
+"""The child cgroup to which processes in a delegated root are moved (cgroup-v2, "No Internal Process Constraint")."""
 
 
 class Cgroups:
-    """The hierarchies of this machine: where each controller is mounted.
+    """The cgroup hierarchies of this machine: where each controller is mounted.
 
-    With version 2, paths begin at the topmost cgroup that may be written: the root, or what was delegated.
+    With version 2, paths are relative to the topmost writable cgroup: the root, or the one that was delegated to us.
     """
 
     def __init__(self) -> None:
@@ -52,23 +52,23 @@ class Cgroups:
                 elif kind == "cgroup2" and self.v2 is None:
                     self.v2 = point
         if not self.v1 and self.v2 is None:
-            raise OSError(2, "no cgroup hierarchy is mounted")
+            raise OSError(errno.ENOENT, "no cgroup hierarchy is mounted")
         self._mounted_at = str(self.v2)
         if self.is_unified:
             self.v2 = _topmost_writable(self._mounted_at)
         is_root = os.geteuid() == 0 and userns.is_initial()
         self.are_ours = is_root or any(os.access(point, os.W_OK) for point in self.v1.values() or [str(self.v2)])
-        """Whether cgroups can be made: not by a user without root to whom none was delegated; then there are none."""
+        """Whether cgroups can be created. If not (no root, nothing delegated), containers run without one."""
 
     @property
     def is_unified(self) -> bool:
-        """Whether version 2 alone carries the controllers."""
+        """Whether all controllers are version 2's."""
         return not self.v1
 
     def directories(self, path: str) -> dict[str, str]:
-        """Return the directories of cgroup `path`, by controller; version 2's is "unified". None where none are ours.
+        """Return the directories of cgroup `path` by controller; {} if cgroups can't be created.
 
-        With version 1 there is one of systemd's, too, where the machine has that hierarchy.
+        With version 2 the only key is "unified". With version 1 "systemd" is included if that hierarchy is mounted.
         """
         if not self.are_ours:
             return {}
@@ -78,21 +78,22 @@ class Cgroups:
         return {controller: f"{point}{path}" for controller, point in points.items()}
 
     def shown(self, path: str, has_namespace: bool) -> dict[str, str] | None:
-        """Return what a container of cgroup `path` is to see bound; nothing where it mounts version 2's tree itself.
+        """Return the directories to bind-mount at the container's /sys/fs/cgroup, by name below it.
 
-        None where there is nothing to be seen: version 1 knows no view of a cgroup that is not ours.
+        {} if it mounts version 2's tree itself, in a cgroup namespace. None if nothing can be shown: version 1 without
+        a cgroup of ours.
         """
         if not self.is_unified:
             return self.directories(path) or None
         return {} if has_namespace else {"unified": self._mounted_at}
 
     def create(self, path: str, resources: Mapping[str, Any]) -> None:
-        """Make cgroup `path` with the limits and the device rules of the OCI document's `linux.resources`."""
+        """Create cgroup `path` with the limits and device rules of the OCI document's `linux.resources`."""
         for controller, directory in self.directories(path).items():
             _make_directory(directory)
             if controller == "unified":
                 self._delegate(path)
-                # in a user namespace nobody may, and nobody needs to: nodes of devices can't be made there
+                # in a user namespace it is neither permitted nor needed: device nodes can't be created there
                 if resources.get("devices") and userns.is_initial():
                     bpf.confine_devices(directory, device_filter.assemble(resources["devices"]))
             elif controller == "cpuset":
@@ -110,20 +111,20 @@ class Cgroups:
             directory = f"{directory}/{part}"
 
     def _enable(self, directory: str, controller: str) -> None:
-        """Offer `controller` to the children of a cgroup; where it can't be, the limit that needs it will say so."""
+        """Enable `controller` for the children of a cgroup. A failure is reported later, by the limit that needs it."""
         with contextlib.suppress(OSError):
             try:
                 _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
             except OSError as error:
                 if error.errno != errno.EBUSY or directory != self.v2:
                     raise
-                # "No Internal Process Constraint": the root of a cgroup namespace is no root to the kernel, so
-                # whoever runs in it, as in a container, keeps it from having children with controllers
+                # "No Internal Process Constraint": the root of a cgroup namespace is an ordinary cgroup, so processes
+                # in it (we may run in a container) prevent that it has children with controllers
                 _move_processes(directory, f"{directory}/{LEAF}")
                 _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
 
     def _inherit_cpuset(self, path: str) -> None:
-        """Give each level its parent's CPUs and memory nodes: version 1 makes them empty."""
+        """Copy CPUs and memory nodes from parent to child at each level: in version 1 they are empty at first."""
         directory = self.v1["cpuset"]
         for part in path.strip("/").split("/"):
             for name in ("cpuset.cpus", "cpuset.mems"):
@@ -135,16 +136,16 @@ class Cgroups:
             directory = f"{directory}/{part}"
 
     def update(self, path: str, resources: Mapping[str, Any]) -> None:
-        """Set the limits that `resources` names; with version 2, the device rules stay what they were made.
+        """Set the limits in `resources`; with version 2, device rules are set by `create` only.
 
-        Raises OSError where the machine lacks what a limit needs, or the kernel refuses its value.
+        Raises OSError if the machine lacks a controller or file for a limit, or if the kernel rejects its value.
         """
         directories = self.directories(path)
         if not directories:
             return
         form = limits.unified if self.is_unified else limits.legacy
         if not self.is_unified and resources.get("unified"):
-            raise OSError(errno.ENOTSUP, "settings of cgroup version 2 (unified) need a machine that has it alone")
+            raise OSError(errno.ENOTSUP, "cgroup version 2 settings (unified) need a machine with version 2 alone")
         again = []
         for controller, name, value in form(
             resources, lambda name: any(os.path.exists(f"{one}/{name}") for one in directories.values())
@@ -160,12 +161,12 @@ class Cgroups:
                 elif error.errno != errno.EINVAL or controller != "memory":
                     raise
                 again.append((f"{directory}/{name}", value))
-        # version 1 never has memory's limit above the one of memory and swap: which to raise first depends
+        # version 1 requires memory.limit <= memory.memsw.limit at any time: which to write first depends on both
         for file, value in again:
             _write(file, value)
 
     def _share_realtime(self, path: str, cpu: Mapping[str, Any]) -> None:
-        """Add to each level above `path` the real-time share that it wants: version 1 makes cgroups with none."""
+        """Add the real-time share to each ancestor of `path`: in version 1 cgroups start with none."""
         share = cpu["realtimeRuntime"] / (cpu.get("realtimePeriod") or 1_000_000)
         directory = self.v1["cpu"]
         for part in os.path.dirname(path).strip("/").split("/"):
@@ -174,41 +175,41 @@ class Cgroups:
             _write(f"{directory}/cpu.rt_runtime_us", runtime + math.ceil(share * period))
 
     def enter(self, path: str, pid: int = 0) -> None:
-        """Move process `pid`, the calling one when it is 0, into cgroup `path`."""
+        """Move process `pid` (0: the caller) into cgroup `path`."""
         for controller, directory in self.directories(path).items():
             try:
                 _write(f"{directory}/cgroup.procs", pid)
             except OSError as error:
                 if error.errno == errno.ENOENT and controller == SYSTEMD:
-                    continue  # a container that an earlier version of this program made has none
+                    continue  # a container that an earlier version of this program created has none
                 if error.errno != errno.EBUSY:
                     raise
-                # the container has divided its cgroup: whoever joins it is with those who are there already
+                # the container has created cgroups below its own: join the first that has processes
                 below = next((folder for folder in _tree(directory) if _words(f"{folder}/cgroup.procs")), None)
                 if below is None:
                     raise
                 _write(f"{below}/cgroup.procs", pid)
 
     def descriptor(self, path: str) -> int:
-        """Return a descriptor of version 2's cgroup `path`, for a child to be born in it; -1 with version 1."""
+        """Return a descriptor of version 2's cgroup `path` for CLONE_INTO_CGROUP; -1 with version 1."""
         if not (self.is_unified and self.are_ours):
             return -1
         return os.open(f"{self.v2}{path}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def rename(self, path: str, wanted: str) -> None:
-        """Give cgroup `path` the name `wanted`, beside it (version 1 alone has this)."""
+        """Rename cgroup `path` to `wanted`, which has the same parent (only version 1 can do this)."""
         others = self.directories(wanted)
         for controller, directory in self.directories(path).items():
             os.rename(directory, others[controller])
 
     def freeze(self, path: str, frozen: bool) -> None:
-        """Stop, or go on scheduling, every process of cgroup `path`; returns when the kernel has done so.
+        """Freeze or thaw cgroup `path`; return once the kernel has done so.
 
-        Raises TimeoutError, with everything scheduled again, when one can't be stopped, OSError without cgroups.
+        Raises TimeoutError, after thawing it again, if a process can't be stopped; OSError without a cgroup.
         """
         directories = self.directories(path)
         if not directories:
-            raise OSError(errno.EOPNOTSUPP, "pausing takes a control group, and none is delegated to this user")
+            raise OSError(errno.EOPNOTSUPP, "pausing needs a cgroup, and none is delegated to this user")
         if self.is_unified:
             file, wanted, back = f"{directories['unified']}/cgroup.freeze", str(int(frozen)), "0"
             events = f"{directories['unified']}/cgroup.events"
@@ -222,14 +223,14 @@ class Cgroups:
             raise TimeoutError(errno.ETIMEDOUT, "a process of the container can't be stopped: it waits for a device")
 
     def is_frozen(self, path: str) -> bool:
-        """Return whether cgroup `path` was asked to stop, by `freeze` or by others."""
+        """Return whether cgroup `path` is frozen or freezing, by `freeze` or by others."""
         directories = self.directories(path)
         if self.is_unified:
             return _words(f"{directories['unified']}/cgroup.freeze") == ["1"]
         return _words(f"{directories.get('freezer')}/freezer.state") in (["FREEZING"], ["FROZEN"])
 
     def processes(self, path: str) -> list[int]:
-        """Return the numbers of the processes of cgroup `path` and of those that the container made below it."""
+        """Return the PIDs in cgroup `path` and in those that the container created below it."""
         directories = self.directories(path)
         if not directories:
             return []
@@ -237,7 +238,7 @@ class Cgroups:
         return [int(number) for folder in _tree(top) for number in _words(f"{folder}/cgroup.procs")]
 
     def kill(self, path: str) -> None:
-        """End every process of cgroup `path`; returns when they are gone."""
+        """Kill every process of cgroup `path`; return once they are gone, or after SETTLE_S."""
         directories = self.directories(path)
         at_once = f"{directories.get('unified')}/cgroup.kill"
         if self.is_unified and os.path.exists(at_once):
@@ -245,22 +246,22 @@ class Cgroups:
             _await_event(f"{directories['unified']}/cgroup.events", "populated 0")
             return
         if "freezer" in directories:
-            with contextlib.suppress(OSError):  # who is frozen takes no signal
+            with contextlib.suppress(OSError):  # version 1: a frozen process does not die of SIGKILL
                 _write(f"{directories['freezer']}/freezer.state", "THAWED")
         deadline_s = time.monotonic() + SETTLE_S
-        # one may fork while the others are killed: until none is left
+        # repeat: a process may fork while the others are killed
         while (pids := self.processes(path)) and time.monotonic() < deadline_s:
             for pid in pids:
                 _end(pid, deadline_s)
 
     def remove(self, path: str) -> None:
-        """Remove cgroup `path`, all in it and below it, and, when it was the last, its parent."""
+        """Kill everything in cgroup `path` and remove it; remove its parent too if that is empty then."""
         if not self.remove_if_empty(path):
             self.kill(path)
             self.remove_if_empty(path)
 
     def remove_if_empty(self, path: str) -> bool:
-        """Do what `remove` does, without waiting for anything; False where a process is still in the cgroup."""
+        """Like `remove`, without killing or waiting; return False if a process is still in the cgroup."""
         is_removed = True
         for directory in self.directories(path).values():
             is_removed = _remove_tree(directory) and is_removed
@@ -269,7 +270,7 @@ class Cgroups:
         return is_removed
 
     def offered(self, path: str) -> frozenset[str]:
-        """Return the names of the files that a cgroup at `path` has: what it can limit. Makes it for that moment."""
+        """Return the names of the files that a cgroup at `path` would have; creates and removes it."""
         self.create(path, {})
         try:
             return frozenset(name for folder in self.directories(path).values() for name in os.listdir(folder))
@@ -278,7 +279,7 @@ class Cgroups:
 
 
 def _topmost_writable(point: str) -> str:
-    """Return the topmost cgroup at or above the caller's own that may be written; the mount point if there is none."""
+    """Return the topmost writable ancestor of the caller's cgroup, or that itself; the mount point if none is writable."""
     directory = point
     own = next((line[3:].strip() for line in _text("/proc/self/cgroup").splitlines() if line.startswith("0::")), "/")
     for part in ["", *own.strip("/").split("/")]:
@@ -289,7 +290,7 @@ def _topmost_writable(point: str) -> str:
 
 
 def _make_directory(path: str) -> None:
-    """Make cgroup directory `path` with its parents, whose last other child may go, and take them with it, meanwhile."""
+    """Create cgroup directory `path` with its parents; retry if others remove an empty parent at the same time."""
     for _ in range(PARENTS_LOST):
         try:
             os.makedirs(path, exist_ok=True)
@@ -309,12 +310,12 @@ def _move_processes(source: str, target: str) -> None:
 
 
 def _tree(directory: str) -> Iterator[str]:
-    """Yield `directory` and every cgroup below it, a parent before its children."""
+    """Yield `directory` and every cgroup below it, parents first."""
     return (folder for folder, _, _ in os.walk(directory))
 
 
 def _remove_tree(directory: str) -> bool:
-    """Remove a cgroup and those below it; False when a process is still in one."""
+    """Remove a cgroup and those below it; return False if one has a process."""
     try:
         os.rmdir(directory)
     except FileNotFoundError:
@@ -330,7 +331,7 @@ def _remove_tree(directory: str) -> bool:
 
 
 def _await_event(file: str, line: str) -> bool:
-    """Return once cgroup.events says `line`: True; False when it did not within the time (kernel: "Un-populated")."""
+    """Wait until cgroup.events contains `line` (kernel: "Un-populated Notification"); return False after SETTLE_S."""
     deadline_s = time.monotonic() + SETTLE_S
     with open(file) as events:
         poll = select.poll()
@@ -345,7 +346,7 @@ def _await_event(file: str, line: str) -> bool:
 
 
 def _set_until(file: str, wanted: str) -> bool:
-    """Write version 1's freezer.state until it holds: each writing is one more try, and no event tells."""
+    """Write version 1's freezer.state until it reads back as `wanted`: each write is an attempt, there is no event."""
     deadline_s = time.monotonic() + SETTLE_S
     while time.monotonic() < deadline_s:
         _write(file, wanted)

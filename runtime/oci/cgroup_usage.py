@@ -1,4 +1,4 @@
-"""What the processes of a control group use, and what they were refused, in units that both versions share."""
+"""The counters of a cgroup (usage, throttling, OOM kills), in the same units for both versions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from runtime.oci.cgroup import Cgroups
 
 
 def measure(cgroups: Cgroups, path: str) -> dict[str, Any]:
-    """Return the numbers of cgroup `path`: memory in bytes, CPU time in nanoseconds, processes, block I/O.
+    """Return the counters of cgroup `path`: memory in bytes, CPU time in nanoseconds, processes, block I/O.
 
-    A limit that is not set, and whatever the machine has no controller for, is 0. `memory_stat` is the kernel's own
-    table; `io` has entries [major, minor, operation, bytes, requests].
+    Limits that are not set, and values of controllers that the machine lacks, are 0. `memory_stat` is the kernel's
+    memory.stat; `io` has entries [major, minor, operation, bytes, requests].
     """
     directories = cgroups.directories(path)
     if cgroups.is_unified:
@@ -55,7 +55,7 @@ def _legacy(base: dict[str, str]) -> dict[str, Any]:
 
 
 def oom_kills(cgroups: Cgroups, path: str) -> int:
-    """Return how many processes of cgroup `path` the kernel killed for want of memory."""
+    """Return how many processes of cgroup `path` the OOM killer has killed."""
     directories = cgroups.directories(path)
     if cgroups.is_unified:
         return _keyed(f"{directories.get('unified', '')}/memory.events").get("oom_kill", 0)
@@ -63,7 +63,7 @@ def oom_kills(cgroups: Cgroups, path: str) -> int:
 
 
 def _io_stat(file: str) -> list[list[Any]]:
-    """Read version 2's io.stat: a line a device, "8:0 rbytes=1 wbytes=2 rios=3 wios=4 …"."""
+    """Parse version 2's io.stat, with a line for each device: "8:0 rbytes=1 wbytes=2 rios=3 wios=4 …"."""
     found = []
     for line in _lines(file):
         device, *pairs = line.split()
@@ -75,7 +75,7 @@ def _io_stat(file: str) -> list[list[Any]]:
 
 
 def _throttle_stat(prefix: str) -> list[list[Any]]:
-    """Read version 1's io_service_bytes and io_serviced: lines "8:0 Read 4096", and a total."""
+    """Parse version 1's io_service_bytes and io_serviced: lines like "8:0 Read 4096", and a total."""
     requests = dict(line.rsplit(" ", 1) for line in _lines(f"{prefix}.io_serviced_recursive"))
     found = []
     for line in _lines(f"{prefix}.io_service_bytes_recursive"):
@@ -91,7 +91,7 @@ def _numbers(device: str) -> list[int]:
 
 
 def _number(path: str) -> int:
-    """Return the number that file `path` holds; 0 where there is none ("max", no controller)."""
+    """Return the number in file `path`; 0 if it is "max" or the file does not exist."""
     try:
         with open(path) as file:
             return int(file.read())
@@ -100,7 +100,7 @@ def _number(path: str) -> int:
 
 
 def _keyed(path: str) -> dict[str, int]:
-    """Return a flat keyed cgroup file as a dict."""
+    """Parse a flat keyed cgroup file."""
     return {key: int(value) for key, value in (line.split() for line in _lines(path))}
 
 

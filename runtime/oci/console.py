@@ -1,4 +1,4 @@
-"""The terminal of a process: a pseudo-terminal of the container's own devpts (pts(4))."""
+"""A process's terminal: a pseudo-terminal of the container's own devpts (pts(4))."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ConsoleError(Exception):
 
 
 def open_console(ptmx: int, console: socket.socket, size: Mapping[str, int] | None) -> int:
-    """Make a pseudo-terminal of `ptmx`, an open /dev/ptmx, send that end through `console`, return the process's end."""
+    """Set up the pseudo-terminal of an open /dev/ptmx, send its main side through `console`, return the other side."""
     about = os.fstat(ptmx)
     if not stat.S_ISCHR(about.st_mode) or about.st_rdev != PTMX:
-        raise ConsoleError("/dev/ptmx is no multiplexer of pseudo-terminals")
+        raise ConsoleError("/dev/ptmx is not a pseudo-terminal multiplexer")
     fcntl.ioctl(ptmx, TIOCSPTLCK, struct.pack("i", 0))
-    # by its peer, not by a name: what lies at /dev/pts is the container's to change
+    # TIOCGPTPEER, not the path: the container controls what is at /dev/pts
     side = fcntl.ioctl(ptmx, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     if size and size.get("height"):
         fcntl.ioctl(ptmx, TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0))
@@ -38,7 +38,7 @@ def open_console(ptmx: int, console: socket.socket, size: Mapping[str, int] | No
 
 
 def console_of(root: Root, console: socket.socket, process: Mapping[str, Any]) -> int:
-    """Make the terminal of a new container, which is its /dev/console too; returns the process's end."""
+    """Create the terminal of a new container and mount it at /dev/console; return the process's side."""
     ptmx = root.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
     side = open_console(ptmx, console, process.get("consoleSize"))
     target = root.provide("/dev/console", False)

@@ -1,4 +1,4 @@
-"""A directory's content copied with everything that belongs to it: owners, modes, times, attributes, links, nodes."""
+"""Copies a directory tree with owners, modes, times, extended attributes, hard and symbolic links, and nodes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def copy_tree(source: str, target: int) -> None:
-    """Copy what is in the directory `source` to the directory descriptor `target`, which becomes like it."""
+    """Copy the content and attributes of directory `source` to the directory descriptor `target`."""
     linked: dict[tuple[int, int], str] = {}
 
     def copy_directory(path: str, into: int, prefix: str) -> None:
@@ -59,11 +59,11 @@ def _copy_file(path: str, target: int) -> None:
 
 
 def copy_attributes(path: str, descriptor: int) -> None:
-    """Give what is open as `descriptor` the owner, mode, attributes and times of `path`."""
+    """Copy owner, mode, extended attributes and times from `path` to the open file `descriptor`."""
     found = os.stat(path)
     os.fchown(descriptor, found.st_uid, found.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
-    # after chown, which takes capabilities away (chown(2))
+    # after chown, which clears file capabilities (chown(2))
     for name in os.listxattr(path):
         if not name.startswith(("trusted.", "security.selinux")):
             os.setxattr(descriptor, name, os.getxattr(path, name))

@@ -1,7 +1,8 @@
-"""What a container gets when nothing else is said: the same as Docker's defaults."""
+"""The defaults of a container, the same as Docker's: capabilities, masked paths, device rules, seccomp, mounts."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Mapping
 from functools import cache
 
@@ -25,7 +26,7 @@ READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sys
 
 
 def masked_paths(processors: int) -> list[str]:
-    """Return the masked paths of a machine with so many `processors`: how hot each is tells of its neighbours' work."""
+    """Return the masked paths of a machine with `processors` CPUs: thermal data leaks the load of other containers."""
     throttles = [f"/sys/devices/system/cpu/cpu{number}/thermal_throttle" for number in range(processors)]
     return [*MASKED_PATHS, *throttles]
 
@@ -39,9 +40,9 @@ DEVICE_RULES: tuple[dict[str, Any], ...] = (
         for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, -1), (10, 200))
     ),
 )
-"""null, zero, full, random, urandom, tty, ptmx, every pseudo-terminal and tun; other nodes can be made, not used."""
+"""null, zero, full, random, urandom, tty, ptmx, all pseudo-terminals and tun; other nodes can be created, not opened."""
 
-# The calls that no container needs and that reach past its namespaces, with the capabilities that give them back.
+# System calls that reach beyond a container's namespaces, by the capabilities of which any one allows them.
 _GUARDED = {
     "CAP_SYS_ADMIN": (
         "clone3 fanotify_init fsconfig fsmount fsopen fspick lookup_dcookie lsm_get_self_attr lsm_list_modules "
@@ -65,25 +66,24 @@ _GUARDED = {
         "add_key create_module get_kernel_syms io_uring_enter io_uring_register io_uring_setup kexec_file_load "
         "kexec_load keyctl migrate_pages move_pages nfsservctl personality pivot_root query_module request_key "
         "swapoff swapon sysfs _sysctl uselib userfaultfd ustat vm86 vm86old "
-        # what only old programs for 32 bits, or none, ever called
+        # called only by old 32-bit programs, or by none
         "afs_syscall bdflush break ftime getpmsg gtty idle lock mpx nice oldfstat oldlstat oldolduname oldstat "
         "olduname prof profil putpmsg readdir security sgetmask sigaction signal sigpending sigsuspend ssetmask stty "
         "tuxcall ulimit vserver"
     ),
 }
 GUARDED = {name: tuple(names.split()) for names, calls in _GUARDED.items() for name in calls.split()}
-"""Call → the capabilities any of which give it back; none does where there are none."""
+"""System call → capabilities of which any one allows it; () if it is never allowed."""
 
 # <linux/sched.h>: CLONE_NEWNS … CLONE_NEWNET, what `clone` may not carry without CAP_SYS_ADMIN
 _NAMESPACE_FLAGS = 0x7E020000
-# <linux/personality.h>: PER_LINUX, PER_LINUX32, UNAME26 of either, and "only tell me"
+# <linux/personality.h>: PER_LINUX, PER_LINUX32, UNAME26 of either, and the query (0xFFFFFFFF)
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _AF_VSOCK = 40
-_ENOSYS = 38
 
 
 def seccomp(capabilities: Collection[str]) -> Mapping[str, Any]:
-    """Return the default filter in the OCI document's form for a process with `capabilities` ("CAP_…")."""
+    """Return the default filter, as `linux.seccomp` of the OCI document, for a process with `capabilities` ("CAP_…")."""
     return _seccomp(frozenset(capabilities))
 
 
@@ -119,13 +119,13 @@ def _seccomp(capabilities: frozenset[str]) -> Mapping[str, Any]:
                 "args": [{"index": 0, "value": _NAMESPACE_FLAGS, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}],
             }
         )
-        # the filter can't look into clone3's structure: libraries fall back to clone (Docker does the same)
-        rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
-    return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "syscalls": rules}
+        # seccomp can't read clone3's argument structure. With ENOSYS libraries fall back to clone (as in Docker)
+        rules.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS})
+    return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM, "syscalls": rules}
 
 
 def mounts(shm_bytes: int) -> list[dict[str, Any]]:
-    """Return the mounts of every container; the cgroup view is added by who knows the version."""
+    """Return the mounts of every container but for /sys/fs/cgroup, which depends on the cgroup version."""
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
         {

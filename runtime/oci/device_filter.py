@@ -1,8 +1,8 @@
-"""The device rules of an OCI document as an eBPF program: version 2 control groups have no device controller. Pure.
+"""Compiles the device rules of an OCI document to an eBPF program: cgroup version 2 has no device files. Pure.
 
-The kernel runs the program each time a process of the cgroup opens or makes a device node (kernel
-Documentation/admin-guide/cgroup-v2.rst, "Device controller"). Rules apply in their order: of those that fit the device,
-the last that names an access decides on it. An access that none names is allowed, as it is in a new cgroup of version 1.
+The kernel runs the program whenever a process of the cgroup opens or creates a device node (kernel
+Documentation/admin-guide/cgroup-v2.rst, "Device controller"). Of the rules that match the device, the last that names an
+access (r, w or m) decides on it. An access that no rule names is allowed, as in a new cgroup of version 1.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from collections.abc import Mapping, Sequence
 
 from runtime.hints import Any
 
-# <linux/bpf.h>: struct bpf_cgroup_dev_ctx and what its access_type is made of
+# <linux/bpf.h>: struct bpf_cgroup_dev_ctx and the bits of its access_type
 TYPES = {"b": 1, "c": 2}
 ACCESS = {"m": 1, "r": 2, "w": 4}
 ANY_ACCESS = "rwm"
 _ACCESS_TYPE, _MAJOR, _MINOR = 0, 4, 8
 
-# <linux/bpf.h>, <linux/bpf_common.h>: the operations that the program consists of
+# <linux/bpf.h>, <linux/bpf_common.h>: operation codes
 LOAD_WORD, MOVE, AND_K, SHIFT_RIGHT_K = 0x61, 0xBF, 0x57, 0x77
 MOVE_K, JUMP, UNEQUAL_K, ANY_BIT_K, EXIT = 0xB7, 0x05, 0x55, 0x45, 0x95
-# registers: the result, the context, and what is loaded from it
+# registers: the result, the context, and the fields loaded from it
 _RESULT, _CONTEXT, _WANTED, _TYPE, _MAJOR_R, _MINOR_R = range(6)
 HIGHEST_NUMBER = (1 << 31) - 1
 
 
 def assemble(rules: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return the program of `linux.resources.devices`: eight bytes an instruction (struct bpf_insn).
+    """Return the program of `linux.resources.devices`, eight bytes for each instruction (struct bpf_insn).
 
-    Raises ValueError on a rule that no device number or access can fit.
+    Raises ValueError on a rule with an impossible type, device number or access.
     """
     program = [
         _instruction(LOAD_WORD, _WANTED, _CONTEXT, offset=_ACCESS_TYPE),
@@ -39,7 +39,7 @@ def assemble(rules: Sequence[Mapping[str, Any]]) -> bytes:
         _instruction(LOAD_WORD, _MAJOR_R, _CONTEXT, offset=_MAJOR),
         _instruction(LOAD_WORD, _MINOR_R, _CONTEXT, offset=_MINOR),
     ]
-    # from the last rule to the first, which leaves in _WANTED the accesses that no later rule has decided
+    # from the last rule to the first: _WANTED contains the accesses that no later rule has decided
     for rule in reversed(rules):
         decision = _allow(rule) if rule["allow"] else _deny(rule)
         conditions = _conditions(rule)
@@ -55,7 +55,7 @@ def _conditions(rule: Mapping[str, Any]) -> list[tuple[int, int]]:
     kind = rule.get("type") or "a"
     if kind != "a":
         if kind not in TYPES:
-            raise ValueError(f"device rule: type {kind!r} is none of a, b, c")
+            raise ValueError(f"device rule: type {kind!r} must be a, b or c")
         found.append((_TYPE, TYPES[kind]))
     for register, key in ((_MAJOR_R, "major"), (_MINOR_R, "minor")):
         number = rule.get(key)
@@ -70,13 +70,13 @@ def _bits(rule: Mapping[str, Any]) -> int:
     bits = 0
     for letter in rule.get("access") or ANY_ACCESS:
         if letter not in ACCESS:
-            raise ValueError(f"device rule: access {letter!r} is none of r, w, m")
+            raise ValueError(f"device rule: access {letter!r} must be r, w or m")
         bits |= ACCESS[letter]
     return bits
 
 
 def _allow(rule: Mapping[str, Any]) -> list[bytes]:
-    """Take the rule's accesses off what is wanted; nothing left of it: allowed."""
+    """Clear the rule's accesses in _WANTED; allow if none is left."""
     return [
         _instruction(AND_K, _WANTED, value=~_bits(rule)),
         _instruction(UNEQUAL_K, _WANTED, offset=len(_return(1)), value=0),
@@ -85,7 +85,7 @@ def _allow(rule: Mapping[str, Any]) -> list[bytes]:
 
 
 def _deny(rule: Mapping[str, Any]) -> list[bytes]:
-    """Refuse when one of the rule's accesses is still wanted."""
+    """Deny if one of the rule's accesses is in _WANTED."""
     return [
         _instruction(ANY_BIT_K, _WANTED, offset=1, value=_bits(rule)),
         _instruction(JUMP, offset=len(_return(0))),

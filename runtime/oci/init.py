@@ -1,4 +1,4 @@
-"""PID 1 for programs that are not made for it: hands signals on, reaps orphans, ends with its child's status."""
+"""`docker run --init`: a PID 1 that forwards signals to its child, reaps orphans and exits with the child's status."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ HIGHEST_DESCRIPTOR = 1 << 20
 
 
 def supervise(arguments: Sequence[str], restrict: Callable[[], None]) -> None:
-    """Fork; the child returns, to become the user's process; the parent stays as init and never returns.
+    """Fork. The child returns and becomes the user's process; the parent stays as init and never returns.
 
-    `arguments` are the process's, which init's own title shows; `restrict` takes the init's own privileges down. Init
-    lets go of every descriptor beside the standard three. The child returns with every signal blocked: `become` unblocks
-    them when it executes, and what init has forwarded until then is pending.
+    `arguments` are the process's, shown in init's title; `restrict` drops init's own privileges. Init closes every
+    descriptor but the standard three. The child returns with all signals blocked; `become` unblocks them before
+    execve(2), so signals that init has forwarded until then are pending.
     """
-    # Blocked before the fork: the SIGCHLD of a child that ends at once stays pending until init waits (signal(7)).
-    # Delivered before, to a handler or to the default action, nobody would hear of it, and init would wait for ever.
+    # Blocked before the fork: the SIGCHLD of a child that exits at once stays pending until sigwait (signal(7)).
+    # Delivered earlier, to a handler or the default action, it would be lost, and init would wait forever.
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    # ignored, the kernel would reap the child without a signal and without a status (waitpid(2), "Linux notes")
+    # if SIGCHLD is ignored, the kernel reaps children itself and their status is lost (waitpid(2), "Linux notes")
     linux.default_signal(signal.SIGCHLD)
     child = os.fork()
     if child == 0:
@@ -41,15 +41,15 @@ def supervise(arguments: Sequence[str], restrict: Callable[[], None]) -> None:
 
 
 def _take_terminal(group: int) -> None:
-    """Make `group` the terminal's foreground, where standard input is one."""
-    if os.isatty(0):  # from the background, which takes that SIGTTOU is blocked (tcsetpgrp(3)): every signal is
+    """Make `group` the foreground process group if standard input is a terminal."""
+    if os.isatty(0):  # called from the background: works since SIGTTOU is blocked, like every signal (tcsetpgrp(3))
         os.tcsetpgrp(0, group)
 
 
 def _serve(child: int, arguments: Sequence[str], restrict: Callable[[], None]) -> NoReturn:
-    # non-dumpable: the container's processes may not look into, or open through /proc, what we were forked from
+    # non-dumpable: our memory and /proc/<pid> are a copy of the keeper's, and closed to the container's processes
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
-    # where it is not PID 1, orphans are to come to it all the same
+    # in a shared PID namespace it is not PID 1, and orphans are re-parented to it only as a subreaper
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     _take_title(arguments)
     os.closerange(3, HIGHEST_DESCRIPTOR)
@@ -67,7 +67,7 @@ def _serve(child: int, arguments: Sequence[str], restrict: Callable[[], None]) -
 
 
 def _take_title(arguments: Sequence[str]) -> None:
-    """Write over the command line that was inherited: it is the keeper's and names places of the host."""
+    """Overwrite the inherited command line in memory: it is the keeper's and contains paths of the host."""
     title = TITLE + b"\0".join(os.fsencode(one) for one in arguments) + b"\0"
     try:
         with open("/proc/self/stat", "rb") as file:
@@ -76,7 +76,7 @@ def _take_title(arguments: Sequence[str]) -> None:
         return
     start, end = int(fields[ARGUMENTS_START - 2]), int(fields[ARGUMENTS_END - 2])
     if start:
-        # its last byte stays 0: else the kernel takes it for one text up to the first 0 (setproctitle(3))
+        # the last byte must stay 0, or the kernel takes the whole for one string (setproctitle(3))
         ctypes.memmove(start, title[: end - start - 1].ljust(end - start, b"\0"), end - start)
     name = ctypes.create_string_buffer(NAME)
     linux.prctl(linux.PR_SET_NAME, ctypes.addressof(name))

@@ -1,7 +1,7 @@
-"""From an OCI runtime specification document to a running process: what the forked child does, step by step.
+"""From an OCI document to a running process: the steps of the forked child.
 
-Once the root has changed nothing may be imported, as it would be looked up inside the container. The child never
-returns: it becomes the process, or writes why not into `report` and exits.
+Once the root has changed nothing may be imported: the module would be read from inside the container. The child never
+returns: it ends in execve(2), or its caller writes the error into `report` and exits.
 """
 
 from __future__ import annotations
@@ -33,33 +33,32 @@ JOINED = (
     | linux.CLONE_NEWCGROUP
 )  # fmt: skip
 HIGHEST_DESCRIPTOR = 1 << 20
-NO_KEYRINGS = 38
+CLONE_ARGS_SIZE_VER2 = 88  # <linux/sched.h>
 
 
 def clone(flags: int, cgroup: int = -1) -> tuple[int, int]:
-    """fork() with `flags`: returns (pid, pidfd) in the parent, (0, -1) in the child.
+    """Fork with clone3(2): return (pid, pidfd) in the parent, (0, -1) in the child.
 
-    `cgroup` is a descriptor of the version 2 directory in which the child is born (CLONE_INTO_CGROUP), -1 for the
-    caller's.
+    `cgroup` is a descriptor of a version 2 directory, in which the child starts (CLONE_INTO_CGROUP); -1 for the caller's.
     """
     pidfd = array.array("i", [-1])
     arguments = linux.CloneArguments(
         flags=flags | linux.CLONE_PIDFD | (linux.CLONE_INTO_CGROUP if cgroup >= 0 else 0),
         pidfd=pidfd.buffer_info()[0],
         cgroup=max(cgroup, 0),
-        # clone3(2): a sibling's exit signal is the caller's own
+        # clone3(2): with CLONE_PARENT the child has the caller's exit signal, and this must be 0
         exit_signal=0 if flags & linux.CLONE_PARENT else signal.SIGCHLD,
     )
-    pid = linux.call("clone3", arguments, 88)
+    pid = linux.call("clone3", arguments, CLONE_ARGS_SIZE_VER2)
     return (pid, pidfd[0]) if pid else (0, -1)
 
 
 LATER = ("mount", "network", "cgroup")
-"""Namespaces that the child makes itself: the mounts of the last moment, and the cgroup it has entered."""
+"""Namespaces that the child unshares later. A cgroup namespace's root is the cgroup of the process at that moment."""
 
 
 def namespace_flags(namespaces: Sequence[Mapping[str, Any]]) -> int:
-    """Return the clone flags of those new namespaces of the document that a process can only be born into."""
+    """Return the flags for clone3(2) of the document's new namespaces, except those in LATER."""
     flags = 0
     for namespace in namespaces:
         if not namespace.get("path") and namespace["type"] not in LATER:
@@ -68,17 +67,17 @@ def namespace_flags(namespaces: Sequence[Mapping[str, Any]]) -> int:
 
 
 def close_inherited_fds(kept: Iterable[int]) -> None:
-    """Leave a forked child, of all that its parent has open, the standard streams and `kept`.
+    """Close, in a forked child, all inherited descriptors but the standard streams and `kept`.
 
-    What is open can be reached from inside a container by links to /proc/self/fd, and a pipe does not end while
-    somebody has it.
+    Open files can be reached from inside a container through /proc/<pid>/fd, and a pipe has no EOF while any process
+    holds its other end.
     """
     signal.set_wakeup_fd(-1)
     close_all_but(kept)
 
 
 def close_all_but(kept: Iterable[int]) -> None:
-    """Close every descriptor but the standard streams and `kept`."""
+    """Close all descriptors but the standard streams and `kept`."""
     low = 3
     for descriptor in sorted(kept):
         os.closerange(low, descriptor)
@@ -87,7 +86,7 @@ def close_all_but(kept: Iterable[int]) -> None:
 
 
 def forbid_imports() -> None:
-    """Have Python look up no more modules in files: the files are to become the container's."""
+    """Make Python import no more modules from files: the file system will be the container's."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") != "PathFinder"]
 
 
@@ -102,12 +101,11 @@ def container(
     made: Sequence[PremadeMount] = (),
     cgroups: Cgroups | None = None,
 ) -> NoReturn:
-    """Become the container's process; called in the child that `clone` made, raises on failure.
+    """Become the container's init; called in the child of `clone`. Raises if it fails.
 
-    `linux.seccomp` of `spec` is the program that the document's was compiled to. With `is_placed` the child is in the
-    container's cgroup already; `made` are mount trees that it made ahead, `cgroups` the machine's hierarchies where it
-    knows them. Where the document names a PID namespace to join, the child clones a sibling into it and tells the
-    sibling's number through `report`, as `execute_inside` does.
+    `linux.seccomp` in `spec` is a compiled program (bytes). With `is_placed` the child is already in the container's
+    cgroup; `made` are mounts made in advance; `cgroups` are the machine's hierarchies, None to read them. If the
+    document names a PID namespace to join, the child continues as a sibling, as in `execute_inside`.
     """
     settings, process = spec["linux"], spec["process"]
     os.setsid()
@@ -131,7 +129,7 @@ def container(
     hierarchies = cgroups.shown(settings["cgroupsPath"], bool(unshared & linux.CLONE_NEWCGROUP))
     root = rootfs.prepare(spec, bundle, hierarchies, made)
     terminal = console.console_of(root, console_socket, process) if console_socket is not None else -1
-    # what can't be made can't be entered either, which is told better
+    # a working directory that can't be created can't be entered: `become` reports that better
     with contextlib.suppress(KernelError, OSError):
         os.close(root.provide(process.get("cwd") or "/", True))
     rootfs.finish(root, read_only=bool(spec["root"].get("readonly")))
@@ -152,10 +150,10 @@ def execute_inside(
     console_socket: socket.socket | None,
     report: int,
 ) -> NoReturn:
-    """Become another process of a running container; called in a forked child.
+    """Become another process of a running container (an exec); called in a forked child.
 
-    The child joins the container's namespaces through its pidfd (setns(2)), then clones a sibling, as a process enters
-    a PID namespace by birth alone; it tells the sibling's number through `report` ("P<pid>") and goes.
+    The child joins the container's namespaces through its pidfd (setns(2)). Only children of a process that has joined a
+    PID namespace are in it, so it clones a sibling, writes the sibling's PID to `report` ("P<pid>") and exits.
     """
     with _running_container():
         if cgroup:
@@ -179,13 +177,13 @@ def execute_inside(
 
 
 def _continue_as_sibling(report: int) -> None:
-    """Go on in a new process beside this one: a process enters a PID namespace by birth alone (setns(2))."""
+    """Continue in a new sibling process, which is in the PID namespace that this one has joined (setns(2))."""
     gate, ours = os.pipe2(os.O_CLOEXEC)
     pid, _ = clone(linux.CLONE_PARENT)
     if pid:
         os.write(report, b"P%d\n" % pid)
         os._exit(0)
-    # the sibling says nothing before its number is told
+    # EOF once the old process has exited: the sibling must not write to `report` before its PID is in there
     os.close(ours)
     os.read(gate, 1)
     os.close(gate)
@@ -193,22 +191,22 @@ def _continue_as_sibling(report: int) -> None:
 
 @contextlib.contextmanager
 def _running_container() -> Iterator[None]:
-    """Raise StartError where the block fails because the container has ended meanwhile."""
+    """Raise StartError if the block fails because the container has exited."""
     try:
         yield
     except (OSError, KernelError) as error:
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.ESRCH):
-            raise StartError("the container is not running any more") from error
+            raise StartError("the container is no longer running") from error
         raise
 
 
 def _guard() -> None:
-    """Keep the container's processes from tracing the child, or reaching what it has open, before it executes."""
+    """Protect the child, until execve(2), from ptrace and /proc/<pid>/fd of the container's processes."""
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 
 def _set_kernel_values(spec: Mapping[str, Any]) -> None:
-    """Set what belongs to the new namespaces and to the process; the host's /proc is the one to be trusted."""
+    """Set sysctls, host name and OOM score, while /proc is the host's, which can be trusted."""
     _set_oom_score(spec["process"])
     for name, value in (spec["linux"].get("sysctl") or {}).items():
         _write("/proc/sys/" + name.replace(".", "/"), value)
@@ -229,16 +227,16 @@ def _write(path: str, value: object) -> None:
 
 
 def leave_keyring() -> None:
-    """Take a session keyring of its own: the one inherited is that of who started the engine (keyrings(7))."""
+    """Join a new session keyring: the inherited one belongs to the session that started the engine (keyrings(7))."""
     try:
         linux.call("keyctl", linux.KEYCTL_JOIN_SESSION_KEYRING, None)
     except KernelError as error:
-        if error.errno != NO_KEYRINGS:
+        if error.errno != errno.ENOSYS:  # a kernel without keyrings
             raise
 
 
 def take_streams(stdio: Sequence[int], terminal: int) -> None:
-    """Make `stdio` the standard streams, or the terminal where there is one (not -1)."""
+    """Make `stdio`, or the terminal if it is not -1, the standard streams."""
     if terminal >= 0:
         console.control(terminal)
     for number, descriptor in enumerate(stdio):
@@ -246,7 +244,7 @@ def take_streams(stdio: Sequence[int], terminal: int) -> None:
 
 
 def restrict_init(process: Mapping[str, Any]) -> None:
-    """Leave init the container's capabilities, and nothing that an execution could give back."""
+    """Reduce init to the container's capabilities; none can be regained by execve(2)."""
     capabilities = process.get("capabilities") or {}
     capability.drop_bounding(capability.mask(capabilities.get("bounding") or ()))
     capability.set_process({**capabilities, "ambient": ()}, capability.permitted())

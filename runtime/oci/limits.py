@@ -1,4 +1,4 @@
-"""What an OCI document's `linux.resources` ask for, as control group files and what to write into them. Pure."""
+"""Translates an OCI document's `linux.resources` to cgroup files and the values to write. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ IO_THROTTLES = (
     ("throttleReadBpsDevice", "read_bps", "rbps"), ("throttleWriteBpsDevice", "write_bps", "wbps"),
     ("throttleReadIOPSDevice", "read_iops", "riops"), ("throttleWriteIOPSDevice", "write_iops", "wiops"),
 )  # fmt: skip
-"""The document's name of a limit on a block device, version 1's (of a file), and version 2's (of a key of io.max)."""
+"""A limit on a block device: its key in the document, version 1's file name, version 2's key in io.max."""
 
 
 def legacy(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tuple[str, str, object]]:
-    """Return version 1's settings, in order: (controller, file, value). `has` says whether the cgroup has a file."""
+    """Return version 1's settings in order: (controller, file, value). `has(file)`: whether the cgroup has that file."""
     memory, cpu, io = (resources.get(kind) or {} for kind in ("memory", "cpu", "blockIO"))
     found: list[tuple[str, str, object]] = [
         ("memory", "memory.limit_in_bytes", memory.get("limit")),
@@ -42,12 +42,12 @@ def legacy(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tup
     for entry in (resources.get("network") or {}).get("priorities") or ():
         found.append(("net_prio", "net_prio.ifpriomap", f"{entry['name']} {entry.get('priority', 0)}"))
     for entry in resources.get("hugepageLimits") or ():
-        # what is reserved counts before what is used (cgroup-v1/hugetlb.rst); older kernels count the latter alone
+        # reservations are limited first, then usage (cgroup-v1/hugetlb.rst); older kernels limit only usage
         for kind in ("rsvd.limit_in_bytes", "limit_in_bytes"):
             name = f"hugetlb.{entry['pageSize']}.{kind}"
             if kind == "limit_in_bytes" or has(name):
                 found.append(("hugetlb", name, entry.get("limit", 0)))
-    # the weights are the I/O scheduler's, whose files carry its name: BFQ's, or CFQ's of kernels before 5.0
+    # weights belong to the I/O scheduler: files of BFQ have its name, those of CFQ (before Linux 5.0) have not
     scheduler = "blkio.bfq" if has("blkio.bfq.weight") else "blkio"
     found.append(("blkio", f"{scheduler}.weight", io.get("weight") or None))
     found.append(("blkio", f"{scheduler}.leaf_weight", io.get("leafWeight") or None))
@@ -66,7 +66,7 @@ def legacy(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tup
 
 
 def unified(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tuple[str, str, object]]:
-    """Return version 2's settings; all but the rules on devices, which are no file's. As `legacy` otherwise."""
+    """Return version 2's settings like `legacy`, without the device rules, for which it has no file."""
     memory, cpu, io = (resources.get(kind) or {} for kind in ("memory", "cpu", "blockIO"))
     found: list[tuple[str, str, object]] = [
         ("memory", "memory.max", _or_max(memory.get("limit"))),
@@ -80,7 +80,7 @@ def unified(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tu
         ("cpuset", "cpuset.mems", cpu.get("mems") or None),
         ("pids", "pids.max", _pids(resources)),
     ]
-    # the one that counts depends on the device: BFQ's where that schedules it, else the cost model's
+    # which applies depends on the device: io.bfq.weight if BFQ schedules it, otherwise the cost model's io.weight
     for file, convert in (("io.bfq.weight", int), ("io.weight", io_weight)):
         if has(file):
             found.append(("io", file, convert(io["weight"]) if io.get("weight") else None))
@@ -96,15 +96,15 @@ def unified(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tu
             if ".rsvd." not in name or has(name):
                 found.append(("hugetlb", name, entry.get("limit", 0)))
     for name, text in (resources.get("unified") or {}).items():
-        # a file of a key a line takes one line at a time (cgroup-v2.rst, "Nested keyed")
+        # a nested keyed file is written one line at a time (cgroup-v2.rst, "Nested keyed")
         found += [(name.partition(".")[0], name, line) for line in text.splitlines() or [""]]
     return [setting for setting in found if setting[2] is not None]
 
 
 def cpu_weight(shares: int) -> int:
-    """Return the weight (1 to 10000) of version 1's `shares`: the least, 1024 and the most fall on 1, 100 and 10000.
+    """Convert version 1's `shares` to a weight (1 to 10000): minimum, 1024 and maximum become 1, 100 and 10000.
 
-    The curve is the one of the OCI runtimes (crun(1), "cgroup v2"; runc since 1.3.2).
+    The same curve as in other OCI runtimes (crun(1), "cgroup v2"; runc since 1.3.2).
     """
     if shares <= LEAST_SHARES:
         return 1
@@ -115,12 +115,12 @@ def cpu_weight(shares: int) -> int:
 
 
 def io_weight(weight: int) -> int:
-    """Return version 2's weight (1 to 10000) of a block I/O weight (10 to 1000)."""
+    """Convert a block I/O weight (10 to 1000) to version 2's (1 to 10000)."""
     return 1 + (weight - 10) * 9999 // 990
 
 
 def _swap(memory: Mapping[str, Any]) -> object:
-    """Return the limit on swap alone: the document counts memory and swap together."""
+    """Return the limit of swap: the document has that of memory and swap together."""
     swap, limit = memory.get("swap"), memory.get("limit") or 0
     if not swap:
         return None

@@ -1,4 +1,4 @@
-"""The options of a document's mounts (OCI runtime spec, "Linux mount options"), and what they come to. Pure."""
+"""Parses the options of a document's mounts (OCI runtime spec, "Linux mount options"). Pure."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ RECURSIVE = {
     "rnoexec": (linux.MOUNT_ATTR_NOEXEC, 0), "rexec": (0, linux.MOUNT_ATTR_NOEXEC),
     "rnodiratime": (linux.MOUNT_ATTR_NODIRATIME, 0), "rdiratime": (0, linux.MOUNT_ATTR_NODIRATIME),
     "rnosymfollow": (linux.MOUNT_ATTR_NOSYMFOLLOW, 0), "rsymfollow": (0, linux.MOUNT_ATTR_NOSYMFOLLOW),
-    # times of access are one choice of three, whose first value, relatime, is 0 (mount_setattr(2))
+    # access times are an enumeration, in which relatime is 0 (mount_setattr(2))
     "rrelatime": (0, _TIMES), "rnoatime": (linux.MOUNT_ATTR_NOATIME, _TIMES),
     "rstrictatime": (linux.MOUNT_ATTR_STRICTATIME, _TIMES), "ratime": (0, _TIMES), "rnorelatime": (0, _TIMES),
     "rnostrictatime": (0, _TIMES),
 }  # fmt: skip
-"""Options that reach every mount of a tree: attributes to set and to clear (mount_setattr(2), AT_RECURSIVE)."""
+"""Options for all mounts of a tree: attributes to set and to clear (mount_setattr(2), AT_RECURSIVE)."""
 COPY_UP, MAP_IDS, MAP_ALL_IDS = "tmpcopyup", "idmap", "ridmap"
 KNOWN = frozenset([*FLAGS, *PROPAGATION, *RECURSIVE, COPY_UP, MAP_IDS, MAP_ALL_IDS])
 
 
 class MountOptions:
-    """What the options of one mount say.
+    """The parsed options of one mount.
 
-    `flags` and `data` are mount(2)'s, `propagation` its changes of propagation in their order; `recursive` has the
-    attributes to set and to clear in the whole tree; `copies_up` wants the content that a tmpfs covers to be in it,
-    `maps_ids` and `maps_all_ids` the owners of the files in a mount, or in its whole tree, to be mapped.
+    `flags` and `data` are those of mount(2); `propagation` has changes of propagation in order; `recursive` the
+    attributes to set and to clear in the whole tree. `copies_up`: a tmpfs starts with a copy of what it covers;
+    `maps_ids`, `maps_all_ids`: the mount, or its whole tree, is ID-mapped.
     """
 
     __slots__ = ("copies_up", "data", "flags", "maps_all_ids", "maps_ids", "propagation", "recursive")
@@ -87,12 +87,12 @@ class MountOptions:
 
     @property
     def is_bind(self) -> bool:
-        """Whether a bind is asked for."""
+        """Whether it is a bind mount."""
         return bool(self.flags & linux.MS_BIND)
 
     @property
     def attributes(self) -> tuple[int, int]:
-        """The attributes that a bind's flags come to: to set, and to clear."""
+        """The flags of a bind mount as mount_setattr(2) attributes: (to set, to clear)."""
         attributes = times = 0
         for flag, attribute in ATTRIBUTES:
             if self.flags & flag:

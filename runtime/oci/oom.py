@@ -1,8 +1,8 @@
-"""News of control groups that ran out of memory, as the kernel tells it.
+"""Notifications of OOM kills in cgroups.
 
-Version 1: an eventfd that is registered for memory.oom_control (kernel: cgroup-v1/memory.rst, "OOM Control"). Version 2: a
-file that is changed, memory.events (kernel: cgroup-v2.rst, "Memory Interface Files"), all of them seen by one inotify
-instance: a descriptor for each of 500 containers is not to be had everywhere.
+Version 1: an eventfd registered for memory.oom_control (kernel: cgroup-v1/memory.rst, "OOM Control"). Version 2: inotify
+on memory.events (kernel: cgroup-v2.rst, "Memory Interface Files"), with one instance for all containers, as the number of
+instances for each user is limited (128 by default).
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ from runtime.oci.cgroup import Cgroups
 
 
 class LegacyOomWatch:
-    """Watches cgroup `path` of version 1; `fileno()` can be read from when there may be news.
-
-    Raises OSError where nothing tells.
-    """
+    """Watches cgroup `path` of version 1; `fileno()` becomes readable on a notification. Raises OSError."""
 
     def __init__(self, cgroups: Cgroups, path: str) -> None:
         directory = cgroups.directories(path)["memory"]
@@ -39,25 +36,25 @@ class LegacyOomWatch:
         self._control = f"{directory}/memory.oom_control"
 
     def fileno(self) -> int:
-        """Return the descriptor to wait for."""
+        """Return the descriptor to poll."""
         return self._event
 
     def has_happened(self) -> bool:
-        """Whether the cgroup ran out of memory since the last look."""
+        """Whether there was an OOM kill since the last call."""
         try:
             os.eventfd_read(self._event)
         except BlockingIOError:
             return False
-        # the kernel tells of the cgroup's end the same way
+        # the removal of the cgroup is notified the same way
         return os.path.exists(self._control)
 
     def close(self) -> None:
-        """Let go of the descriptor."""
+        """Close the descriptor."""
         os.close(self._event)
 
 
 class OomWatches:
-    """Watches any number of cgroups of version 2. Raises KernelError where no inotify instance is to be had."""
+    """Watches any number of cgroups of version 2. Raises KernelError if no inotify instance is available."""
 
     def __init__(self, cgroups: Cgroups) -> None:
         self._cgroups = cgroups
@@ -65,26 +62,26 @@ class OomWatches:
         self._watched: dict[int, tuple[str, int]] = {}
 
     def fileno(self) -> int:
-        """Return the descriptor to wait for."""
+        """Return the descriptor to poll."""
         return self._inotify.fileno()
 
     def add(self, path: str) -> int:
-        """Watch cgroup `path`; return the watch. Raises KernelError where nothing tells."""
+        """Watch cgroup `path`; return the watch descriptor. Raises KernelError."""
         kills = cgroup_usage.oom_kills(self._cgroups, path)
         watch = self._inotify.add(f"{self._cgroups.directories(path)['unified']}/memory.events", IN_MODIFY)
         self._watched[watch] = (path, kills)
         return watch
 
     def remove(self, watch: int) -> None:
-        """Watch a cgroup no more."""
+        """Stop watching a cgroup."""
         if self._watched.pop(watch, None) is not None:
             self._inotify.remove(watch)
 
     def news(self) -> list[int]:
-        """Return the watches of the cgroups that ran out of memory since the last look."""
-        told = set(self._inotify.read())
+        """Return the watch descriptors of the cgroups with OOM kills since the last call."""
+        changed = set(self._inotify.read())
         found = []
-        for watch in list(self._watched) if -1 in told else told & self._watched.keys():
+        for watch in list(self._watched) if -1 in changed else changed & self._watched.keys():  # -1: IN_Q_OVERFLOW
             path, before = self._watched[watch]
             kills = cgroup_usage.oom_kills(self._cgroups, path)
             if kills > before:

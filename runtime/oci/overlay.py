@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 
@@ -9,18 +10,17 @@ from runtime.errors import KernelError
 from runtime.linux import syscalls as linux
 from runtime.linux import userns
 
-LONGEST_VALUE = 255  # fsconfig(2) takes strings of 256 bytes with their end
-LONGEST_DATA = 4095  # mount(2) takes one page
-INVALID = 22
+LONGEST_VALUE = 255  # fsconfig(2): 256 bytes with the terminating 0
+LONGEST_DATA = 4095  # mount(2): one page
 
 
 def mount_overlay(target: str, options: Sequence[str]) -> None:
     """Mount an overlay at `target`; `options` are `lowerdir+=` (topmost first), `upperdir=`, `workdir=` and flags.
 
-    Layers are added one by one through the mount API, any number of them; kernels before 6.7, which know `lowerdir`
-    alone, get them in one option, as descriptors' paths so that 200 of them fit into it.
+    With the new mount API layers are added one by one, without a limit on their number. Kernels before 6.7 know only
+    `lowerdir`: there all layers go into one option, as /proc/self/fd paths, of which about 200 fit.
 
-    In a user namespace, where "trusted." attributes can't be set, overlayfs keeps its marks in "user." ones.
+    In a user namespace "trusted." attributes can't be set, so overlayfs stores its marks as "user." ones (userxattr).
     """
     opened: list[int] = []
     if not userns.is_initial():
@@ -29,7 +29,7 @@ def mount_overlay(target: str, options: Sequence[str]) -> None:
         try:
             _mount_by_steps(target, options, opened)
         except KernelError as error:
-            if error.errno != INVALID:
+            if error.errno != errno.EINVAL:
                 raise
             _mount_at_once(target, options, opened)
     finally:
@@ -43,7 +43,7 @@ def _mount_by_steps(target: str, options: Sequence[str], opened: list[int]) -> N
         for option in options:
             key, separator, value = option.partition("=")
             if separator:
-                # the kernel takes a backslash for an escape
+                # the kernel treats a backslash as an escape
                 if len(os.fsencode(value)) > LONGEST_VALUE or "\\" in value:
                     value = _by_descriptor(value, opened)
                 linux.call("fsconfig", context, linux.FSCONFIG_SET_STRING, key.encode(), os.fsencode(value), 0)
@@ -54,7 +54,7 @@ def _mount_by_steps(target: str, options: Sequence[str], opened: list[int]) -> N
     finally:
         os.close(context)
     try:
-        # the target may be a descriptor's path, which is a link
+        # the target may be a /proc/self/fd path, which is a link
         flags = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_SYMLINKS
         linux.call("move_mount", mounted, b"", linux.AT_FDCWD, os.fsencode(target), flags)
     finally:
@@ -69,7 +69,8 @@ def _mount_at_once(target: str, options: Sequence[str], opened: list[int]) -> No
     ]
     data = ",".join([f"lowerdir={lower}", *others])
     if len(data) > LONGEST_DATA:
-        raise KernelError("mount", ("overlay", target), 7, "this kernel takes about 200 layers; Linux 6.7 takes 500")
+        hint = "before Linux 6.7 an image can have about 200 layers"
+        raise KernelError("mount", ("overlay", target), errno.E2BIG, hint)
     linux.mount("overlay", target, "overlay", 0, data)
 
 

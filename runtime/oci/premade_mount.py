@@ -1,4 +1,4 @@
-"""A mount tree that was made before it was known for which container, and whether it is what one asks for."""
+"""A mount made in advance (prefork), and the check whether a container's document asks for exactly that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runtime.hints import Any
 
 
 class PremadeMount:
-    """A detached mount, made of `entries` of a document's mounts, with what is hidden and protected below its point."""
+    """A detached mount tree: the template's `entries` at and below `point`, with masked and read-only paths applied."""
 
     def __init__(self, point: str, document: Mapping[str, Any]) -> None:
         self.entries = _below(point, document.get("mounts") or (), lambda entry: entry["destination"])
@@ -17,9 +17,9 @@ class PremadeMount:
         self.descriptor = -1
 
     def fits(self, mounts: Sequence[Mapping[str, Any]], linux_settings: Mapping[str, Any]) -> bool:
-        """Whether the tree is what a document with `mounts` asks for at its point."""
+        """Whether a document with `mounts` and these `linux` settings asks for this tree at `point`."""
         asked = _below(self.point, mounts, lambda entry: entry["destination"])
-        is_closed = bool(self.hidden or self.protected)  # what else is mounted there is to be hidden and protected too
+        is_closed = bool(self.hidden or self.protected)  # further mounts would have to be masked and protected too
         return (
             asked[: len(self.entries)] == self.entries
             and (len(asked) == len(self.entries) or not is_closed)
@@ -33,5 +33,5 @@ def _paths(point: str, settings: Mapping[str, Any]) -> tuple[list[str], list[str
 
 
 def _below(point: str, things: Sequence[Any], path_of: Any) -> list[Any]:
-    """Return those of `things` whose path is `point` or below it."""
+    """Return the `things` whose path is `point` or below it."""
     return [thing for thing in things if f"{path_of(thing)}/".startswith(f"{point}/")]

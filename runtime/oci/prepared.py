@@ -1,7 +1,7 @@
-"""Mounts made ahead: what of the next container's root the child that stands by can make before it is asked to.
+"""Mounts of the next container's root that a preforked child makes in advance.
 
-Each tree is detached (open_tree(2), OPEN_TREE_CLONE) and complete with what lies on it; `rootfs.prepare` puts it in its
-place where the document asks for exactly what it was made of.
+Each is a detached tree (open_tree(2), OPEN_TREE_CLONE), complete with all mounts on it. `rootfs.prepare` attaches it if
+the container's document asks for exactly the same.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ POINTS = ("/proc", "/dev", "/sys/fs/cgroup")
 
 
 def make_trees(template: Mapping[str, Any], place: str, hierarchies: Mapping[str, str] | None) -> list[PremadeMount]:
-    """Return the trees of what an `template` container has; the caller is in the namespaces they are to show.
+    """Return the trees for `template`: {"mounts", "maskedPaths", "readonlyPaths"} of an OCI document.
 
-    `template` is {"mounts", "maskedPaths", "readonlyPaths"} of an OCI document, `place` a directory to mount on,
-    `hierarchies` as `rootfs.prepare` takes them. Raises KernelError, OSError, RootError; the caller is in its mount
-    namespace again in any case.
+    The caller must be in the container's namespaces, which /proc and others show. `place` is a directory to mount on;
+    `hierarchies` as in `rootfs.prepare`. Raises KernelError, OSError, RootError. In any case the caller is in its own
+    mount namespace afterwards.
     """
     own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     linux.call("unshare", linux.CLONE_NEWNS)

@@ -1,10 +1,11 @@
-"""What a process takes on before it executes: directory, streams, limits, identity, capabilities, filter.
+"""The last steps before execve(2): directory, streams, rlimits, identity, capabilities, seccomp filter.
 
-Runs inside the container's root, where everything is the container's: nothing is imported, no file is trusted.
+Runs inside the container's root, whose files are not trusted: nothing may be imported.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -27,14 +28,13 @@ DEFAULT_LIMITS = {
 }  # fmt: skip
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)
-"""What the keeper and its interpreter ignore; handlers end with an execution by themselves (execve(2))."""
+"""Signals that the keeper and its interpreter ignore. execve(2) resets handlers, but not ignored signals."""
 LAST_SIGNAL = 64
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-INVALID = 22
 
 
 class StartError(Exception):
-    """Why the process could not be started, and the exit code that stands for it."""
+    """The process could not be started; `exit_code` is what the engine reports for it (126, 127 or 128)."""
 
     def __init__(self, message: str, exit_code: int = 128) -> None:
         super().__init__(message)
@@ -42,17 +42,17 @@ class StartError(Exception):
 
 
 def reset_signal_handlers() -> None:
-    """Give every signal its default action: what whoever started us ignores would be ignored by every container."""
+    """Reset every signal to its default action: ignored signals survive execve(2), also into containers."""
     for number in range(1, LAST_SIGNAL + 1):
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             linux.default_signal(number)
 
 
 class PreExec:
-    """What is done between the last preparation of a process and its execution: nothing but installing its filter."""
+    """The steps that differ between callers of `become`, directly before execve(2); here only the filter."""
 
     def wait(self) -> None:
-        """Return once the process may execute: all that can be known before has been found well."""
+        """Block until the process may execute (`runc create` until `start`)."""
 
     def restrict(self, filters: bytes) -> None:
         """Install the compiled seccomp program."""
@@ -62,9 +62,9 @@ class PreExec:
 def become(
     process: Mapping[str, Any], annotations: Mapping[str, str], filters: bytes | None, last: PreExec | None = None
 ) -> NoReturn:
-    """Take on the directory, limits, identity and restrictions of `process` and execute it. Raises StartError.
+    """Apply the directory, rlimits, identity and restrictions of `process` and call execve(2). Raises StartError.
 
-    `filters` is a compiled seccomp program; `last` is what else is done late.
+    `filters` is a compiled seccomp program. With `last`, the executable is checked before `last.wait()`.
     """
     environment = dict(pair.split("=", 1) for pair in process.get("env") or () if "=" in pair)
     who = _identity(process, annotations)
@@ -78,7 +78,7 @@ def become(
     sets = _capabilities(process, who)
     for number in IGNORED:
         linux.default_signal(number)
-    # only now: a signal that init forwarded meanwhile has the action it would have after the execution
+    # not earlier: from here on a pending signal has the action that it would have after execve(2)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     capability.drop_bounding(capability.mask(sets.get("bounding") or ()))
     _set_limits(process.get("rlimits") or ())
@@ -92,7 +92,7 @@ def become(
         _check_executable(process["args"][0], environment)
         last.wait()
     if filters is not None and not process.get("noNewPrivileges"):
-        # as late as it can be: after it a profile needs to allow capset, prctl and execve alone
+        # as late as possible: after it, a profile must allow only capset, prctl and execve
         capability.hold_for_filter(sets, held)
         last.restrict(filters)
     capability.set_process(sets, held)
@@ -113,26 +113,26 @@ def _identity(process: Mapping[str, Any], annotations: Mapping[str, str]) -> use
 
 
 def _take_identity(who: user.Identity) -> None:
-    """Become `who`. Raises StartError where the user namespace has no such user."""
+    """Set groups, GID and UID. Raises StartError if they are not mapped in the user namespace."""
     try:
         try:
             os.setgroups(who.groups)
-        except PermissionError:  # a namespace of one user, which may drop no groups (user_namespaces(7), setgroups)
+        except PermissionError:  # setgroups is denied in a namespace that maps one user (user_namespaces(7))
             if not userns.has_one_user():
                 raise
         os.setresgid(who.gid, who.gid, who.gid)
         os.setresuid(who.uid, who.uid, who.uid)
     except OSError as error:
-        if error.errno != INVALID:
+        if error.errno != errno.EINVAL:
             raise
         raise StartError(
-            f"user {who.uid}, group {who.gid} are none of this engine's user namespace: it needs ranges of them in "
+            f"user {who.uid}, group {who.gid} are not in this engine's user namespace: add ranges that contain them to "
             "/etc/subuid and /etc/subgid (`skiff doctor`)"
         ) from error
 
 
 def _enter(directory: str, *, may_fail: bool) -> bool:
-    """Make `directory` the working directory; with `may_fail`, return False where it takes the user's own rights."""
+    """Change to `directory`. With `may_fail`, return False on EACCES: it may work later, as the user."""
     try:
         os.chdir(directory)
     except OSError as error:
@@ -147,32 +147,32 @@ def _enter(directory: str, *, may_fail: bool) -> bool:
 
 
 def _give_streams(who: user.Identity) -> None:
-    """Give the standard streams to the user, who may open them anew by the names of /dev/stdout and its like."""
+    """Make the user the owner of the standard streams, so that it can open /dev/stdout and the like."""
     for number in range(3):
         about = os.fstat(number)
         if about.st_uid == who.uid or (stat.S_ISCHR(about.st_mode) and not os.isatty(number)):
             continue
         try:
             os.fchown(number, who.uid, -1)
-        except OSError:  # a stream of a filesystem that has no owners
+        except OSError:  # a filesystem without owners
             continue
 
 
 def _capabilities(process: Mapping[str, Any], who: user.Identity) -> Mapping[str, Sequence[str]]:
-    """Return the capability sets; to others than root, what is ambient alone (capabilities(7))."""
+    """Return the capability sets; for users other than root only ambient ones are effective (capabilities(7))."""
     sets: Mapping[str, Sequence[str]] = process.get("capabilities") or {}
     ambient = sets.get("ambient") or ()
     return {**sets, "effective": ambient, "permitted": ambient} if who.uid else sets
 
 
 def _set_limits(wanted: Sequence[Mapping[str, Any]]) -> None:
-    """Set the limits of the document, and those that are not to depend on the shell in which the engine was started."""
+    """Set the rlimits of the document, and defaults for those that would depend on how the engine was started."""
     named = {limit["type"] for limit in wanted}
     for kind, value in DEFAULT_LIMITS.items():
         if kind not in named:
             try:
                 resource.setrlimit(LIMITS[kind], (value, value))
-            except (OSError, ValueError):  # without the right to raise limits, as much as can be had
+            except (OSError, ValueError):  # without CAP_SYS_RESOURCE: the hard limit
                 _, most = resource.getrlimit(LIMITS[kind])
                 resource.setrlimit(LIMITS[kind], (most, most))
     for limit in wanted:
@@ -191,14 +191,14 @@ def _bound(value: int) -> int:
 
 
 def _candidates(name: str, environment: Mapping[str, str]) -> list[str]:
-    """Return the paths by which `name` may be meant, in their order."""
+    """Return the paths at which execvp would look for `name`, in order."""
     if "/" in name:
         return [name]
     return [f"{folder or '.'}/{name}" for folder in environment.get("PATH", DEFAULT_PATH).split(":")]
 
 
 def _check_executable(name: str, environment: Mapping[str, str]) -> None:
-    """Raise StartError where no program is found by `name`: who makes a container is told before it is started."""
+    """Raise StartError if there is no executable `name`, so that `create` fails instead of `start`."""
     found = [path for path in _candidates(name, environment) if os.path.exists(path)]
     if not found:
         reason = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
@@ -226,6 +226,6 @@ def _execute(arguments: Sequence[str], environment: Mapping[str, str]) -> NoRetu
 def _reason(error: OSError) -> str:
     return (
         f"stat {error.filename}: {os.strerror(error.errno or 0).lower()}"
-        if error.errno == 2
+        if error.errno == errno.ENOENT
         else os.strerror(error.errno or 0).lower()
     )

@@ -1,13 +1,13 @@
-"""The container's view of files: its root, mounts, devices, masked and read-only paths.
+"""The container's root filesystem: mounts, devices, masked and read-only paths.
 
-Everything is made before the root changes, with the host's /proc and /dev, and through descriptors: what the image or a
-volume has in the way of symbolic links is followed inside the root alone (openat2(2), RESOLVE_IN_ROOT), and a mount is
-complete, with its flags, before it appears (open_tree(2), mount_setattr(2)), so that no other container that has the
-same volume can put something else in its place.
+Everything is set up before pivot_root(2), with the host's /proc and /dev, and through descriptors. Symbolic links in an
+image or volume are resolved inside the root (openat2(2), RESOLVE_IN_ROOT). A mount gets its flags before it is attached
+(open_tree(2), mount_setattr(2)), so another container with the same volume can't exchange a path in between.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,45 +30,43 @@ MOUNTABLE_PROC = frozenset(
     "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev sys/kernel/ns_last_pid "
     "sys/crypto/fips_enabled".split()
 )
-"""Files of /proc that something may be mounted on, as lxcfs does."""
+"""Files below /proc on which a mount is allowed, as lxcfs needs it."""
 HOST_OWN = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
-"""Where the host has filesystems that show a namespace: of a namespace that is not ours they can't be mounted anew."""
+"""Filesystems that show a namespace, by type: in a namespace that another user owns, the host's mount is bound instead."""
 LINKS_FOLLOWED = 40
-NOT_PERMITTED = 1
-NO_ENTRY, NOT_A_DIRECTORY, LOOP, EXISTS = 2, 20, 40, 17
 
 
 class RootError(Exception):
-    """The image or the mounts asked for can't be the root of a container."""
+    """The root filesystem can't be set up with this image or these mounts."""
 
 
 class Root:
-    """A root directory that is a mount of its own, and what is made inside it."""
+    """A root directory, which is a mount point, and operations inside it."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.realpath(path)
         self.descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def open(self, path: str, flags: int, resolve: int = 0) -> int:
-        """Open `path` as if this were the root directory. Raises KernelError."""
+        """Open `path` as if in a chroot to this directory. Raises KernelError."""
         resolve |= linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
         return linux.open_inside(self.descriptor, os.fsencode(path), flags, resolve)
 
     def find(self, path: str) -> int:
-        """Return an O_PATH descriptor of `path`, -1 when there is no such thing."""
+        """Return an O_PATH descriptor of `path`, -1 if it does not exist."""
         try:
             return self.open(path, os.O_PATH)
         except KernelError as error:
-            if error.errno not in (NO_ENTRY, NOT_A_DIRECTORY, LOOP):
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
             return -1
 
     def provide(self, path: str, is_directory: bool, links: int = LINKS_FOLLOWED) -> int:
-        """Return an O_PATH descriptor of `path`; what is missing of it is made, where links lead it too."""
+        """Return an O_PATH descriptor of `path`; create missing parts of it, also behind dangling links."""
         try:
             return self.open(path, os.O_PATH)
         except KernelError as error:
-            if error.errno != NO_ENTRY or not links:
+            if error.errno != errno.ENOENT or not links:
                 raise
         parent, name = os.path.split(path.rstrip("/"))
         parent_descriptor = self.provide(parent or "/", True, links)
@@ -80,7 +78,7 @@ class Root:
                     flags = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
                     os.close(os.open(name, flags, 0o644, dir_fd=parent_descriptor))
             except FileExistsError:
-                # a link to what is missing
+                # a dangling link
                 target = os.readlink(name, dir_fd=parent_descriptor)
                 inside = target if target.startswith("/") else f"{parent}/{target}"
                 return self.provide(inside, is_directory, links - 1)
@@ -89,23 +87,24 @@ class Root:
             os.close(parent_descriptor)
 
     def place_of(self, descriptor: int) -> str:
-        """Return where `descriptor` is, as seen from this root."""
+        """Return the path of `descriptor` relative to this root."""
         return os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(self.path.rstrip("/")) or "/"
 
 
 def prepare(
     spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str] | None, made: Sequence[PremadeMount] = ()
 ) -> Root:
-    """Make the container's root a mount of its own with everything in it; `finish` enters it.
+    """Mount the container's root and everything in it; `finish` then enters it.
 
-    `made` are trees that need only be put in their place, where they fit. `hierarchies` are the container's version 1
-    cgroup directories by controller; with version 2 none for a cgroup namespace of its own, else "unified", the host's
-    mount: one more from the host's namespace would change its options.
+    `made` are mounts made in advance, which are attached if they fit. `hierarchies` (see `Cgroups.shown`) are the
+    directories for /sys/fs/cgroup: version 1's by controller; with version 2 {} if the container has a cgroup namespace,
+    else {"unified": the host's mount}, since mounting another from the host's namespace would change its options.
+
     Runs in the child, in its own mount namespace. Raises RootError, KernelError, OSError.
     """
     mounts = list(spec.get("mounts") or ())
     settings = spec.get("linux") or {}
-    # taken before the host's mounts become ours alone: only so can a mount be shared with the host
+    # cloned before mounts become slaves: a mount with shared propagation must be in the host's peer group
     sources = [_source(entry) if _is_bind(entry) else -1 for entry in mounts]
     linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
     path = os.path.join(bundle, spec["root"]["path"])
@@ -137,7 +136,7 @@ def prepare(
 
 
 def bind(path: str, mounts: Sequence[Mapping[str, Any]]) -> None:
-    """Bind `mounts` of a document into the root at `path`, where a task is to find them as the container's process does."""
+    """Bind-mount `mounts` of a document into the root at `path`, for a task that runs there."""
     if mounts:
         root = Root(path)
         for entry in mounts:
@@ -146,7 +145,7 @@ def bind(path: str, mounts: Sequence[Mapping[str, Any]]) -> None:
 
 
 def finish(root: Root, *, read_only: bool) -> None:
-    """Enter `root` for good: make it the root of the mount namespace and let go of the old one."""
+    """Make `root` the root of the mount namespace (pivot_root(2)) and unmount the old one."""
     if read_only:
         linux.set_mount(root.descriptor, linux.MOUNT_ATTR_RDONLY, recursive=False)
     os.fchdir(root.descriptor)
@@ -157,16 +156,16 @@ def finish(root: Root, *, read_only: bool) -> None:
 
 
 def finish_without_pivot(root: Root, *, read_only: bool) -> None:
-    """Enter `root` by moving its mount over the old root: the root of an initramfs can't be pivoted (pivot_root(2))."""
+    """Make `root` the root by MS_MOVE and chroot(2): pivot_root(2) does not work from an initramfs."""
     if read_only:
         linux.set_mount(root.descriptor, linux.MOUNT_ATTR_RDONLY, recursive=False)
     with open("/proc/self/mountinfo") as file:
         mounts = [line.split() for line in file]
     for fields in mounts:
         point, kind = fields[4], fields[fields.index("-") + 1]
-        for letter in " \t\n\\":  # as the kernel writes them into its tables, the backslash last
+        for letter in " \t\n\\":  # escaped in mountinfo as octal numbers (proc_pid_mountinfo(5)); the backslash last
             point = point.replace(f"\\{ord(letter):03o}", letter)
-        # who finds a way to the old root is to find no host's processes and devices there
+        # if a process escapes to the old root, it must not find the host's /proc and /sys there
         if kind in ("proc", "sysfs") and not f"{point}/".startswith(f"{root.path.rstrip('/')}/"):
             try:
                 linux.umount2(point, linux.MNT_DETACH)
@@ -180,7 +179,7 @@ def finish_without_pivot(root: Root, *, read_only: bool) -> None:
 
 
 def mount_entry(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str] | None) -> None:
-    """Mount what is no bind: a filesystem of its own, or the view of the cgroups."""
+    """Mount an entry that is not a bind mount: a new filesystem, or the cgroup view."""
     if entry.get("type") == "cgroup":
         _mount_cgroups(root, entry, hierarchies)
     else:
@@ -188,7 +187,7 @@ def mount_entry(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, 
 
 
 def _attach(root: Root, entry: Mapping[str, Any], made: int) -> None:
-    """Put a tree that was made ahead where `entry` wants it."""
+    """Attach a mount made in advance at the destination of `entry`."""
     target = _target(root, entry)
     linux.attach_mount(made, target)
     os.close(target)
@@ -200,9 +199,9 @@ def _is_bind(entry: Mapping[str, Any]) -> bool:
 
 
 def _source(entry: Mapping[str, Any]) -> int:
-    """Return a detached copy of the mount at a bind's source, with the flags and the propagation that it is to have.
+    """Return a detached clone of the mount at a bind's source, with its flags and propagation set.
 
-    `mount` of an entry, which no document has, is the descriptor of a copy that was made before.
+    `mount` in an entry (not part of the specification) is the descriptor of an existing clone.
     """
     options = MountOptions(entry.get("options") or ())
     is_recursive = bool(options.flags & linux.MS_REC)
@@ -211,7 +210,7 @@ def _source(entry: Mapping[str, Any]) -> int:
     elif entry.get("namespace"):
         source = _clone_elsewhere(entry["namespace"], entry["source"], is_recursive)
     elif entry.get("subpath"):
-        # whoever has the volume may have made links in it: they lead nowhere else
+        # a container with this volume may have created links in it: they must not lead out of it
         volume = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         resolve = linux.RESOLVE_BENEATH | linux.RESOLVE_NO_MAGICLINKS
         inside = linux.open_inside(volume, os.fsencode(entry["subpath"]), os.O_PATH, resolve)
@@ -233,7 +232,7 @@ def _spread(mounted: int, options: MountOptions) -> None:
 
 
 def _clone_elsewhere(namespace: str, path: str, is_recursive: bool) -> int:
-    """Return a detached copy of the mount at `path` of another mount namespace, which can't be reached from this one."""
+    """Return a detached clone of the mount at `path` in another mount namespace."""
     own, other = (os.open(one, os.O_RDONLY | os.O_CLOEXEC) for one in ("/proc/self/ns/mnt", namespace))
     linux.call("setns", other, linux.CLONE_NEWNS)
     try:
@@ -274,17 +273,17 @@ def _mount(root: Root, entry: Mapping[str, Any]) -> None:
 
 
 def _mount_new(source: str | None, target: int, kind: str | None, options: MountOptions) -> None:
-    """Mount a filesystem; in its place the host's own, when it shows a namespace that is not ours."""
+    """Mount a filesystem; on EPERM for one that shows a namespace, bind the host's mount instead."""
     data = options.data
-    if kind == "devpts" and userns.has_one_user():  # the group of terminals is nobody there
+    if kind == "devpts" and userns.has_one_user():  # GID 5 is not mapped there
         data = ",".join(option for option in data.split(",") if not option.startswith("gid="))
     try:
         linux.mount(source, f"/proc/self/fd/{target}", kind, options.flags, data or None)
     except KernelError as error:
-        if error.errno != NOT_PERMITTED or kind not in HOST_OWN:
+        if error.errno != errno.EPERM or kind not in HOST_OWN:
             raise
         if kind == "proc" and os.readlink("/proc/self") != str(os.getpid()):
-            # not for want of rights over the namespace, which is new: the kernel shows nobody more than they can see
+            # the PID namespace is new and ours: the reason is "mnt_already_visible", a /proc covered by other mounts
             raise RootError(
                 "no /proc can be mounted: parts of this machine's own are covered (is it a container?)"
             ) from error
@@ -297,7 +296,7 @@ def _mount_new(source: str | None, target: int, kind: str | None, options: Mount
 
 
 def _target(root: Root, entry: Mapping[str, Any]) -> int:
-    """Return the descriptor of the directory on which a filesystem is to be mounted."""
+    """Return the descriptor of the directory on which a filesystem will be mounted."""
     kind = entry.get("type")
     if kind in ("proc", "sysfs"):
         return _ordinary_directory(root, entry["destination"], str(kind))
@@ -307,7 +306,7 @@ def _target(root: Root, entry: Mapping[str, Any]) -> int:
 
 
 def _ordinary_directory(root: Root, path: str, kind: str) -> int:
-    """Return the descriptor of a directory that no link leads to: /proc and /sys are to be where they are looked for."""
+    """Return the descriptor of a directory whose path has no link: /proc and /sys must be at their exact paths."""
     os.close(root.provide(path, True))
     try:
         return root.open(path, os.O_PATH | os.O_DIRECTORY, linux.RESOLVE_NO_SYMLINKS)
@@ -316,14 +315,14 @@ def _ordinary_directory(root: Root, path: str, kind: str) -> int:
 
 
 def _keep_proc(root: Root, entry: Mapping[str, Any], target: int) -> None:
-    """Refuse a mount that would put something else in the place of what the kernel tells in /proc."""
+    """Refuse a mount that would cover kernel information in /proc."""
     place = root.place_of(target)
     if place == "/proc" or (place.startswith("/proc/") and place[6:] not in MOUNTABLE_PROC):
         raise RootError(f'"{entry["destination"]}" cannot be mounted because it is inside /proc')
 
 
 def _mount_cgroups(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str] | None) -> None:
-    """Show the container its own cgroups: version 2's tree, or version 1's hierarchies side by side."""
+    """Mount the container's cgroup view: version 2's tree, or a tmpfs with version 1's hierarchies."""
     point = entry["destination"]
     kept = [option for option in entry.get("options") or () if option in ("ro", "nosuid", "noexec", "nodev")]
     if hierarchies is None:
@@ -352,7 +351,7 @@ def _set_read_only(root: Root, path: str) -> None:
 
 
 def make_default_devices(root: Root) -> None:
-    """Make what every container has in /dev (OCI runtime spec, "Default Devices", "Dev symbolic links")."""
+    """Create the nodes and links of /dev (OCI runtime spec, "Default Devices", "Dev symbolic links")."""
     dev = root.provide("/dev", True)
     for name, major, minor in DEVICES:
         _node(dev, name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), f"/dev/{name}")
@@ -374,14 +373,14 @@ def _device(root: Root, device: Mapping[str, Any]) -> None:
     else:
         there = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_IFMT(there.st_mode) != kind or (kind != stat.S_IFIFO and there.st_rdev != number):
-            raise RootError(f"{device['path']} is there, and is not the device that is asked for")
+            raise RootError(f"{device['path']} exists, and is not the requested device")
     os.close(parent)
 
 
 def _node(parent: int, name: str, mode: int, number: int, path: str) -> bool:
-    """Make a device node unless there is something by its name; returns whether it was made.
+    """Create a device node unless the name exists; return whether it was created.
 
-    Who may make none, as in a user namespace, gets the host's own, which `path` may name.
+    Without permission, as in a user namespace, the host's node is bind-mounted instead; `path` is where it probably is.
     """
     try:
         os.mknod(name, mode, number, dir_fd=parent)
@@ -398,7 +397,7 @@ def _host_nodes() -> Iterator[str]:
 
 
 def _is_node(path: str, mode: int, number: int) -> bool:
-    """Whether `path` is, itself and not by a link, the node of device `number` of the kind that `mode` tells."""
+    """Whether `path` (not followed) is the node of device `number` with the file type of `mode`."""
     try:
         about = os.lstat(path)
     except OSError:
@@ -407,7 +406,7 @@ def _is_node(path: str, mode: int, number: int) -> bool:
 
 
 def _bind_node(parent: int, name: str, mode: int, number: int, path: str) -> None:
-    """Bind the host's node of device `number` in the place of one that can't be made."""
+    """Bind-mount the host's node of device `number`."""
     found = next((one for one in (path, *_host_nodes()) if _is_node(one, mode, number)), None)
     if found is None:
         raise RootError(f"device {name}: the host has no node {os.major(number)}:{os.minor(number)} in /dev")
@@ -420,7 +419,7 @@ def _bind_node(parent: int, name: str, mode: int, number: int, path: str) -> Non
 
 
 def hide(root: Root, paths: Sequence[str]) -> None:
-    """Cover `paths` with nothing (OCI runtime spec, "Masked Paths")."""
+    """Mount an empty directory or /dev/null over each of `paths` (OCI runtime spec, "Masked Paths")."""
     for path in paths:
         target = root.find(path)
         if target < 0:
@@ -428,7 +427,7 @@ def hide(root: Root, paths: Sequence[str]) -> None:
         if stat.S_ISDIR(os.fstat(target).st_mode):
             linux.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", linux.MS_RDONLY, "size=0")
         else:
-            # the host's: the container's may be what the image or a volume made of it
+            # the host's: the container's own /dev/null may come from the image or a volume
             nothing = linux.clone_mount(linux.AT_FDCWD, "/dev/null", recursive=False)
             linux.attach_mount(nothing, target)
             os.close(nothing)

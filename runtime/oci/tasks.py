@@ -1,7 +1,7 @@
-"""Work inside a container's root filesystem without a container: archives, copy-up, look-ups.
+"""Work inside a container's root filesystem: archives, copy-up, look-ups of files.
 
-Each runs in a child of the keeper, chrooted into the root (an overlay mounted for the purpose in a mount namespace of
-the child's own, or the live container's), so no link in it can lead outside.
+Each task runs in a child of the keeper, inside the root, so that no symbolic link leads out of it: in the mount namespace
+of the running container, or else chrooted into an overlay that is mounted for it in a new mount namespace.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from runtime.oci.user import resolve
 
 CAPABILITY = "security.capability"
 CAPABILITY_HEADER = f"SCHILY.xattr.{CAPABILITY}"
-"""What tar archives call it: the one attribute that Docker's have, too."""
+"""Its name in tar archives; the only extended attribute that Docker includes."""
 KERNEL_POINTS = ("/proc", "/sys", "/dev")
 LARGEST_SHOWN_BYTES = 16 << 20
 
 
 def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None) -> Any:
-    """Enter the root that `message` describes and run its task; called in the forked child."""
+    """Enter the root that `message` describes and run its task; called in the forked child. `live`: init's pidfd."""
     _prepare_python()
     task = TASKS[message["name"]]
     where = message["rootfs"]
@@ -49,24 +49,24 @@ def run(message: Mapping[str, Any], descriptors: Sequence[int], live: int | None
 
 
 def _prepare_python() -> None:
-    """Load all that the tasks need: what is loaded once the root has changed is the container's and would run as us."""
+    """Import all that the tasks need: modules loaded after the root has changed would be the container's code."""
     import bz2  # noqa: F401 - tarfile imports these when it meets such an archive
     import lzma  # noqa: F401
     import shutil  # noqa: F401
     import tarfile
     import zlib  # noqa: F401
 
-    # names of users and groups come from libraries that the C library loads by the root's /etc/nsswitch.conf
+    # user and group names: the C library would load the container's NSS modules (nsswitch.conf(5))
     tarfile.pwd = tarfile.grp = None  # type: ignore[attr-defined]
     launch.forbid_imports()
 
 
 def _read_file(arguments: Mapping[str, Any], _: Sequence[int]) -> str:
-    # not to wait for a writer where the container has a pipe in the file's place
+    # O_NONBLOCK: opening a FIFO would wait for a writer
     descriptor = os.open(arguments["path"], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileNotFoundError(2, f"{arguments['path']} is no regular file")
+            raise FileNotFoundError(errno.ENOENT, f"{arguments['path']} is not a regular file")
         return file.read()
 
 
@@ -84,9 +84,9 @@ def _stat(arguments: Mapping[str, Any], _: Sequence[int]) -> dict[str, Any]:
 
 
 def _tar_out(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
-    """Write the tree at `path` as a tar stream; its entries begin with the path's last part, or bare with no part of it.
+    """Write the tree at `path` as a tar stream; entry names start with its last part, with `bare` below it.
 
-    What the kernel shows at /proc, /sys and /dev of a running container is no file of it: of a tree around it, it is left out.
+    The content of /proc, /sys and /dev of a running container is left out of a tree that contains these directories.
     """
     import tarfile
 
@@ -112,13 +112,13 @@ def _device(path: str) -> int | None:
 
 
 def _add(tar: Any, place: str, name: str, shown: Mapping[str, int | None]) -> None:
-    """Add what is at `place`, and below it, as `name`; `shown` are the file systems of the kernel's by where they are."""
+    """Add the file or tree at `place` as `name`; `shown` maps mount points of kernel filesystems to device numbers."""
     import io
 
     member = tar.gettarinfo(place, name)
     if member is None:  # a socket
         return
-    # whole seconds, as Docker sends them: a fraction would take two more blocks for every file
+    # whole seconds, as in Docker: fractions need a pax header, two more blocks for each file
     member.mtime = int(member.mtime)
     if member.isdir():
         tar.addfile(member)
@@ -129,7 +129,7 @@ def _add(tar: Any, place: str, name: str, shown: Mapping[str, int | None]) -> No
         tar.addfile(member)
     elif os.lstat(place).st_dev in shown.values():
         content = b""
-        with suppress(OSError):  # what a file of the kernel's says, and how much, shows when it is read
+        with suppress(OSError):  # st_size is 0 for files of the kernel: the size is known after reading
             descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(descriptor, "rb") as file:
                 content = file.read(LARGEST_SHOWN_BYTES) or b""
@@ -143,7 +143,7 @@ def _add(tar: Any, place: str, name: str, shown: Mapping[str, int | None]) -> No
 
 
 def _capability(path: str) -> bytes:
-    """Return what a file's capabilities are stored as (capabilities(7), "File capabilities"); empty without any."""
+    """Return a file's capabilities as stored (capabilities(7), "File capabilities"); b"" without any."""
     try:
         return os.getxattr(path, CAPABILITY, follow_symlinks=False)
     except OSError:
@@ -151,7 +151,7 @@ def _capability(path: str) -> bytes:
 
 
 def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
-    """Unpack a tar stream into directory `path`, which is made when `make` is set; all is of `user`, if given."""
+    """Unpack a tar stream into directory `path`, created if `make` is set; all files belong to `user`, if given."""
     import tarfile
 
     owner = resolve(arguments["user"]) if arguments.get("user") else None
@@ -159,12 +159,12 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
     if arguments.get("make"):
         os.makedirs(path, exist_ok=True)
     elif not os.path.isdir(path):
-        raise NotADirectoryError(20, f"{path} is not a directory in the container")
+        raise NotADirectoryError(errno.ENOTDIR, f"{path} is not a directory in the container")
     with (
         os.fdopen(os.dup(descriptors[0]), "rb", buffering=1 << 20) as source,
         tarfile.open(fileobj=source, mode="r|*") as tar,
     ):
-        # by attribute: Debian 12's Python knows no `filter=` yet, and from 3.14 on the default changes owners and modes
+        # as attribute: Debian 12's Python lacks `filter=`, and the default of 3.14 changes owners and modes
         tar.extraction_filter = lambda member, _: member
         for member in tar:
             member.name = _inside(member.name)
@@ -174,27 +174,27 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
             if arguments.get("no_overwrite_dir_non_dir"):
                 _check_kind(target, member.isdir())
             if member.isdir() and os.path.islink(target) and os.path.isdir(target):
-                continue  # what is in it goes where the link leads
+                continue  # its files are unpacked through the link
             if owner is not None:
                 member.uid, member.gid = owner.uid, owner.gid
             _make_way(os.path.join(path, member.name), member.isdir())
             tar.extract(member, path, set_attrs=True, numeric_owner=True)
             if member.isreg() and (found := member.pax_headers.get(CAPABILITY_HEADER)):
-                with suppress(OSError):  # a filesystem without attributes
+                with suppress(OSError):  # a filesystem without extended attributes
                     value = found.encode("utf-8", "surrogateescape")
                     os.setxattr(os.path.join(path, member.name), CAPABILITY, value, follow_symlinks=False)
     return {}
 
 
 def _inside(name: str) -> str:
-    """Return a member's name as one below the directory that is unpacked into. Raises OSError where it leads out of that."""
+    """Return a member's name as a path relative to the target directory. Raises PermissionError if it leads out of it."""
     if os.path.normpath(name.lstrip("/")).split("/")[0] == "..":
         raise PermissionError(errno.EPERM, f"{name} is outside of the directory")
     return os.path.normpath(name.lstrip("/") or ".")
 
 
 def _check_kind(path: str, is_directory: bool) -> None:
-    """Raise OSError for what would turn a directory into anything else, or that into a directory."""
+    """Raise OSError if a directory would be replaced by a file, or a file by a directory."""
     try:
         was_directory = stat.S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -206,7 +206,7 @@ def _check_kind(path: str, is_directory: bool) -> None:
 
 
 def _make_way(path: str, for_directory: bool) -> None:
-    """Remove what is at `path`, as Docker does: nothing is written through a link, or into a file that is in use."""
+    """Remove what is at `path`, as Docker does, so that nothing is written through a link or into a file in use."""
     try:
         is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -221,12 +221,12 @@ def _make_way(path: str, for_directory: bool) -> None:
         else:
             os.unlink(path)
     except OSError as error:
-        if error.errno != errno.EBUSY:  # a mount point: it can only be written to
+        if error.errno != errno.EBUSY:  # a mount point can't be replaced, only written to
             raise
 
 
 def _copy_up(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
-    """Copy directory `path` of the image into an empty volume (the descriptor), which takes its owner and mode too."""
+    """Copy directory `path` of the image, with its owner and mode, into an empty volume (the descriptor)."""
     path, volume = arguments["path"], descriptors[0]
     if not os.path.isdir(path) or os.listdir(volume):
         return {"copied": False}
@@ -241,4 +241,4 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Sequence[int]], Any]] = {
     "tar_in": _tar_in,
     "copy_up": _copy_up,
 }
-"""Name → function; each takes its arguments and the descriptors sent along, and returns what JSON can carry."""
+"""Name → function of (arguments, descriptors), which returns a value that `keeper.wire` can pack."""

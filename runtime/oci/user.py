@@ -1,4 +1,4 @@
-"""Docker's user strings against the container's own /etc/passwd and /etc/group; read inside the container."""
+"""Resolves Docker's user strings with the container's /etc/passwd and /etc/group; runs inside the container's root."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ HIGHEST_ID = (1 << 31) - 1
 
 
 class Identity:
-    """Who the process runs as; `home` is the account's, "/" when it has none."""
+    """UID, GID, supplementary groups and home directory ("/" without an account) of a process."""
 
-    # a plain class: `dataclasses` and what it imports would cost the keeper more than a megabyte
+    # not a dataclass: importing `dataclasses` would cost the keeper more than a megabyte
     __slots__ = ("gid", "groups", "home", "uid")
 
     def __init__(self, uid: int, gid: int, groups: tuple[int, ...], home: str) -> None:
@@ -28,9 +28,9 @@ class UserError(Exception):
 
 
 def _records(path: str) -> list[list[str]]:
-    """Return the records of an account file; none when it is no plain file, or larger than any such file is."""
+    """Return the records of an account file; [] if it is not a regular file or implausibly large."""
     try:
-        # not to wait for a writer where the image has a pipe in its place
+        # O_NONBLOCK: opening a FIFO would wait for a writer
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return []
@@ -59,9 +59,9 @@ def _number(text: str) -> int:
 
 
 def resolve(user: str, extra: Sequence[str] = ()) -> Identity:
-    """Return the identity that `user` ("", name, uid, name:group, uid:gid) and the groups `extra` stand for.
+    """Return the identity for `user` ("", name, uid, name:group, uid:gid) with supplementary groups `extra`.
 
-    Raises UserError in Docker's words. What is a number is one: no name is looked for.
+    A number is always an ID, never a name. Raises UserError with Docker's message.
     """
     name, _, group = user.partition(":")
     name = name or "0"
@@ -82,12 +82,12 @@ def resolve(user: str, extra: Sequence[str] = ()) -> Identity:
     elif account:
         groups = [_number(r[2]) for r in records if account[0] in r[3].split(",")]
     groups += [_group(wanted, records) for wanted in extra]
-    # the primary group among the supplementary ones: a set-group-ID program can't take it from the process
+    # the primary group is also a supplementary one, so that running a set-group-ID program does not lose it
     return Identity(uid, gid, tuple(dict.fromkeys([gid, *groups])), home)
 
 
 def home(uid: int) -> str:
-    """Return the home directory of user `uid`, "/" where no account tells one."""
+    """Return the home directory of user `uid`, "/" without an account."""
     account = next((r for r in _records("/etc/passwd") if r[2] == str(uid)), None)
     return account[5] if account and len(account) > 5 and account[5] else "/"
 

@@ -8,6 +8,7 @@ closed the child ends: nobody who was not told of it is left behind.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -25,7 +26,6 @@ from runtime.oci.program.namespaces import NAMESPACES, ContainerNamespaces
 
 NEED_MAP, SIBLING, RUN_HOOKS, READY, FAILED, LISTENER, GO = b"N", b"P", b"H", b"R", b"E", b"F", b"g"
 LONGEST_MESSAGE = 1 << 17
-NOT_PERMITTED = 1
 
 
 class ChildPlan:
@@ -227,7 +227,7 @@ def _join(namespaces: ContainerNamespaces, kind: str, *, may_fail: bool = True) 
     try:
         linux.call("setns", descriptor, NAMESPACES[kind])
     except KernelError as error:
-        if may_fail and error.errno == NOT_PERMITTED and "user" in namespaces.joined:
+        if may_fail and error.errno == errno.EPERM and "user" in namespaces.joined:
             return False
         raise StartError(f"the {kind} namespace {namespaces.paths[kind]} can't be joined: {error}") from error
     os.close(descriptor)

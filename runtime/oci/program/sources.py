@@ -5,6 +5,7 @@ Who maps a filesystem's owners must be root where it was mounted, and what a map
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Mapping
@@ -16,8 +17,6 @@ from runtime.oci import launch
 from runtime.oci.mount_options import MountOptions
 from runtime.oci.program import mappings
 from runtime.oci.program.errors import ProgramError
-
-NOT_PERMITTED = 1
 
 
 def prepare(document: Mapping[str, Any]) -> None:
@@ -33,7 +32,7 @@ def prepare(document: Mapping[str, Any]) -> None:
                 linux.AT_FDCWD, entry.get("source") or "", recursive=bool(options.flags & linux.MS_REC)
             )
         except KernelError as error:
-            if error.errno == NOT_PERMITTED and not maps_ids:
+            if error.errno == errno.EPERM and not maps_ids:
                 continue  # who is not root is it in the user namespace alone: the child makes it
             raise ProgramError(
                 f"mounts: {entry['destination']}: {entry.get('source')}: {os.strerror(error.errno).lower()}"

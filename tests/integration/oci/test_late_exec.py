@@ -34,6 +34,6 @@ def test_a_container_that_ended_is_said_not_to_run(cgroup):
     pidfd = os.pidfd_open(ended.pid)
     ended.wait()
     try:
-        assert failure(pidfd, cgroup) == f"{StartError.__name__}: the container is not running any more"
+        assert failure(pidfd, cgroup) == f"{StartError.__name__}: the container is no longer running"
     finally:
         os.close(pidfd)

@@ -175,7 +175,7 @@ def test_devices_are_made_with_their_modes_and_owners(oci):
 def test_a_file_in_the_place_of_a_device_is_told(oci):
     document = oci.document("true")
     document["linux"]["devices"] = [{"path": "/etc/passwd", "type": "c", "major": 1, "minor": 3}]
-    assert "is not the device that is asked for" in oci.run(document, check=False).stderr
+    assert "is not the requested device" in oci.run(document, check=False).stderr
     document["linux"]["devices"] = [{"path": "/dev/null", "type": "c", "major": 1, "minor": 3}]
     assert oci.run(document).stderr == ""
 

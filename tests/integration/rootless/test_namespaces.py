@@ -77,7 +77,7 @@ def test_a_user_without_subordinate_ids_runs_containers_of_root_alone(lone_user,
         assert project.skiff("run", "--rm", "-T", "--build", "one").stdout.split()[-3:] == ["0", "0", "0"]
         refused = project.skiff("run", "--rm", "-T", "other", check=False)
         assert refused.returncode
-        assert "user 1000, group 1000 are none of this engine's user namespace" in refused.stderr
+        assert "user 1000, group 1000 are not in this engine's user namespace" in refused.stderr
         project.skiff("down", "--rmi", "all", "-t", "0")
 
 
