@@ -1,1 +1,1 @@
-"""`skiff oci`: the OCI runtime as a program, with the command line that runc and crun have."""
+"""`skiff oci`: an OCI runtime as a program, with the command line of runc and crun."""

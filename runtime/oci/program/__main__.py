@@ -1,4 +1,4 @@
-"""`python -I -S .../runtime/oci/program ARGUMENT ...`: the program in an interpreter that loads nothing else."""
+"""`python -I -S .../runtime/oci/program ARGUMENT ...`: the program without `skiff`'s own command line."""
 
 from __future__ import annotations
 

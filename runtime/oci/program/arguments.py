@@ -1,4 +1,4 @@
-"""The command line: that of runc and crun, so that whoever drives one of them can drive this. Pure."""
+"""The command line: that of runc and crun, so that their callers (containerd, podman) can call this. Pure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Parser = argparse.ArgumentParser
 
 class _Parser(Parser):
     def error(self, message: str) -> NoReturn:
-        raise ProgramError(f"{self.prog}: {message}", f"`{self.prog} --help` tells what there is")
+        raise ProgramError(f"{self.prog}: {message}", f"`{self.prog} --help` shows the options")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options; `command` is its name. Raises ProgramError on what can't be understood.
+    """Return the options; `command` is the command's name. Raises ProgramError on a wrong command line.
 
-    Only the parser of the command that is called is made.
+    Only the parser of that command is built.
     """
     top = _globals()
     found = top.parse_args(arguments)
     if found.command in (None, "help"):
         return found
     if found.command not in COMMANDS:
-        raise ProgramError(f"unknown command {found.command!r}", f"there are {', '.join(COMMANDS)}")
+        raise ProgramError(f"unknown command {found.command!r}", f"the commands are {', '.join(COMMANDS)}")
     summary, fill = COMMANDS[found.command]
     parser = _Parser(prog=f"skiff oci {found.command}", description=summary, allow_abbrev=False)
     fill(parser)
@@ -48,11 +48,13 @@ def _globals() -> Parser:
     top.add_argument(
         "--root", default="", help="state directory (default /run/skiff/oci, or $XDG_RUNTIME_DIR/skiff/oci)"
     )
-    top.add_argument("--log", default="", help="file that takes warnings and errors too")
-    top.add_argument("--log-format", choices=("text", "json"), default="text", help="of that file")
+    top.add_argument("--log", default="", help="file to which warnings and errors are written too")
+    top.add_argument("--log-format", choices=("text", "json"), default="text", help="format of that file")
     top.add_argument("--log-level", default="", help=argparse.SUPPRESS)
-    top.add_argument("--debug", action="store_true", help="for compatibility: all is told that there is to tell")
-    top.add_argument("--systemd-cgroup", action="store_true", help="not supported: cgroups are made in the filesystem")
+    top.add_argument("--debug", action="store_true", help="accepted for compatibility, without effect")
+    top.add_argument(
+        "--systemd-cgroup", action="store_true", help="not supported: cgroups are created in the filesystem"
+    )
     top.add_argument("--cgroup-manager", choices=("cgroupfs", "systemd", "disabled"), default="cgroupfs")
     top.add_argument("--rootless", default="auto", help=argparse.SUPPRESS)
     top.add_argument("--criu", default="", help=argparse.SUPPRESS)
@@ -64,10 +66,13 @@ def _globals() -> Parser:
 
 
 def _new_process(parser: Parser) -> None:
-    parser.add_argument("--console-socket", default="", help="unix socket that gets the terminal's descriptor")
-    parser.add_argument("--pid-file", default="", help="file that the process's number is written to")
+    parser.add_argument("--console-socket", default="", help="unix socket to which the terminal's descriptor is sent")
+    parser.add_argument("--pid-file", default="", help="file to write the PID to")
     parser.add_argument(
-        "--preserve-fds", type=_count, default=0, help="descriptors from 3 on to pass (beside $LISTEN_FDS)"
+        "--preserve-fds",
+        type=_count,
+        default=0,
+        help="how many descriptors from 3 on to pass (in addition to $LISTEN_FDS)",
     )
 
 
@@ -80,28 +85,30 @@ def _create(parser: Parser) -> None:
 
 
 def _run(parser: Parser) -> None:
-    parser.add_argument("--detach", "-d", action="store_true", help="leave once it runs")
-    parser.add_argument("--no-subreaper", action="store_true", help="take no orphans of the container's processes")
-    parser.add_argument("--keep", action="store_true", help="do not delete the container when it has ended")
+    parser.add_argument("--detach", "-d", action="store_true", help="return once it runs")
+    parser.add_argument("--no-subreaper", action="store_true", help="do not reap the container's orphaned processes")
+    parser.add_argument("--keep", action="store_true", help="do not delete the container when it has exited")
     _create(parser)
 
 
 def _exec(parser: Parser) -> None:
     _new_process(parser)
-    parser.add_argument("--detach", "-d", action="store_true", help="leave once it runs")
-    parser.add_argument("--tty", "-t", action="store_true", help="give it a terminal")
+    parser.add_argument("--detach", "-d", action="store_true", help="return once it runs")
+    parser.add_argument("--tty", "-t", action="store_true", help="allocate a terminal")
     parser.add_argument("--process", "-p", default="", help="file with the process as JSON")
     parser.add_argument("--cwd", default="", help="working directory")
     parser.add_argument("--env", "-e", action="append", default=[], help="variable to set")
     parser.add_argument("--user", "-u", default="", help="UID[:GID]")
     parser.add_argument("--additional-gids", "-g", type=_count, action="append", default=[], help="further groups")
     parser.add_argument("--cap", "-c", action="append", default=[], help="capability to add")
-    parser.add_argument("--no-new-privs", action="store_true", help="never gain privileges by executing")
+    parser.add_argument("--no-new-privs", action="store_true", help="gain no privileges through execve(2)")
     parser.add_argument("--process-label", default="", help="SELinux label")
     parser.add_argument("--apparmor", default="", help="AppArmor profile")
     parser.add_argument("--no-subreaper", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--ignore-paused", action="store_true", help="also in a paused container, where it waits")
-    parser.add_argument("--cgroup", default="", help="cgroup below the container's to put it into")
+    parser.add_argument(
+        "--ignore-paused", action="store_true", help="allow it in a paused container, where the process waits"
+    )
+    parser.add_argument("--cgroup", default="", help="cgroup below the container's to run it in")
     parser.add_argument("id")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
 
@@ -117,13 +124,13 @@ def _kill(parser: Parser) -> None:
 
 
 def _delete(parser: Parser) -> None:
-    parser.add_argument("--force", "-f", action="store_true", help="kill it first; no error when there is none")
+    parser.add_argument("--force", "-f", action="store_true", help="kill it first; no error if it does not exist")
     parser.add_argument("id")
 
 
 def _list(parser: Parser) -> None:
     parser.add_argument("--format", "-f", choices=("table", "json"), default="table")
-    parser.add_argument("--quiet", "-q", action="store_true", help="IDs alone")
+    parser.add_argument("--quiet", "-q", action="store_true", help="only IDs")
 
 
 def _ps(parser: Parser) -> None:
@@ -133,8 +140,10 @@ def _ps(parser: Parser) -> None:
 
 
 def _events(parser: Parser) -> None:
-    parser.add_argument("--interval", type=_interval, default=5.0, help="time between two looks, such as 5s (default)")
-    parser.add_argument("--stats", action="store_true", help="look once")
+    parser.add_argument(
+        "--interval", type=_interval, default=5.0, help="time between two outputs, such as 5s (default)"
+    )
+    parser.add_argument("--stats", action="store_true", help="print once")
     parser.add_argument("id")
 
 
@@ -166,24 +175,24 @@ TEXTS = {
     "cpuset-cpus": ("cpu", "cpus"), "cpuset-mems": ("cpu", "mems"), "l3-cache-schema": ("intelRdt", "l3CacheSchema"),
     "mem-bw-schema": ("intelRdt", "memBwSchema"),
 }  # fmt: skip
-"""Options of `update` and what they stand for in `linux.resources`."""
+"""Options of `update` and their keys in `linux.resources`."""
 
 COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None]]] = {
-    "create": ("make a container whose process waits to be started", _create),
+    "create": ("create a container whose process waits to be started", _create),
     "start": ("start the process of a container", _identity),
-    "run": ("make a container, start it, and wait for its end", _run),
+    "run": ("create a container, start it, and wait until it exits", _run),
     "state": ("show the state of a container", _identity),
     "kill": ("send a signal to a container", _kill),
     "delete": ("remove a container that has stopped", _delete),
     "exec": ("run another process in a container", _exec),
     "ps": ("show the processes of a container", _ps),
     "list": ("show the containers", _list),
-    "pause": ("stop scheduling the processes of a container", _identity),
-    "resume": ("go on scheduling them", _identity),
+    "pause": ("freeze the processes of a container", _identity),
+    "resume": ("thaw them", _identity),
     "update": ("change the limits of a container", _update),
-    "events": ("show what a container uses", _events),
-    "spec": ("write a config.json to begin with", _spec),
-    "features": ("show what this runtime can do", lambda _: None),
+    "events": ("show the resource usage of a container", _events),
+    "spec": ("write a template of config.json", _spec),
+    "features": ("show the features of this runtime", lambda _: None),
 }
 
 
@@ -195,14 +204,14 @@ def _count(text: str) -> int:
 
 
 def _bytes(text: str) -> int:
-    """Return a number of bytes: "1048576", "1024k", "1g", "-1"."""
+    """Parse a number of bytes: "1048576", "1024k", "1g", "-1"."""
     units = {"b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
     unit = units.get(text[-1:].lower())
     return int(text) if unit is None else int(text[:-1]) << unit
 
 
 def _interval(text: str) -> float:
-    """Return seconds: "5s", "100ms", "1m"."""
+    """Parse a duration into seconds: "5s", "100ms", "1m"."""
     for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
         if text.endswith(unit):
             return float(text.removesuffix(unit)) * factor

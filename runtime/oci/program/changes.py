@@ -1,4 +1,4 @@
-"""`update`: other limits for a container that runs."""
+"""`update`: changes the limits of a running container."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.oci.program.store import StoredContainer
 
 
 def update(container: StoredContainer, options: Namespace) -> None:
-    """Set the limits that `options` name. Raises ProgramError where they can't be; the record follows what was set."""
+    """Set the limits in `options` and store them in the container's record. Raises ProgramError."""
     wanted = _resources(options)
     if wanted.pop("intelRdt", None):
         raise ProgramError("Intel RDT is not supported")
@@ -27,11 +27,11 @@ def update(container: StoredContainer, options: Namespace) -> None:
     merged = {**current}
     for kind, values in wanted.items():
         merged[kind] = {**(current.get(kind) or {}), **values} if isinstance(values, dict) else values
-    # a quota is a share of a period, a limit on swap counts memory: each is told with its other half
-    told = {kind: merged[kind] for kind in wanted}
-    _check_use(container.cgroup, told.get("memory") or {})
+    # settings that depend on each other are written together: quota and period, swap and memory
+    changed = {kind: merged[kind] for kind in wanted}
+    _check_use(container.cgroup, changed.get("memory") or {})
     try:
-        Cgroups().update(container.cgroup, told)
+        Cgroups().update(container.cgroup, changed)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise ProgramError(f"the limits can't be set: {where}{error.strerror}") from error
@@ -40,16 +40,16 @@ def update(container: StoredContainer, options: Namespace) -> None:
 
 
 def _check_use(cgroup: str, memory: dict[str, Any]) -> None:
-    """Refuse a limit below what is used, where the document wants that: version 2 would kill for it."""
+    """Apply `checkBeforeUpdate`: refuse a limit below the usage, for which cgroup version 2 would kill processes."""
     if not memory.get("checkBeforeUpdate") or memory.get("limit", -1) < 0:
         return
     used = cgroup_usage.measure(Cgroups(), cgroup)["memory"]
     if memory["limit"] < used:
-        raise ProgramError(f"the memory limit {memory['limit']} is below what is used: {used}")
+        raise ProgramError(f"the memory limit {memory['limit']} is below the usage: {used}")
 
 
 def _resources(options: Namespace) -> dict[str, Any]:
-    """Return what is to change in the form of `linux.resources`."""
+    """Return the changes as `linux.resources`."""
     if options.resources:
         where = "standard input" if options.resources == "-" else options.resources
         if options.resources == "-":

@@ -1,8 +1,16 @@
-r"""What the forked child does to become the container's process, step by step.
+r"""The forked child of `create` and `run`: the steps by which it becomes the container's init.
 
-It talks with who forked it over `sync`, a message each: "N" now map my user namespace, "P<pid>" my sibling goes on in my
-place, "H" now run the hooks, "R" ready, "E<code>\n<text>" why not; what it waits for are answers. When the other end is
-closed the child ends: nobody who was not told of it is left behind.
+Its protocol with the parent over `sync` (SOCK_SEQPACKET, one packet a message):
+
+    child → parent       parent → child   meaning
+    "N"                  "g"              map my user namespace
+    "P<pid>"             "g"              my sibling <pid> continues in my place
+    "H"                  "g<pid>"         run the hooks of the runtime's namespace; <pid> is mine on the host
+    "R"                  "g" or "g<pid>"  ready; the answer is the start, unless `start` connects later
+    "F"                                   with the descriptor of the seccomp listener
+    "E<code>\n<text>"                     failed
+
+The child exits when the other end is closed, so no child is left that its parent does not know.
 """
 
 from __future__ import annotations
@@ -29,7 +37,7 @@ LONGEST_MESSAGE = 1 << 17
 
 
 class ChildPlan:
-    """What the child is to become, and the descriptors that it needs for it."""
+    """The document, settings and descriptors that the child needs."""
 
     def __init__(
         self, document: Mapping[str, Any], bundle: str, namespaces: ContainerNamespaces, sync: socket.socket
@@ -42,24 +50,24 @@ class ChildPlan:
         self.cgroup: str | None = None
         self.filters: bytes | None = None
         self.state: dict[str, Any] = {}
-        """The container's state as hooks get it; number and status are added when they are known."""
+        """The state for hooks, without pid and status."""
         self.is_root = True
-        """Whether the caller is root, who may write to a process that shields itself."""
+        """Whether the parent is root, which may write into /proc/<pid> of a non-dumpable child."""
         self.start_socket: socket.socket | None = None
-        """Where `start` connects; without it, the answer to "R" is the start."""
+        """The listening socket for `start`; None if the answer to "R" is the start."""
         self.waiting = -1
-        """The lock that tells that the process waits; it goes with the execution."""
+        """The locked file `waiting`; execve(2) closes it, which releases the lock (see `store`)."""
         self.console: socket.socket | None = None
         self.preserved = 0
         self.pivots = True
         self.has_new_keyring = True
 
     def state_of(self, answer: bytes, status: str) -> dict[str, Any]:
-        """Return the state for hooks; `answer` tells the process's number on the host ("g<pid>")."""
+        """Return the state for hooks; `answer` is the parent's "g<pid>"."""
         return {**self.state, "pid": int(answer.removeprefix(GO)), "status": status}
 
     def kept(self) -> list[int]:
-        """Return the descriptors that the child keeps open."""
+        """Return the descriptors that the child must keep open."""
         sockets = [one.fileno() for one in (self.sync, self.start_socket, self.console) if one is not None]
         mounts = [entry["mount"] for entry in self.document["mounts"] if "mount" in entry]
         waiting = [self.waiting] if self.waiting >= 0 else []
@@ -68,22 +76,22 @@ class ChildPlan:
 
 
 class Channel:
-    """The child's words with who forked it, and later with who starts it."""
+    """The child's connection to its parent, and later to `start`."""
 
     def __init__(self, peer: socket.socket) -> None:
         self.peer = peer
 
     def send(self, message: bytes) -> None:
-        """Tell something."""
+        """Send a message."""
         self.peer.send(message)
 
     def request(self, message: bytes) -> bytes:
-        """Tell something, and return the answer; the process ends where nobody is left to answer."""
+        """Send a message and return the answer; exit if the peer is gone."""
         self.peer.send(message)
         return self.receive()
 
     def receive(self) -> bytes:
-        """Return the next message; the process ends where nobody is left who could send one."""
+        """Return the next message; exit if the peer is gone."""
         answer = self.peer.recv(LONGEST_MESSAGE)
         if not answer:
             os._exit(1)
@@ -91,13 +99,13 @@ class Channel:
 
 
 def run(plan: ChildPlan) -> NoReturn:
-    """Become the container's process; called in the forked child. Tells why where it can't, and exits."""
+    """Become the container's init; called in the forked child. On failure, report the error and exit."""
     channel = Channel(plan.sync)
     report_errors(channel, lambda: _become(plan, channel))
 
 
 def report_errors(channel: Channel, become: Callable[[], None]) -> NoReturn:
-    """Call `become`, which does not return when all goes well; tell `channel` why it did, and exit."""
+    """Call `become`, which ends in execve(2). If it raises or returns, send the error to `channel` and exit."""
     code, text = 1, "the process was not executed"
     try:
         become()
@@ -115,7 +123,7 @@ def _become(plan: ChildPlan, channel: Channel) -> NoReturn:
     document, settings, process = plan.document, plan.document["linux"], plan.document["process"]
     os.setsid()
     launch.forbid_imports()
-    channel.receive()  # by now the child is in its cgroup, and its user namespace has users
+    channel.receive()  # from here on the child is in its cgroup, and its user namespace is mapped
     if plan.is_root:
         _guard()
     _enter_namespaces(plan, channel)
@@ -128,7 +136,7 @@ def _become(plan: ChildPlan, channel: Channel) -> NoReturn:
         hierarchies = plan.cgroups.shown(plan.cgroup, "cgroup" in plan.namespaces.new)
     root = _prepare_root(plan, hierarchies)
     terminal = console.console_of(root, plan.console, process) if plan.console is not None else -1
-    # what can't be made can't be entered either, which is told better
+    # a working directory that can't be created can't be entered: `become` reports that better
     with contextlib.suppress(KernelError, OSError):
         os.close(root.provide(process["cwd"], True))
     _call_hooks(plan, channel)
@@ -150,7 +158,7 @@ def _become(plan: ChildPlan, channel: Channel) -> NoReturn:
 
 
 class Waiting(PreExec):
-    """The process waits for `start`; then it runs the hooks that are to run inside, and takes its labels."""
+    """Waits for `start`, then runs the startContainer hooks and writes the LSM labels."""
 
     def __init__(self, plan: ChildPlan, channel: Channel, label: tuple[int, bytes] | None) -> None:
         self._plan = plan
@@ -159,7 +167,7 @@ class Waiting(PreExec):
         self.is_started = False
 
     def wait(self) -> None:
-        """Tell that all is prepared, and return when the container is started."""
+        """Report that the child is ready, and return when the container is started."""
         if not self.is_started:
             self._wait_for_start()
         if self._label is not None:
@@ -173,7 +181,7 @@ class Waiting(PreExec):
         hooks.run("startContainer", (self._plan.document.get("hooks") or {}).get("startContainer") or (), state)
 
     def _accept_start(self, listener: socket.socket) -> bytes:
-        """Return what `start` says; who connected and went was killed, and another may come."""
+        """Wait for a `start` and return its message; one that disconnects without a message was killed."""
         self._plan.sync.close()
         while True:
             peer, _ = listener.accept()
@@ -184,7 +192,7 @@ class Waiting(PreExec):
             peer.close()
 
     def restrict(self, filters: bytes) -> None:
-        """Install the filter, and hand over its listener where it has one."""
+        """Install the filter, and send its listener, if it has one, to the peer."""
         flags = confinement.filter_flags(self._plan.document["linux"].get("seccomp"))
         listener = linux.install_filter(filters, flags)
         if flags & confinement.NEW_LISTENER:
@@ -193,14 +201,14 @@ class Waiting(PreExec):
 
 
 def _guard() -> None:
-    """Keep processes of namespaces that are entered from tracing this one, or reaching what it has open."""
+    """Protect this process, in the namespaces it enters, from ptrace and access to /proc/<pid>/fd."""
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 
 def _enter_namespaces(plan: ChildPlan, channel: Channel) -> None:
-    """Join the namespaces that the document names, and make the new ones that the child was not born into."""
+    """Join the namespaces that the document names, and unshare the new ones that clone3(2) did not create."""
     namespaces = plan.namespaces
-    # a namespace of the host takes the rights of the host, one of the user namespace those that come with it
+    # namespaces that the host's user namespace owns are joined before the user namespace, the others after it
     later = [kind for kind in namespaces.joined if kind != "user" and not _join(namespaces, kind)]
     if "user" in namespaces.joined:
         _join(namespaces, "user", may_fail=False)
@@ -235,8 +243,8 @@ def _join(namespaces: ContainerNamespaces, kind: str, *, may_fail: bool = True) 
 
 
 def become_root() -> None:
-    """Be the root of the user namespace that was entered; who a process was outside means nothing in it."""
-    with contextlib.suppress(PermissionError):  # a namespace of one user, which may drop no groups
+    """Become UID 0 and GID 0 of the user namespace that was entered."""
+    with contextlib.suppress(PermissionError):  # setgroups is denied in a namespace that maps one user
         os.setgroups(())
     with contextlib.suppress(OSError):  # a joined namespace may have no root
         os.setresgid(0, 0, 0)
@@ -244,7 +252,7 @@ def become_root() -> None:
 
 
 def _set_clocks(offsets: Mapping[str, Mapping[str, int]]) -> None:
-    """Set the offsets of the new time namespace, which the next child is born into (time_namespaces(7))."""
+    """Set the offsets of the new time namespace, which the next child will be in (time_namespaces(7))."""
     lines = [f"{clock} {one.get('secs', 0)} {one.get('nanosecs', 0)}\n" for clock, one in offsets.items()]
     if lines:
         with open("/proc/self/timens_offsets", "w") as file:
@@ -252,7 +260,7 @@ def _set_clocks(offsets: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def _continue_as_sibling(channel: Channel) -> None:
-    """Go on in a new process beside this one: PID and time namespaces are entered by birth alone."""
+    """Continue in a new sibling process: only new children are in a joined PID or new time namespace."""
     pid, _ = launch.clone(linux.CLONE_PARENT)
     if pid:
         channel.send(SIBLING + b"%d" % pid)
@@ -281,7 +289,7 @@ def _prepare_root(plan: ChildPlan, hierarchies: Mapping[str, str] | None) -> roo
 
 
 def _call_hooks(plan: ChildPlan, channel: Channel) -> None:
-    """Have the hooks of the runtime's namespaces run, then run those that belong into the container's own."""
+    """Let the parent run the hooks of the runtime's namespaces, then run the createContainer hooks."""
     wanted = plan.document.get("hooks") or {}
     if any(wanted.get(kind) for kind in ("prestart", "createRuntime", "createContainer")):
         state = plan.state_of(channel.request(RUN_HOOKS), "creating")
@@ -289,7 +297,7 @@ def _call_hooks(plan: ChildPlan, channel: Channel) -> None:
 
 
 def _enter_root(root: rootfs.Root, plan: ChildPlan) -> None:
-    """Make `root` the process's root; how mounts spread from it is set once it is one."""
+    """Make `root` the process's root, then set its propagation."""
     if "mount" not in plan.namespaces.new and "mount" not in plan.namespaces.joined:
         os.fchdir(root.descriptor)
         os.chroot(".")

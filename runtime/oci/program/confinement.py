@@ -1,4 +1,4 @@
-"""Seccomp filters and the labels of security modules: what is checked before, and what is done at the last moment."""
+"""Seccomp filters and labels of security modules (LSM): checks of the document, and what init does with them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runtime.hints import Any
 from runtime.oci.program.errors import DocumentError
 
 ARCHITECTURES = {"SCMP_ARCH_X86_64": 0xC000003E, "SCMP_ARCH_X86": 0x40000003, "SCMP_ARCH_AARCH64": 0xC00000B7}
-"""AUDIT_ARCH_… of <linux/audit.h>, for the architectures whose calls are known."""
+"""AUDIT_ARCH_… of <linux/audit.h>, for the architectures whose system calls we know."""
 OTHER_ARCHITECTURES = frozenset(
     f"SCMP_ARCH_{name}"
     for name in (
@@ -25,13 +25,13 @@ FLAGS = {
 NEW_LISTENER = 1 << 3
 NOTIFY = "SCMP_ACT_NOTIFY"
 NEVER_NOTIFIED = ("sendmsg",)
-"""The call by which the process hands its listener over: nobody could answer for it yet."""
+"""The system call with which the process sends its listener: at that time nobody could answer a notification."""
 APPARMOR = "/sys/module/apparmor/parameters/enabled"
 SELINUX = "/sys/fs/selinux/enforce"
 
 
 def check_process(process: Mapping[str, Any], where: str) -> None:
-    """Raise DocumentError where `process` asks for a label that this machine has no security module for."""
+    """Raise DocumentError if `process` has a label of a security module that is not enabled on this machine."""
     if process.get("apparmorProfile") and not _has_apparmor():
         raise DocumentError(f"{where}: process.apparmorProfile is set, and AppArmor is not enabled on this machine")
     if process.get("selinuxLabel") and not os.path.exists(SELINUX):
@@ -39,7 +39,7 @@ def check_process(process: Mapping[str, Any], where: str) -> None:
 
 
 def check_settings(settings: Mapping[str, Any], where: str) -> None:
-    """Raise DocumentError where the mounts' label or the filter of `linux` can't be had."""
+    """Raise DocumentError if the mount label or the filter in `linux` can't be applied on this machine."""
     if settings.get("mountLabel") and not os.path.exists(SELINUX):
         raise DocumentError(f"{where}: linux.mountLabel is set, and SELinux is not enabled on this machine")
     filters = settings.get("seccomp")
@@ -52,7 +52,7 @@ def _check_filters(filters: Mapping[str, Any], where: str) -> None:
 
     for flag in filters.get("flags") or ():
         if flag not in FLAGS:
-            raise DocumentError(f"{where}: linux.seccomp.flags: {flag!r} is none of {', '.join(FLAGS)}")
+            raise DocumentError(f"{where}: linux.seccomp.flags: {flag!r} must be one of {', '.join(FLAGS)}")
     for architecture in filters.get("architectures") or ():
         if architecture not in ARCHITECTURES and architecture not in OTHER_ARCHITECTURES:
             raise DocumentError(f"{where}: linux.seccomp.architectures: {architecture!r} is unknown")
@@ -79,7 +79,7 @@ def _check_filters(filters: Mapping[str, Any], where: str) -> None:
 
 
 def compiled(filters: Mapping[str, Any] | None) -> bytes | None:
-    """Return the program of the document's filter for this machine and the other architectures that it names."""
+    """Compile the document's filter for this machine's architecture and the others that it names."""
     if not filters:
         return None
     from runtime.linux import seccomp, syscall_table
@@ -95,12 +95,12 @@ def compiled(filters: Mapping[str, Any] | None) -> bytes | None:
 
 
 def filter_flags(filters: Mapping[str, Any] | None) -> int:
-    """Return the flags that the document's filter is to be installed with (seccomp(2))."""
+    """Return the flags of seccomp(2) for the document's filter."""
     if not filters:
         return 0
     flags = 0
     for flag in filters.get("flags") or ():
-        # without TSYNC: the process has one thread, and the kernel has no room beside a listener's number to tell of more
+        # without TSYNC: the process has one thread, and TSYNC's return value conflicts with that of NEW_LISTENER
         flags |= FLAGS[flag] & ~FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]
     if any(rule["action"] == NOTIFY for rule in filters.get("syscalls") or ()):
         flags |= NEW_LISTENER
@@ -108,7 +108,7 @@ def filter_flags(filters: Mapping[str, Any] | None) -> int:
 
 
 def label_file(process: Mapping[str, Any]) -> tuple[int, bytes] | None:
-    """Return where, and what, the process writes to be labelled when it executes; opened while /proc is the host's."""
+    """Return (descriptor, data) to write for a label at execve(2). Called while /proc is the host's."""
     if process.get("apparmorProfile"):
         own = "/proc/self/attr/apparmor/exec"
         path = own if os.path.exists(own) else "/proc/self/attr/exec"

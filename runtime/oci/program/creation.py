@@ -1,4 +1,4 @@
-"""`create`: from a bundle to a container whose process waits to be started; and `run`, which starts it at once."""
+"""`create`: from a bundle to a container whose process waits for `start`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from runtime.oci.program.namespaces import ContainerNamespaces
 from runtime.oci.program.store import ContainerStore, StoredContainer
 
 PARENT_CGROUP = "/skiff.oci"
-"""Above the cgroups of containers that name none, or a relative one."""
+"""The parent of the cgroups of containers that name none, or a relative one."""
 DELEGATED = "/sys/kernel/cgroup/delegate"
 CONSOLE = {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"}
 DEFAULT_DEVICES = [*(rule for rule in defaults.DEVICE_RULES if rule["allow"]), CONSOLE]
 
 
 class CreateRequest:
-    """What a command line asks of a new container; `config` is the bundle's checked document."""
+    """The options of a new container; `config` is the bundle's checked document."""
 
     def __init__(self, identity: str, bundle: str, config: dict[str, Any]) -> None:
         self.id = identity
@@ -41,16 +41,16 @@ class CreateRequest:
         self.pivots = True
         self.has_new_keyring = True
         self.waits_for_command = True
-        """Whether another command starts the container; otherwise the caller does, with `start`."""
+        """Whether another command, `skiff oci start`, starts the container; otherwise this process does."""
 
     @property
     def has_terminal(self) -> bool:
-        """Whether the process is to have a terminal."""
+        """Whether the process has a terminal."""
         return bool(self.config["process"].get("terminal"))
 
 
 class Created:
-    """A container whose process waits; `channel` is the line to it where it was made to be started by the caller."""
+    """A container whose process waits; `channel` is the connection for `start`, if this process starts it."""
 
     def __init__(self, container: StoredContainer, pid: int, pidfd: int, channel: socket.socket) -> None:
         self.container = container
@@ -60,12 +60,12 @@ class Created:
 
 
 def create(kept: ContainerStore, request: CreateRequest, log: Log) -> Created:
-    """Make the container of `request`. Raises ProgramError, and leaves nothing behind then."""
+    """Create the container of `request`. Raises ProgramError, after removing everything again."""
     config = request.config
     for name in document.drop_unknown_capabilities(config["process"]):
         log.warning(f"unknown capability {name} is left out")
     if not os.path.isdir(os.path.join(request.bundle, config["root"]["path"])):
-        raise ProgramError(f"the root filesystem {config['root']['path']} of {request.bundle} is no directory")
+        raise ProgramError(f"the root filesystem {config['root']['path']} of {request.bundle} is not a directory")
     filters = confinement.compiled(config["linux"].get("seccomp"))
     cgroup, resources = _cgroup_path(request.id, config), dict(config["linux"].get("resources") or {})
     if resources.get("devices"):
@@ -83,13 +83,13 @@ def create(kept: ContainerStore, request: CreateRequest, log: Log) -> Created:
             forked.abort()
         ending.destroy(kept, container, log)
         if isinstance(error, OSError):
-            raise ProgramError(f"container {request.id} can't be made: {_told(error)}") from error
+            raise ProgramError(f"container {request.id} can't be created: {_text(error)}") from error
         raise
     finally:
         os.close(lock)
 
 
-def _told(error: OSError) -> str:
+def _text(error: OSError) -> str:
     reason = (error.strerror or str(error)).lower()
     return f"{error.filename}: {reason}" if error.filename else reason
 
@@ -99,17 +99,17 @@ def _cgroup_path(identity: str, config: Mapping[str, Any]) -> str:
     wanted: str = config["linux"].get("cgroupsPath") or identity
     if wanted.count(":") == 2:
         raise ProgramError(
-            f"linux.cgroupsPath {wanted} is systemd's form, and its cgroup manager is not supported",
-            "give a path such as /containers/" + identity,
+            f"linux.cgroupsPath {wanted} is for the systemd cgroup manager, which is not supported",
+            "use a path such as /containers/" + identity,
         )
     path = wanted if wanted.startswith("/") else f"{PARENT_CGROUP}/{wanted}"
     if ".." in path.split("/") or not path.strip("/"):
-        raise ProgramError(f"linux.cgroupsPath {wanted} leads out of the cgroups of containers")
+        raise ProgramError(f"linux.cgroupsPath {wanted} must not be empty or contain ..")
     return os.path.normpath("/" + path.strip("/"))
 
 
 def _make_cgroup(container: StoredContainer, path: str, resources: Mapping[str, Any]) -> Cgroups | None:
-    """Make the container's cgroup; None where the caller, who is not root, has none to give and no limit is asked."""
+    """Create the container's cgroup; None if a user without delegated cgroups asks for no limits."""
     try:
         cgroups = Cgroups()
         if cgroups.are_ours:
@@ -124,16 +124,16 @@ def _make_cgroup(container: StoredContainer, path: str, resources: Mapping[str, 
             return cgroups
     except OSError as error:
         if os.geteuid() == 0:
-            raise ProgramError(f"the cgroup {path} can't be made: {_told(error)}") from error
+            raise ProgramError(f"the cgroup {path} can't be created: {_text(error)}") from error
     if any(value for name, value in resources.items() if name != "devices"):
-        raise ProgramError("linux.resources: this user has no cgroups to limit a container with")
+        raise ProgramError("linux.resources: limits need a cgroup, and none is delegated to this user")
     container.record["cgroup"] = None
     container.save()
     return None
 
 
 def _delegate(config: Mapping[str, Any], directory: str) -> None:
-    """Give the cgroup to who runs in it, where it can be changed from inside (OCI runtime spec, "Cgroup ownership")."""
+    """Chown the cgroup to the container's user if it is mounted writable there (OCI runtime spec, "Cgroup ownership")."""
     is_own = any(one["type"] == "cgroup" and not one.get("path") for one in config["linux"]["namespaces"])
     is_writable = any(
         one.get("source") == "cgroup"
@@ -156,7 +156,7 @@ def _delegate(config: Mapping[str, Any], directory: str) -> None:
 
 
 class _Launch:
-    """A container's process from its fork to its readiness."""
+    """The parent's side of a container's init, from fork until it is ready."""
 
     def __init__(
         self, container: StoredContainer, request: CreateRequest, cgroups: Cgroups | None, filters: bytes | None
@@ -207,7 +207,7 @@ class _Launch:
                 file.write(str(score))
 
     def complete(self) -> Created:
-        """Serve the child until it is ready; the container is on record then."""
+        """Serve the child's requests until it is ready, then store the container's record."""
         while True:
             message = self.sync.recv(LONGEST_MESSAGE)
             if message.startswith(SIBLING):
@@ -222,7 +222,7 @@ class _Launch:
             elif message.startswith(FAILED):
                 raise ProgramError(_reason(message))
             else:
-                raise ProgramError(f"the container's process ended before it was ready{self._how_it_ended()}")
+                raise ProgramError(f"the container's process exited before it was ready{self._how_it_ended()}")
             self.sync.send(GO)
 
     def _take_sibling(self, pid: int) -> None:
@@ -231,7 +231,7 @@ class _Launch:
         self.pid, self.pidfd = pid, os.pidfd_open(pid)
 
     def _run_hooks(self) -> None:
-        """Run the hooks that belong into the runtime's namespaces; the child runs its own next, with the same state."""
+        """Run the hooks of the runtime's namespaces; then the child runs its own with the same state."""
         self._note_process()
         state = self.container.state(store.CREATING)
         wanted = self.container.document.get("hooks") or {}
@@ -253,7 +253,7 @@ class _Launch:
         return Created(self.container, self.pid, self.pidfd, self.sync)
 
     def _how_it_ended(self) -> str:
-        """Return what is known of a child that said nothing more."""
+        """Reap the child, and return how it died, as a part of the error message."""
         status = os.waitpid(self.pid, 0)[1]
         self.pid = 0
         if os.WIFSIGNALED(status):
@@ -262,7 +262,7 @@ class _Launch:
         return ""
 
     def abort(self) -> None:
-        """End the child."""
+        """Kill and reap the child."""
         self.sync.close()
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
@@ -276,7 +276,7 @@ def _reason(message: bytes) -> str:
 
 
 def _listen_for_start(container: StoredContainer) -> socket.socket:
-    """Return the socket where `start` connects; bound by a path that is short whatever the state directory's is."""
+    """Return the listening socket for `start`; bound through /proc/self/fd, as unix paths have at most 107 bytes."""
     directory = os.open(container.directory, os.O_PATH | os.O_CLOEXEC)
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -288,7 +288,7 @@ def _listen_for_start(container: StoredContainer) -> socket.socket:
 
 
 def start(container: StoredContainer, channel: socket.socket) -> None:
-    """Tell the process at the other end of `channel` to execute. Raises ProgramError when it can't."""
+    """Let the process at the other end of `channel` call execve(2). Raises ProgramError if it fails."""
     channel.send(GO + b"%d" % container.record["pid"])
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, LONGEST_MESSAGE, 1)
@@ -308,9 +308,9 @@ def start(container: StoredContainer, channel: socket.socket) -> None:
 
 
 def send_listener(container: StoredContainer, listener: int, pid: int) -> None:
-    """Send the seccomp listener of process `pid` to the agent (OCI runtime spec, "The StoredContainer Process State")."""
+    """Send the seccomp listener of process `pid` to the agent (OCI runtime spec, "The Container Process State")."""
     filters = container.document["linux"]["seccomp"]
-    told = {
+    process_state = {
         "ociVersion": document.NEWEST,
         "fds": ["seccompFd"],
         "pid": pid,
@@ -320,7 +320,7 @@ def send_listener(container: StoredContainer, listener: int, pid: int) -> None:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
             agent.connect(filters["listenerPath"])
-            socket.send_fds(agent, [json.dumps(told).encode()], [listener])
+            socket.send_fds(agent, [json.dumps(process_state).encode()], [listener])
     except OSError as error:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -330,7 +330,7 @@ def send_listener(container: StoredContainer, listener: int, pid: int) -> None:
 
 
 def connect(container: StoredContainer) -> socket.socket:
-    """Return the line to a process that waits to be started. Raises ProgramError when it is gone."""
+    """Connect to a process that waits for `start`. Raises ProgramError if it is gone."""
     directory = os.open(container.directory, os.O_PATH | os.O_CLOEXEC)
     try:
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,6 +1,6 @@
-"""A bundle's config.json as a document that the launch can follow: read, checked, its defaults filled in.
+"""Reads and checks a bundle's config.json, and fills in defaults.
 
-All but `read` is pure. Messages tell the place in the document, as the OCI runtime specification names it.
+Everything but `read` is pure. Messages name the place in the document as the OCI runtime specification does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runtime.oci.program.shape import DOCUMENT, PROCESS, shaped
 
 NAME = "config.json"
 NEWEST = "1.2.1"
-"""The version of the specification that this follows."""
+"""The version of the specification that is implemented."""
 LARGEST_BYTES = 1 << 24
 CLOCKS = ("monotonic", "boottime")
 SYSCTLS_OF_IPC = frozenset(
@@ -32,13 +32,13 @@ PERSONALITIES = {"LINUX": 0x0, "LINUX32": 0x8}
 """<linux/personality.h>"""
 HIGHEST_ID = (1 << 32) - 2
 LABELLED = ("tmpfs", "devpts", "overlay")
-"""Filesystems whose files have the label that they were mounted with (mount(8), "context=")."""
+"""Filesystems whose files have the label that the mount has (mount(8), "context=")."""
 SPREAD = {
     **dict.fromkeys(("slave", "rslave"), "rslave"),
     **dict.fromkeys(("private", "rprivate", "unbindable", "runbindable"), "rprivate"),
     **dict.fromkeys(("shared", "rshared"), ""),
 }
-"""How a bind mount that says nothing of it spreads: as the root filesystem does."""
+"""The propagation of a bind mount without an option for it, by that of the root filesystem."""
 
 
 def read(bundle: str) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def read(bundle: str) -> dict[str, Any]:
             text = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DocumentError(f"{path}: {reason}", "--bundle names the directory that has config.json") from error
+        raise DocumentError(f"{path}: {reason}", "---bundle must name a directory with a config.json") from error
     if len(text) > LARGEST_BYTES:
         raise DocumentError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB")
     return checked(decoded(text, path), path)
@@ -60,18 +60,18 @@ def decoded(text: bytes, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f"{where}: {error or 'no JSON'}") from error
+        raise DocumentError(f"{where}: {error or 'not JSON'}") from error
 
 
 def checked(value: Any, where: str = NAME) -> dict[str, Any]:
-    """Return JSON `value` as a document whose parts fit each other. Raises DocumentError."""
+    """Return the JSON value as a checked and consistent document. Raises DocumentError."""
     document: dict[str, Any] = shaped(value, DOCUMENT, where)
     document["linux"] = settings = document.get("linux") or {}
     settings.setdefault("namespaces", [])
     document.setdefault("mounts", [])
     version = document["ociVersion"]
     if version.split(".")[0] != "1":
-        raise DocumentError(f"{where}: ociVersion {version} is none of 1.0.0 to {NEWEST}")
+        raise DocumentError(f"{where}: ociVersion {version} must be from 1.0.0 to {NEWEST}")
     _check_process(document["process"], where)
     new, joined = _namespaces(settings["namespaces"], where)
     _check_namespaces(document, new, joined, where)
@@ -80,14 +80,14 @@ def checked(value: Any, where: str = NAME) -> dict[str, Any]:
     _check_hooks(document.get("hooks") or {}, where)
     for device in settings.get("devices") or ():
         if device["type"] not in tuple(DEVICE_TYPES) or not device["path"].startswith("/"):
-            raise DocumentError(f"{where}: linux.devices: {device['path']} of type {device['type']!r} can't be made")
+            raise DocumentError(f"{where}: linux.devices: {device['path']} of type {device['type']!r} can't be created")
         if device["type"] != "p" and ("major" not in device or "minor" not in device):
             raise DocumentError(f"{where}: linux.devices: {device['path']} needs major and minor")
     return document
 
 
 def checked_process(value: Any, where: str) -> dict[str, Any]:
-    """Return JSON `value` as a process for `exec`. Raises DocumentError."""
+    """Return the JSON value as a checked process for `exec`. Raises DocumentError."""
     process: dict[str, Any] = shaped(value, PROCESS, where, {"args"})
     process.setdefault("cwd", "/")
     _check_process(process, where)
@@ -108,7 +108,7 @@ def _check_process(process: dict[str, Any], where: str) -> None:
     kinds = [limit["type"] for limit in process.get("rlimits") or ()]
     for kind in kinds:
         if kind not in LIMITS:
-            raise DocumentError(f"{where}: process.rlimits: {kind} is no limit of Linux")
+            raise DocumentError(f"{where}: process.rlimits: {kind} is not an rlimit of Linux")
         if kinds.count(kind) > 1:
             raise DocumentError(f"{where}: process.rlimits has {kind} twice")
     for limit in process.get("rlimits") or ():
@@ -119,13 +119,15 @@ def _check_process(process: dict[str, Any], where: str) -> None:
     sets = process.get("capabilities") or {}
     refused = sorted(set(sets.get("effective") or ()) - set(sets.get("permitted") or ()))
     if refused:
-        raise DocumentError(f"{where}: process.capabilities: {', '.join(refused)} can't be effective and not permitted")
+        raise DocumentError(
+            f"{where}: process.capabilities: {', '.join(refused)} can't be effective without being permitted"
+        )
     scheduling.check(process, where)
     confinement.check_process(process, where)
 
 
 def drop_unknown_capabilities(process: dict[str, Any]) -> list[str]:
-    """Take the capabilities that Linux does not have out of `process`; returns their names.
+    """Remove unknown capabilities from `process` and return their names.
 
     "Any value which cannot be mapped to a relevant kernel interface MUST be logged as a warning" (OCI runtime spec).
     """
@@ -140,7 +142,7 @@ def _namespaces(entries: list[dict[str, Any]], where: str) -> tuple[set[str], se
     for entry in entries:
         kind = entry["type"]
         if kind not in NAMESPACES:
-            raise DocumentError(f"{where}: linux.namespaces: {kind!r} is none of {', '.join(NAMESPACES)}")
+            raise DocumentError(f"{where}: linux.namespaces: {kind!r} must be one of {', '.join(NAMESPACES)}")
         if kind in new | joined:
             raise DocumentError(f"{where}: linux.namespaces has {kind} twice")
         if entry.get("path") and not entry["path"].startswith("/"):
@@ -171,13 +173,13 @@ def _check_namespaces(document: Mapping[str, Any], new: set[str], joined: set[st
         raise DocumentError(f"{where}: linux.timeOffsets need a new time namespace")
     for clock in offsets:
         if clock not in CLOCKS:
-            raise DocumentError(f"{where}: linux.timeOffsets: {clock!r} is none of {', '.join(CLOCKS)}")
+            raise DocumentError(f"{where}: linux.timeOffsets: {clock!r} must be one of {', '.join(CLOCKS)}")
     for name in settings.get("sysctl") or {}:
         _check_sysctl(name, there, where)
 
 
 def _check_sysctl(name: str, there: set[str], where: str) -> None:
-    """Refuse what would change the host: only what a namespace has of its own may be set."""
+    """Refuse a sysctl that belongs to no namespace, or to one that the container shares with the host."""
     plain = name.replace("/", ".")
     if plain in SYSCTLS_OF_IPC or plain.startswith("fs.mqueue."):
         needed = "ipc"
@@ -188,7 +190,7 @@ def _check_sysctl(name: str, there: set[str], where: str) -> None:
     elif plain in ("kernel.domainname", "kernel.hostname"):
         needed = "uts"
     else:
-        raise DocumentError(f"{where}: linux.sysctl: {name} is not of a namespace: it would change the host")
+        raise DocumentError(f"{where}: linux.sysctl: {name} belongs to no namespace and would change the host")
     if needed not in there or ".." in name:
         raise DocumentError(f"{where}: linux.sysctl: {name} needs a namespace of its own: {needed}")
 
@@ -196,7 +198,7 @@ def _check_sysctl(name: str, there: set[str], where: str) -> None:
 def _check_mounts(document: Mapping[str, Any], where: str) -> None:
     for entry in document["mounts"]:
         if not entry["destination"].startswith("/"):
-            # what was allowed up to 1.0.0 is taken for absolute, as other runtimes do
+            # relative paths, allowed in 1.0.0, are taken as absolute, as other runtimes do
             entry["destination"] = "/" + entry["destination"]
         if bool(entry.get("uidMappings")) != bool(entry.get("gidMappings")):
             raise DocumentError(f"{where}: mounts: {entry['destination']} needs both uidMappings and gidMappings")
@@ -227,7 +229,7 @@ def _check_settings(settings: Mapping[str, Any], where: str) -> None:
     propagation = settings.get("rootfsPropagation") or "private"
     if propagation not in mount_options.PROPAGATION:
         raise DocumentError(
-            f"{where}: linux.rootfsPropagation {propagation!r} is none of {', '.join(mount_options.PROPAGATION)}"
+            f"{where}: linux.rootfsPropagation {propagation!r} must be one of {', '.join(mount_options.PROPAGATION)}"
         )
     for field in ("maskedPaths", "readonlyPaths"):
         for path in settings.get(field) or ():
@@ -236,11 +238,9 @@ def _check_settings(settings: Mapping[str, Any], where: str) -> None:
     personality = settings.get("personality")
     if personality:
         if personality["domain"] not in PERSONALITIES:
-            raise DocumentError(
-                f"{where}: linux.personality.domain {personality['domain']!r} is none of LINUX, LINUX32"
-            )
+            raise DocumentError(f"{where}: linux.personality.domain {personality['domain']!r} must be LINUX or LINUX32")
         if personality.get("flags"):
-            raise DocumentError(f"{where}: linux.personality.flags: the specification has none")
+            raise DocumentError(f"{where}: linux.personality.flags: the specification defines none")
     for field, what in (
         ("intelRdt", "Intel RDT"), ("netDevices", "moving network devices"), ("memoryPolicy", "a NUMA memory policy"),
     ):  # fmt: skip
@@ -259,4 +259,4 @@ def _check_resources(resources: Mapping[str, Any], where: str) -> None:
     names = [*(resources.get("unified") or {}), *(one["pageSize"] for one in resources.get("hugepageLimits") or ())]
     for name in names:
         if "/" in name or not name:
-            raise DocumentError(f"{where}: linux.resources: {name!r} is no setting of a cgroup")
+            raise DocumentError(f"{where}: linux.resources: {name!r} is not a file of a cgroup")

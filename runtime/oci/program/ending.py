@@ -1,4 +1,4 @@
-"""The end of a container: signals, and the removal of everything that was made for it."""
+"""Signals to a container, and its removal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.oci.program.log import Log
 from runtime.oci.program.store import ContainerStore, StoredContainer
 
 END_S = 10.0
-"""How long the kernel may take to end a killed process."""
+"""How long a killed process may take to exit."""
 HIGHEST_SIGNAL = 64
 
 
@@ -36,7 +36,7 @@ def signal_number(text: str) -> int:
 
 
 def send(container: StoredContainer, number: int, *, everybody: bool = False) -> None:
-    """Send a signal to the container's process, or to `everybody` in its cgroup. Raises StateError when it is stopped."""
+    """Send a signal to the container's init, or with `everybody` to its whole cgroup. Raises StateError if stopped."""
     status = container.status()
     if everybody and container.cgroup is not None:
         cgroups = Cgroups()
@@ -55,12 +55,12 @@ def send(container: StoredContainer, number: int, *, everybody: bool = False) ->
 
 
 def _not_running(container: StoredContainer, status: str = store.STOPPED) -> StateError:
-    # in runc's words, which its callers look for
+    # runc's message, which its callers search for
     return StateError(f"container not running: {container.id} is {status}")
 
 
 def _signal(container: StoredContainer, number: int) -> None:
-    """Signal the container's process, never a later one that has its number."""
+    """Signal the container's init, never another process that has reused its PID."""
     pid = int(container.record["pid"])
     try:
         pidfd = os.pidfd_open(pid)
@@ -72,7 +72,7 @@ def _signal(container: StoredContainer, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
         if number == signal.SIGKILL and container.cgroup is not None:
-            # version 1 does not let a frozen process die
+            # in version 1 a frozen process does not die of SIGKILL
             cgroups = Cgroups()
             if cgroups.is_frozen(container.cgroup):
                 cgroups.freeze(container.cgroup, False)
@@ -81,7 +81,7 @@ def _signal(container: StoredContainer, number: int) -> None:
 
 
 def stop(container: StoredContainer) -> None:
-    """Kill what runs of `container`; returns when it is gone. Raises ProgramError when the kernel does not end it."""
+    """Kill all processes of `container` and wait for them. Raises ProgramError if init does not exit."""
     pid = container.pid
     if pid:
         pidfd = os.pidfd_open(pid)
@@ -90,7 +90,8 @@ def stop(container: StoredContainer) -> None:
                 _signal(container, signal.SIGKILL)
             if not select.select([pidfd], (), (), END_S)[0]:
                 raise ProgramError(
-                    f"the process {pid} of container {container.id} does not end", "it waits for a device"
+                    f"the process {pid} of container {container.id} does not exit",
+                    "it waits in the kernel, for a device",
                 )
         finally:
             os.close(pidfd)
@@ -101,7 +102,7 @@ def stop(container: StoredContainer) -> None:
 
 
 def destroy(kept: ContainerStore, container: StoredContainer, log: Log) -> None:
-    """End `container` and remove all of it; then run its poststop hooks, whose failures are only told."""
+    """Kill and remove `container`; then run its poststop hooks, whose failures are only logged."""
     stop(container)
     state = container.state(store.STOPPED)
     if container.cgroup is not None:
@@ -115,7 +116,7 @@ def destroy(kept: ContainerStore, container: StoredContainer, log: Log) -> None:
 
 
 def delete(kept: ContainerStore, identity: str, log: Log, *, force: bool) -> None:
-    """Delete the container `identity`; with `force`, whatever its state is, and also when there is none."""
+    """Delete the container `identity`; with `force` in any state, and without an error if it does not exist."""
     try:
         container = kept.find(identity)
         with store.locked(container):
@@ -123,8 +124,8 @@ def delete(kept: ContainerStore, identity: str, log: Log, *, force: bool) -> Non
                 status = container.status()
                 if status != store.STOPPED:
                     raise StateError(
-                        f"container {identity} is {status}: only what is stopped can be deleted",
-                        "--force ends it first",
+                        f"container {identity} is {status}: only a stopped container can be deleted",
+                        "--force kills it first",
                     )
             destroy(kept, container, log)
     except StateError:

@@ -1,4 +1,4 @@
-"""What the program tells when it can't do what was asked."""
+"""Errors of the commands of `skiff oci`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from runtime.errors import SkiffError
 
 
 class ProgramError(SkiffError):
-    """A command that failed; `exit_code` is what the program ends with."""
+    """A command failed; `exit_code` is that of the program."""
 
     def __init__(self, message: str, hint: str | None = None, exit_code: int = 1) -> None:
         super().__init__(message, hint)

@@ -1,4 +1,4 @@
-"""`features`: what this runtime can do (OCI runtime spec, features.md)."""
+"""`features`: the features of this runtime (OCI runtime spec, features.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPERATORS = tuple(f"SCMP_CMP_{name}" for name in ("NE", "LT", "LE", "EQ", "GE", 
 
 
 def features() -> dict[str, Any]:
-    """Return the features document: what is known here, whether or not this machine has it."""
+    """Return the features document: what is implemented, whether or not this machine supports it."""
     return {
         "ociVersionMin": OLDEST,
         "ociVersionMax": NEWEST,

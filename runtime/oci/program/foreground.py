@@ -1,4 +1,4 @@
-"""Somebody waits for a process: its terminal is shown on ours, signals are handed on, its exit code is ours."""
+"""Running a process in the foreground: copies between its terminal and ours, forwards signals, returns its exit code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from runtime.linux import syscalls as linux
 from runtime.oci.program.errors import ProgramError
 
 OWN_SIGNALS = {signal.SIGURG, signal.SIGKILL, signal.SIGSTOP}
-"""What is ours to take, or can't be taken."""
+"""Signals that are not forwarded: the program's own, and those that can't be caught."""
 CHUNK_BYTES = 1 << 16
 TIOCGWINSZ, TIOCSWINSZ = 0x5413, 0x5414  # <asm-generic/ioctls.h>
 
 
 class Foreground:
-    """The wait for one process; `console` is where a process with a terminal sends it."""
+    """Waits for one process; a process with a terminal sends that to the socket `console`."""
 
     def __init__(self, has_terminal: bool, *, reaps: bool) -> None:
         self._reaps = reaps
@@ -51,14 +51,14 @@ class Foreground:
         signal.set_wakeup_fd(-1)
 
     def take_terminal(self) -> None:
-        """Receive the process's terminal, give it our size, and let ours hand on every key."""
+        """Receive the process's terminal, set its size to that of ours, and set ours to raw mode."""
         if self._ours is None or self.console is None:
             return
         self.console.close()
         _, descriptors, _, _ = socket.recv_fds(self._ours, 256, 1)
         self._ours.close()
         if not descriptors:
-            raise ProgramError("the process sent no terminal")
+            raise ProgramError("the process has not sent its terminal")
         self._terminal = descriptors[0]
         os.set_blocking(self._terminal, False)
         if os.isatty(0):
@@ -77,7 +77,7 @@ class Foreground:
                 fcntl.ioctl(self._terminal, TIOCSWINSZ, size)
 
     def wait(self, pid: int, pidfd: int) -> int:
-        """Serve the process until it has ended; returns its exit code, 128 and the number for a signal."""
+        """Copy and forward until the process has exited; return its exit code, 128 + the number of a signal."""
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         poll.register(self._signals, select.POLLIN)
@@ -109,7 +109,7 @@ class Foreground:
                 signal.pidfd_send_signal(pidfd, number)
 
     def _show(self) -> bool:
-        """Copy what the terminal has to say; False once nobody has its other end, or it has nothing now."""
+        """Copy output of the terminal to stdout; return False if there is none now, or after its end."""
         try:
             data = os.read(self._terminal, CHUNK_BYTES)
         except BlockingIOError:
@@ -117,17 +117,17 @@ class Foreground:
         except OSError:  # EIO: the last process closed it
             data = b""
         shown = data
-        with contextlib.suppress(OSError):  # nobody looks any more: the process goes on all the same
+        with contextlib.suppress(OSError):  # our stdout is closed: the process still runs on
             while shown:
                 shown = shown[os.write(1, shown) :]
         return bool(data)
 
     def _type(self) -> bool:
-        """Copy what was typed; False once there is no more."""
+        """Copy stdin to the terminal; return False at its end."""
         data = os.read(0, CHUNK_BYTES)
         if not data:
             with contextlib.suppress(OSError):
-                os.write(self._terminal, b"\x04")  # end of file, as a terminal says it
+                os.write(self._terminal, b"\x04")  # ^D: EOF, to a program that reads the terminal by lines
             return False
         with contextlib.suppress(OSError):
             os.write(self._terminal, data)
@@ -135,7 +135,7 @@ class Foreground:
 
 
 def _reap_all_but(pid: int) -> None:
-    """Reap what came to us as an orphan; who waits for `pid` wants to know how that ended."""
+    """Reap orphans that were re-parented to us, but not `pid`, whose status `wait` needs."""
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != pid:
             os.waitpid(ended.si_pid, 0)

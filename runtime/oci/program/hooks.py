@@ -1,4 +1,4 @@
-"""Hooks: programs that run at points of a container's life (OCI runtime spec, "POSIX-platform Hooks")."""
+"""Hooks: programs that run at points of the container's lifecycle (OCI runtime spec, "POSIX-platform Hooks")."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LONGEST_SAID = 4096
 
 
 class HookError(ProgramError):
-    """A hook that could not run, failed, or had its time."""
+    """A hook could not be run, failed, or timed out."""
 
 
 def run(kind: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> None:
-    """Run `hooks` in their order, each with `state` as JSON on standard input. Raises HookError at the first that fails."""
+    """Run `hooks` in order, each with `state` as JSON on standard input. Raises HookError if one fails."""
     for number, hook in enumerate(hooks):
         _run_one(f"{kind} hook #{number} ({hook['path']})", hook, json.dumps(state).encode())
 
 
 def _run_one(name: str, hook: Mapping[str, Any], state: bytes) -> None:
-    # files in memory: no hook can make us wait by not reading, or by having left somebody who writes
+    # memory files instead of pipes: a hook that does not read, or leaves a process behind that writes, can't block us
     stdin, said = os.memfd_create("state"), os.memfd_create("said")
     try:
         os.write(stdin, state)
@@ -45,19 +45,19 @@ def _run_one(name: str, hook: Mapping[str, Any], state: bytes) -> None:
         except OSError as error:
             raise HookError(f"{name} can't be run: {(error.strerror or str(error)).lower()}") from error
         status = _wait(pid, hook.get("timeout"))
-        told = os.pread(said, LONGEST_SAID, 0).decode("utf-8", "replace").strip()
+        output = os.pread(said, LONGEST_SAID, 0).decode("utf-8", "replace").strip()
     finally:
         os.close(stdin)
         os.close(said)
     if status is None:
-        raise HookError(f"{name} did not end within {hook['timeout']} s", told or None)
+        raise HookError(f"{name} did not exit within {hook['timeout']} s", output or None)
     if status:
         how = f"exit status {os.WEXITSTATUS(status)}" if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}"
-        raise HookError(f"{name} failed: {how}", told or None)
+        raise HookError(f"{name} failed: {how}", output or None)
 
 
 def _wait(pid: int, timeout_s: int | None) -> int | None:
-    """Return the wait status of the child `pid`; None when it had to be killed."""
+    """Return the wait status of the child `pid`; None if it was killed after `timeout_s`."""
     if timeout_s is None:
         return os.waitpid(pid, 0)[1]
     descriptor = os.pidfd_open(pid)

@@ -1,4 +1,4 @@
-"""`exec`: another process in a container's namespaces, cgroup and restrictions."""
+"""`exec`: runs another process in a container's namespaces and cgroup, with its restrictions."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from runtime.oci.program.store import ContainerStore, StoredContainer
 
 
 def execute(options: Namespace, kept: ContainerStore, log: Log) -> int:
-    """Run the process that `options` describe; returns its exit code, 0 when it is left to itself."""
+    """Run the process described by `options`; return its exit code, 0 with --detach."""
     container = kept.find(options.id)
     status = container.status()
     if status not in (store.CREATED, store.RUNNING) and not (status == store.PAUSED and options.ignore_paused):
-        raise StateError(f"container {container.id} is {status}: nothing can run in it")
+        raise StateError(f"container {container.id} is {status}: no process can be started in it")
     process = _process(options, container)
     for name in document.drop_unknown_capabilities(process):
         log.warning(f"unknown capability {name} is left out")
@@ -54,7 +54,7 @@ def _write_pid(path: str, pid: int) -> None:
 
 
 def _process(options: Namespace, container: StoredContainer) -> dict[str, Any]:
-    """Return the process: the file's, or the container's own with what the options change of it."""
+    """Return the process: from the file --process, or the container's own as changed by the options."""
     if options.process:
         try:
             with open(options.process, "rb") as file:
@@ -64,7 +64,7 @@ def _process(options: Namespace, container: StoredContainer) -> dict[str, Any]:
         return document.checked_process(document.decoded(text, options.process), options.process)
     arguments = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
     if not arguments:
-        raise ProgramError("what is to run is missing", "`skiff oci exec ID COMMAND ...`, or --process FILE")
+        raise ProgramError("the command is missing", "`skiff oci exec ID COMMAND ...`, or --process FILE")
     process = {**container.document["process"], "args": arguments, "terminal": options.tty}
     for unwanted in ("consoleSize", "oomScoreAdj"):
         process.pop(unwanted, None)
@@ -96,16 +96,14 @@ def _user(wanted: str, user: Mapping[str, Any]) -> dict[str, Any]:
         return dict(user)
     uid, colon, gid = wanted.partition(":")
     if not uid.isdigit() or (colon and not gid.isdigit()):
-        raise ProgramError(
-            f"--user {wanted}: a number, or two with a colon, are needed", "names are the caller's to look up"
-        )
+        raise ProgramError(f"--user {wanted} must be UID or UID:GID, as numbers", "the caller must look up names")
     return {"uid": int(uid), "gid": int(gid) if colon else user["gid"]}
 
 
 def _launch(
     container: StoredContainer, process: Mapping[str, Any], connection: socket.socket | None, count: int, below: str
 ) -> tuple[int, int]:
-    """Fork the process; returns its number and its pidfd once it executes. Raises ProgramError when it can't."""
+    """Fork the process; return its PID and pidfd once it has called execve(2). Raises ProgramError."""
     filters = container.document["linux"].get("seccomp")
     program = confinement.compiled(filters)
     inhabitant = container.pid
@@ -115,7 +113,7 @@ def _launch(
     except OSError:
         inhabitant = 0
     if not inhabitant or container.pid != inhabitant:
-        raise StateError(f"container {container.id} is stopped: nothing can run in it")
+        raise StateError(f"container {container.id} is stopped: no process can be started in it")
     cgroup = container.cgroup
     if cgroup is not None and below:
         cgroup = f"{cgroup}/{below.strip('/')}"
@@ -162,7 +160,7 @@ def _launch(
 
 
 def _namespaces_of(pid: int) -> int:
-    """Return the flags of those namespaces of process `pid` that are not ours."""
+    """Return the clone flags of the namespaces in which process `pid` is and we are not."""
     flags = 0
     for kind, file in FILES.items():
         with contextlib.suppress(FileNotFoundError):  # a kernel without time namespaces
@@ -172,7 +170,7 @@ def _namespaces_of(pid: int) -> int:
 
 
 class _Execution:
-    """What the forked child is to become."""
+    """The settings and descriptors that the forked child needs."""
 
     def __init__(
         self,
@@ -205,7 +203,7 @@ def _become(execution: _Execution, channel: Channel) -> NoReturn:
     process = execution.process
     scheduling.pin(process, "initial")
     launch.forbid_imports()
-    channel.receive()  # by now the child is in the container's cgroup
+    channel.receive()  # from here on the child is in the container's cgroup
     scheduling.pin(process, "final")
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     launch.leave_keyring()
@@ -234,7 +232,7 @@ def _become(execution: _Execution, channel: Channel) -> NoReturn:
 
 
 class _Last(PreExec):
-    """Takes the labels, and hands over the filter's listener."""
+    """Writes the LSM labels and sends the filter's listener."""
 
     def __init__(self, execution: _Execution, channel: Channel, label: tuple[int, bytes] | None) -> None:
         self._execution = execution
@@ -242,7 +240,7 @@ class _Last(PreExec):
         self._label = label
 
     def wait(self) -> None:
-        """Take the labels: nobody is waited for."""
+        """Write the labels, without waiting."""
         if self._label is not None:
             os.write(*self._label)
 

@@ -1,4 +1,4 @@
-"""`create` and `run` as commands: terminals, descriptors to pass on, files to write, the end to wait for."""
+"""The commands `create` and `run`: terminals, preserved descriptors, --pid-file, waiting in the foreground."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtime.oci.program.store import ContainerStore, write_whole
 
 
 def create(options: Namespace, kept: ContainerStore, log: Log) -> int:
-    """Make a container; its process waits for `start`."""
+    """Create a container; its process waits for `start`."""
     request = _request(options)
     request.console = console(options.console_socket, request.has_terminal, attached=False)
     created = creation.create(kept, request, log)
@@ -24,7 +24,7 @@ def create(options: Namespace, kept: ContainerStore, log: Log) -> int:
 
 
 def run(options: Namespace, kept: ContainerStore, log: Log) -> int:
-    """Make a container, start it, and, unless told to detach, wait for its end; returns the process's exit code."""
+    """Create and start a container; without --detach, wait for it and return its exit code."""
     request = _request(options)
     request.waits_for_command = False
     request.console = console(options.console_socket, request.has_terminal, attached=not options.detach)
@@ -65,13 +65,13 @@ def _start(created: creation.Created, kept: ContainerStore, log: Log) -> None:
 
 
 def console(path: str, has_terminal: bool, *, attached: bool) -> socket.socket | None:
-    """Return a connection to the console socket at `path`. Raises ProgramError where it does not go with the rest."""
+    """Return a connection to the console socket at `path`. Raises ProgramError if it conflicts with other options."""
     if not path:
         if has_terminal and not attached:
-            raise ProgramError("a terminal without somebody at it needs --console-socket", "or process.terminal false")
+            raise ProgramError("a detached terminal needs --console-socket", "or set process.terminal to false")
         return None
     if not has_terminal or attached:
-        raise ProgramError("--console-socket goes with a terminal, and with a container that is left to itself")
+        raise ProgramError("--console-socket needs process.terminal, and `create` or --detach")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(path)
@@ -81,7 +81,7 @@ def console(path: str, has_terminal: bool, *, attached: bool) -> socket.socket |
 
 
 def preserved(count: int, environ: Mapping[str, str]) -> int:
-    """Return how many descriptors from 3 on the process is to have. Raises ProgramError when one is not open."""
+    """Return how many descriptors from 3 on are passed to the process. Raises ProgramError if one is not open."""
     listening = environ.get("LISTEN_FDS", "")
     total = count + (int(listening) if listening.isascii() and listening.isdigit() else 0)
     for descriptor in range(3, 3 + total):

@@ -1,4 +1,4 @@
-"""`list` and `ps`."""
+"""The commands `list` and `ps`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.oci.program.store import StoredContainer
 def shown(
     containers: Sequence[StoredContainer], form: str, *, quiet: bool, owner: Callable[[Mapping[str, object]], str]
 ) -> str:
-    """Return the list of `containers` as text: a table, JSON, or IDs alone. `owner` names who made one."""
+    """Return `containers` as text: a table, JSON, or with `quiet` IDs. `owner(record)` is the creator's user name."""
     if quiet:
         return "".join(f"{container.id}\n" for container in containers)
     states = [
@@ -42,7 +42,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def processes(container: StoredContainer, form: str, arguments: Sequence[str]) -> str:
-    """Return the container's processes: their numbers as JSON, or what ps(1) with `arguments` tells of them."""
+    """Return the container's processes: PIDs as JSON, or the output of ps(1) with `arguments`."""
     if container.cgroup is not None:
         pids = sorted(Cgroups().processes(container.cgroup))
     else:
@@ -53,14 +53,16 @@ def processes(container: StoredContainer, form: str, arguments: Sequence[str]) -
     try:
         done = subprocess.run(["ps", *options], capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise ProgramError("the program ps is missing", "--format json needs none") from error
+        raise ProgramError("the program ps is missing", "-or use --format json") from error
     if done.returncode:
         raise ProgramError(f"ps {' '.join(options)}: {done.stderr.strip() or f'exit status {done.returncode}'}")
     heading, *lines = done.stdout.splitlines()
     try:
         column = heading.split().index("PID")
     except ValueError:
-        raise ProgramError(f"ps {' '.join(options)}: it tells no PID", "the PID tells whose a process is") from None
+        raise ProgramError(
+            f"ps {' '.join(options)}: the output has no column PID", "it selects the container's processes"
+        ) from None
     wanted = {str(pid) for pid in pids}
     kept = [line for line in lines if len(fields := line.split()) > column and fields[column] in wanted]
     return "".join(f"{line}\n" for line in [heading, *kept])

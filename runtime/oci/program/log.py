@@ -1,4 +1,4 @@
-"""Where the program tells what went wrong: standard error, and the file that --log names."""
+"""Warnings and errors: to standard error, and to the file of --log."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import time
 
 
 class Log:
-    """Lines of warnings and errors; `file` takes them too, as text or as JSON, a line each."""
+    """Writes warnings and errors to standard error and `file`, there as lines of text or JSON."""
 
     def __init__(self, file: str = "", form: str = "text") -> None:
         self._file = file
         self._form = form
 
     def warning(self, message: str) -> None:
-        """Tell what does not stop the command."""
+        """Write a warning."""
         self._write("warning", message)
 
     def error(self, message: str) -> None:
-        """Tell why the command failed."""
+        """Write why the command failed."""
         self._write("error", message)
 
     def _write(self, level: str, message: str) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         text = f"skiff oci: {message}" if level == "error" else f"skiff oci: {level}: {message}"
-        # who closed standard error does not want to know
+        # standard error may be closed
         with contextlib.suppress(OSError):
             os.write(2, (text + "\n").encode())
         if self._file:

@@ -1,4 +1,4 @@
-"""The program: one command of the command line, its errors told, its exit code."""
+"""Runs one command: parses the command line, prints errors, exits with its code."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ EXEC_FAILED = 255
 
 
 def main(words: Sequence[str], *, enters: bool) -> NoReturn:
-    """Run the command line `words`; `enters` says that a process of it enters a container.
+    """Run the command line `words`; `enters`: whether the command puts a process into a container.
 
-    Exits with runc's codes: 1 for what failed, `run` and `exec` with the process's own.
+    Exits with runc's codes: 1 if it failed, `run` and `exec` with that of the process.
     """
     log = Log()
     if enters:
@@ -66,8 +66,8 @@ def _dispatch(options: Namespace, log: Log) -> int:
         return 0
     if options.systemd_cgroup or options.cgroup_manager == "systemd":
         raise ProgramError(
-            "cgroups by way of systemd are not supported",
-            "leave --systemd-cgroup out, and give linux.cgroupsPath as a path",
+            "the systemd cgroup manager is not supported",
+            "omit --systemd-cgroup, and set linux.cgroupsPath to a path",
         )
     return HANDLERS[options.command](
         options, ContainerStore(options.root or _default_root(os.environ, os.geteuid())), log
@@ -111,7 +111,7 @@ def _exec(options: Namespace, kept: ContainerStore, log: Log) -> int:
     try:
         return inside.execute(options, kept, log)
     except (SkiffError, OSError) as error:
-        # as runc: 255 tells a failure of the command from one of the process
+        # as runc: 255 distinguishes a failure of the command from one of the process
         raise ProgramError(f"exec failed: {error}", exit_code=EXEC_FAILED) from error
 
 

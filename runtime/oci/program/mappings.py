@@ -1,4 +1,4 @@
-"""The users and groups of a new user namespace (user_namespaces(7), "User and group ID mappings")."""
+"""Writes the ID mappings of a new user namespace (user_namespaces(7), "User and group ID mappings")."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from runtime.oci.program.errors import ProgramError
 FILES = (("uidMappings", "uid_map", "newuidmap"), ("gidMappings", "gid_map", "newgidmap"))
 
 PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")
-"""Where the set-user-ID programs are: not to be looked for where anybody may say."""
+"""The directories of the set-user-ID programs; not $PATH, which the caller controls."""
 
 
 def write(pid: int, settings: Mapping[str, Any]) -> None:
-    """Give the user namespace of process `pid` the mappings of the document's `linux`. Raises ProgramError.
+    """Write the mappings of the document's `linux` for the user namespace of process `pid`. Raises ProgramError.
 
-    Who is not root may map only itself; for more, newuidmap(1) and newgidmap(1) do it by /etc/subuid and /etc/subgid.
+    A user without root may map only itself; for more, newuidmap(1) and newgidmap(1) are called, which check
+    /etc/subuid and /etc/subgid.
     """
     for field, file, program in FILES:
         lines = [f"{one.get('containerID', 0)} {one.get('hostID', 0)} {one['size']}" for one in settings[field]]
@@ -35,7 +36,7 @@ def write(pid: int, settings: Mapping[str, Any]) -> None:
 
 
 def host_id(mappings: Sequence[Mapping[str, Any]], inside: int) -> int | None:
-    """Return who `inside` is on the host; None where no mapping has it."""
+    """Return the host's ID for the ID `inside`; None if it is not mapped."""
     for one in mappings:
         offset = inside - one.get("containerID", 0)
         if 0 <= offset < one["size"]:
@@ -44,7 +45,7 @@ def host_id(mappings: Sequence[Mapping[str, Any]], inside: int) -> int | None:
 
 
 def has_root(settings: Mapping[str, Any]) -> bool:
-    """Return whether the mappings have a user 0 and a group 0."""
+    """Return whether UID 0 and GID 0 are mapped."""
     return all(
         any(one.get("containerID", 0) == 0 and one["size"] for one in settings.get(field) or ())
         for field, _, _ in FILES
@@ -54,15 +55,15 @@ def has_root(settings: Mapping[str, Any]) -> bool:
 def _by_program(program: str, pid: int, lines: Sequence[str]) -> None:
     path = next((found for folder in PROGRAMS if os.access(found := f"{folder}/{program}", os.X_OK)), None)
     if path is None:
-        raise ProgramError(f"{program} is missing: it maps users and groups for who is not root", "install uidmap")
+        raise ProgramError(f"{program} is missing: without root it is needed to map IDs", "install uidmap")
     arguments = [program, str(pid), *(word for line in lines for word in line.split())]
     child = os.posix_spawn(path, arguments, os.environ)
     if os.waitpid(child, 0)[1]:
-        raise ProgramError(f"{program} refused {'; '.join(lines)}", "/etc/subuid and /etc/subgid give ranges to users")
+        raise ProgramError(f"{program} refused {'; '.join(lines)}", "add the range to /etc/subuid and /etc/subgid")
 
 
 def _write(path: str, text: str) -> None:
-    # in one call: the kernel takes a whole map or nothing
+    # one write(2): the kernel accepts only a complete map
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, text.encode())

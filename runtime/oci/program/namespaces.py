@@ -1,4 +1,4 @@
-"""The namespaces of a container's process: which it is born into, makes, or joins."""
+"""A container's namespaces: which are created by clone3(2), which are unshared later, which are joined."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FILES = {
 """Names in /proc/<pid>/ns."""
 NS_GET_NSTYPE = 0xB703  # <linux/nsfs.h>
 LATER = {*launch.LATER, "time"}
-"""What the child makes itself: the mounts of the last moment, the cgroup it has entered, clocks that are to be set."""
+"""Namespaces that the child unshares later, see `launch.LATER`; clock offsets are set before the first process enters."""
 
 
 class ContainerNamespaces:
-    """What the document's `linux.namespaces` come to; `joined` has a descriptor a namespace that the document names."""
+    """The parsed `linux.namespaces`: `new` types, `paths` of those to join, and after `open` their descriptors, `joined`."""
 
     def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
         self.new = {entry["type"] for entry in entries if not entry.get("path")}
@@ -32,36 +32,36 @@ class ContainerNamespaces:
 
     @property
     def makes_user_later(self) -> bool:
-        """Whether the new user namespace comes after namespaces of the host were joined, which takes the host's rights."""
+        """Whether the user namespace is created after others were joined, which needs the caller's capabilities."""
         return "user" in self.new and bool(self.paths)
 
     @property
     def needs_sibling(self) -> bool:
-        """Whether the child makes namespaces for a sibling to be born into."""
+        """Whether the child must continue as a sibling to be in its PID or time namespace."""
         return "time" in self.new or "pid" in self.paths or (self._is_late and "pid" in self.new)
 
     @property
     def _is_late(self) -> bool:
-        """Whether the new namespaces must wait for the user namespace that is to own them."""
+        """Whether the new namespaces are created later, since the user namespace that owns them is."""
         return self.makes_user_later or "user" in self.paths
 
     @property
     def born_into(self) -> set[str]:
-        """The new namespaces that the child is cloned into."""
+        """The new namespaces that clone3(2) creates."""
         if self._is_late:
             return set()
-        # the first process of a PID namespace can have no sibling (clone(2), CLONE_PARENT)
+        # init of a PID namespace can't have a sibling (clone(2), CLONE_PARENT)
         return self.new - LATER - ({"pid"} if "time" in self.new else set())
 
     def clone_flags(self) -> int:
-        """Return the flags to clone the child with."""
+        """Return the flags for clone3(2)."""
         flags = 0
         for kind in self.born_into:
             flags |= NAMESPACES[kind]
         return flags
 
     def open(self) -> None:
-        """Open the namespaces that are to be joined. Raises ProgramError on what is none of its type."""
+        """Open the namespaces to join. Raises ProgramError if one is not of its type."""
         for kind, path in self.paths.items():
             try:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -73,8 +73,8 @@ class ContainerNamespaces:
             except OSError:
                 is_one = False
             if not is_one:
-                raise ProgramError(f"{path} is no {kind} namespace")
-            # joining one's own is no change, and refused for user namespaces (setns(2))
+                raise ProgramError(f"{path} is not a {kind} namespace")
+            # joining one's own namespace changes nothing, and fails for user namespaces (setns(2))
             if os.path.samestat(os.fstat(descriptor), os.stat(f"/proc/self/ns/{FILES[kind]}")):
                 os.close(self.joined.pop(kind))
                 if kind == "user":

@@ -1,4 +1,4 @@
-"""How the kernel is to schedule a process: `process.scheduler`, `ioPriority` and `execCPUAffinity`."""
+"""Scheduling settings of a process: `process.scheduler`, `ioPriority` and `execCPUAffinity`."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ CLASS_SHIFT, WHO_PROCESS, LAST_LEVEL = 13, 1, 7
 
 
 def check(process: Mapping[str, Any], where: str) -> None:
-    """Raise DocumentError where `process` asks for what there is not."""
+    """Raise DocumentError if `process` has an unknown policy, flag, class or CPU list."""
     scheduler = process.get("scheduler") or {}
     if scheduler:
         if scheduler["policy"] not in POLICIES:
-            raise DocumentError(f"{where}: process.scheduler.policy {scheduler['policy']!r} is no policy of Linux")
+            raise DocumentError(f"{where}: process.scheduler.policy {scheduler['policy']!r} is not a policy of Linux")
         for flag in scheduler.get("flags") or ():
             if flag not in FLAGS:
-                raise DocumentError(f"{where}: process.scheduler.flags: {flag!r} is no flag of Linux")
+                raise DocumentError(f"{where}: process.scheduler.flags: {flag!r} is not a flag of Linux")
     priority = process.get("ioPriority") or {}
     if priority:
         if priority["class"] not in CLASSES:
-            raise DocumentError(f"{where}: process.ioPriority.class {priority['class']!r} is no class of Linux")
+            raise DocumentError(f"{where}: process.ioPriority.class {priority['class']!r} is not a class of Linux")
         if not 0 <= priority.get("priority", 0) <= LAST_LEVEL:
             raise DocumentError(f"{where}: process.ioPriority.priority must be from 0 to {LAST_LEVEL}")
     for when, text in (process.get("execCPUAffinity") or {}).items():
         try:
             cpus(text)
         except ValueError as error:
-            raise DocumentError(f"{where}: process.execCPUAffinity.{when}: {text!r} is no list of CPUs") from error
+            raise DocumentError(f"{where}: process.execCPUAffinity.{when}: {text!r} is not a list of CPUs") from error
 
 
 def cpus(text: str) -> set[int]:
-    """Return the numbers in a list of CPUs such as "0-3,7". Raises ValueError."""
+    """Parse a list of CPUs such as "0-3,7". Raises ValueError."""
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
@@ -60,7 +60,7 @@ def cpus(text: str) -> set[int]:
 
 
 def apply(process: Mapping[str, Any]) -> None:
-    """Give the calling process its scheduling policy and its I/O priority. Raises KernelError."""
+    """Set the caller's scheduling policy and I/O priority. Raises KernelError."""
     scheduler = process.get("scheduler")
     if scheduler:
         flags = 0

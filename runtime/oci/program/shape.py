@@ -1,4 +1,4 @@
-"""What kind of value stands where in an OCI document: JSON made of other kinds is refused at the door. Pure."""
+"""The types of the values in an OCI document, and the check of a parsed JSON document against them. Pure."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ DOCUMENT = {
         "memoryPolicy": {"*": object},
     },
 }
-"""A class, a tuple of what a list holds, or a mapping of an object's fields ("*": any name)."""
+"""A shape is a class, a tuple with the shape of a list's items, or a mapping of an object's fields ("*": any name)."""
 
 REQUIRED = {
     "ociVersion", "process", "root", "root.path", "process.args", "process.cwd", "process.rlimits[].type",
@@ -131,10 +131,9 @@ KINDS = {str: "a string", int: "a whole number", bool: "true or false", object: 
 
 
 def shaped(value: Any, shape: Any, where: str, required: frozenset[str] | set[str] = REQUIRED, path: str = "") -> Any:
-    """Return `value` without what is null in it, once it has `shape`.
+    """Check `value` against `shape`, and return it without null values and unknown properties.
 
-    `where` names the file. Raises DocumentError that tells the place of the first value of another kind, or that is
-    missing.
+    `where` is the file's name. Raises DocumentError with the place of the first value of a wrong type, or that is missing.
     """
     if isinstance(shape, Mapping):
         return _shaped_object(value, shape, where, required, path)
@@ -158,7 +157,7 @@ def _shaped_object(value: Any, shape: Mapping[str, Any], where: str, required: A
     found = {}
     for name, item in value.items():
         kind = shape.get(name, shape.get("*"))
-        # "unknown property: MUST NOT generate an error" (OCI runtime spec, "Extensibility"); null is Go's "not there"
+        # unknown properties "MUST NOT generate an error" (OCI runtime spec, "Extensibility"); Go writes null for empty
         if kind is not None and item is not None:
             found[name] = shaped(item, kind, where, required, f"{prefix}{name}")
     for name in shape:
@@ -168,13 +167,13 @@ def _shaped_object(value: Any, shape: Mapping[str, Any], where: str, required: A
 
 
 def _general(path: str) -> str:
-    """Return `path` without the numbers of list items."""
+    """Return `path` without the indices of list items."""
     parts = path.split("[")
     return parts[0] + "".join("[" + part[part.index("]") :] for part in parts[1:])
 
 
 def _is_text(value: str) -> bool:
-    """Return whether `value` can be a path, an argument, or a name: what the kernel takes."""
+    """Return whether `value` can be passed to the kernel as a path, argument or name."""
     try:
         return b"\0" not in os.fsencode(value)
     except UnicodeEncodeError:

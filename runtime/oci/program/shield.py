@@ -1,8 +1,8 @@
-"""Where the program begins: in an interpreter that no container can write to.
+"""The program's entry point, which re-executes it from an interpreter that no container can write to.
 
-What a container executes may be a link to /proc/self/exe, which is then the host's interpreter: who runs it as root could
-open it for writing once nobody else runs it (CVE-2019-5736). So whatever enters a container runs from a read-only mount
-that nobody can find, or from a sealed copy in memory.
+A container may make us execute a link to /proc/self/exe, which is the host's interpreter, and as root open that for
+writing once nobody runs it (CVE-2019-5736). So a process that enters a container runs from a detached read-only mount of
+the interpreter, or from a sealed copy in memory.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from runtime.hints import NoReturn
 from runtime.linux.unwritable import unwritable
 
 ENTERING = {"create", "run", "exec"}
-"""Commands that fork what becomes a container's process."""
+"""Commands that put a process into a container."""
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 CHUNK_BYTES = 1 << 24
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line `words`, by default the process's own; never returns."""
+    """Run the command line `words`, by default sys.argv; never returns."""
     words = sys.argv[1:] if words is None else words
     _fill_streams()
     if not ENTERING.isdisjoint(words) and not is_shielded():
@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         if interpreter is None and os.access(sys.executable, os.W_OK):
             interpreter = _sealed(sys.executable)
         if interpreter is not None:
-            # -I -S: nothing of the environment, and no package, has a say in what runs as root
+            # -I -S: neither the environment nor installed packages influence what runs as root
             os.execve(f"/proc/self/fd/{interpreter}", [sys.executable, "-I", "-S", PROGRAM, *words], os.environ)
     from runtime.oci.program.main import main as command
 
@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 
 def _fill_streams() -> None:
-    """Have all three standard streams open: else a file of ours takes the place of one, and goes into the container."""
+    """Open closed standard streams: otherwise the next file we open gets that number, and the container inherits it."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -48,14 +48,14 @@ def _fill_streams() -> None:
 
 
 def is_shielded() -> bool:
-    """Whether the interpreter that runs can't be written by who reaches it."""
+    """Whether the running interpreter is read-only."""
     if os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
         return True
     return os.readlink("/proc/self/exe").startswith("/memfd:")
 
 
 def _sealed(path: str) -> int:
-    """Return a descriptor of a copy of `path` that nothing can change any more."""
+    """Return a descriptor of a sealed in-memory copy of `path`."""
     copy = os.memfd_create("skiff-oci", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(path, "rb") as file:
         while os.sendfile(copy, file.fileno(), None, CHUNK_BYTES):

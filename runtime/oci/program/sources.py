@@ -1,6 +1,7 @@
-"""Mounts made before the fork, where the child could not make them.
+"""Bind mounts cloned before the fork, because the child could not.
 
-Who maps a filesystem's owners must be root where it was mounted, and what a mapped root may not reach, the caller may.
+An ID-mapped mount needs CAP_SYS_ADMIN in the user namespace that owns the filesystem, and sources may be readable for the
+caller, but not for the root of the container's user namespace.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from runtime.oci.program.errors import ProgramError
 
 
 def prepare(document: Mapping[str, Any]) -> None:
-    """Give entries of the document's `mounts` their mount, as the descriptor `mount`. Raises ProgramError."""
+    """Add the descriptor of a cloned mount as `mount` to the document's entries that need it. Raises ProgramError."""
     has_users = any(one["type"] == "user" for one in document["linux"]["namespaces"])
     for entry in document["mounts"]:
         options = MountOptions(entry.get("options") or ())
@@ -33,7 +34,7 @@ def prepare(document: Mapping[str, Any]) -> None:
             )
         except KernelError as error:
             if error.errno == errno.EPERM and not maps_ids:
-                continue  # who is not root is it in the user namespace alone: the child makes it
+                continue  # without root only the child, in its user namespace, can clone it
             raise ProgramError(
                 f"mounts: {entry['destination']}: {entry.get('source')}: {os.strerror(error.errno).lower()}"
             ) from error
@@ -42,10 +43,10 @@ def prepare(document: Mapping[str, Any]) -> None:
 
 
 def _map(entry: Mapping[str, Any], document: Mapping[str, Any], *, is_deep: bool) -> None:
-    """Show the owners of the entry's mount by its own mappings, or by the container's."""
+    """ID-map the entry's mount with its own mappings, or with the container's."""
     wanted = entry if entry.get("uidMappings") else document["linux"]
     if not wanted.get("uidMappings"):
-        raise ProgramError(f"mounts: {entry['destination']}: there are no mappings to map its owners by")
+        raise ProgramError(f"mounts: {entry['destination']}: an ID-mapped mount needs uidMappings")
     users = _namespace(wanted)
     try:
         linux.map_mount(entry["mount"], users, recursive=is_deep)
@@ -53,21 +54,21 @@ def _map(entry: Mapping[str, Any], document: Mapping[str, Any], *, is_deep: bool
         reason = os.strerror(error.errno).lower()
         raise ProgramError(
             f"mounts: {entry['destination']}: the owners of {entry['source']} can't be mapped: {reason}",
-            "the kernel maps those of ext4, xfs and btrfs, of tmpfs since Linux 6.3, of overlays not at all",
+            "the kernel supports it for ext4, xfs and btrfs, for tmpfs since Linux 6.3, and not for overlays",
         ) from error
     finally:
         os.close(users)
 
 
 def close(document: Mapping[str, Any]) -> None:
-    """Close what `prepare` opened; the entries are what the document had."""
+    """Close the descriptors that `prepare` added, and remove them from the entries."""
     for entry in document["mounts"]:
         if "mount" in entry:
             os.close(entry.pop("mount"))
 
 
 def _namespace(wanted: Mapping[str, Any]) -> int:
-    """Return a user namespace with the mappings of `wanted`: that of a child, which is not needed any longer."""
+    """Return a descriptor of a new user namespace with the mappings of `wanted`, made by a child that exits again."""
     gate, ours = os.pipe2(os.O_CLOEXEC)
     pid, pidfd = launch.clone(linux.CLONE_NEWUSER)
     if pid == 0:

@@ -1,7 +1,11 @@
-"""The containers of one state directory: a directory each, with a record that is written whole or not at all.
+"""The state directory of `skiff oci`: a directory for each container.
 
-A container is there once its directory has its name. Whether its process still waits for `start` is what the kernel
-knows: the process holds a lock on the file `waiting` that goes when it executes, or ends.
+<root>/<ID>/            exists, with this name, from the moment at which the container does; locked during changes
+<root>/<ID>/state.json  its record, replaced atomically
+<root>/<ID>/start       the socket on which its init waits for `start`
+<root>/<ID>/waiting     locked by init while it waits: execve(2) and exit release the lock, so that the status
+"created" can't be stale
+<root>/.new-<random>/   not yet a container, or removed; deleted by the next `create` unless locked
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from runtime.oci.program.errors import ProgramError, StateError
 
 RECORD, WAITING, START_SOCKET = "state.json", "waiting", "start"
 UNNAMED = ".new-"
-"""What the names of directories begin with that are no containers yet, or no more."""
+"""Prefix of directories that are not yet, or no longer, containers."""
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 LONGEST_ID = 200
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
@@ -27,7 +31,7 @@ START_TIME, PROCESS_STATE = 19, 0
 
 
 class StoredContainer:
-    """A container's record; `directory` is where it is kept."""
+    """A container's record and its directory."""
 
     __slots__ = ("directory", "record")
 
@@ -37,31 +41,31 @@ class StoredContainer:
 
     @property
     def id(self) -> str:
-        """The ID that the user gave."""
+        """The container's ID."""
         return str(self.record["id"])
 
     @property
     def pid(self) -> int:
-        """The number of the container's process on the host; 0 while there is none, and once it has ended."""
+        """The PID of the container's init on the host; 0 before it exists and after it has exited."""
         pid = int(self.record.get("pid") or 0)
         return pid if pid and started_at(pid) == self.record["started_at"] else 0
 
     @property
     def document(self) -> dict[str, Any]:
-        """The configuration, as it was when the container was made."""
+        """The configuration at the time of `create`."""
         document: dict[str, Any] = self.record["document"]
         return document
 
     @property
     def cgroup(self) -> str | None:
-        """The path of its cgroup; None where it has none of its own."""
+        """The path of its cgroup; None if it has none of its own."""
         path: str | None = self.record["cgroup"]
         return path
 
     def status(self) -> str:
         """Return the status (OCI runtime spec, "State"), or "paused"."""
         if not self.record["is_made"]:
-            # its maker holds the lock; one that was killed took the process with it
+            # the process that creates it holds the lock; if that was killed, so was init
             return CREATING if is_locked(self.directory) else STOPPED
         if not self.pid:
             return STOPPED
@@ -69,11 +73,11 @@ class StoredContainer:
             return CREATED
         if self.cgroup and Cgroups().is_frozen(self.cgroup):
             return PAUSED
-        # it may have ended since it was looked for
+        # it may have exited since the first check
         return RUNNING if self.pid else STOPPED
 
     def state(self, status: str | None = None) -> dict[str, Any]:
-        """Return the state (OCI runtime spec, "State"); `status` where it is known."""
+        """Return the state (OCI runtime spec, "State"); `status` if the caller knows it."""
         status = status or self.status()
         found: dict[str, Any] = {
             "ociVersion": self.document["ociVersion"],
@@ -91,7 +95,7 @@ class StoredContainer:
         write_whole(os.path.join(self.directory, RECORD), json.dumps(self.record))
 
     def need(self, *wanted: str) -> str:
-        """Return the status when it is one of `wanted`. Raises StateError."""
+        """Return the status if it is one of `wanted`. Raises StateError."""
         status = self.status()
         if status not in wanted:
             raise StateError(f"container {self.id} is {status}, not {' or '.join(wanted)}")
@@ -105,7 +109,7 @@ class ContainerStore:
         self.root = os.path.abspath(root)
 
     def find(self, identity: str) -> StoredContainer:
-        """Return the container `identity`. Raises StateError when there is none."""
+        """Return the container `identity`. Raises StateError if it does not exist."""
         check_id(identity)
         directory = os.path.join(self.root, identity)
         try:
@@ -117,7 +121,7 @@ class ContainerStore:
             raise StateError(f"the record of container {identity} can't be read: {error}") from error
 
     def all(self) -> list[StoredContainer]:
-        """Return every container, by ID."""
+        """Return all containers, sorted by ID."""
         found = []
         try:
             names = sorted(os.listdir(self.root))
@@ -125,12 +129,12 @@ class ContainerStore:
             return []
         for name in names:
             if not name.startswith(UNNAMED):
-                with contextlib.suppress(ProgramError):  # it goes while we look
+                with contextlib.suppress(ProgramError):  # removed in between
                     found.append(self.find(name))
         return found
 
     def add(self, record: dict[str, Any]) -> tuple[StoredContainer, int]:
-        """Make the container of `record`; returns it and a descriptor that holds its lock. Raises StateError."""
+        """Create the container of `record`; return it and a descriptor that holds its lock. Raises StateError."""
         check_id(record["id"])
         os.makedirs(self.root, mode=0o711, exist_ok=True)
         path = os.path.join(self.root, record["id"])
@@ -141,7 +145,7 @@ class ContainerStore:
             os.close(os.open(os.path.join(unnamed, WAITING), os.O_CREAT | os.O_CLOEXEC, 0o600))
             container = StoredContainer(unnamed, record)
             container.save()
-            # a directory takes the name of another one only where that is empty: none of ours is
+            # rename(2) replaces only an empty directory, and those of containers are not empty
             os.rename(unnamed, path)
         except OSError as error:
             os.close(lock)
@@ -153,16 +157,16 @@ class ContainerStore:
         return container, lock
 
     def remove(self, container: StoredContainer) -> None:
-        """Forget `container`: at once for everybody else, then its files."""
+        """Remove `container`: first its name, then its files."""
         gone = os.path.join(self.root, UNNAMED + os.urandom(8).hex())
         os.rename(container.directory, gone)
         _remove_files(gone)
 
     def _make_directory(self) -> tuple[str, int]:
-        """Make a directory that is no container yet; returns its path and a descriptor that holds its lock."""
+        """Create a directory that is not yet a container; return its path and a descriptor that holds its lock."""
         root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            # whoever has the root's lock for itself finds no directory that is not locked yet
+            # with the exclusive lock of the root no other process is between mkdir and flock of a new directory
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._sweep()
@@ -176,7 +180,7 @@ class ContainerStore:
         return path, lock
 
     def _sweep(self) -> None:
-        """Remove what a killed program left: directories without a name that nobody holds."""
+        """Remove `.new-` directories of killed processes: those that are not locked."""
         for name in os.listdir(self.root):
             path = os.path.join(self.root, name)
             if name.startswith(UNNAMED) and not is_locked(path):
@@ -185,7 +189,7 @@ class ContainerStore:
 
 @contextlib.contextmanager
 def locked(container: StoredContainer) -> Iterator[None]:
-    """Hold the lock of `container`, once nobody else changes it. Raises StateError when it is gone by then."""
+    """Lock `container`, and reread its record. Raises StateError if it has been removed."""
     try:
         lock = os.open(container.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -204,7 +208,7 @@ def locked(container: StoredContainer) -> Iterator[None]:
 
 
 def is_locked(path: str) -> bool:
-    """Return whether somebody holds the lock of the file or directory `path`."""
+    """Return whether another process holds the lock of the file or directory `path`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -219,8 +223,8 @@ def is_locked(path: str) -> bool:
 
 
 def _remove_files(directory: str) -> None:
-    """Remove a container's directory; it has files alone."""
-    with contextlib.suppress(FileNotFoundError):  # somebody else sweeps too
+    """Remove a container's directory, which contains no directories."""
+    with contextlib.suppress(FileNotFoundError):  # another process sweeps too
         for name in os.listdir(directory):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(directory, name))
@@ -228,15 +232,15 @@ def _remove_files(directory: str) -> None:
 
 
 def check_id(identity: str) -> None:
-    """Raise ProgramError unless `identity` can be a container's: letters, digits and "_+-."."""
+    """Raise ProgramError unless `identity` is a valid ID: letters, digits and "_+-."."""
     if not identity or identity in (".", "..") or len(identity) > LONGEST_ID or not LETTERS.issuperset(identity):
-        raise ProgramError(f"invalid container ID {identity!r}", "an ID has letters, digits and _ + - . alone")
+        raise ProgramError(f"invalid container ID {identity!r}", "an ID may contain only letters, digits and _ + - .")
     if identity.startswith(UNNAMED):
-        raise ProgramError(f"invalid container ID {identity!r}", f"IDs that begin with {UNNAMED} are the program's own")
+        raise ProgramError(f"invalid container ID {identity!r}", f"IDs must not begin with {UNNAMED}")
 
 
 def started_at(pid: int) -> int | None:
-    """Return when process `pid` began (clock ticks since boot), which tells it from a later one; None once it ended."""
+    """Return the start time of process `pid` (clock ticks since boot), to detect a reused PID; None if it has exited."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -246,7 +250,7 @@ def started_at(pid: int) -> int | None:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write the file `path`: whoever reads it finds all of `text`, or what was there before."""
+    """Replace the file `path` atomically."""
     part = f"{path}.{os.getpid()}"
     try:
         with open(part, "w") as file:
@@ -261,7 +265,7 @@ def write_whole(path: str, text: str) -> None:
 def record_of(
     identity: str, bundle: str, document: Mapping[str, Any], cgroup: str | None, created: str
 ) -> dict[str, Any]:
-    """Return the record of a container that is about to be made."""
+    """Return the record of a new container."""
     return {
         "id": identity,
         "bundle": bundle,

@@ -1,4 +1,4 @@
-"""`spec`: a config.json to begin with."""
+"""`spec`: writes a template of config.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHM_BYTES = 1 << 26
 
 
 def write(bundle: str, *, rootless: bool) -> None:
-    """Write config.json into the directory `bundle`. Raises ProgramError when it has one."""
+    """Write config.json into the directory `bundle`. Raises ProgramError if it exists."""
     path = os.path.join(bundle, NAME)
     text = json.dumps(template(os.geteuid(), os.getegid()) if rootless else template(), indent="\t")
     try:
@@ -28,7 +28,7 @@ def write(bundle: str, *, rootless: bool) -> None:
 
 
 def template(uid: int | None = None, gid: int | None = None) -> dict[str, Any]:
-    """Return a document for a shell in `rootfs`; one that user `uid` and group `gid` can run where they are given."""
+    """Return a document for a shell in `rootfs`; with `uid` and `gid`, one that this user can run without root."""
     is_rootless = uid is not None
     mounts = defaults.mounts(SHM_BYTES)
     namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
@@ -38,7 +38,7 @@ def template(uid: int | None = None, gid: int | None = None) -> dict[str, Any]:
         "readonlyPaths": list(defaults.READ_ONLY_PATHS),
     }
     if is_rootless:
-        # a user's own namespace has no group 5, and shows the host's network
+        # in the user namespace GID 5 is not mapped; without a network namespace sysfs can't be mounted
         for mount in mounts:
             mount["options"] = [option for option in mount["options"] if option != "gid=5"]
             if mount["destination"] == "/sys":

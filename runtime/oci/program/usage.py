@@ -1,4 +1,4 @@
-"""`events`: what a container uses, as JSON, a line each time; and a line when the kernel kills for want of memory."""
+"""`events`: prints a container's resource usage as lines of JSON, and a line for each OOM kill."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from runtime.oci.program.store import StoredContainer
 
 
 def show(container: StoredContainer, *, once: bool, interval_s: float) -> None:
-    """Print what `container` uses: once, or every `interval_s` until it has ended."""
+    """Print the usage of `container`: once, or every `interval_s` seconds until it exits."""
     if interval_s <= 0:
         raise ProgramError("--interval must be above 0")
     container.need(store.CREATED, store.RUNNING, store.PAUSED)
     if container.cgroup is None:
-        raise ProgramError(f"container {container.id} has no cgroup that counts for it")
+        raise ProgramError(f"container {container.id} has no cgroup, which would count its usage")
     cgroups = Cgroups()
     if once:
         _print(container.id, "stats", _stats(cgroups, container.cgroup))
@@ -46,18 +46,18 @@ def show(container: StoredContainer, *, once: bool, interval_s: float) -> None:
 
 
 class _OutOfMemory:
-    """What tells of a want of memory that ends in killing: `event` of `descriptor` (poll(2)); -1 where nothing does."""
+    """Notifications of OOM kills: poll(2) `descriptor` for `event`; -1 if there is no memory controller."""
 
     def __init__(self, cgroups: Cgroups, path: str) -> None:
         directories = cgroups.directories(path)
         self.descriptor, self.event = -1, select.POLLPRI
         self._killed = 0
-        with contextlib.suppress(OSError):  # no such controller
+        with contextlib.suppress(OSError):  # no memory controller
             if cgroups.is_unified:
                 self.descriptor = os.open(f"{directories['unified']}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
                 self.has_grown()
                 return
-            # cgroup-v1/memory.rst, "OOM Control": an eventfd, registered with the file whose events are wanted
+            # cgroup-v1/memory.rst, "OOM Control": an eventfd is registered with the file
             notice = os.eventfd(0)
             control = os.open(f"{directories.get('memory')}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
             with open(f"{directories.get('memory')}/cgroup.event_control", "w") as file:
@@ -66,9 +66,9 @@ class _OutOfMemory:
             self.descriptor, self.event = notice, select.POLLIN
 
     def has_grown(self) -> bool:
-        """Take the news; returns whether they are of another kill, and not of what else version 2 counts."""
+        """Read the notification; return whether there was an OOM kill (version 2 notifies of other events too)."""
         if self.event == select.POLLIN:
-            # version 1 tells before anybody is killed, and so before the kill is counted
+            # version 1 notifies before the kill, so before it is counted
             os.eventfd_read(self.descriptor)
             return True
         counts = dict(line.split() for line in os.pread(self.descriptor, 4096, 0).decode().splitlines())
@@ -81,7 +81,7 @@ def _print(identity: str, kind: str, data: dict[str, Any] | None) -> None:
 
 
 def _stats(cgroups: Cgroups, path: str) -> dict[str, Any]:
-    """Return the numbers in the form that runc(8) events has."""
+    """Return the counters in the format of `runc events`."""
     used = cgroup_usage.measure(cgroups, path)
     memory = {"usage": used["memory"], "limit": used["memory_limit"]}
     io = [

@@ -1,7 +1,7 @@
-"""Waiting for the kernel while something else is done: what entering a version 1 cgroup costs, paid early.
+"""Takes the delay of entering a version 1 cgroup in parallel with other work.
 
-Who enters one is first kept waiting for an RCU grace period (6 to 16 ms): cgroup_threadgroup_rwsem is a percpu lock
-whose first writer has to make all readers known. For some time after, others do not wait.
+The first process that enters one waits for an RCU grace period (6 to 16 ms): cgroup_threadgroup_rwsem is a percpu lock,
+and its first writer must wait for all readers. For some time after that, others do not wait.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 
 
 def begin() -> None:
-    """Have a child enter the cgroup that it is in already: no change, but the lock is a writer's then.
+    """Let a child enter the cgroup that it is already in, which changes nothing, but takes the lock.
 
-    A child and no thread: a process with threads can't be cloned by a bare system call, as the clone has none of them.
+    A child instead of a thread: clone3(2) from a process with threads is unsafe, as the child would have only one.
     """
     path = _own_cgroup()
     if path and os.fork() == 0:
@@ -24,7 +24,7 @@ def begin() -> None:
 
 
 def _own_cgroup() -> str | None:
-    """Return where this process's version 1 cgroup is; None where there is none at the usual place."""
+    """Return the cgroup.procs of this process's version 1 pids cgroup; None if it is not at the usual mount point."""
     with contextlib.suppress(OSError), open("/proc/self/cgroup") as file:
         for line in file:
             _number, controllers, path = line.rstrip("\n").split(":", 2)

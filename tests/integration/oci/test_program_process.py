@@ -219,7 +219,7 @@ def test_a_terminal_without_somebody_at_it_is_refused(oci, tmp_path):
     assert "--console-socket" in oci("run", "-d", "--bundle", folder, identity, check=False).stderr
     folder, identity = oci.bundle(oci.document("true"))
     done = oci("create", "--console-socket", tmp_path / "no", "--bundle", folder, identity, check=False)
-    assert "--console-socket goes with a terminal" in done.stderr
+    assert "--console-socket needs process.terminal" in done.stderr
 
 
 def test_run_shows_the_terminal_on_ours(oci):
