@@ -13,7 +13,7 @@ from runtime.api.shapes import fitted
 from runtime.errors import BadRequestError
 
 LARGEST_BYTES = 2 << 20
-"""What a container's environment and arguments together may have (execve(2), "IntakeLimits on size of arguments": a quarter
+"""What a container's environment and arguments together may have (execve(2), "Limits on size of arguments": a quarter
 of the usual limit of the stack); the 10,000 published ports of one container take a third of it. dockerd sets no bound:
 a body of 64 MiB keeps it busy, and its memory taken, for as long as it lasts."""
 LARGEST_AT_ONCE = 64 << 10

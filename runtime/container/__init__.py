@@ -1,1 +1,1 @@
-"""One container: its OCI document, its log, its health, when it is started again."""
+"""One container, without an engine: its OCI document, resource limits, log, health check and restart policy."""

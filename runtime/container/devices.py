@@ -1,4 +1,4 @@
-"""Device nodes of the host for containers (Docker Engine API, HostConfig "Devices")."""
+"""Host devices in containers (Docker Engine API, HostConfig "Devices")."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from runtime.errors import BadRequestError
 
 OWN_DEVICES = frozenset(f"/dev/{name}" for name in "pts shm fd mqueue console ptmx .lxc .lxd-mounts .udev".split())
-"""What of /dev every container has one of its own of."""
+"""Paths in /dev that every container has its own of."""
 
 
 def devices(host: Mapping[str, Any], privileged: bool) -> list[dict[str, Any]]:
-    """Return the document's `linux.devices`: those of HostConfig, and with `privileged` every one of the host."""
+    """Return `linux.devices`: those in HostConfig, with `privileged` all of the host's. Raises BadRequestError."""
     found = [
         _device(inside, about)
         for wanted in host.get("Devices") or ()
@@ -26,7 +26,10 @@ def devices(host: Mapping[str, Any], privileged: bool) -> list[dict[str, Any]]:
 
 
 def nodes(outside: str, inside: str) -> list[tuple[str, os.stat_result]]:
-    """Return the device node `outside`, or those below that directory, with the paths that they have `inside`."""
+    """Return (path in the container, stat) of the device node `outside`, or of all below that directory.
+
+    `inside` is the path of `outside` in the container. Raises BadRequestError if there is none.
+    """
     try:
         about = os.stat(outside)
         found = [(inside, about)] if _is_device(about) else []
@@ -58,7 +61,7 @@ def _walk(outside: str, inside: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def kind_of(about: os.stat_result) -> dict[str, Any]:
-    """Return type and numbers of a device node as the document has them."""
+    """Return type, major and minor of a device node as in the OCI document."""
     kind = "b" if stat.S_ISBLK(about.st_mode) else "c"
     return {"type": kind, "major": os.major(about.st_rdev), "minor": os.minor(about.st_rdev)}
 

@@ -1,4 +1,10 @@
-"""What a container's probes say about it (Docker's HEALTHCHECK). Pure."""
+"""Docker's HEALTHCHECK: settings, and the health state after each probe. Pure.
+
+starting ── probe succeeds ───────────────────────────────────────▶ healthy
+starting ── `retries` failures, not counted in the start period ──▶ unhealthy
+healthy ─── `retries` failures in a row ──────────────────────────▶ unhealthy
+unhealthy ─ probe succeeds ───────────────────────────────────────▶ healthy
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,7 @@ NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """A check's settings, in seconds; `test` is a command, or empty for none."""
+    """The settings of a health check; `test` is the command."""
 
     test: tuple[str, ...]
     interval_s: float = 30.0
@@ -23,7 +29,7 @@ class HealthCheck:
 
     @classmethod
     def of(cls, config: dict[str, Any] | None, shell: tuple[str, ...] = ("/bin/sh", "-c")) -> HealthCheck | None:
-        """Return the check of a container's `Healthcheck`, or None when it has none or it is switched off."""
+        """Parse a container's `Healthcheck` (durations in ns); None if it has none, or it is disabled."""
         test = list((config or {}).get("Test") or ())
         if not config or not test or test[0] not in ("CMD", "CMD-SHELL"):
             return None
@@ -45,14 +51,14 @@ class HealthCheck:
 
 
 class ProbeOutput:
-    """The beginning of what a probe prints, as much as is kept."""
+    """Collects the first KEPT_OUTPUT bytes of a probe's output."""
 
     def __init__(self) -> None:
         self._kept = bytearray()
         self._is_cut = False
 
     def take(self, data: bytes) -> None:
-        """Keep of `data` what there is room for."""
+        """Add `data`, as far as it fits."""
         room = KEPT_OUTPUT - len(self._kept)
         self._is_cut = self._is_cut or len(data) > room
         self._kept += data[:room]
@@ -63,14 +69,14 @@ class ProbeOutput:
 
 @dataclass(frozen=True)
 class Health:
-    """The verdict, the failures in a row, and the last probes (Docker's `State.Health.Log`)."""
+    """The health state, the number of failures in a row, and the last probes (Docker's `State.Health`)."""
 
     status: str = STARTING
     failing_streak: int = 0
     log: tuple[dict[str, Any], ...] = ()
 
     def after(self, check: HealthCheck, probe: dict[str, Any], age_s: float) -> Health:
-        """Return the health after `probe`, which began when the container had run for `age_s`."""
+        """Return the health after `probe`, which was started `age_s` after the container."""
         log = (*self.log, probe)[-KEPT_PROBES:]
         if probe["ExitCode"] == 0:
             return Health(HEALTHY, 0, log)
@@ -80,11 +86,11 @@ class Health:
         return Health(UNHEALTHY if streak >= check.retries else self.status, streak, log)
 
     def after_early(self, probe: dict[str, Any]) -> Health:
-        """Return the health after a probe right at the start, before Docker's first: a failure is not told of at all."""
+        """Return the health after an additional probe before Docker's first one: a failure is ignored."""
         return Health(HEALTHY, 0, (*self.log, probe)[-KEPT_PROBES:]) if probe["ExitCode"] == 0 else self
 
     def pause_s(self, check: HealthCheck, age_s: float) -> float:
-        """Return the seconds until the next probe; the first of all is as far from the start (moby, daemon/health.go)."""
+        """Return the seconds until the next probe; also from the start to the first (as moby, daemon/health.go)."""
         if self.status == STARTING and age_s < check.start_period_s:
             return check.start_interval_s
         return check.interval_s

@@ -1,4 +1,4 @@
-"""What most containers have, for the keeper to make before it is known for which."""
+"""What most containers have in common, so that the keeper's preforked children can set it up in advance."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from runtime.container.spec import ContainerPaths, build
 
 
 def prefork_template() -> dict[str, Any]:
-    """Return, of the OCI document of a container with nothing but defaults, what can be made ahead.
+    """Return {"mounts", "maskedPaths", "readonlyPaths", "devices"} of a container with default settings.
 
-    That is {"mounts", "maskedPaths", "readonlyPaths", "devices"}, without the root and /dev/shm, whose size and owner
-    are each container's own.
+    The root and /dev/shm are not included: the former differs always, the latter in size and owner.
     """
     place = ContainerPaths(id="", engine_id="", layers=(), upper=None, work=None, rootfs=None, mounts=(), files={})
     document = build({"Cmd": ["true"]}, {}, place)

@@ -1,6 +1,6 @@
-"""The limits of a HostConfig: whether they can be, and as the OCI document's `linux.resources`.
+"""Resource limits: checks a HostConfig, and translates it to the OCI document's `linux.resources`.
 
-Pure but for looking up the numbers of the devices that a limit names.
+Pure, except that devices are looked up with stat(2).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LEAST_MEMORY_BYTES = 6 << 20
 NANO = 1_000_000_000
 LEAST_NANO_CPUS = NANO // 100
 MAX_PROCESSES = 4 << 20
-"""More there can't be (kernel, PID_MAX_LIMIT), and the kernel takes no limit above it."""
+"""The kernel's PID_MAX_LIMIT, and the highest value that pids.max accepts."""
 _NUMBER = re.compile(r"[0-9]{1,4}")
 DEVICE_RULE = re.compile(r"([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})")
 
@@ -39,7 +39,7 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "io_weight_device": ("blkio.weight_device", "blkio.bfq.weight_device", "io.weight", "io.bfq.weight"),
     "io_throttle": ("blkio.throttle.read_bps_device", "io.max"),
 }
-"""What a machine may be able to limit, and the cgroup files, of either version, of which one shows that it can."""
+"""Feature → cgroup files of version 1 and 2; a machine has the feature if its cgroups have one of the files."""
 
 NO_KERNEL = "Your kernel does not support "
 NO_CGROUP = " or the cgroup is not mounted. "
@@ -62,7 +62,7 @@ DISCARDED: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("io_throttle", ("BlkioDeviceWriteIOps",),
      f"IOPS Block write limit{NO_CGROUP}Block I/O IOPS write limit discarded."),
 )  # fmt: skip
-"""Feature, the HostConfig's names that need it, and what Docker says of those it leaves out for want of it."""
+"""(feature, fields of HostConfig that need it, Docker's warning when they are discarded)."""
 
 THROTTLES = {
     "BlkioDeviceReadBps": "throttleReadBpsDevice",
@@ -73,17 +73,17 @@ THROTTLES = {
 
 
 def features(files: Collection[str]) -> frozenset[str]:
-    """Return which of FEATURES a machine has whose cgroups have `files`."""
+    """Return the names in FEATURES that a machine supports whose cgroups have `files`."""
     return frozenset(feature for feature, shown_by in FEATURES.items() if any(file in files for file in shown_by))
 
 
 def settle(
     host: Mapping[str, Any], offered: Collection[str], processors: Collection[int], memory_nodes: Collection[int] = (0,)
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return HostConfig `host` without the limits that the machine can't keep, and a warning of each.
+    """Return HostConfig `host` without the limits that the machine does not support, and a warning for each.
 
-    `offered` are its `features`, `processors` and `memory_nodes` the numbers of what it has of these. Raises
-    BadRequestError on a limit that can't be.
+    `offered` are the machine's `features`; `processors` and `memory_nodes` the IDs of those it has. Raises
+    BadRequestError on an invalid limit.
     """
     kept = dict(host)
     warnings = []
@@ -114,9 +114,9 @@ def settle(
 
 
 def without_root(host: Mapping[str, Any], offered: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return HostConfig `host` without what an engine without root can't do, and a warning of each.
+    """Return HostConfig `host` without settings that need root, and a warning for each. Called before `settle`.
 
-    `settle` follows. `offered` are the `features` that were delegated to the engine.
+    `offered` are the `features` that were delegated to the engine's user.
     """
     kept = dict(host)
     warnings = []
@@ -124,13 +124,13 @@ def without_root(host: Mapping[str, Any], offered: Collection[str]) -> tuple[dic
         warnings.append(f"{NO_KERNEL}CPU limits{NO_CGROUP}Limitation discarded.")
         kept["NanoCpus"] = 0
     if (kept.get("OomScoreAdj") or 0) < 0:
-        warnings.append("A process without root can't be spared by the OOM killer. OomScoreAdj discarded.")
+        warnings.append("A negative OomScoreAdj needs root. OomScoreAdj discarded.")
         kept["OomScoreAdj"] = 0
     return kept, warnings
 
 
 def _is_asked(name: str, value: Any) -> bool:
-    if name == "MemorySwappiness":  # Docker: -1 stands for none, 0 is a wish
+    if name == "MemorySwappiness":  # as in Docker -1 means not set, and 0 is a value
         return value is not None and value >= 0
     return bool(value) and (name != "PidsLimit" or value > 0)
 
@@ -189,7 +189,7 @@ def _check_available(asked: str, present: Collection[int], kind: str, called: st
 
 
 def _check_devices(host: Mapping[str, Any]) -> None:
-    """Check that each limit of a block device has all that it needs."""
+    """Check that each limit of a block device has a path and a value."""
     for name, value in (("BlkioWeightDevice", "Weight"), *((name, "Rate") for name in THROTTLES)):
         for entry in host.get(name) or ():
             if not entry.get("Path") or entry.get(value) is None or entry[value] < 0:
@@ -197,7 +197,7 @@ def _check_devices(host: Mapping[str, Any]) -> None:
 
 
 def parse_list(text: str, kind: str = "cpus") -> frozenset[int]:
-    """Return the numbers of a list as "0-2,5" (cpuset(7), "List format"). Raises BadRequestError."""
+    """Parse a list such as "0-2,5" (cpuset(7), "List format"). Raises BadRequestError."""
     found: set[int] = set()
     for part in filter(None, text.removesuffix("\n").split(",")):
         first, _, last = part.partition("-")
@@ -208,13 +208,13 @@ def parse_list(text: str, kind: str = "cpus") -> frozenset[int]:
 
 
 def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, Any]:
-    """Return the document's `linux.resources` of HostConfig's limits. Raises BadRequestError on a device that is not.
+    """Return `linux.resources` for HostConfig's limits, with `privileged` without device rules.
 
-    With `privileged` there are no rules on devices: all may be used.
+    Raises BadRequestError if a device does not exist.
     """
     memory = _some(
         limit=host.get("Memory"),
-        # Docker: without a word on swap, as much of it as of memory
+        # as in Docker, swap is limited to the same amount as memory if not set
         swap=(host.get("MemorySwap") or host["Memory"] * 2) if host.get("Memory") else None,
         reservation=host.get("MemoryReservation"),
         disableOOMKiller=bool(host.get("OomKillDisable")),
@@ -247,7 +247,7 @@ def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, An
 
 
 def _some(**settings: Any) -> dict[str, Any]:
-    """Return the settings that say something."""
+    """Return the settings that are not empty."""
     return {name: value for name, value in settings.items() if value}
 
 
@@ -276,7 +276,7 @@ def _device_rules(host: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _numbers(path: str) -> tuple[str, dict[str, int]]:
-    """Return the type ("b" or "c") and the numbers of the device at `path` on the host."""
+    """Return type ("b" or "c"), major and minor of the device at `path` on the host."""
     try:
         about = os.stat(path)
     except OSError as error:

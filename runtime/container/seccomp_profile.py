@@ -1,4 +1,4 @@
-"""Seccomp profiles as users write them: what Docker's format has beyond the OCI document's `linux.seccomp`. Pure."""
+"""Translates seccomp profiles in Docker's format to the OCI document's `linux.seccomp`. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from runtime.errors import BadRequestError
 from runtime.linux.seccomp import RET, check
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Names of `includes.arches` by the machine's."""
+"""uname's machine → the name in `includes.arches`."""
 
 
 def parse(text: str, granted: Collection[str], machine: str, release: str) -> dict[str, Any]:
-    """Return the document's `linux.seccomp` of the JSON profile `text` for a process with the capabilities `granted`.
+    """Return `linux.seccomp` for the JSON profile `text` and a process with the capabilities `granted`.
 
-    A rule counts where all capabilities and one of the architectures that it includes are here, none that it excludes,
-    and the kernel (`release`) is as new as it says. Raises BadRequestError on anything that is no profile.
+    A rule applies if the process has all capabilities in `includes` and none in `excludes`, `machine` is one of the
+    architectures, and the kernel `release` is at least `minKernel`. Raises BadRequestError on an invalid profile.
     """
     try:
         profile = json.loads(text)

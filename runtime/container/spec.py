@@ -1,7 +1,7 @@
-"""From Docker's container configuration to the OCI runtime specification document. Pure.
+"""Translates Docker's container configuration to the OCI runtime specification's document. Pure.
 
-Both configurations come in the Docker Engine API's field names: `config` (merged from request and image), `host` (its
-HostConfig). What only the engine knows (layers, paths of volumes and bound files, the pinned namespace) is in `ContainerPaths`.
+`config` (merged from request and image) and `host` (HostConfig) have the Docker Engine API's field names. Paths that
+only the engine knows (layers, volumes, bound files, namespaces) are in `ContainerPaths`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ IPC_SYSCTLS = frozenset(
 
 @dataclass(frozen=True)
 class MountPoint:
-    """A volume, bind or tmpfs mount of a container, resolved: `source` is a path of the host, empty for tmpfs.
+    """A resolved volume, bind, tmpfs or image mount of a container.
 
-    `subpath` is a place inside `source` that no link may lead out of; `layers`, topmost first, are those of an image.
+    `source` is a path of the host, "" for tmpfs; `subpath` is resolved inside it; `layers` are an image's, topmost first.
     """
 
     type: str
@@ -50,7 +50,7 @@ class MountPoint:
 
 @dataclass(frozen=True)
 class ContainerPaths:
-    """What the engine provides for one container."""
+    """Paths and IDs that the engine provides for one container; `upper` and `work` are overlayfs directories."""
 
     id: str
     engine_id: str
@@ -65,7 +65,7 @@ class ContainerPaths:
 
 
 def merge_image(config: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the container `config` completed with the image's defaults, as Docker does at create."""
+    """Return the container's `config` merged with that of the image, as Docker does in create."""
     merged = {key: value for key, value in config.items() if key not in ("HostConfig", "NetworkingConfig")}
     for key in ("User", "WorkingDir", "StopSignal", "Healthcheck", "Shell"):
         if not merged.get(key):
@@ -89,7 +89,7 @@ def merge_image(config: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str
 
 
 def command(config: Mapping[str, Any]) -> list[str]:
-    """Return the process's arguments. Raises BadRequestError when there are none."""
+    """Return the process's arguments. Raises BadRequestError if there are none."""
     arguments = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
     if not arguments:
         raise BadRequestError("no command specified", "give one, or use an image that has one")
@@ -97,13 +97,13 @@ def command(config: Mapping[str, Any]) -> list[str]:
 
 
 def capability_names(given: Sequence[str]) -> list[str]:
-    """Return capabilities as the kernel calls them, and ALL: "net_admin" is CAP_NET_ADMIN."""
+    """Return capabilities by their kernel names: "net_admin" becomes CAP_NET_ADMIN; ALL is kept."""
     names = [name.upper() for name in given]
     return [name if name.startswith("CAP_") or name == ALL else f"CAP_{name}" for name in names]
 
 
 def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the capabilities that HostConfig's Privileged, CapAdd and CapDrop leave."""
+    """Return the capabilities after HostConfig's Privileged, CapAdd and CapDrop. Raises BadRequestError."""
     if host.get("Privileged"):
         return tuple(NUMBERS)
     added, dropped = (capability_names(host.get(key) or ()) for key in ("CapAdd", "CapDrop"))
@@ -120,7 +120,7 @@ def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def build(config: Mapping[str, Any], host: Mapping[str, Any], place: ContainerPaths) -> dict[str, Any]:
-    """Return the OCI document of a container. Raises BadRequestError on a setting that can't be."""
+    """Return the OCI document of a container. Raises BadRequestError on an invalid setting."""
     granted = capabilities(host)
     privileged = bool(host.get("Privileged"))
     no_new_privileges, seccomp = security(host, granted)
@@ -164,7 +164,7 @@ def _hostname(config: Mapping[str, Any], host: Mapping[str, Any]) -> str:
 
 
 def _identity(user: str | None, host: Mapping[str, Any]) -> dict[str, str]:
-    """Return who the process runs as, as annotations: names are for the container's own account files."""
+    """Return the user and groups as annotations: names are resolved inside the container, by `oci.user`."""
     found = {"skiff.user": user or ""}
     if host.get("GroupAdd"):
         found["skiff.group_add"] = ",".join(host["GroupAdd"])
@@ -183,14 +183,14 @@ def hidden_paths(host: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _kernel_values(host: Mapping[str, Any]) -> dict[str, str]:
-    """Return the sysctls of namespaces that the process is born into. Raises BadRequestError on those of the machine."""
+    """Return the sysctls for the document. Raises BadRequestError on those that belong to no namespace."""
     found = {}
     for name, value in (host.get("Sysctls") or {}).items():
         path = name.replace(".", "/")
         if path.startswith("net/") and os.path.normpath(path) == path:
             if host.get("NetworkMode") == "host":
                 raise BadRequestError(f'sysctl "{name}" not allowed in host network namespace')
-            continue  # set where the network namespace is made
+            continue  # set when the network namespace is created
         if name not in IPC_SYSCTLS and not (path.startswith("fs/mqueue/") and os.path.normpath(path) == path):
             raise BadRequestError(
                 f'sysctl "{name}" is not in a separate kernel namespace',
@@ -229,7 +229,7 @@ def process(
 
 
 def _last_of_each(pairs: Sequence[str]) -> list[str]:
-    """Return what each variable is set to last; an entry without "=" takes it away (Docker Engine API, "Env")."""
+    """Return the last assignment of each variable; an entry without "=" unsets it (Docker Engine API, "Env")."""
     found: dict[str, str] = {}
     for pair in pairs:
         name, equals, _ = pair.partition("=")
@@ -255,7 +255,7 @@ def build_exec(
 ) -> tuple[dict[str, Any], dict[str, str], Mapping[str, Any] | None]:
     """Return the OCI process, annotations and seccomp filter of an exec (Docker's ExecConfig) in a container."""
     granted = capabilities({**host, "Privileged": host.get("Privileged") or body.get("Privileged")})
-    # the filter is the container's, whatever the process is granted beyond it
+    # the container's filter also applies to a privileged exec
     no_new_privileges, seccomp = security(host, capabilities(host))
     merged = {
         "Cmd": body.get("Cmd"),
@@ -271,7 +271,7 @@ def build_exec(
 
 
 def security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, Mapping[str, Any] | None]:
-    """Return what HostConfig's SecurityOpt means: no_new_privs, and the seccomp filter. Raises BadRequestError."""
+    """Parse HostConfig's SecurityOpt: return (no_new_privs, seccomp filter). Raises BadRequestError."""
     no_new_privileges = False
     seccomp: Mapping[str, Any] | None = defaults.seccomp(granted)
     for option in _security_options(host):
@@ -294,7 +294,7 @@ def security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, Map
 
 
 def _security_options(host: Mapping[str, Any]) -> list[str]:
-    """Return the security options with "=" after their names, where older clients write ":"."""
+    """Return the security options with "=" as separator; older clients use ":"."""
     return [
         option if "=" in option.partition(":")[0] else option.replace(":", "=", 1)
         for option in host.get("SecurityOpt") or ()
@@ -320,7 +320,7 @@ def _mounts(host: Mapping[str, Any], place: ContainerPaths, privileged: bool) ->
         mounts.append({"destination": "/", "type": "overlay", "source": "overlay", "options": options})
     base = defaults.mounts(host.get("ShmSize") or DEFAULT_SHM_BYTES)
     if "ipc" in place.namespaces or host.get("IpcMode") == "host":
-        # of another container, the mount is to be looked for in its own mount namespace
+        # another container's /dev/shm is in that container's mount namespace
         process, _, path = place.namespaces.get("shm", "/dev/shm").partition("/root/")
         shared = {"source": f"/{path}", "namespace": f"{process}/ns/mnt"} if path else {"source": process}
         base = [m for m in base if m["destination"] != "/dev/shm"]
@@ -343,16 +343,16 @@ def _mounts(host: Mapping[str, Any], place: ContainerPaths, privileged: bool) ->
         for mount in base
         if mount["destination"] not in targets
         and mount["destination"] not in absent
-        # who brings a /dev brings all of it
+        # a volume at /dev replaces everything below it
         and not ("/dev" in targets and mount["destination"].startswith("/dev/"))
     ]
     volumes += [mount for mount in own if mount["destination"] not in targets]
-    # a mount below another comes after it
+    # parents before the mounts below them
     return [*mounts, *chosen, *sorted(volumes, key=lambda mount: mount["destination"].rstrip("/").count("/"))]
 
 
 def mount_entry(point: MountPoint) -> dict[str, Any]:
-    """Return the entry of the document's `mounts` for a volume, bind, tmpfs or image."""
+    """Return the entry in the document's `mounts` for a volume, bind, tmpfs or image mount."""
     if point.type == "tmpfs":
         options = list(point.options) or ["nosuid", "nodev", "noexec"]
         return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}

@@ -38,7 +38,7 @@ from runtime.unusable import unusable_error
 
 LOOK_AGAIN_S = 0.02
 SWITCH_S = 0.001
-"""How long a thread keeps the interpreter from the event loop once that wants it (Python's own default is 5 ms). NamespaceThread
+"""How long a thread keeps the interpreter from the event loop once that wants it (Python's own default is 5 ms). Worker
 threads unpack, hash and walk trees, and the loop wants it several times for one answer."""
 E = TypeVar("E", bound=BaseException)
 

@@ -1,4 +1,4 @@
-"""The files of a log: names, index records, and one segment opened for reading."""
+"""The files of a log (format: see the package): their names, index records, and reading one segment."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-"""Stream numbers as the Docker Engine API frames them; a terminal's output is STDIN's 0: it is not framed."""
+"""Stream numbers of the attach protocol. A terminal's output, which is not framed there, has 0."""
 CHUNK_BYTES = 1 << 20
-"""The most that is moved or read at once."""
+"""The maximum that is moved or read at once."""
 RECORD = struct.Struct("<QQQ")
-"""Time in nanoseconds since 1970; the stream, and from OPEN_SHIFT on a bit for each stream that is amid a line; offset."""
+"""(time_ns, stream | open streams << OPEN_SHIFT, offset)."""
 OPEN_SHIFT = 8
 _STREAM_BITS = (1 << OPEN_SHIFT) - 1
 _DATA_NAME = re.compile(r"log(?:\.([0-9]+))?\.data")
 
 
 class Chunk(NamedTuple):
-    """Output of one stream from offset `start` to `end` that came at `time_ns`; whether it `continues` a line."""
+    """Output of one stream at `time_ns`, offsets `start` to `end`; `continues`: it starts in the middle of a line."""
 
     time_ns: int
     stream: int
@@ -32,17 +32,17 @@ class Chunk(NamedTuple):
 
 
 def data_path(directory: Path, start: int) -> Path:
-    """Return the data file of the segment that begins at offset `start`."""
+    """Return the path of the data file of the segment at offset `start`."""
     return directory / (f"log.{start}.data" if start else "log.data")
 
 
 def index_path(directory: Path, start: int) -> Path:
-    """Return the index file of the segment that begins at offset `start`."""
+    """Return the path of the index file of the segment at offset `start`."""
     return data_path(directory, start).with_suffix(".index")
 
 
 def segment_starts(directory: Path) -> list[int]:
-    """Return the offsets at which the kept segments begin, the oldest first; none when there is no log."""
+    """Return the offsets of the segments, oldest first; [] if there is no log."""
     try:
         found = [match for name in os.listdir(directory) if (match := _DATA_NAME.fullmatch(name))]
     except FileNotFoundError:
@@ -51,17 +51,17 @@ def segment_starts(directory: Path) -> list[int]:
 
 
 def ends_line(descriptor: int, position: int) -> bool:
-    """Whether the byte before `position` of an open file ends a line; so does the beginning of the file."""
+    """Whether the byte before `position` is a newline, or `position` is 0."""
     return position == 0 or os.pread(descriptor, 1, position - 1) in (b"\n", b"")
 
 
 def rebuild_lost_indexes(directory: Path) -> None:
-    """Write the index of each segment whose data are there and whose index is lost: missing, empty or not one of these.
+    """Write a new index for each segment with data whose index is missing, empty or damaged.
 
-    Who wrote what and when is lost with it: all is standard output of the moment of the last write.
+    Streams and times are lost: all becomes standard output at the time of the last write.
     """
     for start in segment_starts(directory):
-        # in this order: who writes now writes the record first
+        # data first: a concurrent writer writes the record before the data, so data implies a record
         data = os.open(data_path(directory, start), os.O_RDONLY | os.O_CLOEXEC)
         try:
             about = os.fstat(data)
@@ -97,7 +97,7 @@ def _write_index(directory: Path, start: int, data: int, about: os.stat_result) 
 
 
 class Segment:
-    """One segment for reading. Raises FileNotFoundError when it is gone."""
+    """One segment, opened for reading. Raises FileNotFoundError if it was deleted."""
 
     def __init__(self, directory: Path, start: int) -> None:
         self.start = start
@@ -115,12 +115,12 @@ class Segment:
 
     @property
     def end(self) -> int:
-        """The offset behind its last byte."""
+        """The offset after its last byte."""
         return self.start + os.fstat(self._data).st_size
 
     @property
     def is_dropped(self) -> bool:
-        """Whether it only lives on because it is open here."""
+        """Whether its file has been deleted."""
         return os.fstat(self._data).st_nlink == 0
 
     @property
@@ -133,21 +133,21 @@ class Segment:
         return time_ns, stream, offset
 
     def record_at(self, offset: int) -> int:
-        """Return the number of the record in whose chunk `offset` lies; of those without bytes before it, none."""
+        """Return the index of the record whose chunk contains `offset`."""
         return max(0, bisect_right(range(self.count), offset, key=lambda record: self._words(record)[2]) - 1)
 
     def offset_since(self, time_ns: int) -> int:
-        """Return where the first chunk begins that came at `time_ns` or later; the end when there is none."""
+        """Return the offset of the first chunk with time `time_ns` or later; the end if there is none."""
         count = self.count
         record = bisect_left(range(count), time_ns, key=lambda record: self._words(record)[0])
         return self._words(record)[2] if record < count else self.end
 
     def open_streams(self, record: int) -> int:
-        """Return the streams that are amid a line where the chunk of `record` begins, a bit each."""
+        """Return a bit mask of the streams in the middle of a line before the chunk of `record`."""
         return self._words(record)[1] >> OPEN_SHIFT if record < self.count else 0
 
     def open_at_end(self) -> int:
-        """Return the streams that are amid a line at the end of the data, a bit each."""
+        """Return a bit mask of the streams in the middle of a line at the end of the data."""
         count = self.count
         if not count:
             return 0
@@ -159,7 +159,7 @@ class Segment:
         return is_open & ~(1 << stream) | ((not ends_line(self._data, size)) << stream)
 
     def chunks(self, first: int, last: int) -> list[Chunk]:
-        """Return the chunks of the records from `first` to `last`, the latter not included; those with bytes."""
+        """Return the chunks of records `first` to `last` (exclusive) that are not empty."""
         raw = os.pread(self._index, (last - first + 1) * RECORD.size, first * RECORD.size)
         records = list(RECORD.iter_unpack(raw[: len(raw) // RECORD.size * RECORD.size]))
         ends = [offset for _, _, offset in records[1:]]
@@ -172,7 +172,7 @@ class Segment:
         ]
 
     def read(self, start: int, end: int) -> bytes:
-        """Return the bytes from offset `start` to `end`, as far as there are any."""
+        """Return the bytes from offset `start` to `end`, fewer at the end of the data."""
         parts = []
         while start < end:
             part = os.pread(self._data, min(end - start, CHUNK_BYTES), start - self.start)

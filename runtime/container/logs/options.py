@@ -1,4 +1,4 @@
-"""The options of the log drivers (HostConfig.LogConfig), judged in Docker's words. Pure."""
+"""Parses and checks the options of log drivers (HostConfig.LogConfig), with Docker's error messages. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MODES = ("", "blocking", NON_BLOCKING)
 COMMON = ("mode", "max-buffer-size")
 OPTIONS = ("max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag")
 LOCAL_MAX_BYTES, LOCAL_MAX_FILES = 20 << 20, 5
-"""What the driver "local" keeps where nobody says otherwise."""
+"""The defaults of the driver "local"."""
 UNREAD_BYTES = 1 << 20
-"""What is kept of the output of a container without a log, for those who are attached and a little behind."""
+"""How much output of a container with the driver "none" is kept for attached clients that are a little behind."""
 TRUE = ("1", "t", "T", "TRUE", "true", "True")
 FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([kKmMgGtTpP]?)i?[bB]?", re.ASCII)
@@ -30,7 +30,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 @dataclass(frozen=True)
 class LogLimits:
-    """How much of a log is kept: `files` segments, each of `max_bytes` (None: without end)."""
+    """How much of a log is kept: `files` segments of `max_bytes` each (None: no limit)."""
 
     max_bytes: int | None = None
     files: int = 1
@@ -40,7 +40,7 @@ UNLIMITED = LogLimits()
 
 
 def limits_of(config: Mapping[str, Any] | None) -> LogLimits:
-    """Return the limits that a LogConfig sets. Raises BadRequestError for what Docker refuses."""
+    """Return the limits of a LogConfig. Raises BadRequestError on what Docker refuses."""
     driver = (config or {}).get("Type") or ""
     options = dict((config or {}).get("Config") or {})
     if driver == NONE:
@@ -49,7 +49,7 @@ def limits_of(config: Mapping[str, Any] | None) -> LogLimits:
     if driver not in DRIVERS:
         raise BadRequestError(
             f"logger: no log driver named '{driver}' is registered",
-            "json-file, local and none are what is offered here",
+            "supported are json-file, local and none",
         )
     for name in options:
         if name not in (*COMMON, *OPTIONS):
@@ -101,7 +101,7 @@ def _refusal(message: str, hint: str) -> BadRequestError:
 
 
 def _bytes(name: str, text: str) -> int:
-    """Return the bytes of a size in decimal units, as Docker reads it: "10m" is 10,000,000."""
+    """Parse a size in decimal units, as Docker does: "10m" is 10,000,000."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise _refusal(f"{name}: invalid size: '{text}'", "write a size, as in 10m")
@@ -133,9 +133,10 @@ def details(
     environment: Mapping[str, str],
     fields: Mapping[str, str],
 ) -> bytes:
-    """Return what stands before each line when details are asked for, from what a LogConfig names.
+    """Return the prefix of each line in `logs --details`.
 
-    That are labels, variables of the environment, and a tag with `fields` of the container ("{{.Name}}").
+    It contains the labels and environment variables that LogConfig selects, and its tag with the container's `fields`
+    ("{{.Name}}") filled in.
     """
     options = dict((config or {}).get("Config") or {})
     found: dict[str, str] = {}

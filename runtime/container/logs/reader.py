@@ -1,4 +1,4 @@
-"""Reading a log from its files, from a place on; needs no engine."""
+"""Reads a log's files from any offset on; needs no engine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from runtime.container.logs.files import Chunk, Segment, rebuild_lost_indexes, s
 
 BATCH_RECORDS = 2048
 MAX_HELD = 32
-"""How many dropped segments one reader may hold open, two files each."""
+"""How many deleted segments, of two files each, one reader may keep open."""
 
 
 class LogReader:
-    """Reads the log in `directory`; `position` is the offset from which on nothing was read yet.
+    """Reads the log in `directory`; `position` is the offset of the next byte to read.
 
-    The writer lets its readers hold what it drops before they have read it. One that stays too far behind goes on with
-    what is kept. `is_awaited` says that nothing may be dropped before it was read here.
+    Before the writer deletes a segment it calls `hold`, so that a reader can keep it open. A reader that is too far
+    behind skips to what exists. With `is_awaited` the engine delays rotation until this reader has read the segment.
     """
 
     def __init__(self, directory: Path, *, is_awaited: bool = False) -> None:
@@ -28,7 +28,7 @@ class LogReader:
         rebuild_lost_indexes(directory)
         starts = segment_starts(directory)
         self.first = starts[0] if starts else 0
-        """The offset of the first byte that was kept when reading began."""
+        """The offset of the log's first byte when the reader was created."""
         self.position = self.first
 
     def close(self) -> None:
@@ -39,7 +39,7 @@ class LogReader:
         self._enter(None)
 
     def hold(self, start: int) -> None:
-        """Keep the segment that begins at `start`, which is being dropped, where it is still to be read."""
+        """Keep the segment at `start`, which will be deleted, open if it has not been read yet."""
         if self._current is not None and self._current.start == start:
             return
         try:
@@ -54,29 +54,29 @@ class LogReader:
     # --- forwards
 
     def chunks(self) -> list[Chunk]:
-        """Return the next chunks from `position` on; none when all was read. Who reads them sets `position`."""
+        """Return the next chunks from `position` on, [] at the end. The caller then advances `position`."""
         segment = self._reach()
         if segment is None:
             return []
         first = segment.record_at(self.position)
         found = segment.chunks(first, first + BATCH_RECORDS)
-        if found and found[0].start < self.position:  # a part of it was read before
+        if found and found[0].start < self.position:  # a part of the first chunk has been read
             before = segment.read(self.position - 1, self.position)
             found[0] = found[0]._replace(start=self.position, continues=before != b"\n")
         return found
 
     def read(self, start: int, end: int) -> bytes:
-        """Return the bytes from `start` to `end` of chunks that `chunks` returned last."""
+        """Return the bytes from `start` to `end`, inside chunks of the last call of `chunks`."""
         return self._current.read(start, end) if self._current is not None else b""
 
     def _reach(self) -> Segment | None:
-        """Go to the segment that has the byte at `position`, or else the next byte; None when there is none."""
+        """Enter the segment with the byte at `position`, or else with the next byte; None at the end."""
         while self._current is None or self.position >= self._current.end:
             following = self._following()
             if following is None:
                 return None
             self._enter(following)
-            # what lay between was dropped before it was read
+            # segments in between have been deleted
             self.position = max(self.position, following)
         return self._current
 
@@ -98,7 +98,7 @@ class LogReader:
 
     @property
     def end(self) -> int:
-        """The offset behind the last byte there is now."""
+        """The offset after the log's last byte."""
         starts = segment_starts(self._directory)
         if not starts:
             return self.position
@@ -106,7 +106,7 @@ class LogReader:
             return segment.end
 
     def offset_since(self, time_ns: int) -> int:
-        """Return where the first chunk begins that came at `time_ns` or later; the end when there is none."""
+        """Return the offset of the first chunk with time `time_ns` or later; the end if there is none."""
         for start in segment_starts(self._directory):
             with self._borrowed(start) as segment:
                 if (offset := segment.offset_since(time_ns)) < segment.end:
@@ -114,7 +114,7 @@ class LogReader:
         return self.end
 
     def open_streams(self, offset: int) -> int:
-        """Return which streams, a bit each, were amid a line when the chunk came in which `offset` lies."""
+        """Return a bit mask of the streams that were in the middle of a line before the chunk that contains `offset`."""
         here = [start for start in segment_starts(self._directory) if start <= offset]
         if not here:
             return 0
@@ -124,11 +124,11 @@ class LogReader:
             return segment.open_streams(segment.record_at(offset))
 
     def backwards(self, begin: int, end: int) -> Iterator[tuple[Segment, list[Chunk]]]:
-        """Yield the chunks between two offsets in batches, the last batch first; `begin` is where a chunk begins."""
+        """Yield the chunks between two offsets in batches, last batch first; `begin` is the start of a chunk."""
         for start in reversed([start for start in segment_starts(self._directory) if start < end]):
             try:
                 segment = Segment(self._directory, start)
-            except FileNotFoundError:  # dropped meanwhile, and so is what lies before it
+            except FileNotFoundError:  # deleted, and so are those before it
                 return
             try:
                 last = segment.record_at(end - 1) + 1 if segment.count else 0

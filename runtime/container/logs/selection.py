@@ -1,4 +1,7 @@
-"""Which part of a log is wanted, and how it is shown: whole lines, each whose beginning is in that part."""
+"""The part of a log that `GET /logs` asks for (since, until, tail, streams), in whole lines, with prefixes.
+
+A line belongs to the part in which it begins.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from runtime.container.logs.files import CHUNK_BYTES, STDERR, STDIN, STDOUT, Chu
 from runtime.container.logs.reader import LogReader
 
 PREFIXED_BYTES = 64 << 10
-"""The most of a log that is given prefixes at once: a prefix is many times as long as an empty line."""
+"""How much data is prefixed at once: with many short lines the result is many times as large."""
 LONGEST_REST = 16 << 10
-"""How much of a line is left out whose beginning was dropped: Docker keeps longer lines in pieces of this size."""
+"""How much is skipped of a line whose beginning was deleted: Docker splits longer lines into pieces of this size."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which part is wanted: streams, times in nanoseconds, the last `tail` lines; with times and `details` before lines."""
+    """The parameters: streams, times in nanoseconds (0: no limit), last `tail` lines, prefixes of lines."""
 
     streams: frozenset[int] = frozenset((STDIN, STDOUT, STDERR))
     since_ns: int = 0
@@ -27,36 +30,36 @@ class Selection:
     details: bytes = b""
 
     def wants(self, chunk: Chunk) -> bool:
-        """Whether a chunk is of a wanted stream, and came in time."""
+        """Whether a chunk is of a selected stream and not after `until_ns`."""
         return chunk.stream in self.streams and not (self.until_ns and chunk.time_ns > self.until_ns)
 
 
 class LogSlice:
-    """The wanted part of what `reader` reads, taken chunk by chunk. Is begun by `find` or by `start_at`."""
+    """The selected part of a log, chunk by chunk. Call `find` or `start_at` first, then `frames` for chunks of `reader`."""
 
     def __init__(self, reader: LogReader, selection: Selection) -> None:
         self._reader = reader
         self._selection = selection
         self._stamps = Stamps()
         self._next = 0
-        """Where the next chunk begins, if nothing is lost."""
+        """The start of the next chunk, unless segments are deleted before they are read."""
         self._rests: dict[int, int | None] = {}
-        """The streams whose next bytes are the rest of a line that is left out, and how much of it at most."""
+        """Streams whose next bytes are the rest of a skipped line → the maximum to skip (None: no limit)."""
         self._unended: set[int] = set()
-        """The streams whose last line was given without its end."""
+        """Streams whose last line was sent without its newline."""
         self._lost: set[int] = set()
-        """The streams of which something was dropped before it was read, and nothing was read since."""
+        """Streams that lost data, as segments were deleted before they were read, and have sent nothing since."""
         self._cut: set[int] = set()
-        """Those of them whose line goes on with none of its own bytes."""
+        """Those of them whose unfinished line has to be ended with a newline."""
         self.is_over = False
-        """Whether what comes is too late to be wanted."""
+        """Whether all further chunks are after `until_ns`."""
 
     def start_at(self, offset: int) -> None:
-        """Set the reader to an offset."""
+        """Move the reader to an offset."""
         self._reader.position = self._next = offset
 
     def find(self) -> Iterator[None]:
-        """Set the reader to the beginning of the part; yields now and then, so that others have their turn."""
+        """Move the reader to the start of the part; a generator, so that the caller can run other tasks in between."""
         reader, selection = self._reader, self._selection
         begin = reader.first
         if selection.since_ns:
@@ -64,7 +67,7 @@ class LogSlice:
         if selection.tail is not None:
             begin = yield from _tail_begin(reader, begin, reader.end, selection)
         self.start_at(begin)
-        # lines that began before are no part of it; they may be longer than what was dropped of them
+        # skip the rest of lines that began before; where the log's beginning was deleted, only up to LONGEST_REST
         is_open = reader.open_streams(begin) if begin else 0
         most = LONGEST_REST if begin == reader.first else None
         if selection.tail:
@@ -72,12 +75,12 @@ class LogSlice:
         self._rests = {stream: most for stream in selection.streams if is_open >> stream & 1}
 
     def _beginning(self, begin: int) -> int:
-        """Return the bit of the stream whose chunk has `begin` in its midst, where a line begins."""
+        """Return the bit of the stream whose chunk contains `begin` if a line starts there."""
         first = next(iter(self._reader.chunks()), None)
         return 1 << first.stream if first is not None and first.start == begin and not first.continues else 0
 
     def frames(self, chunks: Sequence[Chunk]) -> Iterator[tuple[int, bytes]]:
-        """Yield (stream, bytes) of the wanted among the reader's next `chunks`."""
+        """Yield (stream, bytes) for those of the reader's next `chunks` that are selected."""
         if chunks and chunks[0].start > self._next:
             self._lost, self._cut = set(self._selection.streams), set(self._unended)
         self._next = chunks[-1].end if chunks else self._next
@@ -95,7 +98,7 @@ class LogSlice:
             yield run[0].stream, self._shown(run)
 
     def _without_rest(self, chunk: Chunk) -> Chunk | None:
-        """Return `chunk` without the rest of a line that is left out; None when that is all of it."""
+        """Return `chunk` without the rest of a skipped line; None if nothing is left."""
         if chunk.stream in self._lost:
             self._lost.discard(chunk.stream)
             if chunk.continues:
@@ -128,27 +131,27 @@ class LogSlice:
         return b"\n" + data if is_cut else data
 
     def _prefixed(self, chunk: Chunk, data: bytes) -> bytes:
-        """Put what is wanted before each line; a line that the chunk goes on with has it already."""
+        """Prefix each line that begins in the chunk."""
         prefix = self._stamps.of(chunk.time_ns) if self._selection.timestamps else b""
         prefix += self._selection.details
         ends = data.endswith(b"\n")
         body = (data[:-1] if ends else data).replace(b"\n", b"\n" + prefix)
         head = b"" if chunk.continues else prefix
         if head and chunk.stream in self._unended:
-            head = b"\n" + head  # another process wrote that line, and no end
+            head = b"\n" + head  # the last line of an earlier process, which ended without a newline
         (self._unended.discard if ends else self._unended.add)(chunk.stream)
         return head + body + (b"\n" if ends else b"")
 
 
 class Stamps:
-    """Writes times as Docker writes them before a line (RFC 3339 with nanoseconds)."""
+    """Formats the time before a line as Docker does (RFC 3339 with nanoseconds)."""
 
     def __init__(self) -> None:
         self._second = -1
         self._text = b""
 
     def of(self, time_ns: int) -> bytes:
-        """Return the text of a time in nanoseconds since 1970, with the space behind it."""
+        """Return the text for a time in nanoseconds since 1970, with a trailing space."""
         second, rest = divmod(time_ns, 1_000_000_000)
         if second != self._second:
             self._second, self._text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
@@ -156,7 +159,7 @@ class Stamps:
 
 
 def runs(chunks: Iterable[Chunk], most_bytes: int = CHUNK_BYTES) -> Iterator[list[Chunk]]:
-    """Yield neighbouring chunks of one stream together; several are not longer than `most_bytes`."""
+    """Group adjacent chunks of one stream, to at most `most_bytes` unless a single chunk is longer."""
     run: list[Chunk] = []
     for chunk in chunks:
         if run and (
@@ -170,7 +173,7 @@ def runs(chunks: Iterable[Chunk], most_bytes: int = CHUNK_BYTES) -> Iterator[lis
 
 
 def _tail_begin(reader: LogReader, begin: int, end: int, selection: Selection) -> Generator[None, None, int]:
-    """Return the offset at which the last `selection.tail` lines begin that begin between the two offsets."""
+    """Return the offset of the first of the last `selection.tail` lines that begin between two offsets."""
     wanted = selection.tail or 0
     if wanted == 0:
         return end
@@ -178,7 +181,7 @@ def _tail_begin(reader: LogReader, begin: int, end: int, selection: Selection) -
         for run in reversed(list(runs(chunk for chunk in chunks if selection.wants(chunk)))):
             data, base = segment.read(run[0].start, run[-1].end), run[0].start
             for chunk in reversed(run):
-                # a line begins behind each line's end but the chunk's, and where the chunk does not go on with one
+                # lines that begin in the chunk: after each newline but the last byte, and at its start unless it continues
                 lines = data.count(b"\n", chunk.start - base, chunk.end - base - 1) + (not chunk.continues)
                 if lines >= wanted:
                     at = chunk.start - base

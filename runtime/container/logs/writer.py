@@ -1,7 +1,17 @@
-"""The engine's end of a log: takes what the pipes give.
+"""Moves a container's output from its pipes into its log (format: see the package).
 
-The index record is written before `splice(2)` moves the chunk from pipe to file in one call, so that an engine killed at
-any point leaves either bytes in the pipe (which the keeper keeps open) or bytes in the file that a record names already.
+What a crash of the engine leaves between two steps, and what the next writer does:
+
+    1. append the index record      nothing: a record without data is an empty chunk, which readers skip
+    2. splice(2) pipe → data file   one system call: the bytes are in the pipe, which the keeper holds open, or in the file
+
+    Rotation: 1. create index       an index without data: deleted by `__init__`
+              2. create data        an empty segment: it is the last one, and written to
+              3. delete old data    an index without data: deleted by `__init__`
+              4. delete old index
+
+A power cut may lose either file's end: records that point beyond the data are truncated (`_recovered`), and data without
+an index get a new one (`files.rebuild_lost_indexes`).
 """
 
 from __future__ import annotations
@@ -31,18 +41,18 @@ from runtime.errors import KernelError
 
 SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
 FIONREAD = 0x541B
-"""ioctl_tty(2): how many bytes can be read; importing termios for it costs too much."""
+"""ioctl_tty(2): number of readable bytes. From termios, but importing that costs too much memory."""
 LEAST_TAKEN_BYTES = 4096
-"""A segment may be this much too long: to take less at once would cost more than it keeps."""
+"""The minimum moved at once; a segment may exceed its limit by this much."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.splice.restype = ctypes.c_ssize_t
 
 
 class LogWriter:
-    """Writes the log in `directory` within `limits`; what it drops, `readers` that have not read it yet may hold.
+    """Writes the log in `directory` within `limits`; rotated segments are offered to slow `readers` before deletion.
 
-    A line that was begun before `began_ns`, by an earlier process, is not gone on with.
+    `began_ns` is the start of the container's process: unfinished lines of an earlier process are not continued.
     """
 
     def __init__(
@@ -71,19 +81,19 @@ class LogWriter:
         self._last_ns, self._open = self._recovered()
         if self._last_ns < began_ns:
             self._open = 0
-        for path in directory.glob("log*.index"):  # of a segment in whose drop, or beginning, an engine was killed
+        for path in directory.glob("log*.index"):  # left by an engine that was killed in a rotation
             if not path.with_suffix(".data").exists():
                 path.unlink()
         self._drop()
         self.close()
 
     def _recovered(self) -> tuple[int, int]:
-        """Cut off what a crash left of records; return the last record's time and which streams are amid a line."""
+        """Truncate invalid records; return the last record's time and a bit mask of streams in the middle of a line."""
         while count := os.fstat(self._index).st_size // RECORD.size:
             time_ns, word, start = RECORD.unpack(os.pread(self._index, RECORD.size, (count - 1) * RECORD.size))
             if time_ns and self._start <= start <= self.end:
                 break
-            # the machine lost the record, or the data that it was for; what comes now has another
+            # a power cut lost the record or its data
             os.ftruncate(self._index, (count - 1) * RECORD.size)
         os.ftruncate(self._index, count * RECORD.size)
         if not count:
@@ -96,11 +106,11 @@ class LogWriter:
     # --- what comes
 
     def take(self, pipe: int, stream: int) -> int:
-        """Move what `pipe` holds into the log; return the bytes, 0 at the end of the pipe.
+        """Move data from `pipe` into the log; return the number of bytes, 0 at EOF.
 
-        Raises BlockingIOError when there is nothing now, KernelError or OSError when it can't be kept.
+        Raises BlockingIOError if the pipe is empty, KernelError or OSError if writing fails.
         """
-        if self.is_full and _holds_bytes(pipe):  # at the end of the pipe nothing is dropped for nothing
+        if self.is_full and _holds_bytes(pipe):  # not at EOF, where a rotation would delete a segment in vain
             self._rotate()
         self._open_files()
         self._record(stream)
@@ -125,7 +135,7 @@ class LogWriter:
         return moved
 
     def append(self, data: bytes, stream: int) -> None:
-        """Write `data` that came some other way (a terminal's). Raises OSError when it can't be kept."""
+        """Append `data`, as read from a terminal. Raises OSError."""
         self._open_files()
         view = memoryview(data)
         while view:
@@ -138,15 +148,15 @@ class LogWriter:
 
     def _moved(self, count: int, stream: int) -> None:
         self.end += count
-        is_amid_line = not ends_line(self._data, self.end - self._start)
-        self._open = self._open & ~(1 << stream) | is_amid_line << stream
+        is_in_line = not ends_line(self._data, self.end - self._start)
+        self._open = self._open & ~(1 << stream) | is_in_line << stream
 
     def _record(self, stream: int) -> None:
-        # each chunk has a time of its own, whatever the clock does: a time tells a place in the log
+        # times increase strictly even if the clock is set back: clients continue reading at a time
         self._last_ns = max(time.time_ns(), self._last_ns + 1)
         record = RECORD.pack(self._last_ns, stream | self._open << OPEN_SHIFT, self.end)
         if os.write(self._index, record) < len(record):
-            # part of a record would put all later ones out of place
+            # a partial record would misalign all later ones
             os.ftruncate(self._index, os.fstat(self._index).st_size // RECORD.size * RECORD.size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -154,12 +164,12 @@ class LogWriter:
 
     @property
     def is_full(self) -> bool:
-        """Whether what comes next begins a new segment."""
+        """Whether the next write starts a new segment."""
         return self._limits.max_bytes is not None and self.end - self._start >= self._limits.max_bytes
 
     @property
     def next_drop(self) -> int:
-        """The offset before which everything is dropped when a new segment begins."""
+        """The offset before which everything will be deleted at the next rotation."""
         starts = [*self._starts, self.end]
         return starts[-self._limits.files] if len(starts) > self._limits.files else 0
 
@@ -169,7 +179,7 @@ class LogWriter:
         return min(CHUNK_BYTES, max(self._start + self._limits.max_bytes - self.end, LEAST_TAKEN_BYTES))
 
     def _rotate(self) -> None:
-        """Begin a new segment and drop the oldest. A crash at any point leaves a row without gaps."""
+        """Start a new segment and delete the oldest."""
         data, index = _opened(self._directory, self.end)
         self.close()
         self._data, self._index, self._start = data, index, self.end
@@ -188,22 +198,22 @@ class LogWriter:
     # --- files
 
     def _open_files(self) -> None:
-        """Have the files open. Raises OSError."""
+        """Open the files unless they are open. Raises OSError."""
         self._was_used = True
         if self._data < 0:
             self._data, self._index = _opened(self._directory, self._start)
 
     def close_if_idle(self) -> None:
-        """Close the files when nothing has come since this was called before; what comes opens them again.
+        """Close the files if nothing was written since the last call; the next write opens them again.
 
-        Most containers say little: their logs' descriptors would be a third of all that the engine holds.
+        Most containers write little, and their logs would be a third of the engine's descriptors.
         """
         if not self._was_used:
             self.close()
         self._was_used = False
 
     def close(self) -> None:
-        """Close the files, where they are open."""
+        """Close the files if they are open."""
         for descriptor in (self._data, self._index):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -212,7 +222,7 @@ class LogWriter:
 
 def _opened(directory: Path, start: int) -> tuple[int, int]:
     flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
-    # the index first: a segment is there once its data are, and then it has both
+    # the index first: a segment exists once its data file does, and then it has both
     index = os.open(index_path(directory, start), flags | os.O_APPEND, 0o600)
     try:
         return os.open(data_path(directory, start), flags, 0o600), index

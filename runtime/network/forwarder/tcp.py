@@ -1,4 +1,4 @@
-"""TcpForwarder to a port, each with one to the container; bytes move in the kernel (splice(2)). Standard library alone."""
+"""Connections to a port, each with one to the container; bytes move in the kernel (splice(2)). Standard library alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UdpForwarder to a port, each client's from a port of its own to the container. Standard library alone."""
+"""Datagrams to a port, each client's from a port of its own to the container. Standard library alone."""
 
 from __future__ import annotations
 

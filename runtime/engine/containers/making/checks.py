@@ -1,6 +1,6 @@
 """What a container may be asked to be: values that Docker refuses at "create", in its words. Pure.
 
-LogLimits on resources are judged in `runtime.container.resources`, what becomes of the process in `runtime.container.spec`.
+Limits on resources are judged in `runtime.container.resources`, what becomes of the process in `runtime.container.spec`.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def status_text(container: Container) -> str:
         return f"Restarting ({state.exit_code}) {duration(_since(state.finished_at))} ago"
     if state.status == EXITED:
         return f"Exited ({state.exit_code}) {duration(_since(state.finished_at))} ago"
-    return {CREATED: "Created", REMOVING: "ContainerRemover In Progress", DEAD: "Dead"}[state.status]
+    return {CREATED: "Created", REMOVING: "Removal In Progress", DEAD: "Dead"}[state.status]
 
 
 def _since(stamp: str) -> float:
