@@ -315,7 +315,7 @@ class Engine:
         where their restart policies say so.
         """
         if with_machine:
-            await self.containers.end_all()
+            await self.containers.stop_all()
         elif force:
             for container in self.table:
                 if container.is_running or container.state.status == RESTARTING:

@@ -1,1 +1,1 @@
-"""Containers. Here is what they are: state, table, lifecycle; `making` creates them, `views` shows them."""
+"""Containers: their state, table and lifecycle. `making` creates them, `views` shows them."""

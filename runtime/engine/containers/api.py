@@ -1,4 +1,4 @@
-"""Containers as the Docker Engine API knows them: moved, changed, waited for, removed; their other rooms by name."""
+"""Operations on containers as in the Docker Engine API: start, stop, restart, kill, wait, update, remove, list, …"""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from runtime.paths import Paths
 
 WAIT_CONDITIONS = ("not-running", "next-exit", "removed")
 ROWS_AT_ONCE = 50
-"""How many rows of a list are made before others have their turn."""
+"""After how many rows of a list other tasks may run."""
 
 
 @dataclass(frozen=True, eq=False)
 class Containers:
-    """The containers of one engine. Names and IDs may be given whole, IDs by their beginning."""
+    """The containers of one engine. `name` arguments are a name, an ID or an unambiguous prefix of an ID."""
 
     paths: Paths
     table: ContainerTable
@@ -66,13 +66,13 @@ class Containers:
     sizes: Sizes
 
     def find(self, name: str) -> Container:
-        """Return the container that `name` means. Raises NotFoundError."""
+        """Return the container `name`. Raises NotFoundError, or BadRequestError if a prefix is ambiguous."""
         return self.table.find(name)
 
-    # --- moved
+    # --- lifecycle
 
     async def start(self, name: str) -> None:
-        """Start a container. Raises NotModifiedError when it runs."""
+        """Start a container. Raises NotModifiedError if it is running."""
         container = self.find(name)
         if container.is_running:
             raise NotModifiedError(f"container {container.name} is running already")
@@ -82,15 +82,15 @@ class Containers:
         await self.lifecycle.start(container)
 
     async def stop(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
-        """Stop a container. Raises NotModifiedError when it does not run."""
+        """Stop a container. Raises NotModifiedError if it is not running."""
         container = self.find(name)
         chosen = _stop_signal(container, signal_name)
         if not container.is_running and container.state.status != RESTARTING:
             raise NotModifiedError(f"container {container.name} is stopped already")
         await self.lifecycle.stop(container, chosen, _stop_timeout_s(container, timeout_s))
 
-    async def end_all(self) -> None:
-        """Stop all containers that run, at once, each as it wants to be stopped; none is taken for stopped by its user."""
+    async def stop_all(self) -> None:
+        """Stop all running containers in parallel, on shutdown: their restart policies apply when the engine starts."""
 
         async def end(container: Container) -> None:
             await log_errors(
@@ -108,27 +108,27 @@ class Containers:
     async def restart(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
         """Stop the container if it runs, and start it."""
         container = self.find(name)
-        container.stays = True
+        container.keep_after_exit = True
         container.is_restarted = container.is_running
         try:
             try:
                 with suppress(NotModifiedError):
                     await self.stop(container.id, signal_name=signal_name, timeout_s=timeout_s)
             finally:
-                container.stays = False
+                container.keep_after_exit = False
             await self.lifecycle.start(container)
         finally:
             container.is_restarted = False
         self.table.emit(container, "restart")
 
     async def kill(self, name: str, signal_name: str | None) -> None:
-        """Send a signal. Raises ConflictError when the container does not run."""
+        """Send a signal. Raises ConflictError if the container is not running."""
         container = self.find(name)
         number = signal_number(signal_name or "SIGKILL")
         if not container.is_running:
             raise ConflictError(f"cannot kill container: {name}: container {container.id} is not running")
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            # Docker: who kills by hand does not want it back
+            # as in Docker, a container that the user has killed is not restarted
             container.state.stopped_by_user = True
         self.table.emit(container, "kill", signal=str(number))
         if number == signal.SIGKILL:
@@ -140,14 +140,14 @@ class Containers:
     async def pause(self, name: str, frozen: bool) -> None:
         """Freeze or thaw every process of the container."""
         container = self.find(name)
-        async with container.lock:  # its end is not to be written down in between
+        async with container.lock:  # the exit must not be recorded in between
             if not container.is_running:
                 raise ConflictError(f"Container {container.id} is not running")
             if (container.state.status == PAUSED) == frozen:
                 raise ConflictError(f"Container {container.id} is {'already' if frozen else 'not'} paused")
             if not can_pause():
                 raise InternalError(
-                    f"container {container.name} can't be paused: that takes a control group",
+                    f"container {container.name} can't be paused: that needs a cgroup",
                     "none is delegated to this user: `skiff doctor` says how",
                 )
             await self.keeper.freeze(container.id, frozen)
@@ -156,7 +156,7 @@ class Containers:
         self.table.emit(container, "pause" if frozen else "unpause")
 
     def rename(self, name: str, wanted: str) -> None:
-        """Give the container another name."""
+        """Rename the container."""
         container = self.find(name)
         if not wanted:
             raise BadRequestError("Neither old nor new names may be empty")
@@ -187,7 +187,7 @@ class Containers:
         host, warnings = await self.limits.settle({**container.host, **changed})
         if container.is_running:
             try:
-                # the rules on devices, which a privileged one has none of, stay
+                # "privileged" omits the device rules, so that those of the container stay as they are
                 await self.keeper.update(container.id, resources(host, privileged=True))
             except InternalError as error:
                 raise ConflictError(f"Cannot update container {container.id}: {error.message}", error.hint) from error
@@ -197,7 +197,7 @@ class Containers:
         return {"Warnings": warnings}
 
     async def wait(self, name: str, condition: str) -> dict[str, Any]:
-        """Return the exit code once the container does not run, at its next end, or when it is removed."""
+        """Wait for a `condition` of WAIT_CONDITIONS; return the exit code."""
         container = self.find(name)
         exits = container.exits
 
@@ -216,13 +216,13 @@ class Containers:
             answer["Error"] = {"Message": container.state.error}
         return answer
 
-    # --- removed
+    # --- removal
 
     async def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
-        """Remove a container. Raises ConflictError when it runs and `force` is not set."""
+        """Remove a container. Raises ConflictError if it is running and `force` is not set."""
         container = self.find(name)
         is_removed = False
-        while not is_removed:  # until nobody has started it meanwhile
+        while not is_removed:  # again if it was started in between
             await self._make_removable(container, force)
             is_removed = await self.remover.remove(container, volumes)
 
@@ -243,7 +243,7 @@ class Containers:
                 await container.changed.wait()
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
-        """Remove the containers that do not run; returns which, and the bytes that they had."""
+        """Remove the stopped containers; return their IDs and the bytes freed."""
         check_known(filters, ("label", "label!", "until"))
         now_ns = time.time_ns()
         removed, freed = [], 0
@@ -258,10 +258,10 @@ class Containers:
         self.events.emit("container", "prune", "", {"reclaimed": str(freed)})
         return {"ContainersDeleted": removed or None, "SpaceReclaimed": freed}
 
-    # --- seen
+    # --- views
 
     async def inspect(self, name: str, *, size: bool = False) -> dict[str, Any]:
-        """Return Docker's whole view of a container."""
+        """Return the answer of "Inspect a container"."""
         container = self.find(name)
         document = inspection.whole(container, self.paths, self.networks, self._layers(container))
         if container.host.get("Links"):
@@ -271,16 +271,16 @@ class Containers:
     def _layers(self, container: Container) -> builtins.list[Path]:
         try:
             return [*self.images.layer_directories(self.images.resolve(container.image_id))]
-        except NotFoundError:  # removed by force
+        except NotFoundError:  # the image was removed by force
             return []
 
     async def list(
         self, *, stopped: bool = False, limit: int | None = None, filters: Filters | None = None, size: bool = False
     ) -> list[dict[str, Any]]:
-        """Return Docker's short view of the containers that `filters` let through, the newest first."""
+        """Return the answer of "List containers": those that `filters` select, newest first."""
         rows = []
         by_links = links.names_by_links(self.table)
-        image_names: dict[tuple[str, str], str] = {}  # most containers are of few images, and each look is a query
+        image_names: dict[tuple[str, str], str] = {}  # many containers have the same image
         for number, container in enumerate(self.listing.find(stopped=stopped, limit=limit, filters=filters), 1):
             if not number % ROWS_AT_ONCE:
                 await anyio.lowlevel.checkpoint()
@@ -293,7 +293,7 @@ class Containers:
         return rows
 
     def _image_name(self, container: Container) -> str:
-        """Return the name of the container's image; its ID when the name means another one by now."""
+        """Return the name of the container's image; the image's ID if the name refers to another image now."""
         try:
             image = self.images.resolve(container.image_name)
         except NotFoundError:
@@ -301,7 +301,7 @@ class Containers:
         return container.image_name if image.id == container.image_id else container.image_id
 
     async def top(self, name: str, ps_arguments: str) -> dict[str, Any]:
-        """Return the container's processes. Raises ConflictError when it does not run."""
+        """Return the container's processes. Raises ConflictError if it is not running."""
         container = self.find(name)
         if not container.is_running:
             raise ConflictError(f"container {container.id} is not running")
@@ -310,7 +310,7 @@ class Containers:
         return found
 
     async def stats(self, name: str, *, stream: bool, one_shot: bool) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the container's statistics each second; once without `stream`."""
+        """Yield the container's statistics every second, or once without `stream`."""
         container = self.find(name)
         before: dict[str, Any] | None = None
         if not stream and not container.is_running and container.state.status != RESTARTING:
@@ -319,7 +319,7 @@ class Containers:
         while container in self.table:
             numbers = usage.NOTHING
             if container.is_running:
-                with suppress(SkiffError):  # it ended this moment
+                with suppress(SkiffError):  # it has just exited
                     numbers = await self.keeper.stats(container.id)
             before = usage.statistics(container, numbers, before)
             if stream or one_shot or before["preread"][:4] != "0001" or not container.is_running:
@@ -329,7 +329,7 @@ class Containers:
             await anyio.sleep(1)
 
     def resize(self, name: str, height: int, width: int) -> None:
-        """Tell the container's terminal its size."""
+        """Set the size of the container's terminal."""
         container = self.find(name)
         if container.process is None:
             raise ConflictError(f"container {container.id} is not running")

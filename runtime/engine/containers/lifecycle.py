@@ -1,4 +1,4 @@
-"""Starting and ending the processes of containers: the moves between their states."""
+"""Starting and stopping containers: the transitions between their states (see `state`)."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from runtime.paths import Paths
 
 STOP_TIMEOUT_S = 10.0
 NOT_STARTED = 128
-"""Exit code of what could not be started."""
+"""Exit code of a container that could not be started."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lifecycle:
-    """Moves containers between their states; every move is written to the store before it is told."""
+    """Changes the state of containers; every change is stored before its event is emitted."""
 
     paths: Paths
     table: ContainerTable
@@ -59,12 +59,12 @@ class Lifecycle:
     remover: ContainerRemover
     background: Background
     flush: Callable[[], Awaitable[None]]
-    """Brings what was written to the store to the disk."""
+    """Syncs the store to disk."""
 
     # --- start
 
     async def start(self, container: Container) -> None:
-        """Start the container's process; returns when it executes. Raises LaunchError, ConflictError, …"""
+        """Start the container; return once its process has called execve(2). Raises LaunchError, ConflictError, …"""
         async with container.lock:
             if container.is_running:
                 return
@@ -87,7 +87,7 @@ class Lifecycle:
             container.state.exit_code = 0
             container.state.started_at = rfc3339(process.started_at_ns)
             self.monitor.begin(container, process)
-            self.table.save(container, is_confirmed=False)  # that it was started is on the disk, or on its way
+            self.table.save(container, is_confirmed=False)  # `save_starting` has already recorded the start
             self.mounts.emit("mount", container)
             self.table.emit(container, "start")
 
@@ -148,31 +148,31 @@ class Lifecycle:
     # --- exit
 
     async def exited(self, container: Container, ended: ProcessExit) -> None:
-        """Take note of the end of the container's process: state, log, network; restart or remove it as it wants."""
+        """Handle the exit of the container's process: state, log, network; then restart or remove it by its policy."""
         with anyio.CancelScope(shield=True):
-            async with container.lock:  # an end may be heard of before the start that it follows is written down
+            async with container.lock:  # the exit may be reported before `start` has recorded the start
                 process = container.process
                 if process is None or ended.pid not in (0, process.pid):
-                    # an engine that takes over hears of some ends twice: by looking, and from the keeper; by then the
-                    # container may run again
+                    # an engine that has just taken over may learn of an exit twice, from `list` and from the keeper's
+                    # report, and the container may have been restarted in between
                     return
                 ran_for_s = (ended.finished_at_ns - process.started_at_ns) / 1e9
-                removes_itself = bool(container.host.get("AutoRemove")) and not container.stays
-                # whatever of this fails: that it has ended is to be known
+                removes_itself = bool(container.host.get("AutoRemove")) and not container.keep_after_exit
+                # record the exit even if clean-up fails
                 await log_errors(self.monitor.end, container)
                 process.close()
                 container.process = None
                 await log_errors(self.networks.leave, container)
                 await anyio.to_thread.run_sync(shutil.rmtree, self.paths.bundles / container.id, True)
                 restarts = self._note_exit(container, ended)
-                # before anyone wakes: who waited for the end finds it among the events
+                # emit "die" before waking waiters, so that they see the event
                 self.memory.end(container, oom_killed=ended.oom_killed)
                 self.table.emit(
                     container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0))
                 )
                 self.mounts.emit("unmount", container)
                 container.notify_log()
-                # only now: until the store has the exit code, the keeper is the one who knows it
+                # not earlier: until the exit code is stored, only the keeper knows it
                 await log_errors(self.keeper.forget, container.id)
         if restarts:
             self.background.start_soon(
@@ -182,7 +182,7 @@ class Lifecycle:
             self.remove_later(container)
 
     def remove_later(self, container: Container) -> None:
-        """Remove a container that has ended and was to be removed then (HostConfig.AutoRemove)."""
+        """Remove an exited container with HostConfig.AutoRemove, in the background."""
         container.state.status = REMOVING
 
         def failed(_: Exception) -> None:
@@ -193,10 +193,10 @@ class Lifecycle:
 
     def _note_exit(self, container: Container, ended: ProcessExit) -> bool:
         state = container.state
-        state.exit_code, state.oom_killed = ended.exit_code, ended.oom_killed or container.has_told_oom
+        state.exit_code, state.oom_killed = ended.exit_code, ended.oom_killed or container.has_reported_oom
         state.finished_at, state.pid = rfc3339(ended.finished_at_ns), 0
-        stays_ended = state.stopped_by_user or container.is_ended_with_engine
-        restarts = container.policy.restarts(ended.exit_code, state.restart_count, stays_ended)
+        stays_stopped = state.stopped_by_user or container.is_stopped_by_shutdown
+        restarts = container.policy.restarts(ended.exit_code, state.restart_count, stays_stopped)
         state.status = RESTARTING if restarts else EXITED
         container.exits += 1
         self.table.save(container)
@@ -216,13 +216,13 @@ class Lifecycle:
         await self.start(container)
 
     def _give_up(self, container: Container, error: Exception) -> None:
-        """Leave a container that can't be started again stopped, with the reason."""
+        """Record why a container could not be restarted, and leave it stopped."""
         if container.state.status == RESTARTING:
             container.state.error = str(error)
             self._settle(container)
 
     def _settle(self, container: Container) -> None:
-        """Leave a container that waited to be started again stopped for good."""
+        """Change a container in state "restarting" to "exited"."""
         container.state.status = EXITED
         container.exits += 1
         self.table.save(container)
@@ -230,17 +230,17 @@ class Lifecycle:
     # --- stop
 
     async def wait_until_stopped(self, container: Container) -> None:
-        """Return when the container has no process."""
+        """Return once the container is not running."""
         while container.is_running:
             await container.changed.wait()
 
     async def stop(self, container: Container, signum: int, timeout_s: float | None, *, by_user: bool = True) -> None:
-        """Ask the process to end with `signum`; kill it after `timeout_s` seconds (None or negative: wait for ever).
+        """Send `signum`; after `timeout_s` seconds SIGKILL (None or negative: wait forever). Return once it has exited.
 
-        One that is not stopped by its user stays ended until the next engine starts.
+        Without `by_user` (on shutdown) the container is restarted by its policy when the next engine starts.
         """
         container.state.stopped_by_user = container.state.stopped_by_user or by_user
-        container.is_ended_with_engine = not by_user
+        container.is_stopped_by_shutdown = not by_user
         container.notify()
         if not container.is_running:
             if container.state.status == RESTARTING:
@@ -258,22 +258,22 @@ class Lifecycle:
         self.table.emit(container, "stop")
 
     async def kill(self, container: Container) -> None:
-        """End the process now; returns when it has ended."""
+        """Send SIGKILL and return once the process has exited."""
         await self.keeper.signal(container.id, signal.SIGKILL)
         while container.is_running:
-            await self.thaw(container)  # again when somebody pauses it meanwhile
+            await self.thaw(container)  # again, in case it is paused in between
             if container.is_running:
                 await container.changed.wait()
 
     async def thaw(self, container: Container) -> None:
-        """Let a paused container run, so that it can take a signal."""
+        """Resume a paused container, so that it handles the signal."""
         if container.state.status == PAUSED:
             await self.keeper.freeze(container.id, False)
-            if container.state.status == PAUSED:  # else it has ended meanwhile
+            if container.state.status == PAUSED:  # it may have exited in between
                 container.state.status = RUNNING
                 self.table.save(container)
 
-    # --- an earlier engine's
+    # --- taking over from an earlier engine
 
     async def adopt(self, container: Container, process: ProcessHandle) -> None:
         """Take over a container that an earlier engine started."""
@@ -286,10 +286,10 @@ class Lifecycle:
         try:
             await self.networks.adopt(container)
         except (SkiffError, KernelError) as error:
-            container.state.error = f"a published port was lost: {error}"
+            container.state.error = f"a published port could not be opened again: {error}"
 
     def lost(self, container: Container) -> None:
-        """Take note that a container's process is gone and nobody knows how it ended."""
+        """Record that a container's process is gone and its exit status unknown."""
         container.state.status = EXITED
         container.state.exit_code = UNKNOWN_EXIT
         container.state.pid = 0
@@ -298,7 +298,7 @@ class Lifecycle:
         self.table.save(container)
 
     async def start_again(self, container: Container) -> None:
-        """Start a container that its policy wants to run when the engine starts."""
+        """Start a container at the start of the engine, by its restart policy."""
         try:
             await self.start(container)
         except SkiffError:

@@ -1,4 +1,4 @@
-"""Tells when containers run out of memory, at the moment when they do (Docker Engine API, event "oom")."""
+"""Emits the event "oom" when the OOM killer acts in a container (Docker Engine API, "Monitor events")."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class MemoryWatch:
-    """Watches the memory of running containers.
+    """Watches running containers for OOM kills.
 
-    With cgroup version 1 those that have a limit of their own, by a descriptor each; whoever shares a limit with others
-    is told of at its end alone.
+    With cgroup version 1 only those with a memory limit are watched, by a descriptor each. For the others the event is
+    emitted when their process exits.
     """
 
     def __init__(self, table: ContainerTable) -> None:
@@ -29,21 +29,21 @@ class MemoryWatch:
         self._cgroups = Cgroups()
         self._watches = _watches_of(self._cgroups)
         self._containers: dict[int, Container] = {}
-        """Those that are watched with version 2, by watch."""
+        """Watch descriptor → container, with cgroup version 2."""
 
     async def run(self) -> None:
-        """Tell of every container that runs out of memory under cgroup version 2, until cancelled."""
+        """Report OOM kills under cgroup version 2, until cancelled."""
         while self._watches is not None:
             await anyio.wait_readable(self._watches.fileno())
             for watch in self._watches.news():
                 self.report(self._containers[watch])
 
     async def watch(self, container: Container, cgroup: str) -> None:
-        """Have every time told that the container's `cgroup` runs out of memory, until cancelled."""
+        """Watch the container's `cgroup`, until cancelled."""
         if self._cgroups.is_unified:
             await self._watch_unified(container, cgroup)
             return
-        while not container.host.get("Memory"):  # an update may bring a limit
+        while not container.host.get("Memory"):  # an update may set a limit
             await container.changed.wait()
         await self._watch_legacy(container, cgroup)
 
@@ -52,8 +52,8 @@ class MemoryWatch:
             return
         try:
             watch = self._watches.add(cgroup)
-        except KernelError as error:  # no controller of memory, gone again, or no watch left: its exit tells
-            _say_what_is_missed(error)
+        except KernelError as error:  # no memory controller, cgroup gone, or no inotify watch: reported at exit
+            _log_missing_watch(error)
             return
         self._containers[watch] = container
         try:
@@ -65,7 +65,7 @@ class MemoryWatch:
     async def _watch_legacy(self, container: Container, cgroup: str) -> None:
         try:
             watch = LegacyOomWatch(self._cgroups, cgroup)
-        except (OSError, KeyError):  # no controller of memory, or gone again: its exit tells
+        except (OSError, KeyError):  # no memory controller, or cgroup gone: reported at exit
             return
         with closing(watch):
             while True:
@@ -76,14 +76,14 @@ class MemoryWatch:
                     return
 
     def report(self, container: Container) -> None:
-        """Take note that the container ran out of memory."""
-        container.has_told_oom = container.state.oom_killed = True
+        """Record and report an OOM kill in the container."""
+        container.has_reported_oom = container.state.oom_killed = True
         self._table.save(container)
         self._table.emit(container, "oom")
 
     def end(self, container: Container, *, oom_killed: bool) -> None:
-        """Tell at the process's end what nobody has told before."""
-        if oom_killed and not container.has_told_oom:
+        """Emit the event when the process exits, unless it was emitted before."""
+        if oom_killed and not container.has_reported_oom:
             self._table.emit(container, "oom")
 
 
@@ -93,10 +93,10 @@ def _watches_of(cgroups: Cgroups) -> OomWatches | None:
     try:
         return OomWatches(cgroups)
     except KernelError as error:
-        _say_what_is_missed(error)
+        _log_missing_watch(error)
         return None
 
 
-def _say_what_is_missed(error: KernelError) -> None:
+def _log_missing_watch(error: KernelError) -> None:
     if error.errno != errno.ENOENT:
-        logger.warning("that a container ran out of memory is told at its end only: %s", error)
+        logger.warning("OOM kills are reported only when the container exits: %s", error)

@@ -1,4 +1,4 @@
-"""What the engine does for a running container: its output goes to the log, its health and its memory are watched."""
+"""Tasks for a running container: copying its output to the log, health checks, watching for OOM kills."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from runtime.paths import Paths
 logger = logging.getLogger(__name__)
 
 Probe = Callable[[Container, HealthCheck], Awaitable[tuple[int, str]]]
-"""Runs a health check once; returns its exit code and output."""
+"""Runs a health check once; returns (exit code, output)."""
 
 
 IDLE_LOG_S = 5.0
-"""How long a log that nothing is written to keeps its files open, at least; twice as long at most."""
+"""A log that is not written to for this time, at most twice this time, closes its files."""
 
 
 class ProcessMonitor:
-    """Attends running processes."""
+    """Starts and stops the tasks of running containers."""
 
     def __init__(
         self, paths: Paths, table: ContainerTable, background: Background, memory: MemoryWatch, probe: Probe
@@ -48,10 +48,10 @@ class ProcessMonitor:
         self._probe = probe
 
     def begin(self, container: Container, process: ProcessHandle) -> None:
-        """Take over a running process: its output, its health and its memory, until it ends."""
+        """Start the tasks for a running process."""
         container.process = process
-        container.has_told_oom = False
-        container.scope = anyio.CancelScope()
+        container.has_reported_oom = False
+        container.process_scope = anyio.CancelScope()
         container.drained = anyio.Event()
         self._background.start_soon(self._drain, container, process)
         check = HealthCheck.of(
@@ -61,23 +61,23 @@ class ProcessMonitor:
             container.health = None
         else:
             container.health = Health(log=container.health.log if container.health else ())
-        self._background.start_soon(self._watch, container, process, check, container.scope)
+        self._background.start_soon(self._watch, container, process, check, container.process_scope)
 
     def note_gap(self, container: Container) -> None:
-        """Say in the container's log that some of its output may be missing; it is not being written to."""
+        """Write a line to the container's log that output may be missing. Called before `begin`."""
         limits = limits_of(container.host.get("LogConfig"))
         writer = LogWriter(self._paths.container(container.id), limits, container.readers)
         try:
-            writer.append(f"skiff: nobody read this output until {rfc3339(time.time_ns())}\n".encode(), STDERR)
+            writer.append(f"skiff: some output before {rfc3339(time.time_ns())} may be missing\n".encode(), STDERR)
         finally:
             writer.close()
 
     async def _watch(
         self, container: Container, process: ProcessHandle, check: HealthCheck | None, scope: anyio.CancelScope
     ) -> None:
-        """Run all that watches the process until `scope` is cancelled, which `end` does.
+        """Run the health check and the memory watch until `end` cancels `scope`.
 
-        One task enters the scope and owns the others: a scope belongs to one task (anyio, CancelScope).
+        One task enters the scope and starts the others: a scope belongs to one task (anyio, CancelScope).
         """
         with scope:
             async with anyio.create_task_group() as group:
@@ -87,19 +87,19 @@ class ProcessMonitor:
                     group.start_soon(log_errors, self._memory.watch, container, process.cgroup)
 
     async def end(self, container: Container) -> None:
-        """Let the output come to its end, as far as it does, and stop probing."""
-        if container.scope is not None:
-            container.scope.cancel()
-        container.notify_read()  # its last words wait for nobody
-        with anyio.move_on_after(5):  # a stray holder of the pipes, outside the container, is not waited for
+        """Stop probing, and wait until all output is in the log."""
+        if container.process_scope is not None:
+            container.process_scope.cancel()
+        container.notify_read()  # the rest of the output is not held back for slow clients
+        with anyio.move_on_after(5):  # a process outside the container may hold the pipes open
             await container.drained.wait()
-        if container.health is not None:  # Docker: whoever is not watched is not healthy
+        if container.health is not None:  # as in Docker, a stopped container is unhealthy
             container.health = replace(container.health, status=UNHEALTHY)
 
     # --- output
 
     async def close_idle_logs(self) -> None:
-        """Close the files of logs that nothing is written to, again and again, until cancelled."""
+        """Close the files of idle logs every few seconds, until cancelled."""
         while True:
             await anyio.sleep(IDLE_LOG_S)
             for container in self._table:
@@ -107,7 +107,7 @@ class ProcessMonitor:
                     container.log.close_if_idle()
 
     async def _drain(self, container: Container, process: ProcessHandle) -> None:
-        """Move the process's output into the log until its pipes end."""
+        """Move the process's output into the log until EOF on all of its pipes."""
         limits = limits_of(container.host.get("LogConfig"))
         writer = LogWriter(self._paths.container(container.id), limits, container.readers, process.started_at_ns)
         container.log = writer
@@ -129,7 +129,7 @@ class ProcessMonitor:
         is_losing = False
         while True:
             await anyio.wait_readable(pipe)
-            await _until_read(container, writer)
+            await _wait_for_readers(container, writer)
             try:
                 if writer.take(pipe, stream) == 0:
                     return
@@ -137,10 +137,10 @@ class ProcessMonitor:
             except BlockingIOError:
                 continue
             except (OSError, KernelError) as error:
-                # the disk is full, most likely: the container is to go on, as with Docker without what it says now
+                # most likely the disk is full: discard output, as Docker does, instead of blocking the container
                 if not is_losing:
                     is_losing = True
-                    _say_what_is_lost(container, error)
+                    _log_lost_output(container, error)
                 if not _skip(pipe):
                     return
             container.notify_log()
@@ -150,13 +150,13 @@ class ProcessMonitor:
         is_losing = False
         while True:
             await anyio.wait_readable(console)
-            await _until_read(container, writer)
+            await _wait_for_readers(container, writer)
             try:
                 data = os.read(console, CHUNK_BYTES)
             except BlockingIOError:
                 continue
             except OSError as error:
-                if error.errno == errno.EIO:  # tty: no process has the other end open any more
+                if error.errno == errno.EIO:  # tty: EOF, no process has the other side open
                     return
                 raise
             if not data:
@@ -167,21 +167,22 @@ class ProcessMonitor:
             except OSError as error:
                 if not is_losing:
                     is_losing = True
-                    _say_what_is_lost(container, error)
+                    _log_lost_output(container, error)
             container.notify_log()
 
     # --- health
 
     async def _watch_health(self, container: Container, check: HealthCheck) -> None:
-        """Run the health check for as long as the process runs.
+        """Run the health check until the container exits.
 
-        Before the first probe that counts there is one at once, so that who is ready is not waited for.
+        Docker's first probe is after an interval. An additional one right at the start lets dependants of a container
+        that is ready start sooner; its failure does not count.
         """
         started = time.monotonic()
         assert container.health is not None
         due_s = container.health.pause_s(check, 0.0)
         early = await self._run_probe(container, replace(check, timeout_s=min(check.timeout_s, due_s)))
-        self._take_health(container, container.health.after_early(early))
+        self._update_health(container, container.health.after_early(early))
         if container.health.status == HEALTHY:
             due_s = time.monotonic() - started + check.interval_s
         while container.is_running and container.health is not None:
@@ -189,11 +190,11 @@ class ProcessMonitor:
             if container.state.status != PAUSED and container.is_running:
                 age_s = time.monotonic() - started
                 probe = await self._run_probe(container, check)
-                self._take_health(container, container.health.after(check, probe, age_s))
+                self._update_health(container, container.health.after(check, probe, age_s))
             age_s = time.monotonic() - started
             due_s = age_s + container.health.pause_s(check, age_s)
 
-    def _take_health(self, container: Container, health: Health) -> None:
+    def _update_health(self, container: Container, health: Health) -> None:
         before, container.health = container.health, health
         if health is before:
             return
@@ -205,7 +206,7 @@ class ProcessMonitor:
         started_ns = time.time_ns()
         try:
             exit_code, output = await self._probe(container, check)
-        except Exception as error:  # noqa: BLE001 - a probe that can't be run is one that failed, not the last one
+        except Exception as error:  # noqa: BLE001 - a probe that can't be run counts as a failed one
             log(error)
             exit_code, output = -1, str(error)
         return {
@@ -216,21 +217,21 @@ class ProcessMonitor:
         }
 
 
-async def _until_read(container: Container, writer: LogWriter) -> None:
-    """Wait, while the log is full, until those who are attached have read what it drops next: they miss nothing."""
-    while writer.is_full and container.scope is not None and not container.scope.cancel_called:
+async def _wait_for_readers(container: Container, writer: LogWriter) -> None:
+    """While the log is full, wait until attached clients have read the segment that the next rotation deletes."""
+    while writer.is_full and container.process_scope is not None and not container.process_scope.cancel_called:
         if not any(reader.is_awaited and reader.position < writer.next_drop for reader in container.readers):
             return
         await container.read.wait()
 
 
 def _skip(pipe: int) -> bool:
-    """Throw away what the pipe holds; return whether more can come."""
+    """Discard data in the pipe; return False at EOF."""
     try:
         return bool(os.read(pipe, CHUNK_BYTES))
     except BlockingIOError:
         return True
 
 
-def _say_what_is_lost(container: Container, error: Exception) -> None:
-    logger.error("container %s: its output can't be kept: %s", container.id[:12], error)
+def _log_lost_output(container: Container, error: Exception) -> None:
+    logger.error("container %s: its output can't be written to its log: %s", container.id[:12], error)

@@ -1,4 +1,4 @@
-"""Removing a container that does not run: its row, its directory, its anonymous volumes."""
+"""Removes stopped containers with their records, directories and anonymous volumes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from runtime.volume.volumes import ANONYMOUS_LABEL, Volumes
 
 @dataclass(frozen=True, eq=False)
 class ContainerRemover:
-    """Removes what stopped containers leave."""
+    """Removes stopped containers."""
 
     paths: Paths
     table: ContainerTable
@@ -28,9 +28,9 @@ class ContainerRemover:
     trash: Trash
 
     async def remove(self, container: Container, volumes: bool = True) -> bool:
-        """Remove a stopped container: its directory goes in one step, and with it what the next engine would know of it.
+        """Remove a stopped container; return False if it has been started in between.
 
-        Returns False when there is none to remove: it has been started meanwhile.
+        Its directory, which contains its record, is renamed into the trash, so a crash leaves all of it or nothing.
         """
         async with container.lock:
             if container not in self.table:

@@ -1,4 +1,4 @@
-"""Signals and terminals as clients name them. Pure, but for the terminal's size."""
+"""Parses signals, and sets the size of terminals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def signal_number(name: str) -> int:
 
 
 def resize_console(console: int, height: int, width: int) -> None:
-    """Set a terminal's size in rows and columns. Raises BadRequestError on sizes that no terminal has."""
+    """Set a terminal's size in rows and columns. Raises BadRequestError on an impossible size."""
     if not (0 <= height <= LARGEST_SIDE and 0 <= width <= LARGEST_SIDE):
         raise BadRequestError(f"invalid terminal size: {height} rows, {width} columns")
     fcntl.ioctl(console, termios.TIOCSWINSZ, struct.pack("4H", height, width, 0, 0))

@@ -1,4 +1,20 @@
-"""What is known of one container: its configuration, its state, and what lives with it in the engine."""
+"""One container: its configuration, its stored state, and what the engine keeps in memory for it.
+
+The states, and what changes them (`lifecycle`, for the last line `remover`). Please keep this table up to date.
+
+    from                          event                                   to
+    (none)                        create                                  created
+    created, exited, restarting   start                                   running
+    restarting                    its delay has passed                    running
+    running                       pause                                   paused
+    paused                        unpause; stop, kill                     running
+    running, paused               process exits, policy says restart      restarting
+    running, paused               process exits otherwise                 exited
+    restarting                    stop, or the restart fails              exited
+    created, exited, restarting   remove, AutoRemove after an exit        removing, then (none)
+
+Docker's state "dead" is never entered here.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +39,13 @@ CREATED, RUNNING, PAUSED, RESTARTING, REMOVING, EXITED, DEAD = (
     "dead",
 )
 UNKNOWN_EXIT = 255
-"""Exit code of what ended when nobody looked."""
+"""Exit code of a process whose exit status is not known."""
 NEVER = "0001-01-01T00:00:00Z"
 
 
 @dataclass
 class ContainerState:
-    """The part of a container that changes, as the store keeps it; times are RFC 3339."""
+    """The stored part of a container that changes; times are RFC 3339."""
 
     status: str = CREATED
     exit_code: int = 0
@@ -43,7 +59,7 @@ class ContainerState:
 
 
 def unknown_state(created: str) -> ContainerState:
-    """Return the state of a container whose record of it can't be read: it may have run, so its restart policy counts."""
+    """Return a state for a container whose stored state is damaged: it may have run, so its restart policy applies."""
     return ContainerState(
         status=EXITED, exit_code=UNKNOWN_EXIT, error="its last state could not be read", started_at=created
     )
@@ -51,7 +67,7 @@ def unknown_state(created: str) -> ContainerState:
 
 @dataclass
 class Container:
-    """A container: `config` and `host` in the Docker Engine API's field names, merged with the image's defaults."""
+    """A container; `config` (merged with the image's) and `host` (HostConfig) have the Engine API's field names."""
 
     id: str
     name: str
@@ -64,36 +80,37 @@ class Container:
     mounts: list[dict[str, Any]]
     ports: list[dict[str, Any]] = field(default_factory=list)
     state: ContainerState = field(default_factory=ContainerState)
-    # what follows lives with the engine, not in the store
+    # the following is not stored
     process: ProcessHandle | None = None
     log: LogWriter | None = None
     readers: set[LogReader] = field(default_factory=set)
-    """Who reads its log now: what the log drops may be held for them."""
+    """Active readers of its log: rotated segments stay open until they have read them."""
     health: Health | None = None
     changed: anyio.Event = field(default_factory=anyio.Event)
     written: anyio.Event = field(default_factory=anyio.Event)
     read: anyio.Event = field(default_factory=anyio.Event)
     lock: anyio.Lock = field(default_factory=anyio.Lock)
-    typing: anyio.Lock = field(default_factory=anyio.Lock)
-    """Held by who gives its process input."""
-    scope: anyio.CancelScope | None = None
+    stdin_lock: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held while writing to the process's standard input."""
+    process_scope: anyio.CancelScope | None = None
+    """Contains the tasks that watch the process."""
     drained: anyio.Event = field(default_factory=anyio.Event)
     exec_ids: list[str] = field(default_factory=list)
     exits: int = 0
-    """How often its process has ended: who waits for an end misses none, however short the next run is."""
+    """The number of exits, so that a waiter does not miss one if the container is restarted at once."""
     restart_delay_s: float = 0.0
-    has_told_oom: bool = False
-    """Whether it was told that this run of it was out of memory."""
-    stays: bool = False
-    """Whether its end is not the end of it, even with AutoRemove: it is about to be started again."""
-    is_ended_with_engine: bool = False
-    """Whether it is stopped because the machine goes down: its policy counts when the next engine starts."""
+    has_reported_oom: bool = False
+    """Whether "oom" was emitted since the last start."""
+    keep_after_exit: bool = False
+    """Set during a restart, so that AutoRemove does not remove it."""
+    is_stopped_by_shutdown: bool = False
+    """Whether it is stopped since the machine shuts down: its restart policy applies when the next engine starts."""
     is_restarted: bool = False
-    """Whether it is stopped and started again by hand: as with Docker it counts as running all the while."""
+    """Set during a restart by the user, in which it is shown as running, as in Docker."""
 
     @property
     def is_running(self) -> bool:
-        """Whether it has a process."""
+        """Whether it has a process (running or paused)."""
         return self.state.status in (RUNNING, PAUSED)
 
     @property
@@ -108,37 +125,37 @@ class Container:
 
     @property
     def policy(self) -> RestartPolicy:
-        """When it is started again."""
+        """Its restart policy."""
         policy = self.host.get("RestartPolicy") or {}
         return RestartPolicy(policy.get("Name") or "no", policy.get("MaximumRetryCount") or 0)
 
     def definition(self) -> dict[str, Any]:
-        """Return what the store keeps of a new container."""
+        """Return what is stored of a new container."""
         kept = ("id", "name", "image_id", "image_name", "created", "config", "host", "networks", "mounts")
         return {key: getattr(self, key) for key in kept}
 
     def document(self, state: ContainerState | None = None) -> dict[str, Any]:
-        """Return what the store keeps; with `state` in place of the container's."""
+        """Return what is stored, with `state` instead of the container's if given."""
         return {**self.definition(), "ports": self.ports, "state": asdict(state or self.state)}
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Container:
-        """Return the container that the store kept."""
+        """Return the container of a stored document."""
         state = document.get("state", {})
         known = ContainerState(**state) if state is not None else unknown_state(document["created"])
         return cls(**{**document, "state": known})
 
     def notify(self) -> None:
-        """Wake who waits for a change of state."""
+        """Wake the tasks that wait for a change of state."""
         self.changed.set()
         self.changed = anyio.Event()
 
     def notify_log(self) -> None:
-        """Wake who follows the log."""
+        """Wake the tasks that follow the log."""
         self.written.set()
         self.written = anyio.Event()
 
     def notify_read(self) -> None:
-        """Wake who waits until somebody has read the log."""
+        """Wake the tasks that wait until the log has been read."""
         self.read.set()
         self.read = anyio.Event()

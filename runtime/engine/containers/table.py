@@ -1,4 +1,4 @@
-"""The containers of one engine: in memory, in the store, and found by name."""
+"""The containers of one engine, in memory and in the store, with look-up by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 class ContainerTable:
-    """Every container by its ID; what changes is written to the store before it is told."""
+    """All containers by ID; changes are written to the store before waiters are woken."""
 
     def __init__(self, rows: Collection, events: EventBus) -> None:
         self._rows = rows
@@ -32,15 +32,15 @@ class ContainerTable:
         return container.id in self._containers
 
     def get(self, id: str) -> Container | None:
-        """Return the container of a full ID, or None."""
+        """Return the container with the full ID `id`, or None."""
         return self._containers.get(id)
 
     def named(self, name: str) -> Container | None:
-        """Return the container of a full name, or None."""
+        """Return the container with the full name `name`, or None."""
         return next((one for one in self._containers.values() if one.name == name), None)
 
     def find(self, name: str) -> Container:
-        """Return the container that `name` means: a name, an ID, or the beginning of one. Raises NotFoundError."""
+        """Return the container with this name, ID or ID prefix. Raises NotFoundError, BadRequestError."""
         if name in self._containers:
             return self._containers[name]
         if (container := self.named(name.removeprefix("/"))) is not None:
@@ -53,7 +53,7 @@ class ContainerTable:
         raise NotFoundError(f"No such container: {name}")
 
     def free_name(self, wanted: str | None) -> str:
-        """Return the name for a container that is to have `wanted`, or any. Raises BadRequestError, ConflictError."""
+        """Return the name `wanted` if it is valid and free, or a generated one. Raises BadRequestError, ConflictError."""
         if wanted:
             if not _NAME.fullmatch(wanted):
                 raise BadRequestError(f"Invalid container name ({wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
@@ -69,34 +69,34 @@ class ContainerTable:
         return chosen
 
     def add(self, container: Container) -> None:
-        """Take a new container in. Raises ConflictError when its name is taken."""
-        # its state is that of every new one, and has no record until it changes: one file less to bring to the disk
+        """Add a new container."""
+        # without its state, which is stored at the first change: one file less to sync
         self._rows.put(container.id, container.definition(), is_confirmed=_is_lasting(container))
         self._containers[container.id] = container
 
     def save(self, container: Container, *, is_confirmed: bool = True) -> None:
-        """Write the container to the store and wake who waits for it.
+        """Write the container to the store and wake waiters.
 
-        What is not `is_confirmed` may be lost in a power cut: the version before it says enough.
+        Without `is_confirmed` it is not synced before returning: a power cut may leave the version before.
         """
         try:
-            if container in self:  # one that is being removed is not to come back
+            if container in self:  # otherwise it was removed and must not be written again
                 is_confirmed = is_confirmed and _is_lasting(container)
                 self._rows.put(container.id, container.document(), is_confirmed=is_confirmed)
         finally:
             container.notify()
 
     def save_starting(self, container: Container) -> None:
-        """Write that the container runs before it does.
+        """Store the state "running" before the process is launched.
 
-        So the record is on its way to the disk while the process is launched. All that a power cut leaves to know of a
-        container is that it was started; an engine that finds it so written and without a process takes it for ended.
+        So the record is synced while the process is launched. An engine that finds the record, but no process, takes the
+        container for exited.
         """
         state = replace(container.state, status=RUNNING, pid=0, started_at=rfc3339(time.time_ns()))
         self._rows.put(container.id, container.document(state), is_confirmed=_is_lasting(container))
 
     def delete(self, container: Container) -> None:
-        """Take the container out; its directory, with its record, is gone already."""
+        """Forget the container, whose directory with its record is already in the trash."""
         self._rows.delete(container.id)
         self._containers.pop(container.id, None)
 
@@ -110,11 +110,11 @@ class ContainerTable:
         )
 
     def users_of_volume(self, volume: str) -> list[str]:
-        """Return the IDs of the containers that have the volume."""
+        """Return the IDs of the containers that mount the volume."""
         return [one.id for one in self if any(mount.get("Name") == volume for mount in one.mounts)]
 
     def user_of_image(self, image_id: str) -> str | None:
-        """Return the name of a container that is made of the image or mounts it, or None."""
+        """Return the name of a container that was created from the image or mounts it, or None."""
         for one in self:
             if one.image_id == image_id or any(mount.get("Image") == image_id for mount in one.mounts):
                 return one.name
@@ -122,5 +122,5 @@ class ContainerTable:
 
 
 def _is_lasting(container: Container) -> bool:
-    # one that removes itself is gone after a power cut in any case: nothing waits for the disk on its account
+    # a container with AutoRemove does not survive a power cut anyway, so it need not be synced
     return not container.host.get("AutoRemove")

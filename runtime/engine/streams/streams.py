@@ -118,7 +118,7 @@ class Streams:
             stdin=stdin_of,
             close_stdin=partial(self._close_stdin, container),
             detached=partial(self._table.emit, container, "detach"),
-            turn=container.typing,
+            turn=container.stdin_lock,
         )
 
     async def _until_started(self, container: Container) -> None:

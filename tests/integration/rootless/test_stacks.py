@@ -157,7 +157,7 @@ def test_a_limit_that_is_not_delegated_is_left_out_with_a_word_on_it(stack):
     assert "memory limit" in said
     assert "CPU limits" in said
     assert "OomScoreAdj discarded" in said
-    assert "can't be paused: that takes a control group" in project.refused("pause")
+    assert "can't be paused: that needs a cgroup" in project.refused("pause")
     project.skiff("commit", "one", "committed")
     project.home.skiff("image", "rm", "committed")
 

@@ -102,7 +102,7 @@ def test_a_doorman_that_dies_with_them_costs_what_was_printed_meanwhile_and_the_
     stop_and_kill([pid_of(home, what) for what in ("engine", "keeper", "doorman")])
     assert {name: project.inspect(name)["State"]["Pid"] for name in before} == before
     assert page(project) == b"hello\n"
-    assert "skiff: nobody read this output until " in project.skiff("logs", "web").stdout
+    assert "skiff: some output before " in project.skiff("logs", "web").stdout
     assert project.skiff("exec", "-T", "web", "echo", "here").stdout == "here\n"
     kill_and_wait(before["leaver"], signal.SIGTERM)
     eventually(lambda: project.inspect("leaver")["State"]["ExitCode"] == KNOWN)

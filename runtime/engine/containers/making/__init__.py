@@ -1,1 +1,1 @@
-"""From a create request to a container: checked, completed, named, with its root and mounts."""
+"""Creating containers: checks of the request, defaults, names, root filesystem and mounts."""

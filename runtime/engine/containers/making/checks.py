@@ -1,6 +1,6 @@
-"""What a container may be asked to be: values that Docker refuses at "create", in its words. Pure.
+"""Checks of a create request: values that Docker refuses, with its messages. Pure.
 
-Limits on resources are judged in `runtime.container.resources`, what becomes of the process in `runtime.container.spec`.
+Resource limits are checked in `runtime.container.resources`, settings of the process in `runtime.container.spec`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runtime.image.images import Image
 
 LEAST_DURATION_NS = 1_000_000
 RUNTIMES = ("", "skiff", "runc", "io.containerd.runc.v2")
-"""The names under which this runtime is asked for: its own, and those that files written for Docker have in them."""
+"""Accepted runtime names: our own, and those in files that were written for Docker."""
 ISOLATIONS = ("", "default")
 VOLUME_DRIVERS = ("", "local")
 DEVICE_ACCESS = re.compile(r"[rwm]{0,3}")
@@ -48,7 +48,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     if (health.get("Retries") or 0) < 0:
         raise BadRequestError("Retries in Healthcheck cannot be negative")
     if (config.get("StopTimeout") or 0) < -1:
-        raise BadRequestError(f"invalid stop timeout: {config['StopTimeout']}", "-1 waits for ever")
+        raise BadRequestError(f"invalid stop timeout: {config['StopTimeout']}", "-1 waits forever")
 
 
 def check_console_size(size: Sequence[int] | None) -> None:
@@ -67,17 +67,19 @@ def check_host(host: Mapping[str, Any]) -> None:
         raise BadRequestError("SHM size can not be less than 0")
     limits_of(host.get("LogConfig"))
     if (host.get("Runtime") or "") not in RUNTIMES:
-        raise BadRequestError(f"unknown or invalid runtime name: {host['Runtime']}", "leave it out: there is one")
+        raise BadRequestError(
+            f"unknown or invalid runtime name: {host['Runtime']}", "omit it: there is only one runtime"
+        )
     if host.get("StorageOpt"):
-        raise BadRequestError("--storage-opt is not supported by this storage driver", "leave it out")
+        raise BadRequestError("--storage-opt is not supported by this storage driver", "omit it")
     for wanted in host.get("DeviceRequests") or ():
         driver, capabilities = wanted.get("Driver") or "", wanted.get("Capabilities") or []
         raise BadRequestError(
             f'could not select device driver "{driver}" with capabilities: {_listed(capabilities)}',
-            "devices that need a driver of their own (gpus) are not offered here; `devices` passes device files",
+            "device drivers (gpus) are not supported; `devices` passes device nodes",
         )
     if (host.get("Isolation") or "").lower() not in ISOLATIONS:
-        raise BadRequestError(f"invalid isolation '{host['Isolation']}' on linux", "leave it out")
+        raise BadRequestError(f"invalid isolation '{host['Isolation']}' on linux", "omit it")
     check_console_size(host.get("ConsoleSize"))
     _check_volume_drivers(host)
     _check_modes(host)
@@ -166,9 +168,9 @@ def _check_required(host: Mapping[str, Any]) -> None:
 
 
 def check_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:
-    """Refuse what can't be had together, or in another container's namespaces, where that one's word holds."""
+    """Refuse conflicting options, such as ports or DNS settings in another container's network namespace."""
     if host.get("UTSMode") == "host" and body.get("Hostname"):
-        raise BadRequestError("conflicting options: hostname and the UTS mode", "leave one of them out")
+        raise BadRequestError("conflicting options: hostname and the UTS mode", "omit one of them")
     if not (host.get("NetworkMode") or "").startswith("container:"):
         return
     asked = {
@@ -188,7 +190,7 @@ def check_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:
 
 
 def platform_warnings(image: Image, wanted: str | None, machine: str) -> list[str]:
-    """Return what is to be said of an image of another architecture than the `machine` has, when none was asked for."""
+    """Return a warning if the image's architecture is not that of `machine` and no platform was requested."""
     system, own = image.config.get("os") or "linux", image.config.get("architecture") or ""
     host = ARCHITECTURES.get(machine, machine)
     if wanted or ARCHITECTURES.get(own, own) in ("", host):
@@ -200,9 +202,9 @@ def platform_warnings(image: Image, wanted: str | None, machine: str) -> list[st
 
 
 def check_platform(image: Image, name: str, wanted: str | None) -> None:
-    """Raise NotFoundError when the image is none of the platform `wanted` ("linux/arm64"), as for one that is missing.
+    """Raise NotFoundError if the image is not for the platform `wanted` ("linux/arm64"), as Docker does.
 
-    Raises BadRequestError when that is no platform at all.
+    Raises BadRequestError if `wanted` is not a platform.
     """
     if not wanted:
         return

@@ -1,4 +1,4 @@
-"""Making containers: what is asked for, checked and completed, and given a name and a directory."""
+"""Creates containers from create requests."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from runtime.volume.volumes import Volumes
 
 DEFAULT_NETWORK = "bridge"
 MARK = f"{NEW}container.json"
-"""Says that the directory it is in is being made; the container's record takes its place."""
+"""A file that marks a directory as incomplete; it is renamed to the container's record at the end."""
 
 
 @dataclass(frozen=True, eq=False)
 class Creation:
-    """Makes containers (Docker Engine API, "Create a container")."""
+    """Creates containers (Docker Engine API, "Create a container")."""
 
     paths: Paths
     table: ContainerTable
@@ -46,7 +46,7 @@ class Creation:
     limits: MachineLimits
 
     async def create(self, name: str | None, body: Mapping[str, Any], platform: str | None = None) -> dict[str, Any]:
-        """Make a container; returns its Id and Warnings. Raises BadRequestError, NotFoundError, ConflictError."""
+        """Create a container; return Id and Warnings. Raises BadRequestError, NotFoundError, ConflictError."""
         host = self._checked(body)
         image = await self.images.whole(self.images.resolve(body["Image"]))
         checks.check_platform(image, body["Image"], platform)
@@ -56,7 +56,7 @@ class Creation:
         host, warnings = await self.limits.settle(host)
         warnings += checks.platform_warnings(image, platform, os.uname().machine)
         if host.get("CgroupParent"):
-            warnings.append("Containers are in a cgroup of the engine's own here. CgroupParent has no effect.")
+            warnings.append("All containers are in the engine's own cgroup. CgroupParent has no effect.")
         id = secrets.token_hex(32)
         name = self.table.free_name(name)
         config["Hostname"] = config.get("Hostname") or ("" if host["NetworkMode"] == "host" else id[:12])
@@ -77,15 +77,15 @@ class Creation:
         return {"Id": id, "Warnings": warnings}
 
     def _checked(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the HostConfig of a request that can be. Raises BadRequestError."""
+        """Check the request and return its HostConfig with defaults. Raises BadRequestError."""
         if not any(key not in ("HostConfig", "NetworkingConfig") for key in body):
             raise BadRequestError("config cannot be empty in order to create a container")
         if not body.get("Image"):
             raise BadRequestError("no image specified", "name one: Image")
         host = dict(body.get("HostConfig") or {})
-        if (host.get("NetworkMode") or "default") == "default":  # Docker shows and keeps what that stands for
+        if (host.get("NetworkMode") or "default") == "default":  # as in Docker, stored and shown as "bridge"
             host["NetworkMode"] = DEFAULT_NETWORK
-        if (named := self._network_name(host["NetworkMode"])) in PREDEFINED:  # by its ID
+        if (named := self._network_name(host["NetworkMode"])) in PREDEFINED:  # the mode may be its ID
             host["NetworkMode"] = named
         checks.check_config(body)
         checks.check_host(host)
@@ -100,11 +100,11 @@ class Creation:
         return host
 
     def _by_id(self, host: dict[str, Any]) -> None:
-        """Have, in place, what the request calls by another name be shown as Docker does."""
+        """Replace names in "container:<name>" modes by IDs, in place, as Docker shows them."""
         for key in ("NetworkMode", "IpcMode", "PidMode"):
             kind, _, name = str(host.get(key) or "").partition(":")
             if kind == "container":
-                with suppress(NotFoundError):  # told where it is needed
+                with suppress(NotFoundError):  # reported when the container is started
                     host[key] = f"container:{self.table.find(name).id}"
 
     async def _make(
@@ -124,7 +124,7 @@ class Creation:
         return Container(id, name, image.id, body["Image"], created, config, host, networks, mounts)
 
     def _wanted_networks(self, body: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return the container's networks by name, with its settings on each; one that is missing is told at start."""
+        """Return the container's networks: name → endpoint settings. A missing network is reported at start."""
         mode = host["NetworkMode"]
         if body.get("NetworkDisabled"):
             return {}
@@ -140,7 +140,7 @@ class Creation:
         for key, settings in wanted.items():
             name = self._network_name(DEFAULT_NETWORK if key == "default" else key)
             if name in ("host", "none") and name != mode:
-                raise BadRequestError(f"container cannot be connected to network {name} beside {mode}")
+                raise BadRequestError(f"container cannot be connected to both networks {name} and {mode}")
             found[name] = dict(settings or {})
         if body.get("MacAddress") and found:
             main = found.get(self._network_name(mode)) or next(iter(found.values()))
@@ -155,5 +155,5 @@ class Creation:
     def _network_name(self, name: str) -> str:
         try:
             return self.networks.resolve(name).name
-        except NotFoundError:  # 404 would say that the image is missing
+        except NotFoundError:  # in "create" 404 means that the image is missing
             return name

@@ -1,4 +1,4 @@
-"""The files of name resolution inside a container. Pure, but for reading the machine's own."""
+"""The content of /etc/hosts and /etc/resolv.conf in a container. Pure, except for reading the host's /etc/hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OVERRIDES = {"nameservers": "Dns", "search": "DnsSearch", "options": "DnsOptions
 
 
 def host_names() -> list[str]:
-    """Return the lines of the machine's own /etc/hosts."""
+    """Return the lines of the host's /etc/hosts."""
     try:
         return Path("/etc/hosts").read_text(errors="replace").splitlines()
     except OSError:
@@ -30,9 +30,9 @@ def host_names() -> list[str]:
 def hosts_file(
     own: Sequence[tuple[str, str]], extra: Sequence[str], gateway: str = "127.0.0.1", *, base: Sequence[str] = ()
 ) -> str:
-    """Return /etc/hosts: the usual names, `extra` ("name:address", "name=address"), the container's `own` addresses.
+    """Return /etc/hosts: the `base` lines or default names, `extra` ("name:address", "name=address"), `own` addresses.
 
-    The lines `base` stand in for the usual names.
+    `own` are (address, names) of the container; `gateway` is the address for "host-gateway" in `extra`.
     """
     lines = [*base] or [f"{address}\t{names}" for address, names in BASE]
     for entry in extra:
@@ -44,9 +44,9 @@ def hosts_file(
 
 
 def commented(text: str, servers: Sequence[str], host: Mapping[str, Any]) -> str:
-    """Return a resolv.conf that says where it is from; `servers` are the host's, which our own resolver asks.
+    """Return the resolv.conf `text` with Docker's comments, in which some tools look for the upstream servers.
 
-    In Docker's words: tools look there for whom a container's questions go to.
+    `servers` are those of the host, which our own resolver forwards to.
     """
     is_ours = RESOLVER in text
     asked = host.get("Dns") or [f"host({server})" for server in servers]
@@ -58,11 +58,10 @@ def commented(text: str, servers: Sequence[str], host: Mapping[str, Any]) -> str
 
 
 def resolv_conf(servers: Sequence[str], host: Mapping[str, Any], search: Sequence[str] = ()) -> str:
-    """Return /etc/resolv.conf with `servers`, or those that HostConfig names, its search domains and options.
+    """Return /etc/resolv.conf with `servers` or those in HostConfig, and HostConfig's search domains and options.
 
-    Without search domains in HostConfig (one "." stands for none) it has those of the host, `search`.
-
-    Our own resolver stays the one to ask: it is told itself whom HostConfig names, for what it does not know.
+    Without search domains in HostConfig ("." means none) it has the host's, `search`. If `servers` is our own resolver
+    it stays the only server: it forwards to the servers in HostConfig itself.
     """
     named = () if RESOLVER in servers else host.get("Dns")
     lines = [f"nameserver {server}" for server in named or servers]

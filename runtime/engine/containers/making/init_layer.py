@@ -1,4 +1,4 @@
-"""The layer below every image: what the runtime mounts on, so that no container has to make it in its own layer."""
+"""The layer below every image, with the mount points that every container needs, so that its own layer stays empty."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 DIRECTORIES = ("dev", "proc", "sys", "etc")
 FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf", ".dockerenv")
-"""The last is how many programs tell that they run in a container of Docker's kind."""
+"""Many programs check for /.dockerenv to find out whether they run in a container."""
 LINKS = {"etc/mtab": "/proc/mounts"}
 EVERYBODY = 0o755
 
 
 def make_init_layer(path: Path) -> None:
-    """Make the layer at `path`, or what is missing of it. Raises OSError."""
+    """Create the layer at `path`, or what is missing in it. Raises OSError."""
     path.mkdir(exist_ok=True)
     path.chmod(EVERYBODY)
     for name in DIRECTORIES:

@@ -1,6 +1,6 @@
-"""Links between containers on the default bridge (HostConfig.Links): variables and names for who looks from one to another.
+"""Links between containers on the default bridge (HostConfig.Links): environment variables and names in /etc/hosts.
 
-On other networks names are resolved, and a link is one more name there (`runtime.network`).
+On other networks names are resolved by our resolver, and a link is an additional name there (`runtime.network`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from runtime.engine.containers.table import ContainerTable
 from runtime.errors import BadRequestError, NotFoundError
 
 LEFT_OUT = ("HOME", "PATH")
-"""Variables that the linked container has of its image, and that say nothing to others."""
+"""Variables of the linked container that are not passed on."""
 
 
 @dataclass(frozen=True)
 class ContainerLink:
-    """A container and what another one, `of`, calls it."""
+    """A link: `of` can reach `container` as `alias`."""
 
     of: Container
     container: Container
@@ -26,34 +26,34 @@ class ContainerLink:
 
     @property
     def name(self) -> str:
-        """The linked container's name seen from the other one, as "/web/db"."""
+        """The name of the link, such as "/web/db"."""
         return f"/{self.of.name}/{self.alias}"
 
     def host_names(self) -> str:
-        """Return the names of its line in /etc/hosts."""
+        """Return the names for its line in /etc/hosts."""
         other = self.container
         return " ".join(dict.fromkeys((self.alias, other.config.get("Hostname") or other.id[:12], other.name)))
 
     def environment(self, address: str) -> list[str]:
-        """Return the variables that tell of it; `address` is its own on the default bridge."""
+        """Return the link's environment variables; `address` is the linked container's on the default bridge."""
         prefix = self.alias.replace("-", "_").upper()
         ports = [text.partition("/") for text in self.container.config.get("ExposedPorts") or ()]
         found = sorted((protocol or "tcp", int(port)) for port, _, protocol in ports if port.isdecimal())
-        told: dict[str, str] = {}
+        variables: dict[str, str] = {}
         for protocol, port in found:
             url, start = f"{protocol}://{address}:{port}", f"{prefix}_PORT_{port}_{protocol.upper()}"
-            told.setdefault(f"{prefix}_PORT", url)
-            told |= {start: url, f"{start}_ADDR": address, f"{start}_PORT": str(port), f"{start}_PROTO": protocol}
-        told[f"{prefix}_NAME"] = self.name
+            variables.setdefault(f"{prefix}_PORT", url)
+            variables |= {start: url, f"{start}_ADDR": address, f"{start}_PORT": str(port), f"{start}_PROTO": protocol}
+        variables[f"{prefix}_NAME"] = self.name
         for pair in self.container.config.get("Env") or ():
             name, equals, value = pair.partition("=")
             if equals and name not in LEFT_OUT:
-                told[f"{prefix}_ENV_{name}"] = value
-        return [f"{name}={value}" for name, value in told.items()]
+                variables[f"{prefix}_ENV_{name}"] = value
+        return [f"{name}={value}" for name, value in variables.items()]
 
 
 def links_of(container: Container, table: ContainerTable) -> list[ContainerLink]:
-    """Return the container's links. Raises NotFoundError when one leads to nowhere."""
+    """Return the container's links. Raises NotFoundError if a linked container does not exist."""
     if (container.host.get("NetworkMode") or "bridge") not in ("bridge", "default"):
         return []
     found = []
@@ -65,7 +65,7 @@ def links_of(container: Container, table: ContainerTable) -> list[ContainerLink]
 
 
 def names_by_links(table: ContainerTable) -> dict[str, list[str]]:
-    """Return the names that containers, by ID, have by the links of others."""
+    """Return container ID → names of the links to it."""
     found: dict[str, list[str]] = {}
     for container in table:
         if container.host.get("Links"):
@@ -75,7 +75,7 @@ def names_by_links(table: ContainerTable) -> dict[str, list[str]]:
 
 
 def existing(container: Container, table: ContainerTable) -> list[ContainerLink]:
-    """Return the container's links, none when one of them leads to nowhere any more."""
+    """Return the container's links, [] if one of the linked containers no longer exists."""
     try:
         return links_of(container, table)
     except NotFoundError:
@@ -83,7 +83,7 @@ def existing(container: Container, table: ContainerTable) -> list[ContainerLink]
 
 
 def linked_to(container: Container, table: ContainerTable) -> list[Container]:
-    """Return the running containers that have a link to `container`."""
+    """Return the running containers that link to `container`."""
     return [
         one
         for one in table
@@ -94,12 +94,12 @@ def linked_to(container: Container, table: ContainerTable) -> list[Container]:
 
 
 def check_links(links: Iterable[str], mode: str, table: ContainerTable) -> None:
-    """Check the links of a container that is to be made. Raises BadRequestError."""
+    """Check the links of a new container. Raises BadRequestError."""
     for text in links:
         name, _ = split(text)
         try:
             other = table.find(name)
-        except NotFoundError as error:  # 404 would say that the image is missing
+        except NotFoundError as error:  # in "create" 404 means that the image is missing
             raise BadRequestError(f"could not get container for {name}: {error.message}") from error
         if mode == "host" or other.host.get("NetworkMode") == "host":
             raise BadRequestError(
@@ -109,7 +109,7 @@ def check_links(links: Iterable[str], mode: str, table: ContainerTable) -> None:
 
 
 def split(text: str) -> tuple[str, str]:
-    """Return the name and the alias of a link, "name:alias" or, as inspected ones are written, "/name:/of/alias".
+    """Split a link, "name:alias" or, as shown by inspect, "/name:/of/alias", into name and alias.
 
     Raises BadRequestError.
     """
@@ -120,5 +120,5 @@ def split(text: str) -> tuple[str, str]:
 
 
 def shown(links: Sequence[ContainerLink]) -> list[str] | None:
-    """Return links as "Inspect a container" has them."""
+    """Return links as in "Inspect a container"."""
     return [f"/{link.container.name}:{link.name}" for link in links] or None

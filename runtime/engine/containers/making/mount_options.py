@@ -1,4 +1,4 @@
-"""Mounts as a request writes them (HostConfig's Binds, Mounts, Tmpfs, VolumesFrom) to Docker's mount points. Pure."""
+"""Parses the mounts of a request (HostConfig's Binds, Mounts, Tmpfs, VolumesFrom) to Docker's mount points. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from runtime.errors import BadRequestError
 PROPAGATIONS = ("shared", "slave", "private", "rshared", "rslave", "rprivate")
 BIND_MODES = frozenset(("", "ro", "rw", "z", "Z", "nocopy", "cached", "consistent", "delegated", *PROPAGATIONS))
 VOLUME_MODE = "z"
-"""What Docker shows of a volume that is mounted by request and without options (API, "MountPoint")."""
+"""The "Mode" that Docker shows for a volume that is mounted without options (API, "MountPoint")."""
 KNOWN_TYPES = ("bind", "volume", "tmpfs", "image")
 
 MountPoint = dict[str, Any]
 
 
 def target_of(path: str) -> str:
-    """Return the normal form of a mount's target. Raises BadRequestError when it can't be one."""
+    """Return the normalized target path of a mount. Raises BadRequestError."""
     if not path:
         raise BadRequestError("invalid mount config: field Target must not be empty")
     if not path.startswith("/"):
@@ -30,7 +30,7 @@ def target_of(path: str) -> str:
 
 
 def parse_bind(text: str) -> MountPoint:
-    """Return the mount point of one of HostConfig's Binds, "SOURCE:TARGET[:MODE]" or "TARGET"."""
+    """Parse one of HostConfig's Binds, "SOURCE:TARGET[:MODE]" or "TARGET". Raises BadRequestError."""
     parts = text.split(":")
     if len(parts) == 1:
         return {"Type": "volume", "Destination": target_of(parts[0]), "RW": True}
@@ -40,7 +40,7 @@ def parse_bind(text: str) -> MountPoint:
     for option in options:
         if option not in BIND_MODES:
             raise BadRequestError(
-                f"invalid mode: {parts[2]}", f"{option!r} is none of {', '.join(sorted(BIND_MODES - {''}))}"
+                f"invalid mode: {parts[2]}", f"{option!r} must be one of {', '.join(sorted(BIND_MODES - {''}))}"
             )
     mount = {"Destination": target, "RW": "ro" not in options, "Mode": ",".join(options)}
     if source.startswith("/"):
@@ -51,7 +51,7 @@ def parse_bind(text: str) -> MountPoint:
 
 
 def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
-    """Return the mount point of one of HostConfig's Mounts."""
+    """Parse one of HostConfig's Mounts. Raises BadRequestError."""
     kind = wanted.get("Type") or "volume"
     mount: MountPoint = {
         "Type": kind,
@@ -66,8 +66,8 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
             )
         if options.get("ReadOnlyNonRecursive"):
             raise BadRequestError(
-                "binds that are read-only without what is mounted below them are not supported",
-                "leave `recursive: writable` (ReadOnlyNonRecursive) out",
+                "read-only bind mounts with writable mounts below them are not supported",
+                "omit `recursive: writable` (ReadOnlyNonRecursive)",
             )
         return mount | {
             "Source": os.path.normpath(wanted["Source"]) if wanted.get("Source") else "",
@@ -114,7 +114,7 @@ def _subpath(options: Mapping[str, Any], kind: str) -> str:
 
 
 def parse_tmpfs(target: str, options: str) -> MountPoint:
-    """Return the mount point of one of HostConfig's Tmpfs."""
+    """Return the mount point for one of HostConfig's Tmpfs."""
     return {
         "Type": "tmpfs",
         "Destination": target_of(target),
@@ -124,7 +124,7 @@ def parse_tmpfs(target: str, options: str) -> MountPoint:
 
 
 def tmpfs_options(options: Sequence[str]) -> list[str]:
-    """Return mount options with Docker's defaults, where they do not say otherwise."""
+    """Return mount options with Docker's defaults added."""
     chosen = list(options)
     for default, opposite in (("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")):
         if opposite not in chosen and default not in chosen:
@@ -135,10 +135,10 @@ def tmpfs_options(options: Sequence[str]) -> list[str]:
 def mount_points(
     config: Mapping[str, Any], host: Mapping[str, Any], others: Mapping[str, Sequence[MountPoint]]
 ) -> list[MountPoint]:
-    """Return the mount points that a request asks for; `others` are those of the containers in VolumesFrom.
+    """Return the mount points of a request; `others` are those of the containers in VolumesFrom, by name.
 
-    An explicit mount takes the place of one from another container or of the image. Raises BadRequestError, also when
-    two explicit ones have the same target.
+    Explicit mounts override those of other containers and of the image. Raises BadRequestError, also if two explicit
+    ones have the same target.
     """
     found: dict[str, MountPoint] = {}
     for source in host.get("VolumesFrom") or ():
@@ -146,7 +146,7 @@ def mount_points(
         for mount in others[name]:
             found[mount["Destination"]] = {**mount, "RW": mount.get("RW", True) and mode != "ro"}
     for wanted in config.get("Volumes") or {}:
-        # images may name them without the first slash (VOLUME data): from the root then, as Docker has it
+        # an image may have a relative path (VOLUME data), which is relative to the root, as in Docker
         target = target_of(f"/{wanted}") if wanted else target_of(wanted)
         found.setdefault(target, {"Type": "volume", "Destination": target, "RW": True})
     explicit = [parse_bind(text) for text in host.get("Binds") or ()]

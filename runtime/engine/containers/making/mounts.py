@@ -1,4 +1,4 @@
-"""A container's mount points made real: directories of binds, volumes, and what the image has in their place."""
+"""Provides a container's mounts: creates volumes and bind sources, copies the image's content into new volumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from runtime.volume.volumes import Volumes
 
 @dataclass(frozen=True, eq=False)
 class Mounts:
-    """Provides what containers mount."""
+    """Provides the sources of containers' mounts."""
 
     paths: Paths
     table: ContainerTable
@@ -35,9 +35,9 @@ class Mounts:
     async def provide(
         self, config: Mapping[str, Any], host: Mapping[str, Any], image: Image, made: list[str]
     ) -> list[MountPoint]:
-        """Return the container's mount points as Docker shows them; volumes are made, and filled from the image.
+        """Return the container's mount points as Docker shows them; create its volumes and copy the image's content.
 
-        `made` takes the names of the volumes that were not there before.
+        The names of new volumes are appended to `made`. Raises BadRequestError.
         """
         others = {}
         for source in host.get("VolumesFrom") or ():
@@ -46,7 +46,7 @@ class Mounts:
                 raise BadRequestError(f"invalid mode for volumes-from: {mode}")
             try:
                 others[name] = self.table.find(name).mounts
-            except NotFoundError as error:  # 404 would say that the image is missing
+            except NotFoundError as error:  # in "create" 404 means that the image is missing
                 raise BadRequestError(error.message) from error
         found = mount_points(config, host, others)
         for mount in found:
@@ -96,7 +96,7 @@ class Mounts:
             self.events.emit("volume", action, mount["Name"], about)
 
     def resolved(self, mount: Mapping[str, Any]) -> spec.MountPoint:
-        """Return a mount point with the place on the host that it shows now."""
+        """Return a mount point with its present source on the host. Raises BadRequestError."""
         source, is_writable = mount.get("Source") or "", mount.get("RW", True)
         layers: tuple[str, ...] = ()
         if mount["Type"] == "volume":
@@ -105,7 +105,7 @@ class Mounts:
             if mount.get("Subpath") and not os.path.lexists(f"{source}/{mount['Subpath']}"):
                 raise BadRequestError(
                     f"cannot access path {source}/{mount['Subpath']}: no such file or directory",
-                    f"make it in the volume {mount['Name']} first",
+                    f"create it in the volume {mount['Name']} first",
                 )
         elif mount["Type"] == "image":
             layers = self._image_parts(mount)
@@ -123,7 +123,7 @@ class Mounts:
         )
 
     def _image_parts(self, mount: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the layers' parts of what a mount shows of an image, topmost first."""
+        """Return the directories of the image's layers that a mount of it combines, topmost first."""
         tree = Tree(self.images.layer_directories(self.images.resolve(mount["Image"])))
         entry = tree.find(mount.get("Subpath") or "/")
         if entry is None:
@@ -146,11 +146,12 @@ def _check_bind(mount: MountPoint) -> None:
     if not create:
         raise BadRequestError(
             f'invalid mount config for type "bind": bind source path does not exist: {source}',
-            "make it, or let it be made (bind: create_host_path: true)",
+            "create it, or set `bind: create_host_path: true`",
         )
     try:
         os.makedirs(source, exist_ok=True)
     except OSError as error:
         raise BadRequestError(
-            f"error while creating mount source path '{source}': {error.strerror}", "name a directory that can be made"
+            f"error while creating mount source path '{source}': {error.strerror}",
+            "choose a directory that can be created",
         ) from error

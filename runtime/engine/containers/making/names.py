@@ -1,4 +1,4 @@
-"""Names for containers that were given none."""
+"""Generated container names."""
 
 from __future__ import annotations
 

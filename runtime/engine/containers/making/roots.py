@@ -1,4 +1,4 @@
-"""Root filesystems for the keeper's tasks (`runtime.oci.tasks`): a container's own, or one put together for the task."""
+"""Root filesystems for the keeper's tasks (`runtime.oci.tasks`): a running container's, or an overlay for the task."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 SMALLEST_STACK = 2
-"""An overlay without an upper directory needs two lower ones."""
+"""An overlay without an upper directory needs at least two lower ones."""
 
 
 class LiveRoot:
-    """A running container's own root."""
+    """The root of a running container."""
 
     def __init__(self, id: str) -> None:
         self._id = id
@@ -26,7 +26,7 @@ class LiveRoot:
 
 
 class ScratchRoot:
-    """A root put together for one task: layers, the changes of a stopped container, and what it binds (OCI mounts)."""
+    """A writable overlay for one task: layers, the changes of a stopped `container`, and its bind mounts (OCI form)."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ScratchRoot:
 
 
 class ReadOnlyRoot:
-    """A container's root without its mounts, for reading: running or not, its changes are one more layer."""
+    """A container's root without its mounts, for reading, whether it runs or not: its changes are the topmost layer."""
 
     def __init__(self, tmp: Path, layers: Sequence[str], container: Path) -> None:
         tmp.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""What is shown of containers: lists, inspect, sizes, usage, changes, files."""
+"""Views of containers: list, inspect, sizes, usage, changes, files."""

@@ -1,4 +1,4 @@
-"""What a container has changed on its image: read from the overlay's upper directory (overlayfs documentation)."""
+"""`docker diff`: a container's changes, read from the overlay's upper directory (kernel overlayfs documentation)."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from pathlib import Path
 from runtime.image.unpack import is_opaque
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
-"""Kinds as the Docker Engine API numbers them."""
+"""The Docker Engine API's numbers."""
 
 RUNTIME_PATHS = ("/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
-"""Where a container has mounts of the runtime's own: what stands there underneath is nobody's change."""
+"""Mount points of the runtime, which are not changes of the container."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A changed `path` and what kind of change it is."""
+    """A changed `path` and the kind of change."""
 
     path: str
     kind: int
 
 
 def changes(upper: Path, layers: Sequence[Path], mounted: Sequence[str] = ()) -> list[Change]:
-    """Return the changes in `upper` over `layers`, the topmost first, in order of their paths.
+    """Return the changes in `upper` over `layers` (topmost first), sorted by path. Blocking.
 
-    `mounted` are the targets of the container's mounts: that they were made is no change either. Blocking.
+    `mounted` are the targets of the container's mounts, which are not changes either.
     """
     return list(_of_directory(str(upper), "", layers, frozenset((*RUNTIME_PATHS, *mounted))))
 
 
 def is_of_runtime(path: str, mounted: Sequence[str] = ()) -> bool:
-    """Whether `path` of the upper directory is only there for something to be mounted on."""
+    """Whether `path` in the upper directory exists only as a mount point."""
     return path in RUNTIME_PATHS or path in mounted or path.startswith(("/dev/", "/proc/", "/sys/"))
 
 
 def _of_directory(directory: str, path: str, layers: Sequence[Path], hidden: frozenset[str]) -> Iterator[Change]:
     try:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-    except OSError:  # removed while we look: the container may run
+    except OSError:  # removed in between: the container may be running
         return
     hides = is_opaque(directory)
     for entry in entries:
@@ -74,7 +74,7 @@ def _attributes(found: os.stat_result) -> tuple[int, int, int]:
 
 
 def _below(layers: Sequence[Path], path: str) -> os.stat_result | None:
-    """Return what the layers have at `path`, None when it is not there or was deleted again."""
+    """Return the stat of `path` in the layers, None if it does not exist there or was deleted (whiteout)."""
     for layer in layers:
         place = str(layer)
         for part in path.strip("/").split("/"):

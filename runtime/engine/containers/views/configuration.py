@@ -1,4 +1,4 @@
-"""A container's configuration as Docker shows it: with its defaults for what a request left out. Pure."""
+"""A container's configuration as Docker shows it, with defaults for what the request omitted. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIG: Mapping[str, Any] = {
     "Tty": False, "OpenStdin": False, "StdinOnce": False, "Env": [], "Cmd": None, "Image": "", "Volumes": None,
     "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": {},
 }  # fmt: skip
-"""ContainerConfig's members that are always there (Docker Engine API, "ContainerConfig")."""
+"""The members of ContainerConfig that are always present, and their defaults (Docker Engine API, "ContainerConfig")."""
 
 HOST: Mapping[str, Any] = {
     "Binds": None, "ContainerIDFile": "", "LogConfig": {}, "NetworkMode": "bridge", "PortBindings": {},
@@ -31,10 +31,10 @@ HOST: Mapping[str, Any] = {
     "DeviceRequests": None, "MemoryReservation": 0, "MemorySwap": 0, "MemorySwappiness": None, "OomKillDisable": False,
     "PidsLimit": None, "Ulimits": None, "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0,
 }  # fmt: skip
-"""HostConfig's members that are always there (Docker Engine API, "HostConfig")."""
+"""The members of HostConfig that are always present, and their defaults (Docker Engine API, "HostConfig")."""
 
 CHOSEN_FOR = ("CgroupnsMode", "IpcMode", "NetworkMode", "Runtime", "ShmSize")
-"""Where an empty value has the engine choose."""
+"""Members for which an empty value means the default."""
 
 
 def config_view(config: Mapping[str, Any], image_name: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def host_view(host: Mapping[str, Any]) -> dict[str, Any]:
     }
     if shown["Memory"] and not shown["MemorySwap"]:
         shown["MemorySwap"] = 2 * shown["Memory"]
-    # Docker: -1 stands for none, of pids 0 too
+    # as in Docker, -1 means no limit, and for PidsLimit also 0
     if (shown["MemorySwappiness"] or 0) < 0:
         shown["MemorySwappiness"] = None
     if (shown["PidsLimit"] or 0) <= 0:
@@ -67,7 +67,7 @@ def host_view(host: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def graph_driver(directory: Path, layers: list[Path]) -> dict[str, Any]:
-    """Return where a container's files lie: its own in `directory`, over the image's `layers`, the topmost first."""
+    """Return the paths of a container's files: its own in `directory`, over the image's `layers` (topmost first)."""
     data = {
         "LowerDir": ":".join(map(str, layers)),
         "MergedDir": "",

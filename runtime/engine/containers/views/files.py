@@ -1,4 +1,4 @@
-"""Files of containers: into them, out of them, what has changed in them (Docker Engine API, "archive", "changes")."""
+"""Copying files into and out of containers, and their changes (Docker Engine API, "archive", "export", "changes")."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ READ_BYTES = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Works on containers' root filesystems through the keeper."""
+    """Accesses containers' root filesystems through tasks of the keeper."""
 
     paths: Paths
     images: Images
@@ -57,7 +57,7 @@ class Files:
         self.table.emit(container, "archive-path", path=path)
 
     async def export(self, container: Container, send: Send[bytes]) -> None:
-        """Send the container's whole root filesystem, without what is mounted in it, as a tar stream."""
+        """Send the container's whole root filesystem, without its mounts, as a tar stream."""
         layers = [*self._layers(container), str(self.paths.init_layer)]
         root = ReadOnlyRoot(self.paths.tmp, layers, self._directory(container))
         await self._tar(root, "/.", send, is_bare=True)
@@ -89,7 +89,7 @@ class Files:
                             break
                         await send(data)
                 finally:
-                    # before the producer is waited for: without a reader it ends, whatever is left
+                    # before the group waits for the producer: without a reader it fails with EPIPE and ends
                     os.close(reader)
         if failures:
             raise failures[0]
@@ -105,7 +105,7 @@ class Files:
     ) -> None:
         """Unpack a tar stream into a directory of the container. Raises NotFoundError, BadRequestError.
 
-        With `owned_by_user` everything belongs to the user that the container is configured to run as, if any.
+        With `owned_by_user` all files belong to the container's configured user, if any.
         """
         await self._check_directory(container, path)
         if container.host.get("ReadonlyRootfs") and not _is_below(path, container.mounts):
@@ -138,7 +138,7 @@ class Files:
             raise BadRequestError(f"extraction point is not a directory: {path}")
 
     async def changes(self, container: Container) -> list[Change]:
-        """Return what the container's process has changed on the image's files."""
+        """Return the container's changes to the image's files."""
         layers = self.images.layer_directories(self.images.resolve(container.image_id))
         targets = [mount["Destination"] for mount in container.mounts]
         upper = self._directory(container) / "upper"
@@ -176,7 +176,7 @@ def _is_below(path: str, mounts: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def go_mode(mode: int) -> int:
-    """Return a file mode in the bits of Go's os.FileMode, which the API speaks."""
+    """Convert a file mode to the bits of Go's os.FileMode, which the API uses."""
     found = stat.S_IMODE(mode) & 0o777
     for bit, is_kind in (
         (31, stat.S_ISDIR),

@@ -19,7 +19,7 @@ from runtime.paths import Paths
 
 
 def whole(container: Container, paths: Paths, networks: Networks, layers: list[Path]) -> dict[str, Any]:
-    """Return the answer of "Inspect a container"; `layers` are the directories of its image's, the topmost first."""
+    """Return the answer of "Inspect a container"; `layers` are its image's directories, topmost first."""
     state = container.state
     arguments = command(container.config)
     directory = paths.container(container.id)
@@ -66,7 +66,7 @@ def whole(container: Container, paths: Paths, networks: Networks, layers: list[P
 
 
 def _mounts(container: Container) -> list[dict[str, Any]]:
-    """Return the container's mount points; those that HostConfig's Tmpfs names are shown there alone."""
+    """Return the container's mount points, without those in HostConfig's Tmpfs, which are shown only there."""
     elsewhere = {target_of(path) for path in container.host.get("Tmpfs") or ()}
     return [_mount(mount) for mount in container.mounts if mount["Destination"] not in elsewhere]
 
@@ -79,7 +79,7 @@ def _mount(mount: dict[str, Any]) -> dict[str, Any]:
 
 
 def short(container: Container, networks: Networks, image_name: str) -> dict[str, Any]:
-    """Return one row of "List containers"; `image_name` is what its image is called now."""
+    """Return an item of "List containers"; `image_name` is the image's present name or ID."""
     return {
         "Id": container.id,
         "Names": [f"/{container.name}"],
@@ -98,7 +98,7 @@ def short(container: Container, networks: Networks, image_name: str) -> dict[str
 
 
 def status_text(container: Container) -> str:
-    """Return the state in words: "Up 3 minutes (healthy)", "Exited (1) 2 hours ago"."""
+    """Return the status text: "Up 3 minutes (healthy)", "Exited (1) 2 hours ago"."""
     state = container.state
     if state.status in (RUNNING, PAUSED):
         text = f"Up {duration(_since(state.started_at))}"
@@ -129,11 +129,11 @@ UNITS: Sequence[tuple[float, int, str]] = (
     (2 * 365 * DAY_S, 30 * DAY_S, "month"),
     (math.inf, 365 * DAY_S, "year"),
 )
-"""Below how many seconds a duration is told in a unit, and the unit's seconds."""
+"""(upper limit in seconds of durations shown in a unit, the unit in seconds, its name)."""
 
 
 def duration(seconds: float) -> str:
-    """Return how long something took or has lasted, as Docker tells it to people."""
+    """Return a duration as Docker shows it: "About an hour"."""
     if seconds < 1:
         return "Less than a second"
     if seconds >= HOUR_S:

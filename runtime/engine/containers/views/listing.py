@@ -1,4 +1,4 @@
-"""Which containers a list wants: the filters of `docker ps` (Docker Engine API, "List containers")."""
+"""The filters of `docker ps` (Docker Engine API, "List containers")."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class Listing:
     def find(
         self, *, stopped: bool = False, limit: int | None = None, filters: Mapping[str, Sequence[str]] | None = None
     ) -> list[Container]:
-        """Return the containers that `filters` let through, the newest first; stopped ones with `stopped` alone.
+        """Return the containers that `filters` select, newest first; stopped ones only with `stopped`.
 
-        Raises BadRequestError for a filter that is not known or has a value that can't be.
+        Raises BadRequestError on an unknown filter or an invalid value.
         """
         filters = filters or {}
         docker_filters.check_known(filters, self._checks)
         _check_values(filters)
         found = sorted(self._table, key=lambda container: container.created, reverse=True)
-        # Docker: who asks for a state, or for a number of the last, asks for stopped ones too
+        # as in Docker, a filter for states or a limit includes stopped containers
         if not stopped and not filters.get("status") and (limit or 0) <= 0:
             found = [container for container in found if container.is_running or container.state.status == RESTARTING]
         found = [
@@ -77,7 +77,7 @@ class Listing:
             own = self._images.resolve(container.image_id)
         except NotFoundError:
             return False
-        # built on top of it: its layers are the first of ours
+        # built on top of it: its layers are the lowest of ours
         return bool(image.diff_ids) and own.diff_ids[: len(image.diff_ids)] == image.diff_ids
 
     def _is_on_network(self, container: Container, values: Sequence[str]) -> bool:
@@ -85,7 +85,7 @@ class Listing:
         for name in container.networks:
             try:
                 names.add(self._networks.resolve(name).id)
-            except NotFoundError:  # gone meanwhile, or still to be made
+            except NotFoundError:  # removed, or not created yet
                 continue
         return any(value in names for value in values)
 
@@ -104,7 +104,7 @@ def _check_values(filters: Mapping[str, Sequence[str]]) -> None:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Whether the pattern is found in the name, with or without the slash that Docker writes before it."""
+    """Whether the pattern matches in the name, with or without Docker's leading slash."""
     try:
         return any(re.search(pattern, text) for text in (name, f"/{name}"))
     except re.error:

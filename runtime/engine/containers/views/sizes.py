@@ -1,4 +1,4 @@
-"""What containers, volumes and images take on the disk."""
+"""Disk usage of containers."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from runtime.paths import Paths
 
 @dataclass(frozen=True, eq=False)
 class Sizes:
-    """Measures containers."""
+    """Measures the disk usage of containers."""
 
     paths: Paths
     images: Images
 
     async def written(self, container: Container) -> int:
-        """Return the bytes of the files that the container has written over its image's."""
+        """Return the size in bytes of the container's own layer."""
         return await anyio.to_thread.run_sync(tree_bytes, self.paths.container(container.id) / "upper")
 
     async def document(self, container: Container) -> dict[str, int]:
-        """Return Docker's two sizes of a container."""
+        """Return Docker's two sizes of a container, in bytes."""
         written = await self.written(container)
         try:
             image_bytes = self.images.resolve(container.image_id).size_bytes
-        except NotFoundError:  # removed by force
+        except NotFoundError:  # the image was removed by force
             image_bytes = 0
         return {"SizeRw": written, "SizeRootFs": image_bytes + written}
 
 
 def tree_bytes(directory: Path) -> int:
-    """Return the bytes of the regular files under `directory`, those with several names once. Blocking."""
+    """Return the total bytes of the regular files below `directory`, hard links counted once. Blocking."""
     total = 0
     seen: set[tuple[int, int]] = set()
     for base, _, names in os.walk(directory):
         for name in names:
             try:
                 found = os.lstat(os.path.join(base, name))
-            except OSError:  # removed meanwhile
+            except OSError:  # removed in between
                 continue
             if not stat.S_ISREG(found.st_mode):
                 continue
@@ -58,5 +58,5 @@ def tree_bytes(directory: Path) -> int:
 
 
 async def trees_bytes(directories: Sequence[Path]) -> int:
-    """Return the bytes of several trees."""
+    """Return the total bytes of several trees."""
     return await anyio.to_thread.run_sync(lambda: sum(tree_bytes(directory) for directory in directories))

@@ -1,4 +1,4 @@
-"""What a running container uses: its processes, its numbers (Docker Engine API, "Top", "Stats")."""
+"""Processes and resource usage of a running container (Docker Engine API, "top", "stats")."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ NOTHING: dict[str, Any] = {
     "memory": 0, "memory_limit": 0, "memory_stat": {}, "cpu_ns": 0, "user_ns": 0, "system_ns": 0, "periods": 0,
     "throttled_periods": 0, "throttled_ns": 0, "pids": 0, "pids_limit": 0, "io": [],
 }  # fmt: skip
-"""The numbers (`runtime.oci.cgroup_usage`) of a container that does not run."""
+"""The counters (`runtime.oci.cgroup_usage`) of a container that is not running."""
 
 NEVER = "0001-01-01T00:00:00Z"
 BLOCK_IO = (
     "io_service_bytes_recursive", "io_serviced_recursive", "io_queue_recursive", "io_service_time_recursive",
     "io_wait_time_recursive", "io_merged_recursive", "io_time_recursive", "sectors_recursive",
 )  # fmt: skip
-"""Docker's tables of block I/O; of those after the second the kernel tells nothing any more."""
+"""Docker's tables of block I/O; the kernel no longer has those after the second."""
 
 INTERFACE_COUNTS = {
     "rx_bytes": 0, "rx_packets": 1, "rx_errors": 2, "rx_dropped": 3,
     "tx_bytes": 8, "tx_packets": 9, "tx_errors": 10, "tx_dropped": 11,
 }  # fmt: skip
-"""Docker's names, and the columns of proc_net_dev(5) after the interface's."""
+"""Docker's names → columns of proc_net_dev(5), after the interface's name."""
 
 
 async def processes(engine_id: str, container: Container, ps_arguments: str) -> dict[str, Any]:
-    """Return the processes of a running container as `ps` on the host lists them with `ps_arguments`.
+    """Return the processes of a running container as listed by the host's `ps` with `ps_arguments`.
 
-    Raises BadRequestError when ps refuses them.
+    Raises BadRequestError if ps fails.
     """
     cgroups = Cgroups()
     path = f"/skiff-{engine_id}/{container.id}"
-    pids = cgroups.processes(path) if cgroups.are_ours else _processes_beside(container.state.pid)
+    pids = cgroups.processes(path) if cgroups.are_ours else _processes_of_namespace(container.state.pid)
     if ps_arguments.strip() == DEFAULT_PS:
         return {"Titles": TITLES, "Processes": _rows(pids)}
     result = await anyio.run_process(["ps", *ps_arguments.split()], check=False)
@@ -56,8 +56,8 @@ async def processes(engine_id: str, container: Container, ps_arguments: str) -> 
     return listed(result.stdout.decode(errors="replace"), {str(pid) for pid in pids})
 
 
-def _processes_beside(pid: int) -> list[int]:
-    """Return the processes of the PID namespace of `pid`; of the host's, in which all are, that one alone."""
+def _processes_of_namespace(pid: int) -> list[int]:
+    """Return the processes in the PID namespace of `pid`; only `pid` itself if that is the host's namespace."""
 
     def namespace(process: str) -> int:
         return os.stat(f"/proc/{process}/ns/pid").st_ino
@@ -67,14 +67,14 @@ def _processes_beside(pid: int) -> list[int]:
         return [pid]
     found = []
     for name in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError):  # it ended meanwhile, or is not ours to know of
+        with suppress(OSError):  # it has exited, or belongs to another user
             if namespace(name) == wanted:
                 found.append(int(name))
     return sorted(found)
 
 
 def listed(output: str, pids: Collection[str]) -> dict[str, Any]:
-    """Return what ps printed, of the processes `pids` alone. Raises BadRequestError when it has no column PID."""
+    """Return the lines of ps for the processes `pids`. Raises BadRequestError if there is no column PID."""
     header, _, rest = output.partition("\n")
     titles = header.split()
     if "PID" not in titles:
@@ -89,7 +89,7 @@ def _rows(pids: Iterable[int]) -> list[list[str]]:
     for pid in pids:
         try:
             rows.append(_row(str(pid)))
-        except OSError:  # it ended meanwhile
+        except OSError:  # it has exited
             continue
     return rows
 
@@ -113,7 +113,7 @@ def _row(pid: str) -> list[str]:
 
 
 def statistics(container: Container, numbers: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
-    """Return Docker's statistics from a cgroup's `numbers`; `before` is what was returned last."""
+    """Return Docker's statistics for the cgroup's counters `numbers`; `before` are the last ones returned."""
     cpu = {**_cpu(numbers), "system_cpu_usage": _system_cpu_ns(), "online_cpus": os.cpu_count() or 1}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     pids = {"current": numbers["pids"]}
@@ -140,7 +140,7 @@ def statistics(container: Container, numbers: dict[str, Any], before: dict[str, 
 
 
 def nothing(container: Container) -> dict[str, Any]:
-    """Return the statistics of a container that does not run, for who asks once: its name, and nothing else."""
+    """Return the statistics of a container that is not running: only its name."""
     return {
         "read": NEVER,
         "preread": NEVER,
@@ -180,12 +180,12 @@ def _block_io(entries: list[list[Any]]) -> dict[str, Any]:
 
 
 def _interfaces(container: Container) -> dict[str, dict[str, int]]:
-    """Return the traffic counts of the container's network interfaces; none where it is on the host's network."""
+    """Return the traffic counters of the container's network interfaces; {} if it is on the host's network."""
     if not container.state.pid or (container.host.get("NetworkMode") or "") == "host":
         return {}
     try:
         lines = Path(f"/proc/{container.state.pid}/net/dev").read_text().splitlines()[2:]
-    except OSError:  # it ended meanwhile
+    except OSError:  # it has exited
         return {}
     found = {}
     for line in lines:
