@@ -1,1 +1,1 @@
-"""The engine: lifecycles of containers, networks, volumes and images over the store."""
+"""The engine: containers, networks, volumes and images as in the Docker Engine API, over the store."""

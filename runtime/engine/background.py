@@ -1,4 +1,4 @@
-"""The engine's background tasks: what fails in one of them is logged, and ends nothing else."""
+"""The engine's background tasks; an exception in one is logged and ends no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Background:
-    """Starts tasks in the engine's task group, each guarded: none of them can take the engine with it."""
+    """Starts tasks in the engine's task group, whose exceptions are caught, so that none cancels the group."""
 
     def __init__(self, group: anyio.abc.TaskGroup) -> None:
         self._group = group
@@ -22,7 +22,7 @@ class Background:
     def start_soon(
         self, work: Callable[..., Awaitable[Any]], *arguments: Any, failed: Callable[[Exception], None] | None = None
     ) -> None:
-        """Run `work(*arguments)` as a task; when it raises, that is logged and `failed` is told."""
+        """Run `work(*arguments)` as a task; log an exception, and call `failed` with it."""
         self._group.start_soon(self._guarded, work, arguments, failed)
 
     async def _guarded(
@@ -36,20 +36,20 @@ class Background:
 
 
 async def log_errors(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Exception | None:
-    """Await `work(*arguments)`; an error of it is logged and returned: what comes next is to be done all the same."""
+    """Await `work(*arguments)`; log and return an exception, so that the caller can go on."""
     try:
         await work(*arguments)
     except (KeyboardInterrupt, anyio.get_cancelled_exc_class()):
         raise
     except BaseException as error:  # noqa: BLE001 - the one place that lets a task fail without the engine
-        # what is no Exception is stopped here too (SystemExit of a library, GeneratorExit, groups of them): in the task
-        # group it would end every container's attendant
+        # BaseExceptions too (SystemExit of a library, GeneratorExit, groups of them): they would cancel the tasks of all
+        # containers
         log(error)
-        await anyio.lowlevel.checkpoint_if_cancelled()  # a group may have held a cancellation that is still going on
+        await anyio.lowlevel.checkpoint_if_cancelled()  # an exception group may contain our own cancellation
         return error if isinstance(error, Exception) else RuntimeError(repr(error))
     return None
 
 
 def log(error: BaseException) -> None:
-    """Write an error that nobody waits for to the engine's log."""
+    """Log an exception of a background task."""
     logger.error("a background task failed: %s", error, exc_info=error)

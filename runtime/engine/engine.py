@@ -1,9 +1,10 @@
-"""The engine as a whole: its rooms, put together; what it finds at its start; when it may go."""
+"""The engine as a whole: builds its parts, takes over what runs at its start, and decides when it may exit."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
@@ -58,11 +59,11 @@ logger = logging.getLogger(__name__)
 
 IDLE_S = 30.0
 STATE_NOTICE = "skiff state: "
-"""How the engine's log begins what it says of something on disk that it goes without."""
+"""Prefix in the log for problems with files of the state root."""
 
 
 class Engine:
-    """One engine. Made by `open`; its rooms are its attributes."""
+    """One engine, made by `open`; its parts are its attributes."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Engine:
         self.events = EventBus()
         self.trash = Trash(paths)
         self.images = Images(paths, store, self.trash)
-        # of the group's methods, networks use the one that the guarded tasks have too
+        # Networks uses only `start_soon` of the group
         self.networks = Networks(
             paths,
             store,
@@ -138,7 +139,7 @@ class Engine:
         )
         self.check = Check(paths, store, self.table, self.networks, keeper, self.lifecycle, self.trash)
         self.extensions: dict[str, Any] = {}
-        """What rooms above this one keep for as long as the engine runs, by their names."""
+        """State of packages above this one (`api.buildkit`) that lives as long as the engine, by name."""
         self.stopping = anyio.Event()
         self._busy = 0
         self._activity = anyio.Event()
@@ -152,9 +153,10 @@ class Engine:
         rootless: Rootless | None = None,
         doorman: DoormanClient | None = None,
     ) -> AsyncIterator[Engine]:
-        """Open the engine of `paths`: take over what runs, repair what a crash left; `restart` is its own command.
+        """Open the engine of `paths`: take over running containers and repair what a crash left.
 
-        `rootless` are the namespaces of an engine without root; `doorman` holds what is to outlive engine and keeper.
+        `restart` is its command line, for the keeper. `rootless` are the namespaces of an engine without root; `doorman`
+        keeps descriptors that must outlive engine and keeper.
         """
         for directory in (paths.root, paths.run, paths.containers, paths.volumes, paths.layers, paths.blobs, paths.tmp):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -165,7 +167,7 @@ class Engine:
                 KeeperClient.connect(
                     paths,
                     restart=restart,
-                    on_lost=_say_what_was_lost,
+                    on_lost=_log_lost_keeper,
                     prefork_template=prefork_template(),
                     vault=doorman,
                 ) as keeper,
@@ -178,7 +180,7 @@ class Engine:
                     logger.warning("%s%s", STATE_NOTICE, problem)
                 if doorman is not None:
                     engine.background.start_soon(doorman.keep, keeper.held_containers)
-                engine.background.start_soon(engine._hear_exits)
+                engine.background.start_soon(engine._handle_exits)
                 engine.background.start_soon(engine.memory.run)
                 engine.background.start_soon(engine.lifecycle.monitor.close_idle_logs)
                 engine.background.start_soon(engine.trash.keep_empty, engine.busy)
@@ -190,9 +192,19 @@ class Engine:
             store.close()
 
     async def _take_over(self) -> None:
-        """Bring store, keeper and disk together."""
+        """Compare store, keeper and kernel at the start, and adopt, record or remove what differs.
+
+        record says   keeper has                     then
+        running       a running process              adopt it
+        running       an exited process              adopt it, then handle its exit
+        running       nothing; recovered from        adopt it (`KeeperClient.recover`)
+                      doorman or /proc
+        running       nothing                        exit status unknown (255)
+        any other     nothing                        start it if its restart policy says so, remove it if AutoRemove
+        (no record)   an exec or build step          kill it
+        """
         kept = {process.id: process for process in await self.keeper.list()}
-        # what is in a container's cgroup after both engine and keeper died is taken over, the rest is ended
+        # after a crash of both engine and keeper: recover containers, then kill everything else in our cgroups
         unknown = (container.id for container in self.table if container.id not in kept)
         kept |= await self.keeper.recover({id: self.paths.bundles / id for id in unknown})
         await self.keeper.sweep()
@@ -209,7 +221,7 @@ class Engine:
                     pids.setdefault(owner.id, process.pid)
             elif process is not None:
                 ended.append(container)
-        # endpoints and namespaces of containers that ended meanwhile are still to be left in order
+        # endpoints of containers that have exited must be opened too, so that they can be left properly
         await self.networks.open({**live, **{container.id: container.name for container in ended}}, pids)
         for container in self.table:
             process = kept.pop(container.id, None)
@@ -218,7 +230,7 @@ class Engine:
             elif container.is_running:
                 self.lifecycle.lost(container)
         await self.networks.adopted()
-        for stray in kept.values():  # execs and build steps of the engine before
+        for stray in kept.values():  # execs and build steps of the previous engine
             await log_errors(self._end_stray, stray)
         await anyio.to_thread.run_sync(self._sweep)
         for container in self.table:
@@ -233,13 +245,13 @@ class Engine:
 
     async def _end_stray(self, stray: ProcessHandle) -> None:
         if stray.exit is None:
-            await self.keeper.signal(stray.id, 9)
+            await self.keeper.signal(stray.id, signal.SIGKILL)
         else:
             await self.keeper.forget(stray.id)
         stray.close()
 
     def _resume(self, container: Container) -> None:
-        """Start a container that wants to run whenever the engine does; remove one that was to go when it ended."""
+        """Start a stopped container if its restart policy says so; remove it if it has AutoRemove."""
         if container.is_running:
             return
         state = container.state
@@ -250,7 +262,7 @@ class Engine:
             self.lifecycle.remove_later(container)
 
     def _sweep(self) -> None:
-        """Throw away what a crash left on disk that is nobody's by where it is: temporary files, bundles of the dead."""
+        """Remove what a crash left on disk: temporary files, bundles of containers that are not running."""
         for entry in self.paths.tmp.iterdir():
             self.trash.throw(entry)
         if self.paths.bundles.is_dir():
@@ -259,7 +271,7 @@ class Engine:
                 if directory.name not in running:
                     shutil.rmtree(directory, ignore_errors=True)
 
-    async def _hear_exits(self) -> None:
+    async def _handle_exits(self) -> None:
         async for ended in self.keeper.exits:
             if self.steps.owns(ended.id):
                 self.steps.exited(ended)
@@ -269,14 +281,14 @@ class Engine:
                 self.background.start_soon(self.execs.exited, ended)
 
     def ports_check(self, bindings: Sequence[Mapping[str, Any]]) -> None:
-        """Raise ConflictError, naming the holder, when a host port of `bindings` can't be had."""
+        """Raise ConflictError, with the process that has the port, if a host port of `bindings` is not available."""
         self.networks.check_ports([parse_binding(f"0/{one.get('Protocol') or 'tcp'}", one) for one in bindings])
 
-    # --- when it may go
+    # --- exit
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Keep the engine from going while the block runs: a connection, a stream."""
+        """Keep the engine from exiting while the block runs: a connection, a stream."""
         self._busy += 1
         self._note()
         try:
@@ -291,12 +303,12 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs and nobody is connected."""
+        """Whether no container is running and no client is connected."""
         active = (RUNNING, PAUSED, RESTARTING)
         return self._busy == 0 and not any(c.state.status in active for c in self.table)
 
     async def wait_until_idle(self, idle_s: float) -> None:
-        """Return when the engine was idle for `idle_s` seconds, or was told to stop."""
+        """Return once the engine was idle for `idle_s` seconds, or `stop` was called."""
         while not self.stopping.is_set():
             if not self.is_idle:
                 with anyio.move_on_after(5):
@@ -309,25 +321,25 @@ class Engine:
                 return
 
     async def stop(self, *, force: bool, with_machine: bool = False) -> None:
-        """End the engine. With `force`, what runs is killed first; without, containers live on without it.
+        """Stop the engine; its containers run on. With `force` they are killed first.
 
-        `with_machine` says that the machine goes down: containers are asked to end, and are back with the next engine
-        where their restart policies say so.
+        `with_machine`: the machine shuts down. Containers are stopped, and restarted with the next engine by their restart
+        policies.
         """
         if with_machine:
             await self.containers.stop_all()
         elif force:
             for container in self.table:
                 if container.is_running or container.state.status == RESTARTING:
-                    await log_errors(self.lifecycle.stop, container, 9, 0)  # one that can't be stopped keeps no engine
+                    await log_errors(self.lifecycle.stop, container, signal.SIGKILL, 0)
         self.stopping.set()
         self._note()
 
 
-def _say_what_was_lost(ids: Sequence[str]) -> None:
+def _log_lost_keeper(ids: Sequence[str]) -> None:
     shown = ", ".join(id[:12] for id in ids) or "none"
     logger.warning(
-        "the keeper died: a new one took over; processes that changed parents: %s "
-        "(they run on; on kernels before 6.15 their exit codes will not be known)",
+        "the keeper died and another was started; processes that run on under another parent: %s "
+        "(on kernels before 6.15 their exit codes will not be known)",
         shown,
     )

@@ -1,4 +1,4 @@
-"""What happens in the engine, told to whoever listens (Docker Engine API, "Monitor events")."""
+"""The event bus (Docker Engine API, "Monitor events")."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 KEPT_EVENTS = 1024
 UNREAD_EVENTS = 4096
-"""How many events a subscriber may leave unread before it is let go."""
+"""How many events a subscriber may leave unread before it is disconnected."""
 KINDS = ("builder", "container", "daemon", "image", "network", "plugin", "volume")
 FILTERS = frozenset(("config", "event", "label", "node", "scope", "secret", "service", "type", *KINDS))
 Event = dict[str, Any]
 
 
 class EventBus:
-    """Tells events to subscribers, and keeps the last ones for `since`."""
+    """Sends events to subscribers, and keeps the last ones for `since`."""
 
     def __init__(self) -> None:
         self._kept: deque[Event] = deque(maxlen=KEPT_EVENTS)
@@ -33,11 +33,11 @@ class EventBus:
 
     @property
     def listeners(self) -> int:
-        """How many listen now."""
+        """The number of subscribers."""
         return len(self._subscribers)
 
     def emit(self, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
-        """Tell that `action` happened to the object `id` of `kind` ("container", "network", "volume", "image")."""
+        """Emit an event: `action` happened to the object `id` of `kind` ("container", "network", "volume", "image")."""
         now_ns = time.time_ns()
         event: Event = {
             "Type": kind,
@@ -47,7 +47,7 @@ class EventBus:
             "time": now_ns // 1_000_000_000,
             "timeNano": now_ns,
         }
-        if kind in ("container", "image"):  # Docker: as the first clients knew them
+        if kind in ("container", "image"):  # as in Docker: fields of old API versions
             event |= {"status": action, "id": id}
         if kind == "container":
             event["from"] = attributes.get("image", "")
@@ -56,7 +56,7 @@ class EventBus:
             try:
                 subscriber.send_nowait(event)
             except (anyio.WouldBlock, anyio.BrokenResourceError):
-                # it does not read: better that its stream ends, which it notices, than that events are missing from it
+                # it does not read: the client notices the end of its stream, but would not notice missing events
                 logger.warning("a subscriber of events that did not read them was disconnected")
                 self._subscribers.discard(subscriber)
                 subscriber.close()
@@ -64,9 +64,9 @@ class EventBus:
     def subscribe(
         self, *, filters: Mapping[str, Sequence[str]], since_ns: int | None = None, until_ns: int | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Return the events that `filters` let through: kept ones from `since_ns` on, then as they come, to `until_ns`.
+        """Return the events that match `filters`: kept ones from `since_ns` on, then new ones until `until_ns`.
 
-        Raises BadRequestError for an unknown filter.
+        Raises BadRequestError on an unknown filter.
         """
         check_known(filters, FILTERS)
         return self._events(filters, since_ns, until_ns)
@@ -99,7 +99,7 @@ class EventBus:
 
 
 def matches(event: Event, filters: Mapping[str, Sequence[str]]) -> bool:
-    """Whether `event` passes Docker's event filters."""
+    """Whether `event` matches Docker's event filters."""
     return all(_passes(event, key, values) for key, values in filters.items() if values)
 
 
@@ -122,7 +122,7 @@ def _passes(event: Event, key: str, values: Sequence[str]) -> bool:
 
 
 def _is_image(wanted: str, id: str, names: set[str | None]) -> bool:
-    """Whether the filter `wanted` means the image: by its ID, its name, or its name without the tag."""
+    """Whether the filter `wanted` is the image's ID, its name, or its name without the tag."""
     if id and (id == wanted or id.removeprefix("sha256:").startswith(wanted.removeprefix("sha256:"))):
         return True
     return any(name in (wanted, f"{wanted}:latest") or _untagged(name) == wanted for name in names if name)

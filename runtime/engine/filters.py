@@ -12,7 +12,7 @@ Filters = Mapping[str, Sequence[str]]
 
 
 def parse(text: str | None) -> dict[str, list[str]]:
-    """Return the filters of a query parameter: `{"key": ["value"]}` or the older `{"key": {"value": true}}`."""
+    """Parse the query parameter `filters`: `{"key": ["value"]}` or the older `{"key": {"value": true}}`."""
     if not text:
         return {}
     try:
@@ -30,18 +30,18 @@ def parse(text: str | None) -> dict[str, list[str]]:
 
 
 def check_known(filters: Filters, known: Container[str]) -> None:
-    """Raise BadRequestError when one of `filters` is none of the `known`."""
+    """Raise BadRequestError if one of `filters` is not `known`."""
     for key in filters:
         if key not in known:
             raise BadRequestError(f"invalid filter '{key}'")
 
 
 def flag(name: str, values: Sequence[str]) -> bool:
-    """Return what a filter of yes or no says. Raises BadRequestError on anything else."""
-    told = {value.lower() for value in values}
-    if told <= {"1", "true", "t"}:
+    """Parse the value of a boolean filter. Raises BadRequestError."""
+    given = {value.lower() for value in values}
+    if given <= {"1", "true", "t"}:
         return True
-    if told <= {"0", "false", "f"}:
+    if given <= {"0", "false", "f"}:
         return False
     raise BadRequestError(f"invalid filter '{name}={','.join(values)}'")
 
@@ -56,9 +56,9 @@ def labels_match(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
 
 
 def may_be_pruned(filters: Filters, labels: Mapping[str, str], created_ns: int, now_ns: int) -> bool:
-    """Whether the filters of a prune (`label`, `label!`, `until`) let an object with `labels` go.
+    """Whether the filters of a prune (`label`, `label!`, `until`: created before that time) select an object.
 
-    `until` spares what was made after it. Raises BadRequestError.
+    Raises BadRequestError.
     """
     if not labels_match(labels, filters.get("label") or ()):
         return False

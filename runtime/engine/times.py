@@ -1,4 +1,4 @@
-"""Times as the Docker Engine API writes and reads them. Pure."""
+"""Formats and parses times and durations of the Docker Engine API. Pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)
 
 
 def rfc3339(time_ns: int) -> str:
-    """Return a time as the Docker Engine API writes it."""
+    """Format nanoseconds since 1970 as the Docker Engine API does."""
     seconds, rest = divmod(time_ns, SECOND_NS)
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:09d}Z"
 
 
 def parse_rfc3339(text: str) -> int:
-    """Return the nanoseconds since 1970 of `text`; 0 for Docker's "never". Raises ValueError."""
+    """Parse `text` to nanoseconds since 1970; Docker's "never" (year 1) is 0. Raises ValueError."""
     if not text or text.startswith("0001"):
         return 0
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no RFC 3339 time")
+        raise ValueError(f"{text!r} is not an RFC 3339 time")
     zone = "+00:00" if match[3] in (None, "Z") else match[3]
     whole = match[1] if len(match[1]) > len("2000-01-01") else f"{match[1]}T00:00:00"
     seconds = int(datetime.fromisoformat(whole + zone).timestamp())
@@ -34,7 +34,7 @@ def parse_rfc3339(text: str) -> int:
 
 
 def moment(text: str, now_ns: int) -> int:
-    """Return the time that `text` means, in nanoseconds: seconds since 1970, RFC 3339, or a duration before `now_ns`.
+    """Parse a time to nanoseconds since 1970: seconds since 1970, RFC 3339, or a duration before `now_ns`.
 
     Raises BadRequestError.
     """
@@ -51,7 +51,7 @@ def moment(text: str, now_ns: int) -> int:
 
 
 def go_duration(seconds: float) -> str:
-    """Return a duration as Go's time.Duration prints it, as in "1m30s" and "1.5s"."""
+    """Format a duration as Go's time.Duration does: "1m30s", "1.5s"."""
     total_ns = round(seconds * 1e9)
     if total_ns == 0:
         return "0s"

@@ -1,1 +1,1 @@
-"""Images as the Docker Engine API knows them, over `runtime.image` and `runtime.build`."""
+"""Images of the Docker Engine API, implemented with `runtime.image` and `runtime.build`."""

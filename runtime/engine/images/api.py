@@ -1,4 +1,4 @@
-"""Images as the Docker Engine API knows them."""
+"""Operations on images as in the Docker Engine API."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 @dataclass(frozen=True, eq=False)
 class ImageApi:
-    """Docker's image operations over the image room."""
+    """Docker's image operations."""
 
     paths: Paths
     images: Images
@@ -51,12 +51,12 @@ class ImageApi:
     events: EventBus
 
     def list(self, filters: Filters) -> list[dict[str, Any]]:
-        """Return "List images". Raises BadRequestError for an unknown filter."""
+        """Return the answer of "List images". Raises BadRequestError on an unknown filter."""
         check_known(filters, LIST_FILTERS)
         return [self.row(image) for image in self.images.list() if self._passes(image, filters)]
 
     def shared_bytes(self) -> dict[str, int]:
-        """Return how much of each image, by its ID, others have too."""
+        """Return image ID → the size in bytes of the layers that other images have too."""
         images = self.images.list()
         holders = Counter(diff_id for image in images for diff_id in set(image.diff_ids))
         size = self.images.layers.size
@@ -79,7 +79,7 @@ class ImageApi:
         return _created_ns(self.images.resolve(name))
 
     def row(self, image: Image) -> dict[str, Any]:
-        """Return an image's row of "List images"."""
+        """Return the item of "List images" for an image."""
         return {
             "Id": image.id,
             "ParentId": "",
@@ -93,7 +93,7 @@ class ImageApi:
         }
 
     def inspect(self, name: str, *, all_members: bool = False) -> dict[str, Any]:
-        """Return "Inspect an image"; with `all_members` of its configuration, as clients before version 1.50 know them."""
+        """Return the answer of "Inspect an image"; with `all_members` in Config, as before API version 1.50."""
         image = self.images.resolve(name)
         tagged_s = self.images.tagged_s(image)
         layers = [str(directory) for directory in self.images.layer_directories(image)]
@@ -120,7 +120,7 @@ class ImageApi:
         }
 
     def history(self, name: str) -> builtins.list[dict[str, Any]]:
-        """Return "Get the history of an image", the newest step first."""
+        """Return the answer of "Get the history of an image", newest step first."""
         image = self.images.resolve(name)
         layers = iter(image.diff_ids)
         steps = []
@@ -142,7 +142,7 @@ class ImageApi:
         return steps
 
     def tag(self, name: str, repository: str, tag: str) -> None:
-        """Give an image another name."""
+        """Add a name to an image. Raises EngineError."""
         image = self.images.resolve(name)
         reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
         self.images.tag(image, reference)
@@ -152,7 +152,7 @@ class ImageApi:
         self.events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
 
     async def remove(self, name: str, *, force: bool = False) -> builtins.list[dict[str, str]]:
-        """Remove a name or an image; returns Docker's list of what went."""
+        """Remove a name or an image; return Docker's list of what was removed. Raises EngineError."""
         image = self.images.resolve(name)
         done = self.images.remove(name, force=force, in_use=self.table.user_of_image)
         for one in done:
@@ -184,17 +184,17 @@ class ImageApi:
         return sum(self.images.layers.size(diff_id) for diff_id in layers)
 
     async def load(self, source: AsyncIterator[bytes], send: Send[Progress]) -> None:
-        """Load a `docker save` archive or an OCI layout; sends Docker's progress messages."""
+        """Load a `docker save` archive or an OCI layout; send Docker's progress messages."""
         self.paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="load-") as spool:
             async for data in source:
                 await anyio.to_thread.run_sync(spool.write, data)
             spool.flush()
             path = Path(spool.name)
-            await send_reports(lambda tell: archive.load(self.images, path, tell), send)
+            await send_reports(lambda report: archive.load(self.images, path, report), send)
 
     async def save(self, names: Sequence[str], send: Send[bytes], *, tags: Sequence[str] = ()) -> None:
-        """Send an archive of the images `names`; `tags` are names that they have there besides."""
+        """Send an archive of the images `names`; `tags` are additional names for them in the archive."""
         wanted = [replace(one, tags=(*one.tags, *tags)) for one in archive.exports(self.images, names)]
         self.paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
@@ -205,14 +205,14 @@ class ImageApi:
                 await send(data)
 
     async def bootstrap(self, name: str, send: Send[Progress]) -> None:
-        """Make a Debian base image; sends progress messages."""
+        """Create a Debian base image; send progress messages."""
         cache = bootstrap.cache_directory(os.environ, os.getuid())
-        await send_reports(lambda tell: bootstrap.bootstrap(self.images, name, cache, tell), send)
+        await send_reports(lambda report: bootstrap.bootstrap(self.images, name, cache, report), send)
 
     async def pull(
         self, name: str, send: Send[Progress], *, platform: str | None = None, auth: Mapping[str, str] | None = None
     ) -> None:
-        """Pull an image from its registry, all of a repository when `name` has no tag; sends Docker's progress messages."""
+        """Pull an image, or all tags of a repository if `name` is only that; send Docker's progress messages."""
         await load_registry_client()
         from runtime.image.pull import pull
         from runtime.image.registry import Registry
@@ -220,26 +220,26 @@ class ImageApi:
         reference = Reference.parse(name)
         credentials = _credentials(auth)
 
-        async def work(tell: Callable[[Progress], None]) -> None:
+        async def work(report: Callable[[Progress], None]) -> None:
             wanted = [reference]
             if not is_whole(name):
                 async with Registry.open(reference.domain, credentials) as registry:
                     wanted = [replace(reference, tag=tag) for tag in await registry.tags(reference.path)]
             for one in wanted:
-                image = await pull(self.images, one, platform=platform, credentials=credentials, progress=tell)
+                image = await pull(self.images, one, platform=platform, credentials=credentials, progress=report)
                 self._emit("pull", image, one.familiar)
 
         await send_reports(work, send)
 
     async def push(self, name: str, send: Send[Progress], *, auth: Mapping[str, str] | None = None) -> None:
-        """Push an image to its registry; sends Docker's progress messages."""
+        """Push an image to its registry; send Docker's progress messages."""
         await load_registry_client()
         from runtime.image.push import push
 
         reference = Reference.parse(name)
         image = self.images.resolve(str(reference))
         credentials = _credentials(auth)
-        await send_reports(lambda tell: push(self.images, reference, credentials=credentials, progress=tell), send)
+        await send_reports(lambda report: push(self.images, reference, credentials=credentials, progress=report), send)
         self._emit("push", image, reference.familiar)
 
     async def pull_for_build(
@@ -259,7 +259,7 @@ class ImageApi:
         return image
 
     async def distribution(self, name: str, *, auth: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return "Get image information from the registry"."""
+        """Return the answer of "Get image information from the registry"."""
         await load_registry_client()
         from runtime.image.manifest import LARGEST_CONFIG_BYTES, Descriptor, Index, Platform
         from runtime.image.registry import Registry
@@ -282,7 +282,7 @@ class ImageApi:
         }
 
     async def log_in(self, auth: Mapping[str, str]) -> dict[str, str]:
-        """Return "Check auth configuration": ask the registry whether it takes the credentials."""
+        """Return the answer of "Check auth configuration", after a request to the registry. Raises EngineError."""
         await load_registry_client()
         from runtime.image.reference import registry_domain
         from runtime.image.registry import Registry

@@ -1,4 +1,4 @@
-"""Artifacts that are no images, in registries: small files under a manifest (OCI distribution specification)."""
+"""OCI artifacts in registries that are not images: small files in a manifest (OCI distribution specification)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST_BYTES = 16 << 20
 async def push_artifact(
     name: str, manifest: bytes, media_type: str, blobs: Mapping[str, bytes], auth: Mapping[str, str] | None
 ) -> str:
-    """Upload those of `blobs` (by digest) that the registry lacks, then `manifest`; return its digest. Raises EngineError."""
+    """Upload the `blobs` (by digest) that the registry lacks, then `manifest`; return its digest. Raises EngineError."""
     reference = Reference.parse(name)
     if reference.digest is not None:
         raise BadRequestError("cannot push a digest reference", "name a tag")
@@ -37,7 +37,7 @@ async def fetch_artifact(name: str, auth: Mapping[str, str] | None) -> tuple[byt
     async with Registry.open(reference.domain, Credentials.of(auth)) as registry:
         found = await registry.manifest(reference)
         if isinstance(found.parsed, Index):
-            raise BadRequestError(f"{reference.familiar} is an index of images, no artifact")
+            raise BadRequestError(f"{reference.familiar} is an index of images, not an artifact")
         blobs: dict[str, bytes] = {}
         left = LARGEST_BYTES
         for layer in found.parsed.layers:

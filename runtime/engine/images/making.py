@@ -1,4 +1,4 @@
-"""Images made without a Dockerfile: of a container ("commit") or of a root filesystem's archive ("import")."""
+"""Images created without a Dockerfile: from a container (commit) or from an archive of a root filesystem (import)."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ IMAGE_KEYS = (
     "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Healthcheck",
     "Shell", "OnBuild",
 )  # fmt: skip
-"""What of a container's configuration an image has too (OCI image specification, "config")."""
+"""Fields of a container's configuration that an image has too (OCI image specification, "config")."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageMaking:
-    """Makes images of what is there."""
+    """Creates images from containers and archives."""
 
     paths: Paths
     images: Images
@@ -74,10 +74,10 @@ class ImageMaking:
         overrides: Mapping[str, Any] | None = None,
         pause: bool = True,
     ) -> Image:
-        """Make an image of a container's files and configuration; `changes` are Dockerfile instructions.
+        """Create an image from a container's files and configuration; `changes` are Dockerfile instructions.
 
-        `overrides` is a ContainerConfig whose members take the place of the container's. The container is paused
-        meanwhile, unless `pause` is not set or it can't be. Raises NotFoundError, BadRequestError.
+        Members of the ContainerConfig `overrides` replace the container's. While its files are read, the container is
+        paused if `pause` is set and it can be. Raises NotFoundError, BadRequestError.
         """
         container = self.table.find(name)
         reference = _reference(repository, tag)
@@ -90,7 +90,7 @@ class ImageMaking:
             raise BadRequestError(f"the image of container {container.name} is gone: {error.message}") from error
         if parent.rootfs is not None:
             raise BadRequestError(
-                f"container {container.name} runs on a plain directory, which is no image to build upon",
+                f"container {container.name} runs on a plain directory, not on an image with layers",
                 "export it, and import the archive",
             )
         async with self.images.garbage.held_off():
@@ -116,7 +116,7 @@ class ImageMaking:
         return image
 
     async def _layer(self, container: Container, pause: bool) -> str | None:
-        """Make a layer of what the container has written; None when that is nothing."""
+        """Create a layer from the container's changes; return its diff ID, None if there are no changes."""
         upper = self.paths.container(container.id) / "upper"
         if not upper.is_dir():  # it was never started
             return None
@@ -129,7 +129,7 @@ class ImageMaking:
 
     @asynccontextmanager
     async def _still(self, container: Container, pause: bool) -> AsyncIterator[None]:
-        """Keep the container's processes from writing while the block runs."""
+        """Freeze the container while the block runs."""
         freezes = pause and container.state.status == RUNNING and can_pause()
         if freezes:
             await self.keeper.freeze(container.id, True)
@@ -151,7 +151,7 @@ class ImageMaking:
         changes: Sequence[str] = (),
         platform: str = "",
     ) -> None:
-        """Make an image with one layer of the archive `source`, compressed or not; sends Docker's progress messages."""
+        """Create an image with one layer from the archive `source`, compressed or not; send progress messages."""
         reference = _reference(repository, tag)
         config = changed({}, changes)
         self.paths.tmp.mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ def _reference(repository: str, tag: str) -> Reference | None:
 
 
 def changed(config: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]:
-    """Return an image's `config` after Dockerfile instructions that only change it. Raises BadRequestError."""
+    """Return an image's `config` after Dockerfile instructions of CHANGEABLE. Raises BadRequestError."""
     new = dict(config)
     for text in changes:
         try:
@@ -206,7 +206,7 @@ def changed(config: Mapping[str, Any], changes: Iterable[str]) -> dict[str, Any]
 
 
 def _pack_changes(upper: Path, scratch: Path, mounted: Sequence[str]) -> int:
-    """Write `upper` as layer.tar, without what is only there to be mounted upon; return the entries. Blocking."""
+    """Write `upper` to layer.tar, without mount points; return the number of entries. Blocking."""
     whole = scratch / "whole.tar"
     with open(whole, "wb") as out:
         pack(upper, out)

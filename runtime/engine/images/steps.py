@@ -1,4 +1,4 @@
-"""RUN steps of builds: one command in a container of its own, on the network, gone afterwards."""
+"""RUN steps of builds: each runs in a temporary container without a record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHUNK_BYTES = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Runs build steps over the keeper; the engine tells it of exits."""
+    """Runs build steps with the keeper; the engine reports exits to it (`exited`)."""
 
     paths: Paths
     keeper: KeeperClient
@@ -43,11 +43,11 @@ class Steps:
     _running: dict[str, tuple[anyio.Event, list[ProcessExit]]] = field(default_factory=dict, init=False)
 
     def owns(self, id: str) -> bool:
-        """Whether `id` is a step that runs now."""
+        """Whether `id` is a running step."""
         return id in self._running
 
     def exited(self, ended: ProcessExit) -> None:
-        """Take note of the end of a step's process."""
+        """Record the exit of a step's process."""
         event, exits = self._running[ended.id]
         exits.append(ended)
         event.set()
@@ -100,7 +100,7 @@ class Steps:
                 del self._running[id]
 
     async def _join(self, id: str, network: str, bundle: Any, extra_hosts: Sequence[str]) -> str | None:
-        """Provide the step's network; return the path of its namespace, None for the host's."""
+        """Set up the step's network; return the path of its namespace, None for the host's."""
         servers = host_resolvers() if network == "host" else default_resolvers()
         (bundle / "hosts").write_text(hosts_file((), extra_hosts))
         (bundle / "resolv.conf").write_text(resolv_conf(servers, {}, host_search()))

@@ -1,1 +1,1 @@
-"""Networks as the Docker Engine API knows them, over `runtime.network`."""
+"""Networks of the Docker Engine API, implemented with `runtime.network`."""

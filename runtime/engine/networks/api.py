@@ -1,4 +1,4 @@
-"""Networks as the Docker Engine API knows them."""
+"""Operations on networks as in the Docker Engine API."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NO_SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and '
     "try again."
 )
-"""What Docker says outside of a swarm."""
+"""Docker's message outside of a swarm."""
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkApi:
-    """Docker's network operations over the network room."""
+    """Docker's network operations."""
 
     networks: Networks
     table: ContainerTable
@@ -41,7 +41,7 @@ class NetworkApi:
         self.events.emit("network", action, network.id, {"name": network.name, "type": network.driver})
 
     def list(self, filters: Filters) -> list[dict[str, Any]]:
-        """Return "List networks". Raises BadRequestError for an unknown filter."""
+        """Return the answer of "List networks". Raises BadRequestError on an unknown filter."""
         check_known(filters, LIST_FILTERS)
         for kind in filters.get("type") or ():
             if kind not in ("builtin", "custom"):
@@ -61,7 +61,7 @@ class NetworkApi:
         return all(checks[key](values) for key, values in filters.items() if values)
 
     def inspect(self, name: str, *, scope: str = "") -> dict[str, Any]:
-        """Return "Inspect a network". Raises NotFoundError when it is not of `scope` either."""
+        """Return the answer of "Inspect a network". Raises NotFoundError, also if it is not of `scope`."""
         network = self.networks.resolve(name)
         if scope not in ("", "local"):
             raise NotFoundError(f"network {name} not found")
@@ -107,11 +107,9 @@ class NetworkApi:
         }
 
     async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make a network ("Create a network")."""
+        """Create a network; return the answer of "Create a network". Raises EngineError."""
         if body.get("EnableIPv4") is False:
-            raise BadRequestError(
-                "a network without IPv4 is not offered here", "leave enable_ipv4 out; enable_ipv6 adds IPv6 to it"
-            )
+            raise BadRequestError("a network without IPv4 is not supported", "omit enable_ipv4; enable_ipv6 adds IPv6")
         ipam = body.get("IPAM") or {}
         _check_offered(body, ipam.get("Driver") or "default")
         network = await self.networks.create(
@@ -136,13 +134,13 @@ class NetworkApi:
         return {"Id": network.id, "Warning": ""}
 
     async def remove(self, name: str) -> None:
-        """Remove a network."""
+        """Remove a network. Raises EngineError."""
         network = self.networks.resolve(name)
         await self.networks.remove(network)
         self._emit("destroy", network)
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
-        """Remove the networks that no container is on."""
+        """Remove the networks without containers."""
         check_known(filters, PRUNE_FILTERS)
         now_ns = time.time_ns()
         removed = []
@@ -159,7 +157,7 @@ class NetworkApi:
         return bool(self.networks.attached(network)) or any(network.name in one.networks for one in self.table)
 
     async def connect(self, name: str, body: Mapping[str, Any]) -> None:
-        """Attach a container, running or not."""
+        """Connect a container, running or not, to the network. Raises EngineError."""
         network = self.networks.resolve(name)
         container = self.table.find(body.get("Container") or "")
         _check_joinable(container, network)
@@ -175,12 +173,12 @@ class NetworkApi:
             if container.is_running and not had_names:
                 self.networking.write_resolv_conf(container)
             if container.is_running:
-                self.networking.tell_names(container)
+                self.networking.update_hosts(container)
             self.table.save(container)
         self.networking.emit("connect", network, container)
 
     async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
-        """Take a container off the network."""
+        """Disconnect a container from the network. Raises EngineError."""
         network = self.networks.resolve(name)
         container = self.table.find(body.get("Container") or "")
         if network.driver == "host":
@@ -197,13 +195,13 @@ class NetworkApi:
                 raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
             container.networks.pop(network.name, None)
             if container.is_running:
-                self.networking.tell_names(container)
+                self.networking.update_hosts(container)
             self.table.save(container)
         self.networking.emit("disconnect", network, container)
 
     @asynccontextmanager
     async def _held(self, container: Container) -> AsyncIterator[None]:
-        """Keep the container from starting, ending and going while the block runs."""
+        """Lock the container, so that it is not started, stopped or removed while the block runs."""
         async with container.lock:
             if container not in self.table:
                 raise NotFoundError(f"No such container: {container.name}")
@@ -214,7 +212,7 @@ HOST_NETWORK = "container cannot be disconnected from host network or connected 
 
 
 def _check_joinable(container: Container, network: Network) -> None:
-    """Raise BadRequestError when the container can't be attached to the network beside what it is attached to."""
+    """Raise BadRequestError if the container's network mode does not allow another network."""
     mode = container.host.get("NetworkMode") or ""
     if mode == "host" or mode.startswith("container:"):
         raise BadRequestError(
@@ -229,12 +227,12 @@ def _check_joinable(container: Container, network: Network) -> None:
 
 
 def _check_offered(body: Mapping[str, Any], ipam_driver: str) -> None:
-    """Refuse the kinds of networks that a swarm has, and other programs' drivers."""
+    """Refuse kinds of networks that need a swarm, and drivers of plugins."""
     if body.get("Ingress"):
-        raise ForbiddenError("Ingress network can only be global scope network", "leave `ingress` out")
+        raise ForbiddenError("Ingress network can only be global scope network", "omit `ingress`")
     if body.get("Scope") not in (None, "", "local") or body.get("Driver") == "overlay":
-        raise UnavailableError(NO_SWARM, "networks here are bridges of this machine: leave scope and driver out")
+        raise UnavailableError(NO_SWARM, "only bridge networks on this machine are supported: omit scope and driver")
     if body.get("ConfigOnly") or (body.get("ConfigFrom") or {}).get("Network"):
-        raise BadRequestError("networks made of configuration-only networks are not offered here")
+        raise BadRequestError("configuration-only networks are not supported")
     if ipam_driver != "default":
-        raise NotFoundError(f'plugin "{ipam_driver}" not found', "addresses are given out by the engine itself")
+        raise NotFoundError(f'plugin "{ipam_driver}" not found', "omit it: the engine assigns addresses itself")

@@ -1,4 +1,4 @@
-"""What a container may ask of its attachment to a network: settings that Docker refuses, in its words."""
+"""Checks of a container's endpoint settings: values that Docker refuses, with its messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAC_ADDRESS = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 
 
 def check_endpoints(wanted: Mapping[str, Mapping[str, Any]], networks: Networks) -> None:
-    """Check EndpointSettings by the names of their networks, which may be missing. Raises BadRequestError."""
+    """Check EndpointSettings by network name; the networks may not exist. Raises BadRequestError."""
     for name, settings in wanted.items():
         try:
             network = networks.resolve(name)
@@ -25,7 +25,7 @@ def check_endpoints(wanted: Mapping[str, Mapping[str, Any]], networks: Networks)
 
 
 def check_endpoint(name: str, settings: Mapping[str, Any], network: Network | None) -> None:
-    """Check the EndpointSettings for one network. Raises BadRequestError that names all that is wrong."""
+    """Check the EndpointSettings for one network. Raises BadRequestError with all problems found."""
     wrong = "\n".join(_wrong(name, settings, network))
     if wrong:
         raise BadRequestError(f"invalid config for network {name}: invalid endpoint settings:\n{wrong}")

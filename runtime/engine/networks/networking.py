@@ -1,4 +1,4 @@
-"""A container's place on its networks: namespace, attachments, published ports, the files of name resolution."""
+"""A container's networking: its namespace, endpoints, published ports, hosts and resolv.conf files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME_FILES = ("hosts", "hostname", "resolv.conf")
 
 @dataclass(frozen=True, eq=False)
 class ContainerNetworks:
-    """Puts containers on their networks, and takes them off."""
+    """Connects containers to their networks at start, and disconnects them at exit."""
 
     paths: Paths
     table: ContainerTable
@@ -39,7 +39,7 @@ class ContainerNetworks:
         self.events.emit("network", action, network.id, about)
 
     async def join(self, container: Container) -> Path | None:
-        """Attach the container to its networks; return its network namespace, None for the host's."""
+        """Connect the container to its networks; return its network namespace, None for the host's."""
         directory = self.paths.container(container.id)
         mode = container.host.get("NetworkMode") or "bridge"
         if mode.startswith("container:"):
@@ -51,7 +51,7 @@ class ContainerNetworks:
             return None
         sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
         path = self.networks.namespace(container.id)
-        if not path.exists():  # else it waited for us, with all its attachments, for the sake of who shares it
+        if not path.exists():  # it exists, with all endpoints, if another container that shares it is still running
             await self.networks.open_namespace(container.id, container.name, sysctls)
         attached = {endpoint.network_id for endpoint in self.networks.endpoints(container.id)}
         if mode != "none":
@@ -64,7 +64,7 @@ class ContainerNetworks:
             await self.publish_ports(container)
         self._check_linked(container)
         self.write_resolv_conf(container)
-        self.tell_names(container)
+        self.update_hosts(container)
         self.networks.expect_more()
         return path
 
@@ -77,7 +77,7 @@ class ContainerNetworks:
             if (source / name).exists():
                 shutil.copy(source / name, directory / name)
         namespace = self.networks.namespace(owner.id)
-        return namespace if namespace.exists() else None  # None: the other one is on the host's network
+        return namespace if namespace.exists() else None  # None: the other container is on the host's network
 
     def _check_linked(self, container: Container) -> None:
         for link in links_of(container, self.table):
@@ -85,27 +85,27 @@ class ContainerNetworks:
                 raise ConflictError(f"Cannot link to a non running container: /{link.container.name} AS {link.name}")
 
     def environment(self, container: Container) -> list[str]:
-        """Return the container's variables, with those that tell of the containers that it is linked to."""
+        """Return the container's environment, with the variables of its links."""
         own = list(container.config.get("Env") or ())
         names = {pair.partition("=")[0] for pair in own}
-        told = []
+        linked = []
         for link in existing(container, self.table):
             addresses = self._on_default_bridge(link.container)
-            told += link.environment(addresses[0]) if addresses else []
-        return [*(pair for pair in told if pair.partition("=")[0] not in names), *own]
+            linked += link.environment(addresses[0]) if addresses else []
+        return [*(pair for pair in linked if pair.partition("=")[0] not in names), *own]
 
     def _on_default_bridge(self, container: Container) -> list[str]:
         bridge = self.networks.resolve("bridge")
         attached = (one for one in self.networks.endpoints(container.id) if one.network_id == bridge.id)
         return [str(address) for endpoint in attached for address in endpoint.addresses]
 
-    def tell_names(self, container: Container) -> None:
-        """Write the hosts files of the container and of those that are linked to it."""
+    def update_hosts(self, container: Container) -> None:
+        """Write the hosts files of the container and of those that link to it."""
         for one in (container, *linked_to(container, self.table)):
             self._write_hosts(one)
 
     def _write_hosts(self, container: Container) -> None:
-        """Write the container's hosts file for the networks that it is on; into the same file, which it may see."""
+        """Write the container's hosts file for its networks, in place: the file is bind-mounted."""
         own, gateway = [], ""
         for link in existing(container, self.table):
             own += [(address, link.host_names()) for address in self._on_default_bridge(link.container)]
@@ -118,7 +118,7 @@ class ContainerNetworks:
         path.write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
 
     async def publish_ports(self, container: Container) -> None:
-        """Publish the container's ports over the networks that it is on."""
+        """Publish the container's ports."""
         bindings = held_ports(container) or port_bindings(container.config, container.host)
         await self._publish(container, bindings)
 
@@ -130,24 +130,24 @@ class ContainerNetworks:
         ]
 
     def write_resolv_conf(self, container: Container) -> None:
-        """Write the container's resolv.conf for the networks that it is on; into the same file, which it may see."""
+        """Write the container's resolv.conf for its networks, in place: the file is bind-mounted."""
         servers = host_resolvers() if "none" in container.networks else [RESOLVER_ADDRESS]
         if set(container.networks) <= {"bridge"}:
             servers = default_resolvers()
         (self.paths.container(container.id) / "resolv.conf").write_text(_resolv_conf(container, servers))
 
     async def leave(self, container: Container) -> None:
-        """Take the container off its networks; but not while others run in its network namespace."""
+        """Disconnect the container from its networks, unless other containers run in its network namespace."""
         if not self._sharers(container):
             await self.forget(container)
             container.ports = []
         owner = self.owner(container)
-        if owner is not None and not owner.is_running and not self._sharers(owner, but=container):
+        if owner is not None and not owner.is_running and not self._sharers(owner, excluding=container):
             await self.leave(owner)
             self.table.save(owner)
 
     async def forget(self, container: Container) -> None:
-        """Drop the container's network namespace with all its attachments, where there is one."""
+        """Remove the container's network namespace with all endpoints, if there is one."""
         attached = self.networks.endpoints(container.id)
         if not attached and not self.networks.namespace(container.id).exists():
             return
@@ -157,23 +157,23 @@ class ContainerNetworks:
             self.emit("disconnect", network, container)
 
     async def adopt(self, container: Container) -> None:
-        """Publish again the ports of a container that an earlier engine started, and of whose network it shares."""
+        """Publish the ports of a container started by an earlier engine, and of the owner of its namespace, again."""
         for one in (container, self.owner(container)):
             if one is not None:
                 await self._publish(one, held_ports(one))
                 self.table.save(one)
 
     def owner(self, container: Container) -> Container | None:
-        """Return whose network namespace the container runs in, when it is another container's."""
+        """Return the container whose network namespace this one shares, None if it has its own."""
         mode = container.host.get("NetworkMode") or ""
         try:
             return self.table.find(mode.partition(":")[2]) if mode.startswith("container:") else None
         except SkiffError:
             return None
 
-    def _sharers(self, owner: Container, but: Container | None = None) -> list[Container]:
-        """Return the running containers, `but` one, in the network namespace of `owner`."""
-        return [one for one in self.table if one.is_running and one is not but and self.owner(one) is owner]
+    def _sharers(self, owner: Container, excluding: Container | None = None) -> list[Container]:
+        """Return the running containers, except `excluding`, that share the network namespace of `owner`."""
+        return [one for one in self.table if one.is_running and one is not excluding and self.owner(one) is owner]
 
 
 def _resolv_conf(container: Container, servers: Sequence[str]) -> str:
@@ -181,7 +181,7 @@ def _resolv_conf(container: Container, servers: Sequence[str]) -> str:
 
 
 def own_names(container: Container) -> str:
-    """Return what the container calls itself in its hosts file: the whole name, and its first part where it has more."""
+    """Return the container's own names for its hosts file: the whole host name, and its first label."""
     whole: str = container.config.get("Hostname") or container.id[:12]
     if container.config.get("Domainname"):
         whole += f".{container.config['Domainname']}"
@@ -190,7 +190,7 @@ def own_names(container: Container) -> str:
 
 
 def endpoint_settings(wanted: Mapping[str, Any], container: Container) -> EndpointSettings:
-    """Return the attachment of `container` that Docker's EndpointSettings describe."""
+    """Convert Docker's EndpointSettings for `container`."""
     ipam = wanted.get("IPAMConfig") or {}
     return EndpointSettings(
         aliases=tuple(wanted.get("Aliases") or ()),
@@ -208,7 +208,7 @@ def endpoint_settings(wanted: Mapping[str, Any], container: Container) -> Endpoi
 
 
 def port_bindings(config: Mapping[str, Any], host: Mapping[str, Any]) -> list[PortBinding]:
-    """Return the ports to publish: HostConfig's, and with PublishAllPorts every exposed one that it does not name."""
+    """Return the ports to publish: HostConfig's, and with PublishAllPorts all other exposed ones."""
     wanted = dict(host.get("PortBindings") or {})
     if host.get("PublishAllPorts"):
         for exposed in config.get("ExposedPorts") or ():
@@ -217,5 +217,5 @@ def port_bindings(config: Mapping[str, Any], host: Mapping[str, Any]) -> list[Po
 
 
 def held_ports(container: Container) -> list[PortBinding]:
-    """Return the ports that the container has on the host, with those that were chosen for it."""
+    """Return the container's published ports, with the host ports that were chosen for it."""
     return [PortBinding(port["PrivatePort"], port["Type"], port["IP"], port["PublicPort"]) for port in container.ports]

@@ -15,7 +15,7 @@ OF_DEFAULT_BRIDGE: Mapping[str, Any] = {
     "EndpointID": "", "Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPAddress": "",
     "IPPrefixLen": 0, "IPv6Gateway": "", "MacAddress": "",
 }  # fmt: skip
-"""What NetworkSettings itself repeats of the endpoint on the default bridge, as it is without one."""
+"""Fields of the default bridge's endpoint that NetworkSettings repeats, with their values without such an endpoint."""
 
 
 def network_settings(container: Container, networks: Networks) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def network_settings(container: Container, networks: Networks) -> dict[str, Any]
 
 
 def attachments(container: Container, networks: Networks) -> dict[str, Any]:
-    """Return the container's EndpointSettings by the names of its networks."""
+    """Return the container's EndpointSettings by network name."""
     endpoints = {endpoint.network_id: endpoint for endpoint in networks.endpoints(container.id)}
     shown = {}
     for name, wanted in container.networks.items():
@@ -81,7 +81,7 @@ def _addresses(endpoint: Endpoint | None) -> dict[str, Any]:
 
 
 def ports(container: Container) -> dict[str, list[dict[str, str]] | None]:
-    """Return the container's exposed ports ("80/tcp"), each with where it is published now; none when it is not."""
+    """Return the container's exposed ports ("80/tcp"), each with its host addresses, None if it is not published."""
     if not container.is_running:
         return {}
     exposed: dict[str, list[dict[str, str]] | None] = dict.fromkeys(container.config.get("ExposedPorts") or {})
@@ -94,7 +94,7 @@ def ports(container: Container) -> dict[str, list[dict[str, str]] | None]:
 
 
 def port_rows(container: Container) -> list[dict[str, Any]]:
-    """Return the same as rows of "List containers"."""
+    """Return the same as in "List containers"."""
     rows: list[dict[str, Any]] = []
     for key, held in ports(container).items():
         number, _, protocol = key.partition("/")

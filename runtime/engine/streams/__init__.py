@@ -1,1 +1,1 @@
-"""Bytes to and from containers: attach, logs, exec."""
+"""Streams to and from containers: attach, logs, exec."""

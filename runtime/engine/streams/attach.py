@@ -1,4 +1,4 @@
-"""A client's hold on a process's streams (Docker Engine API, "Attach to a container")."""
+"""A client attached to a process's streams (Docker Engine API, "Attach to a container")."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runtime.streaming import Source
 
 @dataclass(frozen=True)
 class LogFrame:
-    """Output of `stream` (1 stdout, 2 stderr, 0 a terminal's)."""
+    """Output of `stream` (1 stdout, 2 stderr, 0 terminal)."""
 
     stream: int
     data: bytes
 
 
 async def write_all(descriptor: int, data: bytes) -> None:
-    """Write `data` to a non-blocking descriptor. Raises BrokenPipeError when nobody reads."""
+    """Write `data` to a non-blocking descriptor. Raises BrokenPipeError if there is no reader."""
     view = memoryview(data)
     while view:
         try:
@@ -30,9 +30,10 @@ async def write_all(descriptor: int, data: bytes) -> None:
 
 
 class Attachment:
-    """Input to and output of a process. `output` sends until the process's output ends.
+    """Input to and output of a process. `output` sends until the end of the process's output.
 
-    `turn` is the lock of its input, where several may give it some.
+    `stdin` returns the descriptor of its standard input once it is started; `stdin_lock` serializes writers, if several
+    clients can be attached.
     """
 
     def __init__(
@@ -43,30 +44,30 @@ class Attachment:
         stdin: Callable[[], Awaitable[int | None]],
         close_stdin: Callable[[], Awaitable[None]],
         detached: Callable[[], None],
-        turn: anyio.Lock | None = None,
+        stdin_lock: anyio.Lock | None = None,
     ) -> None:
         self.tty = tty
         self.output = output
         self._stdin = stdin
         self._close_stdin = close_stdin
         self._detached = detached
-        self._turn = turn or anyio.Lock()
+        self._stdin_lock = stdin_lock or anyio.Lock()
 
     async def send(self, data: bytes) -> None:
-        """Give `data` to the process's standard input, where it has one."""
+        """Write `data` to the process's standard input, if it has one."""
         descriptor = await self._stdin()
         if descriptor is not None:
             try:
-                async with self._turn:  # whoever else types into the same process
+                async with self._stdin_lock:
                     await write_all(descriptor, data)
             except OSError:
-                return  # the process closed its end: as with a pipe in a shell, the rest goes nowhere
+                return  # the process has closed its standard input: discard the rest, like a shell with a pipe
 
     async def send_eof(self) -> None:
-        """End the standard input. A terminal's goes on: its end is a character."""
+        """Close the standard input, but not a terminal, where EOF is a character (^D)."""
         if not self.tty:
             await self._close_stdin()
 
     def detach(self) -> None:
-        """Tell that the client leaves on purpose; the process goes on."""
+        """Report that the client detaches; the process runs on."""
         self._detached()

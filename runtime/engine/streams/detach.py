@@ -1,4 +1,4 @@
-"""The keys that end an attachment and leave the process running (Docker Engine API, "Attach", detachKeys). Pure."""
+"""Detach keys, which end an attachment and leave the process running (Docker Engine API, "Attach"). Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KEY = re.compile(r"ctrl-([a-z@\[\\\]^_])|([!-~ ])")
 
 
 def parse_keys(text: str | None) -> bytes:
-    """Return the bytes that the keys `text` send ("ctrl-p,ctrl-q", "a"). Raises BadRequestError."""
+    """Parse keys ("ctrl-p,ctrl-q", "a") to the bytes that a terminal sends for them. Raises BadRequestError."""
     keys = bytearray()
     for one in (text or DEFAULT_KEYS).split(","):
         match = _KEY.fullmatch(one)
@@ -22,14 +22,14 @@ def parse_keys(text: str | None) -> bytes:
 
 
 class DetachKeys:
-    """Looks for the keys in what is typed; what could be their beginning is held back until more comes."""
+    """Searches input for the keys; a possible beginning of them is held back until the next input."""
 
     def __init__(self, keys: bytes) -> None:
         self._keys = keys
         self._matched = 0
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """Return what of the input is the process's, and whether the keys were all typed; what follows them is dropped."""
+        """Return (input for the process, whether the keys were found); input after the keys is dropped."""
         out = bytearray()
         for byte in data:
             if byte == self._keys[self._matched]:

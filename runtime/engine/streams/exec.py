@@ -1,4 +1,4 @@
-"""Further processes in running containers (Docker Engine API, "Exec")."""
+"""Exec instances: additional processes in running containers (Docker Engine API, "Exec")."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle
 from runtime.streaming import Send
 
 CANNOT_RUN, MISSING = 126, 127
-"""Exit codes of an exec that could not be started; the second when its program is missing."""
+"""Exit codes of an exec that could not be started; MISSING if its program does not exist."""
 KILL_PATIENCE_S = 5.0
 LINGER_S, KEPT_S = 1.0, 300.0
 START_PATIENCE_S = 10.0
@@ -37,7 +37,7 @@ START_PATIENCE_S = 10.0
 
 @dataclass
 class Exec:
-    """A process that was asked for in a container; `exit_code` is None until it ended."""
+    """An exec instance; `exit_code` is None until its process has exited."""
 
     id: str
     container: Container
@@ -46,10 +46,10 @@ class Exec:
     is_started: bool = False
     exit_code: int | None = None
     launched: anyio.Event = field(default_factory=anyio.Event)
-    """Set when it is known whether the process could be started."""
+    """Set when the process has been started or the start has failed."""
     ended: anyio.Event = field(default_factory=anyio.Event)
     drained: anyio.Event = field(default_factory=anyio.Event)
-    """Set when its output is at its end."""
+    """Set at the end of its output."""
     pid: int = 0
 
     @property
@@ -60,7 +60,7 @@ class Exec:
 
 @dataclass(frozen=True, eq=False)
 class Execs:
-    """The execs of one engine. They end with their container and are not kept over an engine's restart."""
+    """The exec instances of one engine. They end with their container, and do not survive an engine's restart."""
 
     keeper: KeeperClient
     table: ContainerTable
@@ -75,7 +75,7 @@ class Execs:
         return found
 
     def create(self, name: str, body: Mapping[str, Any]) -> dict[str, str]:
-        """Ask for a process in the running container `name`. Raises ConflictError when it does not run."""
+        """Create an exec instance in the running container `name`. Raises ConflictError if it is not running."""
         container = self.table.find(name)
         if not container.is_running:
             raise ConflictError(f"container {container.id} is not running")
@@ -91,7 +91,7 @@ class Execs:
         return {"Id": one.id}
 
     def ready(self, id: str) -> Exec:
-        """Return an exec that can be started now. Raises NotFoundError, ConflictError."""
+        """Return the exec instance if it can be started. Raises NotFoundError, ConflictError."""
         one = self._get(id)
         if one.is_started:
             raise ConflictError(f"exec {id} has already run")
@@ -102,7 +102,7 @@ class Execs:
         return one
 
     def _drop_stale(self) -> None:
-        """Let go of what was asked for and never started in containers that have ended."""
+        """Drop instances that were never started in containers that have exited."""
         for one in list(self._execs.values()):
             if not one.is_started and not one.container.is_running:
                 self._drop(one)
@@ -113,7 +113,7 @@ class Execs:
             one.container.exec_ids.remove(one.id)
 
     async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
-        """Start it; returns its streams, or None when it is detached. Raises LaunchError."""
+        """Start it; return its streams, None if it is detached. Raises LaunchError."""
         one = self.ready(id)
         check_start()
         check_console_size(body.get("ConsoleSize"))
@@ -152,23 +152,23 @@ class Execs:
             await self.keeper.close_stdin(one.id)
 
     async def _discard(self, one: Exec) -> None:
-        """Read what nobody wants to hear, so that the process need not wait."""
+        """Read and discard output, so that the process does not block on a full pipe."""
         assert one.process is not None
-        await send_output(one.process, one.ended, _to_nobody)
+        await send_output(one.process, one.ended, _ignore)
         one.drained.set()
 
     async def _send_output(self, one: Exec, send: Send[LogFrame]) -> None:
-        """Send the output; when it has ended, the exit code is known."""
+        """Send the output; return when the process has exited and its exit code is known."""
         assert one.process is not None
         try:
             await send_output(one.process, one.ended, send)
             one.drained.set()
         finally:
-            if not one.drained.is_set() and not one.body.get("Probe"):  # the client went, the process goes on
+            if not one.drained.is_set() and not one.body.get("Probe"):  # the client has disconnected
                 self.background.start_soon(self._discard, one)
 
     async def exited(self, ended: ProcessExit) -> None:
-        """Take note of the end of an exec's process."""
+        """Record the exit of an exec's process."""
         one = self._execs.get(ended.id)
         if one is not None:
             one.exit_code = ended.exit_code
@@ -179,10 +179,10 @@ class Execs:
         await self.keeper.forget(ended.id)
 
     async def _forget_later(self, one: Exec) -> None:
-        """Keep the exit code for who asks after the streams ended, then let go."""
+        """Keep the exit code for clients that ask for it after the end of the streams, then drop the instance."""
         if one.process is not None:
             await one.drained.wait()
-            await anyio.sleep(LINGER_S)  # who still types into it is about to hear of its end
+            await anyio.sleep(LINGER_S)  # clients that still send input need time to see the end
             one.process.close()
             one.process = None
         await anyio.sleep(KEPT_S)
@@ -212,7 +212,7 @@ class Execs:
         }
 
     async def resize(self, id: str, height: int, width: int) -> None:
-        """Tell the exec's terminal its size, as soon as it has one. Raises ConflictError when it does not start."""
+        """Set the size of the exec's terminal once it is started. Raises ConflictError if it is not started in time."""
         one = self._get(id)
         if one.exit_code is None:
             with anyio.move_on_after(START_PATIENCE_S):
@@ -223,7 +223,7 @@ class Execs:
             resize_console(one.process.fds["console"], height, width)
 
     async def probe(self, container: Container, check: HealthCheck) -> tuple[int, str]:
-        """Run a health probe; return its exit code and the end of its output; -1 when it took too long."""
+        """Run a health probe; return (exit code, output); the exit code is -1 after a timeout or a failed start."""
         one = Exec(secrets.token_hex(32), container, {"Cmd": list(check.test), "Probe": True})
         self._execs[one.id] = one
         output = ProbeOutput()
@@ -238,7 +238,7 @@ class Execs:
             if scope.cancelled_caught:
                 with anyio.CancelScope(shield=True):
                     await self.keeper.signal(one.id, signal.SIGKILL)
-                    with anyio.move_on_after(KILL_PATIENCE_S):  # probes that hang in the kernel are not waited for
+                    with anyio.move_on_after(KILL_PATIENCE_S):  # a process that hangs in the kernel does not exit
                         await one.ended.wait()
                 said = f": {output}" if str(output) else ""
                 return -1, f"Health check exceeded timeout ({go_duration(check.timeout_s)}){said}"
@@ -253,11 +253,11 @@ class Execs:
 
 
 def _failed_with(error: SkiffError) -> int:
-    """Return the exit code of an exec that could not be started: one of its own where its program or directory lacks."""
+    """Return the exit code for an exec that could not be started."""
     return MISSING if isinstance(error, LaunchError) and error.exit_code == MISSING else CANNOT_RUN
 
 
-async def _to_nobody(frame: LogFrame) -> None:
+async def _ignore(frame: LogFrame) -> None:
     return
 
 

@@ -1,4 +1,4 @@
-"""What an exec's process writes, until it ends."""
+"""Reads the output of an exec until its end."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from runtime.streaming import Send
 
 CHUNK_BYTES = 1 << 16
 PATIENCE_S = 2.0
-"""How long the output may stay open after the process's end: who it has left behind may hold it for ever."""
+"""How long output is read after the process has exited: processes that it left behind may keep the pipes open."""
 FIONREAD = 0x541B
-"""<asm-generic/ioctls.h>: how much there is to be read."""
+"""<asm-generic/ioctls.h>: number of readable bytes."""
 SOURCES = (("console", 0), ("stdout", 1), ("stderr", 2))
 
 
 async def send_output(process: ProcessHandle, ended: anyio.Event, send: Send[LogFrame]) -> None:
-    """Send the output of a process until its pipes end, or what is in them soon after `ended`; that is awaited."""
+    """Send the output of a process until EOF, at most until PATIENCE_S after `ended`; return after `ended`."""
     pipes = [_Pipe(process.fds[name], stream) for name, stream in SOURCES if name in process.fds]
-    turn = anyio.Lock()
+    lock = anyio.Lock()
 
     async def send_alone(frame: LogFrame) -> None:
-        async with turn:  # the two pipes share the client's connection
+        async with lock:  # both pipes are sent over one connection
             await send(frame)
 
     async with together() as group:
-        group.start_soon(_hurry, ended, pipes)
+        group.start_soon(_limit, ended, pipes)
         async with together() as readers:
             for pipe in pipes:
                 readers.start_soon(pipe.send_all, send_alone)
@@ -41,15 +41,15 @@ async def send_output(process: ProcessHandle, ended: anyio.Event, send: Send[Log
     await ended.wait()
 
 
-async def _hurry(ended: anyio.Event, pipes: Iterable[_Pipe]) -> None:
+async def _limit(ended: anyio.Event, pipes: Iterable[_Pipe]) -> None:
     await ended.wait()
     await anyio.sleep(PATIENCE_S)
     for pipe in pipes:
-        pipe.hurry()
+        pipe.finish()
 
 
 class _Pipe:
-    """The reading end of a process's output, or its terminal."""
+    """The read end of a process's output, or its terminal."""
 
     def __init__(self, descriptor: int, stream: int) -> None:
         os.set_blocking(descriptor, False)
@@ -58,14 +58,14 @@ class _Pipe:
         self._waiting = anyio.CancelScope()
         self._left: int | None = None
 
-    def hurry(self) -> None:
-        """Read what is there now, and no more."""
+    def finish(self) -> None:
+        """Read only what is in the pipe now."""
         held = fcntl.ioctl(self._descriptor, FIONREAD, b"\0" * 4)
         (self._left,) = struct.unpack("i", held)
         self._waiting.cancel()
 
     async def send_all(self, send: Send[LogFrame]) -> None:
-        """Send what can be read until the end."""
+        """Send all data until EOF."""
         while self._left != 0:
             try:
                 data = os.read(self._descriptor, CHUNK_BYTES if self._left is None else min(CHUNK_BYTES, self._left))
@@ -73,7 +73,7 @@ class _Pipe:
                 await self._wait()
                 continue
             except OSError as error:
-                if error.errno == errno.EIO:  # tty: nobody has the other end open any more
+                if error.errno == errno.EIO:  # tty: EOF, no process has the other side open
                     return
                 raise
             if not data:

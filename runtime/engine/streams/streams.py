@@ -1,4 +1,4 @@
-"""What containers write: from their logs, or as it comes."""
+"""Reading containers' logs, and attaching to containers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from runtime.streaming import pieces_of
 
 
 class Streams:
-    """Reads logs and holds attachments. Readers pull: what a slow one has not read yet waits in the log's files."""
+    """Reads logs and attaches clients. All output is read from the log's files, so a slow client needs no memory."""
 
     def __init__(self, paths: Paths, table: ContainerTable, keeper: KeeperClient) -> None:
         self._paths = paths
@@ -45,10 +45,10 @@ class Streams:
         with_details: bool = False,
         attached: bool = False,
     ) -> AsyncGenerator[LogFrame, None]:
-        """Return the container's output in big pieces; with `follow` until the container stops, or `until_ns` comes.
+        """Yield the container's output in large pieces; with `follow` until it stops, or until `until_ns`.
 
-        With `attached` a container that does not run is followed from its next start on, and none goes on without the
-        reader having got what is dropped of its log.
+        With `attached` a stopped container is followed from its next start on, and rotation of the log waits until this
+        reader has read the segment to delete.
         """
         before_lines = _details(container) if with_details else b""
         selection = Selection(_wanted(stdout, stderr), since_ns, until_ns, tail, timestamps, before_lines)
@@ -59,17 +59,17 @@ class Streams:
     ) -> AsyncGenerator[LogFrame, None]:
         if not follow and not segment_starts(self._paths.container(container.id)):
             return
-        # it may be removed meanwhile
+        # FileNotFoundError: the container may be removed at the same time
         with suppress(FileNotFoundError), self._reader(container, is_awaited=attached) as reader:
-            passage, end = LogSlice(reader, selection), reader.end
-            for _ in passage.find():
+            part, end = LogSlice(reader, selection), reader.end
+            for _ in part.find():
                 await anyio.lowlevel.checkpoint()
             if attached:
                 await self._until_runs(container)
             written, is_live = container.written, _is_live(container)
-            while not passage.is_over and (follow or reader.position < end):
+            while not part.is_over and (follow or reader.position < end):
                 chunks = reader.chunks()
-                for stream, data in passage.frames(chunks):
+                for stream, data in part.frames(chunks):
                     yield LogFrame(stream, data)
                     await anyio.lowlevel.checkpoint()
                 if chunks:
@@ -86,7 +86,7 @@ class Streams:
 
     @contextmanager
     def _reader(self, container: Container, *, is_awaited: bool = False) -> Iterator[LogReader]:
-        """Open the container's log for reading, as one for whom what it drops is held."""
+        """Open the container's log, and register the reader with the writer."""
         reader = LogReader(self._paths.container(container.id), is_awaited=is_awaited)
         container.readers.add(reader)
         try:
@@ -99,12 +99,12 @@ class Streams:
     def attach(
         self, container: Container, *, stdin: bool, stdout: bool, stderr: bool, stream: bool, logs: bool
     ) -> Attachment:
-        """Hold the container's streams, also of one that is not started yet."""
+        """Attach to the container's streams, even before it is started."""
         streams = _wanted(stdout, stderr)
         self._table.emit(container, "attach")
 
         async def stdin_of() -> int | None:
-            await self._until_started(container)  # clients attach, and may write, before they start it
+            await self._until_started(container)  # clients attach, and may send input, before they start it
             process = container.process
             if process is None or not stdin:
                 return None
@@ -118,7 +118,7 @@ class Streams:
             stdin=stdin_of,
             close_stdin=partial(self._close_stdin, container),
             detached=partial(self._table.emit, container, "detach"),
-            turn=container.stdin_lock,
+            stdin_lock=container.stdin_lock,
         )
 
     async def _until_started(self, container: Container) -> None:
@@ -126,7 +126,7 @@ class Streams:
             await container.changed.wait()
 
     async def _until_runs(self, container: Container) -> None:
-        """Return once the container runs, or did after this was called, or can't."""
+        """Return once the container is running, or has run since the call, or could not be started."""
         exits = container.exits
         while not _is_live(container) and container.exits == exits and container in self._table:
             await container.changed.wait()
@@ -134,7 +134,7 @@ class Streams:
                 return
 
     async def _close_stdin(self, container: Container) -> None:
-        """End the process's standard input, where the container was made to have it end with its first client."""
+        """Close the process's standard input if the container has StdinOnce."""
         await self._until_started(container)
         process = container.process
         if process is None or "stdin" not in process.fds or not container.config.get("StdinOnce"):
@@ -144,10 +144,10 @@ class Streams:
     async def _live(
         self, container: Container, streams: frozenset[int], from_beginning: bool
     ) -> AsyncGenerator[LogFrame, None]:
-        """Yield what the container writes from now on, until the process that runs, or is started next, ends."""
+        """Yield the container's output from now on, until the present process, or the next one if none runs, exits."""
         with suppress(FileNotFoundError), self._reader(container, is_awaited=True) as reader:
-            passage = LogSlice(reader, Selection(streams))
-            passage.start_at(0 if from_beginning else reader.end)
+            part = LogSlice(reader, Selection(streams))
+            part.start_at(0 if from_beginning else reader.end)
             exits = container.exits
             while not container.is_running and container.log is None and container.exits == exits:
                 was_started = container.state.finished_at > container.created
@@ -157,7 +157,7 @@ class Streams:
             while True:
                 written, is_live = container.written, _is_live(container)
                 chunks = reader.chunks()
-                for stream, data in passage.frames(chunks):
+                for stream, data in part.frames(chunks):
                     yield LogFrame(stream, data)
                 if chunks:
                     reader.position = chunks[-1].end
@@ -173,7 +173,7 @@ def _wanted(stdout: bool, stderr: bool) -> frozenset[int]:
 
 
 def _is_live(container: Container) -> bool:
-    """Whether more output can come."""
+    """Whether there may be more output."""
     return container.log is not None or container.is_running
 
 
@@ -195,6 +195,6 @@ def _details(container: Container) -> bytes:
 
 
 def check_readable(container: Container) -> None:
-    """Raise EngineError when the container's log is not kept (HostConfig.LogConfig)."""
+    """Raise EngineError if the container has the log driver "none"."""
     if (container.host.get("LogConfig") or {}).get("Type") == NONE:
         raise EngineError("configured logging driver does not support reading", status=501)

@@ -1,1 +1,1 @@
-"""The machine and the engine itself: info, version, limits, disk usage."""
+"""The engine itself and its machine: info, version, limits, disk usage, check."""

@@ -1,4 +1,4 @@
-"""What the engine says of itself and of the machine (Docker Engine API, "System")."""
+"""Version and information of the engine and its machine (Docker Engine API, "System")."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REGISTRIES: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """What the engine says of itself and of the machine."""
+    """Docker's system operations."""
 
     paths: Paths
     keeper: KeeperClient
@@ -50,7 +50,7 @@ class System:
     doorman: DoormanClient | None
 
     def version(self) -> dict[str, Any]:
-        """Return "Get version"."""
+        """Return the answer of "Get version"."""
         own, uname = skiff_version(), os.uname()
         machine = {
             "ApiVersion": API_VERSION,
@@ -73,7 +73,7 @@ class System:
         }
 
     async def info(self) -> dict[str, Any]:
-        """Return "Get system information"."""
+        """Return the answer of "Get system information"."""
         states = [container.state.status for container in self.table]
         version = machine.cgroup_version()
         offered, warnings = machine.limits(await self.limits.offered(), version)
@@ -136,7 +136,7 @@ class System:
         }
 
     def engine(self) -> dict[str, Any]:
-        """Return what `skiff engine` shows: processes and places."""
+        """Return what `skiff engine status` shows: PIDs and paths."""
         paths = self.paths
         return {
             "engine_pid": os.getpid(),

@@ -1,8 +1,8 @@
-"""`skiff engine check`: what the disk, the engine, the keeper and the kernel each say, held against each other.
+"""`skiff engine check`: compares the state on disk, in the engine, in the keeper and in the kernel.
 
-An engine that starts brings the four together by itself; afterwards they differ only when somebody changed one of them
-by hand, or by a fault. Looking changes nothing. A repair never deletes data: what can't be understood is moved to
-`set-aside` in the state root, and what is missing on disk is written again from what the engine knows.
+An engine reconciles the four at its start; later they differ only if somebody changed one of them by hand, or by a bug.
+The check changes nothing. A repair never deletes data: files that can't be read are moved to `set-aside` in the state
+root, and records that are missing on disk are written again from the engine's memory.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ DISK, ENGINE, KEEPER, KERNEL = "disk", "engine", "keeper", "kernel"
 SETTLE_S = 0.3
 SET_ASIDE = "set-aside"
 STANDBY = "standby"
-"""How the keeper's cgroups of processes that wait to become containers begin."""
+"""Prefix of the cgroups of the keeper's preforked children."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it should be: who says so, `what`, and the `remedy`; `repair` carries it out."""
+    """A difference: `where` it is, `what` it is, and its `remedy`, which `repair` carries out."""
 
     where: str
     what: str
@@ -50,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """Looks at everything, and repairs what can be repaired without a loss."""
+    """Finds differences, and repairs those that can be repaired without losing data."""
 
     paths: Paths
     store: Store
@@ -61,19 +61,19 @@ class Check:
     trash: Trash
 
     async def run(self, *, repair: bool) -> dict[str, Any]:
-        """Return `looked` (what each side has, as counts) and `differences`; with `repair`, some are repaired first."""
+        """Return `looked` (counts of objects on each side) and `differences`, which `repair` repairs if possible."""
         survey, kept, first = await self._look()
         differences = first
         if first:
-            # the four are not looked at in one moment: what is on its way looks like a difference, and is none later
+            # the four are not read at the same moment: only differences that remain are real
             await anyio.sleep(SETTLE_S)
             survey, kept, second = await self._look()
             before = {one.what for one in first}
             differences = [one for one in second if one.what in before]
-        told = []
+        reports = []
         for found in differences:
             is_repaired = repair and found.repair is not None and await log_errors(found.repair) is None
-            told.append(
+            reports.append(
                 {
                     "where": found.where,
                     "what": found.what,
@@ -89,7 +89,7 @@ class Check:
             KEEPER: {"process": len(kept)},
             KERNEL: {"network namespace": len(self._namespaces()), "cgroup": len(self._cgroups())},
         }
-        return {"looked": looked, "differences": told}
+        return {"looked": looked, "differences": reports}
 
     async def _look(self) -> tuple[Store, set[str], list[Difference]]:
         await self.store.flush()
@@ -108,7 +108,7 @@ class Check:
         ]  # fmt: skip
 
     def _unknown(self, problems: Iterable[Problem]) -> Iterator[Problem]:
-        """Yield the problems that are not about something the engine knows: its record is written again instead."""
+        """Yield the problems that do not concern objects the engine knows, whose records can be written again."""
         collections = map(self.store.collection, KINDS)
         known = {collection.place(id) for collection in collections for id in collection}
         return (one for one in problems if not known & {one.path, one.path.parent})
@@ -118,7 +118,7 @@ class Check:
         return Difference(KERNEL, f"the bridge {device} belongs to no network", "it is removed", repair)
 
     def _changed_rule(self, what: str) -> Difference:
-        return Difference(KERNEL, what, "the table is made again", self.networks.restore_firewall)
+        return Difference(KERNEL, what, "the table is created again", self.networks.restore_firewall)
 
     def _not_understood(self, problem: Problem) -> Difference:
         what = f"{problem.path}: {problem.what}"
@@ -150,8 +150,8 @@ class Check:
                 )  # fmt: skip
         for id in sorted(set(on_disk) - set(known)):
             yield Difference(
-                ENGINE, f"the {kind} at {on_disk.place(id)} came since the engine started",
-                "the next engine takes it in: skiff engine stop",
+                ENGINE, f"the {kind} at {on_disk.place(id)} was added after the engine's start",
+                "the next engine reads it: skiff engine stop",
             )  # fmt: skip
 
     async def _write_again(self, kind: str, id: str) -> None:
@@ -161,8 +161,8 @@ class Check:
         for container in self.table:
             if container.is_running and container.id not in kept:
                 yield Difference(
-                    KEEPER, f"container {container.name} counts as running, and there is no process of it",
-                    "it counts as ended", partial(self._note_end, container.id),
+                    KEEPER, f"container {container.name} is recorded as running, but has no process",
+                    "it is recorded as exited", partial(self._note_end, container.id),
                 )  # fmt: skip
 
     async def _note_end(self, id: str) -> None:
@@ -180,20 +180,20 @@ class Check:
         for id in sorted(self._namespaces() - needed):
             path = self.paths.netns / id
             yield Difference(
-                KERNEL, f"the network namespace pinned to {path} is no container's that runs", "it is let go",
+                KERNEL, f"the network namespace pinned to {path} belongs to no running container", "it is removed",
                 partial(anyio.to_thread.run_sync, netns.remove, path),
             )  # fmt: skip
         for name in sorted(self._cgroups() - running):
             if not name.startswith(STANDBY):
                 cgroup = f"/skiff-{self.paths.engine_id}/{name}"
                 yield Difference(
-                    KERNEL, f"the cgroup {cgroup} is no container's that runs", "what runs in it is ended, and it is removed",
+                    KERNEL, f"the cgroup {cgroup} belongs to no running container", "its processes are killed, and it is removed",
                     partial(anyio.to_thread.run_sync, Cgroups().remove, cgroup),
                 )  # fmt: skip
         bundles = set(os.listdir(self.paths.bundles)) if self.paths.bundles.is_dir() else set()
         for id in sorted(bundles - running):
             yield Difference(
-                DISK, f"the bundle {self.paths.bundles / id} is no container's that runs", "it is removed",
+                DISK, f"the bundle {self.paths.bundles / id} belongs to no running container", "it is removed",
                 partial(anyio.to_thread.run_sync, self.trash.throw, self.paths.bundles / id),
             )  # fmt: skip
 
@@ -210,5 +210,5 @@ class Check:
 
 def _missing(network: Network) -> Difference:
     return Difference(
-        KERNEL, f"the bridge of network {network.name} is not there", "restart the containers on it: skiff restart"
+        KERNEL, f"the bridge of network {network.name} does not exist", "restart the containers on it: skiff restart"
     )

@@ -1,4 +1,4 @@
-"""What everything takes on the disk (Docker Engine API, "Get data usage information")."""
+"""Disk usage (Docker Engine API, "Get data usage information")."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DISK_TYPES = ("container", "image", "volume", "build-cache")
 
 @dataclass(frozen=True, eq=False)
 class DiskUsage:
-    """Measures what the engine keeps."""
+    """Measures the disk usage of containers, images, volumes and the build cache."""
 
     paths: Paths
     builder: Builder
@@ -33,7 +33,7 @@ class DiskUsage:
     volume_api: VolumeApi
 
     async def df(self, types: Sequence[str] = ()) -> dict[str, Any]:
-        """Return "Get data usage information", of some `types` of objects or all. Raises BadRequestError."""
+        """Return the answer of "Get data usage information" for `types` of objects or all. Raises BadRequestError."""
         for kind in types:
             if kind not in DISK_TYPES:
                 raise BadRequestError(f"unknown object type: {kind}")

@@ -1,4 +1,4 @@
-"""What this machine can limit."""
+"""Which resource limits this machine supports."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from runtime.oci.cgroup import Cgroups
 
 
 class MachineLimits:
-    """The features (`runtime.container.resources.FEATURES`) of this machine, found out once by making a cgroup."""
+    """The features (`runtime.container.resources.FEATURES`) of this machine, found once by creating a cgroup."""
 
     def __init__(self, engine_id: str) -> None:
-        # one name for all times: what an engine left that was killed meanwhile goes with the next one's
+        # always the same name: a cgroup that a killed engine left is removed by the next one
         self._path = f"/skiff-{engine_id}-probe/one"
         self._offered: frozenset[str] = frozenset()
         self._lock = anyio.Lock()
 
     async def offered(self) -> frozenset[str]:
-        """Return the features; none where no cgroup can be made."""
+        """Return the features; none if no cgroup can be created."""
         async with self._lock:
             if not self._offered:
                 self._offered = await anyio.to_thread.run_sync(self._find)
@@ -36,7 +36,7 @@ class MachineLimits:
             return frozenset()
 
     async def settle(self, host: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """Return HostConfig `host` without what the machine can't limit, and a warning of each; as `settle`."""
+        """Return HostConfig `host` without unsupported limits, and warnings (see `container.resources.settle`)."""
         offered, discarded = await self.offered(), list[str]()
         if not userns.is_initial():
             host, discarded = without_root(host, offered)
@@ -47,14 +47,14 @@ class MachineLimits:
 
 
 def _online(kind: str) -> frozenset[int]:
-    """Return the numbers of the machine's CPUs ("cpu") or memory nodes ("node") that run."""
+    """Return the IDs of the machine's online CPUs ("cpu") or memory nodes ("node")."""
     try:
         with open(f"/sys/devices/system/{kind}/online") as file:
             return parse_list(file.read())
-    except FileNotFoundError:  # a kernel without NUMA tells of no nodes: there is the one
+    except FileNotFoundError:  # a kernel without NUMA has one node and no such file
         return frozenset((0,))
 
 
 def can_pause() -> bool:
-    """Whether containers have a control group, without which their processes can't be stopped all at once."""
+    """Whether containers have cgroups, which freezing needs."""
     return Cgroups().are_ours

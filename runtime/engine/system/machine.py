@@ -1,4 +1,4 @@
-"""What the machine is and can limit, and Docker's warnings of what it can't (Docker Engine API, "SystemInfo")."""
+"""The machine's properties and supported limits, with Docker's warnings (Docker Engine API, "SystemInfo")."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMITS = {
     "PidsLimit": ("pids", "No pids limit support"),
     "OomKillDisable": ("oom_kill_disable", "No oom kill disable support"),
 }
-"""By their names in SystemInfo: the feature (`runtime.container.resources.FEATURES`), and what is said where it lacks."""
+"""Field of SystemInfo → (feature in `runtime.container.resources.FEATURES`, warning if it is missing)."""
 
 BLOCK_IO = {
     "1": {
@@ -36,16 +36,16 @@ BLOCK_IO = {
         "io_throttle": tuple(f"No io.max ({name}) support" for name in ("rbps", "wbps", "riops", "wiops")),
     },
 }
-"""What is said of each feature of block I/O that lacks, by the version of control groups."""
+"""cgroup version → feature → warnings if it is missing."""
 
 
 def limits(features: Collection[str], cgroup_version: str) -> tuple[dict[str, bool], list[str]]:
-    """Return which limits the machine with these features can keep, and Docker's warnings of the others."""
+    """Return (field of SystemInfo → whether supported, Docker's warnings) for a machine with these features."""
     offered = {name: feature in features for name, (feature, _) in LIMITS.items()}
     lacking = [
         warning
         for name, (_, warning) in LIMITS.items()
-        # version 2 has no such thing: nobody can be told to get it
+        # version 2 can't have it, so there is no warning
         if not offered[name] and (name != "OomKillDisable" or cgroup_version == "1")
     ]
     for feature, warnings in BLOCK_IO[cgroup_version].items():
@@ -54,12 +54,12 @@ def limits(features: Collection[str], cgroup_version: str) -> tuple[dict[str, bo
 
 
 def cgroup_version() -> str:
-    """Return the version of control groups that carries the controllers."""
+    """Return the cgroup version of the controllers, "1" or "2"."""
     return "2" if Cgroups().is_unified else "1"
 
 
 def forwards_ipv4() -> bool:
-    """Whether the machine passes packets on; where the bridges are a user's own, their namespace does."""
+    """Whether the machine forwards IPv4; without root the bridges' own network namespace always does."""
     if not userns.is_initial():
         return True
     try:
@@ -79,7 +79,7 @@ def release() -> dict[str, str]:
 
 
 def filesystem_of(path: Path) -> str:
-    """Return the type of the filesystem that `path` is on, as mount(8) calls it; "unknown" when nothing tells."""
+    """Return the type of the filesystem of `path`, as in mount(8); "unknown" if it is not found."""
     number = os.stat(path).st_dev
     wanted = f"{os.major(number)}:{os.minor(number)}"
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -90,7 +90,7 @@ def filesystem_of(path: Path) -> str:
 
 
 def processor() -> dict[str, Any]:
-    """Return the machine's size and kernel."""
+    """Return the machine's CPUs, memory, kernel and name."""
     uname = os.uname()
     return {
         "KernelVersion": uname.release,

@@ -1,1 +1,1 @@
-"""Volumes as the Docker Engine API knows them, over `runtime.volume`."""
+"""Volumes of the Docker Engine API, implemented with `runtime.volume`."""

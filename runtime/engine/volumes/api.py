@@ -1,4 +1,4 @@
-"""Volumes as the Docker Engine API knows them."""
+"""Operations on volumes as in the Docker Engine API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRUNE_FILTERS = ("all", "label", "label!")
 
 @dataclass(frozen=True, eq=False)
 class VolumeApi:
-    """Docker's volume operations over the volume room."""
+    """Docker's volume operations."""
 
     paths: Paths
     volumes: Volumes
@@ -30,7 +30,7 @@ class VolumeApi:
     events: EventBus
 
     def list(self, filters: Filters) -> dict[str, Any]:
-        """Return "List volumes". Raises BadRequestError for an unknown filter."""
+        """Return the answer of "List volumes". Raises BadRequestError on an unknown filter."""
         check_known(filters, LIST_FILTERS)
         found = [volume for volume in self.volumes.list() if self._passes(volume, filters)]
         return {"Volumes": [self.volumes.document(volume) for volume in found], "Warnings": None}
@@ -46,11 +46,11 @@ class VolumeApi:
         return not dangling or flag("dangling", dangling) != bool(self.table.users_of_volume(volume.name))
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Return "Inspect a volume"."""
+        """Return the answer of "Inspect a volume". Raises NotFoundError."""
         return self.volumes.document(self.volumes.get(name))
 
     def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make a volume; one that is there already is returned as it is."""
+        """Create a volume, or return an existing one. Raises EngineError."""
         name = body.get("Name") or None
         is_new = name is None or not self.volumes.has(name)
         volume = self.volumes.create(
@@ -64,7 +64,7 @@ class VolumeApi:
         return self.volumes.document(volume)
 
     def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove a volume that no container has."""
+        """Remove a volume that no container mounts. Raises EngineError."""
         try:
             self.volumes.remove(name, self.table.users_of_volume(name))
         except NotFoundError:
@@ -74,7 +74,7 @@ class VolumeApi:
         self.events.emit("volume", "destroy", name, {"driver": "local"})
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
-        """Remove the volumes that no container has: anonymous ones, or all with `all=true`."""
+        """Remove the volumes that no container mounts: anonymous ones, or all with `all=true`."""
         check_known(filters, PRUNE_FILTERS)
         everything = flag("all", filters.get("all") or ["false"])
         now_ns = time.time_ns()

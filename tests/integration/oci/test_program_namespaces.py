@@ -70,8 +70,8 @@ def test_namespaces_of_another_container_are_joined(oci):
 def test_a_namespace_that_is_none_is_told(oci, tmp_path):
     for path, reason in (
         ("/nothing", "no such file"),
-        ("/etc/passwd", "is no network namespace"),
-        ("/proc/self/ns/pid", "is no"),
+        ("/etc/passwd", "is not a network namespace"),
+        ("/proc/self/ns/pid", "is not a network namespace"),
     ):
         document = with_namespaces(oci.document("true"), {"type": "network", "path": path})
         done = oci.run(document, check=False)
@@ -319,11 +319,11 @@ def test_an_agent_that_is_not_there_ends_the_container(oci):
         ({"ociVersion": "2.0.0"}, "ociVersion 2.0.0"),
         ({"ociVersion": 1}, "ociVersion must be a string"),
         ({"root": None}, "root is missing"),
-        ({"root": {"path": "/nothing"}}, "is no directory"),
+        ({"root": {"path": "/nothing"}}, "is not a directory"),
         ({"process": {"args": [], "cwd": "/"}}, "process.args must not be empty"),
         ({"process": {"args": ["x"], "cwd": "x"}}, "process.cwd must be an absolute path"),
         ({"process": {"args": ["x", 1], "cwd": "/"}}, "process.args[1] must be a string"),
-        ({"linux": {"namespaces": [{"type": "odd"}]}}, "'odd' is none of"),
+        ({"linux": {"namespaces": [{"type": "odd"}]}}, "'odd' must be one of"),
         ({"linux": {"namespaces": [{"type": "pid"}, {"type": "pid"}]}}, "has pid twice"),
         ({"linux": {"namespaces": [{"type": "mount"}, {"type": "user"}]}}, "needs linux.uidMappings"),
         ({"hostname": "x", "linux": {"namespaces": [{"type": "mount"}]}}, "hostname needs a UTS namespace"),
@@ -331,7 +331,7 @@ def test_an_agent_that_is_not_there_ends_the_container(oci):
         ({"linux": {"cgroupsPath": "a.slice:b:c"}}, "systemd cgroup manager"),
         ({"linux": {"cgroupsPath": "/../../x"}}, "must not be empty or contain"),
         ({"linux": {"rootfsPropagation": "odd"}}, "rootfsPropagation 'odd'"),
-        ({"linux": {"devices": [{"path": "/dev/x", "type": "z"}]}}, "can't be made"),
+        ({"linux": {"devices": [{"path": "/dev/x", "type": "z"}]}}, "can't be created"),
         ({"hooks": {"prestart": [{"path": "relative"}]}}, "must be absolute"),
     ],
 )  # fmt: skip

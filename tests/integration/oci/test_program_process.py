@@ -350,7 +350,7 @@ def test_a_hook_has_its_time(oci):
     document = oci.document("true")
     document["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]}
     done = oci.run(document, check=False)
-    assert (done.returncode, "did not end within 1 s" in done.stderr) == (1, True)
+    assert (done.returncode, "did not exit within 1 s" in done.stderr) == (1, True)
 
 
 def test_a_hook_may_ask_for_the_state(oci, tmp_path):
