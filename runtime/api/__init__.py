@@ -1,4 +1,4 @@
-"""The Docker Engine API over a socket."""
+"""The server of the Docker Engine API."""
 
 from runtime.api.server import serve
 

@@ -1,4 +1,4 @@
-"""Routes of artifacts in registries; bytes are base64 in JSON. They are ours: Docker's API has none."""
+"""Routes for OCI artifacts in registries, an extension of Docker's API; bytes are base64 in JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 LARGEST_BYTES = 32 << 20
-"""Of a document with an artifact in it: what is fetched of one, in base64."""
+"""Limit of a request body with an artifact: `images.artifacts.LARGEST_BYTES` in base64, with some room."""
 
 
 def _blobs(document: Mapping[str, str]) -> dict[str, bytes]:

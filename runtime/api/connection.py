@@ -1,4 +1,4 @@
-"""One client's connection: bytes in and out, and the heads of requests among them."""
+"""A client's connection: receiving and sending bytes, reading the heads of requests."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ LOOK_AGAIN_S, LOOK_AT_LEAST_S = 0.0005, 0.02
 
 
 def is_preface(head: Head) -> bool:
-    """Whether a head is the beginning of a connection that speaks HTTP/2 from its first byte (RFC 9113, section 3.4)."""
+    """Whether a head is the connection preface of HTTP/2 (RFC 9113, section 3.4)."""
     return (head.first, head.second, head.third) == ("PRI", "*", "HTTP/2.0")
 
 
 class Closed(Exception):
-    """The client hung up."""
+    """The client has disconnected."""
 
 
-class Connection:
-    """Bytes of one client, over a non-blocking socket."""
+class ClientConnection:
+    """A client's connection over a non-blocking socket; `buffer` has received bytes that are not consumed yet."""
 
     def __init__(self, peer: socket.socket, intake: Intake) -> None:
         peer.setblocking(False)
@@ -38,14 +38,14 @@ class Connection:
         self.buffer = bytearray()
 
     async def fill(self) -> None:
-        """Wait for more bytes. Raises Closed at the end."""
+        """Receive more bytes into `buffer`. Raises Closed at EOF."""
         data = await self.receive()
         if not data:
             raise Closed
         self.buffer += data
 
     async def receive(self) -> bytes:
-        """Return the next bytes; none at the end."""
+        """Return the next bytes, b"" at EOF."""
         while True:
             try:
                 return self._socket.recv(READ_BYTES)
@@ -66,11 +66,11 @@ class Connection:
                 raise Closed from error
 
     async def wait_until_read(self) -> None:
-        """Return when the client has read all that was sent, or did not for a while.
+        """Return when the client has read all that was sent, or after READ_WITHIN_S.
 
-        Clients read the head of a hijacked answer through a buffer, and raw bytes past it: what comes together with the
-        head is lost to them (docker-py 7.2). No event tells that a peer has read, so the kernel is asked (SIOCOUTQ, of
-        which only zero means something here; see findings/).
+        Some clients read the head of a hijacked answer through a buffer, and then raw bytes from the socket: what arrives
+        together with the head is lost to them (docker-py 7.2). There is no event for "the peer has read", so the kernel
+        is polled (SIOCOUTQ, of which only zero is meaningful here; see findings/).
         """
         pause_s = LOOK_AGAIN_S
         with anyio.move_on_after(READ_WITHIN_S), suppress(OSError):
@@ -79,22 +79,22 @@ class Connection:
                 pause_s = min(2 * pause_s, LOOK_AT_LEAST_S)
 
     async def end_output(self) -> None:
-        """Tell the client that nothing more comes; it may still send."""
+        """Shut down the sending side; the client may still send."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             return
 
     async def hung_up(self) -> None:
-        """Return when the client is gone altogether; one that only ended its input is still there. Reads nothing."""
+        """Return when the client has closed the connection, not only its sending side. Reads nothing."""
         with select.epoll() as watch:
-            watch.register(self._socket, 0)  # no event is asked for: a hang-up is reported all the same (epoll_ctl(2))
+            watch.register(self._socket, 0)  # no events: EPOLLHUP is always reported (epoll_ctl(2))
             await anyio.wait_readable(watch.fileno())
 
     async def next_head(self) -> Head | None:
-        """Return the next request's head, None when the client is done. Raises ProtocolError, EngineError.
+        """Return the next request's head, None at EOF. Raises ProtocolError, EngineError.
 
-        It may wait for the first byte as long as the client likes, but not for the rest.
+        The first byte may take any time, the rest of the head at most `IntakeLimits.head_s`.
         """
         try:
             while not self._has_begun():
@@ -107,11 +107,11 @@ class Connection:
         head, length = found
         del self.buffer[:length]
         if head.third not in ("HTTP/1.1", "HTTP/1.0") and not is_preface(head):
-            raise ProtocolError(f"the version of HTTP is not served: {head.third!r}")
+            raise ProtocolError(f"unsupported HTTP version: {head.third!r}")
         return head
 
     def _has_begun(self) -> bool:
-        """Whether there is more than the empty lines that may precede a request (RFC 9112, section 2.2)."""
+        """Skip the empty lines that may precede a request (RFC 9112, section 2.2); return whether anything is left."""
         while self.buffer.startswith(b"\r\n"):
             del self.buffer[:2]
         return bool(self.buffer) and self.buffer != b"\r"

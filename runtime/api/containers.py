@@ -1,4 +1,4 @@
-"""Routes of containers: what they are and what becomes of them."""
+"""Routes of containers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ async def update(engine: Engine, request: Request) -> None:
 async def remove(engine: Engine, request: Request) -> None:
     """Answer "Remove a container"."""
     if request.flag("link"):
-        raise BadRequestError("removing a link alone is not supported", "remove the container and make it without")
+        raise BadRequestError(
+            "removing only a link is not supported", "remove the container and create it without the link"
+        )
     await engine.containers.remove(request.arguments[0], force=request.flag("force"), volumes=request.flag("v"))
     await request.answer(204)
 
@@ -105,7 +107,7 @@ async def prune(engine: Engine, request: Request) -> None:
 
 
 async def wait(engine: Engine, request: Request) -> None:
-    """Answer "Wait for a container"; the head goes at once, clients wait for it before they start the container."""
+    """Answer "Wait for a container"; the head is sent at once, as clients wait for it before starting the container."""
     name, condition = request.arguments[0], request.text("condition") or "not-running"
     if condition not in WAIT_CONDITIONS:
         raise BadRequestError(f'invalid condition: "{condition}"')

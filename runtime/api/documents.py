@@ -1,4 +1,4 @@
-"""JSON documents of clients, parsed where they keep nobody else waiting."""
+"""Parses JSON documents of clients without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from runtime.api.shapes import fitted
 from runtime.errors import BadRequestError
 
 LARGEST_BYTES = 2 << 20
-"""What a container's environment and arguments together may have (execve(2), "Limits on size of arguments": a quarter
-of the usual limit of the stack); the 10,000 published ports of one container take a third of it. dockerd sets no bound:
-a body of 64 MiB keeps it busy, and its memory taken, for as long as it lasts."""
+"""Limit of a document: the maximum of a container's environment and arguments (execve(2), "Limits on size of arguments": a
+quarter of the usual stack limit); 10,000 published ports take a third of it. dockerd has no limit."""
 LARGEST_AT_ONCE = 64 << 10
-"""What is parsed within a millisecond."""
+"""Up to this size a document is parsed within a millisecond, in the event loop."""
 
 
 class _Interruptible(json.JSONDecoder):
-    """Decodes with the scanner that is written in Python: the one in C would hold the interpreter's lock to the end."""
+    """Decodes with the scanner written in Python: that in C would hold the GIL until it is done."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +28,7 @@ class _Interruptible(json.JSONDecoder):
 
 
 async def parse(data: bytes, shape: Any) -> dict[str, Any]:
-    """Return the JSON object in `data`, fitted to `shape` (`runtime.api.shapes`). Raises BadRequestError."""
+    """Parse the JSON object in `data` and check it against `shape` (`runtime.api.shapes`). Raises BadRequestError."""
     if len(data) <= LARGEST_AT_ONCE:
         return _parsed(data, shape, json.JSONDecoder)
     return await anyio.to_thread.run_sync(_parsed, data, shape, _Interruptible)

@@ -1,4 +1,4 @@
-"""Routes of the files of containers."""
+"""Routes of files in containers."""
 
 from __future__ import annotations
 

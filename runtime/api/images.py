@@ -56,12 +56,12 @@ async def prune(engine: Engine, request: Request) -> None:
 
 
 def credentials(request: Request) -> dict[str, str] | None:
-    """Return what X-Registry-Auth has. Raises BadRequestError."""
+    """Parse the header X-Registry-Auth. Raises BadRequestError."""
     return _encoded(request, "X-Registry-Auth")
 
 
 def registry_config(request: Request) -> dict[str, dict[str, str]]:
-    """Return what X-Registry-Config has (Docker Engine API, "Build an image"), by the domain of each registry.
+    """Parse the header X-Registry-Config (Docker Engine API, "Build an image"): registry domain → credentials.
 
     Raises BadRequestError.
     """
@@ -76,14 +76,14 @@ def _encoded(request: Request, header: str) -> dict[str, Any] | None:
     try:
         document = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError as error:
-        raise BadRequestError(f"{header} can't be read", "it is a JSON object in base64 for URLs") from error
+        raise BadRequestError(f"{header} can't be decoded", "it must be a JSON object in URL-safe base64") from error
     return document if isinstance(document, dict) else None
 
 
 async def _progress(engine: Engine, request: Request, source: Source[dict[str, Any]]) -> None:
-    """Stream progress; what fails before the first message is raised, after it a message, as Docker sends it."""
+    """Stream progress messages. An error before the first message is raised, later it is sent as a message, as in Docker."""
 
-    async def told(send: Send[dict[str, Any]]) -> None:
+    async def with_errors(send: Send[dict[str, Any]]) -> None:
         try:
             await source(send)
         except SkiffError as error:
@@ -95,11 +95,11 @@ async def _progress(engine: Engine, request: Request, source: Source[dict[str, A
                 raise
             await send({"error": str(full), "errorDetail": {"message": str(full)}})
 
-    await request.stream(told, encode=line, waits=True)
+    await request.stream(with_errors, encode=line, waits=True)
 
 
 async def pull(engine: Engine, request: Request) -> None:
-    """Answer "Create an image": a pull, or an import of the archive that comes as the body."""
+    """Answer "Create an image": pull it, or import the archive in the body."""
     name, tag_ = request.text("fromImage") or "", request.text("tag") or ""
     if not name:
         await _import(engine, request)
@@ -141,7 +141,7 @@ async def commit(engine: Engine, request: Request) -> None:
 
 
 async def search(engine: Engine, request: Request) -> None:
-    """Refuse "Search images": registries have no interface for it, Docker Hub alone has one of its own."""
+    """Refuse "Search images": registries have no API for it, only Docker Hub has."""
     raise EngineError(
         "searching Docker Hub is not supported", "search at https://hub.docker.com, then pull by name", status=501
     )
@@ -169,7 +169,7 @@ async def load(engine: Engine, request: Request) -> None:
 
 
 async def bootstrap(engine: Engine, request: Request) -> None:
-    """Make a Debian base image."""
+    """Create a Debian base image (our extension)."""
     await _progress(engine, request, partial(engine.image_api.bootstrap, request.text("reference") or ""))
 
 

@@ -1,4 +1,4 @@
-"""What clients may cost before they have said what they want: time, memory, connections."""
+"""Limits on unfinished requests: time, memory, connections."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from runtime.errors import RequestTimeoutError, UnavailableError
 
 @dataclass(frozen=True)
 class IntakeLimits:
-    """The bounds of one server.
+    """The limits of one server.
 
-    An idle connection may stay idle: clients keep theirs for the next request. Timed is what has begun, so that nobody
-    holds memory, or a temporary file, by sending a byte a minute.
+    Idle connections are not limited in time, since clients keep them for the next request. A request that has begun is,
+    so that no client occupies memory or a temporary file by sending a byte a minute.
     """
 
     connections: int = 4096
     unfinished_bytes: int = 16 << 20
-    """What heads and documents that are not whole yet may take, of all connections together."""
+    """Memory for incomplete heads and documents of all connections together."""
     head_s: float = 30.0
-    """From a head's first byte to its last."""
+    """Time for a whole head."""
     document_s: float = 60.0
-    """For the whole of a JSON document."""
+    """Time for a whole JSON document."""
     pause_s: float = 600.0
-    """Between two pieces of a body that goes to disk: whoever makes an archive may take a while over it."""
+    """Time between two pieces of a body that is spooled to disk: packing an archive may take a client long."""
     linger_s: float = 2.0
-    """For the rest of a body that nobody wants: an answer is lost when the connection ends amid the request."""
+    """Time for the rest of a body that is not used: closing a connection with unread data may discard the answer."""
 
 
 @dataclass(eq=False)
 class Intake:
-    """Counts the bytes that all connections hold of what is not whole yet."""
+    """Counts the bytes of incomplete heads and documents of all connections."""
 
     limits: IntakeLimits
     held_bytes: int = field(default=0, init=False)
 
     @contextmanager
     def holding(self) -> Iterator[Hold]:
-        """Give an account of one head or document; the block's end closes it."""
+        """Count the bytes of one head or document until the end of the block."""
         hold = Hold(self)
         try:
             yield hold
@@ -50,27 +50,27 @@ class Intake:
 
 
 class Hold:
-    """What one head or document holds of the intake."""
+    """The bytes of one head or document."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self.held_bytes = 0
 
     def add(self, count: int) -> None:
-        """Note `count` more bytes. Raises UnavailableError when all together are too many."""
+        """Add `count` bytes. Raises UnavailableError if the total exceeds `IntakeLimits.unfinished_bytes`."""
         self.held_bytes += count
         self._intake.held_bytes += count
         if self._intake.held_bytes > self._intake.limits.unfinished_bytes:
             raise UnavailableError(
                 "too many unfinished requests: together they hold "
-                f"{self._intake.held_bytes >> 20} MiB, and {self._intake.limits.unfinished_bytes >> 20} MiB are read at most",
-                "try again when other clients have sent theirs",
+                f"{self._intake.held_bytes >> 20} MiB, and the limit is {self._intake.limits.unfinished_bytes >> 20} MiB",
+                "try again later",
             )
 
 
 @contextmanager
 def within(seconds: float, what: str) -> Iterator[None]:
-    """Raise RequestTimeoutError, naming `what`, when the block takes longer than `seconds`."""
+    """Raise RequestTimeoutError with `what` if the block takes longer than `seconds`."""
     try:
         with anyio.fail_after(seconds):
             yield

@@ -1,4 +1,4 @@
-"""One request: its head, its body as it is wanted, and its answer."""
+"""One request: parameters, body and answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import anyio
 
 from runtime.api import documents
-from runtime.api.connection import Connection
+from runtime.api.connection import ClientConnection
 from runtime.api.intake import within
 from runtime.engine.times import moment
 from runtime.errors import BadRequestError, BodyTooLargeError, EngineError
@@ -25,7 +25,7 @@ T = TypeVar("T")
 LONGEST_NUMBER = 18
 LOWEST_ERROR = 400
 NULL = b"null\n"
-"""A document that says nothing, where an answer must have one."""
+"""The JSON document null."""
 REASONS = {
     101: "UPGRADED", 200: "OK", 201: "Created", 204: "No Content", 304: "Not Modified", 400: "Bad Request",
     403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
@@ -41,10 +41,10 @@ BASE_HEADERS = {
 
 
 class Request:
-    """A request: `path` without the version prefix, `query` by name, and a body that is read on demand."""
+    """A request: `path` without the version prefix, `queries` by name, and a body that is read on demand."""
 
-    def __init__(self, connection: Connection, head: Head, confirm: Callable[[], Awaitable[None]]) -> None:
-        """`confirm` is awaited before a change is confirmed: what is answered survives a power cut."""
+    def __init__(self, connection: ClientConnection, head: Head, confirm: Callable[[], Awaitable[None]]) -> None:
+        """`confirm` is awaited before a change is confirmed: it syncs the store, so the change survives a power cut."""
         self.connection = connection
         self._confirm = confirm
         self.method = head.first
@@ -66,12 +66,12 @@ class Request:
         return values[0] if values else default
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """Return a boolean query parameter, read as Docker reads it."""
+        """Return a boolean query parameter, parsed as Docker does."""
         value = self.text(name)
         return default if value is None else value.strip().lower() not in ("", "0", "no", "false", "none")
 
     def number(self, name: str) -> int | None:
-        """Return a whole number of the query. Raises BadRequestError."""
+        """Return an integer query parameter. Raises BadRequestError."""
         value = self.text(name)
         if value in (None, ""):
             return None
@@ -81,7 +81,7 @@ class Request:
             raise BadRequestError(f"invalid {name}: {value!r} is not a whole number") from None
 
     def moment(self, name: str) -> int | None:
-        """Return a time of the query in nanoseconds since 1970, None for none. Raises BadRequestError."""
+        """Return a time query parameter in nanoseconds since 1970, None if not given. Raises BadRequestError."""
         value = self.text(name)
         return None if value in (None, "", "0") else moment(str(value), time.time_ns())
 
@@ -98,7 +98,7 @@ class Request:
                 for piece in self._body.feed(data):
                     yield piece
             except ProtocolError as error:
-                raise BadRequestError(f"the request's body can't be read: {error}") from error
+                raise BadRequestError(f"invalid request body: {error}") from error
             if self._body.is_complete:
                 buffer += self._body.rest()
                 self._body = Body(Head("", "", "", {}))
@@ -107,7 +107,7 @@ class Request:
                 await self.connection.fill()
 
     async def _document(self, most_bytes: int) -> bytes:
-        """Return the whole body. Raises EngineError when it is too large, or does not come."""
+        """Return the whole body. Raises EngineError if it is too large or too slow."""
         limits = self.connection.intake.limits
         if (self._body.left or 0) > most_bytes:
             raise self._too_large(self._body.left, most_bytes)
@@ -121,19 +121,19 @@ class Request:
         return bytes(data)
 
     def _too_large(self, size: int | None, most_bytes: int) -> EngineError:
-        said = "more" if size is None else f"{size:,} bytes"
+        given = "more" if size is None else f"{size:,} bytes"
         return BodyTooLargeError(
-            f"the request's body is too large: it has {said}, and a document of at most {most_bytes:,} bytes is read",
-            "files go to the engine as archives, which may be of any size",
+            f"the request's body is too large: it has {given}, and the limit of a document is {most_bytes:,} bytes",
+            "send files as archives, which may have any size",
         )
 
     async def json(
         self, shape: Any, *, is_optional: bool = True, most_bytes: int = documents.LARGEST_BYTES
     ) -> dict[str, Any]:
-        """Return the body's JSON object, fitted to `shape` (`runtime.api.shapes`).
+        """Parse the body's JSON object and check it against `shape` (`runtime.api.shapes`).
 
-        An empty body is an empty object where that is allowed. Raises BadRequestError, EngineError for a body that is
-        larger than `most_bytes` or does not come.
+        With `is_optional` an empty body is an empty object. Raises BadRequestError, and EngineError if the body is larger
+        than `most_bytes` or too slow.
         """
         data = await self._document(most_bytes)
         if not data.strip():
@@ -146,15 +146,15 @@ class Request:
         return await documents.parse(data, shape)
 
     async def drain(self) -> bool:
-        """Read what is left of the body, so that the next request can follow; return whether it can.
+        """Read the rest of the body; return whether the connection can be used for another request.
 
-        Nothing follows a body that takes too long: the connection ends then. Where nothing is to follow, what is still
-        on its way would break the connection before its client has heard its end (RFC 9112, section 9.6).
+        It can't if the body takes too long. Even without another request the rest must be read: closing a connection with
+        unread data resets it, and the client may lose the answer (RFC 9112, section 9.6).
         """
         if self.is_hijacked or (self._expects and not self._body.is_complete):
-            return False  # it still waits to be asked for the body, and we have answered already
+            return False  # the client still waits for "100 Continue", and we have answered already
         if not self._body.is_complete:
-            # what is wrong with a body that nobody wants is not said: its request has its answer
+            # errors are ignored: the request has been answered
             with suppress(EngineError), anyio.move_on_after(self.connection.intake.limits.linger_s):
                 async for _ in self.chunks():
                     pass
@@ -162,13 +162,13 @@ class Request:
 
     @property
     def _changes_things(self) -> bool:
-        """Whether its method is one of those that change something (RFC 9110, "Safe Methods")."""
+        """Whether its method is not a safe one (RFC 9110, "Safe Methods")."""
         return self.method not in ("GET", "HEAD", "OPTIONS")
 
     # --- answers
 
     async def _begin(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
-        """Send the head of the answer, with what follows it in the same call: each one waits for the interpreter's lock."""
+        """Send the head and the body in one call, as each send releases and reacquires the GIL."""
         self.has_answered = True
         lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
         about = {**BASE_HEADERS, "Date": formatdate(usegmt=True), **headers}
@@ -183,7 +183,7 @@ class Request:
         kind: str = "application/json",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer with a JSON document (or bytes of `kind`), or with no body when it is None."""
+        """Answer with a JSON document (or bytes with Content-Type `kind`), without a body if it is None."""
         if self._changes_things and status < LOWEST_ERROR:
             await self._confirm()
         if document is None:
@@ -206,17 +206,17 @@ class Request:
         waits: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Answer with a chunked body, piece by piece as `source` sends them; ends early when the client hangs up.
+        """Answer with a chunked body, piece by piece as `source` sends them, until its end or the client disconnects.
 
-        `encode` makes bytes of a piece. With `waits` the answer begins with the first piece: what `source` raises
-        before it is still a status.
+        `encode` converts a piece to bytes. With `waits` the head is sent with the first piece, so that an error of
+        `source` before it still determines the status.
         """
         async with anyio.create_task_group() as group:
 
             async def begin() -> None:
                 about = {"Content-Type": kind, **(headers or {}), **self._framing()}
                 await self._begin(200, about)
-                # not before: until the first piece, the request's body may still be read
+                # not earlier: before the first piece `source` may still be reading the request's body
                 group.start_soon(self._watch, group.cancel_scope)
 
             async def send(piece: T) -> None:
@@ -237,29 +237,29 @@ class Request:
             group.cancel_scope.cancel()
 
     def _framing(self) -> dict[str, str]:
-        """Return how the client learns where the body ends; one of HTTP/1.0 by the end of the connection."""
+        """Return the headers that determine the body's end; in HTTP/1.0 it is the end of the connection."""
         if self._is_chunked:
             return {"Transfer-Encoding": "chunked"}
         self.keeps_alive = False
         return {"Connection": "close"}
 
     async def _watch(self, scope: anyio.CancelScope) -> None:
-        """Cancel `scope` when the client hangs up: while nothing is sent that would otherwise not be noticed."""
+        """Cancel `scope` when the client disconnects, which is not noticed while nothing is sent."""
         await self.connection.hung_up()
         self.keeps_alive = False
         scope.cancel()
 
-    async def hijack(self, kind: str) -> Connection:
-        """Give the connection over to raw bytes both ways (Docker Engine API, "Attach", hijacking)."""
+    async def hijack(self, kind: str) -> ClientConnection:
+        """Hijack the connection for raw bytes in both directions (Docker Engine API, "Attach", hijacking)."""
         if self.wants_upgrade:
             return await self.upgrade({"Content-Type": kind, "Connection": "Upgrade", "Upgrade": "tcp"})
-        return await self._give(200, {"Content-Type": kind})
+        return await self._take_over(200, {"Content-Type": kind})
 
-    async def upgrade(self, headers: Mapping[str, str]) -> Connection:
-        """Give the connection over to the protocol that `headers` name."""
-        return await self._give(101, headers)
+    async def upgrade(self, headers: Mapping[str, str]) -> ClientConnection:
+        """Switch the connection to the protocol in `headers`."""
+        return await self._take_over(101, headers)
 
-    async def _give(self, status: int, headers: Mapping[str, str]) -> Connection:
+    async def _take_over(self, status: int, headers: Mapping[str, str]) -> ClientConnection:
         await self._begin(status, headers)
         self.is_hijacked = True
         self.keeps_alive = False
@@ -267,7 +267,7 @@ class Request:
 
 
 def _target(text: str) -> tuple[str, dict[str, list[str]]]:
-    """Return the path and the queries of a request's target; slashes that follow each other are one, as to Docker."""
+    """Split a request's target into path and queries; repeated slashes are collapsed, as in Docker."""
     try:
         if not text.startswith("/"):  # RFC 9112, "absolute-form"
             split = urlsplit(text)
@@ -275,9 +275,9 @@ def _target(text: str) -> tuple[str, dict[str, list[str]]]:
         path, _, query = text.partition("?")
         return re.sub("//+", "/", unquote(path)), parse_qs(query, keep_blank_values=True)
     except ValueError as error:
-        raise ProtocolError(f"the request's target can't be read: {error}") from error
+        raise ProtocolError(f"invalid request target: {error}") from error
 
 
 def line(document: Mapping[str, Any]) -> bytes:
-    """Return a JSON document as one line, as Docker streams progress and events."""
+    """Encode a JSON document as a line, as Docker does in streams."""
     return json.dumps(document, separators=(",", ":")).encode() + b"\r\n"

@@ -1,4 +1,4 @@
-"""Every path of the API and what answers it."""
+"""The routes of the API: method, pattern of the path, handler."""
 
 from __future__ import annotations
 

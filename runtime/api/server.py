@@ -1,4 +1,4 @@
-"""Accepts clients, finds the route of each request, turns errors into answers."""
+"""Accepts clients, dispatches requests to their handlers, converts errors to answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runtime.api import buildkit
-from runtime.api.connection import Closed, Connection, is_preface
+from runtime.api.connection import ClientConnection, Closed, is_preface
 from runtime.api.intake import Intake, IntakeLimits
 from runtime.api.request import REASONS, Request
 from runtime.api.routes import ROUTES
@@ -44,7 +44,7 @@ _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 
 @dataclass(eq=False)
 class _Server:
-    """What the connections of one server share."""
+    """State that the connections of one server share."""
 
     engine: Engine
     routes: Sequence[tuple[str, re.Pattern[str], Handler]]
@@ -60,7 +60,7 @@ async def serve(engine: Engine, listener: socket.socket, limits: IntakeLimits | 
     while True:
         await anyio.wait_readable(listener)
         try:
-            # not one by one: the queue is short, and a client that does not wait hears EAGAIN when it is full
+            # several at once: the backlog is short, and connect(2) of non-blocking clients fails with EAGAIN if it is full
             for _ in range(MAX_AT_ONCE):
                 peer, _ = listener.accept()
                 has_failed = False
@@ -68,51 +68,51 @@ async def serve(engine: Engine, listener: socket.socket, limits: IntakeLimits | 
         except BlockingIOError:
             continue
         except OSError as error:
-            # the machine has no descriptor left, most likely: the client waits in the queue until it has
+            # most likely no descriptor is left: clients wait in the backlog
             if not has_failed:
-                logger.error("no connection can be taken: %s", exhaustion_error(error) or error)
+                logger.error("connections can't be accepted: %s", exhaustion_error(error) or error)
             has_failed = True
             await anyio.sleep(PAUSE_S)
 
 
 def _admit(server: _Server, peer: socket.socket) -> None:
-    """Serve a connection, where there is room for one more."""
+    """Serve a connection, or refuse it if there are too many."""
     try:
         _check_room(server, peer)
     except UnavailableError as error:
-        _turn_away(peer, error)
+        _refuse_connection(peer, error)
         return
-    server.connections += 1  # here, not in the task: it begins later, and more may have come by then
-    server.engine.background.start_soon(_converse, server, peer)
+    server.connections += 1  # not in the task, which starts later: more connections may be accepted before
+    server.engine.background.start_soon(_serve_connection, server, peer)
 
 
 def _check_room(server: _Server, peer: socket.socket) -> None:
-    """Raise UnavailableError when there is no room for one more connection."""
+    """Raise UnavailableError if there are too many connections or descriptors."""
     most = server.intake.limits.connections
     if server.connections >= most:
         raise UnavailableError(
-            f"the engine serves {most} connections already",
-            "close some of them, or try again when others have been closed",
+            f"the engine already serves {most} connections, which is its limit",
+            "close some of them, or try again later",
         )
     check_connection(peer.fileno())
 
 
-def _turn_away(peer: socket.socket, error: UnavailableError) -> None:
-    """Refuse a connection, without waiting for what it would have asked."""
+def _refuse_connection(peer: socket.socket, error: UnavailableError) -> None:
+    """Answer with an error without reading the request."""
     with peer, suppress(OSError):
         peer.setblocking(False)
         peer.send(_last_answer(error.status, str(error)))
 
 
-async def _converse(server: _Server, peer: socket.socket) -> None:
+async def _serve_connection(server: _Server, peer: socket.socket) -> None:
     try:
         with peer:
-            await _serve_requests(server, Connection(peer, server.intake))
+            await _serve_requests(server, ClientConnection(peer, server.intake))
     finally:
         server.connections -= 1
 
 
-async def _serve_requests(server: _Server, connection: Connection) -> None:
+async def _serve_requests(server: _Server, connection: ClientConnection) -> None:
     try:
         while (head := await connection.next_head()) is not None:
             if is_preface(head):
@@ -125,7 +125,7 @@ async def _serve_requests(server: _Server, connection: Connection) -> None:
             if not await request.drain():
                 return
     except (ProtocolError, EngineError) as error:
-        # what came is no request, or not all of one: nothing can follow it
+        # a malformed or incomplete request: the connection can't be used further
         with suppress(Closed):
             await connection.send(_last_answer(error.status, str(error)))
     except Closed:
@@ -133,7 +133,7 @@ async def _serve_requests(server: _Server, connection: Connection) -> None:
 
 
 def _last_answer(status: int, reason: str) -> bytes:
-    """Return an answer to what is no request."""
+    """Return the whole answer to a malformed request."""
     text = f"{reason}\n".encode()
     return (
         f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -151,16 +151,16 @@ async def _answer(server: _Server, request: Request) -> None:
     except* SkiffError as group:
         error = first_error(group)
         await _refuse(request, exhaustion_error(error) or error)
-    except* Exception as group:  # noqa: BLE001 - a bug of ours is answered and logged, it does not end the engine
-        await _refuse(request, _told(engine, first_error(group)))
+    except* Exception as group:  # noqa: BLE001 - a bug is answered and logged, and does not stop the engine
+        await _refuse(request, _unexpected(engine, first_error(group)))
 
 
-def _told(engine: Engine, error: BaseException) -> SkiffError:
-    """Return what a client hears of an error that nobody expected: what ran out, or a bug, which is logged."""
+def _unexpected(engine: Engine, error: BaseException) -> SkiffError:
+    """Return the error for a client after an unexpected exception: an exhausted resource, or a bug, which is logged."""
     if (known := disk_full_error(error, engine.paths) or exhaustion_error(error)) is not None:
         return known
     log(error)
-    return SkiffError(f"internal error: {error}", f"the engine's log has more: {engine.paths.engine_log}")
+    return SkiffError(f"internal error: {error}", f"see the engine's log: {engine.paths.engine_log}")
 
 
 async def _refuse(request: Request, error: BaseException) -> None:

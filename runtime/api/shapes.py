@@ -1,9 +1,8 @@
-"""The shapes of JSON documents that requests bring: a value of another kind is refused before it is used. Pure.
+"""The types of JSON documents in requests, and the check of a document against them. Pure.
 
-A shape is a kind (`str`, `int`, `bool`, `float`), a list of one shape, a dict of members by name, or a dict with `str`
-as its only key for any names. Members that a shape does not name pass unseen; null stands for "not given" everywhere,
-and a member that is null is left out.
-The names of members are found whatever their case, as Docker finds them.
+A shape is a class (`str`, `int`, `bool`, `float`), a list with the shape of its items, a dict of members by name, or a
+dict with `str` as its only key for arbitrary names. Unknown members are not checked. null means "not given": such members
+are removed. Names of members are case-insensitive, as in Docker.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ KINDS: Mapping[type, str] = {str: "a string", int: "a whole number", bool: "true
 WORDS = "a string or an array of strings"
 LARGEST = 1 << 63
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
-"""NUL ends a string for the kernel; half a surrogate pair has no encoding."""
+"""NUL, which ends a string in the kernel, and single surrogates, which have no encoding."""
 
 ENDPOINT = {
     "Aliases": [str],
@@ -96,7 +95,7 @@ PORTS_CHECK = {"bindings": [{"HostIp": str, "HostPort": str, "Protocol": str}]}
 
 
 def fitted(document: Any, shape: Any, place: str = "") -> Any:
-    """Return `document` as `shape` has it: words as arrays, and without nulls in arrays. Raises BadRequestError."""
+    """Check `document` against `shape`; return it with strings for WORDS as arrays, without nulls. Raises BadRequestError."""
     if document is None:
         return None
     if shape is WORDS:
@@ -125,7 +124,7 @@ def fitted(document: Any, shape: Any, place: str = "") -> Any:
     if shape is int and not -LARGEST <= document < LARGEST:
         raise BadRequestError(f"invalid JSON: {place} is out of range: {document}")
     if shape is str and ("\0" in document or not document.isascii()) and (match := UNUSABLE.search(document)):
-        raise BadRequestError(f"invalid JSON: {place} holds the character {match[0]!r}, which no text can")
+        raise BadRequestError(f"invalid JSON: {place} contains the invalid character {match[0]!r}")
     return document
 
 

@@ -1,4 +1,4 @@
-"""Routes of raw streams: logs, attachments, execs (Docker Engine API, "Attach", hijacking)."""
+"""Routes of raw streams: logs, attach, exec (Docker Engine API, "Attach", hijacking)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from runtime.api import shapes
-from runtime.api.connection import Closed, Connection
+from runtime.api.connection import ClientConnection, Closed
 from runtime.api.request import Request
 from runtime.api.websocket import WebSocket
 from runtime.engine.containers.making.checks import check_console_size
@@ -42,7 +42,7 @@ async def logs(engine: Engine, request: Request) -> None:
     stdout, stderr = request.flag("stdout"), request.flag("stderr")
     if not stdout and not stderr:
         raise BadRequestError("Bad parameters: you must choose at least one stream")
-    is_attached = request.flag("attached")  # our own: who is attached hears also a container whose log is not kept
+    is_attached = request.flag("attached")  # our extension: also works for a container with the log driver "none"
     if not is_attached:
         check_readable(container)
     tail = request.text("tail") or "all"
@@ -71,7 +71,7 @@ async def attach(engine: Engine, request: Request) -> None:
 
 
 async def attach_websocket(engine: Engine, request: Request) -> None:
-    """Answer "Attach to a container via a websocket": output comes as it is, of whichever stream."""
+    """Answer "Attach to a container via a websocket": output is not framed by stream."""
     try:
         answer = websocket.answer_to(request.headers)
     except ProtocolError as error:
@@ -83,7 +83,7 @@ async def attach_websocket(engine: Engine, request: Request) -> None:
 
 
 def _attachment(engine: Engine, request: Request) -> tuple[Container, Attachment, bytes]:
-    """Return the container of a request to attach, the attachment, and the keys that end it."""
+    """Return the container of an attach request, the attachment, and its detach keys."""
     container = engine.containers.find(request.arguments[0])
     keys = parse_keys(request.text("detachKeys"))
     if container.state.status == PAUSED:
@@ -100,14 +100,14 @@ def _attachment(engine: Engine, request: Request) -> tuple[Container, Attachment
 
 
 async def _exchange(
-    connection: Connection | WebSocket,
+    connection: ClientConnection | WebSocket,
     attachment: Attachment,
     keys: bytes,
     *,
     takes_input: bool,
     is_framed: bool = True,
 ) -> None:
-    """Carry bytes both ways until the process's output ends, the client hangs up, or its user types the detach keys."""
+    """Copy in both directions until the process's output ends, the client disconnects, or the detach keys are typed."""
     detach_keys = DetachKeys(keys) if attachment.tty else None
     encode = _framed if is_framed and not attachment.tty else _raw
 
@@ -138,7 +138,7 @@ async def _exchange(
                 data = b""
             if takes_input:
                 await attachment.send_eof()
-            # the client has no more to say; that it hears no more either is not told by reading
+            # the client has closed its sending side; its disconnect is not seen by reading
             await connection.hung_up()
             group.cancel_scope.cancel()
 
@@ -165,7 +165,7 @@ async def exec_start(engine: Engine, request: Request) -> None:
         await engine.execs.start(id, body)
         await request.answer(200)
         return
-    # the head goes before the process starts: clients read it alone, and raw bytes from then on
+    # the head is sent before the process starts, and must arrive alone (see `wait_until_read`)
     keys = parse_keys(one.body.get("DetachKeys"))
     connection = await request.hijack(RAW if one.tty else MULTIPLEXED)
     try:

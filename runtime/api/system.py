@@ -58,7 +58,7 @@ async def events(engine: Engine, request: Request) -> None:
 
 
 async def build(engine: Engine, request: Request) -> None:
-    """Answer "Build an image": the context comes as the body, messages go as they come."""
+    """Answer "Build an image": the context is the body, messages are streamed."""
     options = replace(options_from_query(request.queries), credentials=registry_config(request))
     if request.text("version") == "2":
         await buildkit.build(engine, request, options)
@@ -80,23 +80,23 @@ async def build_prune(engine: Engine, request: Request) -> None:
 
 
 async def engine(engine: Engine, request: Request) -> None:
-    """Answer with the engine's processes and places."""
+    """Answer with the engine's PIDs and paths."""
     await request.answer(200, {**engine.system.engine(), "time": time.time()})
 
 
 async def stop(engine: Engine, request: Request) -> None:
-    """End the engine; with `force` everything that runs first; with `shutdown` as the machine goes down."""
+    """Stop the engine; with `force` kill containers first, with `shutdown` stop them since the machine shuts down."""
     await engine.stop(force=request.flag("force"), with_machine=request.flag("shutdown"))
     request.keeps_alive = False
     await request.answer(200, engine.system.engine())
 
 
 async def check(engine: Engine, request: Request) -> None:
-    """Answer with how disk, engine, keeper and kernel differ; a POST repairs what can be repaired."""
+    """Answer with differences between disk, engine, keeper and kernel; POST repairs them if possible."""
     await request.answer(200, await engine.check.run(repair=request.method == "POST"))
 
 
 async def ports_check(engine: Engine, request: Request) -> None:
-    """Refuse with 409, naming the holder, when a host port can't be had."""
+    """Answer with 409 and the process that has the port if a host port is not available."""
     engine.ports_check((await request.json(shapes.PORTS_CHECK)).get("bindings") or ())
     await request.answer(200, {})

@@ -1,4 +1,4 @@
-"""Routes of what Docker has and this engine has not: plugins and swarms, refused as by a Docker that has none."""
+"""Routes of plugins and swarms, which are not supported: answered like a Docker Engine without any."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ async def list_plugins(engine: Engine, request: Request) -> None:
 
 
 async def plugin(engine: Engine, request: Request) -> NoReturn:
-    """Refuse whatever is asked of one plugin."""
+    """Refuse requests for one plugin."""
     raise NotFoundError(f'plugin "{request.arguments[0]}" not found')
 
 
 async def new_plugin(engine: Engine, request: Request) -> NoReturn:
-    """Refuse to get or make a plugin."""
-    raise EngineError("plugins are not offered here", "volumes, networks and logs are the engine's own", status=501)
+    """Refuse to install or create a plugin."""
+    raise EngineError("plugins are not supported", "use the built-in volume, network and log drivers", status=501)
 
 
 async def swarm(engine: Engine, request: Request) -> NoReturn:
-    """Refuse what only a manager of a swarm does."""
-    raise UnavailableError(NO_SWARM, "this engine runs one machine's containers: it has no swarm")
+    """Refuse requests for a swarm manager."""
+    raise UnavailableError(NO_SWARM, "swarms are not supported")
 
 
 async def swarm_membership(engine: Engine, request: Request) -> NoReturn:
-    """Refuse to leave, or to unlock, a swarm that there is not."""
+    """Refuse to leave or unlock a swarm."""
     raise UnavailableError(NO_MEMBER)
 
 
 async def new_swarm(engine: Engine, request: Request) -> NoReturn:
-    """Refuse to begin, or to join, a swarm."""
-    raise UnavailableError("swarms are not offered here", "this engine runs one machine's containers")
+    """Refuse to create or join a swarm."""
+    raise UnavailableError("swarms are not supported", "this engine runs containers on one machine")

@@ -1,10 +1,10 @@
-"""A client's connection that has become a WebSocket: raw bytes both ways, in binary frames."""
+"""A connection that was upgraded to a WebSocket: raw bytes in both directions, in binary frames."""
 
 from __future__ import annotations
 
 import anyio
 
-from runtime.api.connection import Closed, Connection
+from runtime.api.connection import ClientConnection, Closed
 from runtime.http.codec import ProtocolError
 from runtime.http.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameParser, frame
 
@@ -13,13 +13,13 @@ CLOSING_S = 2.0
 
 
 class WebSocket:
-    """Carries bytes over a connection, with the methods that a hijacked `Connection` has."""
+    """A WebSocket with the interface of a hijacked `ClientConnection`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._frames = FrameParser()
         self._ended = anyio.Event()
-        """Set when the client has closed the WebSocket, or is gone."""
+        """Set when the client has closed the WebSocket or the connection."""
         self.buffer = bytearray()
 
     async def send(self, data: bytes) -> None:
@@ -27,7 +27,7 @@ class WebSocket:
         await self._connection.send(frame(BINARY, data))
 
     async def receive(self) -> bytes:
-        """Return the next bytes; none at the end."""
+        """Return the next bytes, b"" at the end."""
         while not self._ended.is_set():
             early = bytes(self._connection.buffer)
             self._connection.buffer.clear()
@@ -52,12 +52,12 @@ class WebSocket:
         return payload if opcode in (TEXT, BINARY, CONTINUATION) and not self._ended.is_set() else b""
 
     async def end_output(self) -> None:
-        """Tell the client that nothing more comes; returns when it has heard so (RFC 6455, section 7.1)."""
+        """Close the WebSocket; return when the client has confirmed it (RFC 6455, section 7.1), at most after CLOSING_S."""
         await self._connection.send(frame(CLOSE, NORMAL_CLOSURE))
         with anyio.move_on_after(CLOSING_S):
             await self._ended.wait()
 
     async def hung_up(self) -> None:
-        """Return when the client is gone altogether, or has closed the WebSocket."""
+        """Return when the client has closed the WebSocket or the connection."""
         if not self._ended.is_set():
             await self._connection.hung_up()

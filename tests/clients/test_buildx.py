@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from runtime.api.connection import Connection
+from runtime.api.connection import ClientConnection
 from runtime.api.intake import Intake, IntakeLimits
 from runtime.buildkit.http2 import Http2
 from runtime.buildkit.rpc import ask
@@ -282,7 +282,7 @@ def test_what_is_not_served_is_refused_by_name(docker, context):
 async def test_http2_is_spoken_from_the_first_byte_too(docker):
     with socket.socket(socket.AF_UNIX) as peer:
         peer.connect(str(docker.home.run / "engine.sock"))
-        client = Http2(Connection(peer, Intake(IntakeLimits())), is_client=True)
+        client = Http2(ClientConnection(peer, Intake(IntakeLimits())), is_client=True)
         async with anyio.create_task_group() as group:
             group.start_soon(client.run)
             path, answer = "/moby.buildkit.v1.Control/Info", "moby.buildkit.v1.InfoResponse"

@@ -61,8 +61,8 @@ def test_what_a_swarm_has_is_refused_as_outside_of_one(client, ask):
 
 def test_a_swarm_can_be_neither_begun_nor_joined_nor_left(client):
     for ask, message in (
-        (client.swarm.init, "swarms are not offered here"),
-        (lambda: client.swarm.join(["127.0.0.1"], "token"), "swarms are not offered here"),
+        (client.swarm.init, "swarms are not supported"),
+        (lambda: client.swarm.join(["127.0.0.1"], "token"), "swarms are not supported"),
         (client.swarm.leave, "This node is not part of a swarm"),
         (lambda: client.swarm.unlock("key"), "This node is not part of a swarm"),
     ):
@@ -83,7 +83,7 @@ def test_there_are_no_plugins(client, tmp_path):
         with pytest.raises(docker.errors.NotFound, match='plugin "some/one" not found'):
             ask()
     for ask in (lambda: client.plugins.install("some/one"), lambda: client.plugins.create("some/one", str(tmp_path))):
-        with pytest.raises(docker.errors.APIError, match="plugins are not offered here") as caught:
+        with pytest.raises(docker.errors.APIError, match="plugins are not supported") as caught:
             ask()
         assert caught.value.status_code == 501
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("compose", "runtime/keeper", "runtime/oci", "runtime/container", "runtime/engine")
+FOLDERS = ("compose", "runtime/keeper", "runtime/oci", "runtime/container", "runtime/engine", "runtime/api")
 """Folders that have been rewritten; a folder that has been is added here."""
 DIALECT = {
     "anew": "again, or: recreate",

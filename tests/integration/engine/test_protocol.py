@@ -88,7 +88,7 @@ def test_who_sends_too_much_hears_so(api):
     answer = api.ask("POST", "/containers/create", b" " * (40 << 20))
     assert answer.status == 413
     assert answer.message.startswith(
-        "the request's body is too large: it has 41,943,040 bytes, and a document of at most "
+        "the request's body is too large: it has 41,943,040 bytes, and the limit of a document is "
     )
 
 

@@ -135,7 +135,7 @@ async def test_a_document_that_is_too_large_is_refused_before_it_is_read(tmp_pat
         refused = await client.answer()
         assert refused.status == 413
         assert refused.message.startswith(
-            "the request's body is too large: it has 67,108,864 bytes, and a document of at most 2,097,152 bytes is read"
+            "the request's body is too large: it has 67,108,864 bytes, and the limit of a document is 2,097,152 bytes"
         )
 
 
@@ -195,7 +195,7 @@ async def test_connections_above_the_cap_are_told_so_and_fit_in_when_others_end(
             async with connect() as third:
                 refused = await third.answer()
                 assert (refused.status, await third.is_closed()) == (503, True)
-                assert refused.body.startswith(b"the engine serves 2 connections already\n")
+                assert refused.body.startswith(b"the engine already serves 2 connections, which is its limit\n")
         async with connect() as fourth:
             await pinged(fourth)
 

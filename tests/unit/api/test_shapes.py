@@ -59,8 +59,8 @@ def test_words_may_be_written_as_one_string():
         ({"Labels": ["a"]}, "Labels must be an object"),
         ({"Labels": {"a": 1}}, "Labels.a must be a string"),
         ({"Env": {"a": "b"}}, "Env must be an array"),
-        ({"Env": ["a\0"]}, r"Env\[0\] holds the character"),
-        ({"User": "\ud800"}, "User holds the character"),
+        ({"Env": ["a\0"]}, r"Env\[0\] contains the invalid character"),
+        ({"User": "\ud800"}, "User contains the invalid character"),
     ],
 )
 def test_a_misfit_is_named_by_its_place(document, place):

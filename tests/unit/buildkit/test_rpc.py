@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.api.connection import Connection
+from runtime.api.connection import ClientConnection
 from runtime.api.intake import Intake, IntakeLimits
 from runtime.buildkit.agents import forwarded_agent
 from runtime.buildkit.http2 import WINDOW_BYTES, Http2
@@ -26,8 +26,8 @@ async def connected(methods):
     errors = []
     server = Server(methods, errors.append)
     with ours, theirs:
-        client = Http2(Connection(ours, Intake(IntakeLimits())), is_client=True)
-        server.connection = Http2(Connection(theirs, Intake(IntakeLimits())), is_client=False, serve=server.serve)
+        client = Http2(ClientConnection(ours, Intake(IntakeLimits())), is_client=True)
+        server.connection = Http2(ClientConnection(theirs, Intake(IntakeLimits())), is_client=False, serve=server.serve)
         async with anyio.create_task_group() as group:
             group.start_soon(client.run)
             group.start_soon(server.connection.run)
