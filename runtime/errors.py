@@ -21,6 +21,13 @@ class SkiffError(Exception):
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n    {self.hint}"
 
+    def document(self) -> dict[str, str]:
+        """Return the error as the Docker Engine API answers it, with the hint in a member of its own.
+
+        Clients compare `message` with what Docker says.
+        """
+        return {"message": self.message} | ({"hint": self.hint} if self.hint else {})
+
 
 class EngineError(SkiffError):
     """A failure that the engine answers over its API with `status` (Docker Engine API, "Errors")."""

@@ -19,7 +19,7 @@ TAR = "application/x-tar"
 def _path(request: Request) -> str:
     path = request.text("path")
     if not path:
-        raise BadRequestError("bad parameter: path cannot be empty")
+        raise BadRequestError("bad parameter: pathcannot be empty")
     return path
 
 

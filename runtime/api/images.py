@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from runtime.api import shapes
 from runtime.api.request import Request, line
 from runtime.engine import filters
-from runtime.errors import BadRequestError, EngineError, SkiffError
+from runtime.errors import (
+    BadRequestError,
+    BodyTooLargeError,
+    EngineError,
+    NotFoundError,
+    RequestTimeoutError,
+    SkiffError,
+)
 from runtime.image.reference import registry_domain
 from runtime.space import disk_full_error
 from runtime.streaming import Send, Source
@@ -80,20 +87,26 @@ def _encoded(request: Request, header: str) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-async def _progress(engine: Engine, request: Request, source: Source[dict[str, Any]]) -> None:
-    """Stream progress messages. An error before the first message is raised, later it is sent as a message, as in Docker."""
+async def _progress(
+    engine: Engine, request: Request, source: Source[dict[str, Any]], *, has_status: bool = True
+) -> None:
+    """Stream progress; what fails is a message, as Docker sends it.
+
+    With `has_status` what fails before the first message is raised; without, only what is wrong with the request itself.
+    """
 
     async def with_errors(send: Send[dict[str, Any]]) -> None:
         try:
             await source(send)
         except SkiffError as error:
-            if not request.has_answered:
+            is_of_request = isinstance(error, RequestTimeoutError | BodyTooLargeError)
+            if not request.has_answered and (has_status or is_of_request):
                 raise
-            await send({"error": str(error), "errorDetail": {"message": str(error)}})
+            await send({"error": error.message, "errorDetail": error.document()})
         except OSError as error:
             if (full := disk_full_error(error, engine.paths)) is None or not request.has_answered:
                 raise
-            await send({"error": str(full), "errorDetail": {"message": str(full)}})
+            await send({"error": full.message, "errorDetail": full.document()})
 
     await request.stream(with_errors, encode=line, waits=True)
 
@@ -150,7 +163,8 @@ async def search(engine: Engine, request: Request) -> None:
 async def push(engine: Engine, request: Request) -> None:
     """Answer "Push an image"."""
     name = request.arguments[0] + (f":{request.text('tag')}" if request.text("tag") else "")
-    await _progress(engine, request, partial(engine.image_api.push, name, auth=credentials(request)))
+    push_image = partial(engine.image_api.push, name, auth=credentials(request))
+    await _progress(engine, request, push_image, has_status=False)
 
 
 async def distribution(engine: Engine, request: Request) -> None:
@@ -165,7 +179,7 @@ async def auth(engine: Engine, request: Request) -> None:
 
 async def load(engine: Engine, request: Request) -> None:
     """Answer "Import images"."""
-    await _progress(engine, request, partial(engine.image_api.load, request.chunks()))
+    await _progress(engine, request, partial(engine.image_api.load, request.chunks()), has_status=False)
 
 
 async def bootstrap(engine: Engine, request: Request) -> None:
@@ -185,5 +199,8 @@ async def save_one(engine: Engine, request: Request) -> None:
 
 async def _save(engine: Engine, request: Request, names: list[str]) -> None:
     for name in names:
-        engine.images.resolve(name)
+        try:
+            engine.images.resolve(name)
+        except NotFoundError as error:
+            raise NotFoundError(f"No such image: {name}", error.hint) from error
     await request.stream(partial(engine.image_api.save, names), encode=bytes, kind="application/x-tar", waits=True)

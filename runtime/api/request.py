@@ -78,7 +78,10 @@ class Request:
         try:
             return int(value[:LONGEST_NUMBER])
         except ValueError:
-            raise BadRequestError(f"invalid {name}: {value!r} is not a whole number") from None
+            # Docker's own words, as it reads numbers with Go's strconv
+            raise BadRequestError(
+                f'strconv.Atoi: parsing "{value}": invalid syntax', f"{name} is a whole number"
+            ) from None
 
     def moment(self, name: str) -> int | None:
         """Return a time query parameter in nanoseconds since 1970, None if not given. Raises BadRequestError."""

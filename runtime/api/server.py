@@ -167,12 +167,13 @@ async def _refuse(request: Request, error: BaseException) -> None:
     if request.has_answered:
         request.keeps_alive = False
         return
-    status = error.status if isinstance(error, EngineError) else 500
+    known = error if isinstance(error, SkiffError) else SkiffError(str(error))
+    status = known.status if isinstance(known, EngineError) else 500
     try:
         if status == 304:
             await request.answer(304)
         else:
-            await request.answer(status, {"message": str(error)})
+            await request.answer(status, known.document())
     except Closed:
         request.keeps_alive = False
 
@@ -198,4 +199,4 @@ def _find(request: Request, routes: Sequence[tuple[str, re.Pattern[str], Handler
         if found and method == request.method:
             request.arguments = found.groups()
             return handler
-    raise NotFoundError(f"page not found: {request.method} {request.path}")
+    raise NotFoundError("page not found")

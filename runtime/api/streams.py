@@ -11,6 +11,7 @@ from runtime.api import shapes
 from runtime.api.connection import ClientConnection, Closed
 from runtime.api.request import Request
 from runtime.api.websocket import WebSocket
+from runtime.container.logs.files import STDERR
 from runtime.engine.containers.making.checks import check_console_size
 from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.streams.attach import Attachment, LogFrame
@@ -19,12 +20,14 @@ from runtime.engine.streams.streams import check_readable
 from runtime.errors import BadRequestError, ConflictError, SkiffError
 from runtime.http import websocket
 from runtime.http.codec import ProtocolError, frame_header
+from runtime.keeper.handles import LaunchError
 from runtime.streaming import pieces_of
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
 
 LONGEST_TAIL = 18
+EXEC_FAILED = "OCI runtime exec failed: exec failed: unable to start container process: "
 RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 
 
@@ -34,6 +37,14 @@ def _raw(frame: LogFrame) -> bytes:
 
 def _framed(frame: LogFrame) -> bytes:
     return frame_header(frame.stream or 1, len(frame.data)) + frame.data
+
+
+def _framed_lines(frame: LogFrame) -> bytes:
+    """Return a frame for each line: clients take what a frame of a log has for one (as Docker's log drivers keep it)."""
+    stream = frame.stream or 1
+    *lines, rest = frame.data.split(b"\n")
+    framed = [frame_header(stream, len(line) + 1) + line + b"\n" for line in lines]
+    return b"".join(framed) + (frame_header(stream, len(rest)) + rest if rest else b"")
 
 
 async def logs(engine: Engine, request: Request) -> None:
@@ -58,7 +69,9 @@ async def logs(engine: Engine, request: Request) -> None:
         with_details=request.flag("details"),
         attached=is_attached,
     )
-    kind, encode = (RAW, _raw) if container.tty else (MULTIPLEXED, _framed)
+    # `pieces` is our own: a client that splits lines by itself
+    framed = _framed if request.flag("pieces") else _framed_lines
+    kind, encode = (RAW, _raw) if container.tty else (MULTIPLEXED, framed)
     await request.stream(pieces_of(frames), encode=encode, kind=kind)
 
 
@@ -67,7 +80,8 @@ async def attach(engine: Engine, request: Request) -> None:
     container, attachment, keys = _attachment(engine, request)
     connection = await request.hijack(RAW if container.tty else MULTIPLEXED)
     await connection.wait_until_read()
-    await _exchange(connection, attachment, keys, takes_input=request.flag("stdin") and request.flag("stream"))
+    takes_input = request.flag("stdin") and request.flag("stream")
+    await _exchange(connection, attachment, keys, takes_input=takes_input, is_framed=not container.tty)
 
 
 async def attach_websocket(engine: Engine, request: Request) -> None:
@@ -105,20 +119,25 @@ async def _exchange(
     keys: bytes,
     *,
     takes_input: bool,
-    is_framed: bool = True,
+    is_framed: bool,
+    takes_all: bool = True,
 ) -> None:
     """Copy in both directions until the process's output ends, the client disconnects, or the detach keys are typed."""
     detach_keys = DetachKeys(keys) if attachment.tty else None
-    encode = _framed if is_framed and not attachment.tty else _raw
+    encode = _framed if is_framed else _raw
 
     async def send(frame: LogFrame) -> None:
         await connection.send(encode(frame))
+
+    async def send_output_alone(frame: LogFrame) -> None:
+        if frame.stream != STDERR:
+            await send(frame)
 
     async with anyio.create_task_group() as group:
 
         async def outwards() -> None:
             with suppress(Closed):
-                await attachment.output(send)
+                await attachment.output(send if is_framed or takes_all else send_output_alone)
                 await connection.end_output()
             group.cancel_scope.cancel()
 
@@ -152,32 +171,41 @@ async def exec_create(engine: Engine, request: Request) -> None:
     parse_keys(body.get("DetachKeys"))
     if not body.get("Cmd"):
         raise BadRequestError("No exec command specified")
-    await request.answer(201, engine.execs.create(request.arguments[0], body))
+    await request.answer(201, await engine.execs.create(request.arguments[0], body))
 
 
 async def exec_start(engine: Engine, request: Request) -> None:
     """Answer "Start an exec instance"."""
     body = await request.json(shapes.EXEC_START)
     id = request.arguments[0]
-    one = engine.execs.ready(id)
+    one = engine.execs.find(id)
     check_console_size(body.get("ConsoleSize"))
     if body.get("Detach"):
-        await engine.execs.start(id, body)
+        try:
+            await engine.execs.start(id, body)
+        except LaunchError as error:
+            raise BadRequestError(f"{EXEC_FAILED}{error.message}", error.hint) from error
         await request.answer(200)
         return
+    engine.execs.check(one)
     # the head is sent before the process starts, and must arrive alone (see `wait_until_read`)
     keys = parse_keys(one.body.get("DetachKeys"))
-    connection = await request.hijack(RAW if one.tty else MULTIPLEXED)
+    # as of Docker: this request's word decides how the output comes, that of "create" what the process has
+    is_framed = not body.get("Tty")
+    connection = await request.hijack(MULTIPLEXED if is_framed else RAW)
     try:
         attachment = await engine.execs.start(id, body)
     except SkiffError as error:
         await connection.wait_until_read()
-        text = f"OCI runtime exec failed: {error}\r\n".encode()
-        await connection.send(text if one.tty else frame_header(1, len(text)) + text)
+        prefix = EXEC_FAILED if isinstance(error, LaunchError) else ""
+        text = f"{prefix}{error.message}\r\n".encode()
+        await connection.send(frame_header(1, len(text)) + text if is_framed else text)
         return
     assert attachment is not None
     await connection.wait_until_read()
-    await _exchange(connection, attachment, keys, takes_input=bool(one.body.get("AttachStdin")))
+    takes_input = bool(one.body.get("AttachStdin"))
+    # where streams can't be told apart, standard error of a process without a terminal is left out
+    await _exchange(connection, attachment, keys, takes_input=takes_input, is_framed=is_framed, takes_all=False)
 
 
 async def exec_resize(engine: Engine, request: Request) -> None:

@@ -13,6 +13,7 @@ from runtime.api.request import Request, line
 from runtime.build.options import options_from_query
 from runtime.engine import filters
 from runtime.engine.times import moment, rfc3339
+from runtime.errors import BadRequestError
 from runtime.streaming import pieces_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 PING_HEADERS = {
-    "Builder-Version": "1",
+    "Builder-Version": "2",
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache",
     "Swarm": "inactive",
@@ -53,7 +54,11 @@ async def df(engine: Engine, request: Request) -> None:
 async def events(engine: Engine, request: Request) -> None:
     """Answer "Monitor events"."""
     wanted = filters.parse(request.text("filters"))
-    stream = engine.events.subscribe(filters=wanted, since_ns=request.moment("since"), until_ns=request.moment("until"))
+    since_ns, until_ns = request.moment("since"), request.moment("until")
+    if since_ns is not None and until_ns is not None and since_ns > until_ns:
+        since, until = request.text("since"), request.text("until")
+        raise BadRequestError(f"`since` time ({since}) cannot be after `until` time ({until})")
+    stream = engine.events.subscribe(filters=wanted, since_ns=since_ns, until_ns=until_ns)
     await request.stream(pieces_of(stream), encode=line)
 
 
@@ -69,7 +74,7 @@ async def build(engine: Engine, request: Request) -> None:
 async def build_prune(engine: Engine, request: Request) -> None:
     """Answer "Delete builder cache"."""
     wanted = filters.parse(request.text("filters"))
-    filters.check_known(wanted, BUILD_PRUNE_FILTERS)
+    filters.check_known(wanted, BUILD_PRUNE_FILTERS, "failed to prune build cache: ")
     ages = wanted.get("until") or wanted.get("unused-for") or ()
     before = rfc3339(min(moment(text, time.time_ns()) for text in ages)) if ages else None
     kept = [request.number(name) or 0 for name in ("keep-storage", "reserved-space", "max-used-space")]

@@ -97,14 +97,14 @@ class Builder:
             else:
                 await send_reports(partial(self.run, request), send)
         except SkiffError as error:
-            detail: dict[str, Any] = {"message": str(error)}
+            detail: dict[str, Any] = {**error.document()}
             if isinstance(error, DockerfileError) and error.exit_code is not None:
                 detail["code"] = error.exit_code
-            await send({"errorDetail": detail, "error": str(error)})
+            await send({"errorDetail": detail, "error": error.message})
         except OSError as error:
             if (full := disk_full_error(error, self._paths)) is None:
                 raise
-            await send({"errorDetail": {"message": str(full)}, "error": str(full)})
+            await send({"errorDetail": full.document(), "error": full.message})
 
     async def _check_only(self, request: BuildRequest, send: Send[dict[str, Any]]) -> None:
         """Send what a build would warn of. Raises DockerfileError when there is anything."""

@@ -328,7 +328,7 @@ class Client:
 
     def logs(self, name: str, **query: Any) -> Stream:
         """Get container logs; `query` in the API's own names (follow, since, until, timestamps, tail)."""
-        return self.stream("GET", f"/containers/{quote(name)}/logs", {"stdout": 1, "stderr": 1, **query})
+        return self.stream("GET", f"/containers/{quote(name)}/logs", {"stdout": 1, "stderr": 1, "pieces": 1, **query})
 
     def attach(self, name: str, **query: Any) -> Stream:
         """Attach to a container; the stream's socket is raw both ways."""
@@ -515,11 +515,17 @@ def _raise_for(head: Head, data: bytes) -> None:
     if head.status < 400:
         return
     try:
-        message = json.loads(data)["message"]
+        document = json.loads(data)
+        message = document["message"]
     except (ValueError, KeyError, TypeError):
-        message = data.decode(errors="replace").strip() or f"the engine answered {head.status}"
+        message, document = data.decode(errors="replace").strip() or f"the engine answered {head.status}", {}
+    raise EngineError.from_status(head.status, *_with_hint(message, document))
+
+
+def _with_hint(message: object, document: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return an error's message and its hint: a member of `document`, or the message's own indented line."""
     text, _, hint = str(message).partition("\n    ")
-    raise EngineError.from_status(head.status, text, hint or None)
+    return text, document.get("hint") or hint or None
 
 
 def _checked(stream: Stream) -> Iterator[dict[str, Any]]:
@@ -527,6 +533,5 @@ def _checked(stream: Stream) -> Iterator[dict[str, Any]]:
     with stream:
         for document in stream.documents(stream.whole()):
             if document.get("error"):
-                text, _, hint = str(document["error"]).partition("\n    ")
-                raise SkiffError(text, hint or None)
+                raise SkiffError(*_with_hint(document["error"], document.get("errorDetail") or {}))
             yield document

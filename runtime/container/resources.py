@@ -166,7 +166,7 @@ def _check_cpu(host: Mapping[str, Any], offered: Collection[str], processors: Co
     if nano and not LEAST_NANO_CPUS <= nano <= len(processors) * NANO:
         count = len(processors)
         raise BadRequestError(
-            f"Range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available",
+            f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available",
             "ask for fewer (`cpus`, `deploy.resources.limits.cpus`)",
         )
     if period and not 1000 <= period <= 1_000_000:
@@ -184,7 +184,7 @@ def _check_cpu(host: Mapping[str, Any], offered: Collection[str], processors: Co
 
 def _check_available(asked: str, present: Collection[int], kind: str, called: str) -> None:
     if not parse_list(asked, kind) <= set(present):
-        available = ",".join(map(str, sorted(present)))
+        available = _shown_list(present)
         raise BadRequestError(f"Requested {called} are not available - requested {asked}, available: {available}")
 
 
@@ -194,6 +194,17 @@ def _check_devices(host: Mapping[str, Any]) -> None:
         for entry in host.get(name) or ():
             if not entry.get("Path") or entry.get(value) is None or entry[value] < 0:
                 raise BadRequestError(f"invalid {name}: it needs a Path and a {value} that is not negative")
+
+
+def _shown_list(numbers: Collection[int]) -> str:
+    """Return numbers as the kernel shows them, "0-2,5" (cpuset(7), "List format")."""
+    rows: list[list[int]] = []
+    for number in sorted(numbers):
+        if rows and rows[-1][-1] == number - 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return ",".join(str(row[0]) if len(row) == 1 else f"{row[0]}-{row[-1]}" for row in rows)
 
 
 def parse_list(text: str, kind: str = "cpus") -> frozenset[int]:

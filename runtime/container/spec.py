@@ -82,7 +82,7 @@ def merge_image(config: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str
         merged["Entrypoint"] = None
     given = merged.get("Env") or []
     names = {pair.partition("=")[0] for pair in given}
-    merged["Env"] = [pair for pair in image.get("Env") or () if pair.partition("=")[0] not in names] + list(given)
+    merged["Env"] = [*given, *(pair for pair in image.get("Env") or () if pair.partition("=")[0] not in names)]
     for key in ("ExposedPorts", "Volumes", "Labels"):
         merged[key] = {**(image.get(key) or {}), **(merged.get(key) or {})}
     return merged

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from runtime.engine.filters import check_known, labels_match
+from runtime.engine.filters import labels_match
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,9 @@ class EventBus:
             "time": now_ns // 1_000_000_000,
             "timeNano": now_ns,
         }
-        if kind in ("container", "image"):  # as in Docker: fields of old API versions
+        if id and kind in ("container", "image"):  # as in Docker: fields of old API versions
             event |= {"status": action, "id": id}
-        if kind == "container":
+        if id and kind == "container":
             event["from"] = attributes.get("image", "")
         self._kept.append(event)
         for subscriber in list(self._subscribers):
@@ -66,9 +66,9 @@ class EventBus:
     ) -> AsyncGenerator[Event, None]:
         """Return the events that match `filters`: kept ones from `since_ns` on, then new ones until `until_ns`.
 
-        Raises BadRequestError on an unknown filter.
+        As of Docker, a filter that is not known lets everything through.
         """
-        check_known(filters, FILTERS)
+        filters = {key: values for key, values in filters.items() if key in FILTERS}
         return self._events(filters, since_ns, until_ns)
 
     async def _events(

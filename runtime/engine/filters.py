@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from runtime.engine.times import moment
 from runtime.errors import BadRequestError
 
+MAP_OF_LISTS = '{"name": ["value"]}'
 Filters = Mapping[str, Sequence[str]]
 
 
@@ -23,17 +24,17 @@ def parse(text: str | None) -> dict[str, list[str]]:
             if isinstance(values, list | dict)
         }
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadRequestError(f"invalid filters: {text}") from error
+        raise BadRequestError("invalid filter", f"write {MAP_OF_LISTS}, not {text}") from error
     if len(found) < len(document) or any(not isinstance(v, str) for values in found.values() for v in values):
-        raise BadRequestError(f"invalid filters: {text}")
+        raise BadRequestError("invalid filter", f"write {MAP_OF_LISTS}, not {text}")
     return found
 
 
-def check_known(filters: Filters, known: Container[str]) -> None:
-    """Raise BadRequestError if one of `filters` is not `known`."""
+def check_known(filters: Filters, known: Container[str], failure: str = "") -> None:
+    """Raise BadRequestError, whose message begins with `failure`, when one of `filters` is none of the `known`."""
     for key in filters:
         if key not in known:
-            raise BadRequestError(f"invalid filter '{key}'")
+            raise BadRequestError(f"{failure}invalid filter '{key}'")
 
 
 def flag(name: str, values: Sequence[str]) -> bool:
@@ -43,7 +44,7 @@ def flag(name: str, values: Sequence[str]) -> bool:
         return True
     if given <= {"0", "false", "f"}:
         return False
-    raise BadRequestError(f"invalid filter '{name}={','.join(values)}'")
+    raise BadRequestError(f"invalid filter '{name}=[{' '.join(values)}]'", "write true or false")
 
 
 def labels_match(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:

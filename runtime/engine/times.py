@@ -47,7 +47,10 @@ def moment(text: str, now_ns: int) -> int:
     try:
         return parse_rfc3339(text)
     except (ValueError, OverflowError) as error:
-        raise BadRequestError(f"invalid time: {text!r}", "use seconds since 1970, RFC 3339, or a duration") from error
+        # Docker's own words: it reads what is no date as a number, with Go's strconv
+        raise BadRequestError(
+            f'strconv.ParseInt: parsing "{text}": invalid syntax', "use seconds since 1970, RFC 3339, or a duration"
+        ) from error
 
 
 def go_duration(seconds: float) -> str:

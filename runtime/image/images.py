@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from runtime.store import Store
 from runtime.trash import Trash
 
 ROOTFS_SCHEME = "rootfs:"
-SHORTEST_ID = 4
+SHORTEST_ID = 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Image:
     """References by digest under which registries have it."""
     manifest: str | None = None
     """The digest of the manifest it was pulled with, kept among the blobs."""
+    parent: str = ""
+    """The ID of the image that it was made of here, by a commit."""
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -110,6 +113,7 @@ class Images:
             document["size"],
             digests=tuple(name for name in names if "@" in name),
             manifest=document.get("manifest"),
+            parent=document.get("parent") or "",
         )
 
     def get(self, id: str) -> Image | None:
@@ -128,10 +132,10 @@ class Images:
             return self._plain_directory(Path(name[len(ROOTFS_SCHEME) :]))
         if name.startswith("sha256:") and (image := self.get(name)):
             return image
-        try:
-            named = self._names.get(_key(Reference.parse(name)))
-        except BadRequestError:
-            named = None
+        reference = named = None
+        with suppress(BadRequestError):
+            reference = Reference.parse(name)
+            named = self._names.get(_key(reference))
         if named is not None and (image := self.get(named)):
             return image
         prefix = name.removeprefix("sha256:")
@@ -139,7 +143,8 @@ class Images:
             ids = self._images.with_prefix(f"sha256:{prefix}")
             if len(ids) == 1 and (image := self.get(ids[0])):
                 return image
-        raise NotFoundError(f"No such image: {name}", "pull it, build it, or `skiff image bootstrap` a Debian base")
+        shown = name if reference is None else reference.familiar
+        raise NotFoundError(f"No such image: {shown}", "pull it, build it, or `skiff image bootstrap` a Debian base")
 
     def _plain_directory(self, directory: Path) -> Image:
         if not directory.is_absolute() or not directory.is_dir():
@@ -231,14 +236,16 @@ class Images:
             self._images.put(image.id, {**document, "references": {}})
         return done
 
-    async def register(self, config: dict[str, Any]) -> Image:
+    async def register(self, config: dict[str, Any], parent: str = "") -> Image:
         """Make an image of `config`, whose layers are here; the same config gives the same image."""
-        return await self.adopt_config(json.dumps(config, separators=(",", ":"), sort_keys=True).encode())
+        raw = json.dumps(config, separators=(",", ":"), sort_keys=True).encode()
+        return await self.adopt_config(raw, parent=parent)
 
-    async def adopt_config(self, raw: bytes, manifest: str | None = None) -> Image:
+    async def adopt_config(self, raw: bytes, manifest: str | None = None, parent: str = "") -> Image:
         """Make an image of the configuration bytes `raw`, kept as they are: their digest is the image's ID.
 
-        `manifest` is the digest of the manifest it came with, where that is kept. Raises NotFoundError when a layer is
+        `manifest` is the digest of the manifest it came with, where that is kept; `parent` the ID of the image that it
+        was made of. Raises NotFoundError when a layer is
         missing, BadRequestError when `raw` is no image configuration.
         """
         layers = diff_ids(raw)
@@ -253,6 +260,7 @@ class Images:
             "size": size,
             "manifest": manifest or known.get("manifest"),
             "references": known.get("references") or {},
+            "parent": parent or known.get("parent") or "",
         }
         self._images.put(id, document)
         image = self.get(id)

@@ -49,7 +49,8 @@ class Reference:
         if colon and not _TAG.fullmatch(tag):
             raise BadRequestError(f"invalid reference format: {text}: the tag is malformed")
         if path != path.lower():
-            raise BadRequestError(f"invalid reference format: {text}: repository name must be lowercase")
+            shown = f"{DEFAULT_NAMESPACE}/{path}" if domain == DEFAULT_DOMAIN and "/" not in path else path
+            raise BadRequestError(f"invalid reference format: repository name ({shown}) must be lowercase")
         if not _PATH.fullmatch(path) or not _DOMAIN.fullmatch(domain):
             raise BadRequestError(f"invalid reference format: {text}", "write NAME[:TAG], like debian:bookworm-slim")
         if domain == DEFAULT_DOMAIN and "/" not in path:

@@ -135,18 +135,24 @@ class Networks:
         internal: bool = False,
         enable_ipv6: bool = False,
         attachable: bool = False,
+        ipam_options: Mapping[str, str] | None = None,
     ) -> Network:
         """Make a bridge network; without `subnets` one is chosen that no route of the host meets.
 
         Raises ConflictError when the name is taken, BadRequestError on a driver or a range that can't be.
         """
-        if driver != "bridge":
-            raise BadRequestError(
-                f"network driver {driver!r} is not known", "networks here are bridges: leave the driver out"
-            )
         if not name.strip():
-            raise BadRequestError("a network needs a name")
+            raise BadRequestError("invalid name: name is empty")
+        if driver in ("host", "null"):
+            raise ForbiddenError(f'only one instance of "{driver}" network is allowed')
+        if driver != "bridge":
+            raise NotFoundError(
+                f'could not find plugin {driver} in v1 plugin registry: plugin "{driver}" not found',
+                "networks here are bridges: leave the driver out",
+            )
         async with self._lock:
+            if name in PREDEFINED:
+                raise ForbiddenError(f"operation is not permitted on predefined {name} network ")
             if self._table.named(name) is not None:
                 raise ConflictError(f"network with name {name} already exists")
             device = BridgeOptions.of(options or {}).name
@@ -172,6 +178,7 @@ class Networks:
                 internal,
                 enable_ipv6 or has_ipv6,
                 attachable,
+                ipam_options=dict(ipam_options or {}),
             )
             return await self._placement.place(network)
 

@@ -10,7 +10,8 @@ def measure(cgroups: Cgroups, path: str) -> dict[str, Any]:
     """Return the counters of cgroup `path`: memory in bytes, CPU time in nanoseconds, processes, block I/O.
 
     Limits that are not set, and values of controllers that the machine lacks, are 0. `memory_stat` is the kernel's
-    memory.stat; `io` has entries [major, minor, operation, bytes, requests].
+    memory.stat; `io` has entries [major, minor, operation, bytes, requests]. Only version 1 has
+    `memory_peak` and `processors_ns` (of each CPU).
     """
     directories = cgroups.directories(path)
     if cgroups.is_unified:
@@ -40,9 +41,11 @@ def _legacy(base: dict[str, str]) -> dict[str, Any]:
     cpu = _keyed(f"{base['cpu']}/cpu.stat")
     return {
         "memory": _number(f"{base['memory']}/memory.usage_in_bytes"),
+        "memory_peak": _number(f"{base['memory']}/memory.max_usage_in_bytes"),
         "memory_limit": _number(f"{base['memory']}/memory.limit_in_bytes"),
         "memory_stat": _keyed(f"{base['memory']}/memory.stat"),
         "cpu_ns": _number(f"{base['cpuacct']}/cpuacct.usage"),
+        "processors_ns": [int(n) for line in _lines(f"{base['cpuacct']}/cpuacct.usage_percpu") for n in line.split()],
         "user_ns": _number(f"{base['cpuacct']}/cpuacct.usage_user"),
         "system_ns": _number(f"{base['cpuacct']}/cpuacct.usage_sys"),
         "periods": cpu.get("nr_periods", 0),

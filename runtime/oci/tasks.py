@@ -70,6 +70,11 @@ def _read_file(arguments: Mapping[str, Any], _: Sequence[int]) -> str:
         return file.read()
 
 
+def _user(arguments: Mapping[str, Any], _: Sequence[int]) -> int:
+    """Return the number of the user; fails for one that has no account."""
+    return resolve(arguments["user"]).uid
+
+
 def _stat(arguments: Mapping[str, Any], _: Sequence[int]) -> dict[str, Any]:
     path = arguments["path"]
     found = os.lstat(path.rstrip("/") or "/") if not path.endswith("/.") else os.stat(path)
@@ -240,5 +245,6 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Sequence[int]], Any]] = {
     "tar_out": _tar_out,
     "tar_in": _tar_in,
     "copy_up": _copy_up,
+    "user": _user,
 }
 """Name → function of (arguments, descriptors), which returns a value that `keeper.wire` can pack."""

@@ -54,14 +54,16 @@ def backing(name: str, options: Mapping[str, str]) -> Backing:
             raise fail("quota size requested but no quota support", "leave size out; a tmpfs takes it in o: size=10m")
         if key not in KNOWN:
             near = difflib.get_close_matches(key, KNOWN, 1)
-            raise fail(f"invalid option: {key!r}", f'did you mean "{near[0]}"?' if near else "known: type, device, o")
+            raise fail(f'invalid option: "{key}"', f'did you mean "{near[0]}"?' if near else "known: type, device, o")
     kind, device = options.get("type") or "", options.get("device") or ""
     words = [word.strip() for word in (options.get("o") or "").split(",") if word.strip()]
     if not kind and not device and not words:
         return Backing()
     is_bind = any(word in _BINDS for word in words) or kind in _BINDS
     if not device and kind != "tmpfs":
-        raise fail("missing device in volume options", "name it: device: /some/directory")
+        raise fail('missing required option: "device"', "name it: device: /some/directory")
+    if not kind:
+        raise fail('missing required option: "type"', "write type: none, o: bind for a directory")
     if is_bind:
         flags, settings = _sorted(fail, [word for word in words if word not in _BINDS], ())
         if not device.startswith("/"):

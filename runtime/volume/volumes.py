@@ -19,7 +19,7 @@ from runtime.store import Store
 from runtime.trash import Trash
 from runtime.volume.options import Backing, backing
 
-LONGEST_NAME = 255
+SHORTEST_NAME, LONGEST_NAME = 2, 255
 """It is a directory's too."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
@@ -134,10 +134,14 @@ class Volumes:
         if not name:
             name = secrets.token_hex(32)
             chosen.setdefault(ANONYMOUS_LABEL, "")
+        if len(name) < SHORTEST_NAME:
+            raise BadRequestError(
+                f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+            )
         if not _NAME.fullmatch(name):
             raise BadRequestError(
-                f'create {name}: "{name}" includes invalid characters for a local volume name',
-                'only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed; to bind a directory of the host, use an absolute path',
+                f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+                '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
             )
         if len(name) > LONGEST_NAME:
             raise BadRequestError(f"create {name[:40]}…: a volume's name has at most {LONGEST_NAME} characters")

@@ -251,7 +251,7 @@ def test_diff_commit_export_and_import(docker, tmp_path):
     docker("export", "-o", str(tmp_path / "root.tar"), "base")
     docker("import", "-c", "CMD cat /f", str(tmp_path / "root.tar"), "imported:1")
     assert docker("run", "--rm", "imported:1").stdout == "hi\n"
-    assert "known: CMD" in docker("commit", "-c", "RUN true", "base", check=False).stderr
+    assert "RUN is not a valid change command" in docker("commit", "-c", "RUN true", "base", check=False).stderr
     docker("rmi", "committed:1", "imported:1")
 
 

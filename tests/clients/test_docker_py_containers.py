@@ -89,8 +89,8 @@ def test_states_that_are_in_the_way_are_told(create, start):
     refused(idle.pause, 409, "is not running")
     refused(lambda: idle.exec_run("true"), 409, "is not running")
     refused(idle.top, 409, "is not running")
-    refused(lambda: container.kill("SIGNOTHING"), 400, "Invalid signal: SIGNOTHING")
-    refused(container.unpause, 409, "is not paused")
+    refused(lambda: container.kill("SIGNOTHING"), 400, "invalid signal: SIGNOTHING")
+    refused(container.unpause, 500, "is not paused")
     container.pause()
     refused(container.pause, 409, "is already paused")
     refused(lambda: container.exec_run("true"), 409, "is paused, unpause the container before exec")
@@ -154,12 +154,25 @@ def test_what_is_typed_into_an_execs_socket_comes_back(start):
         ("pwd", {"workdir": "/etc/passwd"}, 126, "not a directory"),
         ("no-such-program", {}, 127, "executable file not found in $PATH"),
         ("/etc/passwd", {}, 126, "permission denied"),
-        ("true", {"user": "nobody-here"}, 126, "unable to find user nobody-here: no matching entries in passwd file"),
     ],
 )
 def test_execs_that_cannot_begin_say_why(start, command, options, code, message):
     result = start().exec_run(command, **options)
     assert (result.exit_code, message in result.output.decode()) == (code, True), result.output
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        ("nobody-here", "unable to find user nobody-here: no matching entries in passwd file"),
+        ("root:no-group", "unable to find group no-group: no matching entries in group file"),
+    ],
+)
+def test_an_exec_as_nobody_the_container_knows_is_refused_at_once(start, user, message):
+    container = start()
+    refused(lambda: container.exec_run("true", user=user), 400, message)
+    assert container.exec_run("id -u", user="app").output == b"1000\n"
+    assert container.exec_run("id -u", user="4242").output == b"4242\n"
 
 
 def test_an_exec_is_inspected_and_runs_once(client, start):
@@ -215,5 +228,5 @@ def test_images_are_made_of_containers(client, start):
     assert (image.tags, image.labels, image.attrs["Author"]) == (["py-committed:v1"], {"l": "1"}, "who")
     assert image.history()[0]["Comment"] == "why"
     assert client.containers.run(image, ["sh", "-c", "echo $Z"], remove=True) == b"1\n"
-    refused(lambda: container.commit("Py-Committed"), 400, "repository name must be lowercase")
+    refused(lambda: container.commit("Py-Committed"), 400, "repository name (library/Py-Committed) must be lowercase")
     client.images.remove("py-committed:v1")

@@ -12,14 +12,14 @@ MB = 1 << 20
 SHOWN = [
     ({}, {"Memory": 0, "MemorySwap": 0, "PidsLimit": None, "MemorySwappiness": None, "CapAdd": None, "Binds": None}),
     ({}, {"NetworkMode": "bridge", "IpcMode": "private", "ShmSize": 64 * MB, "LogConfig": {"Type": "json-file", "Config": {}}}),
-    ({}, {"RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "PortBindings": {}, "Privileged": False}),
+    ({}, {"RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "PortBindings": None, "Privileged": False}),
     ({"mem_limit": "32m"}, {"Memory": 32 * MB, "MemorySwap": 64 * MB}),
     ({"mem_limit": "32m", "memswap_limit": -1}, {"MemorySwap": -1}),
     ({"pids_limit": -1}, {"PidsLimit": None}),
     ({"pids_limit": 9}, {"PidsLimit": 9}),
     ({"mem_swappiness": -1}, {"MemorySwappiness": None}),
     ({"network_mode": "default"}, {"NetworkMode": "bridge"}),
-    ({"cap_add": ["NET_ADMIN"], "cap_drop": ["CHOWN"]}, {"CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["CAP_CHOWN"]}),
+    ({"cap_add": ["NET_ADMIN"], "cap_drop": ["CHOWN"]}, {"CapAdd": ["NET_ADMIN"], "CapDrop": ["CHOWN"]}),
     ({"port_bindings": {80: None}}, {"PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": ""}]}}),
     (
         {"port_bindings": {"80/udp": ("127.0.0.1", 8099)}},
@@ -67,7 +67,7 @@ REFUSED = [
     ({}, {"platform": "a/b/c/d"}, '"a/b/c/d" is an invalid OS/architecture/variant'),
     ({}, {"working_dir": "here"}, "the working directory 'here' is invalid, it needs to be an absolute path"),
     ({}, {"healthcheck": {"Test": ["CMD", "x"], "Interval": 5}}, "Interval in Healthcheck cannot be less than 1ms"),
-    ({}, {"stop_signal": "SIGNOTHING"}, "Invalid signal: SIGNOTHING"),
+    ({}, {"stop_signal": "SIGNOTHING"}, "invalid signal: SIGNOTHING"),
 ]
 
 
@@ -109,7 +109,7 @@ def test_the_configuration_is_shown_whole(create):
     config = create("true", environment={"A": "b"}, volumes=["/v"], healthcheck=Healthcheck(test="true")).attrs[
         "Config"
     ]
-    assert config["Env"][-1] == "A=b"
+    assert config["Env"][0] == "A=b"  # the image's come behind
     assert config["Healthcheck"]["Test"] == ["CMD-SHELL", "true"]
     assert config["Volumes"] == {"/v": {}}
     assert {key: config[key] for key in ("Entrypoint", "OnBuild", "Labels", "WorkingDir", "Domainname", "AttachStdin")} == {

@@ -58,7 +58,7 @@ def test_where_nothing_can_be_unpacked_is_told(create, start, is_running):
     container = (start if is_running else create)()
     with pytest.raises(docker.errors.NotFound, match="Could not find the file /none in container"):
         container.put_archive("/none", archive(f=b"abc"))
-    with pytest.raises(docker.errors.APIError, match="extraction point is not a directory: /etc/passwd") as caught:
+    with pytest.raises(docker.errors.APIError, match="extraction point is not a directory") as caught:
         container.put_archive("/etc/passwd", archive(f=b"abc"))
     assert caught.value.status_code == 400
     with pytest.raises(docker.errors.APIError) as caught:

@@ -117,9 +117,8 @@ def test_images_are_saved_loaded_and_imported(client):
     client.images.remove("py-saved/image:v1")
     assert client.images.load(data) == [client.images.get("py-saved/image:v1")]
     for garbage in (b"", b"garbage" * 100):
-        with pytest.raises(docker.errors.APIError, match="the archive can't be read") as caught:
+        with pytest.raises(docker.errors.ImageLoadError, match="the archive can't be read"):
             client.images.load(garbage)
-        assert caught.value.status_code == 400
     root = b"".join(client.containers.create("busybox", name="py-exported").export())
     client.containers.get("py-exported").remove()
     client.api.import_image_from_data(root, repository="py-imported", tag="1", changes=["CMD echo imported"])

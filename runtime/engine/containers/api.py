@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 import signal
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,8 @@ class Containers:
     async def start(self, name: str) -> None:
         """Start a container. Raises NotModifiedError if it is running."""
         container = self.find(name)
+        if container.state.status == PAUSED:
+            raise ConflictError("cannot start a paused container, try unpause instead")
         if container.is_running:
             raise NotModifiedError(f"container {container.name} is running already")
         if container.state.status in (REMOVING, DEAD):
@@ -84,7 +86,8 @@ class Containers:
     async def stop(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
         """Stop a container. Raises NotModifiedError if it is not running."""
         container = self.find(name)
-        chosen = _stop_signal(container, signal_name)
+        with _naming(f"cannot stop container: {name}", InternalError):
+            chosen = _stop_signal(container, signal_name)
         if not container.is_running and container.state.status != RESTARTING:
             raise NotModifiedError(f"container {container.name} is stopped already")
         await self.lifecycle.stop(container, chosen, _stop_timeout_s(container, timeout_s))
@@ -108,6 +111,8 @@ class Containers:
     async def restart(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
         """Stop the container if it runs, and start it."""
         container = self.find(name)
+        with _naming(f"Cannot restart container {name}", InternalError):
+            _stop_signal(container, signal_name)
         container.keep_after_exit = True
         container.is_restarted = container.is_running
         try:
@@ -124,7 +129,8 @@ class Containers:
     async def kill(self, name: str, signal_name: str | None) -> None:
         """Send a signal. Raises ConflictError if the container is not running."""
         container = self.find(name)
-        number = signal_number(signal_name or "SIGKILL")
+        with _naming(f"cannot kill container: {name}", BadRequestError):
+            number = signal_number(signal_name or "SIGKILL")
         if not container.is_running:
             raise ConflictError(f"cannot kill container: {name}: container {container.id} is not running")
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
@@ -141,10 +147,12 @@ class Containers:
         """Freeze or thaw every process of the container."""
         container = self.find(name)
         async with container.lock:  # the exit must not be recorded in between
+            if not frozen and container.state.status != PAUSED:
+                raise InternalError(f"Container {container.id} is not paused")
             if not container.is_running:
-                raise ConflictError(f"Container {container.id} is not running")
-            if (container.state.status == PAUSED) == frozen:
-                raise ConflictError(f"Container {container.id} is {'already' if frozen else 'not'} paused")
+                raise ConflictError(f"container {container.id} is not running")
+            if frozen and container.state.status == PAUSED:
+                raise ConflictError(f"container {container.id} is already paused")
             if not can_pause():
                 raise InternalError(
                     f"container {container.name} can't be paused: that needs a cgroup",
@@ -223,20 +231,21 @@ class Containers:
         container = self.find(name)
         is_removed = False
         while not is_removed:  # again if it was started in between
-            await self._make_removable(container, force)
+            await self._make_removable(container, name, force)
             is_removed = await self.remover.remove(container, volumes)
 
-    async def _make_removable(self, container: Container, force: bool) -> None:
+    async def _make_removable(self, container: Container, name: str, force: bool) -> None:
         if container.is_running or container.state.status == RESTARTING:
             if not force:
-                doing = "paused" if container.state.status == PAUSED else container.state.status
-                raise ConflictError(
-                    f'cannot remove container "/{container.name}": container is {doing}: stop the container before '
-                    "removing or force remove"
-                )
+                doing = container.state.status
+                advice = ": stop the container before removing or force remove"
+                if doing == PAUSED:
+                    advice = " and must be unpaused first"
+                raise ConflictError(f'cannot remove container "{name}": container is {doing}{advice}')
             container.state.stopped_by_user = True
             container.notify()
             if container.is_running:
+                self.table.emit(container, "kill", signal=str(int(signal.SIGKILL)))
                 await self.lifecycle.kill(container)
         if container.state.status == REMOVING and container.host.get("AutoRemove"):
             while container in self.table and container.state.status == REMOVING:
@@ -333,10 +342,18 @@ class Containers:
         container = self.find(name)
         if container.process is None:
             raise ConflictError(f"container {container.id} is not running")
-        if "console" not in container.process.fds:
-            raise ConflictError(f"container {container.name} has no terminal")
-        resize_console(container.process.fds["console"], height, width)
+        if "console" in container.process.fds:  # without one, as of Docker, nothing happens
+            resize_console(container.process.fds["console"], height, width)
         self.table.emit(container, "resize", height=str(height), width=str(width))
+
+
+@contextmanager
+def _naming(what: str, kind: type[EngineError]) -> Iterator[None]:
+    """Have a BadRequestError of the block begin with `what` was asked for, as an error of `kind`."""
+    try:
+        yield
+    except BadRequestError as error:
+        raise kind(f"{what}: {error.message}", error.hint) from error
 
 
 def _stop_signal(container: Container, wanted: str | None) -> int:

@@ -167,10 +167,10 @@ class Lifecycle:
                 restarts = self._note_exit(container, ended)
                 # emit "die" before waking waiters, so that they see the event
                 self.memory.end(container, oom_killed=ended.oom_killed)
+                self.mounts.emit("unmount", container)
                 self.table.emit(
                     container, "die", exitCode=str(ended.exit_code), execDuration=str(max(int(ran_for_s), 0))
                 )
-                self.mounts.emit("unmount", container)
                 container.notify_log()
                 # not earlier: until the exit code is stored, only the keeper knows it
                 await log_errors(self.keeper.forget, container.id)

@@ -15,7 +15,9 @@ LARGEST_SIDE = (1 << 16) - 1
 def signal_number(name: str) -> int:
     """Return the number of a signal by name ("SIGTERM", "TERM", "SIGRTMIN+3") or number. Raises BadRequestError."""
     text = str(name).upper()
-    if text.isascii() and text.isdigit() and 0 < int(text) <= signal.SIGRTMAX:
+    if text.isascii() and text.isdigit() and int(text):
+        if int(text) > signal.SIGRTMAX:
+            raise BadRequestError(f"the linux daemon does not support signal {text}")
         return int(text)
     full = text if text.startswith("SIG") else f"SIG{text}"
     for base, direction in (("SIGRTMIN+", 1), ("SIGRTMAX-", -1)):
@@ -27,7 +29,7 @@ def signal_number(name: str) -> int:
     try:
         return int(signal.Signals[full])
     except KeyError:
-        raise BadRequestError(f"Invalid signal: {name}") from None
+        raise BadRequestError(f"invalid signal: {name}") from None
 
 
 def resize_console(console: int, height: int, width: int) -> None:

@@ -41,11 +41,13 @@ class ContainerTable:
 
     def find(self, name: str) -> Container:
         """Return the container with this name, ID or ID prefix. Raises NotFoundError, BadRequestError."""
+        if not name:
+            raise BadRequestError('invalid name or ID supplied: ""')
         if name in self._containers:
             return self._containers[name]
         if (container := self.named(name.removeprefix("/"))) is not None:
             return container
-        found = [container for id, container in self._containers.items() if name and id.startswith(name)]
+        found = [container for id, container in self._containers.items() if id.startswith(name)]
         if len(found) == 1:
             return found[0]
         if found:

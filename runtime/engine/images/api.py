@@ -21,7 +21,7 @@ from runtime.engine.containers.views.configuration import config_view
 from runtime.engine.events import EventBus
 from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
 from runtime.engine.times import moment, parse_rfc3339, rfc3339
-from runtime.errors import SkiffError
+from runtime.errors import BadRequestError, NotFoundError, SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
 from runtime.image.reference import Reference, is_whole
@@ -36,6 +36,12 @@ Progress = dict[str, Any]
 READ_BYTES = 1 << 20
 NEVER = "0001-01-01T00:00:00Z"
 
+
+IMAGE_CONFIG: Mapping[str, Any] = {
+    "Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "User": "", "Volumes": None,
+    "WorkingDir": "",
+}  # fmt: skip
+"""What an image's configuration always has (Docker Engine API 1.50, "ImageConfig")."""
 
 LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -82,7 +88,7 @@ class ImageApi:
         """Return the item of "List images" for an image."""
         return {
             "Id": image.id,
-            "ParentId": "",
+            "ParentId": self._parent(image),
             "RepoTags": [Reference.parse(reference).familiar for reference in image.references],
             "RepoDigests": [Reference.parse(digest).familiar for digest in image.digests],
             "Created": _created_ns(image) // 1_000_000_000,
@@ -96,6 +102,7 @@ class ImageApi:
         """Return the answer of "Inspect an image"; with `all_members` in Config, as before API version 1.50."""
         image = self.images.resolve(name)
         tagged_s = self.images.tagged_s(image)
+        history = image.config.get("history") or ()
         layers = [str(directory) for directory in self.images.layer_directories(image)]
         data = {"MergedDir": "", "UpperDir": layers[0] if layers else "", "WorkDir": ""}
         if layers[1:]:
@@ -104,12 +111,12 @@ class ImageApi:
             "Id": image.id,
             "RepoTags": [Reference.parse(reference).familiar for reference in image.references if not image.rootfs],
             "RepoDigests": [Reference.parse(digest).familiar for digest in image.digests],
-            "Parent": "",
-            "Comment": "",
+            "Parent": self._parent(image),
+            "Comment": image.config.get("comment") or (history[-1].get("comment") if history else "") or "",
             "Created": image.config.get("created") or "",
             "Author": image.config.get("author") or "",
             "DockerVersion": "",
-            "Config": config_view(image.defaults, "") if all_members else image.defaults,
+            "Config": config_view(image.defaults, "") if all_members else {**IMAGE_CONFIG, **image.defaults},
             "Architecture": image.config.get("architecture") or "",
             **({"Variant": image.config["variant"]} if image.config.get("variant") else {}),
             "Os": image.config.get("os") or "linux",
@@ -118,6 +125,9 @@ class ImageApi:
             "RootFS": {"Type": "layers", "Layers": [*image.diff_ids]},
             "Metadata": {"LastTagTime": rfc3339(int(tagged_s * 1e9)) if tagged_s else NEVER},
         }
+
+    def _parent(self, image: Image) -> str:
+        return image.parent if image.parent and self.images.get(image.parent) else ""
 
     def history(self, name: str) -> builtins.list[dict[str, Any]]:
         """Return the answer of "Get the history of an image", newest step first."""
@@ -145,18 +155,27 @@ class ImageApi:
         """Add a name to an image. Raises EngineError."""
         image = self.images.resolve(name)
         reference = Reference.parse(f"{repository}:{tag}" if tag else repository)
+        if reference.digest is not None:
+            raise BadRequestError("refusing to create a tag with a digest reference")
         self.images.tag(image, reference)
         self._emit("tag", image, reference.familiar)
 
     def _emit(self, action: str, image: Image, name: str) -> None:
         self.events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
 
+    def _emit_gone(self, image: Image, done: Mapping[str, str]) -> None:
+        """Emit what happened to an image for a row of Docker's list; of one that is deleted there are no labels left."""
+        if "Untagged" in done:
+            self._emit("untag", image, image.id)
+        else:
+            self.events.emit("image", "delete", image.id, {"name": image.id})
+
     async def remove(self, name: str, *, force: bool = False) -> builtins.list[dict[str, str]]:
         """Remove a name or an image; return Docker's list of what was removed. Raises EngineError."""
         image = self.images.resolve(name)
         done = self.images.remove(name, force=force, in_use=self.table.user_of_image)
         for one in done:
-            self._emit("untag" if "Untagged" in one else "delete", image, name)
+            self._emit_gone(image, one)
         return done
 
     async def prune(self, filters: Filters) -> dict[str, Any]:
@@ -173,7 +192,7 @@ class ImageApi:
                 continue
             done = self.images.remove(image.id, force=True, in_use=self.table.user_of_image)
             for one in done:
-                self._emit("untag" if "Untagged" in one else "delete", image, image.id)
+                self._emit_gone(image, one)
             deleted += done
         freed = before - self._layers_bytes()
         self.events.emit("image", "prune", "", {"reclaimed": str(freed)})
@@ -191,7 +210,14 @@ class ImageApi:
                 await anyio.to_thread.run_sync(spool.write, data)
             spool.flush()
             path = Path(spool.name)
-            await send_reports(lambda report: archive.load(self.images, path, report), send)
+            loaded: list[Image] = []
+
+            async def work(report: Callable[[Progress], None]) -> None:
+                loaded.extend(await archive.load(self.images, path, report))
+
+            await send_reports(work, send)
+        for image in loaded:
+            self._emit("load", image, image.id)
 
     async def save(self, names: Sequence[str], send: Send[bytes], *, tags: Sequence[str] = ()) -> None:
         """Send an archive of the images `names`; `tags` are additional names for them in the archive."""
@@ -200,6 +226,8 @@ class ImageApi:
         with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
             async with self.images.garbage.held_off():
                 await anyio.to_thread.run_sync(archive.save, wanted, spool, self.paths.tmp)
+            for image in {image.id: image for image in map(self.images.resolve, names)}.values():
+                self._emit("save", image, image.id)
             spool.seek(0)
             while data := await anyio.to_thread.run_sync(spool.read, READ_BYTES):
                 await send(data)
@@ -237,7 +265,12 @@ class ImageApi:
         from runtime.image.push import push
 
         reference = Reference.parse(name)
-        image = self.images.resolve(str(reference))
+        try:
+            image = self.images.resolve(str(reference))
+        except NotFoundError as error:
+            await send({"status": f"The push refers to repository [{reference.domain}/{reference.path}]"})
+            text = f"An image does not exist locally with the tag: {reference.name}"
+            raise NotFoundError(text, error.hint) from error
         credentials = _credentials(auth)
         await send_reports(lambda report: push(self.images, reference, credentials=credentials, progress=report), send)
         self._emit("push", image, reference.familiar)

@@ -108,12 +108,20 @@ class ImageMaking:
                 "rootfs": {"type": "layers", "diff_ids": [*parent.diff_ids, *([diff_id] if diff_id else [])]},
                 "history": [*(parent.config.get("history") or ()), {k: v for k, v in step.items() if v}],
             }
-            image = await self.images.register(document)
-            if reference is not None:
-                self.images.tag(image, reference)
-        about = {"comment": comment, "imageID": image.id, "imageRef": str(reference or "")}
-        self.table.emit(container, "commit", **about)
+            image = await self.images.register(document, parent=parent.id)
+            self._emit("create", image, image.id)
+            self._name(image, reference)
+        familiar = reference.familiar if reference is not None else ""
+        self.table.emit(container, "commit", comment=comment, imageID=image.id, imageRef=familiar)
         return image
+
+    def _name(self, image: Image, reference: Reference | None) -> None:
+        if reference is not None:
+            self.images.tag(image, reference)
+            self._emit("tag", image, reference.familiar)
+
+    def _emit(self, action: str, image: Image, name: str) -> None:
+        self.events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
 
     async def _layer(self, container: Container, pause: bool) -> str | None:
         """Create a layer from the container's changes; return its diff ID, None if there are no changes."""
@@ -133,12 +141,14 @@ class ImageMaking:
         freezes = pause and container.state.status == RUNNING and can_pause()
         if freezes:
             await self.keeper.freeze(container.id, True)
+            self.table.emit(container, "pause")
         try:
             yield
         finally:
             if freezes:
                 with anyio.CancelScope(shield=True):
                     await self.keeper.freeze(container.id, False)
+                self.table.emit(container, "unpause")
 
     async def import_archive(
         self,
@@ -173,10 +183,9 @@ class ImageMaking:
                     "history": [{"created": made, "comment": message or "Imported from -"}],
                 }
             )
-            if reference is not None:
-                self.images.tag(image, reference)
+            self._name(image, reference)
         await self.images.store.flush()
-        self.events.emit("image", "import", image.id, {"name": str(reference or image.id)})
+        self._emit("import", image, image.id)
         await send({"status": image.id})
 
 

@@ -15,12 +15,20 @@ from runtime.engine.filters import Filters, check_known, flag, labels_match, may
 from runtime.engine.networks.endpoint_checks import check_endpoint
 from runtime.engine.networks.networking import ContainerNetworks, endpoint_settings
 from runtime.engine.times import parse_rfc3339
-from runtime.errors import BadRequestError, ForbiddenError, NotFoundError, SkiffError, UnavailableError
+from runtime.errors import BadRequestError, ForbiddenError, InternalError, NotFoundError, SkiffError
 from runtime.network.model import Network, Subnet
 from runtime.network.networks import PREDEFINED, Networks
 
 LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
+DEFAULT_BRIDGE_OPTIONS: Mapping[str, str] = {
+    "com.docker.network.bridge.default_bridge": "true",
+    "com.docker.network.bridge.enable_icc": "true",
+    "com.docker.network.bridge.enable_ip_masquerade": "true",
+    "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+    "com.docker.network.driver.mtu": "1500",
+}
+"""What Docker says of its default bridge, which here has them all by default."""
 NO_SWARM = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and '
     "try again."
@@ -45,7 +53,9 @@ class NetworkApi:
         check_known(filters, LIST_FILTERS)
         for kind in filters.get("type") or ():
             if kind not in ("builtin", "custom"):
-                raise BadRequestError(f"invalid filter 'type={kind}'")
+                raise InternalError(f"invalid filter: 'type'='{kind}'")
+        if not {*(filters.get("dangling") or ())} <= {"1", "true", "0", "false"}:
+            raise BadRequestError('invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")')
         return [self._document(network) for network in self.networks.list() if self._passes(network, filters)]
 
     def _passes(self, network: Network, filters: Filters) -> bool:
@@ -94,7 +104,7 @@ class NetworkApi:
             "IPAM": {
                 "Driver": network.ipam_driver,
                 "Options": network.ipam_options or None,
-                "Config": [{key: value for key, value in one.items() if value} for one in ranges],
+                "Config": [{key: value for key, value in one.items() if value} for one in ranges] or None,
             },
             "Internal": network.internal,
             "Attachable": network.attachable,
@@ -102,7 +112,7 @@ class NetworkApi:
             "ConfigFrom": {"Network": ""},
             "ConfigOnly": False,
             "Containers": {},
-            "Options": network.options,
+            "Options": {**(DEFAULT_BRIDGE_OPTIONS if network.name == "bridge" else {}), **network.options},
             "Labels": network.labels,
         }
 
@@ -129,6 +139,7 @@ class NetworkApi:
             internal=bool(body.get("Internal")),
             enable_ipv6=bool(body.get("EnableIPv6")),
             attachable=bool(body.get("Attachable")),
+            ipam_options=ipam.get("Options"),
         )
         self._emit("create", network)
         return {"Id": network.id, "Warning": ""}
@@ -180,10 +191,18 @@ class NetworkApi:
     async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
         """Disconnect a container from the network. Raises EngineError."""
         network = self.networks.resolve(name)
-        container = self.table.find(body.get("Container") or "")
+        try:
+            container = self.table.find(body.get("Container") or "")
+        except NotFoundError:
+            if not body.get("Force"):
+                raise
+            raise NotFoundError(f"endpoint {body['Container']} not found") from None
         if network.driver == "host":
-            raise BadRequestError(HOST_NETWORK)
+            raise BadRequestError(HOST_NETWORK.format("disconnect container from"))
         async with self._held(container):
+            if network.name not in container.networks:
+                article = "" if container.is_running else "the "
+                raise InternalError(f"container {container.id} is not connected to {article}network {network.name}")
             if container.is_running:
                 try:
                     await self.networks.disconnect(container.id, network)
@@ -191,8 +210,6 @@ class NetworkApi:
                 except SkiffError:
                     if not body.get("Force"):
                         raise
-            elif network.name not in container.networks:
-                raise ForbiddenError(f"container {container.id} is not connected to network {network.name}")
             container.networks.pop(network.name, None)
             if container.is_running:
                 self.networking.update_hosts(container)
@@ -208,7 +225,7 @@ class NetworkApi:
             yield
 
 
-HOST_NETWORK = "container cannot be disconnected from host network or connected to host network"
+HOST_NETWORK = "cannot {} host network - container must be created in host network mode"
 
 
 def _check_joinable(container: Container, network: Network) -> None:
@@ -219,7 +236,7 @@ def _check_joinable(container: Container, network: Network) -> None:
             "container sharing network namespace with another container or host cannot be connected to any other network"
         )
     if network.driver == "host":
-        raise BadRequestError(HOST_NETWORK)
+        raise BadRequestError(HOST_NETWORK.format("connect container to"))
     if mode == "none" or network.driver == "null":
         raise BadRequestError(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
@@ -230,8 +247,10 @@ def _check_offered(body: Mapping[str, Any], ipam_driver: str) -> None:
     """Refuse kinds of networks that need a swarm, and drivers of plugins."""
     if body.get("Ingress"):
         raise ForbiddenError("Ingress network can only be global scope network", "omit `ingress`")
-    if body.get("Scope") not in (None, "", "local") or body.get("Driver") == "overlay":
-        raise UnavailableError(NO_SWARM, "only bridge networks on this machine are supported: omit scope and driver")
+    if body.get("Scope") not in (None, "", "local"):
+        raise ForbiddenError("cannot create a swarm scoped network when swarm is not active", "leave the scope out")
+    if body.get("Driver") == "overlay":
+        raise ForbiddenError(NO_SWARM, "networks here are of this machine alone: leave the driver out")
     if body.get("ConfigOnly") or (body.get("ConfigFrom") or {}).get("Network"):
         raise BadRequestError("configuration-only networks are not supported")
     if ipam_driver != "default":

@@ -43,6 +43,7 @@ def attachments(container: Container, networks: Networks) -> dict[str, Any]:
     """Return the container's EndpointSettings by network name."""
     endpoints = {endpoint.network_id: endpoint for endpoint in networks.endpoints(container.id)}
     shown = {}
+    was_started = not container.state.started_at.startswith("0001")
     for name, wanted in container.networks.items():
         try:
             network = networks.resolve(name)
@@ -59,7 +60,7 @@ def attachments(container: Container, networks: Networks) -> dict[str, Any]:
             "MacAddress": endpoint.mac_address if endpoint else wanted.get("MacAddress") or "",
             "DriverOpts": wanted.get("DriverOpts"),
             "GwPriority": wanted.get("GwPriority") or 0,
-            "NetworkID": network.id,
+            "NetworkID": network.id if endpoint or was_started else "",
             "EndpointID": endpoint.id if endpoint else "",
             "Gateway": gateways[0],
             "IPv6Gateway": gateways[1],
@@ -93,10 +94,15 @@ def ports(container: Container) -> dict[str, list[dict[str, str]] | None]:
     return exposed
 
 
+def _port_order(entry: tuple[str, object]) -> tuple[int, str]:
+    number, _, protocol = entry[0].partition("/")
+    return int(number.partition("-")[0]), protocol
+
+
 def port_rows(container: Container) -> list[dict[str, Any]]:
     """Return the same as in "List containers"."""
     rows: list[dict[str, Any]] = []
-    for key, held in ports(container).items():
+    for key, held in sorted(ports(container).items(), key=_port_order):
         number, _, protocol = key.partition("/")
         base = {"PrivatePort": int(number.partition("-")[0]), "Type": protocol}
         rows += [{**base, "IP": one["HostIp"], "PublicPort": int(one["HostPort"])} for one in held or ()] or [base]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from runtime.container.health import HealthCheck, ProbeOutput
 from runtime.container.spec import build_exec
 from runtime.engine.background import Background
 from runtime.engine.containers.making.checks import check_console_size
+from runtime.engine.containers.making.roots import LiveRoot
 from runtime.engine.containers.signals import resize_console
 from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.containers.table import ContainerTable
@@ -22,7 +24,7 @@ from runtime.engine.networks.networking import ContainerNetworks
 from runtime.engine.streams.attach import Attachment, LogFrame
 from runtime.engine.streams.exec_output import send_output
 from runtime.engine.times import go_duration
-from runtime.errors import ConflictError, NotFoundError, SkiffError
+from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, SkiffError
 from runtime.exhausted import check_start
 from runtime.keeper.client import KeeperClient
 from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle
@@ -68,38 +70,45 @@ class Execs:
     background: Background
     _execs: dict[str, Exec] = field(default_factory=dict, init=False)
 
-    def _get(self, id: str) -> Exec:
+    def find(self, id: str) -> Exec:
+        """Return an exec. Raises NotFoundError."""
         found = self._execs.get(id)
         if found is None:
             raise NotFoundError(f"No such exec instance: {id}")
         return found
 
-    def create(self, name: str, body: Mapping[str, Any]) -> dict[str, str]:
-        """Create an exec instance in the running container `name`. Raises ConflictError if it is not running."""
+    async def create(self, name: str, body: Mapping[str, Any]) -> dict[str, str]:
+        """Create an exec instance in the running container `name`.
+
+        Raises ConflictError if it is not running, BadRequestError for an unknown user or group.
+        """
         container = self.table.find(name)
         if not container.is_running:
             raise ConflictError(f"container {container.id} is not running")
         if container.state.status == PAUSED:
-            raise ConflictError(f"Container {container.id} is paused, unpause the container before exec")
+            raise ConflictError(f"Container {name} is paused, unpause the container before exec")
+        await self._check_user(container, body.get("User") or "")
         check_console_size(body.get("ConsoleSize"))
         self._drop_stale()
         one = Exec(secrets.token_hex(32), container, dict(body))
         self._execs[one.id] = one
         container.exec_ids.append(one.id)
-        shown = " ".join(body.get("Cmd") or ())
-        self.table.emit(container, f"exec_create: {shown}", execID=one.id)
+        self.table.emit(container, f"exec_create: {_shown(one)}", execID=one.id)
         return {"Id": one.id}
 
-    def ready(self, id: str) -> Exec:
-        """Return the exec instance if it can be started. Raises NotFoundError, ConflictError."""
-        one = self._get(id)
-        if one.is_started:
-            raise ConflictError(f"exec {id} has already run")
+    async def _check_user(self, container: Container, user: str) -> None:
+        """Raise BadRequestError when the container has no such user; numbers need no account."""
+        if all(part.isdecimal() for part in user.split(":") if part):
+            return
+        with LiveRoot(container.id) as root, _as_bad_request():
+            await self.keeper.task("user", root, user=user)
+
+    def check(self, one: Exec) -> None:
+        """Raise ConflictError when the exec's container is not there for it."""
         if not one.container.is_running:
             raise ConflictError(f"container {one.container.id} is not running")
         if one.container.state.status == PAUSED:
             raise ConflictError(f"Container {one.container.id} is paused, unpause the container before exec")
-        return one
 
     def _drop_stale(self) -> None:
         """Drop instances that were never started in containers that have exited."""
@@ -109,24 +118,31 @@ class Execs:
 
     def _drop(self, one: Exec) -> None:
         self._execs.pop(one.id, None)
+        self._unlist(one)
+
+    def _unlist(self, one: Exec) -> None:
+        """Have the container no longer name what has ended; by its ID it can still be inspected."""
         if one.id in one.container.exec_ids:
             one.container.exec_ids.remove(one.id)
 
     async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
-        """Start it; return its streams, None if it is detached. Raises LaunchError."""
-        one = self.ready(id)
+        """Start it; returns its streams, or None when it is detached. Raises LaunchError, ConflictError."""
+        one = self.find(id)
+        self.check(one)
+        if one.is_started:
+            raise ConflictError(f"exec command {id} has already run")
         check_start()
         check_console_size(body.get("ConsoleSize"))
         one.is_started = True
         size = body.get("ConsoleSize") or one.body.get("ConsoleSize") or [0, 0]
-        shown = " ".join(one.body.get("Cmd") or ())
-        self.table.emit(one.container, f"exec_start: {shown}", execID=id)
+        self.table.emit(one.container, f"exec_start: {_shown(one)}", execID=id)
         try:
             one.process = await self._run(one, size, bool(one.body.get("AttachStdin")) and not body.get("Detach"))
             one.pid = one.process.pid
         except SkiffError as error:
             one.exit_code = _failed_with(error)
             one.ended.set()
+            self._unlist(one)
             self.background.start_soon(self._forget_later, one)
             raise
         finally:
@@ -173,8 +189,9 @@ class Execs:
         if one is not None:
             one.exit_code = ended.exit_code
             one.ended.set()
+            self._unlist(one)
+            self.table.emit(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
             if not one.body.get("Probe"):
-                self.table.emit(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
                 self.background.start_soon(self._forget_later, one)
         await self.keeper.forget(ended.id)
 
@@ -190,7 +207,7 @@ class Execs:
 
     def inspect(self, id: str) -> dict[str, Any]:
         """Return Docker's view of an exec."""
-        one = self._get(id)
+        one = self.find(id)
         return {
             "ID": one.id,
             "ContainerID": one.container.id,
@@ -212,13 +229,13 @@ class Execs:
         }
 
     async def resize(self, id: str, height: int, width: int) -> None:
-        """Set the size of the exec's terminal once it is started. Raises ConflictError if it is not started in time."""
-        one = self._get(id)
+        """Set the size of the exec's terminal once it is started. Raises BadRequestError if it is not started in time."""
+        one = self.find(id)
         if one.exit_code is None:
             with anyio.move_on_after(START_PATIENCE_S):
                 await one.launched.wait()
-        if one.process is None and one.exit_code is None:
-            raise ConflictError(f"exec {id} is not running")
+        if one.pid == 0:
+            raise BadRequestError("exec process is not started")
         if one.process is not None and "console" in one.process.fds and one.exit_code is None:
             resize_console(one.process.fds["console"], height, width)
 
@@ -227,6 +244,8 @@ class Execs:
         one = Exec(secrets.token_hex(32), container, {"Cmd": list(check.test), "Probe": True})
         self._execs[one.id] = one
         output = ProbeOutput()
+        self.table.emit(container, f"exec_create: {_shown(one)}", execID=one.id)
+        self.table.emit(container, f"exec_start: {_shown(one)}", execID=one.id)
 
         async def take(frame: LogFrame) -> None:
             output.take(frame.data)
@@ -250,6 +269,21 @@ class Execs:
                 one.process.close()
                 one.process = None
             self._execs.pop(one.id, None)
+
+
+def _shown(one: Exec) -> str:
+    """Return the command as events have it: the program, a space, its arguments."""
+    program, *arguments = one.body.get("Cmd") or [""]
+    return f"{program} {' '.join(arguments)}"
+
+
+@contextmanager
+def _as_bad_request() -> Iterator[None]:
+    """Have what the keeper finds wrong in the block be the request's fault."""
+    try:
+        yield
+    except InternalError as error:
+        raise BadRequestError(error.message.removeprefix("keeper: ")) from error
 
 
 def _failed_with(error: SkiffError) -> int:

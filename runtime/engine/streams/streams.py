@@ -169,7 +169,8 @@ class Streams:
 
 
 def _wanted(stdout: bool, stderr: bool) -> frozenset[int]:
-    return frozenset({STDIN} | ({STDOUT} if stdout else set()) | ({STDERR} if stderr else set()))
+    # what a terminal shows (kept as STDIN's) is standard output
+    return frozenset(({STDIN, STDOUT} if stdout else set()) | ({STDERR} if stderr else set()))
 
 
 def _is_live(container: Container) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
@@ -30,11 +31,7 @@ NO_SWARM: dict[str, Any] = {
     "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
     "RemoteManagers": None,
 }  # fmt: skip
-REGISTRIES: dict[str, Any] = {
-    "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}},
-    "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
-    "Mirrors": None,
-}
+LOOPBACK = ("::1/128", "127.0.0.0/8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +62,12 @@ class System:
         details = {**machine, "Experimental": "false", "PythonVersion": platform.python_version()}
         return {
             "Platform": {"Name": "Skiff"},
-            "Components": [{"Name": "Engine", "Version": own, "Details": details}],
+            "Components": [
+                {"Name": "Engine", "Version": own, "Details": details},
+                *({"Name": name, "Version": own, "Details": {"GitCommit": ""}} for name in ("skiff-oci", "skiff-init")),
+            ],
             "Version": own,
             "PythonVersion": platform.python_version(),
-            "Experimental": False,
             **machine,
         }
 
@@ -101,7 +100,7 @@ class System:
             "NEventsListener": self.events.listeners,
             "SystemTime": rfc3339(time.time_ns()),
             "IndexServerAddress": "https://index.docker.io/v1/",
-            "RegistryConfig": REGISTRIES,
+            "RegistryConfig": _registries(),
             "GenericResources": None,
             "HttpProxy": os.environ.get("HTTP_PROXY") or "",
             "HttpsProxy": os.environ.get("HTTPS_PROXY") or "",
@@ -119,7 +118,11 @@ class System:
             "DockerRootDir": str(self.paths.root),
             "ServerVersion": skiff_version(),
             "DefaultRuntime": DEFAULT_RUNTIME,
-            "Runtimes": {name: {"path": "skiff"} for name in RUNTIMES if name},
+            "Runtimes": {name: _runtime() for name in RUNTIMES if name},
+            "Containerd": {  # who keeps the containers here, and under which name
+                "Address": str(self.paths.keeper_socket),
+                "Namespaces": {"Containers": self.paths.engine_id, "Plugins": ""},
+            },
             "SecurityOptions": [
                 "name=seccomp,profile=builtin",
                 *(() if userns.is_initial() else ("name=rootless",)),
@@ -147,3 +150,28 @@ class System:
             "socket": str(paths.engine_socket),
             "log": str(paths.engine_log),
         }
+
+
+def _registries() -> dict[str, Any]:
+    """Return how registries are reached, from the daemon's configuration file."""
+    from runtime.image.registry_settings import RegistrySettings
+
+    settings = RegistrySettings.read(os.environ)
+    mirrors = [f"{mirror.rstrip('/')}/" for mirror in settings.mirrors]
+    networks = [one for one in settings.insecure if "/" in one]
+    indexes = {"docker.io": {"Name": "docker.io", "Mirrors": mirrors, "Secure": True, "Official": True}}
+    for host in settings.insecure:
+        if host not in networks:
+            indexes[host] = {"Name": host, "Mirrors": [], "Secure": False, "Official": False}
+    return {
+        "IndexConfigs": indexes,
+        "InsecureRegistryCIDRs": [*LOOPBACK, *networks],
+        "Mirrors": mirrors or None,
+    }
+
+
+def _runtime() -> dict[str, Any]:
+    """Return what there is to say of the one runtime: its program, and what it can do (OCI runtime spec, features.md)."""
+    from runtime.oci.program.features import features
+
+    return {"path": "skiff", "status": {"org.opencontainers.runtime-spec.features": json.dumps(features())}}

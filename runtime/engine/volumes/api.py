@@ -32,6 +32,7 @@ class VolumeApi:
     def list(self, filters: Filters) -> dict[str, Any]:
         """Return the answer of "List volumes". Raises BadRequestError on an unknown filter."""
         check_known(filters, LIST_FILTERS)
+        flag("dangling", filters.get("dangling") or ["true"])
         found = [volume for volume in self.volumes.list() if self._passes(volume, filters)]
         return {"Volumes": [self.volumes.document(volume) for volume in found], "Warnings": None}
 

@@ -25,7 +25,7 @@ def test_ping_tells_who_serves(api):
         assert answer.headers["api-version"] == "1.50"
         assert answer.headers["docker-experimental"] == "false"
         assert answer.headers["ostype"] == "linux"
-        assert answer.headers["builder-version"] == "1"
+        assert answer.headers["builder-version"] == "2"
         assert answer.headers["swarm"] == "inactive"
         assert answer.headers["server"].startswith("Skiff")
 

@@ -70,6 +70,8 @@ def check_host(host: Mapping[str, Any]) -> None:
         raise BadRequestError(
             f"unknown or invalid runtime name: {host['Runtime']}", "omit it: there is only one runtime"
         )
+    if "" in (host.get("Annotations") or {}):
+        raise BadRequestError("invalid Annotations: the empty string is not permitted as an annotation key")
     if host.get("StorageOpt"):
         raise BadRequestError("--storage-opt is not supported by this storage driver", "omit it")
     for wanted in host.get("DeviceRequests") or ():
@@ -132,7 +134,8 @@ def _check_modes(host: Mapping[str, Any]) -> None:
         mode = host.get(key) or ""
         kind, colon, name = mode.partition(":")
         if (kind + colon) not in known or (colon and not name):
-            raise BadRequestError(f"invalid {key.removesuffix('Mode').upper()} mode: {mode}")
+            called = "cgroup namespace" if key == "CgroupnsMode" else key.removesuffix("Mode").upper()
+            raise BadRequestError(f"invalid {called} mode: {mode}")
     if host.get("NetworkMode") == "container:":
         raise BadRequestError("invalid container network mode: 'container:' names no container")
 

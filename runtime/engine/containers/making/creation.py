@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.container.spec import capabilities, capability_names, command, merge_image, security
+from runtime.container.spec import capabilities, command, merge_image, security
 from runtime.engine.containers.making import checks
 from runtime.engine.containers.making.links import check_links
 from runtime.engine.containers.making.mounts import Mounts
@@ -54,6 +54,8 @@ class Creation:
         command(config)
         port_bindings(config, host)
         host, warnings = await self.limits.settle(host)
+        if host["NetworkMode"] == "host" and host.get("PortBindings"):
+            warnings.append("Published ports are discarded when using host network mode")
         warnings += checks.platform_warnings(image, platform, os.uname().machine)
         if host.get("CgroupParent"):
             warnings.append("All containers are in the engine's own cgroup. CgroupParent has no effect.")
@@ -92,11 +94,7 @@ class Creation:
         self._by_id(host)
         checks.check_conflicts(body, host)
         check_links(host.get("Links") or (), host["NetworkMode"], self.table)
-        granted = capabilities(host)
-        for key in ("CapAdd", "CapDrop"):
-            if host.get(key):
-                host[key] = capability_names(host[key])
-        security(host, granted)
+        security(host, capabilities(host))
         return host
 
     def _by_id(self, host: dict[str, Any]) -> None:

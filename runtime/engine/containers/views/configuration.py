@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ CONFIG: Mapping[str, Any] = {
 """The members of ContainerConfig that are always present, and their defaults (Docker Engine API, "ContainerConfig")."""
 
 HOST: Mapping[str, Any] = {
-    "Binds": None, "ContainerIDFile": "", "LogConfig": {}, "NetworkMode": "bridge", "PortBindings": {},
+    "Binds": None, "ContainerIDFile": "", "LogConfig": {}, "NetworkMode": "bridge", "PortBindings": None,
     "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "AutoRemove": False, "VolumeDriver": "",
-    "VolumesFrom": None, "ConsoleSize": [0, 0], "CapAdd": None, "CapDrop": None, "CgroupnsMode": "private", "Dns": [],
-    "DnsOptions": [], "DnsSearch": [], "ExtraHosts": None, "GroupAdd": None, "IpcMode": "private", "Cgroup": "",
+    "VolumesFrom": None, "ConsoleSize": [0, 0], "CapAdd": None, "CapDrop": None, "CgroupnsMode": "private", "Dns": None,
+    "DnsOptions": None, "DnsSearch": None, "ExtraHosts": None, "GroupAdd": None, "IpcMode": "private", "Cgroup": "",
     "Links": None, "OomScoreAdj": 0, "PidMode": "", "Privileged": False, "PublishAllPorts": False,
     "ReadonlyRootfs": False, "SecurityOpt": None, "UTSMode": "", "UsernsMode": "", "ShmSize": DEFAULT_SHM_BYTES,
     "Runtime": DEFAULT_RUNTIME, "Isolation": "", "CpuShares": 0, "Memory": 0, "NanoCpus": 0, "CgroupParent": "",
-    "BlkioWeight": 0, "BlkioWeightDevice": [], "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [],
-    "BlkioDeviceReadIOps": [], "BlkioDeviceWriteIOps": [], "CpuPeriod": 0, "CpuQuota": 0, "CpuRealtimePeriod": 0,
-    "CpuRealtimeRuntime": 0, "CpusetCpus": "", "CpusetMems": "", "Devices": [], "DeviceCgroupRules": None,
+    "BlkioWeight": 0, "BlkioWeightDevice": None, "BlkioDeviceReadBps": None, "BlkioDeviceWriteBps": None,
+    "BlkioDeviceReadIOps": None, "BlkioDeviceWriteIOps": None, "CpuPeriod": 0, "CpuQuota": 0, "CpuRealtimePeriod": 0,
+    "CpuRealtimeRuntime": 0, "CpusetCpus": "", "CpusetMems": "", "Devices": None, "DeviceCgroupRules": None,
     "DeviceRequests": None, "MemoryReservation": 0, "MemorySwap": 0, "MemorySwappiness": None, "OomKillDisable": False,
     "PidsLimit": None, "Ulimits": None, "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0,
 }  # fmt: skip
@@ -39,7 +39,7 @@ CHOSEN_FOR = ("CgroupnsMode", "IpcMode", "NetworkMode", "Runtime", "ShmSize")
 
 def config_view(config: Mapping[str, Any], image_name: str) -> dict[str, Any]:
     """Return a container's own configuration as Docker shows it."""
-    given = {key: value for key, value in config.items() if value is not None}
+    given = {key: value for key, value in config.items() if value is not None and (value or key != "ExposedPorts")}
     return {**CONFIG, **given, "Image": image_name, "Volumes": config.get("Volumes") or None}
 
 
@@ -50,7 +50,8 @@ def host_view(host: Mapping[str, Any]) -> dict[str, Any]:
     hidden, protected = hidden_paths(host)
     shown = {**HOST, **given, "MaskedPaths": hidden, "ReadonlyPaths": protected}
     shown["LogConfig"] = {"Type": log.get("Type") or DEFAULT_LOG_DRIVER, "Config": log.get("Config") or {}}
-    shown["PortBindings"] = host.get("PortBindings") or {}
+    if shown["PortBindings"] is not None:
+        shown["PortBindings"] = {port: _bindings(entries) for port, entries in shown["PortBindings"].items()}
     policy = host.get("RestartPolicy") or {}
     shown["RestartPolicy"] = {
         "Name": policy.get("Name") or "no",
@@ -66,11 +67,21 @@ def host_view(host: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def graph_driver(directory: Path, layers: list[Path]) -> dict[str, Any]:
-    """Return the paths of a container's files: its own in `directory`, over the image's `layers` (topmost first)."""
+def _bindings(entries: Sequence[Mapping[str, str]] | None) -> list[dict[str, str]] | None:
+    if entries is None:
+        return None
+    return [{"HostIp": one.get("HostIp") or "", "HostPort": one.get("HostPort") or ""} for one in entries]
+
+
+def graph_driver(directory: Path, layers: list[Path], pid: int) -> dict[str, Any]:
+    """Return where a container's files lie: its own in `directory`, over the image's `layers`, the topmost first.
+
+    They are put together in the container's own mount namespace: what its process `pid` has for its root.
+    """
     data = {
+        "ID": directory.name,
         "LowerDir": ":".join(map(str, layers)),
-        "MergedDir": "",
+        "MergedDir": f"/proc/{pid}/root" if pid else str(directory / "merged"),
         "UpperDir": str(directory / "upper"),
         "WorkDir": str(directory / "work"),
     }

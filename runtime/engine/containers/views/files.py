@@ -54,7 +54,7 @@ class Files:
     async def get(self, container: Container, path: str, send: Send[bytes]) -> None:
         """Send a tar stream of a path in the container."""
         await self._tar(self._root_of(container), _absolute(path), send)
-        self.table.emit(container, "archive-path", path=path)
+        self.table.emit(container, "archive-path")
 
     async def export(self, container: Container, send: Send[bytes]) -> None:
         """Send the container's whole root filesystem, without its mounts, as a tar stream."""
@@ -127,7 +127,7 @@ class Files:
                 )
             except InternalError as error:
                 raise BadRequestError(f"can't extract into {path}: {error.message.removeprefix('keeper: ')}") from error
-        self.table.emit(container, "extract-to-dir", path=path)
+        self.table.emit(container, "extract-to-dir")
 
     async def _check_directory(self, container: Container, path: str) -> None:
         try:
@@ -135,7 +135,7 @@ class Files:
         except NotFoundError:
             about = await self.about(container, path)  # raises when nothing is there
         if not about["mode"] & 1 << 31:
-            raise BadRequestError(f"extraction point is not a directory: {path}")
+            raise BadRequestError("extraction point is not a directory")
 
     async def changes(self, container: Container) -> list[Change]:
         """Return the container's changes to the image's files."""

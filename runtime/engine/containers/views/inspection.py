@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,18 @@ from runtime.engine.times import parse_rfc3339
 from runtime.network.networks import Networks
 from runtime.paths import Paths
 
+FILES: Mapping[str, str] = {
+    "ResolvConfPath": "resolv.conf", "HostnamePath": "hostname", "HostsPath": "hosts", "LogPath": "log.data",
+}  # fmt: skip
+"""The files in a container's directory that Docker names, once they are made."""
+
 
 def whole(container: Container, paths: Paths, networks: Networks, layers: list[Path]) -> dict[str, Any]:
     """Return the answer of "Inspect a container"; `layers` are its image's directories, topmost first."""
     state = container.state
     arguments = command(container.config)
     directory = paths.container(container.id)
+    was_started = not state.started_at.startswith("0001")
     document: dict[str, Any] = {
         "Id": container.id,
         "Created": container.created,
@@ -42,10 +48,7 @@ def whole(container: Container, paths: Paths, networks: Networks, layers: list[P
             "FinishedAt": state.finished_at,
         },
         "Image": container.image_id,
-        "ResolvConfPath": str(directory / "resolv.conf"),
-        "HostnamePath": str(directory / "hostname"),
-        "HostsPath": str(directory / "hosts"),
-        "LogPath": str(directory / "log.data"),
+        **{key: str(directory / name) if was_started else "" for key, name in FILES.items()},
         "Name": f"/{container.name}",
         "RestartCount": state.restart_count,
         "Driver": "overlay2",
@@ -55,7 +58,7 @@ def whole(container: Container, paths: Paths, networks: Networks, layers: list[P
         "AppArmorProfile": "",
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": host_view(container.host),
-        "GraphDriver": graph_driver(directory, layers),
+        "GraphDriver": graph_driver(directory, layers, state.pid),
         "Mounts": _mounts(container),
         "Config": config_view(container.config, container.image_name),
         "NetworkSettings": network_settings(container, networks),
@@ -91,7 +94,10 @@ def short(container: Container, networks: Networks, image_name: str) -> dict[str
         "Labels": container.labels,
         "State": container.state.status,
         "Status": status_text(container),
-        "HostConfig": {"NetworkMode": container.host.get("NetworkMode") or "bridge"},
+        "HostConfig": {
+            "NetworkMode": container.host.get("NetworkMode") or "bridge",
+            **({"Annotations": container.host["Annotations"]} if container.host.get("Annotations") else {}),
+        },
         "NetworkSettings": {"Networks": attachments(container, networks)},
         "Mounts": _mounts(container),
     }

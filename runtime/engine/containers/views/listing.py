@@ -13,7 +13,7 @@ from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.images import Images
 from runtime.network.networks import Networks
 
-STATUSES = (CREATED, RESTARTING, RUNNING, REMOVING, PAUSED, EXITED, DEAD)
+STATUSES = (CREATED, RUNNING, PAUSED, RESTARTING, REMOVING, EXITED, DEAD)
 HEALTHS = ("none", "starting", "healthy", "unhealthy")
 Check = Callable[[Container, Sequence[str]], bool]
 
@@ -91,13 +91,16 @@ class Listing:
 
 
 def _check_values(filters: Mapping[str, Sequence[str]]) -> None:
-    for key, known in (("status", STATUSES), ("health", HEALTHS)):
+    for key, kind, known in (("status", "state", STATUSES), ("health", "health", HEALTHS)):
         for value in filters.get(key) or ():
             if value not in known:
-                raise BadRequestError(f"invalid filter '{key}={value}'")
+                raise BadRequestError(
+                    f"invalid filter '{key}={value}': invalid value for {kind} ({value}): must be one of "
+                    + ", ".join(known)
+                )
     for value in filters.get("exited") or ():
         if not re.fullmatch(r"[+-]?[0-9]+", value):
-            raise BadRequestError(f"invalid filter 'exited={value}'")
+            raise BadRequestError(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
     for key in ("expose", "publish"):
         for value in filters.get(key) or ():
             _port_range(value)

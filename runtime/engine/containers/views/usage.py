@@ -131,10 +131,11 @@ def statistics(container: Container, numbers: dict[str, Any], before: dict[str, 
         "precpu_stats": before["cpu_stats"] if before else _cpu(NOTHING),
         "memory_stats": {
             "usage": numbers["memory"],
+            **({"max_usage": numbers["memory_peak"]} if "memory_peak" in numbers else {}),
             "limit": min(numbers["memory_limit"] or memory, memory),
             "stats": numbers["memory_stat"],
         },
-        "blkio_stats": _block_io(numbers["io"]),
+        "blkio_stats": _block_io(numbers),
         "networks": _interfaces(container),
     }
 
@@ -160,6 +161,7 @@ def _cpu(numbers: dict[str, Any]) -> dict[str, Any]:
     return {
         "cpu_usage": {
             "total_usage": numbers["cpu_ns"],
+            **({"percpu_usage": numbers["processors_ns"]} if numbers.get("processors_ns") else {}),
             "usage_in_usermode": numbers["user_ns"],
             "usage_in_kernelmode": numbers["system_ns"],
         },
@@ -171,12 +173,15 @@ def _cpu(numbers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _block_io(entries: list[list[Any]]) -> dict[str, Any]:
+def _block_io(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Return Docker's tables; those that the kernel does not keep are empty with version 1, and null with version 2."""
+    entries: list[list[Any]] = numbers["io"]
+
     def column(which: int) -> list[dict[str, Any]]:
         return [{"major": entry[0], "minor": entry[1], "op": entry[2], "value": entry[which]} for entry in entries]
 
     counted = {"io_service_bytes_recursive": column(3), "io_serviced_recursive": column(4)}
-    return {**dict.fromkeys(BLOCK_IO), **counted}
+    return {**{name: [] if "memory_peak" in numbers else None for name in BLOCK_IO}, **counted}
 
 
 def _interfaces(container: Container) -> dict[str, dict[str, int]]:

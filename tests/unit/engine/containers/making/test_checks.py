@@ -17,7 +17,7 @@ from runtime.image.images import Image
         ({"WorkingDir": "relative"}, "the working directory 'relative' is invalid, it needs to be an absolute path"),
         ({"Hostname": "h" * 65}, "invalid hostname"),
         ({"Env": ["=x"]}, "invalid environment variable: =x"),
-        ({"StopSignal": "SIGNONE"}, "Invalid signal: SIGNONE"),
+        ({"StopSignal": "SIGNONE"}, "invalid signal: SIGNONE"),
         ({"StopTimeout": -2}, "invalid stop timeout"),
         ({"Healthcheck": {"Interval": 999_999}}, "Interval in Healthcheck cannot be less than 1ms"),
         ({"Healthcheck": {"StartPeriod": -1}}, "StartPeriod in Healthcheck cannot be less than 1ms"),
