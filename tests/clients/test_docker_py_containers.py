@@ -185,9 +185,44 @@ def test_an_exec_is_inspected_and_runs_once(client, start):
     assert (about["Running"], about["ExitCode"], about["Pid"], about["ContainerID"]) == (False, None, 0, container.id)
     client.api.exec_start(id)
     assert client.api.exec_inspect(id)["ExitCode"] == 3
-    refused(lambda: client.api.exec_start(id), 409, "has already run")
+    assert client.api.exec_start(id) == f"exec command {id} has already run\r\n".encode()  # said in the stream
+    refused(lambda: client.api.exec_start(id, detach=True), 409, f"exec command {id} has already run")
     refused(lambda: client.api.exec_inspect("nothing"), 404, "No such exec instance: nothing")
     refused(lambda: client.api.exec_create(container.id, []), 400, "No exec command specified")
+
+
+@pytest.mark.parametrize(("has_terminal", "wants_terminal"), [(True, False), (False, True)])
+def test_the_start_of_an_exec_decides_how_its_output_is_framed(client, start, has_terminal, wants_terminal):
+    command = ["sh", "-c", "echo out; echo err >&2"]
+    id = client.api.exec_create(start().id, command, tty=has_terminal)["Id"]
+    output = client.api.exec_start(id, tty=wants_terminal)
+    # with a terminal both are standard output; what is not framed can't say which stream it is, so one is left out
+    assert output == (b"out\r\nerr\r\n" if has_terminal else b"out\n")
+    if not wants_terminal:
+        id = client.api.exec_create(start().id, command, tty=True)["Id"]
+        assert client.api.exec_start(id, demux=True) == (b"out\r\nerr\r\n", None)
+
+
+def test_execs_that_have_ended_are_no_longer_named(client, start):
+    container = start()
+    asked = client.api.exec_create(container.id, ["true"])["Id"]
+    container.exec_run("true")
+    container.reload()
+    assert container.attrs["ExecIDs"] == [asked]
+    client.api.exec_start(asked)
+    container.reload()
+    assert container.attrs["ExecIDs"] is None
+    assert client.api.exec_inspect(asked)["ExitCode"] == 0
+
+
+def test_each_line_of_a_log_is_a_frame_and_a_terminal_writes_to_stdout_alone(client, start):
+    container = start("sh", "-c", "echo a; printf 'b\\n\\nc'")
+    container.wait()
+    assert list(container.logs(stream=True)) == [b"a\n", b"b\n", b"\n", b"c"]
+    assert list(container.logs(stream=True, follow=True)) == [b"a\n", b"b\n", b"\n", b"c"]
+    shown = start("echo", "shown", tty=True)
+    shown.wait()
+    assert (shown.logs(stdout=False), shown.logs(stderr=False)) == (b"", b"shown\r\n")
 
 
 def test_an_attached_socket_carries_both_ways(start):
