@@ -204,7 +204,7 @@ async def exec_start(engine: Engine, request: Request) -> None:
     assert attachment is not None
     await connection.wait_until_read()
     takes_input = bool(one.body.get("AttachStdin"))
-    # where streams can't be told apart, standard error of a process without a terminal is left out
+    # where streams are not apart, standard error of a process without a terminal is left out
     await _exchange(connection, attachment, keys, takes_input=takes_input, is_framed=is_framed, takes_all=False)
 
 
