@@ -12,6 +12,8 @@ from runtime.buildkit.filesync import receive_directory
 from runtime.buildkit.sessions import Session
 from runtime.trash import Trash
 
+READABLE = 0o755
+"""The mode of a context's own directory: a step that mounts it may run as any user. Others are kept out above it."""
 MOST = 8
 """As many directories are kept, those that were used last."""
 
@@ -35,12 +37,15 @@ class Contexts:
         key = hashlib.sha256(f"{session.shared_key}/{name}/{sorted(follows)}".encode()).hexdigest()
         if not session.shared_key or key in self._in_use:
             own = Path(tempfile.mkdtemp(prefix="context-", dir=scratch))
+            own.chmod(READABLE)
             yield own, await receive_directory(session, name, own, excludes=excludes, follows=follows)
             return
         self._in_use.add(key)
         try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             kept = self._folder / key
-            kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+            kept.mkdir(exist_ok=True)
+            kept.chmod(READABLE)
             kept.touch()
             try:
                 size = await receive_directory(session, name, kept, excludes=excludes, follows=follows)

@@ -318,3 +318,21 @@ def test_ignored_paths_may_begin_with_a_slash(docker, context):
     (folder / ".dockerignore").write_text("/ignored\n")
     build(docker, folder, "-t", "bx:ignored")
     assert docker("run", "--rm", "bx:ignored", "cat", "/list").split() == ["Dockerfile", "kept"]
+
+
+def test_a_step_of_any_user_reads_what_is_mounted(docker, context):
+    folder = context("FROM busybox\nUSER 1000\nRUN --mount=target=/c cat /c/file > /tmp/read\n", file="content\n")
+    build(docker, folder, "-t", "bx:any")
+    assert docker("run", "--rm", "bx:any", "cat", "/tmp/read") == "content\n"
+
+
+def test_the_cache_is_left_aside_for_single_stages(docker, context):
+    folder = context(
+        "FROM busybox AS one\nRUN echo 1 > /1\nFROM busybox AS two\nRUN echo 2 > /2\n"
+        "FROM one\nCOPY --from=two /2 /\nRUN cat /1 /2\n"
+    )
+    build(docker, folder)
+    again = build(docker, folder, "--no-cache-filter", "two")
+    assert re.search(r"\[one 2/2\] RUN echo 1 > /1\n#\d+ CACHED", again)
+    assert re.search(r"\[two 2/2\] RUN echo 2 > /2\n#\d+ DONE", again)
+    assert "CACHED" not in build(docker, folder, "--no-cache")
