@@ -18,6 +18,7 @@ from runtime.build import instructions as ins
 from runtime.build.archive import is_archive, unpack
 from runtime.build.arguments import epoch
 from runtime.build.expansion import expand_text
+from runtime.build.foundation import Fact, foundation
 from runtime.build.git import Commit, GitFetcher, is_git, parse_git
 from runtime.build.modes import changed_mode, checked_mode, directory_mode
 from runtime.build.remote import Fetcher, RemoteFile, checked_sum, is_remote
@@ -54,6 +55,7 @@ class CopyStep:
     """What every copy is dated ($SOURCE_DATE_EPOCH), nanoseconds; None for the time of what is copied."""
     identity: Any = None
     created_by: str | None = None
+    foundation: list[Fact] | None = None
 
     @classmethod
     async def prepare(cls, stage: StageBuilder, instruction: ins.Copy) -> CopyStep:
@@ -131,6 +133,9 @@ class CopyStep:
             step.identity += [[one.hash, one.source.folder, one.source.keeps_git, exclude] for one in commits]
         if ends_as_directory and matches and not items:
             step.identity.append("directory")
+        if instruction.is_link and not archives and not commits and not step.unpacks_remote:
+            places = [place, *texts, *step.remote, *(item.destination for item in items)]
+            step.foundation = await anyio.to_thread.run_sync(foundation, tree, places)
         return step
 
     def owner_for(self, entry: Entry) -> Owner:

@@ -87,6 +87,8 @@ class Copy(Instruction):
     checksum: str | None = None
     keep_git_dir: bool = False
     unpack: bool | None = None
+    is_link: bool = False
+    """Whether the layer may be taken from the cache on another base as well (--link)."""
     heredocs: tuple[Heredoc, ...] = ()
 
 

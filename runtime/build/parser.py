@@ -219,6 +219,7 @@ def _copy(s: _Statement) -> ins.Copy:
         checksum=s.flag("checksum"),
         keep_git_dir=bool(s.switch("keep-git-dir")),
         unpack=s.switch("unpack"),
+        is_link=bool(s.switch("link")),
         heredocs=s.heredocs,
     )
 

@@ -221,7 +221,8 @@ class StageBuilder:
         else:
             raise DockerfileError(f"{type(instruction).__name__.upper()} cannot stand here", instruction.line)
         dated = epoch(self.workshop.options)
-        key = step_key(self.state.key, instruction.text.split(None, 1)[0].upper(), step.identity, dated)
+        below = self.state.key if step.foundation is None else step_key("", step.foundation)
+        key = step_key(below, instruction.text.split(None, 1)[0].upper(), step.identity, dated)
         told = step.created_by
         if told is None:
             told = history.created_by(instruction, self.state.config, self.expand) or instruction.text
@@ -290,8 +291,8 @@ class StageBuilder:
         self.state.cached.append(CachedUnder(key, made))
         self.state.diff_ids.append(made.diff_id)
         self._tell(told, made.created)
-        # what follows stands on the layer itself: one made anew with other content is another parent
-        self.state.key = step_key(key, made.diff_id)
+        # what follows stands on the layer itself, as one that is made again may have other content, and on all below it
+        self.state.key = step_key(self.state.key, key, made.diff_id)
 
     def _tell(self, told: str, created: str, **more: bool) -> None:
         self.state.history.append({"created": created, "created_by": told, "comment": history.COMMENT, **more})

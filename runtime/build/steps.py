@@ -43,8 +43,13 @@ class Step(Protocol):
         """What history says of it, None for what it says of the instruction."""
         ...
 
+    @property
+    def foundation(self) -> Any:
+        """What the step takes from the layers below it, as a JSON value; None for everything."""
+        ...
+
     async def perform(self, upper: Path, directory: Path) -> None:
-        """Write the step's changes to `upper`; `directory` beside it is for whatever else it needs."""
+        """Write the step's changes to `upper`; `directory`, next to it, is for whatever else it needs."""
         ...
 
 
@@ -52,6 +57,7 @@ class WorkdirStep:
     """Makes the working directory where it is missing: it belongs to the stage's user."""
 
     created_by: str | None = None
+    foundation: Any = None
 
     def __init__(self, path: str, layers: tuple[Path, ...], owner: Owner) -> None:
         self._path = path
@@ -83,6 +89,7 @@ class RunStep:
     mounts: RunMounts
     identity: Any
     created_by: str | None = None
+    foundation: Any = None
 
     @classmethod
     async def prepare(cls, stage: StageBuilder, instruction: ins.Run) -> RunStep:

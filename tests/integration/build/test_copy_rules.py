@@ -303,3 +303,31 @@ def test_an_owner_that_nobody_knows_is_warned_of():
             )
 
     anyio.run(main)
+
+
+def test_a_linked_copy_is_taken_from_the_cache_on_another_base():
+    async def main():
+        async with copying_bench() as b:
+            lay(b.context, TREE)
+            copy = "COPY --link --chown=3:4 src /app/src\n"
+            first = await b.build(f"FROM scratch AS base\nLABEL v=1\nFROM base\n{copy}COPY src/x /y\n")
+            lay(b.context, {**TREE, "base": "changed"})
+            # the base is another one now, but nothing of it is in the way of the copy
+            second = await b.build(f"FROM scratch AS base\nCOPY base /base\nFROM base\n{copy}COPY src/x /y\n")
+            assert second.text.count("Using cache") == 1
+            assert second.image.diff_ids[1] == first.image.diff_ids[0]
+            assert second.image.config["history"][1]["created_by"] == "COPY --chown=3:4 src /app/src # buildkit"
+            assert second.read("/app/src/x") == "x"
+            # a directory that is there is a part of the layer, and links are followed
+            lay(b.context, {**TREE, "other/app/": (0o700, "")})
+            third = await b.build(f"FROM scratch AS base\nCOPY other /\nFROM base\n{copy}")
+            assert "Using cache" not in third.text
+            assert stat.S_IMODE(third.info("/app").st_mode) == 0o700
+            lay(b.context, {**TREE, "other/app": "-> real"})
+            fourth = await b.build(f"FROM scratch AS base\nCOPY other /\nFROM base\n{copy}")
+            assert "Using cache" not in fourth.text
+            assert fourth.read("/real/src/x") == "x"
+            plain = await b.build(f"FROM scratch AS base\nCOPY src/x /z\nFROM base\n{copy.replace('--link ', '')}")
+            assert "Using cache" not in plain.text
+
+    anyio.run(main)
