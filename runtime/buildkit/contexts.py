@@ -12,8 +12,6 @@ from runtime.buildkit.filesync import receive_directory
 from runtime.buildkit.sessions import Session
 from runtime.trash import Trash
 
-READABLE = 0o755
-"""The mode of a context's own directory: a step that mounts it may run as any user. Others are kept out above it."""
 MOST = 8
 """As many directories are kept, those that were used last."""
 
@@ -37,7 +35,7 @@ class Contexts:
         key = hashlib.sha256(f"{session.shared_key}/{name}/{sorted(follows)}".encode()).hexdigest()
         if not session.shared_key or key in self._in_use:
             own = Path(tempfile.mkdtemp(prefix="context-", dir=scratch))
-            own.chmod(READABLE)
+            _open_to_all(own)
             yield own, await receive_directory(session, name, own, excludes=excludes, follows=follows)
             return
         self._in_use.add(key)
@@ -45,7 +43,7 @@ class Contexts:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             kept = self._folder / key
             kept.mkdir(exist_ok=True)
-            kept.chmod(READABLE)
+            _open_to_all(kept)
             kept.touch()
             try:
                 size = await receive_directory(session, name, kept, excludes=excludes, follows=follows)
@@ -64,3 +62,8 @@ class Contexts:
             for path in found[most:]:
                 if path.name not in self._in_use:
                     self._trash.throw(path)
+
+
+def _open_to_all(directory: Path) -> None:
+    """Let any user read a context: a step that mounts it may run as one. Directories above it keep others out."""
+    directory.chmod(0o755)

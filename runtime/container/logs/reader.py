@@ -51,6 +51,10 @@ class LogReader:
         else:
             self._held[start] = segment
 
+    def hold_segment(self, segment: Segment) -> None:
+        """Read `segment`, which is in no directory, in its place; it is closed here."""
+        self._held[segment.start] = segment
+
     # --- forwards
 
     def chunks(self) -> list[Chunk]:

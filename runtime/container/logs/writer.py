@@ -29,6 +29,7 @@ from runtime.container.logs.files import (
     CHUNK_BYTES,
     OPEN_SHIFT,
     RECORD,
+    Segment,
     data_path,
     ends_line,
     index_path,
@@ -62,6 +63,7 @@ class LogWriter:
         self._limits = limits
         self._readers = readers
         self._was_used = False
+        self._has_no_files = False
         self._data = self._index = -1
         self._last_ns = self._open = 0
         self._starts = segment_starts(directory)
@@ -138,13 +140,39 @@ class LogWriter:
         """Append `data`, as read from a terminal. Raises OSError."""
         self._open_files()
         view = memoryview(data)
-        while view:
-            if self.is_full:
-                self._rotate()
-            self._record(stream)
-            written = os.pwrite(self._data, view[: self._room()], self.end - self._start)
-            self._moved(written, stream)
-            view = view[written:]
+        try:
+            while view:
+                if self.is_full:
+                    self._rotate()
+                self._record(stream)
+                written = os.pwrite(self._data, view[: self._room()], self.end - self._start)
+                self._moved(written, stream)
+                view = view[written:]
+        except OSError:
+            self.pass_on(bytes(view), stream)
+            raise
+
+    def pass_on(self, data: bytes, stream: int) -> None:
+        """Give `data`, for which there is no room, to the readers that wait for it, and to nobody else.
+
+        Raises OSError when there is no memory for it.
+        """
+        awaited = [reader for reader in self._readers if reader.is_awaited]
+        if not awaited or not data:
+            return
+        self.close()
+        self._last_ns = max(time.time_ns(), self._last_ns + 1)
+        record = RECORD.pack(self._last_ns, stream | self._open << OPEN_SHIFT, self.end)
+        for reader in awaited:
+            reader.hold_segment(Segment.in_memory(self.end, record, data))
+        self._open = self._open & ~(1 << stream) | (not data.endswith(b"\n")) << stream
+        self.end += len(data)
+        # what has room again begins a new segment behind it
+        self._start = self.end
+        if self._has_no_files:
+            self._starts.pop()
+        self._starts.append(self._start)
+        self._has_no_files = True
 
     def _moved(self, count: int, stream: int) -> None:
         self.end += count
@@ -187,7 +215,8 @@ class LogWriter:
         self._drop()
 
     def _drop(self) -> None:
-        while len(self._starts) > self._limits.files:
+        # a log without limits has several segments only where a full disk left gaps
+        while self._limits.max_bytes is not None and len(self._starts) > self._limits.files:
             start = self._starts.pop(0)
             for reader in self._readers:
                 reader.hold(start)
@@ -202,6 +231,7 @@ class LogWriter:
         self._was_used = True
         if self._data < 0:
             self._data, self._index = _opened(self._directory, self._start)
+            self._has_no_files = False
 
     def close_if_idle(self) -> None:
         """Close the files if nothing was written since the last call; the next write opens them again.

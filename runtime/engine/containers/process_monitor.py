@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -137,12 +138,14 @@ class ProcessMonitor:
             except BlockingIOError:
                 continue
             except (OSError, KernelError) as error:
-                # most likely the disk is full: discard output, as Docker does, instead of blocking the container
+                # most likely the disk is full: only attached clients get the output, instead of blocking the container
                 if not is_losing:
                     is_losing = True
                     _log_lost_output(container, error)
-                if not _skip(pipe):
+                if not _pass_on(writer, pipe, stream):
                     return
+                container.notify_log()
+                await _wait_for_all_readers(container, writer)
             container.notify_log()
 
     async def _drain_console(self, container: Container, writer: LogWriter, console: int) -> None:
@@ -168,6 +171,8 @@ class ProcessMonitor:
                 if not is_losing:
                     is_losing = True
                     _log_lost_output(container, error)
+                container.notify_log()
+                await _wait_for_all_readers(container, writer)
             container.notify_log()
 
     # --- health
@@ -225,12 +230,23 @@ async def _wait_for_readers(container: Container, writer: LogWriter) -> None:
         await container.read.wait()
 
 
-def _skip(pipe: int) -> bool:
-    """Discard data in the pipe; return False at EOF."""
+async def _wait_for_all_readers(container: Container, writer: LogWriter) -> None:
+    """Wait until attached clients have read the output that is held in memory for them, to keep that small."""
+    while container.process_scope is not None and not container.process_scope.cancel_called:
+        if not any(reader.is_awaited and reader.position < writer.end for reader in container.readers):
+            return
+        await container.read.wait()
+
+
+def _pass_on(writer: LogWriter, pipe: int, stream: int) -> bool:
+    """Give data in the pipe to attached clients without keeping it; return False at EOF."""
     try:
-        return bool(os.read(pipe, CHUNK_BYTES))
+        data = os.read(pipe, CHUNK_BYTES)
+        with suppress(OSError):
+            writer.pass_on(data, stream)
     except BlockingIOError:
         return True
+    return bool(data)
 
 
 def _log_lost_output(container: Container, error: Exception) -> None:

@@ -122,6 +122,34 @@ def test_a_log_that_fills_the_disk_costs_nobody_else_anything(full):
     assert_steady(full)
 
 
+def test_on_a_full_disk_attached_output_is_not_lost(full):
+    script = "while read -r line; do echo got $$line; echo err $$line >&2; done"
+    (full.folder / "compose.yaml").write_text(
+        f"{STACK}  echo: {{image: busybox, init: true, stdin_open: true, profiles: [more], command: [sh, -c, {script!r}]}}\n"
+    )
+    full.skiff("create", "echo")
+    full.skiff("start", "echo")
+    attached = full.spawn("attach", "--sig-proxy=false", "echo", stdin=subprocess.PIPE)
+    said = attached.stdout
+
+    def exchange(word):
+        attached.stdin.write(f"{word}\n".encode())
+        attached.stdin.flush()
+        return {said.readline().decode().strip() for _ in range(2)}
+
+    assert exchange("before") == {"got before", "err before"}
+    fill(full.disk)
+    for number in range(200):
+        assert exchange(f"full{number}") == {f"got full{number}", f"err full{number}"}
+    (full.disk / "filling").unlink()
+    assert exchange("after") == {"got after", "err after"}
+    attached.kill()
+    attached.communicate()
+    logged = full.skiff("logs", "--no-log-prefix", "echo").stdout
+    assert "got before\n" in logged
+    assert "got after\n" in logged
+
+
 def test_on_a_full_disk_what_runs_goes_on_and_stops_and_goes(full):
     fill(full.disk)
     assert_refused(full, "up", "-d", "--scale", "steady=2")

@@ -447,3 +447,38 @@ def test_a_log_that_was_idle_goes_on_in_the_segment_that_it_was_in(tmp_path):
     assert len(starts) > 1
     kept = b"".join((tmp_path / (f"log.{start}.data" if start else "log.data")).read_bytes() for start in starts)
     assert b"".join(lines).endswith(kept)
+
+
+def test_output_without_room_reaches_waiting_readers_alone_and_in_its_place(tmp_path):
+    readers = set()
+    writer = LogWriter(tmp_path, readers=readers)
+    writer.append(b"one\n", STDOUT)
+    waiting, other = LogReader(tmp_path, is_awaited=True), LogReader(tmp_path)
+    readers |= {waiting, other}
+    writer.pass_on(b"two\nthr", STDOUT)
+    writer.pass_on(b"ee\n", STDOUT)
+    writer.append(b"four\n", STDERR)
+
+    def everything(reader):
+        found = []
+        while chunks := reader.chunks():
+            found += [(chunk.stream, chunk.continues, reader.read(chunk.start, chunk.end)) for chunk in chunks]
+            reader.position = chunks[-1].end
+        return found
+
+    assert everything(waiting) == [
+        (STDOUT, False, b"one\n"),
+        (STDOUT, False, b"two\nthr"),
+        (STDOUT, True, b"ee\n"),
+        (STDERR, False, b"four\n"),
+    ]
+    assert everything(other) == [(STDOUT, False, b"one\n"), (STDERR, False, b"four\n")]
+    for reader in (waiting, other):
+        reader.close()
+    writer.close()
+    again = LogWriter(tmp_path)
+    again.append(b"five\n", STDOUT)
+    again.close()
+    late = LogReader(tmp_path)
+    assert b"".join(data for _, _, data in everything(late)) == b"one\nfour\nfive\n"
+    late.close()
