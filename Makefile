@@ -29,7 +29,7 @@ demo: $(VENV)/installed
 test: $(if $(T),$(VENV)/tested,check)
 	@.ci/packages $(TEST_PACKAGES)
 	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" \
-		SKIFF_TEST_PLUGINS="$$(.ci/buildx)" $(BIN)/python -m pytest $(PARALLEL) $(T)
+		SKIFF_TEST_PLUGINS="$$(.ci/buildx)" SKIFF_TEST_PYTHONS="$$(.ci/pythons)" $(BIN)/python -m pytest $(PARALLEL) $(T)
 
 # no root, no engine, no apt
 unit: $(VENV)/tested

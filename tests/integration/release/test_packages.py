@@ -1,54 +1,18 @@
 """What is released: a source archive, and the wheel that it makes, in an environment that has nothing else of Skiff."""
 
 import os
-import subprocess
 import sys
 import sysconfig
-import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import run
+
 ROOT = Path(__file__).parents[3]
 
 COMPOSE = "services: {web: {image: busybox, command: [echo, hello]}}"
-
-
-def run(*command, **options):
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def build(kind, source, out):
-    run(sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", out, cwd=source)
-    (found,) = Path(out).glob({"sdist": "*.tar.gz", "wheel": "*.whl"}[kind])
-    return found
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """The files that git has, without git: what an archive of the repository holds."""
-    folder = tmp_path_factory.mktemp("tree")
-    for name in ("compose", "runtime", "schemas"):
-        run("cp", "-r", ROOT / name, folder)
-    run(
-        "cp",
-        *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore")),
-        folder,
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(tree, tmp_path_factory):
-    """A wheel made of the source archive."""
-    out = tmp_path_factory.mktemp("out")
-    archive = build("sdist", tree, out)
-    with tarfile.open(archive) as tar:
-        tar.extractall(out, filter="data")
-    return build("wheel", out / archive.name.removesuffix(".tar.gz"), out)
 
 
 @pytest.fixture(scope="module")
