@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from runtime.api import shapes
+from runtime.api import shapes, versions
 from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.engine.containers.api import WAIT_CONDITIONS
@@ -29,14 +29,15 @@ async def list_(engine: Engine, request: Request) -> None:
 async def create(engine: Engine, request: Request) -> None:
     """Answer "Create a container"."""
     body = await request.json(shapes.CONTAINER, is_optional=False)
+    body, warnings = versions.container_request(body, request.version)
     created = await engine.creation.create(request.text("name") or None, body, request.text("platform"))
-    await request.answer(201, created)
+    await request.answer(201, {**created, "Warnings": [*created["Warnings"], *warnings]})
 
 
 async def inspect(engine: Engine, request: Request) -> None:
     """Answer "Inspect a container"."""
     document = await engine.containers.inspect(request.arguments[0], size=request.flag("size"))
-    await request.answer(200, document)
+    await request.answer(200, versions.container(document, request.version))
 
 
 async def start(engine: Engine, request: Request) -> None:
@@ -87,16 +88,16 @@ async def rename(engine: Engine, request: Request) -> None:
 
 async def update(engine: Engine, request: Request) -> None:
     """Answer "Update a container"."""
-    body = await request.json(shapes.UPDATE)
+    body = versions.update_request(await request.json(shapes.UPDATE), request.version)
     await request.answer(200, await engine.containers.update(request.arguments[0], body))
 
 
 async def remove(engine: Engine, request: Request) -> None:
     """Answer "Remove a container"."""
     if request.flag("link"):
-        raise BadRequestError(
-            "removing only a link is not supported", "remove the container and create it without the link"
-        )
+        engine.containers.remove_link(request.arguments[0])
+        await request.answer(204)
+        return
     await engine.containers.remove(request.arguments[0], force=request.flag("force"), volumes=request.flag("v"))
     await request.answer(204)
 
@@ -130,7 +131,7 @@ async def stats(engine: Engine, request: Request) -> None:
     stream = engine.containers.stats(
         request.arguments[0], stream=request.flag("stream", True), one_shot=request.flag("one-shot")
     )
-    await request.stream(pieces_of(stream), encode=line)
+    await request.stream(pieces_of(stream), encode=lambda one: line(versions.statistics(one, request.version)))
 
 
 async def resize(engine: Engine, request: Request) -> None:

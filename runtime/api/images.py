@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runtime.api import shapes
+from runtime.api import shapes, versions
 from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.errors import (
@@ -32,13 +33,21 @@ async def list_(engine: Engine, request: Request) -> None:
     if request.flag("shared-size"):
         shared = engine.image_api.shared_bytes()
         rows = [{**row, "SharedSize": shared[row["Id"]]} for row in rows]
-    await request.answer(200, rows)
+    users = Counter(container.image_id for container in engine.containers.table)
+    await request.answer(200, versions.image_rows(rows, users, request.version))
+
+
+async def attestations(engine: Engine, request: Request) -> None:
+    """Answer "Get an image's attestations": none are kept with an image here. Since version 1.55."""
+    if request.version < (1, 55):
+        raise NotFoundError("page not found")
+    engine.images.resolve(request.arguments[0])
+    await request.answer(200, [])
 
 
 async def inspect(engine: Engine, request: Request) -> None:
     """Answer "Inspect an image"."""
-    all_members = request.version is not None and request.version < (1, 50)
-    await request.answer(200, engine.image_api.inspect(request.arguments[0], all_members=all_members))
+    await request.answer(200, versions.image(engine.image_api.inspect(request.arguments[0]), request.version))
 
 
 async def history(engine: Engine, request: Request) -> None:

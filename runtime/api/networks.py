@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.api import shapes
+from runtime.api import shapes, versions
 from runtime.api.request import Request
 from runtime.engine import filters
 
@@ -20,7 +20,8 @@ async def list_networks(engine: Engine, request: Request) -> None:
 async def inspect_network(engine: Engine, request: Request) -> None:
     """Answer "Inspect a network"."""
     document = engine.network_api.inspect(request.arguments[0], scope=request.text("scope") or "")
-    await request.answer(200, document)
+    status = engine.network_api.addresses(request.arguments[0])
+    await request.answer(200, versions.network(document, status, request.version))
 
 
 async def create_network(engine: Engine, request: Request) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import anyio
 
-from runtime.api import documents
+from runtime.api import documents, versions
 from runtime.api.connection import ClientConnection
 from runtime.api.intake import within
 from runtime.engine.times import moment
@@ -33,7 +33,7 @@ REASONS = {
     503: "Service Unavailable",
 }  # fmt: skip
 BASE_HEADERS = {
-    "Api-Version": "1.50",
+    "Api-Version": versions.shown(versions.HIGHEST),
     "Docker-Experimental": "false",
     "Ostype": "linux",
     "Server": "Skiff (linux)",
@@ -54,7 +54,9 @@ class Request:
         self._body = Body(head)
         self._is_chunked = head.third != "HTTP/1.0"
         self.keeps_alive = head.headers.get("connection", "").lower() != "close" and self._is_chunked
-        self.version: tuple[int, int] | None = None
+        self.version = versions.UNNAMED
+        """The version of the API that it is answered in."""
+        self.names_version = False
         self.arguments: tuple[str, ...] = ()
         self.has_answered = False
         self.is_hijacked = False

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runtime.api import buildkit
+from runtime.api import buildkit, versions
 from runtime.api.connection import ClientConnection, Closed, is_preface
 from runtime.api.intake import Intake, IntakeLimits
 from runtime.api.request import REASONS, Request
 from runtime.api.routes import ROUTES
+from runtime.api.versions import HIGHEST, LOWEST
 from runtime.engine.background import log
 from runtime.errors import (
     BadRequestError,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 Handler = Callable[["Engine", Request], Awaitable[None]]
 PAUSE_S = 0.1
 MAX_AT_ONCE = 64
-HIGHEST, LOWEST = (1, 50), (1, 24)
 _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 
 
@@ -182,16 +182,16 @@ def _find(request: Request, routes: Sequence[tuple[str, re.Pattern[str], Handler
     match = _VERSION.match(request.path)
     if match is not None:
         version = (int(match[1]), int(match[2]))
-        request.version = version
+        request.version, request.names_version = version, True
         if version > HIGHEST:
             raise BadRequestError(
                 f"client version {match[1]}.{match[2]} is too new. "
-                f"Maximum supported API version is {HIGHEST[0]}.{HIGHEST[1]}"
+                f"Maximum supported API version is {versions.shown(HIGHEST)}"
             )
         if version < LOWEST:
             raise BadRequestError(
                 f"client version {match[1]}.{match[2]} is too old. "
-                f"Minimum supported API version is {LOWEST[0]}.{LOWEST[1]}, please upgrade your client to a newer version"
+                f"Minimum supported API version is {versions.shown(LOWEST)}, please upgrade your client to a newer version"
             )
         request.path = request.path[match.end() :]
     for method, pattern, handler in routes:

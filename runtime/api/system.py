@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runtime.api import buildkit, shapes
+from runtime.api import buildkit, shapes, versions
 from runtime.api.images import registry_config
 from runtime.api.request import Request, line
 from runtime.build.options import options_from_query
 from runtime.engine import filters
+from runtime.engine.events import Event
 from runtime.engine.times import moment, rfc3339
 from runtime.errors import BadRequestError
 from runtime.streaming import pieces_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from runtime.engine.engine import Engine
 
 
+RECORD_SEPARATOR = b"\x1e"
+"""What a record begins with (RFC 7464, "JSON Text Sequences")."""
 PING_HEADERS = {
     "Builder-Version": "2",
     "Cache-Control": "no-cache, no-store, must-revalidate",
@@ -38,7 +41,8 @@ async def ping(engine: Engine, request: Request) -> None:
 
 async def version(engine: Engine, request: Request) -> None:
     """Answer "Get version"."""
-    await request.answer(200, engine.system.version())
+    newest = versions.shown(versions.HIGHEST if request.names_version else versions.UNNAMED)
+    await request.answer(200, engine.system.version(newest, versions.shown(versions.LOWEST)))
 
 
 async def info(engine: Engine, request: Request) -> None:
@@ -48,7 +52,9 @@ async def info(engine: Engine, request: Request) -> None:
 
 async def df(engine: Engine, request: Request) -> None:
     """Answer "Get data usage information"."""
-    await request.answer(200, await engine.disk_usage.df(request.queries.get("type") or ()))
+    found = await engine.disk_usage.df(request.queries.get("type") or ())
+    is_verbose = request.flag("verbose")
+    await request.answer(200, versions.disk_usage(found, request.version, is_verbose=is_verbose))
 
 
 async def events(engine: Engine, request: Request) -> None:
@@ -59,7 +65,13 @@ async def events(engine: Engine, request: Request) -> None:
         since, until = request.text("since"), request.text("until")
         raise BadRequestError(f"`since` time ({since}) cannot be after `until` time ({until})")
     stream = engine.events.subscribe(filters=wanted, since_ns=since_ns, until_ns=until_ns)
-    await request.stream(pieces_of(stream), encode=line)
+    kind = versions.event_kind(request.headers.get("accept", ""), request.version)
+    start = RECORD_SEPARATOR if kind == "application/json-seq" else b""
+
+    def encode(event: Event) -> bytes:
+        return start + line(versions.event(event, request.version))
+
+    await request.stream(pieces_of(stream), encode=encode, kind=kind)
 
 
 async def build(engine: Engine, request: Request) -> None:

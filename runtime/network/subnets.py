@@ -28,6 +28,8 @@ PRIVATE = tuple(ipaddress.IPv4Network(text) for text in ("172.16.0.0/12", "192.1
 SMALLER_PREFIXES = (24, 26)
 WIDEST_PREFIX = 8
 """Wider routes, as the halves of everything that a VPN client sets, are ways out of the machine and no place in it."""
+MOST_COUNTED = (1 << 64) - 1
+"""The highest number of addresses that the API tells."""
 CURE = (
     "remove networks that nobody needs (`docker network prune`, `skiff down`), or give this one a subnet of its own "
     "(networks: NAME: ipam: config: - subnet: 10.20.0.0/24)"
@@ -163,3 +165,17 @@ def complete_subnet(wanted: Subnet, networks: Iterable[Network]) -> Subnet:
         if part.version != range.version or not part.subnet_of(range):  # type: ignore[arg-type]
             raise BadRequestError(f"ip_range {wanted.ip_range} is not in subnet {wanted.subnet}")
     return replace(wanted, gateway=wanted.gateway or str(range[1]))
+
+
+def usage_of(subnet: Subnet, taken: Iterable[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> dict[str, int]:
+    """Return how many addresses of `subnet` are in use or reserved, and how many are left to be given out (Docker's names).
+
+    The network's own address and, of IPv4, that for all are reserved; as are the gateway and what the user keeps.
+    """
+    own = {subnet.range.network_address, *([subnet.range.broadcast_address] if subnet.range.version == 4 else [])}
+    texts = [subnet.gateway.partition("/")[0], *(text.partition("/")[0] for text in subnet.reserved.values())]
+    own |= {ipaddress.ip_address(text) for text in texts if text}
+    used = own | {address for address in taken if address in subnet.range}
+    pool = ipaddress.ip_network(subnet.ip_range) if subnet.ip_range else subnet.range
+    free = pool.num_addresses - sum(address in pool for address in used)
+    return {"IPsInUse": min(len(used), MOST_COUNTED), "DynamicIPsAvailable": min(free, MOST_COUNTED)}

@@ -89,7 +89,7 @@ def unified(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tu
                     found.append(("io", file, f"{_device(entry)} {convert(entry['weight'])}"))
     for kind, _, key in IO_THROTTLES:
         for entry in io.get(kind) or ():
-            found.append(("io", "io.max", f"{_device(entry)} {key}={entry['rate']}"))
+            found.append(("io", "io.max", f"{_device(entry)} {key}={entry['rate'] or 'max'}"))
     found += _rdma(resources)
     for entry in resources.get("hugepageLimits") or ():
         for name in (f"hugetlb.{entry['pageSize']}.rsvd.max", f"hugetlb.{entry['pageSize']}.max"):

@@ -5,7 +5,7 @@ import time
 
 import docker
 import pytest
-from docker.types import LogConfig
+from docker.types import Healthcheck, LogConfig
 
 from runtime.engine.system.machine import LIMITS
 
@@ -131,11 +131,53 @@ def test_what_is_looked_at_is_told(start, told):
 
 
 def test_events_of_images_have_the_first_clients_members(client, told):
-    client.images.get("busybox").tag("py-event", "1")
+    image = client.images.get("busybox")
+    image.tag("py-event", "1")
     client.images.remove("py-event:1")
-    events = told(2, type="image", image="py-event")
+    events = told(2, type="image", event=["tag", "untag"])
     assert [event["status"] for event in events] == [event["Action"] for event in events] == ["tag", "untag"]
     assert all(event["id"] == event["Actor"]["ID"] for event in events)
+    assert [event["Actor"]["Attributes"]["name"] for event in events] == ["py-event:1", image.id]
+
+
+def test_images_that_are_saved_loaded_and_imported_are_told(client, start, told):
+    busybox = client.images.get("busybox")
+    client.images.load(b"".join(busybox.save()))
+    found = told(2, image=[busybox.id], event=["save", "load"])
+    assert [event["Actor"]["Attributes"]["name"] for event in found] == [busybox.id] * 2
+    client.api.import_image_from_data(b"".join(start().export()), repository="py-told", tag="1")
+    found = told(2, image=[client.images.get("py-told:1").id])
+    assert [event["Action"] for event in found] == ["tag", "import"]
+    client.images.remove("py-told:1")
+
+
+def test_a_commit_tells_of_the_pause_and_of_the_image(start, told):
+    container = start()
+    image = container.commit("py-committed", "2")
+    found = told(3, container=[container.id], event=["pause", "commit", "unpause"])
+    assert {event["Action"] for event in found} == {"pause", "commit", "unpause"}
+    commit = next(event for event in found if event["Action"] == "commit")["Actor"]["Attributes"]
+    assert (commit["imageRef"], commit["imageID"]) == ("py-committed:2", image.id)
+    assert [event["Action"] for event in told(2, image=[image.id], type="image")] == ["create", "tag"]
+    assert (image.attrs["Parent"], image.attrs["Comment"]) == (container.attrs["Image"], "")
+    container.client.images.remove("py-committed:2")
+
+
+def test_a_forced_removal_tells_of_the_signal_and_the_end_after_the_volumes(start, told):
+    container = start(host={"binds": ["py-told-volume:/v"]})
+    container.remove(force=True)
+    found = told(2, container=[container.id], event=["kill", "die", "unmount", "destroy"])
+    assert found[0]["Action"] == "kill"
+    found = told(3, event=["unmount", "die", "destroy"], container=[container.id])
+    assert [event["Action"] for event in found] == ["unmount", "die", "destroy"]
+
+
+def test_health_probes_are_told_as_the_execs_that_they_are(start, told):
+    container = start(healthcheck=Healthcheck(test=["CMD", "true"], interval=10**9))
+    found = told(4, container=[container.id], event=["exec_create", "exec_start", "exec_die", "health_status"])
+    assert [event["Action"] for event in found] == [
+        "exec_create: true ", "exec_start: true ", "exec_die", "health_status: healthy",
+    ]  # fmt: skip
 
 
 def test_a_log_that_is_not_kept_cannot_be_read(create):

@@ -69,3 +69,17 @@ def test_a_link_needs_a_running_container(database, create):
     with pytest.raises(docker.errors.APIError, match="Cannot link to a non running container: /database AS") as caught:
         container.start()
     assert caught.value.status_code == 409
+
+
+def test_a_link_is_removed_and_both_containers_stay(client, database, start):
+    container = start("sleep", "60", name="reader", host={"links": {"database": "the-db"}})
+    client.api.remove_container("/reader/the-db", link=True)
+    container.reload()
+    assert (container.status, container.attrs["HostConfig"]["Links"]) == ("running", None)
+    for name, status, message in (
+        ("reader/the-db", 404, "No such container: reader/the-db"),
+        ("reader", 500, "Conflict, cannot remove the default link name of the container"),
+    ):
+        with pytest.raises(docker.errors.APIError) as caught:
+            client.api.remove_container(name, link=True)
+        assert (caught.value.status_code, caught.value.explanation) == (status, message)

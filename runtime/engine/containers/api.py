@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from runtime.container.resources import resources
+from runtime.container.resources import THROTTLES, resources
 from runtime.engine.background import log_errors
 from runtime.engine.containers.lifecycle import STOP_TIMEOUT_S, Lifecycle
 from runtime.engine.containers.making import checks, links
@@ -182,7 +182,12 @@ class Containers:
     async def update(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change limits and restart policy."""
         container = self.find(name)
-        changed = {key: value for key, value in body.items() if value or (key == "PidsLimit" and value is not None)}
+        # an empty list of devices takes their limits away, which no other empty value does
+        changed = {
+            key: value
+            for key, value in body.items()
+            if value or (key == "PidsLimit" and value is not None) or value == []
+        }
         memory, swap = changed.get("Memory") or 0, container.host.get("MemorySwap") or 0
         if 0 < swap < memory and not changed.get("MemorySwap"):
             raise ConflictError(
@@ -196,7 +201,7 @@ class Containers:
         if container.is_running:
             try:
                 # "privileged" omits the device rules, so that those of the container stay as they are
-                await self.keeper.update(container.id, resources(host, privileged=True))
+                await self.keeper.update(container.id, resources(_without_old(container.host, host), privileged=True))
             except InternalError as error:
                 raise ConflictError(f"Cannot update container {container.id}: {error.message}", error.hint) from error
         container.host = host
@@ -233,6 +238,22 @@ class Containers:
         while not is_removed:  # again if it was started in between
             await self._make_removable(container, name, force)
             is_removed = await self.remover.remove(container, volumes)
+
+    def remove_link(self, name: str) -> None:
+        """Remove a link, named "/CONTAINER/ALIAS", and leave both containers. Raises NotFoundError, InternalError."""
+        of, _, alias = name.strip("/").rpartition("/")
+        if not of:
+            self.find(name)
+            raise InternalError("Conflict, cannot remove the default link name of the container")
+        try:
+            container = self.find(of)
+        except NotFoundError:
+            raise NotFoundError(f"No such container: {name}") from None
+        kept = [text for text in container.host.get("Links") or () if not links.is_called(text, alias)]
+        if len(kept) == len(container.host.get("Links") or ()):
+            raise NotFoundError(f"No such container: {name}")
+        container.host["Links"] = kept or None
+        self.table.save(container)
 
     async def _make_removable(self, container: Container, name: str, force: bool) -> None:
         if container.is_running or container.state.status == RESTARTING:
@@ -345,6 +366,16 @@ class Containers:
         if "console" in container.process.fds:  # without one, as of Docker, nothing happens
             resize_console(container.process.fds["console"], height, width)
         self.table.emit(container, "resize", height=str(height), width=str(width))
+
+
+def _without_old(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return HostConfig `after` with a rate of 0, none for the kernel, for each device that only `before` limits."""
+    found = dict(after)
+    for key in THROTTLES:
+        named = {entry["Path"] for entry in after.get(key) or ()}
+        old = [{"Path": entry["Path"], "Rate": 0} for entry in before.get(key) or () if entry["Path"] not in named]
+        found[key] = [*(after.get(key) or ()), *old]
+    return found
 
 
 @contextmanager

@@ -37,12 +37,6 @@ READ_BYTES = 1 << 20
 NEVER = "0001-01-01T00:00:00Z"
 
 
-IMAGE_CONFIG: Mapping[str, Any] = {
-    "Cmd": None, "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "User": "", "Volumes": None,
-    "WorkingDir": "",
-}  # fmt: skip
-"""What an image's configuration always has (Docker Engine API 1.50, "ImageConfig")."""
-
 LIST_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
@@ -98,8 +92,8 @@ class ImageApi:
             "Containers": -1,
         }
 
-    def inspect(self, name: str, *, all_members: bool = False) -> dict[str, Any]:
-        """Return the answer of "Inspect an image"; with `all_members` in Config, as before API version 1.50."""
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Return the answer of "Inspect an image", as the oldest version of the API has it."""
         image = self.images.resolve(name)
         tagged_s = self.images.tagged_s(image)
         history = image.config.get("history") or ()
@@ -116,7 +110,7 @@ class ImageApi:
             "Created": image.config.get("created") or "",
             "Author": image.config.get("author") or "",
             "DockerVersion": "",
-            "Config": config_view(image.defaults, "") if all_members else {**IMAGE_CONFIG, **image.defaults},
+            "Config": config_view(image.defaults, ""),
             "Architecture": image.config.get("architecture") or "",
             **({"Variant": image.config["variant"]} if image.config.get("variant") else {}),
             "Os": image.config.get("os") or "linux",

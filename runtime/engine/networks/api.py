@@ -18,6 +18,7 @@ from runtime.engine.times import parse_rfc3339
 from runtime.errors import BadRequestError, ForbiddenError, InternalError, NotFoundError, SkiffError
 from runtime.network.model import Network, Subnet
 from runtime.network.networks import PREDEFINED, Networks
+from runtime.network.subnets import usage_of
 
 LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
@@ -87,6 +88,12 @@ class NetworkApi:
             for endpoint in self.networks.attached(network)
         }
         return document
+
+    def addresses(self, name: str) -> dict[str, dict[str, int]]:
+        """Return how many addresses of each of the network's subnets are taken and free."""
+        network = self.networks.resolve(name)
+        taken = [address for endpoint in self.networks.attached(network) for address in endpoint.addresses]
+        return {subnet.subnet: usage_of(subnet, taken) for subnet in network.subnets if subnet.subnet}
 
     def _document(self, network: Network) -> dict[str, Any]:
         ranges = [

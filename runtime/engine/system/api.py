@@ -25,7 +25,6 @@ from runtime.linux import userns
 from runtime.paths import Paths
 from runtime.version import version as skiff_version
 
-API_VERSION, LOWEST_API_VERSION = "1.50", "1.24"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 NO_SWARM: dict[str, Any] = {
     "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
@@ -46,12 +45,12 @@ class System:
     limits: MachineLimits
     doorman: DoormanClient | None
 
-    def version(self) -> dict[str, Any]:
+    def version(self, api_version: str, lowest_api_version: str) -> dict[str, Any]:
         """Return the answer of "Get version"."""
         own, uname = skiff_version(), os.uname()
         machine = {
-            "ApiVersion": API_VERSION,
-            "MinAPIVersion": LOWEST_API_VERSION,
+            "ApiVersion": api_version,
+            "MinAPIVersion": lowest_api_version,
             "GitCommit": "",
             "GoVersion": "",
             "Os": "linux",

@@ -122,3 +122,9 @@ def split(text: str) -> tuple[str, str]:
 def shown(links: Sequence[ContainerLink]) -> list[str] | None:
     """Return links as in "Inspect a container"."""
     return [f"/{link.container.name}:{link.name}" for link in links] or None
+
+
+def is_called(link: str, alias: str) -> bool:
+    """Whether `link` ("name:alias") is known by `alias`."""
+    name, own = split(link)
+    return (own or name.strip("/")) == alias
