@@ -13,7 +13,7 @@ Version = tuple[int, int]
 
 HIGHEST, LOWEST = (1, 55), (1, 24)
 UNNAMED: Version = (1, 51)
-"""What a request without a version in its path is answered as, and what such a one for /version is told.
+"""What a request without a version in its path is answered as, and what /version answers to such a one.
 
 Clients that negotiate go by the header of /_ping. Those that do not (docker-py, curl) know no newer version than this,
 which is dockerd 28's, and read what 1.52 takes away.
@@ -58,7 +58,7 @@ def container(document: dict[str, Any], version: Version) -> dict[str, Any]:
 
 
 def container_request(body: dict[str, Any], version: Version) -> tuple[dict[str, Any], list[str]]:
-    """Return the body of "Create a container" as it is understood, and what is to be warned of."""
+    """Return the body of "Create a container" as it is understood, and the warnings."""
     if version < (1, 52):
         return body, []
     kept = {key: one for key, one in body.items() if key != "MacAddress"}
