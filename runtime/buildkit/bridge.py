@@ -6,14 +6,19 @@ import base64
 import json
 import stat
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
+from runtime.build.arguments import global_arguments
 from runtime.build.errors import DockerfileError
+from runtime.build.expansion import expand
+from runtime.build.git import is_git
 from runtime.build.options import BuildOptions
 from runtime.build.session import SCRATCH_IMAGE
 from runtime.build.tree import Tree
@@ -25,11 +30,14 @@ from runtime.buildkit.frontend import (
     Source,
     cache_sources,
     options_of,
+    platforms_of,
     prepared,
     read_file,
+    receive_repository,
     receive_upload,
 )
 from runtime.buildkit.progress import Messages, VertexOutputs
+from runtime.buildkit.provenance import Facts, Material
 from runtime.buildkit.rpc import CANCELLED, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, RpcError
 from runtime.buildkit.schema import message
 from runtime.buildkit.sessions import Session, Sessions
@@ -37,6 +45,7 @@ from runtime.buildkit.subrequests import answer_subrequest
 from runtime.engine.engine import Engine
 from runtime.errors import SkiffError
 from runtime.image.images import Image
+from runtime.image.index import platform_document
 from runtime.image.manifest import Platform
 
 FRONTEND = "moby.buildkit.v1.frontend"
@@ -48,6 +57,9 @@ CAPABILITIES = (
     "frontend.inputs", "gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "gateway.warnings",
 )  # fmt: skip
 """What of the gateway's API is served (BuildKit, "frontend/gateway/pb")."""
+
+ATTESTATIONS = "exporter.image.attestations"
+"""What clients look for before they ask for provenance (BuildKit, "solver/pb")."""
 
 
 class Bridge:
@@ -83,6 +95,7 @@ class Bridge:
         answer = message(f"{FRONTEND}.PongResponse")()
         for id in CAPABILITIES:
             answer.FrontendAPICaps.add(ID=id, Enabled=True)
+        answer.LLBCaps.add(ID=ATTESTATIONS, Enabled=True)
         await call.send(answer)
 
     async def _solve(self, call: Call) -> None:
@@ -111,10 +124,21 @@ class Bridge:
         if wanted:
             async with self._opened(build, session, options, url) as (source, _, _):
                 return answer_subrequest(wanted, source)
-        image = await self.build(build, session, options, url)
         result = message(f"{FRONTEND}.Result")()
-        result.ref.id = build.keep(image)
-        result.metadata["containerimage.config"] = self._engine.images.content.read(image.id)
+        platforms = platforms_of(attributes)
+        if len(platforms) < 2:
+            image = await self.build(build, session, options, url)
+            result.ref.id = build.keep(image)
+            result.metadata["containerimage.config"] = self._engine.images.content.read(image.id)
+            return result
+        described = []
+        for platform in platforms:
+            # one after the other: the next one finds what they share in the cache
+            image = await self.build(build, session, replace(options, platform=str(platform)), url)
+            result.refs.refs[str(platform)].id = build.keep(image)
+            result.metadata[f"containerimage.config/{platform}"] = self._engine.images.content.read(image.id)
+            described.append({"ID": str(platform), "Platform": platform_document(platform)})
+        result.metadata["refs.platforms"] = json.dumps({"Platforms": described}).encode()
         return result
 
     async def build(self, build: Build, session: Session, options: BuildOptions, url: str = "") -> Image:
@@ -126,11 +150,34 @@ class Bridge:
                 session, source, options, scratch, self.contexts, progress, self._triggers_of, uploaded
             ) as request,
         ):
-            return await self._engine.builder.run(
+            image = await self._engine.builder.run(
                 request,
                 Messages(progress, source.name, source.data),
                 lambda planned, _: VertexOutputs(progress, planned),
             )
+            build.facts = self._facts(build, source, options)
+            return image
+
+    def _facts(self, build: Build, source: Source, options: BuildOptions) -> Facts:
+        stages = source.parsed.stages
+        names = {stage.base.name for stage in stages}
+        arguments = global_arguments(source.parsed, options, set())
+        materials = {}
+        for name in (expand(stage.base.image, arguments, source.parsed.escape) for stage in stages):
+            if name not in names and name != SCRATCH_IMAGE:
+                with suppress(SkiffError):
+                    image = self._engine.images.resolve(name)
+                    materials[name] = Material(name, (image.manifest or image.id).removeprefix("sha256:"))
+        return Facts(
+            build.request.Ref,
+            build.attributes,
+            source.name,
+            source.data,
+            build.created_ns,
+            time.time_ns(),
+            list(materials.values()),
+            [one.text for stage in stages for one in (stage.base, *stage.instructions)],
+        )
 
     def _triggers_of(self, name: str) -> Sequence[str] | None:
         """Return the ONBUILD triggers of the image `name`, None where it is not here."""
@@ -158,6 +205,9 @@ class Bridge:
                 uploaded = scratch / "uploaded"
                 uploaded.mkdir()
                 await receive_upload(session, url, uploaded)
+            elif is_git(url):
+                with build.progress.vertex(f"[internal] load git source {url}"):
+                    uploaded = await receive_repository(session, url, scratch)
             content = await read_file(session, options, scratch, build.progress, uploaded)
             try:
                 source = content.parsed()
@@ -175,7 +225,8 @@ class Bridge:
             build.error = RpcError(request.error.code, request.error.message, request.error)
         else:
             refs = [request.result.ref] if request.result.HasField("ref") else list(request.result.refs.refs.values())
-            build.results = [build.image(ref.id) for ref in refs if ref.id]
+            # a map has no order: as they were built
+            build.results = [build.image(id) for id in build.in_order(ref.id for ref in refs if ref.id)]
         build.returned.set()
         await call.send(message(f"{FRONTEND}.ReturnResponse")())
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import anyio
 
 from runtime.buildkit.progress import Progress
+from runtime.buildkit.provenance import Facts
 from runtime.buildkit.rpc import NOT_FOUND, RpcError
 from runtime.image.images import Image
 
@@ -34,12 +35,19 @@ class Build:
         self.created_ns = time.time_ns()
         self.completed_ns = 0
         self.is_pinned = False
+        self.facts: Facts | None = None
+        """What is known of it once it has made an image."""
 
     def keep(self, image: Image) -> str:
         """Keep an image that the build made; return the reference by which the client means it."""
         ref = secrets.token_hex(16)
         self.images[ref] = image
         return ref
+
+    def in_order(self, refs: Iterable[str]) -> list[str]:
+        """Return references in the order in which their images were made; unknown ones come last."""
+        made = list(self.images)
+        return sorted(refs, key=lambda ref: made.index(ref) if ref in self.images else len(made))
 
     def image(self, ref: str) -> Image:
         """Return the image that a reference means. Raises RpcError."""

@@ -21,6 +21,7 @@ from runtime.buildkit.schema import BYTES, message
 from runtime.buildkit.sessions import UUID, Session, Sessions
 from runtime.engine.engine import Engine
 from runtime.errors import SkiffError
+from runtime.image.images import Image
 from runtime.image.manifest import Platform
 from runtime.image.transfers import together
 from runtime.streaming import Send
@@ -114,10 +115,10 @@ class Control:
                         UNIMPLEMENTED,
                         f"the cache can't be exported as {one.Type!r} here: push the image, and name it in --cache-from",
                     )
-            image = await self._result(build, request)
+            images = await self._result(build, request)
             session = await self.sessions.get(request.Session) if request.Session else None
-            if image is not None:
-                build.response = await export(self._engine, build, session, image)
+            if images:
+                build.response = await export(self._engine, build, session, images)
             answer = message(f"{CONTROL}.SolveResponse")()
             answer.ExporterResponse.update(build.response)
             await call.send(answer)
@@ -133,18 +134,19 @@ class Control:
         finally:
             self.builds.close(build)
 
-    async def _result(self, build: Build, request: Any) -> Any:
-        """Return the image that the client's own build returns, or that of the request itself; None where there is none."""
+    async def _result(self, build: Build, request: Any) -> list[Image]:
+        """Return the images, one for each platform, that the client's own build returns, or those of the request itself."""
         if request.Frontend or getattr(request.Definition, "def"):
             asked = message("moby.buildkit.v1.frontend.SolveRequest")(Frontend=request.Frontend)
             asked.FrontendOpt.update(request.FrontendAttrs)
             asked.Definition.CopyFrom(request.Definition)
             result = await self._bridge.solve(build, asked)
-            return build.image(result.ref.id) if result.HasField("ref") else None
+            refs = [result.ref] if result.HasField("ref") else list(result.refs.refs.values())
+            return [build.image(id) for id in build.in_order(ref.id for ref in refs)]
         await build.returned.wait()
         if build.error is not None:
             raise build.error
-        return build.results[0] if build.results else None
+        return build.results
 
     async def _session(self, call: Call) -> None:
         """Take the client as one who is asked for files and secrets, over HTTP/2 within the messages of this call."""

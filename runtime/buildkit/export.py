@@ -5,20 +5,24 @@ from __future__ import annotations
 import stat
 import tarfile
 import tempfile
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import IO, Any, TypeVar
 
 import anyio.to_thread
 
 from runtime.buildkit import filesync
 from runtime.buildkit.builds import Build
 from runtime.buildkit.progress import Vertex
+from runtime.buildkit.provenance import Wanted, statement
 from runtime.buildkit.rpc import UNIMPLEMENTED, UNKNOWN, ClientCall, RpcError, calling
 from runtime.buildkit.schema import BYTES, message
 from runtime.buildkit.sessions import Session
 from runtime.engine.containers.making.roots import ReadOnlyRoot
 from runtime.engine.engine import Engine
 from runtime.image.images import Image
+from runtime.image.index import Attest, Statement
+from runtime.image.manifest import Platform
 from runtime.image.reference import Reference
 
 SEND = "/moby.filesync.v1.FileSend/DiffCopy"
@@ -27,6 +31,8 @@ METADATA = "exporter-md-"
 PIECE_BYTES = 32 << 10
 STORED = ("image", "moby")
 ARCHIVES = ("docker", "oci")
+FILES = {"tar": "tarball", "local": "directory"}
+Result = TypeVar("Result")
 
 
 def names_of(attributes: Mapping[str, str]) -> list[Reference]:
@@ -34,30 +40,77 @@ def names_of(attributes: Mapping[str, str]) -> list[Reference]:
     return [Reference.parse(name) for name in attributes.get("name", "").split(",") if name]
 
 
-async def export(engine: Engine, build: Build, session: Session | None, image: Image) -> dict[str, str]:
-    """Do what the client wants with `image`; return what it is told (keys as BuildKit has them). Raises RpcError."""
+async def export(engine: Engine, build: Build, session: Session | None, images: Sequence[Image]) -> dict[str, str]:
+    """Do what the client wants with `images`, one for each platform.
+
+    Returns what it is told (keys as BuildKit has them). Raises RpcError.
+    """
     exporters = [(one.Type, dict(one.Attrs)) for one in build.request.Exporters]
     if not exporters and build.request.ExporterDeprecated:
         exporters = [(build.request.ExporterDeprecated, dict(build.request.ExporterAttrsDeprecated))]
-    told = {"containerimage.config.digest": image.id, "containerimage.digest": image.id}
+    wanted = Wanted.of(build.attributes)
+    told = {"containerimage.digest": images[0].id}
+    if len(images) == 1:
+        told["containerimage.config.digest"] = images[0].id
     for number, (kind, attributes) in enumerate(exporters):
         names = names_of(attributes)
         if names:
             told["image.name"] = ",".join(map(str, names))
+        is_index = len(images) > 1 or wanted is not None
+        attest = partial(_statements, build, wanted, names)
         if kind in STORED:
-            await _store(engine, build, session, image, names, attributes)
+            if is_index and attributes.get("push") == "true":
+                told["containerimage.digest"] = await _push_index(engine, build, session, images, names, attest)
+                continue
+            _check_single(
+                images, "the engine's store", "add --push, or write it to a file with --output type=oci,dest=FILE"
+            )
+            await _store(engine, build, session, images[0], names, attributes)
+        elif kind == "oci" and is_index:
+            with build.progress.vertex("exporting to oci image format") as vertex:
+                send = partial(engine.image_api.save_index, [image.id for image in images], attest=attest)
+                told["containerimage.digest"] = await _send_archive(session, send, names, number, vertex)
         elif kind in ARCHIVES:
+            _check_single(images, "a docker archive", "write it with --output type=oci,dest=FILE")
             with build.progress.vertex(f"exporting to {kind} image format") as vertex:
-                await _send_archive(engine, session, image, names, number, vertex)
-        elif kind == "tar":
-            with build.progress.vertex("exporting to client tarball") as vertex:
-                await _send_files(engine, session, image, number, vertex, is_tar=True)
-        elif kind == "local":
-            with build.progress.vertex("exporting to client directory") as vertex:
-                await _send_files(engine, session, image, number, vertex, is_tar=False)
+                await _send_archive(session, partial(engine.image_api.save, [images[0].id]), names, number, vertex)
+        elif kind in FILES:
+            _check_single(images, "a directory of files", "build for one platform at a time")
+            with build.progress.vertex(f"exporting to client {FILES[kind]}") as vertex:
+                await _send_files(engine, session, images[0], number, vertex, is_tar=kind == "tar")
         else:
             raise RpcError(UNIMPLEMENTED, f"the output {kind!r} is not served by this engine")
     return told
+
+
+def _check_single(images: Sequence[Image], where: str, cure: str) -> None:
+    if len(images) > 1:
+        platforms = ", ".join(str(Platform.of(image.config)) for image in images)
+        raise RpcError(UNIMPLEMENTED, f"{where} has room for one platform, and the image is for {platforms}: {cure}")
+
+
+def _statements(
+    build: Build, wanted: Wanted | None, names: Sequence[Reference], platform: Platform, digest: str
+) -> Sequence[Statement]:
+    if wanted is None or build.facts is None:
+        return ()
+    return (statement(wanted, build.facts, [str(name) for name in names], platform, digest),)
+
+
+async def _push_index(
+    engine: Engine,
+    build: Build,
+    session: Session | None,
+    images: Sequence[Image],
+    names: Sequence[Reference],
+    attest: Attest,
+) -> str:
+    digest = ""
+    for name in names:
+        with build.progress.vertex(f"pushing {name}"):
+            auth = None if session is None else await session.credentials(name.domain)
+            digest = await engine.image_api.push_index(name, images, attest, auth=auth)
+    return digest
 
 
 async def _store(
@@ -92,8 +145,12 @@ def _of_client(session: Session | None) -> Session:
 
 
 async def _send_archive(
-    engine: Engine, session: Session | None, image: Image, names: list[Reference], number: int, vertex: Vertex
-) -> None:
+    session: Session | None,
+    save: Callable[..., Awaitable[Result]],
+    names: list[Reference],
+    number: int,
+    vertex: Vertex,
+) -> Result:
     client = _of_client(session)
     async with calling(client.connection, SEND, [(EXPORTER_ID, str(number))]) as call:
         sent = 0
@@ -104,9 +161,10 @@ async def _send_archive(
                 await call.send(message(BYTES)(data=data[start : start + PIECE_BYTES]))
             sent += len(data)
 
-        await engine.image_api.save([image.id], send, tags=[name.familiar for name in names])
+        saved = await save(send, tags=[name.familiar for name in names])
         vertex.status("sending tarball", sent, sent, is_done=True)
         await _finish(call)
+        return saved
 
 
 async def _finish(call: ClientCall) -> None:

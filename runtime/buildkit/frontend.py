@@ -16,7 +16,7 @@ from typing import Any
 from runtime.build import instructions as ins
 from runtime.build.archive import unpack_context
 from runtime.build.contexts import STREAM_SCHEME, inside, named_contexts
-from runtime.build.git import AGENT, auth_secrets, is_git, parse_git
+from runtime.build.git import AGENT, GitFetcher, auth_secrets, is_git, parse_git
 from runtime.build.graph import reads_from
 from runtime.build.mount_options import read_mount
 from runtime.build.options import ENTITLEMENTS, BuildOptions
@@ -32,6 +32,7 @@ from runtime.buildkit.schema import BYTES
 from runtime.buildkit.sessions import Session
 from runtime.dockerignore import Ignore
 from runtime.errors import BadRequestError, SkiffError
+from runtime.image.manifest import Platform
 from runtime.image.reference import Reference
 
 CONTEXT, DOCKERFILE = "context", "dockerfile"
@@ -79,18 +80,13 @@ def options_of(
 ) -> BuildOptions:
     """Return the options that frontend attributes ask for. Raises RpcError, BadRequestError for what can't be."""
     context = attributes.get(CONTEXT, "")
-    if ("://" in context and not context.startswith(UPLOADED)) or context.startswith("git@"):
+    if "://" in context and not context.startswith(UPLOADED) and not is_git(context):
         raise RpcError(
             UNIMPLEMENTED,
             f"the build context {context} is no directory of the client's: clone or unpack it, and build that",
         )
-    if "," in attributes.get("platform", ""):
-        raise RpcError(
-            UNIMPLEMENTED,
-            f"one image for {attributes['platform']} is not made by this engine: build for one platform at a time",
-        )
     if "attest:sbom" in attributes:
-        raise RpcError(UNIMPLEMENTED, "this engine makes no SBOM attestations: build without --sbom")
+        raise RpcError(UNIMPLEMENTED, "this engine scans no images for SBOM attestations: build without --sbom")
     prefixed: dict[str, dict[str, str]] = {"build-arg": {}, "label": {}, CONTEXT: {}}
     for name, value in attributes.items():
         kind, colon, rest = name.partition(":")
@@ -114,6 +110,12 @@ def options_of(
         contexts={name: _context(name, value) for name, value in prefixed[CONTEXT].items()},
         entitlements=frozenset(one for one in entitlements if one in ENTITLEMENTS),
     )
+
+
+def platforms_of(attributes: Mapping[str, str]) -> list[Platform]:
+    """Return the platforms that a build is for, each once. Raises BadRequestError."""
+    written = [one for one in attributes.get("platform", "").split(",") if one]
+    return list(dict.fromkeys(Platform.parse(one) for one in written))
 
 
 def _context(name: str, value: str) -> str:
@@ -155,6 +157,19 @@ async def read_file(
         data = file.read_bytes()
     ignore = folder / own
     return Content(name, data, ignore.read_text() if ignore.is_file() else None)
+
+
+async def receive_repository(session: Session, url: str, scratch: Path) -> Path:
+    """Fetch the Git repository that is the build context; return its directory in `scratch`. Raises SkiffError."""
+    source = parse_git(url)
+    secrets = {id: secret for id in auth_secrets(source) if (secret := await session.secret(id)) is not None}
+    async with AsyncExitStack() as stack:
+        agents = {}
+        if source.needs_agent:
+            with suppress(RpcError):  # the fetcher says what is missing
+                agents[AGENT] = await stack.enter_async_context(forwarded_agent(session, AGENT, scratch))
+        git = GitFetcher(scratch, BuildOptions(secrets=secrets, ssh=agents))
+        return await git.checkout(await git.resolve(source))
 
 
 async def receive_upload(session: Session, url: str, directory: Path) -> None:

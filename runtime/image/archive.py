@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -19,6 +19,7 @@ from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.compression import CompressionError, decoded, is_compressed
 from runtime.image.content import ContentStore
 from runtime.image.images import Image, Images
+from runtime.image.index import Attest, attestation, image_index, platform_document
 from runtime.image.layers import LayerSource
 from runtime.image.machine import best
 from runtime.image.manifest import (
@@ -363,15 +364,40 @@ def save(wanted: Sequence[Export], out: IO[bytes], scratch: Path) -> None:
         writer.file("oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
 
 
+def save_index(wanted: Sequence[Export], tags: Sequence[str], attest: Attest, out: IO[bytes], scratch: Path) -> str:
+    """Write images of several platforms to `out` as an OCI layout whose one image is their index. Blocking.
+
+    `tags` are the index's names, `attest` returns the statements about each image. Returns the digest of the index.
+    """
+    with tarfile.open(fileobj=out, mode="w|") as tar:
+        writer = _LayoutWriter(tar, scratch)
+        images, attestations = [], []
+        for image in wanted:
+            _, _, raw = writer.image(replace(image, manifest=None))
+            described = writer.blob(raw, OCI_MANIFEST)
+            platform = Platform.of(json.loads(image.raw_config))
+            images.append((described, platform))
+            if statements := attest(platform, described.digest):
+                manifest, blobs = attestation(statements)
+                for blob in (*blobs, manifest):
+                    writer.blob(blob.raw, blob.descriptor.media_type)
+                attestations.append((manifest.descriptor, described.digest))
+        index = image_index(images, attestations)
+        entry = writer.blob(index.raw, OCI_INDEX).document()
+        entries = [{**entry, "annotations": _annotations(tag)} for tag in tags] or [entry]
+        layout = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        writer.file("index.json", json.dumps(layout).encode())
+        writer.file("oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+    return index.descriptor.digest
+
+
 def _annotations(tag: str) -> dict[str, str]:
     reference = Reference.parse(tag)
     return {"io.containerd.image.name": str(reference), "org.opencontainers.image.ref.name": reference.tag or ""}
 
 
 def _platform(raw_config: bytes) -> dict[str, str]:
-    platform = Platform.of(json.loads(raw_config))
-    found = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
-    return {name: value for name, value in found.items() if value}
+    return platform_document(Platform.of(json.loads(raw_config)))
 
 
 def _blob_name(digest: str) -> str:

@@ -220,14 +220,14 @@ _OCI = _Family(
 )
 
 
-def image_manifest(config: Descriptor, layers: Sequence[Descriptor]) -> tuple[bytes, str]:
+def image_manifest(config: Descriptor, layers: Sequence[Descriptor], *, is_oci: bool = False) -> tuple[bytes, str]:
     """Return the manifest of an image and its media type, all media types in it of one family.
 
-    It is Docker's, which every registry takes, unless a layer is compressed as only OCI's knows (zstd). Media types name
-    the same bytes either way, but skopeo, podman and buildah refuse a manifest that mixes the two.
+    It is Docker's, which every registry takes, unless `is_oci` or a layer is compressed as only OCI's knows (zstd).
+    Media types name the same bytes either way, but skopeo, podman and buildah refuse a manifest that mixes the two.
     """
     compressions = [_compression(layer.media_type) for layer in layers]
-    family = _DOCKER if set(compressions) <= set(_DOCKER.layers) else _OCI
+    family = _DOCKER if not is_oci and set(compressions) <= set(_DOCKER.layers) else _OCI
     document = {
         "schemaVersion": 2,
         "mediaType": family.manifest,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import IO, Any, cast
 
@@ -14,8 +15,18 @@ import anyio.to_thread
 from runtime.errors import BadRequestError
 from runtime.image.content import ContentStore, Writer
 from runtime.image.images import Image, Images
+from runtime.image.index import Attest, attestation, image_index
 from runtime.image.layers import LayerSource
-from runtime.image.manifest import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Descriptor, image_manifest, parse
+from runtime.image.manifest import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    Descriptor,
+    Platform,
+    image_manifest,
+    parse,
+)
 from runtime.image.pull import Meter, Tell, short
 from runtime.image.reference import Reference
 from runtime.image.registry import Registry, file_body
@@ -55,6 +66,46 @@ async def push(images: Images, reference: Reference, *, credentials: Credentials
         progress({"status": f"{reference.tag}: digest: {digest} size: {len(raw)}"})
         progress({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": digest, "Size": len(raw)}})
         return digest
+
+
+async def push_index(
+    images: Images,
+    reference: Reference,
+    wanted: Sequence[Image],
+    attest: Attest,
+    *,
+    credentials: Credentials | None = None,
+    progress: Tell,
+) -> str:
+    """Push images of several platforms as one index called `reference`; return the digest of the index.
+
+    `attest` returns the statements about each image. `progress` takes Docker's JSON messages. Raises EngineError.
+    """
+    async with images.garbage.held_off(), Registry.open(reference.domain, credentials) as registry:
+        upload = _Upload(images, registry, reference, progress)
+        described, attestations = [], []
+        for image in wanted:
+            found = [await upload.layer(diff_id) for diff_id in image.diff_ids]
+            document = {**image.config, "rootfs": {"type": "layers", "diff_ids": [written for _, written in found]}}
+            raw = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
+            config = Descriptor(OCI_CONFIG, f"sha256:{hashlib.sha256(raw).hexdigest()}", len(raw))
+            await upload.small(config, raw)
+            manifest_raw, kind = image_manifest(config, [layer for layer, _ in found], is_oci=True)
+            digest = f"sha256:{hashlib.sha256(manifest_raw).hexdigest()}"
+            await registry.put_manifest(reference.with_digest(digest), manifest_raw, kind)
+            platform = Platform.of(image.config)
+            described.append((Descriptor(kind, digest, len(manifest_raw)), platform))
+            if statements := attest(platform, digest):
+                manifest, blobs = attestation(statements)
+                for blob in blobs:
+                    await upload.small(blob.descriptor, blob.raw)
+                about = manifest.descriptor
+                await registry.put_manifest(reference.with_digest(about.digest), manifest.raw, about.media_type)
+                attestations.append((about, digest))
+        index = image_index(described, attestations)
+        await registry.put_manifest(reference, index.raw, index.descriptor.media_type)
+        progress({"status": f"{reference.tag}: digest: {index.descriptor.digest} size: {len(index.raw)}"})
+        return index.descriptor.digest
 
 
 async def _manifest(

@@ -1,5 +1,6 @@
 """BuildKit's API, by the clients that speak it: Debian's buildx, its bake, and docker compose's own builds."""
 
+import http.server
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import tarfile
 import threading
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -20,6 +22,7 @@ from runtime.buildkit.http2 import Http2
 from runtime.buildkit.rpc import ask
 from runtime.buildkit.schema import message
 from tests.support.project import eventually
+from tests.support.registry import LocalRegistry
 
 pytestmark = pytest.mark.root
 
@@ -272,10 +275,31 @@ def test_what_is_not_served_is_refused_by_name(docker, context):
     folder = context("# syntax=example.com/other/frontend:1\nFROM busybox\n")
     assert "example.com/other/frontend:1 is not run by this engine" in build(docker, folder, code=1)
     plain = context("FROM busybox\n")
-    # the client sees that by itself
-    assert "Attestations are not supported" in build(docker, plain, "--sbom=true", code=1)
-    assert "one platform at a time" in build(docker, plain, "--platform", "linux/amd64,linux/arm64", code=1)
-    assert "is no directory of the client's" in docker("buildx", "build", "https://example.com/x.git", code=1)
+    assert "build without --sbom" in build(docker, plain, "--sbom=true", code=1)
+    assert "is no directory of the client's" in docker("buildx", "build", "https://example.com/x.tar", code=1)
+
+
+def test_a_git_repository_is_a_context(docker, tmp_path):
+    work, bare = tmp_path / "work", tmp_path / "repo.git"
+    work.mkdir()
+    (work / "sub").mkdir()
+    (work / "sub" / "Dockerfile").write_text("FROM busybox\nCOPY file /\nCOPY --from=lib Dockerfile /lib\n")
+    (work / "sub" / "file").write_text("content\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(work)]
+    for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *arguments], check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(bare)], check=True)
+    subprocess.run(["git", "-C", str(bare), "update-server-info"], check=True)
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/repo.git"
+        docker("buildx", "build", "-t", "bx:git", "--build-context", f"lib={url}#main:sub", f"{url}#main:sub")
+        server.shutdown()
+        thread.join()
+    assert docker("run", "--rm", "bx:git", "cat", "/file") == "content\n"
+    assert docker("run", "--rm", "bx:git", "head", "-n1", "/lib") == "FROM busybox\n"
 
 
 @pytest.mark.anyio
@@ -336,3 +360,84 @@ def test_the_cache_is_left_aside_for_single_stages(docker, context):
     assert re.search(r"\[one 2/2\] RUN echo 1 > /1\n#\d+ CACHED", again)
     assert re.search(r"\[two 2/2\] RUN echo 2 > /2\n#\d+ DONE", again)
     assert "CACHED" not in build(docker, folder, "--no-cache")
+
+
+def layout(path):
+    """Return how to read the blobs of an OCI layout by digest, and the entries of its index."""
+    archive = tarfile.open(path)  # noqa: SIM115 - read through the whole test
+
+    def blob(digest):
+        return json.load(archive.extractfile(f"blobs/{digest.replace(':', '/')}"))
+
+    return blob, json.load(archive.extractfile("index.json"))["manifests"]
+
+
+PLATFORMS = "FROM scratch\nARG TARGETARCH\nCOPY file /file-$TARGETARCH\nLABEL arch=$TARGETARCH\n"
+
+
+def test_one_image_for_several_platforms(docker, context, tmp_path):
+    folder = context(PLATFORMS, file="x")
+    target = tmp_path / "out.tar"
+    arguments = ["--platform", "linux/amd64,linux/arm64/v8", "-t", "bx:both"]
+    build(docker, folder, *arguments, "--output", f"type=oci,dest={target}")
+    blob, (entry,) = layout(target)
+    assert entry["annotations"]["io.containerd.image.name"] == "docker.io/library/bx:both"
+    members = blob(entry["digest"])["manifests"]
+    assert [one["platform"]["architecture"] for one in members] == ["amd64", "arm64"]
+    for one in members:
+        config = blob(blob(one["digest"])["config"]["digest"])
+        assert config["config"]["Labels"] == {"arch": one["platform"]["architecture"]}
+        assert config["architecture"] == one["platform"]["architecture"]
+    said = build(docker, folder, *arguments, code=1)
+    assert "the engine's store has room for one platform, and the image is for linux/amd64, linux/arm64" in said
+    assert "--output type=oci" in said
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_provenance_says_how_an_image_was_built(docker, context, tmp_path, mode):
+    folder = context("FROM busybox\nARG SECRETIVE\nCOPY file /\n", file="x")
+    target = tmp_path / "out.tar"
+    arguments = ["--provenance", f"mode={mode}", "--build-arg", "SECRETIVE=value", "-t", "bx:proven"]
+    build(docker, folder, *arguments, "--output", f"type=oci,dest={target}")
+    blob, (entry,) = layout(target)
+    image, about = blob(entry["digest"])["manifests"]
+    assert about["platform"] == {"architecture": "unknown", "os": "unknown"}
+    assert about["annotations"] == {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": image["digest"],
+    }
+    (layer,) = blob(about["digest"])["layers"]
+    assert layer["annotations"] == {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}
+    told = blob(layer["digest"])
+    assert told["subject"][0]["digest"] == {"sha256": image["digest"].removeprefix("sha256:")}
+    assert told["subject"][0]["name"] == "pkg:docker/bx@proven?platform=linux%2Famd64"
+    predicate = told["predicate"]
+    assert predicate["materials"][0]["uri"] == "pkg:docker/busybox@latest?platform=linux%2Famd64"
+    arguments = predicate["invocation"]["parameters"]["args"]
+    assert (arguments.get("build-arg:SECRETIVE") == "value") is (mode == "max")
+    details = predicate["metadata"]["https://mobyproject.org/buildkit@v1#metadata"]
+    assert ("source" in details) is (mode == "max")
+
+
+def test_attestations_that_are_not_made_are_refused(docker, context):
+    folder = context("FROM busybox\nLABEL a=b\n")
+    assert "scans no images for SBOM attestations: build without --sbom" in build(docker, folder, "--sbom=true", code=1)
+    assert "invalid provenance mode 'most'" in build(docker, folder, "--provenance", "mode=most", code=1)
+
+
+def test_an_index_with_provenance_is_pushed_and_pulled(docker, context):
+    folder = context(PLATFORMS, file="x")
+    registry = LocalRegistry()
+    try:
+        name = f"{registry.domain}/bx/both:1"
+        platforms = ["--platform", "linux/amd64,linux/arm64"]
+        build(docker, folder, *platforms, "--provenance", "version=v1", "--push", "-t", name)
+        told = docker("buildx", "imagetools", "inspect", name)
+        assert "application/vnd.oci.image.index.v1+json" in told
+        assert {"linux/amd64", "linux/arm64", "unknown/unknown"} <= set(re.findall(r"Platform: +(\S+)", told))
+        shown = docker("buildx", "imagetools", "inspect", name, "--format", "{{json .Provenance}}")
+        assert json.loads(shown)["linux/arm64"]["SLSA"]["buildDefinition"]["externalParameters"]["request"]
+        docker("pull", "-q", "--platform", "linux/arm64", name)
+        assert json.loads(docker("inspect", name))[0]["Config"]["Labels"] == {"arch": "arm64"}
+    finally:
+        registry.stop()

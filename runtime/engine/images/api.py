@@ -24,6 +24,7 @@ from runtime.engine.times import moment, parse_rfc3339, rfc3339
 from runtime.errors import BadRequestError, NotFoundError, SkiffError
 from runtime.image import archive, bootstrap
 from runtime.image.images import Image, Images
+from runtime.image.index import Attest
 from runtime.image.reference import Reference, is_whole
 from runtime.image.transfers import load_registry_client
 from runtime.paths import Paths
@@ -225,6 +226,35 @@ class ImageApi:
             spool.seek(0)
             while data := await anyio.to_thread.run_sync(spool.read, READ_BYTES):
                 await send(data)
+
+    async def save_index(self, ids: Sequence[str], send: Send[bytes], *, tags: Sequence[str], attest: Attest) -> str:
+        """Send an OCI layout of the images `ids` as one index with the names `tags`; return the index's digest."""
+        wanted = archive.exports(self.images, ids)
+        self.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
+            async with self.images.garbage.held_off():
+                digest = await anyio.to_thread.run_sync(archive.save_index, wanted, tags, attest, spool, self.paths.tmp)
+            spool.seek(0)
+            while data := await anyio.to_thread.run_sync(spool.read, READ_BYTES):
+                await send(data)
+        return digest
+
+    async def push_index(
+        self,
+        reference: Reference,
+        wanted: Sequence[Image],
+        attest: Attest,
+        *,
+        auth: Mapping[str, str] | None = None,
+    ) -> str:
+        """Push images of several platforms as one index called `reference`; return its digest."""
+        await load_registry_client()
+        from runtime.image.push import push_index
+
+        credentials = _credentials(auth)
+        return await push_index(
+            self.images, reference, wanted, attest, credentials=credentials, progress=lambda _: None
+        )
 
     async def bootstrap(self, name: str, send: Send[Progress]) -> None:
         """Create a Debian base image; send progress messages."""
