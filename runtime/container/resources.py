@@ -36,10 +36,13 @@ FEATURES: Mapping[str, tuple[str, ...]] = {
     "cpu_realtime": ("cpu.rt_runtime_us",),
     "cpuset": ("cpuset.cpus",),
     "io_weight": ("blkio.weight", "blkio.bfq.weight", "io.weight", "io.bfq.weight"),
-    "io_weight_device": ("blkio.weight_device", "blkio.bfq.weight_device", "io.weight", "io.bfq.weight"),
+    "io_weight_device": ("blkio.weight_device", "io.weight"),
     "io_throttle": ("blkio.throttle.read_bps_device", "io.max"),
 }
-"""Feature → cgroup files of version 1 and 2; a machine has the feature if its cgroups have one of the files."""
+"""Feature → cgroup files of version 1 and 2; a machine has the feature if its cgroups have one of the files.
+
+The bfq scheduler's weight of a device is not among them: it can be set only while that device uses the scheduler.
+"""
 
 NO_KERNEL = "Your kernel does not support "
 NO_CGROUP = " or the cgroup is not mounted. "

@@ -45,6 +45,8 @@ class MountPoint:
     options: tuple[str, ...] = ()
     subpath: str = ""
     is_recursive: bool = True
+    is_writable_below: bool = False
+    """Whether what is mounted below a read-only mount stays writable."""
     layers: tuple[str, ...] = ()
 
 
@@ -276,8 +278,8 @@ def security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, Map
     seccomp: Mapping[str, Any] | None = defaults.seccomp(granted)
     for option in _security_options(host):
         key, _, value = option.partition("=")
-        if key == "no-new-privileges":
-            no_new_privileges = value in ("", "true")
+        if key == "no-new-privileges" and value in ("", "true", "false"):
+            no_new_privileges = value != "false"
         elif key == "seccomp" and value == "unconfined":
             seccomp = None
         elif key == "seccomp" and value.startswith("{"):
@@ -331,8 +333,9 @@ def _mounts(host: Mapping[str, Any], place: ContainerPaths, privileged: bool) ->
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
         | {"options": ["nosuid", "noexec", "nodev", "rw" if privileged else "ro"]}
     )
+    access = ["ro"] if host.get("ReadonlyRootfs") else []
     own = [
-        {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", "rprivate"]}
+        {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", "rprivate", *access]}
         for target, source in place.files.items()
     ]
     volumes = [mount_entry(point) for point in place.mounts]
@@ -359,7 +362,7 @@ def mount_entry(point: MountPoint) -> dict[str, Any]:
     if len(point.layers) > 1:
         lower = [f"lowerdir+={layer}" for layer in point.layers]
         return {"destination": point.target, "type": "overlay", "source": "overlay", "options": [*lower, "ro"]}
-    access = ("rro" if point.is_recursive else "ro") if point.read_only else "rw"
+    access = ("rro" if point.is_recursive and not point.is_writable_below else "ro") if point.read_only else "rw"
     return {
         "destination": point.target,
         "type": "bind",

@@ -31,7 +31,9 @@ NLMSGHDR_BYTES, IFINFOMSG_BYTES = 16, 16
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_PROTINFO, NLA_F_NESTED = 12, 0x8000
 IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_FLUSH, IFLA_BRPORT_ISOLATED = 1, 4, 24, 33
-IFA_ADDRESS, IFA_LOCAL = 1, 2
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+HOST_PREFIXES = 31
+"""From this IPv4 prefix on there is no address for all (RFC 3021)."""
 RTA_OIF, RTA_GATEWAY = 4, 5
 IFF_UP = 1
 AF_BRIDGE = 7
@@ -173,6 +175,8 @@ class Netlink:
         head = struct.pack("=BBBBI", family, address.network.prefixlen, flags, 0, index)
         packed = address.ip.packed
         body = head + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
+        if address.version == 4 and address.network.prefixlen < HOST_PREFIXES:
+            body += _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
         self._ask(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, ("add address", index, address))
 
     def set_default_route(self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:

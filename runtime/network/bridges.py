@@ -186,6 +186,10 @@ class Bridges:
                         inner.add_address(index, ipaddress.ip_interface(text))
                 for path, value in settings.items():
                     write_sysctl(path, value)
+                if not any(
+                    ":" in text for text in (endpoint.ipv6, *endpoint.link_local_ips)
+                ):  # nor an address of the link, which nobody asked for
+                    _disable_ipv6(endpoint.device)
                 inner.up(index)
                 _set_way_out(inner, index, network, endpoint, versions)
                 _await_operation(inner, index)
@@ -228,6 +232,14 @@ class Bridges:
                 inner.close()
 
         netns.inside(namespace, inside)
+
+
+def _disable_ipv6(device: str) -> None:
+    try:
+        write_sysctl(f"net/ipv6/conf/{device}/disable_ipv6", "1")
+    except KernelError as error:
+        if error.errno != errno.ENOENT:  # the kernel has no IPv6
+            raise
 
 
 def _await_operation(link: Netlink, index: int) -> None:

@@ -62,11 +62,12 @@ def sysctls(options: Mapping[str, str], device: str) -> dict[str, str]:
     key, found = f"{ENDPOINT}sysctls", {}
     for text in filter(None, options.get(key, "").split(",")):
         name, separator, value = text.partition("=")
-        if not separator or not re.fullmatch(r"net\.(ipv4|ipv6|mpls)\.[a-z]+\.IFNAME\.[a-z0-9_]+", name.strip()):
+        if not separator or not re.fullmatch(r"net\.(ipv4|ipv6|mpls)\.[a-z]+\.(?i:IFNAME)\.[a-z0-9_]+", name.strip()):
             raise BadRequestError(
                 f"{key}: {text!r} is no setting of an interface", "write net.ipv4.conf.IFNAME.log_martians=1"
             )
-        found[name.strip().replace(".", "/").replace("IFNAME", device)] = value.strip()
+        kind, family, table, _, setting = name.strip().split(".")
+        found["/".join((kind, family, table, device, setting))] = value.strip()
     return found
 
 

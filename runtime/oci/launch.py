@@ -209,7 +209,11 @@ def _set_kernel_values(spec: Mapping[str, Any]) -> None:
     """Set sysctls, host name and OOM score, while /proc is the host's, which can be trusted."""
     _set_oom_score(spec["process"])
     for name, value in (spec["linux"].get("sysctl") or {}).items():
-        _write("/proc/sys/" + name.replace(".", "/"), value)
+        try:
+            _write("/proc/sys/" + name.replace(".", "/"), value)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise StartError(f'failed to write sysctl {name} = "{value}": {reason}') from error
     if spec.get("hostname"):
         linux.sethostname(spec["hostname"])
     if spec.get("domainname"):

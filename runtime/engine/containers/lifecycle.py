@@ -32,7 +32,7 @@ from runtime.engine.containers.state import (
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.networks.networking import NAME_FILES, ContainerNetworks
 from runtime.engine.times import rfc3339
-from runtime.errors import ConflictError, KernelError, SkiffError
+from runtime.errors import BadRequestError, ConflictError, InternalError, KernelError, SkiffError
 from runtime.exhausted import check_start
 from runtime.image.images import Images
 from runtime.keeper.client import KeeperClient
@@ -129,7 +129,12 @@ class Lifecycle:
             if value.startswith("container:"):
                 other = self.table.find(value.partition(":")[2])
                 if not other.is_running:
-                    raise ConflictError(f"cannot join {kind} of a non running container: {other.name}")
+                    raise InternalError(f"failed to join {kind.upper()} namespace: container {other.id} is not running")
+                if kind == "ipc" and other.host.get("IpcMode") not in ("shareable", "host"):
+                    raise BadRequestError(
+                        f"failed to join IPC namespace: container {other.id}: non-shareable IPC (hint: use "
+                        "IpcMode:shareable for the donor container)"
+                    )
                 namespaces[kind] = f"/proc/{other.state.pid}/ns/{kind}"
                 if kind == "ipc":
                     namespaces["shm"] = f"/proc/{other.state.pid}/root/dev/shm"

@@ -102,8 +102,11 @@ class Creation:
         for key in ("NetworkMode", "IpcMode", "PidMode"):
             kind, _, name = str(host.get(key) or "").partition(":")
             if kind == "container":
-                with suppress(NotFoundError):  # reported when the container is started
+                try:
                     host[key] = f"container:{self.table.find(name).id}"
+                except NotFoundError as error:
+                    if key != "NetworkMode":  # a missing network is reported when the container is started
+                        raise BadRequestError(error.message) from error
 
     async def _make(
         self,

@@ -53,6 +53,12 @@ def parse_bind(text: str) -> MountPoint:
 def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
     """Parse one of HostConfig's Mounts. Raises BadRequestError."""
     kind = wanted.get("Type") or "volume"
+    if kind not in KNOWN_TYPES:
+        raise _misfit(kind, "mount type unknown")
+    if not wanted.get("Target"):
+        raise _misfit(kind, "field Target must not be empty")
+    if kind == "tmpfs" and wanted.get("Source"):
+        raise _misfit(kind, "field Source must not be specified")
     mount: MountPoint = {
         "Type": kind,
         "Destination": target_of(wanted.get("Target") or ""),
@@ -64,16 +70,12 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
             raise BadRequestError(
                 f'invalid mount config for type "bind": invalid propagation mode: {options["Propagation"]}'
             )
-        if options.get("ReadOnlyNonRecursive"):
-            raise BadRequestError(
-                "read-only bind mounts with writable mounts below them are not supported",
-                "omit `recursive: writable` (ReadOnlyNonRecursive)",
-            )
         return mount | {
             "Source": os.path.normpath(wanted["Source"]) if wanted.get("Source") else "",
             "Propagation": options.get("Propagation") or "rprivate",
             "Create": bool(options.get("CreateMountpoint")),
             "NonRecursive": bool(options.get("NonRecursive")),
+            "WritableBelow": bool(options.get("ReadOnlyNonRecursive")),
         }
     if kind == "volume":
         options = wanted.get("VolumeOptions") or {}
@@ -95,12 +97,15 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
             chosen.append(f"mode={options['Mode']:o}")
         chosen += ["=".join(words) for words in options.get("Options") or ()]
         return mount | {"Options": tmpfs_options([*chosen, *(["ro"] if wanted.get("ReadOnly") else [])])}
-    if kind == "image":
-        if not wanted.get("Source"):
-            raise BadRequestError('invalid mount config for type "image": field Source must not be empty')
-        subpath = _subpath(wanted.get("ImageOptions") or {}, "image")
-        return mount | {"Source": wanted["Source"], "RW": False, "Subpath": subpath}
-    raise BadRequestError(f"mount type {kind!r} is not known", f"known: {', '.join(KNOWN_TYPES)}")
+    if not wanted.get("Source"):
+        raise _misfit(kind, "field Source must not be empty")
+    subpath = _subpath(wanted.get("ImageOptions") or {}, "image")
+    return mount | {"Source": wanted["Source"], "RW": False, "Subpath": subpath}
+
+
+def _misfit(kind: str, problem: str) -> BadRequestError:
+    known = f"known types: {', '.join(KNOWN_TYPES)}"
+    return BadRequestError(f'invalid mount config for type "{kind}": {problem}', known)
 
 
 def _subpath(options: Mapping[str, Any], kind: str) -> str:

@@ -14,7 +14,7 @@ from runtime.engine.containers.making.roots import ScratchRoot
 from runtime.engine.containers.state import Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.events import EventBus
-from runtime.errors import BadRequestError, NotFoundError
+from runtime.errors import BadRequestError, InternalError, NotFoundError
 from runtime.image.images import Image, Images
 from runtime.keeper.client import KeeperClient
 from runtime.paths import Paths
@@ -98,6 +98,8 @@ class Mounts:
     def resolved(self, mount: Mapping[str, Any]) -> spec.MountPoint:
         """Return a mount point with its present source on the host. Raises BadRequestError."""
         source, is_writable = mount.get("Source") or "", mount.get("RW", True)
+        if mount.get("Propagation") in WANTS_PEERS:
+            _check_propagation(source, str(mount["Propagation"]))
         layers: tuple[str, ...] = ()
         if mount["Type"] == "volume":
             source = str(self.volumes.provide(mount["Name"]))
@@ -119,6 +121,7 @@ class Mounts:
             tuple(mount.get("Options") or ()),
             (mount.get("Subpath") or "") if mount["Type"] == "volume" else "",
             not mount.get("NonRecursive"),
+            bool(mount.get("WritableBelow")),
             layers,
         )
 
@@ -132,6 +135,27 @@ class Mounts:
                 "correct the subpath",
             )
         return entry.directories or (entry.location,)
+
+
+WANTS_PEERS = ("shared", "rshared", "slave", "rslave")
+
+
+def _check_propagation(source: str, propagation: str) -> None:
+    """Raise InternalError when the mount that `source` is on can't propagate as is wanted (mount_namespaces(7))."""
+    path = os.path.realpath(source)
+    place, optional = "", ""
+    with open("/proc/self/mountinfo") as file:
+        for line in file:
+            fields, _, _ = line.partition(" - ")
+            _, _, _, _, target, _, *tags = fields.split()
+            target = target.replace("\\040", " ")
+            if (path == target or path.startswith(f"{target.rstrip('/')}/")) and len(target) >= len(place):
+                place, optional = target, " ".join(tags)
+    is_shared, is_slave = "shared:" in optional, "master:" in optional
+    if propagation.endswith("shared") and not is_shared:
+        raise InternalError(f"path {source} is mounted on {place} but it is not a shared mount")
+    if propagation.endswith("slave") and not is_shared and not is_slave:
+        raise InternalError(f"path {source} is mounted on {place} but it is not a shared or slave mount")
 
 
 def _check_bind(mount: MountPoint) -> None:

@@ -128,7 +128,9 @@ def _covers(wanted: str, ports: Sequence[tuple[int, str]]) -> bool:
 
 
 def _exposed(container: Container) -> list[tuple[int, str]]:
-    found = []
+    found: list[tuple[int, str]] = []
+    if not container.is_running:  # as of Docker, what does not run has no ports
+        return found
     for text in container.config.get("ExposedPorts") or ():
         number, _, protocol = text.partition("/")
         if number.isdecimal():
@@ -137,4 +139,4 @@ def _exposed(container: Container) -> list[tuple[int, str]]:
 
 
 def _published(container: Container) -> list[tuple[int, str]]:
-    return [(port["PrivatePort"], port["Type"]) for port in container.ports]
+    return [(port["PublicPort"], port["Type"]) for port in container.ports]
