@@ -101,7 +101,7 @@ def test_predefined_networks_may_be_named_by_their_ids(client, output, create):
     assert output("ls /sys/class/net", host={"network_mode": ids["none"]}) == "lo\n"
     assert create(host={"network_mode": ids["host"]}).attrs["HostConfig"]["NetworkMode"] == "host"
     wanted = client.api.create_networking_config({ids["none"]: None})
-    with pytest.raises(docker.errors.APIError, match="cannot be connected to network none beside bridge"):
+    with pytest.raises(docker.errors.APIError, match="cannot be connected to both networks none and bridge"):
         create(networking_config=wanted)
 
 
