@@ -14,7 +14,7 @@ import anyio
 
 from runtime.build.archive import unpack_context
 from runtime.build.arguments import epoch, target_platform, unused
-from runtime.build.cache import INLINE, BuildCache, inline_cache
+from runtime.build.cache import INLINE, BuildCache, CachedUnder, inline_cache
 from runtime.build.cache_mounts import CacheMounts
 from runtime.build.checking import check_dockerfile
 from runtime.build.errors import DockerfileError
@@ -116,10 +116,17 @@ class Builder:
             raise DockerfileError(f"{count} found", file=request.dockerfile.name)
         await send({"stream": "Check complete, no warnings found.\n"})
 
-    async def run(self, request: BuildRequest, emit: Emit, outputs: MakeOutputs | None = None) -> Image:
-        """Build and tag the image that `request` asks for, telling each step to `emit`. Raises SkiffError.
+    async def run(
+        self,
+        request: BuildRequest,
+        emit: Emit,
+        outputs: MakeOutputs | None = None,
+        steps: list[CachedUnder] | None = None,
+    ) -> Image:
+        """Build and tag the image that `request` asks for, reporting each step to `emit`. Raises SkiffError.
 
-        `outputs` makes what the stages write to; without it, they tell `emit` one after the other.
+        `outputs` makes what the stages write to; without it, they write to `emit` one after the other. `steps` takes the
+        steps of all stages.
         """
         options = request.options
         references = [Reference.parse(tag) for tag in options.tags]
@@ -130,6 +137,8 @@ class Builder:
                 contexts = await request.contexts.fetched(GitFetcher(directory, options))
                 build = BuildSession(self, replace(request, contexts=contexts), directory, tell, outputs)
                 state = await build.target_state()
+            if steps is not None:
+                steps += build.cached_steps()
             image = await self._register(state, options)
             for reference in references:
                 self._images.tag(image, reference)

@@ -77,7 +77,9 @@ class Sources:
 
         `is_directory` says that the destination is one, so that files go into it.
         """
-        excluded = Ignore.parse("\n".join(exclude), "--exclude")
+        # a pattern is relative to the source: one that begins with a slash matches nothing (BuildKit)
+        relative = [pattern for pattern in exclude if not pattern.startswith("/")]
+        excluded = Ignore.parse("\n".join(relative), "--exclude")
         items: list[Item] = []
         for number, match in enumerate(matches):
             entry, base = match.entry, posixpath.basename(match.path)

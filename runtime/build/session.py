@@ -12,7 +12,7 @@ import anyio
 from runtime.build import configure
 from runtime.build import instructions as ins
 from runtime.build.arguments import global_arguments, target_platform
-from runtime.build.cache import INLINE, step_key
+from runtime.build.cache import INLINE, CachedUnder, step_key
 from runtime.build.configure import with_path
 from runtime.build.contexts import NamedContext
 from runtime.build.errors import DockerfileError, suggestion
@@ -81,6 +81,10 @@ class BuildSession:
                 group.start_soon(self._stage, planned)
         self.lint.check()
         return self._states[self._target]
+
+    def cached_steps(self) -> list[CachedUnder]:
+        """Return the steps of all stages, each once."""
+        return list({one.key: one for state in self._states.values() for one in state.cached}.values())
 
     async def _stage(self, planned: PlannedStage) -> None:
         for index in planned.needs:

@@ -119,7 +119,8 @@ class Bridge:
         if build.completed_ns:
             raise build.error or RpcError(CANCELLED, "the build is over")
         session = await self._sessions.get(build.request.Session)
-        options = options_of(attributes, list(build.request.Entitlements), cache_sources(request.CacheImports))
+        imports = cache_sources([*request.CacheImports, *build.request.Cache.Imports])
+        options = options_of(attributes, list(build.request.Entitlements), imports)
         url, wanted = attributes.get("context", ""), attributes.get("requestid", "")
         if wanted:
             async with self._opened(build, session, options, url) as (source, _, _):
@@ -154,6 +155,7 @@ class Bridge:
                 request,
                 Messages(progress, source.name, source.data),
                 lambda planned, _: VertexOutputs(progress, planned),
+                build.steps,
             )
             build.facts = self._facts(build, source, options)
             return image

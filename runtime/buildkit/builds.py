@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from runtime.build.cache import CachedUnder
 from runtime.buildkit.progress import Progress
 from runtime.buildkit.provenance import Facts
 from runtime.buildkit.rpc import NOT_FOUND, RpcError
@@ -35,6 +36,8 @@ class Build:
         self.created_ns = time.time_ns()
         self.completed_ns = 0
         self.is_pinned = False
+        self.steps: list[CachedUnder] = []
+        """The steps of all its stages."""
         self.facts: Facts | None = None
         """What is known of it once it has made an image."""
 

@@ -13,10 +13,11 @@ import anyio
 from runtime.build.options import BuildOptions
 from runtime.buildkit.bridge import Bridge
 from runtime.buildkit.builds import Build, Builds
+from runtime.buildkit.cache_export import cache_exports, export_cache
 from runtime.buildkit.export import export
 from runtime.buildkit.http2 import Http2
 from runtime.buildkit.progress import CONTROL, timestamp
-from runtime.buildkit.rpc import CANCELLED, INVALID_ARGUMENT, UNIMPLEMENTED, UNKNOWN, Call, RpcError
+from runtime.buildkit.rpc import CANCELLED, INVALID_ARGUMENT, UNKNOWN, Call, RpcError
 from runtime.buildkit.schema import BYTES, message
 from runtime.buildkit.sessions import UUID, Session, Sessions
 from runtime.engine.engine import Engine
@@ -109,16 +110,13 @@ class Control:
         request = await call.request(f"{CONTROL}.SolveRequest")
         build = self.builds.open(request.Ref, request)
         try:
-            for one in request.Cache.Exports:
-                if one.Type != "inline":  # images have what an inline cache holds in any case
-                    raise RpcError(
-                        UNIMPLEMENTED,
-                        f"the cache can't be exported as {one.Type!r} here: push the image, and name it in --cache-from",
-                    )
+            caches = cache_exports(request.Cache.Exports)
             images = await self._result(build, request)
             session = await self.sessions.get(request.Session) if request.Session else None
             if images:
                 build.response = await export(self._engine, build, session, images)
+                for cache in caches:
+                    await export_cache(self._engine, build, session, images, cache)
             answer = message(f"{CONTROL}.SolveResponse")()
             answer.ExporterResponse.update(build.response)
             await call.send(answer)

@@ -72,7 +72,8 @@ class Source:
 
 def cache_sources(imports: Sequence[Any]) -> tuple[str, ...]:
     """Return the images that the build may take steps from, of those caches that a client names."""
-    return tuple(one.Attrs["ref"] for one in imports if one.Type == "registry" and one.Attrs.get("ref"))
+    names = (one.Attrs["ref"] for one in imports if one.Type == "registry" and one.Attrs.get("ref"))
+    return tuple(dict.fromkeys(names))
 
 
 def options_of(

@@ -441,3 +441,26 @@ def test_an_index_with_provenance_is_pushed_and_pulled(docker, context):
         assert json.loads(docker("inspect", name))[0]["Config"]["Labels"] == {"arch": "arm64"}
     finally:
         registry.stop()
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_cache_goes_to_a_registry_and_comes_back(docker, context, mode):
+    folder = context(
+        f"FROM busybox AS made\nRUN echo {mode} > /made\nFROM busybox\nCOPY --from=made /made /\nRUN echo own > /own\n"
+    )
+    registry = LocalRegistry()
+    try:
+        name = f"{registry.domain}/bx/cache:{mode}"
+        build(docker, folder, "--cache-to", f"type=registry,ref={name},mode={mode}")
+        docker("builder", "prune", "-af")
+        docker("image", "prune", "-f")
+        assert "CACHED" not in build(docker, folder)
+        docker("builder", "prune", "-af")
+        docker("image", "prune", "-f")
+        again = build(docker, folder, "--cache-from", f"type=registry,ref={name}")
+        # without the steps of other stages, what was copied from them is made again, and found to be the same
+        assert again.count("CACHED") == (3 if mode == "max" else 2), again
+        said = build(docker, folder, "--cache-to", "type=local,dest=cache", code=1)
+        assert "use --cache-to type=registry,ref=NAME" in said
+    finally:
+        registry.stop()

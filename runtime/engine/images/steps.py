@@ -77,7 +77,7 @@ class Steps:
         try:
             (bundle / "rootfs").mkdir(parents=True)
             host = {"Privileged": is_privileged, "Memory": memory_bytes, "Hostname": hostname}
-            namespace = await self._join(id, network, bundle, extra_hosts)
+            namespace = await self._join(id, network, bundle, extra_hosts, hostname)
             spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, host)
             kept = await self.keeper.launch(id, bundle, spec, stdin=False)
             async with anyio.create_task_group() as group:
@@ -99,10 +99,11 @@ class Steps:
                 shutil.rmtree(bundle, ignore_errors=True)
                 del self._running[id]
 
-    async def _join(self, id: str, network: str, bundle: Any, extra_hosts: Sequence[str]) -> str | None:
+    async def _join(self, id: str, network: str, bundle: Any, extra_hosts: Sequence[str], hostname: str) -> str | None:
         """Set up the step's network; return the path of its namespace, None for the host's."""
         servers = host_resolvers() if network == "host" else default_resolvers()
-        (bundle / "hosts").write_text(hosts_file((), extra_hosts))
+        base = ("127.0.0.1\tlocalhost " + hostname, "::1\tlocalhost ip6-localhost ip6-loopback")
+        (bundle / "hosts").write_text(hosts_file((), extra_hosts, base=base))
         (bundle / "resolv.conf").write_text(resolv_conf(servers, {}, host_search()))
         if network == "host":
             return None

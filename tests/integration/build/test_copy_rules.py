@@ -131,6 +131,9 @@ CASES = {
         {"x": "tar l>/in in/ l/f"}, ["ADD x /d/"],
         {"/d": "d 755 0:0", "/d/in": "d 700 0:0", "/d/in/f": "f 644 7:0 l/f", "/d/l": "l /in"},
     ),
+    "an excluded name is relative to the source": (
+        {"s/f": "f", "s/g": "g"}, ["COPY --exclude=/f --exclude=g s /d/"], {"/d": "d 755 0:0", "/d/f": "f 644 0:0 f"},
+    ),
     "symbolic modes know directories and what others have": (
         {**TREE, "src/run": (0o750, "r")}, ["COPY --chmod=g=u,o=,a+X src /d"],
         {"/d": "d 755 0:0", "/d/run": "f 771 0:0 r", "/d/sub": "d 771 0:0", "/d/sub/f": "f 660 0:0 f", "/d/x": "f 660 0:0 x"},
