@@ -47,6 +47,15 @@ class Network:
     attachable: bool = False
     ipam_driver: str = "default"
     ipam_options: dict[str, str] = field(default_factory=dict)
+    template: tuple[Subnet, ...] | None = None
+    """The subnets that other networks get which are made from this one: it is a configuration, with no device."""
+    config_from: str = ""
+    """The name of the configuration that it was made from."""
+
+    @property
+    def is_configuration(self) -> bool:
+        """Whether it only configures other networks (Docker's "config-only")."""
+        return self.template is not None
 
     @property
     def bridge(self) -> str:
@@ -81,7 +90,12 @@ class Network:
     @classmethod
     def of(cls, document: dict[str, Any]) -> Network:
         """Return the network that the store kept."""
-        return cls(**{**document, "subnets": tuple(Subnet(**subnet) for subnet in document["subnets"])})
+        subnets = {
+            key: tuple(Subnet(**subnet) for subnet in document[key])
+            for key in ("subnets", "template")
+            if document.get(key) is not None
+        }
+        return cls(**{**document, **subnets})
 
 
 @dataclass(frozen=True)

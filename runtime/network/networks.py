@@ -136,6 +136,7 @@ class Networks:
         enable_ipv6: bool = False,
         attachable: bool = False,
         ipam_options: Mapping[str, str] | None = None,
+        config_from: str = "",
     ) -> Network:
         """Make a bridge network; without `subnets` one is chosen that no route of the host meets.
 
@@ -179,13 +180,53 @@ class Networks:
                 enable_ipv6 or has_ipv6,
                 attachable,
                 ipam_options=dict(ipam_options or {}),
+                config_from=config_from,
             )
             return await self._placement.place(network)
+
+    async def create_configuration(
+        self,
+        *,
+        name: str,
+        subnets: Sequence[Subnet] = (),
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        enable_ipv6: bool = False,
+        ipam_options: Mapping[str, str] | None = None,
+    ) -> Network:
+        """Keep a configuration for other networks. Raises ConflictError when the name is taken, BadRequestError."""
+        if not name.strip():
+            raise BadRequestError("invalid name: name is empty")
+        BridgeOptions.of(options or {})
+        async with self._lock:
+            if self._table.named(name) is not None:
+                raise ConflictError(f"network with name {name} already exists")
+            network = Network(
+                secrets.token_hex(32),
+                name,
+                "null",
+                _now(),
+                options=dict(options or {}),
+                labels=dict(labels or {}),
+                enable_ipv6=enable_ipv6,
+                ipam_options=dict(ipam_options or {}),
+                template=tuple(subnets),
+            )
+            self._table.save(network)
+        return network
 
     async def remove(self, network: Network) -> None:
         """Remove a network that nothing is attached to. Raises ForbiddenError."""
         if network.name in PREDEFINED:
             raise ForbiddenError(f"{network.name} is a pre-defined network and cannot be removed")
+        if network.is_configuration:
+            if any(other.config_from == network.name for other in self.list()):
+                raise ForbiddenError(
+                    f'error while removing network: configuration network "{network.name}" is in use',
+                    "remove the networks that were made from it first",
+                )
+            self._table.drop(network)
+            return
         async with self._lock:
             self._table.resolve(network.id)  # another may have removed it meanwhile
             attached = self._table.attached(network)

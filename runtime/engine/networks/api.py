@@ -98,7 +98,7 @@ class NetworkApi:
     def _document(self, network: Network) -> dict[str, Any]:
         ranges = [
             {"Subnet": s.subnet, "Gateway": s.gateway, "IPRange": s.ip_range, "AuxiliaryAddresses": s.reserved}
-            for s in network.subnets
+            for s in (network.subnets if network.template is None else network.template)
         ]
         return {
             "Name": network.name,
@@ -116,8 +116,8 @@ class NetworkApi:
             "Internal": network.internal,
             "Attachable": network.attachable,
             "Ingress": False,
-            "ConfigFrom": {"Network": ""},
-            "ConfigOnly": False,
+            "ConfigFrom": {"Network": network.config_from},
+            "ConfigOnly": network.is_configuration,
             "Containers": {},
             "Options": {**(DEFAULT_BRIDGE_OPTIONS if network.name == "bridge" else {}), **network.options},
             "Labels": network.labels,
@@ -129,27 +129,44 @@ class NetworkApi:
             raise BadRequestError("a network without IPv4 is not supported", "omit enable_ipv4; enable_ipv6 adds IPv6")
         ipam = body.get("IPAM") or {}
         _check_offered(body, ipam.get("Driver") or "default")
-        network = await self.networks.create(
-            name=body.get("Name") or "",
-            driver=body.get("Driver") or "bridge",
-            subnets=[
-                Subnet(
-                    one.get("Subnet") or "",
-                    one.get("Gateway") or "",
-                    one.get("IPRange") or "",
-                    dict(one.get("AuxiliaryAddresses") or {}),
+        source = (body.get("ConfigFrom") or {}).get("Network") or ""
+        settings = self._configured(source, body) if source else _settings(body)
+        if body.get("ConfigOnly"):
+            if source:
+                raise ForbiddenError(
+                    "a configuration network cannot depend on another configuration network", "omit one of the two"
                 )
-                for one in ipam.get("Config") or ()
-            ],
-            options=body.get("Options"),
-            labels=body.get("Labels"),
-            internal=bool(body.get("Internal")),
-            enable_ipv6=bool(body.get("EnableIPv6")),
-            attachable=bool(body.get("Attachable")),
-            ipam_options=ipam.get("Options"),
-        )
+            network = await self.networks.create_configuration(name=body.get("Name") or "", **settings)
+        else:
+            network = await self.networks.create(
+                name=body.get("Name") or "",
+                driver=body.get("Driver") or "bridge",
+                internal=bool(body.get("Internal")),
+                attachable=bool(body.get("Attachable")),
+                config_from=source,
+                **settings,
+            )
         self._emit("create", network)
         return {"Id": network.id, "Warning": ""}
+
+    def _configured(self, source: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that the configuration `source` has for a network. Raises NotFoundError, ForbiddenError."""
+        found = next((one for one in self.networks.list() if source in (one.name, one.id)), None)
+        if found is None or found.template is None:
+            raise NotFoundError(f'configuration network "{source}" does not exist')
+        given = _settings(body)
+        if any(given.values()):
+            raise ForbiddenError(
+                "user supplied configurations are not supported if the network depends on a configuration network",
+                f"set them in {source}, or omit config_from",
+            )
+        return {
+            "subnets": list(found.template),
+            "options": found.options,
+            "labels": found.labels,
+            "enable_ipv6": found.enable_ipv6,
+            "ipam_options": found.ipam_options,
+        }
 
     async def remove(self, name: str) -> None:
         """Remove a network. Raises EngineError."""
@@ -163,7 +180,7 @@ class NetworkApi:
         now_ns = time.time_ns()
         removed = []
         for network in self.networks.list():
-            if network.name in PREDEFINED or self._is_used(network):
+            if network.name in PREDEFINED or network.is_configuration or self._is_used(network):
                 continue
             if may_be_pruned(filters, network.labels, parse_rfc3339(network.created), now_ns):
                 await self.remove(network.id)
@@ -242,6 +259,8 @@ def _check_joinable(container: Container, network: Network) -> None:
         raise BadRequestError(
             "container sharing network namespace with another container or host cannot be connected to any other network"
         )
+    if network.is_configuration:
+        raise ForbiddenError("cannot create endpoint on configuration-only network")
     if network.driver == "host":
         raise BadRequestError(HOST_NETWORK.format("connect container to"))
     if mode == "none" or network.driver == "null":
@@ -258,7 +277,25 @@ def _check_offered(body: Mapping[str, Any], ipam_driver: str) -> None:
         raise ForbiddenError("cannot create a swarm scoped network when swarm is not active", "leave the scope out")
     if body.get("Driver") == "overlay":
         raise ForbiddenError(NO_SWARM, "networks here are of this machine alone: leave the driver out")
-    if body.get("ConfigOnly") or (body.get("ConfigFrom") or {}).get("Network"):
-        raise BadRequestError("configuration-only networks are not supported")
     if ipam_driver != "default":
         raise NotFoundError(f'plugin "{ipam_driver}" not found', "omit it: the engine assigns addresses itself")
+
+
+def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a request says of subnets, options, labels and IPv6."""
+    ipam = body.get("IPAM") or {}
+    return {
+        "subnets": [
+            Subnet(
+                one.get("Subnet") or "",
+                one.get("Gateway") or "",
+                one.get("IPRange") or "",
+                dict(one.get("AuxiliaryAddresses") or {}),
+            )
+            for one in ipam.get("Config") or ()
+        ],
+        "options": body.get("Options"),
+        "labels": body.get("Labels"),
+        "enable_ipv6": bool(body.get("EnableIPv6")),
+        "ipam_options": ipam.get("Options"),
+    }
