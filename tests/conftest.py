@@ -12,8 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.images import busybox_archive
+
+# how long one example takes is the machine's business: budgets are in tests/bench
+settings.register_profile("skiff", deadline=None)
+settings.load_profile("skiff")
 
 SKIFF = (sys.executable, "-m", "compose.cli.main")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from compose.cli.context import Globals
 from compose.cli.options import Services, Since, Until
+from compose.go_json import go_json
 
 LABEL = "com.docker.compose."
 
@@ -39,7 +39,7 @@ def _line(event: Mapping[str, Any], service: str, *, as_json: bool) -> str:
     whole_s, rest_ns = divmod(event["timeNano"], 10**9)
     moment_ = datetime.fromtimestamp(whole_s).strftime("%Y-%m-%d %H:%M:%S")
     if as_json:
-        return json.dumps(
+        return go_json(
             {
                 "action": event["Action"],
                 "attributes": attributes,

@@ -23,7 +23,8 @@ COLUMNS = (
     ("STATUS", "Status"),
     ("PORTS", "Ports"),
 )
-SHOWN_COMMAND = 20
+SHOWN_COMMAND, SHOWN_MOUNT = 20, 15
+"""How many characters are shown unless all are asked for."""
 ENGINE = "com.docker.compose.engine"
 """The label that names the engine of a container, where it is not this one."""
 
@@ -60,9 +61,8 @@ def ps(
     else:
         from compose.render.template import formatted
 
-        is_json = format == "json"
         columns = COLUMNS if not any(ENGINE in each.labels for each in found) else (*COLUMNS, ("ENGINE", "Engine"))
-        rows = [_row(project.name, container, whole=no_trunc, is_json=is_json) for container in found]
+        rows = [_row(project.name, container, whole=no_trunc) for container in found]
         if text := formatted(format, rows, columns):
             print(text)
 
@@ -76,7 +76,7 @@ def _state(text: str) -> str:
     return value
 
 
-def _row(project: str, container: ObservedContainer, *, whole: bool, is_json: bool) -> dict[str, Any]:
+def _row(project: str, container: ObservedContainer, *, whole: bool) -> dict[str, Any]:
     from compose.render.ports import ports
     from compose.render.table import ago
 
@@ -85,20 +85,21 @@ def _row(project: str, container: ObservedContainer, *, whole: bool, is_json: bo
     health = next((h for h in ("starting", "unhealthy", "healthy") if f"({h})" in status or f": {h})" in status), "")
     exit_code = status.partition("(")[2].partition(")")[0] if container.state == "exited" else "0"
     command = str(row.get("Command", ""))
-    shown = command if whole or len(command) <= SHOWN_COMMAND else command[: SHOWN_COMMAND - 1] + "…"
     mounts = row.get("Mounts") or ()
     listed = row.get("Ports") or ()
     return {
-        "Command": f'"{shown}"',
+        "Command": f'"{_shown(command, SHOWN_COMMAND, whole=whole)}"',
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(row["Created"])),
         "Engine": container.labels.get(ENGINE, ""),
         "ExitCode": int(exit_code) if exit_code.isdigit() else 0,
         "Health": health,
-        "ID": container.id if whole or is_json else container.id[:12],
+        "ID": container.id if whole else container.id[:12],
         "Image": row.get("Image", ""),
         "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items()),
         "LocalVolumes": str(sum(mount.get("Driver") == "local" for mount in mounts)),
-        "Mounts": ",".join(str(mount.get("Name") or mount.get("Source") or "") for mount in mounts),
+        "Mounts": ",".join(
+            _shown(str(mount.get("Name") or mount.get("Source") or ""), SHOWN_MOUNT, whole=whole) for mount in mounts
+        ),
         "Name": container.name,
         "Names": container.name,
         "Networks": ",".join((row.get("NetworkSettings") or {}).get("Networks") or {}),
@@ -119,3 +120,7 @@ def _row(project: str, container: ObservedContainer, *, whole: bool, is_json: bo
         "State": container.state,
         "Status": status,
     }
+
+
+def _shown(text: str, most: int, *, whole: bool) -> str:
+    return text if whole or len(text) <= most else text[: most - 1] + "…"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
+from compose.go_json import go_json
 from runtime.errors import SkiffError
 from runtime.version import version as skiff_version
 
@@ -22,7 +22,7 @@ def version(
     if short:
         print(skiff_version())
     else:
-        print(json.dumps({"version": skiff_version()}) if format == "json" else version_line())
+        print(go_json({"version": skiff_version()}) if format == "json" else version_line())
 
 
 def version_line() -> str:

@@ -7,10 +7,10 @@ encoder writes of the object (compose-go, types; docker compose, pkg/compose/has
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from json.encoder import encode_basestring
 from typing import Any
+
+from compose.go_json import go_json
 
 NOT_HASHED = ("build", "pull_policy", "scale", "depends_on", "profiles")
 """Attributes that do not change what a container is made of."""
@@ -25,9 +25,6 @@ ORDER = (
     "uts volumes volumes_from working_dir pre_start post_start pre_stop"
 ).split()
 """The order of a service's attributes in what is hashed; others follow by name."""
-ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
-LEAST_PLAIN, LEAST_LARGE = 1e-6, 1e21
-"""From where to where Go writes numbers without an exponent (encoding/json, floatEncoder)."""
 
 
 def service_digest(service: Mapping[str, Any]) -> str:
@@ -51,28 +48,6 @@ def volume_digest(declared: Mapping[str, Any]) -> str:
     return _digest({**named, "driver": "local", **declared})
 
 
-def go_json(value: Any) -> str:
-    """Return JSON as Go's encoder writes it: no blanks, what HTML cares for escaped, numbers in its own way."""
-    # at once: these characters occur in strings only
-    return _encoded(value).translate(ESCAPED)
-
-
-def _encoded(value: Any) -> str:
-    # by type instead of isinstance, the most frequent first: a thousand services have a hundred thousand values
-    kind = type(value)
-    if kind is str:
-        return encode_basestring(value)
-    if kind is dict:
-        return (
-            "{" + ",".join([f"{encode_basestring(str(key))}:{_encoded(child)}" for key, child in value.items()]) + "}"
-        )
-    if kind is list or kind is tuple:
-        return "[" + ",".join([_encoded(child) for child in value]) + "]"
-    if isinstance(value, Mapping):
-        return _encoded(dict(value))
-    return json.dumps(value) if value is None or kind is bool else _number(value)
-
-
 def as_json(service: Mapping[str, Any]) -> dict[str, Any]:
     """Return a service of the canonical model as JSON has it where that is not what YAML has: names and zeros."""
     found = dict(service)
@@ -91,20 +66,6 @@ def as_json(service: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("build"):
         found["build"] = as_json(found["build"])
     return found
-
-
-def _number(value: float) -> str:
-    # few models have fractions, and the module takes as long to import as all of theirs to hash
-    from decimal import Decimal
-
-    size = abs(value)
-    if size == 0 or LEAST_PLAIN <= size < LEAST_LARGE:
-        text = format(Decimal(repr(value)), "f")
-        return text.removesuffix(".0")
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    power = len(digits) - 1 + int(exponent)
-    mantissa = f"{digits[0]}.{''.join(map(str, digits[1:]))}".rstrip(".")
-    return f"{'-' if sign else ''}{mantissa}e{power:+d}"
 
 
 def _hashed(service: Mapping[str, Any], *, is_former: bool = False) -> dict[str, Any]:

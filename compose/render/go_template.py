@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from compose.go_json import go_json
 from runtime.errors import SkiffError
 
 ACTION = re.compile(r"\{\{(-\s)?\s*(/\*.*?\*/|(?:\"(?:[^\"\\]|\\.)*\"|`[^`]*`|[^\"`])*?)\s*(\s-)?\}\}", re.DOTALL)
@@ -258,7 +259,7 @@ def _pad(value: Any, before: int, after: int) -> str:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "json": lambda value: json.dumps(value),
+    "json": go_json,
     "upper": lambda value: shown(value).upper(),
     "lower": lambda value: shown(value).lower(),
     "title": lambda value: shown(value).title(),

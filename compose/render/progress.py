@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
 from typing import Self, TextIO
 
 from compose import events
+from compose.go_json import go_json
 from compose.render.measured import measured
 
 MEASURED_EVERY_S = 10.0
@@ -135,7 +135,7 @@ class JsonProgress(Progress):
 
     def _put(self, **document: str | int) -> None:
         is_dry = {"dry-run": True} if self.prefix else {}
-        super().line(json.dumps(is_dry | document, ensure_ascii=False))
+        super().line(go_json(is_dry | document))
 
     def line(self, text: str) -> None:
         """Write one line."""
@@ -171,10 +171,10 @@ class JsonProgress(Progress):
 
 def json_error(text: str) -> str:
     """Return the error of a command that fails, as docker compose writes it with `--progress json`."""
-    return json.dumps({"error": True, "message": text}, ensure_ascii=False)
+    return go_json({"error": True, "message": text})
 
 
 def json_warning(text: str) -> str:
     """Return a warning as docker compose writes it with `--progress json`."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps({"level": "warning", "msg": text, "time": now}, ensure_ascii=False)
+    return go_json({"level": "warning", "msg": text, "time": now})

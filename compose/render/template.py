@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from compose.go_json import go_json
 from compose.render.table import table
 
 Row = Mapping[str, Any]
@@ -21,7 +21,7 @@ def formatted(format: str, rows: Sequence[Row], columns: Sequence[tuple[str, str
     if format in ("", "table"):
         return table([title for title, _ in columns], [[str(row[key]) for _, key in columns] for row in rows])
     if format == "json":
-        return json.dumps(rows) if as_list else "\n".join(json.dumps(row) for row in rows)
+        return go_json(list(rows)) if as_list else "\n".join(map(go_json, rows))
     from compose.render.go_template import Block, filled, parse
 
     is_table = format.startswith("table ")

@@ -1,5 +1,12 @@
+import os
+import shutil
+import subprocess
+
 import docker
 import pytest
+
+DOCKER = os.environ.get("SKIFF_TEST_DOCKER") or shutil.which("docker")
+PLUGINS = os.environ.get("SKIFF_TEST_PLUGINS")
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +83,34 @@ def network(client):
         for container in one.containers:
             one.disconnect(container, force=True)
         one.remove()
+
+
+@pytest.fixture(scope="module")
+def docker_cli(shared_home, busybox_tar, tmp_path_factory):
+    """Runs the docker CLI with buildx and compose on an engine of ours; returns what it said, on both streams."""
+    if not DOCKER or not PLUGINS:
+        pytest.skip("no docker client with buildx: `.ci/docker-cli` and `.ci/buildx` provide them")
+    shared_home.skiff("image", "load", "-i", busybox_tar)
+    config = tmp_path_factory.mktemp("docker-config")
+    (config / "cli-plugins").symlink_to(PLUGINS)
+    environment = {**os.environ, "DOCKER_CONFIG": str(config), "DOCKER_HOST": shared_home.host, "BUILDKIT_COLORS": ""}
+    environment |= {"DOCKER_CLI_HINTS": "false", "NO_COLOR": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+    def run(*arguments, code=0, cwd=None, input=None, **more):
+        done = subprocess.run(
+            [DOCKER, *map(str, arguments)],
+            capture_output=True,
+            text=not isinstance(input, bytes),
+            cwd=cwd,
+            input=input,
+            env={**environment, **more},
+            timeout=60,
+        )
+        said = done.stdout + done.stderr
+        said = said if isinstance(said, str) else said.decode()
+        assert done.returncode == code, said
+        return said
+
+    run.environment = environment
+    run.home = shared_home
+    return run

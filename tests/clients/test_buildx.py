@@ -27,7 +27,6 @@ from tests.support.registry import LocalRegistry
 pytestmark = pytest.mark.root
 
 DOCKER = os.environ.get("SKIFF_TEST_DOCKER") or shutil.which("docker")
-PLUGINS = os.environ.get("SKIFF_TEST_PLUGINS")
 TWO_STAGES = """
 FROM busybox AS made
 RUN mkdir /out && echo result > /out/file && ln -s file /out/link && chmod 4755 /out/file
@@ -36,35 +35,9 @@ COPY --from=made /out /
 """
 
 
-@pytest.fixture(scope="module")
-def docker(shared_home, busybox_tar, tmp_path_factory):
-    """Runs the docker CLI with buildx and compose on an engine of ours; returns what it said, on both streams."""
-    if not DOCKER or not PLUGINS:
-        pytest.skip("no docker client with buildx: `.ci/docker-cli` and `.ci/buildx` provide them")
-    shared_home.skiff("image", "load", "-i", busybox_tar)
-    config = tmp_path_factory.mktemp("docker-config")
-    (config / "cli-plugins").symlink_to(PLUGINS)
-    environment = {**os.environ, "DOCKER_CONFIG": str(config), "DOCKER_HOST": shared_home.host, "BUILDKIT_COLORS": ""}
-    environment |= {"DOCKER_CLI_HINTS": "false", "NO_COLOR": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-
-    def run(*arguments, code=0, cwd=None, input=None, **more):
-        done = subprocess.run(
-            [DOCKER, *map(str, arguments)],
-            capture_output=True,
-            text=not isinstance(input, bytes),
-            cwd=cwd,
-            input=input,
-            env={**environment, **more},
-            timeout=60,
-        )
-        said = done.stdout + done.stderr
-        said = said if isinstance(said, str) else said.decode()
-        assert done.returncode == code, said
-        return said
-
-    run.environment = environment
-    run.home = shared_home
-    return run
+@pytest.fixture
+def docker(docker_cli):
+    return docker_cli
 
 
 @pytest.fixture

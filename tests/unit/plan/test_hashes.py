@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compose.go_json import go_json
 from compose.loading import LoadOptions, load
-from compose.plan.hashes import former_service_digests, go_json, network_digest, service_digest, volume_digest
+from compose.plan.hashes import former_service_digests, network_digest, service_digest, volume_digest
 from tests.unit.plan.recorded_hashes import DIGITS, HASHES, MODEL, SINCE_5
 
 

@@ -24,7 +24,7 @@ def test_json_is_a_document_a_line_or_a_list():
 
 def test_a_template_is_filled_in_for_each_row():
     assert formatted(r"{{.Name}}\t{{ .State }}!", ROWS, COLUMNS) == "web-1\trunning!\ndb-1\texited!"
-    assert formatted("{{json .Labels}}", ROWS, COLUMNS) == '{"a": "b"}\n{}'
+    assert formatted("{{json .Labels}}", ROWS, COLUMNS) == '{"a":"b"}\n{}'
     assert formatted("{{.Labels.a}}", ROWS[:1], COLUMNS) == "b"
     assert json.loads(formatted("{{json .}}", ROWS[:1], COLUMNS)) == ROWS[0]
 

@@ -1,0 +1,155 @@
+"""The real docker compose and `skiff`, in turns, on one engine of ours: neither recreates what the other has made."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+STACK = """
+name: turns
+services:
+  plain: {image: busybox, command: [sleep, "1000"]}
+  command: {image: busybox, command: 'sh -c "sleep 1000 && true > /dev/null"', entrypoint: [env]}
+  settings:
+    image: busybox
+    command: [sleep, "1000"]
+    cap_add: [NET_ADMIN]
+    cap_drop: [MKNOD]
+    cpus: 0.5
+    cpu_shares: 73
+    devices: [/dev/null:/dev/none:r]
+    dns: [127.0.0.53]
+    dns_search: [example.org]
+    environment: {A: "x<y>&z", B: 1, C: true, D: ""}
+    expose: [80, 90/udp]
+    extra_hosts: ["other:10.1.2.3"]
+    group_add: ["10", "1000"]
+    healthcheck: {test: [CMD, "true"], interval: 1m30s, retries: 2, start_period: 5s}
+    hostname: named
+    init: true
+    labels: {b: "1", a: "<x>"}
+    logging: {driver: json-file, options: {max-size: 10m}}
+    mem_limit: 64m
+    oom_score_adj: 100
+    pids_limit: 50
+    read_only: true
+    restart: on-failure:3
+    security_opt: [no-new-privileges]
+    shm_size: 8m
+    stdin_open: true
+    stop_grace_period: 1m
+    stop_signal: SIGUSR1
+    sysctls: {net.ipv4.ip_forward: 0}
+    tmpfs: [/run, "/scratch:size=1m"]
+    tty: true
+    ulimits: {nofile: {soft: 100, hard: 200}, nproc: 300}
+    user: "1000:1000"
+    working_dir: /tmp
+  deployed:
+    image: busybox
+    command: [sleep, "1000"]
+    deploy:
+      replicas: 2
+      labels: {tier: back}
+      resources: {limits: {cpus: "0.25", memory: 50M, pids: 20}, reservations: {memory: 20M}}
+      restart_policy: {condition: on-failure, delay: 5s, max_attempts: 3}
+  networked:
+    image: busybox
+    command: [sleep, "1000"]
+    networks: {front: {aliases: [web, www]}, back: {ipv4_address: 172.29.77.9, priority: 10}}
+    ports: ["127.0.0.1::80", {target: 90, protocol: udp, host_ip: 127.0.0.1}]
+    depends_on: {settings: {condition: service_started}}
+  stored:
+    image: busybox
+    command: [sleep, "1000"]
+    volumes:
+      - data:/data
+      - {type: volume, source: data, target: /again, read_only: true, volume: {nocopy: true}}
+      - {type: tmpfs, target: /cache, tmpfs: {size: 1m}}
+    configs: [{source: text, target: /etc/text}]
+    secrets: [word]
+  shared: {image: busybox, command: [sleep, "1000"], network_mode: "service:networked", pid: "service:plain"}
+networks:
+  front: {labels: {kind: front}}
+  back: {ipam: {config: [{subnet: 172.29.77.0/24}]}}
+volumes: {data: {labels: {keep: "yes"}}}
+configs: {text: {content: "some text"}}
+secrets: {word: {file: values.env}}
+"""
+
+
+@pytest.fixture
+def project(docker_cli, tmp_path):
+    (tmp_path / "compose.yaml").write_text(STACK)
+    (tmp_path / "values.env").write_text("FROM_FILE=one two\n")
+    yield tmp_path
+    docker_cli.home.skiff("down", "-v", "-t", "0", cwd=tmp_path)
+
+
+@pytest.fixture
+def brings_up(docker_cli, project):
+    """Brings the stack up by `docker compose` or by `skiff`, and returns its containers: names with IDs."""
+
+    def up(by):
+        if by == "docker compose":
+            said = docker_cli("compose", "up", "-d", cwd=project)
+        else:
+            done = docker_cli.home.skiff("up", "-d", cwd=project)
+            said = done.stdout + done.stderr
+        assert "Recreate" not in said
+        lines = docker_cli("ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.ID}}").splitlines()
+        return {name: id for name, id in map(str.split, lines) if name.startswith("turns-")}
+
+    return up
+
+
+@pytest.mark.parametrize("first", ["docker compose", "skiff"])
+def test_neither_recreates_what_the_other_has_made(first, brings_up):
+    second = {"docker compose": "skiff", "skiff": "docker compose"}[first]
+    made = brings_up(first)
+    assert len(made) == 8
+    assert brings_up(second) == made
+    assert brings_up(first) == made
+
+
+def test_what_is_hashed_otherwise_since_5_0_is_taken_over_as_well(docker_cli, project, brings_up):
+    """Files of variables and bind mounts: the containers of 2.40 stay; their digests are 5.x's when `skiff` makes them."""
+    services = {"env_file": "values.env", "volumes": ["./values.env:/values:ro"]}
+    more = {"services": {"plain": services, "stored": services}}
+    (project / "compose.override.yaml").write_text(json.dumps(more))
+    made = brings_up("docker compose")
+    assert brings_up("skiff") == made
+
+
+def test_either_takes_down_what_the_other_has_made(docker_cli, project, brings_up):
+    brings_up("docker compose")
+    docker_cli.home.skiff("down", "-v", "-t", "0", cwd=project)
+    assert brings_up("skiff")
+    docker_cli("compose", "down", "-v", "-t", "0", cwd=project)
+    left = docker_cli("ps", "-aq") + docker_cli("network", "ls", "-q", "-f", "name=turns")
+    assert not left + docker_cli("volume", "ls", "-q", "-f", "name=turns")
+
+
+def test_both_print_one_hash_for_every_service(docker_cli, project):
+    theirs = docker_cli("compose", "config", "--hash", "*", cwd=project).split("\n")
+    ours = docker_cli.home.skiff("config", "--hash", "*", cwd=project).stdout.split("\n")
+    assert sorted(filter(None, ours)) == sorted(filter(None, theirs))
+
+
+def test_both_list_containers_in_the_same_json(docker_cli, project, brings_up):
+    brings_up("skiff")
+    theirs = docker_cli("compose", "ps", "-a", "--format", "json", cwd=project).splitlines()
+    ours = docker_cli.home.skiff("ps", "-a", "--format", "json", cwd=project).stdout.splitlines()
+    assert ours[0].startswith('{"Command":"')
+    assert of(ours) == of(theirs)
+
+
+def of(lines):
+    """Containers by name, without what is of the moment, what 5.x alone has, and the order of labels, which is none."""
+    found = map(json.loads, lines)
+    left_out = {"RunningFor", "Status", "Engine"}
+    return {
+        one["Name"]: {key: one[key] for key in one.keys() - left_out} | {"Labels": sorted(one["Labels"].split(","))}
+        for one in found
+    }
