@@ -29,6 +29,8 @@ RTEXT_FILTER_SKIP_STATS = 8
 IF_OPER_UNKNOWN, IF_OPER_UP = b"\0", b"\6"
 NLMSGHDR_BYTES, IFINFOMSG_BYTES = 16, 16
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
+IFLA_LINK, IFLA_CHILD_MODE = 5, 1
+"""The second is IFLA_MACVLAN_MODE, and IFLA_IPVLAN_MODE, too."""
 IFLA_PROTINFO, NLA_F_NESTED = 12, 0x8000
 IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_FLUSH, IFLA_BRPORT_ISOLATED = 1, 4, 24, 33
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
@@ -109,6 +111,26 @@ class Netlink:
             _link(0, IFF_UP) + _text(IFLA_IFNAME, name) + _number(IFLA_MASTER, master) + _number(IFLA_MTU, mtu) + info
         )
         self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, ("add veth", name, peer))
+
+    def add_pair(self, name: str, peer: str) -> None:
+        """Make a veth pair of which both ends stay here; neither is up."""
+        other = _attribute(VETH_INFO_PEER, _link(0) + _text(IFLA_IFNAME, peer))
+        info = _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "veth") + _attribute(IFLA_INFO_DATA, other))
+        self._ask(
+            RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link(0) + _text(IFLA_IFNAME, name) + info, ("add pair", name)
+        )
+
+    def add_child(self, kind: str, mode: int, parent: int, name: str, mac: str, namespace: int) -> None:
+        """Make a macvlan or ipvlan device on the interface `parent`, in the namespace of a descriptor.
+
+        An ipvlan device has its parent's hardware address. Raises KernelError.
+        """
+        value = struct.pack("=H", mode) if kind == "ipvlan" else struct.pack("=I", mode)
+        info = _text(IFLA_INFO_KIND, kind) + _attribute(IFLA_INFO_DATA, _attribute(IFLA_CHILD_MODE, value))
+        body = _link(0) + _text(IFLA_IFNAME, name) + _number(IFLA_LINK, parent) + _number(IFLA_NET_NS_FD, namespace)
+        body += _mac(mac) if kind != "ipvlan" else b""
+        body += _attribute(IFLA_LINKINFO, info)
+        self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, (f"add {kind}", name))
 
     def set_port(self, index: int, *, reflects: bool, is_isolated: bool) -> None:
         """Set up the bridge port `index`.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from runtime.errors import ConflictError, KernelError
+from runtime.errors import BadRequestError, ConflictError, KernelError
 from runtime.linux import netns
 from runtime.linux.netlink import Netlink, await_operation, forward_ipv6, write_sysctl
 from runtime.linux.routes import has_default_route
@@ -18,7 +18,7 @@ from runtime.network.addresses import hardware_address
 from runtime.network.claims import live_claims, rival
 from runtime.network.firewall import Firewall, FirewallNetwork
 from runtime.network.model import Endpoint, Network
-from runtime.network.options import BRIDGE, BridgeOptions, sysctls
+from runtime.network.options import BRIDGE, MODES, BridgeOptions, mode_of, sysctls
 from runtime.network.subnets import Claim
 
 T = TypeVar("T")
@@ -210,6 +210,89 @@ class Bridges:
             link.delete(link.index(endpoint.host_device))
             raise
         return made
+
+    def prepare_parent(self, network: Network) -> int:
+        """Return the number of the interface that the network's devices are on; its own is made where it is missing.
+
+        Raises BadRequestError when the one that the user names is not there.
+        """
+        link = self._link()
+        try:
+            return link.index(network.parent)
+        except KeyError:
+            if not network.has_own_parent:
+                raise BadRequestError(
+                    f"the parent interface {network.parent} of network {network.name} was not found",
+                    "name an interface of this machine (`ip link` lists them)",
+                ) from None
+        # one end of a pair leads nowhere but carries, and every kernel that runs containers has such; not so Docker's dummy
+        peer = network.parent.replace("dm-", "dp-", 1)
+        link.add_pair(network.parent, peer)
+        for device in (peer, network.parent):
+            link.up(link.index(device))
+        return link.index(network.parent)
+
+    def plug_on_parent(
+        self,
+        network: Network,
+        endpoint: Endpoint,
+        namespace: Path,
+        versions: Sequence[int],
+        also: Callable[[], T],
+    ) -> T:
+        """Give `namespace` a device on the network's parent interface: addresses, routes; all or nothing.
+
+        As `plug`, but there is no bridge. Raises BadRequestError, KernelError.
+        """
+        mode = mode_of(network.driver, network.options)
+        number = MODES[network.driver][mode]
+        settings = sysctls(endpoint.driver_opts, endpoint.device)
+        parent = self.prepare_parent(network)
+        with open(namespace) as file:
+            try:
+                self._link().add_child(
+                    network.driver, number, parent, endpoint.device, endpoint.mac_address, file.fileno()
+                )
+            except KernelError as error:
+                if error.errno == errno.EOPNOTSUPP:
+                    raise BadRequestError(
+                        f"this kernel has no {network.driver}", f"load its module: modprobe {network.driver}"
+                    ) from error
+                raise
+
+        def inside() -> T:
+            inner = Netlink()
+            try:
+                index = inner.index(endpoint.device)
+                for text in (endpoint.ipv4, endpoint.ipv6, *endpoint.link_local_ips):
+                    if text:
+                        inner.add_address(index, ipaddress.ip_interface(text))
+                for path, value in settings.items():
+                    write_sysctl(path, value)
+                inner.up(index)
+                _set_way_out(inner, index, network, endpoint, versions)
+            finally:
+                inner.close()
+            return also()
+
+        try:
+            return netns.inside(namespace, inside)
+        except BaseException:
+            self.unplug_inside(namespace, endpoint.device)
+            raise
+
+    def unplug_inside(self, namespace: Path, device: str) -> None:
+        """Remove a device that lies in `namespace` alone; it may be gone already."""
+
+        def inside() -> None:
+            inner = Netlink()
+            try:
+                with contextlib.suppress(KeyError, KernelError):
+                    inner.delete(inner.index(device))
+            finally:
+                inner.close()
+
+        netns.inside(namespace, inside)
 
     def unplug(self, devices: Sequence[str]) -> None:
         """Cut the host's ends of veth pairs off their bridges at once; `delete` takes its time.

@@ -27,6 +27,7 @@ class Subnet:
         return ipaddress.ip_network(self.subnet)
 
 
+PARENT_DRIVERS = ("macvlan", "ipvlan")
 TO_BE_CHOSEN = Subnet("", "", is_chosen=True)
 """Stands for the IPv4 subnet of a network that has none yet."""
 
@@ -63,6 +64,21 @@ class Network:
         if self.driver != "bridge":
             return ""
         return self.options.get("com.docker.network.bridge.name") or f"br-{self.id[:12]}"
+
+    @property
+    def is_on_parent(self) -> bool:
+        """Whether its containers have devices of their own on an interface of the host, without a bridge."""
+        return self.driver in PARENT_DRIVERS
+
+    @property
+    def parent(self) -> str:
+        """The interface that devices of a macvlan or ipvlan network are on; without a given one, one of its own."""
+        return self.options.get("parent") or f"dm-{self.id[:12]}"
+
+    @property
+    def has_own_parent(self) -> bool:
+        """Whether the interface is the network's own, which leads nowhere."""
+        return self.is_on_parent and not self.options.get("parent")
 
     @property
     def ipv4(self) -> Subnet | None:

@@ -24,11 +24,11 @@ from runtime.network.bridges import Bridges, NoBridgeError
 from runtime.network.endpoints import new_endpoint
 from runtime.network.firewall import Firewall
 from runtime.network.forwarder.client import Forwarder
-from runtime.network.model import TO_BE_CHOSEN, Endpoint, EndpointSettings, Network, Subnet
+from runtime.network.model import PARENT_DRIVERS, TO_BE_CHOSEN, Endpoint, EndpointSettings, Network, Subnet
 from runtime.network.names import Names, ResolverSockets, listen
 from runtime.network.namespace_thread import NamespaceThread
 from runtime.network.netns_pool import NetnsPool
-from runtime.network.options import BridgeOptions
+from runtime.network.options import BridgeOptions, mode_of
 from runtime.network.placement import Placement
 from runtime.network.ports import FindHolder, PortBinding
 from runtime.network.publishing import Publishing
@@ -114,7 +114,7 @@ class Networks:
         await self._publishing.drop_unclaimed()
 
     def _bridged(self) -> builtins.list[Network]:
-        return [network for network in self._table.networks.values() if network.subnets]
+        return [network for network in self._table.networks.values() if network.subnets and network.bridge]
 
     def list(self) -> builtins.list[Network]:
         """Return all networks."""
@@ -146,10 +146,10 @@ class Networks:
             raise BadRequestError("invalid name: name is empty")
         if driver in ("host", "null"):
             raise ForbiddenError(f'only one instance of "{driver}" network is allowed')
-        if driver != "bridge":
+        if driver != "bridge" and driver not in PARENT_DRIVERS:
             raise NotFoundError(
                 f'could not find plugin {driver} in v1 plugin registry: plugin "{driver}" not found',
-                "networks here are bridges: leave the driver out",
+                "known drivers: bridge, macvlan, ipvlan",
             )
         async with self._lock:
             if name in PREDEFINED:
@@ -182,7 +182,20 @@ class Networks:
                 ipam_options=dict(ipam_options or {}),
                 config_from=config_from,
             )
+            if network.is_on_parent:
+                return await self._create_on_parent(network)
             return await self._placement.place(network)
+
+    async def _create_on_parent(self, network: Network) -> Network:
+        """Keep a network of devices on an interface of the host. Raises BadRequestError, ForbiddenError."""
+        mode_of(network.driver, network.options)
+        for other in self.list():
+            if other.is_on_parent and other.parent == network.parent and other.driver != network.driver:
+                raise ForbiddenError(f"network {other.id} is already using parent interface {network.parent}")
+        chosen = await self._placement.choose(network)
+        await self._worker.run(partial(self._bridges.prepare_parent, chosen))
+        self._table.save(chosen)
+        return chosen
 
     async def create_configuration(
         self,
@@ -236,7 +249,10 @@ class Networks:
                     f"error while removing network: network {network.name} has active endpoints ({names})",
                     "stop or disconnect these containers first",
                 )
-            await self._shut(network)
+            if network.has_own_parent:
+                self._removals.add(network.parent)
+            elif not network.is_on_parent:
+                await self._shut(network)
             self._table.drop(network)
         await self._removals.finish()
 
@@ -319,6 +335,8 @@ class Networks:
             if not self._table.has_endpoints:
                 present = [network for network in self._bridged() if not self._placement.is_absent(network)]
                 await self._worker.run(partial(self._bridges.remove_all, present))
+                parents = [network.parent for network in self.list() if network.has_own_parent]
+                await self._worker.run(partial(self._bridges.delete, parents))
         self._publishing.close()
 
     # --- namespaces and endpoints
@@ -380,6 +398,8 @@ class Networks:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
             network = await self._wake_default(self._table.resolve(network.id))  # it may be gone by now
+            if network.is_on_parent:
+                return await self._plug(container_id, container_name, network, settings)
             if not self._placement.is_absent(network):
                 with suppress(NoBridgeError):
                     return await self._plug(container_id, container_name, network, settings)
@@ -395,7 +415,8 @@ class Networks:
         versions = [version for version in (4, 6) if self._way_out(container_id, version, endpoint) == endpoint]
         needs_names = self._names.are_needed(endpoint) and not self._names.is_served(container_id)
         also = listen if needs_names else _nothing
-        plug = partial(self._bridges.plug, network, endpoint, self.namespace(container_id), versions, also)
+        connect = self._bridges.plug_on_parent if network.is_on_parent else self._bridges.plug
+        plug = partial(connect, network, endpoint, self.namespace(container_id), versions, also)
         sockets = await self._worker.run(plug)
         self._table.attach(endpoint)
         if sockets is not None:
@@ -411,7 +432,8 @@ class Networks:
         )
 
     def _is_internal(self, endpoint: Endpoint) -> bool:
-        return self._table.networks[endpoint.network_id].internal
+        network = self._table.networks[endpoint.network_id]
+        return network.internal or network.has_own_parent
 
     async def disconnect(self, container_id: str, network: Network) -> None:
         """Take the container off `network`. Raises NotFoundError."""
@@ -419,6 +441,9 @@ class Networks:
             endpoint = self._table.endpoint(network, container_id)
             if endpoint is None:
                 raise NotFoundError(f"container {container_id[:12]} is not connected to network {network.name}")
+            if network.is_on_parent:
+                unplug = partial(self._bridges.unplug_inside, self.namespace(container_id), endpoint.device)
+                await self._worker.run(unplug)
             self._detach(endpoint)
             await self._removals.finish()
             for version in (4, 6):
@@ -451,6 +476,9 @@ class Networks:
             await self.unpublish(container_id)
             return []
         network = self._table.networks[endpoint.network_id]
+        if network.is_on_parent:  # its containers are neighbours of the host's neighbours, nothing stands between
+            await self.unpublish(container_id)
+            return []
         self._placement.check(network)
         host_ip = BridgeOptions.of(network.options).host_ip
         wanted = [replace(binding, host_ip=binding.host_ip or host_ip) for binding in bindings]

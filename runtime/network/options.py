@@ -51,6 +51,26 @@ class BridgeOptions:
         )
 
 
+MODES: Mapping[str, Mapping[str, int]] = {
+    "macvlan": {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8},
+    "ipvlan": {"l2": 0, "l3": 1, "l3s": 2},
+}
+"""MACVLAN_MODE_* and IPVLAN_MODE_* of <linux/if_link.h>, by driver and Docker's names."""
+DEFAULT_MODES = {"macvlan": "bridge", "ipvlan": "l2"}
+
+
+def mode_of(driver: str, options: Mapping[str, str]) -> str:
+    """Return the mode of a macvlan or ipvlan network. Raises BadRequestError."""
+    key = f"{driver}_mode"
+    mode = options.get(key) or DEFAULT_MODES[driver]
+    if mode not in MODES[driver]:
+        raise BadRequestError(
+            f"requested {driver} mode '{mode}' is not valid, '{DEFAULT_MODES[driver]}' mode is the {driver} driver default",
+            f"known modes: {', '.join(MODES[driver])}",
+        )
+    return mode
+
+
 def device_name(options: Mapping[str, str]) -> str:
     """Return the name that an attachment's options give its device in the container; "" for none."""
     key = f"{ENDPOINT}ifname"

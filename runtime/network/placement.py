@@ -75,6 +75,18 @@ class Placement:
         self._absent.pop(network.id, None)
         return placed
 
+    async def choose(self, network: Network) -> Network:
+        """Return `network`, which needs no bridge, with free subnets where none are given.
+
+        One that is given may well be used on this machine: it is that of the parent interface.
+        """
+        claims = await self._worker.run(self._bridges.claims)
+        subnets = tuple(
+            subnet if subnet.subnet else self._subnet(network, subnet, claims, 0, is_fixed=False)
+            for subnet in network.subnets
+        )
+        return replace(network, subnets=subnets)
+
     async def place(self, network: Network, claims: Sequence[Claim] | None = None) -> Network:
         """Make the bridge of `network` and keep the network; returns it with the subnets that it has now.
 

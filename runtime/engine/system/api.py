@@ -88,7 +88,7 @@ class System:
             "DriverStatus": [["Backing Filesystem", machine.filesystem_of(self.paths.root)]],
             "Plugins": {
                 "Volume": ["local"],
-                "Network": ["bridge", "host", "null"],
+                "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
                 "Authorization": None,
                 "Log": [name for name in log_options.DRIVERS if name not in ("", "default")],
             },
