@@ -75,6 +75,8 @@ class Bench:
                 image = self.images.resolve(message["aux"]["ID"])
             if "errorDetail" in message:
                 error = message["errorDetail"]
+                if "hint" in error:
+                    error = {**error, "message": f"{error['message']}\n    {error['hint']}"}
         return Result(self, image, error, printed)
 
     @property
