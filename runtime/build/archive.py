@@ -90,8 +90,8 @@ def unpack(
     """Unpack a tar stream (plain, gzip, bzip2, xz or zstd) below `destination`.
 
     What is there stays unless the archive replaces it, which anything does but a directory a directory. Everything
-    belongs to `owner`, or with `keep_owner` to whom the archive says. Raises BadRequestError for a stream that is not a
-    whole archive, and for a member that cannot be placed; with `may_lack_end` the padding after its last member is no part
+    belongs to `owner`, or with `keep_owner` to the owner that the archive names. Raises BadRequestError for a stream that is
+    not a whole archive, and for a member that cannot be placed; with `may_lack_end` the padding after its last member is no part
     of the whole.
     """
     directories: list[tuple[str, int]] = []

@@ -73,7 +73,7 @@ def unused(options: BuildOptions, used: set[str]) -> list[str]:
 
 
 def epoch(options: BuildOptions) -> int | None:
-    """Return the moment (seconds since 1970) that the image is to be dated, None for now. Raises DockerfileError."""
+    """Return the moment (seconds since 1970) that the image gets as its date, None for now. Raises DockerfileError."""
     written = options.build_args.get(EPOCH)
     if not written:
         return None

@@ -244,7 +244,7 @@ class Builder:
 
 
 def _nothing(message: dict[str, Any]) -> None:
-    """Tell nobody."""
+    """Drop a message."""
 
 
 def _check(options: BuildOptions) -> None:

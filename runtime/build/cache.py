@@ -33,7 +33,7 @@ INLINE = "skiff.build.cache.v1"
 
 
 def inline_cache(steps: Iterable[CachedUnder]) -> list[dict[str, Any]]:
-    """Return `steps` as an image configuration tells them."""
+    """Return `steps` as an image configuration lists them."""
     return [{"key": one.key, "created": one.step.created, "layer": one.step.diff_id} for one in steps]
 
 
@@ -92,12 +92,12 @@ class BuildCache:
         self._used[key] = now()
 
     def learn(self, config: Mapping[str, Any]) -> int:
-        """Take over the steps that an image configuration tells of and whose layers are here; return how many."""
+        """Take over the steps that an image configuration lists and whose layers are here; return how many."""
         count = 0
-        for told in config.get(INLINE) or ():
-            if not isinstance(told, Mapping):
+        for entry in config.get(INLINE) or ():
+            if not isinstance(entry, Mapping):
                 continue
-            key, created, layer = told.get("key"), told.get("created"), told.get("layer")
+            key, created, layer = entry.get("key"), entry.get("created"), entry.get("layer")
             if not isinstance(key, str) or not isinstance(created, str) or not isinstance(layer, str | None):
                 continue
             if self.find(key) is None and (layer is None or self._has_layer(layer)):

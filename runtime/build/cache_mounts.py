@@ -22,7 +22,7 @@ from runtime.trash import Trash
 DIRECTORY = "cache-mounts"
 """Directory, in the state root, of all cache mounts."""
 NOTE = ".name"
-"""Suffix of the file beside each that has its name."""
+"""Suffix of the file next to each that has its name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class KeptCache:
 class CacheMount:
     """What a step asks for: which cache, how it shares it, and how a new one begins.
 
-    `fill` writes the first content into a new directory (given, with one for its own use beside it).
+    `fill` writes the first content into a new directory (given, with one next to it for its own use).
     """
 
     name: str

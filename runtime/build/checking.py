@@ -41,5 +41,5 @@ def _word(written: str, escape: str) -> str:
         return "/"
     try:
         return expand(written, {}, escape)
-    except DockerfileError:  # told by a build
+    except DockerfileError:  # reported by a build
         return "/"

@@ -80,8 +80,8 @@ def named_contexts(written: Mapping[str, str], directories: Mapping[str, Path]) 
     return NamedContexts(found)
 
 
-def take_out(context: Path, written: Mapping[str, str], beside: Path) -> dict[str, Path]:
-    """Move the directories of named contexts out of the unpacked `context` to `beside`; return where each is.
+def take_out(context: Path, written: Mapping[str, str], scratch: Path) -> dict[str, Path]:
+    """Move the directories of named contexts out of the unpacked `context` to `scratch`; return where each is.
 
     Raises BadRequestError when the stream has no such directory.
     """
@@ -91,7 +91,7 @@ def take_out(context: Path, written: Mapping[str, str], beside: Path) -> dict[st
             source = inside(context, value[len(STREAM_SCHEME) :])
             if source is None or not source.is_dir():
                 raise BadRequestError(f"build context {name!r} is missing in the stream")
-            found[name] = source.rename(beside / f"context-{number}")
+            found[name] = source.rename(scratch / f"context-{number}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong in a build, told with the Dockerfile's name and line."""
+"""What can go wrong in a build, with the Dockerfile's name and line."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _SMALL_UNITS = ((10**6, "ms"), (10**3, "µs"), (1, "ns"))
 def created_by(
     instruction: ins.Instruction, config: Mapping[str, Any], word: Callable[[str], str], escape: str = "\\"
 ) -> str | None:
-    """Return how history tells an instruction that ran no command, None for one that it does not tell.
+    """Return the history's text for an instruction that ran no command, None for one that has none.
 
     `config` is the configuration after it, `word` expands a word with the variables from before it.
     """
@@ -70,13 +70,13 @@ def dated(entries: Sequence[Mapping[str, Any]], created: str) -> list[dict[str, 
 
 
 def run_by(arguments: Sequence[str], declared: Sequence[str], variables: Mapping[str, str]) -> str:
-    """Return how history tells a RUN: the arguments that it sees, then the command line."""
+    """Return the history's text for a RUN: the arguments that it sees, then the command line."""
     given = [f"{name}={variables.get(name, '')}" for name in declared]
     return " ".join(["RUN", *([f"|{len(given)}", *given] if given else []), *arguments, "# buildkit"])
 
 
 def argument_by(pairs: Sequence[tuple[str, str | None]]) -> str:
-    """Return how history tells an ARG, whose values are `pairs`."""
+    """Return the history's text for an ARG, whose values are `pairs`."""
     return " ".join(["ARG", *(name if value is None else f"{name}={value}" for name, value in pairs)])
 
 

@@ -50,7 +50,7 @@ class Options:
 
 @dataclass
 class Lint:
-    """Takes the warnings of one build, and tells those that are wanted once."""
+    """Collects the warnings of one build, and reports each wanted one once."""
 
     options: Options
     tell: Callable[[str], object]
@@ -150,7 +150,7 @@ def _check_platform(base: ins.From, arguments: Mapping[str, str], escape: str, l
         return
     try:
         platform = Platform.parse(base.platform)
-    except BadRequestError:  # told where it is used
+    except BadRequestError:  # reported where it is used
         return
     if platform.os not in (base.name or "") and platform.architecture not in (base.name or ""):
         message = f'FROM --platform flag should not use constant value "{base.platform}"'
@@ -161,7 +161,7 @@ def _used(word: str, variables: Mapping[str, str], escape: str) -> list[str]:
     seen: list[str] = []
     try:
         expand(word, variables, escape, seen.append)
-    except DockerfileError:  # told where it is used
+    except DockerfileError:  # reported where it is used
         return []
     return seen
 

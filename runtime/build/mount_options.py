@@ -38,7 +38,7 @@ def _fields(written: str) -> list[str]:
 def mount_source(written: str) -> str:
     """Return the stage, context or image that `--mount=written` reads from, empty for none.
 
-    Raises DockerfileError (without a line) where that has variables: what a build needs is to be known before it begins.
+    Raises DockerfileError (without a line) where that has variables: what a build needs must be known before it begins.
     """
     source = next((field.partition("=")[2] for field in _fields(written) if field.lower().startswith("from=")), "")
     if "$" in source:

@@ -179,7 +179,7 @@ class RunMounts:
 
     @asynccontextmanager
     async def ready(self, directory: Path) -> AsyncIterator[list[dict[str, Any]]]:
-        """Give the OCI mounts for as long as the command runs; what is made for them lies in `directory` meanwhile."""
+        """Give the OCI mounts for as long as the command runs; what is made for them lies in `directory` until then."""
         mounts = list(self.mounts)
         async with AsyncExitStack() as stack:
             # always in the same order, so that two steps cannot wait for each other

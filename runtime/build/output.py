@@ -1,4 +1,4 @@
-"""The text of stages that are built side by side, told one stage after the other."""
+"""The text of stages that are built side by side, printed one stage after the other."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _parse(text: str, name: str) -> ins.Dockerfile:
 
 
 def parse_trigger(text: str, line: int) -> list[ins.Instruction]:
-    """Return the instructions of an ONBUILD trigger; a mistake in one is told at `line`. Raises DockerfileError."""
+    """Return the instructions of an ONBUILD trigger; a mistake in one is reported at `line`. Raises DockerfileError."""
     return [replace(parse_instruction(one), line=line) for one in read_source(text).lines]
 
 

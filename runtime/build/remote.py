@@ -81,7 +81,7 @@ class Fetcher:
         return await self._fetch(url, tags, RemoteFile(url, known["digest"], known["mtime_ns"]) if tags else None)
 
     async def present(self, file: RemoteFile) -> RemoteFile:
-        """Return `file` with its content here. Raises DockerfileError when it is not what it was to be."""
+        """Return `file` with its content here. Raises DockerfileError when its digest is another than expected."""
         if file.path is not None:
             return file
         found = await self._fetch(file.url, {}, None)

@@ -36,7 +36,7 @@ def read_request(context: Path, options: BuildOptions) -> BuildRequest:
     )
 
 
-def read_stream(context: Path, options: BuildOptions, beside: Path) -> BuildRequest:
+def read_stream(context: Path, options: BuildOptions, scratch: Path) -> BuildRequest:
     """Read a build whose stream was unpacked to `context`: what is no part of the context is taken out of it.
 
     Raises BadRequestError.
@@ -55,7 +55,7 @@ def read_stream(context: Path, options: BuildOptions, beside: Path) -> BuildRequ
             raise BadRequestError("the CA certificates are missing in the stream")
         certificates = file.read_bytes()
         file.unlink()
-    directories = take_out(context, options.contexts, beside)
+    directories = take_out(context, options.contexts, scratch)
     options = replace(options, secrets=secrets, certificates=certificates)
     dockerfile = read_dockerfile(context, options)
     ignore = read_ignore(context, options.dockerfile)

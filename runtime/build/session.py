@@ -116,7 +116,7 @@ class BuildSession:
 
     async def _triggers(self, triggers: list[str], stage: ins.Stage) -> list[ins.Instruction]:
         """Return what ONBUILD of the base brings into `stage`, once the stages that it reads from are there."""
-        # a mistake in a trigger is told at the FROM that brought it
+        # a mistake in a trigger is reported at the FROM that brought it
         instructions = [one for text in triggers for one in parse_trigger(text, stage.base.line)]
         for source in (source for one in instructions for source in reads_from(one)):
             index = None
@@ -135,7 +135,7 @@ class BuildSession:
         return instructions
 
     async def _base(self, planned: PlannedStage) -> tuple[StageState, list[ins.Instruction]]:
-        """Return what a stage begins with, and what is to be done first: a context's directory is copied."""
+        """Return what a stage begins with, and the instructions that come first: a context's directory is copied."""
         if planned.base_stage is not None:
             return copy.deepcopy(self._states[planned.base_stage]).successor(), []
         line = planned.stage.base.line

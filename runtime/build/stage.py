@@ -187,13 +187,13 @@ class StageBuilder:
         escape = self.workshop.dockerfile.escape
         changed = configure.configured(self.state.config, instruction, self.expand, escape)
         if changed is not None:
-            told = history.created_by(instruction, changed, self.expand, escape)
+            text = history.created_by(instruction, changed, self.expand, escape)
             self.state.config = changed
             if isinstance(instruction, ins.Env):
                 own = configure.environment(changed)
                 self.state.variables.update({name: own[name] for name in map(self.expand, dict(instruction.variables))})
-            if told is not None:
-                self._record(told)
+            if text is not None:
+                self._record(text)
             return
         if isinstance(instruction, ins.Maintainer):
             self.state.document["author"] = instruction.name
@@ -223,25 +223,25 @@ class StageBuilder:
         dated = epoch(self.workshop.options)
         below = self.state.key if step.foundation is None else step_key("", step.foundation)
         key = step_key(below, instruction.text.split(None, 1)[0].upper(), step.identity, dated)
-        told = step.created_by
-        if told is None:
-            told = history.created_by(instruction, self.state.config, self.expand) or instruction.text
+        text = step.created_by
+        if text is None:
+            text = history.created_by(instruction, self.state.config, self.expand) or instruction.text
         if not self._uses_cache:
-            await self._perform(instruction, key, step, told)
-        elif not self._from_cache(key, told):
+            await self._perform(instruction, key, step, text)
+        elif not self._from_cache(key, text):
             async with self.workshop.under_way.alone(key):
-                if not self._from_cache(key, told):
-                    await self._perform(instruction, key, step, told)
+                if not self._from_cache(key, text):
+                    await self._perform(instruction, key, step, text)
 
-    def _from_cache(self, key: str, told: str) -> bool:
+    def _from_cache(self, key: str, text: str) -> bool:
         cached = self.workshop.cache.find(key)
         if cached is None or cached.diff_id is None:
             return False
         self.output.use_cache()
-        self._add_layer(key, cached, told)
+        self._add_layer(key, cached, text)
         return True
 
-    async def _perform(self, instruction: ins.Instruction, key: str, step: steps.Step, told: str) -> None:
+    async def _perform(self, instruction: ins.Instruction, key: str, step: steps.Step, text: str) -> None:
         with self.workshop.scratch.directory() as directory:
             upper = directory / "upper"
             upper.mkdir()
@@ -252,7 +252,7 @@ class StageBuilder:
             self.output.tell_duration(time.monotonic() - began_s)
             made = CachedStep(now(), await self.workshop.commit(upper))
         self.workshop.cache.keep(key, made, instruction.text)
-        self._add_layer(key, made, told)
+        self._add_layer(key, made, text)
 
     def _declare(self, instruction: ins.Arg) -> None:
         given = self.workshop.options.build_args
@@ -279,21 +279,21 @@ class StageBuilder:
             self.state.variables[name] = value
         self._record(history.argument_by(pairs))
 
-    def _record(self, told: str) -> None:
+    def _record(self, text: str) -> None:
         """Add an entry without a layer to the history; it is as old as what it stands on, so that it stays the same.
 
         On nothing it has no time yet: `history.dated` gives it that of what follows.
         """
-        self._tell(told, self.state.created, empty_layer=True)
+        self._append_history(text, self.state.created, empty_layer=True)
 
-    def _add_layer(self, key: str, made: CachedStep, told: str) -> None:
+    def _add_layer(self, key: str, made: CachedStep, text: str) -> None:
         assert made.diff_id is not None, "a step that changes files makes a layer"
         self.state.cached.append(CachedUnder(key, made))
         self.state.diff_ids.append(made.diff_id)
-        self._tell(told, made.created)
+        self._append_history(text, made.created)
         # what follows stands on the layer itself, as one that is made again may have other content, and on all below it
         self.state.key = step_key(self.state.key, key, made.diff_id)
 
-    def _tell(self, told: str, created: str, **more: bool) -> None:
-        self.state.history.append({"created": created, "created_by": told, "comment": history.COMMENT, **more})
+    def _append_history(self, text: str, created: str, **more: bool) -> None:
+        self.state.history.append({"created": created, "created_by": text, "comment": history.COMMENT, **more})
         self.state.created = created

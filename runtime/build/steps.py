@@ -115,8 +115,8 @@ class RunStep:
             identity.append(["hostname", options.build_args[SANDBOX_HOSTNAME]])
         if instruction.is_insecure:
             identity.append("insecure")
-        told = run_by(arguments, stage.state.arguments, variables)
-        return cls(stage, instruction, arguments, environment, mounts, identity, told)
+        text = run_by(arguments, stage.state.arguments, variables)
+        return cls(stage, instruction, arguments, environment, mounts, identity, text)
 
     async def perform(self, upper: Path, directory: Path) -> None:
         """Run the command. Raises DockerfileError with exit code and last output when it fails."""

@@ -122,7 +122,7 @@ class Writer:
             what = "a symbolic link" if existing.is_link else "no directory"
             raise BadRequestError(
                 f"cannot copy to non-directory: {path} is {what} in the image",
-                "copy the content to where it is to go, or remove what stands there first",
+                "copy the content to its place, or remove what stands there first",
             )
         location = self.directory(path, owner, mode)
         if owner is not None:
@@ -148,7 +148,7 @@ class Writer:
         self._known.clear()
         if by_directory:
             os.mkdir(location)
-            if self._below(path):  # of a directory that a file has hidden until now, nothing is to be seen again
+            if self._below(path):  # of a directory that a file has hidden until now, nothing may be seen again
                 mark_opaque(location)
         return location
 

@@ -196,7 +196,7 @@ class Bridge:
     ) -> AsyncIterator[tuple[Source, Path, Path | None]]:
         """Give the Dockerfile, a temporary directory, and the context where it was handed over.
 
-        What is wrong with the Dockerfile, and with what the block does with it, is told with its lines.
+        What is wrong with the Dockerfile, and with what the block does with it, is reported with its lines.
         """
         self._engine.paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
@@ -277,10 +277,10 @@ class Bridge:
     async def _warn(self, call: Call) -> None:
         build = await self._build_of(call)
         request = await call.request(f"{FRONTEND}.WarnRequest")
-        told = build.progress.response()
-        told.warnings.add().ParseFromString(request.SerializeToString())
-        told.warnings[0].vertex = request.digest
-        build.progress.send(told)
+        update = build.progress.response()
+        update.warnings.add().ParseFromString(request.SerializeToString())
+        update.warnings[0].vertex = request.digest
+        build.progress.send(update)
         await call.send(message(f"{FRONTEND}.WarnResponse")())
 
     async def _resolve_image(self, call: Call) -> None:
@@ -329,7 +329,7 @@ def located(error: SkiffError, content: Content) -> RpcError:
     line = getattr(error, "line", 0)
     if line:
         place = {"line": line}
-        told = {
+        document = {
             "info": {
                 "filename": content.name,
                 "data": base64.b64encode(content.data).decode(),
@@ -337,5 +337,5 @@ def located(error: SkiffError, content: Content) -> RpcError:
             },
             "ranges": [{"start": place, "end": place}],
         }
-        status.details.add(type_url="github.com/moby/buildkit/errdefs.Source+json", value=json.dumps(told).encode())
+        status.details.add(type_url="github.com/moby/buildkit/errdefs.Source+json", value=json.dumps(document).encode())
     return RpcError(UNKNOWN, status.message, status)

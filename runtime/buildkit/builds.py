@@ -1,4 +1,4 @@
-"""The builds that clients ask for, by the references that they give them: what is asked for, done and told of each."""
+"""The builds that clients ask for, by the references that they give them: the request, progress and result of each."""
 
 from __future__ import annotations
 

@@ -43,24 +43,24 @@ def names_of(attributes: Mapping[str, str]) -> list[Reference]:
 async def export(engine: Engine, build: Build, session: Session | None, images: Sequence[Image]) -> dict[str, str]:
     """Do what the client wants with `images`, one for each platform.
 
-    Returns what it is told (keys as BuildKit has them). Raises RpcError.
+    Returns the response for the client (keys as BuildKit has them). Raises RpcError.
     """
     exporters = [(one.Type, dict(one.Attrs)) for one in build.request.Exporters]
     if not exporters and build.request.ExporterDeprecated:
         exporters = [(build.request.ExporterDeprecated, dict(build.request.ExporterAttrsDeprecated))]
     wanted = Wanted.of(build.attributes)
-    told = {"containerimage.digest": images[0].id}
+    response = {"containerimage.digest": images[0].id}
     if len(images) == 1:
-        told["containerimage.config.digest"] = images[0].id
+        response["containerimage.config.digest"] = images[0].id
     for number, (kind, attributes) in enumerate(exporters):
         names = names_of(attributes)
         if names:
-            told["image.name"] = ",".join(map(str, names))
+            response["image.name"] = ",".join(map(str, names))
         is_index = len(images) > 1 or wanted is not None
         attest = partial(_statements, build, wanted, names)
         if kind in STORED:
             if is_index and attributes.get("push") == "true":
-                told["containerimage.digest"] = await _push_index(engine, build, session, images, names, attest)
+                response["containerimage.digest"] = await _push_index(engine, build, session, images, names, attest)
                 continue
             _check_single(
                 images, "the engine's store", "add --push, or write it to a file with --output type=oci,dest=FILE"
@@ -69,7 +69,7 @@ async def export(engine: Engine, build: Build, session: Session | None, images: 
         elif kind == "oci" and is_index:
             with build.progress.vertex("exporting to oci image format") as vertex:
                 send = partial(engine.image_api.save_index, [image.id for image in images], attest=attest)
-                told["containerimage.digest"] = await _send_archive(session, send, names, number, vertex)
+                response["containerimage.digest"] = await _send_archive(session, send, names, number, vertex)
         elif kind in ARCHIVES:
             _check_single(images, "a docker archive", "write it with --output type=oci,dest=FILE")
             with build.progress.vertex(f"exporting to {kind} image format") as vertex:
@@ -80,7 +80,7 @@ async def export(engine: Engine, build: Build, session: Session | None, images: 
                 await _send_files(engine, session, images[0], number, vertex, is_tar=kind == "tar")
         else:
             raise RpcError(UNIMPLEMENTED, f"the output {kind!r} is not served by this engine")
-    return told
+    return response
 
 
 def _check_single(images: Sequence[Image], where: str, cure: str) -> None:

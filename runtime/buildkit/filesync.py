@@ -1,6 +1,6 @@
 """Directories that travel between a build's client and the engine: only what changed since the last time.
 
-The client tells of every file (STAT, in the order of a walk; one without a file ends that). The engine asks for the content
+The client lists every file (STAT, in the order of a walk; one without a file ends that). The engine asks for the content
 of those that it lacks (REQ, with the file's number), which comes in pieces (DATA, an empty one at its end), and says when
 it has everything (FIN), which the client repeats. (The wire format is that of fsutil, as buildx uses it.)
 """
@@ -124,7 +124,7 @@ class _Receiver:
         return os.path.join(self._root, path)
 
     def _arrange(self) -> list[int]:
-        """Make directories and links, remove what is not there any more; return the files whose content lacks.
+        """Make directories and links, remove what is gone; return the files whose content lacks.
 
         The entries come parents first, and only what this makes is a parent: no link leads out. Blocking.
         """

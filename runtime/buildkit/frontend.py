@@ -295,7 +295,7 @@ def _instructions(
         names.add(stage.base.name or "")
         own = [one.trigger for one in stage.instructions if isinstance(one, ins.OnBuild)]
         for text in (*written, *own):
-            with suppress(SkiffError):  # one that can't be read is told with its line when it is built
+            with suppress(SkiffError):  # one that can't be read is reported with its line when it is built
                 found += parse_trigger(text, stage.base.line)
         found += stage.instructions
     return found
@@ -308,7 +308,7 @@ def _mounts(instructions: Sequence[ins.Instruction]) -> list[tuple[str, str]]:
         for written in one.mounts if isinstance(one, ins.Run) else ():
             try:
                 mount = read_mount(written)
-            except SkiffError:  # told with its line when the step is built
+            except SkiffError:  # reported with its line when the step is built
                 continue
             kind = mount.get("type", "bind")
             if kind == "secret":
@@ -326,7 +326,7 @@ def _repositories(instructions: Sequence[ins.Instruction], options: BuildOptions
     found = []
     for value in (*sources, *options.contexts.values()):
         if is_git(value):
-            with suppress(SkiffError):  # an address that can't be read is told with its line when the step is built
+            with suppress(SkiffError):  # an address that can't be read is reported with its line when the step is built
                 source = parse_git(value)
                 found += [("ssh", AGENT)] if source.needs_agent else [("secret", id) for id in auth_secrets(source)]
     return found

@@ -144,7 +144,7 @@ class Http2:
         self._sending = anyio.Lock()
         self._is_client = is_client
         self._h2.initiate_connection()
-        # not by `local_settings` before: the first frame would tell the old value, and h2 count with the new one
+        # not by `local_settings` before: the first frame would carry the old value, and h2 count with the new one
         self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: WINDOW_BYTES})
         self._h2.increment_flow_control_window(WINDOW_BYTES)
         self.is_closed = False
@@ -289,7 +289,7 @@ class Http2:
         await self._flush()
 
     def forget(self, stream: Stream) -> None:
-        """Let go of a call that has ended."""
+        """Forget a call that has ended."""
         self._streams.pop(stream.id, None)
 
 

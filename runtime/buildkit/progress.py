@@ -1,6 +1,6 @@
-"""What a build does, as BuildKit tells it: vertexes that begin and end, their output, and warnings.
+"""What a build does, as BuildKit reports it: vertexes that begin and end, their output, and warnings.
 
-Whoever asks for the status of a build hears everything from its beginning, however late they come.
+A client that asks for the status of a build gets everything from its beginning, however late it asks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WARNING = re.compile(r"\[Warning\] (?P<rule>[A-Z]\w+): (?P<text>.*) \(line (?P<
 RULES = "https://docs.docker.com/go/dockerfile/rule/"
 STDOUT = 1
 LONGEST_LOG_BYTES = 2 << 20
-"""As much of a step's output is told, as with BuildKit."""
+"""The most output of a step that is passed on, as with BuildKit."""
 AMONG_STEPS = (ins.Run, ins.Copy, ins.Workdir)
 """Instructions that are vertexes of their own; the others only change the configuration."""
 
@@ -53,7 +53,7 @@ class Progress:
         return self._count
 
     def send(self, event: Any) -> None:
-        """Tell everybody a StatusResponse."""
+        """Send a StatusResponse to all clients."""
         self._events.append(event)
         self._wake()
 
@@ -63,7 +63,7 @@ class Progress:
         self._wake()
 
     def forget(self) -> None:
-        """Let go of what was told; the numbers stay."""
+        """Forget the events; the numbers stay."""
         self._events.clear()
 
     def _wake(self) -> None:
@@ -72,13 +72,13 @@ class Progress:
 
     async def events(self) -> AsyncIterator[Any]:
         """Yield every StatusResponse, until the build is over."""
-        told = 0
+        sent = 0
         while True:
-            while told < len(self._events):
+            while sent < len(self._events):
                 together = self.response()
-                for event in self._events[told:]:
+                for event in self._events[sent:]:
                     together.MergeFrom(event)
-                told = len(self._events)
+                sent = len(self._events)
                 yield together
             if self._is_over:
                 return
@@ -91,17 +91,17 @@ class Progress:
         return Vertex(self, digest, name, inputs)
 
     def warn(self, rule: str, text: str, line: int, file: str, content: bytes) -> None:
-        """Tell a warning of a build check."""
+        """Send a warning of a build check."""
         self.warnings += 1
-        told = self.response()
+        update = self.response()
         shown = f"{rule}: {text} (line {line})"
-        warning = told.warnings.add(
+        warning = update.warnings.add(
             vertex=self.definition, level=1, short=shown.encode(), url=f"{RULES}{_kebab(rule)}/"
         )
         warning.info.filename = file
         warning.info.data = content
         _add_range(warning.ranges, line)
-        self.send(told)
+        self.send(update)
 
 
 def _kebab(rule: str) -> str:
@@ -129,36 +129,36 @@ class Vertex:
         self._tell()
 
     def _tell(self, **more: Any) -> None:
-        told = self._progress.response()
-        vertex = told.vertexes.add(
+        update = self._progress.response()
+        vertex = update.vertexes.add(
             digest=self.digest, inputs=self._inputs, name=self._name, cached=self.is_cached, **more
         )
         vertex.started.CopyFrom(self._started)
         if "error" in more or self._has_ended:
             vertex.completed.CopyFrom(timestamp())
-        self._progress.send(told)
+        self._progress.send(update)
 
     def write(self, text: str) -> None:
-        """Tell output of the step, up to a limit: whoever asks for the status of a build hears all of it."""
+        """Send output of the step, up to a limit: a client that asks for the status of a build gets all of it."""
         if self._written > LONGEST_LOG_BYTES:
             return
         self._written += len(text)
         if self._written > LONGEST_LOG_BYTES:
             text += f"\n[output clipped, log limit {LONGEST_LOG_BYTES >> 20} MiB reached]\n"
-        told = self._progress.response()
-        log = told.logs.add(vertex=self.digest, stream=STDOUT, msg=text.encode(errors="surrogateescape"))
+        update = self._progress.response()
+        log = update.logs.add(vertex=self.digest, stream=STDOUT, msg=text.encode(errors="surrogateescape"))
         log.timestamp.CopyFrom(timestamp())
-        self._progress.send(told)
+        self._progress.send(update)
 
     def status(self, id: str, current: int, total: int, *, is_done: bool = False) -> None:
-        """Tell how far a part of the step is, in bytes."""
-        told = self._progress.response()
-        status = told.statuses.add(ID=id, vertex=self.digest, name=id, current=current, total=total)
+        """Send how far a part of the step is, in bytes."""
+        update = self._progress.response()
+        status = update.statuses.add(ID=id, vertex=self.digest, name=id, current=current, total=total)
         status.timestamp.CopyFrom(timestamp())
         status.started.CopyFrom(self._started)
         if is_done:
             status.completed.CopyFrom(timestamp())
-        self._progress.send(told)
+        self._progress.send(update)
 
     def end(self, error: BaseException | None = None) -> None:
         """End the step; `error` is why it failed, if it did."""
@@ -180,22 +180,22 @@ class Vertex:
 
 
 class Messages:
-    """Takes a builder's messages, of which warnings of build checks are told."""
+    """Takes a builder's messages, of which warnings of build checks are passed on."""
 
     def __init__(self, progress: Progress, file: str, content: bytes) -> None:
         self._progress = progress
         self._file = file
         self._content = content
 
-    def __call__(self, told: Mapping[str, Any]) -> None:
+    def __call__(self, report: Mapping[str, Any]) -> None:
         """Take one of Docker's JSON messages."""
-        found = _WARNING.fullmatch(told.get("stream") or "")
+        found = _WARNING.fullmatch(report.get("stream") or "")
         if found is not None:
             self._progress.warn(found["rule"], found["text"], int(found["line"]), self._file, self._content)
 
 
 class VertexOutputs:
-    """The outputs of a build's stages, each of which tells its steps as vertexes (see `runtime.build.output.Outputs`)."""
+    """The outputs of a build's stages, each of which reports its steps as vertexes (see `runtime.build.output.Outputs`)."""
 
     def __init__(self, progress: Progress, planned: Sequence[PlannedStage]) -> None:
         self._outputs: dict[int, _VertexOutput] = {}

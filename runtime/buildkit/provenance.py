@@ -93,7 +93,7 @@ def package_url(name: str, platform: Platform) -> str:
 
 
 def statement(wanted: Wanted, facts: Facts, names: Sequence[str], platform: Platform, digest: str) -> Statement:
-    """Return what is to be said of the image for `platform` whose manifest has `digest`; `names` are the image's."""
+    """Return the statement about the image for `platform` whose manifest has `digest`; `names` are the image's."""
     subjects = [package_url(name, platform) for name in names] or ["_"]
     predicate = _version_1(wanted, facts, platform) if wanted.version == "v1" else _version_0_2(wanted, facts, platform)
     document = {
@@ -115,7 +115,7 @@ def _parameters(wanted: Wanted, facts: Facts) -> dict[str, Any]:
 
 
 def _details(wanted: Wanted, facts: Facts) -> dict[str, Any]:
-    """Return what `mode=max` tells besides: the Dockerfile itself."""
+    """Return what `mode=max` adds: the Dockerfile itself."""
     if not wanted.is_max:
         return {}
     info = {

@@ -87,13 +87,13 @@ class Server:
 
 
 def trailers(status: Any) -> list[tuple[str, str]]:
-    """Return the trailers that tell a google.rpc.Status."""
-    told = [("grpc-status", str(status.code))]
+    """Return the trailers that carry a google.rpc.Status."""
+    trailers = [("grpc-status", str(status.code))]
     if status.message:
-        told.append(("grpc-message", quote(status.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")))
+        trailers.append(("grpc-message", quote(status.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")))
     if status.details:
-        told.append(("grpc-status-details-bin", base64.b64encode(status.SerializeToString()).decode().rstrip("=")))
-    return told
+        trailers.append(("grpc-status-details-bin", base64.b64encode(status.SerializeToString()).decode().rstrip("=")))
+    return trailers
 
 
 class ClientCall:

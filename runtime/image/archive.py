@@ -85,7 +85,7 @@ async def _opened(path: Path) -> AsyncIterator[_Archive]:
 
 
 def _open(path: Path) -> _Archive:
-    """Open an archive; a compressed one is decompressed once, beside it, since its members are read in any order."""
+    """Open an archive; a compressed one is decompressed once into a file next to it, since its members are read in any order."""
     file: IO[bytes] = open(path, "rb")  # noqa: SIM115 - closed by the archive
     try:
         if is_compressed(file):
@@ -425,7 +425,7 @@ class _LayoutWriter:
         config = json.loads(raw)
         written = [layer.digest for layer in layers]
         if written != config["rootfs"]["diff_ids"]:
-            # a layer that had to be packed anew may differ in its bytes: then the configuration follows it
+            # a layer that had to be packed again may differ in its bytes: then the configuration follows it
             raw = json.dumps({**config, "rootfs": {"type": "layers", "diff_ids": written}}).encode()
         described = self.blob(raw, OCI_CONFIG)
         document = {

@@ -145,7 +145,7 @@ def _make(base: Base, mirror: str, archive: Path, progress: Callable[[dict[str, 
     if program is None:
         raise UnavailableError("mmdebstrap is not installed", "install it: `apt-get install mmdebstrap`")
     with open(archive.with_suffix(".lock"), "w") as lock:
-        # mmdebstrap inherits the lock: while it runs, an engine that was started anew waits for it too
+        # mmdebstrap inherits the lock: while it runs, an engine that was restarted waits for it too
         fcntl.flock(lock, fcntl.LOCK_EX)
         scratch = archive.with_suffix(".part")
         shutil.rmtree(scratch, ignore_errors=True)
@@ -204,5 +204,5 @@ def _run(command: Sequence[str], scratch: Path, lock: int, progress: Callable[[d
 
 def _host_settings() -> str:
     """Return the lines of this host's apt settings that containers need to reach the same mirror."""
-    told = subprocess.run(["apt-config", "dump", "--format", '%F "%v";%n'], capture_output=True, text=True).stdout
-    return "".join(f"{line}\n" for line in told.splitlines() if line.split(" ")[0] in CARRIED)
+    dumped = subprocess.run(["apt-config", "dump", "--format", '%F "%v";%n'], capture_output=True, text=True).stdout
+    return "".join(f"{line}\n" for line in dumped.splitlines() if line.split(" ")[0] in CARRIED)

@@ -1,4 +1,4 @@
-"""Compressed streams, told by their first bytes: gzip, bzip2, xz, zstd."""
+"""Compressed streams, recognised by their first bytes: gzip, bzip2, xz, zstd."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CompressionError(ValueError):
 
 def _is_zstd(magic: bytes) -> bool:
     """Whether a stream begins as one of zstd: with a frame, or with one to skip (RFC 8878, section 3.1.2)."""
-    # parallel compressors and zstd:chunked write such frames, to tell readers of their own where the others are
+    # parallel compressors and zstd:chunked write such frames, to show their own readers where the others are
     return magic.startswith(ZSTD) or (magic[1:4] == SKIPPABLE and magic[0] & 0xF0 == 0x50)
 
 

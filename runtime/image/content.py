@@ -15,7 +15,7 @@ from runtime.linux.durability import sync_file
 from runtime.paths import Paths
 
 PARTIAL = "partial"
-"""Directory, beside the blobs, of those that are not whole yet."""
+"""Directory, next to the blobs, of those that are not whole yet."""
 MOST_PARTIAL_BYTES = 1 << 30
 """How much of them is kept for pulls that go on."""
 
@@ -61,7 +61,7 @@ class Partial:
         self.size += len(data)
 
     def restart(self) -> None:
-        """Begin anew: what is here is of no use."""
+        """Start over: what is here is of no use."""
         self._file.seek(0)
         self._file.truncate()
         self._hash = hashlib.sha256()

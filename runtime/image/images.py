@@ -69,7 +69,7 @@ class Images:
         self._load()
 
     def _load(self) -> None:
-        """Take in which image has which name; where two records claim one, the later claim counts.
+        """Read which image has which name; where two records claim one, the later claim counts.
 
         So moving a name from one image to another is two independent writes: the new claim, then the old one's end.
         """
@@ -170,7 +170,7 @@ class Images:
             self._claim(str(before), name, None)
 
     def _claim(self, id: str, name: str, tagged_s: float | None) -> None:
-        """Write the name, or with None that it is none any more, into the image's record."""
+        """Write the name, or with None that it has none, into the image's record."""
         document = self._images.get(id)
         if document is None:
             return
@@ -298,7 +298,7 @@ class Images:
 
 
 def _key(reference: Reference) -> str:
-    """Return the reference as the store keeps it: beside a digest, a tag says nothing more."""
+    """Return the reference as the store keeps it: next to a digest, a tag says nothing more."""
     return str(reference if reference.digest is None else replace(reference, tag=None))
 
 

@@ -34,7 +34,7 @@ class Document:
 
 
 Attest = Callable[[Platform, str], Sequence[Statement]]
-"""Returns what is to be said of the image of a platform whose manifest has a digest."""
+"""Returns the statements about the image of a platform whose manifest has a digest."""
 
 
 def document(media_type: str, content: Any) -> Document:

@@ -35,7 +35,7 @@ DIFF_ID = re.compile("[0-9a-f]{64}")
 ONE_USER = "one_user"
 """Member of the record of a layer that was unpacked in a user namespace of one user: all its files are of root there."""
 ASSEMBLY = "assembly"
-"""File, beside a layer's directory, with what it takes to write its archive again."""
+"""File, next to a layer's directory, with what it takes to write its archive again."""
 
 
 @dataclass(frozen=True)
@@ -137,20 +137,22 @@ class Layers:
             self._store.append(self._place(diff_id), record.encode(changed), is_new=False, is_durable=True)
             self._records[diff_id] = changed
 
-    async def add(self, archive: Path, expected: str | None = None, told: Callable[[int], None] | None = None) -> str:
-        """Unpack the layer archive at `archive`; return its diff ID. `told` takes the archive's bytes read so far.
+    async def add(
+        self, archive: Path, expected: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> str:
+        """Unpack the layer archive at `archive`; return its diff ID. `progress` takes the archive's bytes read so far.
 
         Raises BadRequestError when it is damaged or is not the `expected` layer; then nothing stays.
         """
-        unpacked = await anyio.to_thread.run_sync(self._unpack, archive, expected, told)
+        unpacked = await anyio.to_thread.run_sync(self._unpack, archive, expected, progress)
         self._store.mark_directory(self._paths.layers)
         return unpacked.diff_id
 
-    def _unpack(self, archive: Path, expected: str | None, told: Callable[[int], None] | None) -> Unpacked:
+    def _unpack(self, archive: Path, expected: str | None, progress: Callable[[int], None] | None) -> Unpacked:
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
             target = Path(scratch) / "layer"
-            unpacked = unpack(archive, target / "diff", told, target / ASSEMBLY)
+            unpacked = unpack(archive, target / "diff", progress, target / ASSEMBLY)
             if expected is not None and unpacked.diff_id != expected:
                 raise BadRequestError(
                     f"the layer's content is {unpacked.diff_id}, its image says {expected}", "load or pull it again"

@@ -59,7 +59,7 @@ class Platform:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Platform:
-        """Return the platform that a descriptor or an image configuration tells."""
+        """Return the platform that a descriptor or an image configuration names."""
         written = str(document.get("architecture") or "")
         architecture, variant = _ARCHITECTURES.get(written, (written, ""))
         return cls(str(document.get("os") or "linux"), architecture, str(document.get("variant") or variant))
@@ -135,7 +135,7 @@ class Index:
     def select(self, wanted: Platform, name: str) -> Descriptor:
         """Return the manifest for `wanted`; `name` is the image, for the error.
 
-        Raises NotFoundError, which tells what there is.
+        Raises NotFoundError, which lists what there is.
         """
         ranked = [
             (rank, position)

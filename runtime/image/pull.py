@@ -280,7 +280,7 @@ class _Fetch:
 
 
 class Meter:
-    """Tells how far a transfer is, at most ten times a second."""
+    """Reports how far a transfer is, at most ten times a second."""
 
     def __init__(self, progress: Tell, status: str, id: str, total: int) -> None:
         self._progress = progress

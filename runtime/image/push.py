@@ -126,7 +126,7 @@ async def _manifest(
             return raw, json.loads(raw).get("mediaType") or "application/vnd.oci.image.manifest.v1+json"
     diff_ids = [written[diff_id] for diff_id in image.diff_ids]
     if diff_ids != list(image.diff_ids):
-        # a layer that had to be packed anew may differ in its bytes: then the configuration follows it
+        # a layer that had to be packed again may differ in its bytes: then the configuration follows it
         config = {**json.loads(raw_config), "rootfs": {"type": "layers", "diff_ids": diff_ids}}
         raw_config = json.dumps(config, separators=(",", ":"), sort_keys=True).encode()
     digest = f"sha256:{hashlib.sha256(raw_config).hexdigest()}"
@@ -163,7 +163,7 @@ class _Upload:
                 await self._send(known, id)
                 layers.know(diff_id, known, self._repository)
                 return known, diff_id
-            # an archive made anew is kept only until it is sent: the same comes out the next time
+            # an archive that was made for this is kept only until it is sent: the same comes out the next time
             packed, written = await anyio.to_thread.run_sync(_compress, layers.source(diff_id), self._images.content)
             try:
                 if not await self._registry.has_blob(self._path, packed.digest):

@@ -318,8 +318,8 @@ def _error_of(data: bytes) -> tuple[str, str]:
         return "", ""
 
 
-def file_body(path: Path, told: Any = None) -> Body:
-    """Return a request body that reads the file at `path`; `told` takes the bytes sent so far."""
+def file_body(path: Path, progress: Any = None) -> Body:
+    """Return a request body that reads the file at `path`; `progress` takes the bytes sent so far."""
 
     async def pieces() -> AsyncIterator[bytes]:
         sent = 0
@@ -327,7 +327,7 @@ def file_body(path: Path, told: Any = None) -> Body:
             while data := await file.read(UPLOAD_CHUNK_BYTES):
                 yield data
                 sent += len(data)
-                if told is not None:
-                    told(sent)
+                if progress is not None:
+                    progress(sent)
 
     return pieces

@@ -27,7 +27,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 CERTIFICATES = Path("/etc/docker/certs.d")
 
 Body = Callable[[], AsyncIterator[bytes]]
-"""Gives a request's body anew each time it is asked: a request may have to be sent again."""
+"""Gives a request's body from its start each time it is called: a request may have to be sent again."""
 
 
 class TransferError(UnavailableError):

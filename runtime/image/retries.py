@@ -30,7 +30,7 @@ def pause_wanted(header: str, now_s: float | None = None) -> float | None:
 
 
 def pause_after(error: TransferError, attempt: int) -> float | None:
-    """Return how long to wait after the failed `attempt` (from 1), None when there is to be no further one."""
+    """Return how long to wait after the failed `attempt` (from 1), None when there is no further one."""
     pause_s = FIRST_PAUSE_S * 2**attempt if error.pause_s is None else error.pause_s
     return None if attempt >= ATTEMPTS or pause_s > LONGEST_PAUSE_S else pause_s
 

@@ -103,7 +103,7 @@ class Input:
 
 
 def entries(source: Input) -> Iterator[Entry]:
-    """Yield the entries; the payload of each is to be taken from `source`, padding included, before the next."""
+    """Yield the entries; the payload of each must be read from `source`, padding included, before the next."""
     pax: dict[bytes, bytes] = {}
     common: dict[bytes, bytes] = {}
     long_name = long_link = None
@@ -146,10 +146,10 @@ def padding(size: int) -> int:
 def _checked(block: bytes) -> int:
     """Check a header's sum and return its size field."""
     try:
-        told = int(block[148:156].strip(b"\0 ") or b"0", 8)
+        stated = int(block[148:156].strip(b"\0 ") or b"0", 8)
     except ValueError as error:
         raise TarError("an entry's header is damaged") from error
-    if sum(block) - sum(block[148:156]) + 256 != told:
+    if sum(block) - sum(block[148:156]) + 256 != stated:
         raise TarError("an entry's header has a wrong checksum")
     return _number(block[124:136])
 

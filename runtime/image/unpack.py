@@ -45,18 +45,18 @@ class Unpacked:
 
 
 def unpack(
-    blob: Path, target: Path, told: Callable[[int], None] | None = None, assembly: Path | None = None
+    blob: Path, target: Path, progress: Callable[[int], None] | None = None, assembly: Path | None = None
 ) -> Unpacked:
     """Unpack the layer at `blob` into the new directory `target`. Blocking.
 
     Every path is taken below `target`: absolute names and ".." are refused, and no link of the layer is followed.
-    `told` takes the bytes of `blob` read so far. At `assembly` is kept what it takes to write the archive again.
+    `progress` takes the bytes of `blob` read so far. At `assembly` is kept what it takes to write the archive again.
     Raises BadRequestError on a malformed layer, OSError when the disk is full, InternalError for its other faults.
     """
     target.mkdir(parents=True)
     writer = AssemblyWriter(assembly) if assembly is not None else None
     try:
-        with _Pieces(blob, told, target) as pieces:
+        with _Pieces(blob, progress, target) as pieces:
             source = tar.Input(iter(pieces), writer.raw if writer is not None else _ignore)
             size_bytes = _Extraction(str(target), writer).run(source)
             source.rest()
@@ -85,12 +85,12 @@ def _ignore(data: bytes | memoryview) -> None:
 
 
 class _Pieces:
-    """A blob's uncompressed content, read and digested beside its use: all three are mostly outside Python's lock."""
+    """A blob's uncompressed content, read and digested in a thread of its own: all three are mostly outside Python's lock."""
 
-    def __init__(self, blob: Path, told: Callable[[int], None] | None, place: Path) -> None:
+    def __init__(self, blob: Path, progress: Callable[[int], None] | None, place: Path) -> None:
         self._blob = blob
         self._place = place
-        self._told = told
+        self._progress = progress
         self._pool = ThreadPoolExecutor(2, "unpack")
         self._decoded: Queue[tuple[bytes, int] | Exception | None] = Queue(AHEAD)
         self._undigested: Queue[bytes | None] = Queue(AHEAD)
@@ -131,8 +131,8 @@ class _Pieces:
             piece, position = item
             keep_room(self._place, len(piece))
             self._undigested.put(piece)
-            if self._told is not None:
-                self._told(position)
+            if self._progress is not None:
+                self._progress(position)
             yield piece
         self._is_read = True
         if item is not None:

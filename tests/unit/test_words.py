@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("compose", "runtime/keeper", "runtime/oci", "runtime/container", "runtime/engine", "runtime/api")
+FOLDERS = (
+    "compose",
+    "runtime/keeper",
+    "runtime/oci",
+    "runtime/container",
+    "runtime/engine",
+    "runtime/api",
+    "runtime/build",
+    "runtime/buildkit",
+    "runtime/image",
+)
 """Folders that have been rewritten; a folder that has been is added here."""
 DIALECT = {
     "anew": "again, or: recreate",
