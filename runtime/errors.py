@@ -117,11 +117,23 @@ class KernelError(SkiffError):
     """
 
     def __init__(self, syscall: str, arguments: Sequence[object], errno: int, hint: str | None = None) -> None:
-        shown = ", ".join(str(argument) for argument in arguments)
+        shown = ", ".join(map(_readable, arguments))
         super().__init__(f"{syscall}({shown}): {os.strerror(errno)}", hint)
         self.syscall = syscall
         self.arguments = tuple(arguments)
         self.errno = errno
+
+
+def _readable(argument: object) -> str:
+    """Return an argument of a system call as strace(1) shows it: structures by their fields, paths as text."""
+    if isinstance(argument, bytes):
+        return argument.decode(errors="replace")
+    fields = getattr(argument, "_fields_", None)
+    if fields is None:
+        return (
+            str(argument) if isinstance(argument, str | int | float | tuple | None) else f"<{type(argument).__name__}>"
+        )
+    return "{" + ", ".join(f"{name}={getattr(argument, name)}" for name, *_ in fields) + "}"
 
 
 def first_error(error: BaseException) -> BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from compose.plan.content import FOLDERS, is_copied
@@ -41,6 +42,36 @@ def file_mounts(target: DesiredProject, name: str) -> Iterator[dict[str, Any]]:
                 "Target": use.path(folder),
                 "ReadOnly": True,
             }
+
+
+def make_bind_sources(target: DesiredProject, name: str) -> None:
+    """Make the missing folders that the service binds: they belong to whoever runs the command, not to the engine's user.
+
+    Raises SkiffError for one that can't be made.
+    """
+    for mount in target.services[name].mounts:
+        if mount.type == "bind" and mount.creates_host_path:
+            try:
+                _make_folder(mount.source)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise SkiffError(
+                    f"service {name!r}: the bind source {mount.source} can't be made: {reason}",
+                    "make it, or correct the path",
+                ) from error
+
+
+def _make_folder(path: str) -> None:
+    if os.path.lexists(path):
+        return
+    parent = os.path.dirname(path)
+    _make_folder(parent)
+    with suppress(FileExistsError):
+        os.mkdir(path)
+    above = os.stat(parent)
+    # under sudo, what is made in a person's folder is that person's
+    if os.geteuid() == 0 and str(above.st_uid) == os.environ.get("SUDO_UID"):
+        os.chown(path, above.st_uid, above.st_gid)
 
 
 def security_options(target: DesiredProject, name: str) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from compose.events import (
 from compose.execute.build_flags import BuildFlags
 from compose.execute.conditions import wait_completed, wait_healthy
 from compose.execute.content import inject
-from compose.execute.files import file_mounts, security_options
+from compose.execute.files import file_mounts, make_bind_sources, security_options
 from compose.execute.hooks import POST_START, PRE_STOP, run_hooks
 from compose.execute.pre_start import run_pre_start
 from compose.execute.transfer import measure
@@ -254,6 +254,8 @@ class Executor:
 
     def _make(self, body: Mapping[str, Any], service: str, name: str) -> str:
         """Create a container and write configs and secrets into it; if that fails, the container is removed."""
+        if self.client.endpoint.is_ours:
+            make_bind_sources(self._target, service)
         made = self.client.create_container(body, name=name, platform=self._target.services[service].platform)
         id: str = made["Id"]
         for warning in made.get("Warnings") or ():

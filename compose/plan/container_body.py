@@ -122,6 +122,14 @@ def _port_bindings(service: Service) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+def _capabilities(names: Sequence[str] | None) -> list[str] | None:
+    """Return capabilities as docker compose hands them on, and the engine shows them: by their whole names, in order."""
+    if not names:
+        return None
+    upper = {str(name).strip().upper() for name in names}
+    return sorted(name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in upper)
+
+
 def _host_config(service: Service, container_of: Mapping[str, str]) -> dict[str, Any]:
     def shared(key: str) -> str:
         donor = shares(service, key)
@@ -134,8 +142,8 @@ def _host_config(service: Service, container_of: Mapping[str, str]) -> dict[str,
         "PortBindings": _port_bindings(service),
         "RestartPolicy": {"Name": restart.name, "MaximumRetryCount": restart.attempts},
         "Privileged": service.is_privileged,
-        "CapAdd": service.cap_add,
-        "CapDrop": service.cap_drop,
+        "CapAdd": _capabilities(service.cap_add),
+        "CapDrop": _capabilities(service.cap_drop),
         "ReadonlyRootfs": service.is_read_only,
         "Init": service.init,
         "Dns": service.dns,

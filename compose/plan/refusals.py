@@ -56,8 +56,27 @@ def _check_binds(name: str, service: Service, is_ours: bool) -> None:
                 f"service {name!r}: the bind source does not exist: {source}",
                 "make it, or let it be made: bind: {create_host_path: true}",
             )
+        if near := _near_file(source, mount.target):
+            raise SkiffError(
+                f"service {name!r}: the bind source does not exist: {source}",
+                f"did you mean {near}? An empty directory would be made in its place: for that, make it yourself",
+            )
         if is_ours and (why := _why_unusable(source)):
             raise SkiffError(f"service {name!r}: the bind source {source} can't be used: {why}", "correct the path")
+
+
+def _near_file(source: str, target: str) -> str:
+    """Return the file that a missing `source` of a bind mount is a misspelling of: both it and `target` name files."""
+    if os.path.lexists(source) or not os.path.splitext(source)[1] or not os.path.splitext(target)[1]:
+        return ""
+    from difflib import get_close_matches
+
+    folder, name = os.path.split(source)
+    try:
+        files = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    except OSError:
+        return ""
+    return next((os.path.join(folder, near) for near in get_close_matches(name, files, n=1)), "")
 
 
 def _why_unusable(path: str) -> str:
@@ -66,6 +85,8 @@ def _why_unusable(path: str) -> str:
         os.stat(path)
     except FileNotFoundError:
         parent = os.path.dirname(path)
+        while not os.path.lexists(parent):  # all that is missing is made
+            parent = os.path.dirname(parent)
         return _why_unusable(parent) or ("" if os.access(parent, os.W_OK) else f"{parent} can't be written to")
     except OSError as error:
         return (error.strerror or str(error)).lower()

@@ -82,7 +82,7 @@ def _prepare(
     Returns `special`, the project with the service as it is to run, with the variables that providers set; and the
     arguments of `one_off_body`.
     """
-    from compose.execute.files import file_mounts, security_options
+    from compose.execute.files import file_mounts, make_bind_sources, security_options
     from compose.plan.project import image_name
 
     service = request.service
@@ -96,6 +96,8 @@ def _prepare(
     needing = StackUp(context, special, UpRequest(images=request.images, ignore_orphans=True))
     observed = needing.prepare_service(service)
     special = needing.project
+    if context.client.endpoint.is_ours:
+        make_bind_sources(special, service)
     shared = {container.service: container.id for container in reversed(observed.containers) if not container.is_oneoff}
     return special, {
         "image_id": observed.images.get(image_name(special, service), ""),

@@ -34,6 +34,7 @@ MOUNTABLE_PROC = frozenset(
 HOST_OWN = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
 """Filesystems that show a namespace, by type: in a namespace that another user owns, the host's mount is bound instead."""
 LINKS_FOLLOWED = 40
+EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class RootError(Exception):
@@ -105,7 +106,12 @@ def prepare(
     mounts = list(spec.get("mounts") or ())
     settings = spec.get("linux") or {}
     # cloned before mounts become slaves: a mount with shared propagation must be in the host's peer group
-    sources = [_source(entry) if _is_bind(entry) else -1 for entry in mounts]
+    sources = []
+    for entry in mounts:
+        try:
+            sources.append(_source(entry) if _is_bind(entry) else -1)
+        except (KernelError, OSError) as error:
+            raise _mount_error(entry, error) from error
     linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
     path = os.path.join(bundle, spec["root"]["path"])
     if mounts and mounts[0]["destination"] == "/" and mounts[0]["type"] == "overlay":
@@ -118,12 +124,15 @@ def prepare(
     fitting = {tree.point: tree for tree in made if tree.fits(mounts, settings)}
     covered = [entry for tree in fitting.values() for entry in tree.entries]
     for entry, source in zip(mounts, sources, strict=True):
-        if source >= 0:
-            _bind(root, entry, source)
-        elif entry not in covered:
-            mount_entry(root, entry, hierarchies)
-        elif entry["destination"] in fitting:
-            _attach(root, entry, fitting[entry["destination"]].descriptor)
+        try:
+            if source >= 0:
+                _bind(root, entry, source)
+            elif entry not in covered:
+                mount_entry(root, entry, hierarchies)
+            elif entry["destination"] in fitting:
+                _attach(root, entry, fitting[entry["destination"]].descriptor)
+        except (KernelError, OSError) as error:
+            raise _mount_error(entry, error) from error
     if "/dev" not in fitting and not any(_is_bind(one) and one["destination"].rstrip("/") == "/dev" for one in mounts):
         make_default_devices(root)
     for device in settings.get("devices") or ():
@@ -184,6 +193,22 @@ def mount_entry(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, 
         _mount_cgroups(root, entry, hierarchies)
     else:
         _mount(root, entry)
+
+
+def _mount_error(entry: Mapping[str, Any], error: KernelError | OSError) -> Exception:
+    """Return an error that names the mount; the error itself where it says what to do, or callers know it."""
+    number = error.errno or 0
+    if number in EXHAUSTED or getattr(error, "hint", None):
+        return error
+    reason = os.strerror(number).lower()
+    if number == errno.EROFS:
+        reason = "the mount point is missing there and can't be made: read-only file system"
+    call = f" ({error.syscall}: {errno.errorcode.get(number, number)})" if isinstance(error, KernelError) else ""
+    return RootError(f"error mounting {_pair(entry)}: {reason}{call}")
+
+
+def _pair(entry: Mapping[str, Any]) -> str:
+    return f'"{entry.get("source") or entry.get("type")}" to rootfs at "{entry["destination"]}"'
 
 
 def _attach(root: Root, entry: Mapping[str, Any], made: int) -> None:
@@ -247,6 +272,13 @@ def _bind(root: Root, entry: Mapping[str, Any], source: int) -> None:
     is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     target = root.provide(entry["destination"], is_directory)
     _keep_proc(root, entry, target)
+    if is_directory != stat.S_ISDIR(os.fstat(target).st_mode):
+        kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
+        raise RootError(
+            f"error mounting {_pair(entry)}: the source is {kinds[0]}, and {kinds[1]} is there in the image. Are you trying "
+            "to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the "
+            "expected type"
+        )
     linux.attach_mount(source, target)
     os.close(source)
     os.close(target)

@@ -51,6 +51,10 @@ BEFORE_ANYTHING = {
         "web: {image: busybox, volumes: [{type: bind, source: /nosuch, target: /x, bind: {create_host_path: false}}]}",
         ["service 'web': the bind source does not exist: /nosuch", "make it"],
     ),
+    "bind source that is a misspelt file": (
+        "web: {image: busybox, volumes: ['./compose.yml:/etc/settings.yml:ro']}",
+        ["service 'web': the bind source does not exist: ", "did you mean ", "/compose.yaml?"],
+    ),
     "bind source below a file": (
         "web: {image: busybox, volumes: ['/etc/passwd/x:/x']}",
         ["service 'web': the bind source /etc/passwd/x can't be used: not a directory"],
@@ -97,6 +101,21 @@ def test_it_is_refused_before_anything_is_touched(running, case):
 
 
 FAILING = {
+    "a folder over a file of the image": (
+        "web: {image: busybox, volumes: ['/tmp:/bin/busybox']}",
+        [
+            'error mounting "/tmp" to rootfs at "/bin/busybox": the source is a directory',
+            "mount a directory onto a file",
+        ],
+    ),
+    "a file over a folder of the image": (
+        "web: {image: busybox, volumes: ['/etc/passwd:/bin']}",
+        ['error mounting "/etc/passwd" to rootfs at "/bin": the source is a file, and a directory is there'],
+    ),
+    "a mount point in a mount that is read-only": (
+        "web: {image: busybox, volumes: ['./empty:/host:ro', '/tmp:/host/below:ro']}",
+        ['error mounting "/tmp" to rootfs at "/host/below": the mount point is missing there', "read-only file system"],
+    ),
     "a program that is not there": (
         "web: {image: busybox, command: nosuchprogram}",
         ["service 'web':", "web-1: ", '"nosuchprogram": executable file not found in $PATH'],

@@ -1,5 +1,6 @@
 """What services get of what their files ask for, as they see it themselves and as Docker's clients are shown it."""
 
+import os
 import time
 
 import pytest
@@ -94,3 +95,13 @@ def test_addresses_of_interfaces_that_contradict_are_refused(stack):
 def test_interval_of_the_start_without_a_start_period_is_refused(stack):
     project = stack(f"services: {{app: {{{SLEEP}, healthcheck: {{test: 'true', start_interval: 1s}}}}}}\n")
     assert "healthcheck.start_interval requires healthcheck.start_period to be set" in project.refused("up", "-d")
+
+
+def test_missing_folders_of_bind_mounts_are_made_for_whoever_runs_the_command(stack):
+    project = stack(f"services: {{app: {{{SLEEP}, volumes: ['./data/new/db:/data', './data/run:/run']}}}}\n")
+    os.chown(project.folder, 12345, 12346)
+    project.skiff("up", "-d", env={**project.home.env, "SUDO_UID": "12345"})
+    made = [project.folder / name for name in ("data", "data/new", "data/new/db", "data/run")]
+    assert [(path.stat().st_uid, path.stat().st_gid) for path in made] == [(12345, 12346)] * 4
+    project.skiff("run", "-v", f"{project.folder}/one/two:/two", "app", "true")
+    assert (project.folder / "one/two").is_dir()

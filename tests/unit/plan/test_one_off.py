@@ -73,7 +73,7 @@ def test_capabilities_of_the_command_line_win():
         model["services"]["web"] |= {"cap_add": ["NET_ADMIN"], "cap_drop": ["CHOWN"]}
 
     host = body(RunOptions(cap_add=["CHOWN"], cap_drop=["NET_ADMIN"]), capable)["HostConfig"]
-    assert (host["CapAdd"], host["CapDrop"]) == (["CHOWN"], ["NET_ADMIN"])
+    assert (host["CapAdd"], host["CapDrop"]) == (["CAP_CHOWN"], ["CAP_NET_ADMIN"])
 
 
 @pytest.mark.parametrize(
