@@ -1,1 +1,1 @@
-"""Networks of containers: namespaces, bridges, addresses, published ports, name resolution."""
+"""Container networks: namespaces, bridges, addresses, firewall, published ports, name resolution."""

@@ -1,4 +1,4 @@
-"""Which address an endpoint of a network takes. Pure."""
+"""Choosing and checking addresses of endpoints. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.network.model import Network
 
 
 def parse_address(what: str, address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the address that a user wrote as `what` of something. Raises BadRequestError."""
+    """Parse an address of a user; `what` names it in the error. Raises BadRequestError."""
     try:
         return ipaddress.ip_address(address)
     except ValueError:
@@ -19,10 +19,10 @@ def parse_address(what: str, address: str) -> ipaddress.IPv4Address | ipaddress.
 
 
 def choose_address(network: Network, version: int, wanted: str, used: Container[str]) -> str:
-    """Return an address of the network with its prefix length: the `wanted` one, else the first that is not `used`.
+    """Return an address of the network with its prefix length: `wanted` if given, else the first that is not `used`.
 
-    A network without subnets of this IP `version` gives none: "". Raises BadRequestError, ForbiddenError (in use),
-    ConflictError (all are).
+    Returns "" if the network has no subnet of this IP `version`. Raises BadRequestError, ForbiddenError (address in use),
+    ConflictError (all addresses in use).
     """
     subnets = network.subnets_of(version)
     reserved = {*(subnet.gateway for subnet in subnets), *(a for s in subnets for a in s.reserved.values())}
@@ -47,20 +47,20 @@ def choose_address(network: Network, version: int, wanted: str, used: Container[
     full = ", ".join(subnet.ip_range or subnet.subnet for subnet in subnets)
     raise ConflictError(
         f"no available addresses in {full} of network {network.name}",
-        "remove containers from the network, or make it with a larger subnet",
+        "remove containers from the network, or create it with a larger subnet",
     )
 
 
 def link_local(text: str) -> str:
-    """Return a link-local address with its prefix length. Raises BadRequestError."""
+    """Parse a link-local address and return it with its prefix length. Raises BadRequestError."""
     address = parse_address("link-local address", text)
     if not address.is_link_local:
-        raise BadRequestError(f"{text} is no link-local address", "these are in 169.254.0.0/16 and fe80::/10")
+        raise BadRequestError(f"{text} is not a link-local address", "these are in 169.254.0.0/16 and fe80::/10")
     return f"{address}/{16 if address.version == 4 else 64}"
 
 
 def check_hardware_address(text: str) -> str:
-    """Return `text` when a network card could have it. Raises BadRequestError."""
+    """Return the unicast MAC address `text` in normal form. Raises BadRequestError."""
     if not re.fullmatch(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}", text) or int(text[:2], 16) & 1:
         raise BadRequestError(
             f"invalid MAC address {text!r}", 'write it as "02:42:ac:11:00:02"; the first byte is even'
@@ -69,5 +69,5 @@ def check_hardware_address(text: str) -> str:
 
 
 def hardware_address(seed: bytes) -> str:
-    """Return a locally administered hardware address that ends with four bytes of `seed`."""
+    """Return a locally administered MAC address that ends with the first four bytes of `seed`."""
     return "02:42:" + ":".join(f"{byte:02x}" for byte in seed[:4])

@@ -1,4 +1,4 @@
-"""Networks and endpoints in the kernel: bridges, veth pairs, addresses, routes. Every call blocks: use a worker."""
+"""Networks and endpoints in the kernel: bridges, veth pairs, addresses, routes. All calls block: use a thread."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from runtime.network.subnets import Claim
 
 T = TypeVar("T")
 OPERATION_S = 1.0
-"""How long is waited for a device to operate: one that somebody has taken down never does."""
+"""Timeout for a device to become operational, which it does not if somebody has set it down."""
 
 
 class NoBridgeError(Exception):
-    """The network's bridge is not in the kernel: somebody removed it."""
+    """The network's bridge does not exist: somebody has removed it."""
 
 
 class Bridges:
-    """The devices of one engine's networks; each bridge is let through `firewall`."""
+    """The devices of one engine's networks; `firewall` has rules for each bridge."""
 
     def __init__(self, firewall: Firewall, engine_id: str) -> None:
         self._firewall = firewall
         self._engine_id = engine_id
         self._alias = f"skiff-{engine_id} "
-        # the device group of what is to go; users' own groups are small numbers
+        # device group of devices to delete; groups of users are small numbers
         self._going = int(engine_id, 16) & 0x7FFFFFFF | 0x40000000
-        # of what has no alias yet: an interface can't be born with one, and an engine may be killed in between
+        # device group of devices without an alias yet: it can't be set at creation, and we may be killed in between
         self._coming = self._going ^ 0x20000000
         self._netlink: Netlink | None = None
 
@@ -49,17 +49,17 @@ class Bridges:
         return self._netlink
 
     def claims(self) -> list[Claim]:
-        """Return who uses which addresses now, where the bridges are."""
+        """Return the address ranges in use in the bridges' network namespace."""
         return live_claims(self._link(), self._engine_id)
 
     def has_way_out(self) -> bool:
-        """Whether a default route leads out of the namespace that the bridges are in."""
+        """Whether the bridges' network namespace has a default route."""
         return has_default_route(self._link())
 
     # --- bridges
 
     def sweep(self, networks: Sequence[Network]) -> None:
-        """Remove bridges that an engine made and was killed before it could write them down."""
+        """Remove bridges of an engine that was killed before it could store their network."""
         known = {network.bridge for network in networks}
         interfaces = self._link().interfaces()
         ours = {one.name for one in interfaces if one.alias.startswith(self._alias) or one.group == self._coming}
@@ -67,13 +67,13 @@ class Bridges:
             self.delete(list(ours - known))
 
     def compare(self, networks: Sequence[Network]) -> tuple[list[str], list[Network]]:
-        """Return our bridges that belong to none of `networks`, and the networks whose bridge is not there."""
+        """Return (our bridges that belong to none of `networks`, those networks whose bridge is missing)."""
         ours = {one.name for one in self._link().interfaces() if one.alias.startswith(self._alias)}
         known = {network.bridge for network in networks}
         return sorted(ours - known), [network for network in networks if network.bridge not in ours]
 
     def rebuild(self, networks: Sequence[Network]) -> list[Network]:
-        """Build the firewall anew for the bridges that are there; returns the networks whose bridge is not."""
+        """Recreate the firewall for the existing bridges; return the networks whose bridge is missing."""
         self._firewall.create()
         ours = {one.name for one in self._link().interfaces() if one.alias.startswith(self._alias)}
         for network in networks:
@@ -82,20 +82,20 @@ class Bridges:
         return [network for network in networks if network.bridge not in ours]
 
     def make(self, network: Network) -> Claim | None:
-        """Make the network's bridge, with its gateways' addresses; all or nothing.
+        """Create the network's bridge with its gateway addresses, or nothing.
 
-        Returns who has some of the addresses too, if anybody has: then nothing is made. That is asked once ours are in
-        place, so that of two engines that choose the same in the same moment not both can miss it.
+        If another interface has addresses of its subnets, return that claim and create nothing. This is checked after our
+        addresses are set, so that of two engines that choose the same subnet at least one notices.
         """
         link = self._link()
-        # a bridge without an address of its own takes its lowest port's, and changes it with the ports
+        # a bridge without a MAC address of its own has the lowest of its ports', which changes with them
         try:
             link.add_bridge(network.bridge, hardware_address(secrets.token_bytes(4)), self._coming)
         except KernelError as error:
             if error.errno != errno.EEXIST:
                 raise
             raise ConflictError(
-                f"network {network.name}: an interface named {network.bridge} exists already",
+                f"network {network.name}: an interface named {network.bridge} already exists",
                 f"choose another name ({BRIDGE}name)",
             ) from error
         try:
@@ -113,7 +113,7 @@ class Bridges:
             write_sysctl("net/ipv4/ip_forward", "1")
             if network.ipv6 is not None:
                 forward_ipv6()
-            # published ports on 127.0.0.1 reach the bridge with a loopback address until it is translated
+            # packets for ports published on 127.0.0.1 have a loopback source address when they are routed to the bridge
             write_sysctl(f"net/ipv4/conf/{network.bridge}/route_localnet", "1")
             self._open_firewall(network)
         except BaseException:
@@ -122,18 +122,18 @@ class Bridges:
         return None
 
     def enslave(self, network: Network, devices: Sequence[str]) -> None:
-        """Connect the host's ends of veth pairs, which lost their bridge, to the network's new one."""
+        """Connect the host's ends of veth pairs to the network's bridge, which was created again."""
         link = self._link()
         bridge = link.index(network.bridge)
         for device in devices:
-            with contextlib.suppress(KernelError):  # it went with its namespace
+            with contextlib.suppress(KernelError):  # removed together with its namespace
                 link.enslave(device, bridge)
 
     def _open_firewall(self, network: Network) -> None:
         self._firewall.add_network(_firewall_network(network))
 
     def shut(self, network: Network, *, is_last: bool) -> None:
-        """Take the network, whose bridge goes, out of the firewall; with the last network goes the firewall."""
+        """Remove the network's rules from the firewall; with the last network remove the table."""
         self._firewall.remove_network(_firewall_network(network), is_last=is_last)
 
     def remove_all(self, networks: Sequence[Network]) -> None:
@@ -143,7 +143,7 @@ class Bridges:
             self._firewall.remove()
 
     def delete(self, devices: Sequence[str]) -> None:
-        """Remove devices together. May run in another thread beside the other calls."""
+        """Delete devices together. May run in another thread than the other calls."""
         link = Netlink()
         try:
             link.delete_together(devices, self._going)
@@ -160,10 +160,10 @@ class Bridges:
         versions: Sequence[int],
         also: Callable[[], T],
     ) -> T:
-        """Connect `namespace` to the network's bridge: a veth pair, addresses, routes; all or nothing.
+        """Connect `namespace` to the network's bridge (veth pair, addresses, routes), or change nothing.
 
-        The network becomes the way out for the IP `versions`. Returns what `also`, called inside the namespace at the
-        end, returns. Raises NoBridgeError.
+        The network gets the default route for the IP `versions`. `also` is called inside the namespace at the end, and its
+        result returned. Raises NoBridgeError.
         """
         link = self._link()
         options = BridgeOptions.of(network.options)
@@ -199,8 +199,8 @@ class Bridges:
 
         try:
             if not options.neighbours_meet or _bridged_traffic_is_filtered():
-                # where netfilter sees bridged frames, an answer to a container that called itself over the host's port
-                # turns round on the bridge
+                # with br_netfilter, the answer to a container that connects to itself through a published port leaves
+                # the bridge by the port on which it arrived (hairpin)
                 port = link.index(endpoint.host_device)
                 link.set_port(port, reflects=options.neighbours_meet, is_isolated=not options.neighbours_meet)
             made = netns.inside(namespace, inside)
@@ -295,17 +295,14 @@ class Bridges:
         netns.inside(namespace, inside)
 
     def unplug(self, devices: Sequence[str]) -> None:
-        """Cut the host's ends of veth pairs off their bridges at once; `delete` takes its time.
-
-        From then on their addresses may be given to others.
-        """
+        """Disable the host's ends of veth pairs, so that their addresses can be reused; `delete` takes longer."""
         link = self._link()
         for device in devices:
-            with contextlib.suppress(KeyError, KernelError):  # it went with its namespace, or was never up
+            with contextlib.suppress(KeyError, KernelError):  # removed with its namespace, or never up
                 link.disable_port(link.index(device))
 
-    def set_way_out(self, network: Network, endpoint: Endpoint, namespace: Path, versions: Sequence[int]) -> None:
-        """Make `network` the way out of `namespace` for the IP `versions`."""
+    def set_default_route(self, network: Network, endpoint: Endpoint, namespace: Path, versions: Sequence[int]) -> None:
+        """Set the default route of `namespace` for the IP `versions` to the gateway of `network`."""
 
         def inside() -> None:
             inner = Netlink()

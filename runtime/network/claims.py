@@ -1,4 +1,4 @@
-"""Who on this machine uses which addresses now, as the kernel tells."""
+"""Which address ranges interfaces and routes of this machine use (rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from runtime.linux.routes import InterfaceAddress, Route, addresses, routes
 from runtime.network.subnets import BRIDGE, INTERFACE, ROUTE, Claim
 
 OUR_ALIAS = re.compile(r"skiff-(?P<engine>[0-9a-f]{8}) (?P<network>.*)", re.DOTALL)
-"""What the bridges of every Skiff engine have as their alias."""
+"""The alias of bridges of all Skiff engines."""
 
 
 def live_claims(link: Netlink, engine_id: str) -> list[Claim]:
-    """Return the claims of interfaces, then of routes, in the namespace of `link`; `engine_id` is this engine's."""
+    """Return the claims of interfaces and routes in the namespace of `link`; `engine_id` is this engine's."""
     interfaces = {one.index: one for one in link.interfaces()}
     found = [_claim_of_address(one, interfaces.get(one.interface), engine_id) for one in addresses(link)]
     return found + [_claim_of_route(one, interfaces.get(one.interface), engine_id) for one in routes(link)]
 
 
 def rival(link: Netlink, index: int, subnets: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> Claim | None:
-    """Return which other interface than `index` has addresses of `subnets`, if any has."""
+    """Return the claim of another interface than `index` on addresses of `subnets`, None if there is none."""
     for one in addresses(link):
         if one.interface != index and any(one.range.overlaps(subnet) for subnet in subnets):
             found = next((interface for interface in link.interfaces() if interface.index == one.interface), None)
@@ -31,7 +31,7 @@ def rival(link: Netlink, index: int, subnets: Sequence[ipaddress.IPv4Network | i
 
 
 def name_server_claims(servers: Sequence[str]) -> list[Claim]:
-    """Return the claims of the host's name servers: no network that we choose may hide one from the host."""
+    """Return the host's name servers as claims: a chosen network must not make one unreachable for the host."""
     return [
         Claim(ipaddress.ip_network(server.partition("%")[0]), f"name server {server} of /etc/resolv.conf")
         for server in servers

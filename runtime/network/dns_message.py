@@ -1,4 +1,4 @@
-"""DNS messages, as far as a small resolver needs them (RFC 1035). Pure."""
+"""Parses and builds DNS messages, as far as a small resolver needs it (RFC 1035). Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class MessageError(ValueError):
-    """The bytes are no DNS query."""
+    """The bytes are not a DNS query."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """The one question of a message; `name` is lower-case, without the last dot.
+    """The question of a message; `name` is lower-case, without the trailing dot.
 
-    `udp_bytes` is the longest datagram that the asker takes; it `has_options` when it says so itself (RFC 6891).
+    `udp_bytes` is the maximum size of a response datagram; `has_options`: whether the query has an OPT record (RFC 6891).
     """
 
     id: int
@@ -39,12 +39,12 @@ class Query:
 
 
 def parse_query(data: bytes) -> Query:
-    """Return the question that `data` asks. Raises MessageError."""
+    """Parse a query. Raises MessageError."""
     if len(data) < HEADER_BYTES:
         raise MessageError("shorter than a header")
     id, flags, questions, _, _, additional = struct.unpack_from("!HHHHHH", data)
     if flags & 0x8000 or questions != 1:
-        raise MessageError("not a query of one question")
+        raise MessageError("not a query with one question")
     labels, offset = [], HEADER_BYTES
     while True:
         if offset >= len(data):
@@ -74,9 +74,9 @@ def response_code(answer: bytes) -> int:
 
 
 def respond(query: Query, code: int, answers: Sequence[Address | str] = (), limit_bytes: int = 65535) -> bytes:
-    """Return the answer to `query`: addresses as A or AAAA records, names as PTR records.
+    """Return the response to `query`: addresses as A or AAAA records, names as PTR records.
 
-    Records past `limit_bytes` are left out, and the answer says so, so that the asker comes again over TCP.
+    Records beyond `limit_bytes` are omitted, and the TC flag is set, so that the client asks again over TCP.
     """
     options = struct.pack("!BHHIH", 0, TYPE_OPT, LARGEST_UDP_BYTES, 0, 0) if query.has_options else b""
     room = limit_bytes - HEADER_BYTES - len(query.question) - len(options)
@@ -98,12 +98,12 @@ def _record(answer: Address | str) -> bytes:
 
 
 def encode_name(name: str) -> bytes:
-    """Return `name` as labels."""
+    """Encode `name` as labels."""
     return b"".join(bytes([len(label)]) + label for label in name.encode("ascii", "replace").split(b".")) + b"\0"
 
 
 def reverse_address(name: str) -> Address | None:
-    """Return the address that a PTR question's `name` asks about, or None."""
+    """Return the address in the `name` of a PTR question, None if it has none."""
     labels = name.split(".")
     try:
         if name.endswith(".in-addr.arpa"):

@@ -1,4 +1,4 @@
-"""What an attachment becomes: its addresses, its device, its names. Pure, but for its random ID."""
+"""Creates endpoints: chooses addresses, device and names. Pure, except for random IDs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def new_endpoint(
     mine: Sequence[Endpoint],
     used: Collection[str],
 ) -> Endpoint:
-    """Return the attachment of a container to `network`.
+    """Return a new endpoint of a container on `network`.
 
-    `mine` are the attachments that it has, `used` the addresses that others have. Raises BadRequestError on settings
-    that can't be, ForbiddenError or ConflictError when an address or a name is taken.
+    `mine` are the container's present endpoints, `used` the addresses in use. Raises BadRequestError on invalid settings,
+    ForbiddenError or ConflictError if an address or device name is taken.
     """
     ipv4 = choose_address(network, 4, settings.ipv4_address, used)
     ipv6 = choose_address(network, 6, settings.ipv6_address, used)
@@ -41,7 +41,7 @@ def new_endpoint(
         ipv4=ipv4,
         ipv6=ipv6,
         aliases=settings.aliases,
-        # the default network has no names of its own
+        # no names on the default network, as in Docker
         dns_names=tuple(dict.fromkeys(names)) if network.name != "bridge" else (),
         links=settings.links,
         driver_opts=dict(settings.driver_opts),
@@ -56,6 +56,6 @@ def new_endpoint(
 def _device(network: Network, settings: EndpointSettings, taken: Set[str]) -> str:
     wanted = device_name(settings.driver_opts)
     if wanted in taken or wanted == "lo":
-        raise ConflictError(f"the container has an interface named {wanted} already", "choose another name")
+        raise ConflictError(f"the container already has an interface named {wanted}", "choose another name")
     prefix = BridgeOptions.of(network.options).device_prefix
     return wanted or next(name for number in count() if (name := f"{prefix}{number}") not in taken)

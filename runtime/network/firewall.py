@@ -1,7 +1,43 @@
-"""Our nftables table: address translation for networks and published ports, and isolation between networks.
+"""The engine's nftables table: NAT for networks and published ports, and isolation between networks.
 
-One table an engine, changed by single elements of sets and maps, so that a change costs the same with one published
-port as with a thousand.
+Each engine has one table. It changes only by elements of its sets and maps, so a change costs the same with one published
+port as with a thousand. As nft(8) shows it (IPv6 rules, which are like those for IPv4, are left out):
+
+    table inet skiff-<engine id> {
+        set bridges  { type ifname }                        # all bridges of the engine
+        set closed   { type ifname }                        # bridges of internal networks
+        set same     { type ifname . ifname }               # each bridge with itself
+        set subnets4 { type ipv4_addr; flags interval }     # subnets to masquerade
+        map published4    { type inet_proto . inet_service : ipv4_addr . inet_service }
+        map published4_at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }
+
+        chain arriving     { type nat hook prerouting priority dstnat; jump translate }
+        chain leaving_host { type nat hook output priority dstnat; jump translate }
+        chain translate {                                   # published ports (not ::1, which can't be routed)
+            fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published4_at
+            fib daddr type local dnat ip to meta l4proto . th dport map @published4
+        }
+        chain leaving { type nat hook postrouting priority srcnat;
+            ip saddr @subnets4 oifname != @bridges masquerade                # containers to the outside
+            ct status dnat ip saddr @subnets4 oifname @bridges masquerade    # to a neighbour's published port
+            ip saddr 127.0.0.0/8 oifname @bridges masquerade                 # ports published on 127.0.0.1
+        }
+        chain no_loopback { type filter hook prerouting priority raw;
+            iifname @bridges ip daddr 127.0.0.0/8 drop      # route_localnet is on
+        }
+        chain passing { type filter hook forward priority filter;
+            ct state established,related accept
+            iifname . oifname @same accept                  # br_netfilter: traffic on one bridge
+            iifname @closed drop
+            oifname @closed drop
+            ct status dnat accept                           # published ports
+            iifname @bridges oifname @bridges drop          # other networks
+            oifname @bridges drop                           # from outside
+        }
+        chain arriving_here { type filter hook input priority filter;
+            ct state invalid drop                           # only without root, see `_quiet`
+        }
+    }
 """
 
 from __future__ import annotations
@@ -27,9 +63,9 @@ SETS = (
 
 @dataclass(frozen=True)
 class Forward:
-    """One published port: what arrives for it goes to `address`:`port` in a container.
+    """One published port: `host_ip`:`host_port` is forwarded to `address`:`port` of a container.
 
-    `host_ip` is of the same family as `address`; empty, it stands for every address of this machine.
+    `host_ip` has the same family as `address`; "" means all addresses of this machine.
     """
 
     protocol: str
@@ -40,12 +76,12 @@ class Forward:
 
     @property
     def version(self) -> int:
-        """The version of IP."""
+        """The IP version."""
         return ipaddress.ip_address(self.address).version
 
     @property
     def element(self) -> tuple[str, bytes, bytes]:
-        """The map, key and value of this port."""
+        """(map, key, value) of this port."""
         key = nft.joined(bytes([PROTOCOLS[self.protocol]]), nft.port(self.host_port))
         value = nft.joined(ipaddress.ip_address(self.address).packed, nft.port(self.port))
         if not self.host_ip:
@@ -55,7 +91,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class FirewallNetwork:
-    """What the firewall knows of a network: its bridge and how open it is."""
+    """The firewall's view of a network: `is_internal` ones have no traffic to the outside."""
 
     bridge: str
     subnets: tuple[str, ...] = ()
@@ -64,24 +100,24 @@ class FirewallNetwork:
 
     @property
     def members(self) -> list[tuple[str, bytes]]:
-        """The sets that its bridge is in, with the elements that stand for it."""
+        """(set, element) for each set that contains the bridge."""
         bridge = nft.interface(self.bridge)
-        # where bridged traffic passes the firewall too (br_netfilter), neighbours still reach each other
+        # "same": with br_netfilter, bridged traffic passes the forward hook too, and must be accepted
         found = [("bridges", bridge), ("same", bridge + bridge)]
         return [*found, ("closed", bridge)] if self.is_internal else found
 
     @property
     def translated(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        """The subnets whose addresses are changed into the host's on the way out."""
+        """The subnets to masquerade."""
         if self.is_internal or not self.masquerades:
             return ()
         return tuple(ipaddress.ip_network(subnet) for subnet in self.subnets)
 
 
 class Firewall:
-    """The table of one engine; it exists while a network does.
+    """The table of one engine, which exists while there are networks.
 
-    `in_own_netns` is said of a network namespace that has nothing but the bridges, and pasta(1) for a way out.
+    `in_own_netns`: the bridges are in a network namespace of their own, with pasta(1) as the way out (without root).
     """
 
     def __init__(self, engine_id: str, *, in_own_netns: bool = False) -> None:
@@ -102,7 +138,7 @@ class Firewall:
         self._link().batch(messages)
 
     def create(self) -> None:
-        """Make the table, empty, in place of one that an earlier engine left."""
+        """Create the table, empty, replacing one of an earlier engine."""
         t = self._table
         self._run([t.add(), t.delete(), t.add(), *_sets(t), *self._rules()])
         self._others.withdraw(self._link())
@@ -118,7 +154,7 @@ class Firewall:
         self._forwards.clear()
 
     def add_network(self, network: FirewallNetwork) -> None:
-        """Let a network out (not an internal one), apart from the others."""
+        """Add a network; create the table for the first one."""
         if not self._exists:
             self.create()
         self._run(self._network(network, is_new=True))
@@ -126,7 +162,7 @@ class Firewall:
         self._others.admit(self._link(), network.bridge)
 
     def remove_network(self, network: FirewallNetwork, *, is_last: bool) -> None:
-        """Take a network out; the table goes with the last one."""
+        """Remove a network; remove the table with the last one."""
         if is_last:
             self.remove()
         else:
@@ -148,19 +184,19 @@ class Firewall:
         return messages
 
     def publish(self, forwards: Sequence[Forward]) -> None:
-        """Publish ports, all or none."""
+        """Publish ports, all or none (one transaction)."""
         if forwards:
             self._run([self._table.add_elements(f.element[0], [f.element[1:]]) for f in forwards])
             self._forwards.update(forwards)
 
     def unpublish(self, forwards: Sequence[Forward]) -> None:
-        """Take published ports back."""
+        """Unpublish ports."""
         if forwards and self._exists:
             self._run([self._table.delete_elements(f.element[0], [f.element[1]]) for f in forwards])
             self._forwards.difference_update(forwards)
 
     def discard(self) -> None:
-        """Remove the table that an earlier engine may have left; where nftables is missing there is none."""
+        """Remove a table of an earlier engine, if there is one."""
         with contextlib.suppress(KernelError):
             self._run([self._table.add(), self._table.delete()])
             self._others.withdraw(self._link())
@@ -177,10 +213,10 @@ class Firewall:
         self._exists = False
         self._forget()
 
-    # --- what the kernel has of it
+    # --- check and repair
 
     def differences(self) -> list[str]:
-        """Return how the kernel's table differs from what was put into it, a line each."""
+        """Return the differences between the kernel's table and ours, as sentences."""
         if not self._exists:
             return []
         name = f"the nftables table {self._table.name}"
@@ -189,21 +225,23 @@ class Firewall:
             found = {one: dict(self._table.elements(self._link(), one)) for one in SETS}
             rules = {chain: len(list(self._table.rules(self._link(), chain))) for chain in counts}
         except KernelError:
-            return [f"{name} is gone, or is not what the engine made"]
+            return [f"{name} is gone, or was replaced"]
         changed = [chain for chain, count in counts.items() if rules[chain] != count]
-        told = [f"{name} has other rules in its chain {chain}" for chain in changed]
+        lines = [f"{name} has other rules in its chain {chain}" for chain in changed]
         wanted = self._elements()
         for one in SETS:
-            told += [
+            lines += [
                 f"{name} lacks {_readable(one, key)}" for key in wanted[one] if found[one].get(key) != wanted[one][key]
             ]
-            told += [
-                f"{name} has {_readable(one, key)}, which is nobody's" for key in found[one] if key not in wanted[one]
+            lines += [
+                f"{name} has {_readable(one, key)}, which the engine has not added"
+                for key in found[one]
+                if key not in wanted[one]
             ]
-        return told
+        return lines
 
     def restore(self) -> None:
-        """Make the table again as it should be."""
+        """Recreate the table with all networks and ports."""
         networks, forwards = list(self._networks.values()), list(self._forwards)
         self.create()
         for network in networks:
@@ -214,7 +252,7 @@ class Firewall:
         return Counter(chain for message in self._rules() if (chain := nft.chain_of_rule(message)))
 
     def _elements(self) -> dict[str, dict[bytes, bytes]]:
-        """Return what the table's sets and maps should have."""
+        """Return set or map → key → value, as they should be in the kernel."""
         wanted: dict[str, dict[bytes, bytes]] = {one: {} for one in SETS}
         for network in self._networks.values():
             for name, key in network.members:
@@ -228,7 +266,7 @@ class Firewall:
 
 
 def _readable(name: str, key: bytes) -> str:
-    """Return an element of the set or map `name` as a person reads it."""
+    """Format an element of the set or map `name`."""
     if name in ("bridges", "closed", "same"):
         return f"the bridge {key[: nft.IFNAME_BYTES].rstrip(bytes(1)).decode(errors='replace')} in {name}"
     if name.startswith("subnets"):
@@ -254,14 +292,14 @@ def _sets(t: nft.Table) -> list[Message]:
 
 
 def _translation(t: nft.Table) -> list[Message]:
-    """The host's address instead of the container's on the way out, the container's instead of the host's inwards."""
+    """Return the NAT chains and rules."""
     messages = [t.chain("translate")]
     for family, version, destination, length in ((nft.IPV4, 4, 16, 4), (nft.IPV6, 6, 24, 16)):
         behind = R + length // 4
         target = nft.translate(family, R, behind)
         here = [*nft.family(family), *nft.to_this_machine()]
         if version == 6:
-            # no route leads from ::1 to a container, so the forwarder has that one
+            # ::1 can't be routed to a container: the forwarder serves it
             here += [nft.payload(1, destination, length), nft.differs(bytes(15) + b"\1")]
         to_address = [nft.payload(1, destination, length), nft.meta(16, behind), nft.payload(2, 2, 2, behind + 1)]
         to_any = [nft.meta(16), nft.payload(2, 2, 2, R + 1)]
@@ -281,7 +319,7 @@ def _translation(t: nft.Table) -> list[Message]:
         from_container = [*nft.family(family), nft.payload(1, source, length), nft.is_in(subnets)]
         messages += [
             t.rule("leaving", from_container, nft.outgoing(), nft.is_in("bridges", inverted=True), nft.masquerade()),
-            # a container that reaches a neighbour, or itself, over the host's port
+            # a container that connects to a neighbour or itself through a published port
             t.rule("leaving", nft.translated_connection(), from_container, to_bridge, nft.masquerade()),
         ]
     from_loopback = [*nft.family(nft.IPV4), nft.payload(1, 12, 1), nft.equal(b"\x7f")]
@@ -290,7 +328,7 @@ def _translation(t: nft.Table) -> list[Message]:
 
 
 def _isolation(t: nft.Table) -> list[Message]:
-    """Loopback stays the host's own; networks are apart; only published ports let in."""
+    """Return the filter chains and rules."""
     accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
     from_bridge = [nft.incoming(), nft.is_in("bridges")]
     to_bridge = [nft.outgoing(), nft.is_in("bridges")]
@@ -310,10 +348,10 @@ def _isolation(t: nft.Table) -> list[Message]:
 
 
 def _quiet(t: nft.Table) -> list[Message]:
-    """Leave what fits no connection unanswered.
+    """Return a chain that drops invalid packets to this namespace itself.
 
-    Measured with Debian 12's passt: its updates of a window carry no ACK flag, so they belong to no container's
-    connection; this namespace itself would answer them with a reset, and pasta end the connection.
+    Measured with Debian 12's passt: its window updates have no ACK flag, so conntrack assigns them to no connection. The
+    namespace would answer with a reset, and pasta would close the container's connection.
     """
     return [
         t.base_chain("arriving_here", "filter", nft.INPUT, nft.FILTER),

@@ -1,7 +1,8 @@
-"""Firewalls of others on this machine that drop what passes through it: Docker's, ufw's, firewalld's.
+"""Other firewalls on this machine that drop forwarded packets: Docker's, ufw's, firewalld's.
 
-A packet passes only if every base chain lets it: what ours accepts, theirs would still drop. So our bridges are let
-through at the head of theirs, as Docker does for its own; what may pass is decided by our chain alone.
+A packet passes only if every base chain of the hook accepts it, so their chains would drop what ours accepts. Therefore we
+insert rules that accept traffic of our bridges at the top of their chains, as Docker does for its own; our chain
+then decides alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from runtime.linux.nfnetlink import Message, Nfnetlink
 logger = logging.getLogger(__name__)
 
 REJECTING = ("firewalld",)
-"""Tables whose chains refuse by a last rule instead of by policy."""
+"""Tables whose chains reject by a last rule instead of by policy."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,19 @@ class _Chain:
     table: nft.Table
     name: str
     is_closed: bool
-    """Whether it lets only chosen packets pass."""
+    """Whether it drops packets by default."""
 
 
 class HostFirewalls:
-    """Our rules in others' chains, each with a comment by which it is found again: the engine and the bridge."""
+    """Our rules in other chains, each with a comment for finding it again: "skiff-<engine id> <bridge>"."""
 
     def __init__(self, engine_id: str) -> None:
         self._owner = f"skiff-{engine_id}"
 
     def admit(self, link: Nfnetlink, bridge: str) -> None:
-        """Let what comes from `bridge` and goes to it through the chains that would drop it.
+        """Insert rules that accept traffic from and to `bridge` into chains that drop packets by default.
 
-        A chain that can't be changed, because it belongs to a running program, is told of in the engine's log.
+        If a chain can't be changed, because it belongs to a running program, that is logged.
         """
         device, accept = nft.interface(bridge), nft.verdict(nft.ACCEPT)
         for chain in _foreign(link):
@@ -52,9 +53,9 @@ class HostFirewalls:
             _change(link, chain, rules)
 
     def withdraw(self, link: Nfnetlink, bridge: str = "") -> None:
-        """Take the rules for `bridge`, or for every bridge of the engine, out of others' chains."""
+        """Delete the rules for `bridge`, or for all bridges of the engine, from other chains."""
         wanted = self._comment(bridge)
-        # also out of chains that were opened since
+        # from all chains, also those whose policy has changed
         for chain in _foreign(link):
             found = [
                 handle
@@ -73,7 +74,7 @@ def _change(link: Nfnetlink, chain: _Chain, messages: Sequence[Message]) -> None
         link.batch(messages)
     except KernelError as error:
         logger.warning(
-            "the firewall %s, chain %s, drops what containers send and can't be changed: %s",
+            "the firewall %s, chain %s, drops packets of containers and can't be changed: %s",
             chain.table.name,
             chain.name,
             error,
@@ -81,7 +82,7 @@ def _change(link: Nfnetlink, chain: _Chain, messages: Sequence[Message]) -> None
 
 
 def _foreign(link: Nfnetlink) -> list[_Chain]:
-    """Return the base chains of others that see what passes through this machine."""
+    """Return the base chains of other tables at the forward hook."""
     return [
         _Chain(nft.Table(family, found.table), found.name, found.policy == nft.DROP or found.table in REJECTING)
         for family in (nft.INET, nft.IPV4, nft.IPV6)

@@ -1,4 +1,4 @@
-"""Networks, endpoints and what is asked of them, as data."""
+"""Networks, endpoints and their settings, as data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Subnet:
-    """An address range of a network (Docker's IPAM.Config).
-
-    One that the engine chose (`is_chosen`) may be chosen again; a user who names one means it.
-    """
+    """A subnet of a network (Docker's IPAM.Config); one that the engine chose (`is_chosen`) may change later."""
 
     subnet: str
     gateway: str
@@ -23,13 +20,13 @@ class Subnet:
 
     @cached_property
     def range(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-        """The subnet as a range of addresses."""
+        """The subnet, parsed."""
         return ipaddress.ip_network(self.subnet)
 
 
 PARENT_DRIVERS = ("macvlan", "ipvlan")
 TO_BE_CHOSEN = Subnet("", "", is_chosen=True)
-"""Stands for the IPv4 subnet of a network that has none yet."""
+"""Placeholder for an IPv4 subnet that the engine will choose."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +97,12 @@ class Network:
         return next((subnet.gateway for subnet in self.subnets if ip in subnet.range), "")
 
     def document(self) -> dict[str, Any]:
-        """Return what the store keeps."""
+        """Return the stored form."""
         return asdict(self)
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Network:
-        """Return the network that the store kept."""
+        """Return the network of a stored document."""
         subnets = {
             key: tuple(Subnet(**subnet) for subnet in document[key])
             for key in ("subnets", "template")
@@ -116,10 +113,10 @@ class Network:
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """What a container asks of its attachment to a network.
+    """A container's settings for its endpoint on a network.
 
-    `dns_servers` answer names that are not ours, `dns_options` are what its resolv.conf(5) says beside them; `hostname` is
-    one more name that neighbours find it by.
+    `dns_servers` are asked for names that are not containers', `dns_options` are options of resolv.conf(5); `hostname` is
+    an additional name of the container on the network.
     """
 
     aliases: tuple[str, ...] = ()
@@ -140,9 +137,9 @@ LISTS = ("aliases", "dns_names", "links", "link_local_ips", "dns_servers", "dns_
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A container's attachment to a network; addresses with their prefix length ("172.18.0.2/16").
+    """A container's endpoint on a network; addresses have their prefix length ("172.18.0.2/16").
 
-    `position` tells the order in which a container's attachments were made.
+    `position` is its number among the container's endpoints, in the order of creation.
     """
 
     id: str
@@ -166,15 +163,15 @@ class Endpoint:
 
     @cached_property
     def addresses(self) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-        """The plain addresses."""
+        """The addresses without prefix lengths."""
         return [ipaddress.ip_interface(text).ip for text in (self.ipv4, self.ipv6) if text]
 
     def document(self) -> dict[str, Any]:
-        """Return what the store keeps."""
+        """Return the stored form."""
         return asdict(self)
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Endpoint:
-        """Return the endpoint that the store kept."""
+        """Return the endpoint of a stored document."""
         lists = {key: tuple(document[key]) for key in LISTS if key in document}
         return cls(**{**document, **lists})

@@ -1,4 +1,4 @@
-"""The names that containers find each other by: one resolver in each container's network namespace."""
+"""Name resolution between containers: a resolver in each container's network namespace."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from runtime.network.upstream import Server, Upstream
 RESOLVER_ADDRESS = "127.0.0.11"
 
 ResolverSockets = tuple[socket.socket, socket.socket]
-"""Of UDP and of TCP."""
+"""(UDP socket, TCP listener)."""
 
 
 def default_resolvers() -> list[str]:
-    """Return the name servers for a container on the default network, which has no names of its own.
+    """Return the name servers for a container on the default network, where containers have no names.
 
-    They are the host's, but for those on its loopback (systemd-resolved, dnsmasq): then ours, which asks those. So it is
-    for containers of a user without root, whose way out may be none.
+    They are the host's. If all of these are on the host's loopback (systemd-resolved, dnsmasq), or without root, where
+    containers may have no route to them, it is our resolver, which forwards to the host's.
     """
     if not userns.is_initial():
         return [RESOLVER_ADDRESS]
@@ -41,10 +41,10 @@ def default_resolvers() -> list[str]:
 
 
 class Names:
-    """The resolvers of all containers, over one table; `namespace` tells where a container's is pinned.
+    """The resolvers of all containers; `namespace(id)` is the path of a container's pinned namespace.
 
-    Bridges that are in a network namespace of their own (`bridges`) may have no way out (`has_way_out`): then the
-    machine's name servers are asked from the machine.
+    `bridges` is the bridges' own network namespace, without root. If that has no route to the outside (`has_way_out`), the
+    host's name servers are asked from the host's namespace.
     """
 
     def __init__(
@@ -57,21 +57,21 @@ class Names:
         self._table = table
         self._group = group
         self._namespace = namespace
-        # not the one that bridges are made in: neither waits for the other
+        # not the thread that creates bridges, so that neither waits for the other
         self._worker = NamespaceThread(bridges)
         self.has_way_out = True
         self._scopes: dict[str, anyio.CancelScope] = {}
 
     def are_needed(self, endpoint: Endpoint) -> bool:
-        """Whether an attachment needs our resolver: it has names, or the host's resolvers are the host's alone."""
+        """Whether an endpoint needs our resolver: it has names, or containers can't reach the host's resolvers."""
         return bool(endpoint.dns_names) or RESOLVER_ADDRESS in default_resolvers()
 
     def is_served(self, container_id: str) -> bool:
-        """Whether the container has its resolver."""
+        """Whether the container has a resolver."""
         return container_id in self._scopes
 
     def serve(self, container_id: str, sockets: ResolverSockets) -> None:
-        """Answer on `sockets`, which `listen` made in the container's namespace, from now on."""
+        """Start the container's resolver on `sockets`, which `listen` has bound in its namespace."""
         resolver = Resolver(
             *sockets,
             partial(self._lookup, container_id),
@@ -89,13 +89,13 @@ class Names:
         self._group.start_soon(serve)
 
     def stop(self, container_id: str) -> None:
-        """Answer no more."""
+        """Stop the container's resolver, if it has one."""
         scope = self._scopes.pop(container_id, None)
         if scope is not None:
             scope.cancel()
 
     def _servers(self, container_id: str) -> list[Server]:
-        """Return who answers what is not ours; nobody, in a container that has no way out."""
+        """Return the upstream servers; none for a container on internal networks only."""
         endpoints = self._table.endpoints(container_id)
         if all(self._table.networks[endpoint.network_id].internal for endpoint in endpoints):
             return []
@@ -119,7 +119,7 @@ class Names:
         return await self._worker.run(partial(netns.inside, self._namespace(container_id), make))
 
     def _keeps_short_names(self, container_id: str) -> bool:
-        """Whether the container's options say how many dots a name has that is asked as it is ("ndots:1")."""
+        """Whether the container has the option "ndots" with a number above 0."""
         options = (option for one in self._table.endpoints(container_id) for option in one.dns_options)
         dots = [option.partition(":")[2] for option in options if option.startswith("ndots:")]
         return any(number.isdecimal() and int(number) > 0 for number in dots)
@@ -146,12 +146,12 @@ class Names:
 
 
 def _is_reached(server: str, *, has_ipv6: bool) -> bool:
-    """Whether a name server of the host is reached from a container's namespace, where its interfaces are not."""
+    """Whether a name server of the host can be reached from a container's network namespace."""
     return is_reached_from_containers(server) and "%" not in server and (has_ipv6 or ":" not in server)
 
 
 def listen() -> ResolverSockets:
-    """Bind the resolver's sockets in the current namespace, on ports that leave port 53 to the container itself."""
+    """Bind the resolver's sockets in the current namespace, on random ports: port 53 stays free for the container."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
@@ -167,7 +167,7 @@ def listen() -> ResolverSockets:
 
 
 def _redirect(udp_port: int, tcp_port: int) -> None:
-    """Turn questions to the resolver's port 53 to the ports that it really has."""
+    """Redirect port 53 of the resolver's address to its real ports, with nftables in the container's namespace."""
     table = nft.Table(nft.IPV4, "skiff_resolver")
     address = socket.inet_aton(RESOLVER_ADDRESS)
     messages = [table.base_chain("leaving", "nat", nft.OUTPUT, nft.DSTNAT)]
@@ -183,7 +183,7 @@ def _redirect(udp_port: int, tcp_port: int) -> None:
         except KernelError as error:
             if error.errno != errno.EEXIST:
                 raise
-            # an earlier engine's. Not so in every case: after a deletion, close(2) waits 10 to 20 ms for the kernel
+            # an earlier engine's table. Deleted only in this case, since then close(2) takes 10 to 20 ms
             link.batch([table.delete(), table.add(), *messages])
     finally:
         link.close()

@@ -1,4 +1,4 @@
-"""The one thread in which kernel work of the network room is done."""
+"""A thread for blocking kernel calls of the network package."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class NamespaceThread:
-    """Runs blocking kernel work, one piece at a time, never cut short halfway.
+    """Runs blocking calls one at a time, each to its end even if the task is cancelled.
 
-    `namespace` is the pinned network namespace that the bridges are in, where it is not this process's own. A thread
-    that enters it stays there: without root there is no way back into the host's (setns(2)).
+    `namespace` is the pinned network namespace of the bridges, None if they are in the host's. A thread that enters it
+    stays there: without root it can't return to the host's (setns(2)).
     """
 
     def __init__(self, namespace: Path | None = None) -> None:
@@ -28,12 +28,12 @@ class NamespaceThread:
         self._inside = None if namespace is None else _thread_in(namespace)
 
     async def run(self, action: Callable[[], T]) -> T:
-        """Return what `action` does in a thread of its own; a cancellation waits for its end."""
+        """Run `action` in the thread and return its result; cancellation is delivered after it."""
         if self._inside is not None:
             action = self._inside.submit(action).result
         with anyio.CancelScope(shield=True):
             result = await anyio.to_thread.run_sync(action, limiter=self._limiter)
-        return result  # noqa: RET504 (to mypy a scope may swallow what is raised in it)
+        return result  # noqa: RET504 (mypy assumes that the scope may suppress exceptions)
 
 
 def _thread_in(namespace: Path) -> ThreadPoolExecutor:

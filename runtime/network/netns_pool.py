@@ -1,4 +1,4 @@
-"""A network namespace that waits for the next container: the kernel takes about a millisecond to make one."""
+"""A network namespace created in advance for the next container, since creating one takes about a millisecond."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.network.namespace_thread import NamespaceThread
 
 
 class NetnsPool:
-    """At most one namespace is kept; it is this process's alone, and ends with it."""
+    """Keeps at most one namespace, which is not pinned, so the kernel frees it with this process."""
 
     def __init__(self, worker: NamespaceThread, group: anyio.abc.TaskGroup) -> None:
         self._worker = worker
@@ -20,12 +20,12 @@ class NetnsPool:
         self._is_under_way = False
 
     async def take(self) -> int:
-        """Return a descriptor of a new namespace with its loopback up; the caller closes it."""
+        """Return a descriptor of a new namespace with lo up; the caller closes it."""
         spare, self._spare = self._spare, -1
         return spare if spare >= 0 else await self._worker.run(_make)
 
     def refill(self) -> None:
-        """Have a namespace made for the next container, if there is none."""
+        """Create a namespace in the background, if there is none."""
         if self._spare < 0 and not self._is_under_way:
             self._is_under_way = True
             self._group.start_soon(self._make_one)

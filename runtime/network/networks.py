@@ -1,4 +1,4 @@
-"""The networks of one engine: made, joined, left and removed, in the kernel and in the store alike."""
+"""The networks of one engine, in the kernel and in the store: create, connect, publish, disconnect, remove."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ DEFAULT_LINGERS_S = 5.0
 
 
 class Networks:
-    """Networks and endpoints. `open` comes first: it brings kernel and store together.
+    """Networks and endpoints. Call `open` first, which reconciles kernel and store.
 
-    Bridges are in the network namespace of this process, or in the one pinned to `apart`; `find_holder` knows who has
-    the ports of the host.
+    Bridges are in this process's network namespace, or in the one pinned to `bridge_netns`; `find_holder` returns the
+    process that has a port of the host.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class Networks:
     # --- networks
 
     async def open(self, live: Mapping[str, str], processes: Mapping[str, int] = MappingProxyType({})) -> None:
-        """Bring kernel and store together; `live` are the names of running containers by ID, `processes` their PIDs.
+        """Reconcile kernel and store; `live` are the running containers (ID → name), `processes` their PIDs (ID → PID).
 
-        Endpoints of others are dropped, bridges that a reboot took are made again, the firewall is built anew.
+        Endpoints of other containers are dropped, missing bridges (after a reboot) and the firewall are created again.
         """
         self._table.load(live)
         for name in PREDEFINED:
@@ -89,9 +89,7 @@ class Networks:
         for path in pinned:
             if path.name not in live:
                 await self._worker.run(partial(netns.remove, path))
-            elif not netns.is_pinned(
-                path
-            ):  # the mounts went with the mount namespace of an earlier engine without root
+            elif not netns.is_pinned(path):  # without root, mounts end with the mount namespace of the earlier engine
                 await self._worker.run(partial(netns.pin_again, path, processes.get(path.name)))
         bridged = self._bridged()
         await self._worker.run(partial(self._bridges.sweep, bridged))
@@ -110,7 +108,7 @@ class Networks:
         await self._publishing.inherit()
 
     async def adopted(self) -> None:
-        """Take note that the ports of all live containers are published again."""
+        """Called after the ports of all running containers are published again: drop inherited ones that are not used."""
         await self._publishing.drop_unclaimed()
 
     def _bridged(self) -> builtins.list[Network]:
@@ -121,7 +119,7 @@ class Networks:
         return list(self._table.networks.values())
 
     def resolve(self, name: str) -> Network:
-        """Return the network of a name, an ID or its beginning. Raises NotFoundError."""
+        """Return the network with this name, ID or ID prefix. Raises NotFoundError."""
         return self._table.resolve(name)
 
     async def create(
@@ -138,9 +136,9 @@ class Networks:
         ipam_options: Mapping[str, str] | None = None,
         config_from: str = "",
     ) -> Network:
-        """Make a bridge network; without `subnets` one is chosen that no route of the host meets.
+        """Create a bridge network; without `subnets` one is chosen that is not used on the host.
 
-        Raises ConflictError when the name is taken, BadRequestError on a driver or a range that can't be.
+        Raises ConflictError if the name or a subnet is taken, BadRequestError on an invalid driver or subnet.
         """
         if not name.strip():
             raise BadRequestError("invalid name: name is empty")
@@ -158,7 +156,9 @@ class Networks:
                 raise ConflictError(f"network with name {name} already exists")
             device = BridgeOptions.of(options or {}).name
             if subnets or device:
-                await self._removals.finish()  # what is asked for by name may be on its way out
+                await (
+                    self._removals.finish()
+                )  # the requested subnet or device may be in use by one that is being removed
             wanted: builtins.list[Subnet] = []
             for subnet in subnets:
                 others = [*self.list(), Network("", name, driver, "", tuple(one for one in wanted if one.subnet))]
@@ -229,7 +229,7 @@ class Networks:
         return network
 
     async def remove(self, network: Network) -> None:
-        """Remove a network that nothing is attached to. Raises ForbiddenError."""
+        """Remove a network without endpoints. Raises ForbiddenError."""
         if network.name in PREDEFINED:
             raise ForbiddenError(f"{network.name} is a pre-defined network and cannot be removed")
         if network.is_configuration:
@@ -241,7 +241,7 @@ class Networks:
             self._table.drop(network)
             return
         async with self._lock:
-            self._table.resolve(network.id)  # another may have removed it meanwhile
+            self._table.resolve(network.id)  # raises if it has been removed in between
             attached = self._table.attached(network)
             if attached:
                 names = ", ".join(sorted(endpoint.container_name for endpoint in attached))
@@ -257,21 +257,21 @@ class Networks:
         await self._removals.finish()
 
     async def _shut(self, network: Network) -> None:
-        """Take the network's bridge out of the kernel; it is gone when the removals are finished."""
+        """Remove the network's firewall rules and bridge; the latter is gone after `_removals.finish`."""
         is_last = all(other.id == network.id for other in self._bridged())
         if is_last or not self._placement.is_absent(network):
             await self._worker.run(partial(self._bridges.shut, network, is_last=is_last))
-        if not self._placement.is_absent(network):  # else a device of its bridge's name is somebody else's
+        if not self._placement.is_absent(network):  # otherwise a device with its bridge's name belongs to others
             self._removals.add(network.bridge)
         self._placement.forget(network)
 
-    # --- the default network, which has its device only while it is in use
+    # --- the default network, which has a bridge only while it is in use
 
-    async def _wake_default(self, network: Network) -> Network:
+    async def _provide_default(self, network: Network) -> Network:
         if network.name != "bridge" or network.subnets:
             return network
         await self._removals.finish()
-        woken = Network(
+        provided = Network(
             network.id,
             network.name,
             network.driver,
@@ -279,11 +279,11 @@ class Networks:
             (TO_BE_CHOSEN,),
             {"com.docker.network.bridge.name": f"skiff-{self._paths.engine_id}"},
         )
-        return await self._placement.place(woken)
+        return await self._placement.place(provided)
 
     def _settle_later(self) -> None:
-        # a device made and removed for each of a row of short containers would cost more than they do: it goes when
-        # nothing has used it for a while, however many have come and gone before
+        # creating and deleting a bridge takes longer than a short container runs: it is removed only after it was
+        # unused for a while
         deadline = anyio.current_time() + DEFAULT_LINGERS_S
         if self._lingering is not None:
             self._lingering.deadline = deadline
@@ -298,7 +298,7 @@ class Networks:
         await self.settle()
 
     async def settle(self) -> None:
-        """Remove the device of the predefined "bridge" network when nothing is attached to it."""
+        """Remove the bridge of the predefined network "bridge" if that has no endpoints."""
         async with self._lock:
             network = self._table.named("bridge")
             if network is not None and network.subnets and not self._table.attached(network):
@@ -307,29 +307,29 @@ class Networks:
         await self._removals.finish()
 
     async def compare_bridges(self) -> tuple[builtins.list[str], builtins.list[Network]]:
-        """Return our bridges in the kernel that are no network's, and the networks in use whose bridge is not there."""
+        """Return (our bridges in the kernel without a network, networks with endpoints whose bridge is missing)."""
         async with self._lock:
             await self._removals.finish()
             strays, missing = await self._worker.run(partial(self._bridges.compare, self._bridged()))
         return strays, [network for network in missing if self.attached(network)]
 
     async def compare_firewall(self) -> builtins.list[str]:
-        """Return how the kernel's nftables table differs from what the engine put there, a line each."""
+        """Return the differences between the kernel's nftables table and the engine's, as sentences."""
         async with self._lock:
             return await self._worker.run(self._firewall.differences)
 
     async def restore_firewall(self) -> None:
-        """Make the nftables table again as it should be."""
+        """Recreate the nftables table."""
         async with self._lock:
             await self._worker.run(self._firewall.restore)
 
     async def remove_stray(self, device: str) -> None:
-        """Remove a bridge of ours that is no network's."""
+        """Remove a bridge of ours that belongs to no network."""
         async with self._lock:
             await self._worker.run(partial(self._bridges.delete, [device]))
 
     async def withdraw(self) -> None:
-        """Take bridges and firewall out of the kernel when nothing is attached; the next engine makes them again."""
+        """Remove bridges and firewall from the kernel if there are no endpoints; the next engine recreates them."""
         await self.settle()
         async with self._lock:
             if not self._table.has_endpoints:
@@ -342,11 +342,11 @@ class Networks:
     # --- namespaces and endpoints
 
     def namespace(self, container_id: str) -> Path:
-        """Return where the container's network namespace is pinned."""
+        """Return the path to which the container's network namespace is pinned."""
         return self._paths.netns / container_id
 
     async def open_namespace(self, container_id: str, name: str, sysctls: Mapping[str, str]) -> Path:
-        """Make and pin the network namespace of a container, with its loopback up."""
+        """Create and pin the network namespace of a container, with lo up."""
         path = self.namespace(container_id)
         self._container_names[container_id] = name
         namespace = await self._netns_pool.take()
@@ -363,11 +363,11 @@ class Networks:
         return path
 
     def expect_more(self) -> None:
-        """Have a network namespace ready for the container that may come next."""
+        """Create a network namespace in advance for the next container."""
         self._netns_pool.refill()
 
     async def close_namespace(self, container_id: str) -> None:
-        """Leave every network and unpin the namespace."""
+        """Disconnect from all networks and unpin the namespace."""
         self._container_names.pop(container_id, None)
         self._names.stop(container_id)
         await self.unpublish(container_id)
@@ -379,25 +379,25 @@ class Networks:
         await self._worker.run(partial(netns.remove, self.namespace(container_id)))
 
     def endpoints(self, container_id: str) -> builtins.list[Endpoint]:
-        """Return the container's attachments, in the order in which they were made."""
+        """Return the container's endpoints in the order of their creation."""
         return self._table.endpoints(container_id)
 
     def attached(self, network: Network) -> builtins.list[Endpoint]:
-        """Return what is attached to `network`."""
+        """Return the endpoints on `network`."""
         return self._table.attached(network)
 
     async def connect(
         self, container_id: str, container_name: str, network: Network, settings: EndpointSettings
     ) -> Endpoint:
-        """Attach the container's namespace to `network`: a veth, addresses, routes and names.
+        """Connect the container's namespace to `network`: veth pair, addresses, routes and names.
 
-        A network whose bridge is gone gets a new one (see `Placement`). Raises ConflictError when the container is
-        attached already, the wanted address is taken, or somebody else has the network's subnet.
+        A missing bridge is created again (see `Placement`). Raises ForbiddenError if the container is already connected or
+        the address is taken, ConflictError if the network's subnet is used by others.
         """
         async with self._lock:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")
-            network = await self._wake_default(self._table.resolve(network.id))  # it may be gone by now
+            network = await self._provide_default(self._table.resolve(network.id))  # raises if it has been removed
             if network.is_on_parent:
                 return await self._plug(container_id, container_name, network, settings)
             if not self._placement.is_absent(network):
@@ -424,7 +424,7 @@ class Networks:
         return endpoint
 
     def _way_out(self, container_id: str, version: int, new: Endpoint | None = None) -> Endpoint | None:
-        """Return the attachment over which a container leaves its networks: of the highest priority, first by name."""
+        """Return the endpoint with the default route: that with the highest gateway priority, then the first by name."""
         found = [*self.endpoints(container_id), *([new] if new is not None else [])]
         found = [e for e in found if (e.ipv4 if version == 4 else e.ipv6) and not self._is_internal(e)]
         return min(
@@ -436,7 +436,7 @@ class Networks:
         return network.internal or network.has_own_parent
 
     async def disconnect(self, container_id: str, network: Network) -> None:
-        """Take the container off `network`. Raises NotFoundError."""
+        """Disconnect the container from `network`. Raises NotFoundError."""
         async with self._lock:
             endpoint = self._table.endpoint(network, container_id)
             if endpoint is None:
@@ -447,11 +447,11 @@ class Networks:
             self._detach(endpoint)
             await self._removals.finish()
             for version in (4, 6):
-                heir = self._way_out(container_id, version)
-                if heir is not None:
-                    way = self._table.networks[heir.network_id]
-                    set_way_out = partial(self._bridges.set_way_out, way, heir, self.namespace(container_id), [version])
-                    await self._worker.run(set_way_out)
+                other = self._way_out(container_id, version)
+                if other is not None:
+                    way_out = self._table.networks[other.network_id]
+                    set_route = self._bridges.set_default_route
+                    await self._worker.run(partial(set_route, way_out, other, self.namespace(container_id), [version]))
 
     def _detach(self, endpoint: Endpoint) -> None:
         self._removals.add(endpoint.host_device)
@@ -462,15 +462,15 @@ class Networks:
     # --- published ports
 
     def check_ports(self, bindings: Sequence[PortBinding]) -> None:
-        """Raise ConflictError, naming the holder, when one of the host ports can't be had now."""
+        """Raise ConflictError, with the process that has it, if one of the host ports is not available."""
         self._publishing.check(bindings)
 
     async def publish(self, container_id: str, bindings: Sequence[PortBinding]) -> builtins.list[PortBinding]:
-        """Publish ports of the container on the host, all or none; returns them with the chosen host ports.
+        """Publish ports of the container on the host, all or none; return them with the chosen host ports.
 
-        Ports that it has stay as they are; called again, they follow the container to another network.
+        Called again, the container keeps its host ports, which are forwarded to its present address.
         """
-        # an internal network is closed to the outside, so a port is published over one that is not, or not at all
+        # not through an internal network; without any other the ports are not published
         endpoint = self._way_out(container_id, 4)
         if endpoint is None:
             await self.unpublish(container_id)
@@ -487,11 +487,11 @@ class Networks:
         return await self._publishing.publish(container_id, name, ipv4, ipv6, wanted)
 
     def published(self, container_id: str) -> builtins.list[PortBinding]:
-        """Return the container's published ports, one binding for each address family that has it."""
+        """Return the container's published ports, a binding for each address family."""
         return self._publishing.by_family(container_id)
 
     async def unpublish(self, container_id: str) -> None:
-        """Take the container's published ports back."""
+        """Unpublish the container's ports."""
         await self._publishing.unpublish(container_id)
 
 

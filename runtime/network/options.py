@@ -1,4 +1,4 @@
-"""What `driver_opts` of networks and attachments ask of a bridge (Docker's com.docker.network.* names). Pure."""
+"""Parses `driver_opts` of networks and endpoints (Docker's com.docker.network.*). Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ LONGEST_DEVICE_NAME = 15
 
 @dataclass(frozen=True)
 class BridgeOptions:
-    """A network's options: `host_ip` is where its ports are published unless they say; `mtu` in bytes."""
+    """The options of a network; `host_ip` is the default address for published ports, `mtu` in bytes.
+
+    `neighbours_meet`: whether containers on the network can reach each other (enable_icc).
+    """
 
     name: str = ""
     mtu: int = 1500
@@ -30,16 +33,16 @@ class BridgeOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> BridgeOptions:
-        """Return what `options` say. Raises BadRequestError on what can't be; names that are unknown mean nothing."""
+        """Parse `options`; unknown names are ignored. Raises BadRequestError on an invalid value."""
         for key in (f"{BRIDGE}gateway_mode_ipv4", f"{BRIDGE}gateway_mode_ipv6"):
             if options.get(key, "nat") != "nat":
-                raise BadRequestError(f"{key}={options[key]} is not offered here", "leave it out: networks use nat")
+                raise BadRequestError(f"{key}={options[key]} is not supported", "omit it: networks use nat")
         host_ip = options.get(f"{BRIDGE}host_binding_ipv4", "")
         if host_ip:
             try:
                 ipaddress.IPv4Address(host_ip)
             except ValueError:
-                raise BadRequestError(f"{BRIDGE}host_binding_ipv4={host_ip} is no IPv4 address") from None
+                raise BadRequestError(f"{BRIDGE}host_binding_ipv4={host_ip} is not an IPv4 address") from None
         return cls(
             name=_device_name(f"{BRIDGE}name", options.get(f"{BRIDGE}name", "")),
             mtu=_mtu(options),
@@ -72,19 +75,19 @@ def mode_of(driver: str, options: Mapping[str, str]) -> str:
 
 
 def device_name(options: Mapping[str, str]) -> str:
-    """Return the name that an attachment's options give its device in the container; "" for none."""
+    """Return the name of the device in the container from an endpoint's options; "" if not set."""
     key = f"{ENDPOINT}ifname"
     return _device_name(key, options.get(key, ""))
 
 
 def sysctls(options: Mapping[str, str], device: str) -> dict[str, str]:
-    """Return the settings that an attachment's options ask for `device`, by path under /proc/sys."""
+    """Return the sysctls in an endpoint's options for `device`: path below /proc/sys → value."""
     key, found = f"{ENDPOINT}sysctls", {}
     for text in filter(None, options.get(key, "").split(",")):
         name, separator, value = text.partition("=")
         if not separator or not re.fullmatch(r"net\.(ipv4|ipv6|mpls)\.[a-z]+\.(?i:IFNAME)\.[a-z0-9_]+", name.strip()):
             raise BadRequestError(
-                f"{key}: {text!r} is no setting of an interface", "write net.ipv4.conf.IFNAME.log_martians=1"
+                f"{key}: {text!r} is not a sysctl of an interface", "write net.ipv4.conf.IFNAME.log_martians=1"
             )
         kind, family, table, _, setting = name.strip().split(".")
         found["/".join((kind, family, table, device, setting))] = value.strip()
@@ -94,21 +97,21 @@ def sysctls(options: Mapping[str, str], device: str) -> dict[str, str]:
 def _is_on(options: Mapping[str, str], key: str, *, default: bool) -> bool:
     text = options.get(key, "").lower()
     if text not in ("", "1", "t", "true", "0", "f", "false"):
-        raise BadRequestError(f"{key}={options[key]} is neither true nor false")
+        raise BadRequestError(f"{key}={options[key]} must be true or false")
     return text in ("1", "t", "true") if text else default
 
 
 def _mtu(options: Mapping[str, str]) -> int:
     text = options.get(MTU, "") or "1500"
     if not text.isdecimal() or not 68 <= int(text) <= 65535:
-        raise BadRequestError(f"{MTU}={text} is no packet size", "write a number of bytes, as 1450")
+        raise BadRequestError(f"{MTU}={text} is not a valid packet size", "write a number of bytes, such as 1450")
     return int(text)
 
 
 def _device_name(key: str, name: str) -> str:
     if len(name) > LONGEST_DEVICE_NAME or name in (".", "..") or re.search(r"[/:\s]", name):
         raise BadRequestError(
-            f"{key}={name} can't be the name of an interface",
+            f"{key}={name} is not a valid name of an interface",
             f"at most {LONGEST_DEVICE_NAME} characters, no / : or blank",
         )
     return name

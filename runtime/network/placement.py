@@ -1,8 +1,8 @@
-"""Where networks lie: their bridges are made, at first and again after they went, only where they are alone.
+"""Gives networks their subnets and bridges, and makes sure that no other interface or route has the same subnet.
 
-A bridge goes with a reboot, with the last container when the engine ends, or by somebody's hand. Until it is made again
-nothing in the kernel says that its subnet is taken: another network, another engine or the machine's own may take it.
-Two networks with one subnet would mean that a published port leads to whoever the kernel finds first.
+A bridge is missing after a reboot, after the engine has exited without containers, or after somebody has removed it. Until
+it is created again, its subnet is free in the kernel, and another network, engine or interface may take it. With the same
+subnet on two networks, traffic of published ports could go to the wrong container.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from runtime.network.table import NetworkTable
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 8
-"""So often another engine may take the subnet that was chosen in the same moment."""
+"""How often a chosen subnet may be taken by another engine at the same time."""
 
 
 class Placement:
-    """Gives networks their subnets and bridges. Callers hold the lock of the networks."""
+    """Places networks. Callers hold the lock of `Networks`."""
 
     def __init__(self, table: NetworkTable, bridges: Bridges, worker: NamespaceThread) -> None:
         self._table = table
@@ -38,20 +38,20 @@ class Placement:
         self._absent: dict[str, SkiffError] = {}
 
     def is_absent(self, network: Network) -> bool:
-        """Whether the network has no bridge now, because somebody else has its subnet or its bridge's name."""
+        """Whether the network has no bridge, because its subnet or the bridge's name is used by others."""
         return network.id in self._absent
 
     def check(self, network: Network) -> None:
-        """Raise why the network has no bridge, if it has none."""
+        """Raise the reason if the network has no bridge."""
         if network.id in self._absent:
             raise self._absent[network.id]
 
     def forget(self, network: Network) -> None:
-        """Take note that the network is removed."""
+        """Forget a removed network."""
         self._absent.pop(network.id, None)
 
     async def bring_back_all(self, networks: Sequence[Network]) -> None:
-        """Build the firewall anew and the bridges that are missing; what can't be brought back is told in the log."""
+        """Recreate the firewall and missing bridges; log the networks for which that fails."""
         missing = await self._worker.run(partial(self._bridges.rebuild, networks))
         claims = await self._worker.run(self._bridges.claims) if missing else ()
         for network in missing:
@@ -61,8 +61,8 @@ class Placement:
                 logger.error("%s", error)
 
     async def bring_back(self, network: Network) -> Network:
-        """Make the missing bridge of `network` again; returns it with the subnets that it has now, as `place` does."""
-        if network.id not in self._absent:  # else the firewall does not have it
+        """Recreate the missing bridge of `network`; return the network with its present subnets, as `place` does."""
+        if network.id not in self._absent:  # otherwise the firewall has no rules for it
             await self._worker.run(partial(self._bridges.shut, network, is_last=False))
         return await self._return(network)
 
@@ -88,11 +88,11 @@ class Placement:
         return replace(network, subnets=subnets)
 
     async def place(self, network: Network, claims: Sequence[Claim] | None = None) -> Network:
-        """Make the bridge of `network` and keep the network; returns it with the subnets that it has now.
+        """Create the bridge of `network` and store the network; return it with its present subnets.
 
-        A subnet that the engine chose is chosen again where somebody else on the machine has it meanwhile, unless
-        containers have addresses of it. `claims` are what is known to be used, asked of the kernel where missing.
-        Raises ConflictError, naming the holder, when addresses are another's that the network can't do without.
+        If a subnet that the engine chose is used by others now, another is chosen, unless containers have addresses in it.
+        `claims` are the ranges in use, None to ask the kernel. Raises ConflictError with the other user of a subnet that
+        can't be changed.
         """
         attached = [endpoint.host_device for endpoint in self._table.attached(network)]
         for attempt in range(ATTEMPTS):
@@ -106,10 +106,10 @@ class Placement:
             if await self._worker.run(partial(self._bridges.make, placed)) is None:
                 break
         else:
-            raise ConflictError(f"network {network.name}: other programs take every subnet that is tried", "try again")
+            raise ConflictError(f"network {network.name}: every chosen subnet was taken by other programs", "try again")
         if attached:
             await self._worker.run(partial(self._bridges.enslave, placed, attached))
-        self._tell_moves(network, placed)
+        self._log_moves(network, placed)
         self._table.save(placed)
         return placed
 
@@ -127,21 +127,23 @@ class Placement:
         others = [one for one in self._table.networks.values() if one.id != network.id]
         return free_subnet(others, [*claims, *name_server_claims(host_resolvers())], skipped)
 
-    def _tell_moves(self, before: Network, after: Network) -> None:
+    def _log_moves(self, before: Network, after: Network) -> None:
         for old, new in zip(before.subnets, after.subnets, strict=True):
             if old.subnet and old.subnet != new.subnet:
                 logger.warning(
-                    "network %s: moved from %s to %s, as others use the former now", after.name, old.subnet, new.subnet
+                    "network %s: moved from %s to %s, as the former is used by others",
+                    after.name,
+                    old.subnet,
+                    new.subnet,
                 )
 
 
 def _taken(network: Network, subnet: Subnet, claim: Claim, *, is_fixed: bool) -> ConflictError:
     cure = (
-        "restart its containers once that is gone, or stop them all: then the network moves"
+        "restart its containers when that is gone, or stop all of them, so that the network can get another subnet"
         if is_fixed and subnet.is_chosen
-        else "take that away, or remove the network and make it with another subnet "
-        "(networks: NAME: ipam: config: - subnet: …)"
+        else "remove that, or recreate the network with another subnet (networks: NAME: ipam: config: - subnet: …)"
     )
     return ConflictError(
-        f"network {network.name} can't have its subnet {subnet.subnet}: {claim.range} is used by {claim.holder}", cure
+        f"network {network.name} can't use its subnet {subnet.subnet}: {claim.range} is used by {claim.holder}", cure
     )

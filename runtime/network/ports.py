@@ -1,4 +1,4 @@
-"""Published ports on the host: what is asked for, who holds one, and holding ours."""
+"""Published ports on the host: parsing bindings, and reserving ports by binding sockets."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CHOICES = 16
 
 @dataclass(frozen=True)
 class PortBinding:
-    """A container's port on the host.
+    """A container's port and where it is published on the host.
 
-    `host_ip` "" is every address of the host, "0.0.0.0" every IPv4 and "::" every IPv6 address. `host_port` 0 lets the
-    host choose; with `host_port_last` it is the first port of a range of which one free port is taken.
+    `host_ip` "" means all addresses of the host, "0.0.0.0" all IPv4 and "::" all IPv6 addresses. `host_port` 0 lets the
+    kernel choose; with `host_port_last` the two are a range of which one free port is used.
     """
 
     container_port: int
@@ -33,7 +33,7 @@ class PortBinding:
 
     @property
     def host_ports(self) -> range:
-        """The host ports that will do."""
+        """The acceptable host ports."""
         return range(self.host_port, max(self.host_port, self.host_port_last) + 1)
 
     @property
@@ -47,7 +47,7 @@ class PortBinding:
         return not self.host_ip or ":" in self.host_ip
 
     def meets(self, other: PortBinding) -> bool:
-        """Return whether the two, each with one port, want the same port of the same address."""
+        """Whether two bindings, each with one port, conflict: same port of the same address."""
         if self.host_port != other.host_port or self.host_port == 0 or self.protocol != other.protocol:
             return False
         return any(
@@ -68,16 +68,16 @@ class PortBinding:
 
 
 def parse_binding(port: str, binding: Mapping[str, Any]) -> PortBinding:
-    """Return what an entry of HostConfig.PortBindings asks for: `port` "80/tcp", `binding` HostIp and HostPort.
+    """Parse an entry of HostConfig.PortBindings: `port` "80/tcp", `binding` with HostIp and HostPort.
 
-    Raises BadRequestError on what can't be.
+    Raises BadRequestError.
     """
     number, _, protocol = port.partition("/")
     protocol = protocol or "tcp"
     if protocol not in KINDS:
         raise BadRequestError(
-            f"port {port} can't be published: {protocol} is not forwarded here, only tcp and udp are",
-            "leave the port out: inside its networks the container is reached over every protocol",
+            f"port {port} can't be published: only tcp and udp are supported, not {protocol}",
+            "omit the port: on its networks the container can be reached with any protocol",
         )
     host_ip = str(binding.get("HostIp") or "").strip("[]")
     if host_ip:
@@ -99,16 +99,16 @@ def parse_binding(port: str, binding: Mapping[str, Any]) -> PortBinding:
 
 
 def parse_bindings(bindings: Mapping[str, Any]) -> list[PortBinding]:
-    """Return what HostConfig.PortBindings asks for."""
+    """Parse HostConfig.PortBindings. Raises BadRequestError."""
     return [parse_binding(port, one) for port, several in bindings.items() for one in several or [{}]]
 
 
 @dataclass(frozen=True)
 class ReservedPort:
-    """A port that is ours: `binding` with its one port, and the bound sockets, each of one address family.
+    """A reserved host port: `binding` with one port, and the bound sockets for each address family.
 
-    Where the bridges are the host's own, no IPv4 traffic reaches `ipv4`: nftables turns it to the container before.
-    The others are where a forwarder listens.
+    With root no IPv4 traffic reaches the socket `ipv4`, since nftables redirects it before. On the other sockets the
+    forwarder listens.
     """
 
     binding: PortBinding
@@ -117,29 +117,29 @@ class ReservedPort:
 
     @property
     def by_family(self) -> list[PortBinding]:
-        """The binding as users are shown it: one for each address family, as by Docker ("0.0.0.0" and "::")."""
+        """The binding as Docker shows it: one for each address family ("0.0.0.0" and "::")."""
         if self.binding.host_ip:
             return [self.binding]
         families = (("0.0.0.0", self.ipv4), ("::", self.ipv6))
         return [replace(self.binding, host_ip=address) for address, bound in families if bound is not None]
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Close the sockets."""
         for one in (self.ipv4, self.ipv6):
             if one is not None:
                 one.close()
 
 
 class _InUseError(ConflictError):
-    """A program has the port; who, is still to be found out."""
+    """The port is in use; by which program is not known yet."""
 
 
 FindHolder = Callable[[str, int], str]
-"""Returns who has a port of the host, by protocol and number."""
+"""Returns a description of the process that has a port of the host, by protocol and number."""
 
 
 Inherited = MutableMapping[str, socket.socket]
-"""Sockets that are bound already, by `port_key`; one that is needed is taken out."""
+"""Already bound sockets by `port_key`; a socket that is used is removed."""
 
 
 def hold(
@@ -148,12 +148,10 @@ def hold(
     find_holder: FindHolder = socket_holder,
     inherited: Inherited | None = None,
 ) -> ReservedPort:
-    """Bind the host's port, or the first free one of a range, so that no other program takes it.
+    """Reserve a host port, or the first free one of a range, by binding sockets to it.
 
-    `ours` are the bindings that containers have, by name, and under "" those of the same request; `inherited` are
-    sockets that an earlier engine bound.
-
-    Raises ConflictError, naming the holder.
+    `ours` are the bindings of containers by name, and under "" those of the same request; `inherited` are sockets that an
+    earlier engine has bound. Raises ConflictError with the process that has the port.
     """
     refusals: list[SkiffError] = []
     for port in binding.host_ports:
@@ -173,7 +171,8 @@ def hold(
     if len(refusals) == 1:
         raise refusals[0]
     raise ConflictError(
-        f"no port of {binding} is free; the first: {refusals[0].message}", "widen the range, or stop who holds it"
+        f"no port of {binding} is free; the first: {refusals[0].message}",
+        "widen the range, or stop the programs that use it",
     )
 
 
@@ -181,14 +180,14 @@ def _refuse_ours(binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]]
     for name, held in ours.items():
         if any(binding.meets(one) for one in held):
             if not name:
-                raise ConflictError(f"port {binding} is asked for twice", "publish it once")
+                raise ConflictError(f"port {binding} is published twice", "publish it once")
             raise ConflictError(
                 f"port {binding} is already in use by container {name}", "stop that container, or publish another port"
             )
 
 
 def _hold_chosen(binding: PortBinding) -> ReservedPort:
-    """Hold a port that the kernel chooses; for both families the same."""
+    """Reserve a port that the kernel chooses, the same for both families."""
     for attempt in range(CHOICES):
         held = _hold_one(binding if not binding.is_ipv4 else replace(binding, host_ip=binding.host_ip or "0.0.0.0"))
         if binding.host_ip:
@@ -221,7 +220,7 @@ def _hold_one(binding: PortBinding, inherited: Inherited | None = None) -> Reser
 
 
 def _bind_ipv6_too(binding: PortBinding, inherited: Inherited | None = None) -> socket.socket | None:
-    """Bind every IPv6 address, on a host that has IPv6."""
+    """Bind all IPv6 addresses; None if the host has no IPv6."""
     try:
         return _bind(binding, socket.AF_INET6, "::", inherited)
     except BadRequestError:
@@ -256,7 +255,7 @@ def _refusal(binding: PortBinding, error: OSError) -> SkiffError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return ForbiddenError(
             f"port {binding} can't be bound: {error.strerror}",
-            "low ports, below 1024 unless the machine says otherwise, need root: publish a higher one, or as root "
+            "ports below 1024 (by default) need root: publish a higher one, or as root "
             f"`sysctl -w net.ipv4.ip_unprivileged_port_start={binding.host_port}`",
         )
     if error.errno == errno.EADDRNOTAVAIL:

@@ -1,4 +1,4 @@
-"""The published ports of all containers: checked, held on the host, forwarded, taken back."""
+"""The published ports of all containers: reserved on the host, and forwarded by nftables or the forwarder."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class _Published:
         return {one.host_port for one in self.bindings if one.protocol == "udp"}
 
     def close(self) -> None:
-        """Let go of the ports, as far as the engine holds them."""
+        """Close the engine's sockets of the ports."""
         for one in self.held:
             one.close()
 
 
 class Publishing:
-    """Which container has which ports of the host."""
+    """Publishes and unpublishes ports of containers."""
 
     def __init__(
         self, firewall: Firewall, worker: NamespaceThread, forwarder: Forwarder, find_holder: FindHolder
@@ -56,12 +56,12 @@ class Publishing:
         self._published: dict[str, _Published] = {}
 
     async def inherit(self) -> None:
-        """Take over the ports that are carried on since an earlier engine, for the containers that still have them."""
+        """Get the sockets that the forwarder serves since an earlier engine, for `publish`."""
         self._inherited = await self._forwarder.inherit()
         self._unclaimed = set(self._inherited)
 
     async def drop_unclaimed(self) -> None:
-        """Let go of inherited ports that no container has any more."""
+        """Close inherited sockets that no container uses, and stop forwarding them."""
         for one in self._inherited.values():
             one.close()
         self._inherited.clear()
@@ -70,7 +70,7 @@ class Publishing:
         self._unclaimed.clear()
 
     def check(self, bindings: Sequence[PortBinding]) -> None:
-        """Raise ConflictError, naming the holder, when the host ports can't be had now."""
+        """Raise ConflictError, with the process that has it, if a host port is not available."""
         for held in self._hold(bindings):
             held.close()
 
@@ -78,7 +78,7 @@ class Publishing:
         ours = {one.container_name: one.bindings for one in self._published.values()}
         with ExitStack() as stack:
             held: list[ReservedPort] = []
-            # who names a port gets it; who leaves the choice to the host chooses from the rest
+            # fixed ports first, then ranges, then ports that the kernel chooses
             order = sorted(range(len(bindings)), key=lambda at: _freedom(bindings[at]))
             for at in order:
                 taken = {**ours, "": [done.binding for done in held]}
@@ -93,8 +93,8 @@ class Publishing:
     ) -> list[PortBinding]:
         """Forward ports of the host to a container's addresses (`ipv6` "" for none), all or none.
 
-        Returns the bindings with the host ports that were chosen. Those of a container that has some already stay what
-        they are, and follow it to its addresses. Raises ConflictError.
+        Return the bindings with the chosen host ports. A container that already has published ports keeps them, and they
+        are forwarded to the new addresses. Raises ConflictError.
         """
         before = self._published.get(container_id)
         if before is not None:
@@ -117,14 +117,14 @@ class Publishing:
             await self._worker.run(partial(self._open, published))
             await self._forwarder.carry(published.carried)
         except BaseException:
-            with anyio.CancelScope(shield=True), suppress(KernelError):  # what was not opened can't be shut
+            with anyio.CancelScope(shield=True), suppress(KernelError):  # elements that were not added can't be deleted
                 await self._withdraw(published)
             raise
         self._published[container_id] = published
         return published.bindings
 
     def by_family(self, container_id: str) -> list[PortBinding]:
-        """Return the container's published ports, one binding for each address family that has it."""
+        """Return the container's published ports, a binding for each address family."""
         published = self._published.get(container_id)
         return [binding for one in published.held for binding in one.by_family] if published is not None else []
 
@@ -146,13 +146,13 @@ class Publishing:
             published.close()
 
     async def unpublish(self, container_id: str) -> None:
-        """Take the container's published ports back."""
+        """Unpublish the container's ports."""
         published = self._published.pop(container_id, None)
         if published is not None:
             await self._withdraw(published)
 
     def close(self) -> None:
-        """Let go of the host's ports without a word to firewall and forwarder, as the end of the process does."""
+        """Close the engine's sockets; firewall and forwarder keep forwarding, as after the engine's exit."""
         self._forwarder.close()
         for published in self._published.values():
             published.close()
@@ -165,20 +165,20 @@ def _freedom(binding: PortBinding) -> int:
 
 
 def _forwards(bindings: Sequence[PortBinding], ipv4: str, ipv6: str) -> list[Forward]:
-    """Return what nftables does for `bindings`, for each family that both sides have."""
+    """Return the nftables entries for `bindings`, for each family that host and container have."""
     found = []
     for one in bindings:
         host_ip = "" if not one.host_ip or ipaddress.ip_address(one.host_ip).is_unspecified else one.host_ip
         if one.is_ipv4:
             found.append(Forward(one.protocol, host_ip, one.host_port, ipv4, one.container_port))
-        # the loopback address of IPv6 can't be routed anywhere, not even by who translates it
+        # ::1 can't be routed, even after NAT
         if one.is_ipv6 and ipv6 and host_ip != "::1":
             found.append(Forward(one.protocol, host_ip, one.host_port, ipv6, one.container_port))
     return found
 
 
 def _carried(held: Sequence[ReservedPort], ipv4: str, ipv6: str, *, in_own_netns: bool) -> list[Carried]:
-    """Return the sockets whose traffic nftables does not see: of IPv6, and of both where the bridges are apart."""
+    """Return the sockets that the forwarder must serve: IPv6, and without root both (`in_own_netns`)."""
     found = []
     for one in held:
         port, protocol = one.binding.container_port, one.binding.protocol

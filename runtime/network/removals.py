@@ -1,4 +1,4 @@
-"""Devices of containers and networks that are gone, on their way out of the kernel."""
+"""Deletes devices of removed containers and networks in the background."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ logger = logging.getLogger(__name__)
 
 
 class PendingDeviceRemovals:
-    """Removes devices behind the back of what goes on.
+    """Deletes devices in the background, several together.
 
-    Measured: the kernel needs 20 to 40 ms to delete one (it waits for every processor to have seen it), and no longer
-    for a hundred at once. So nobody waits but who must, and what comes meanwhile goes together.
+    Measured: the kernel needs 20 to 40 ms to delete one (it waits for an RCU grace period), and no longer for a hundred at
+    once. So callers wait only if they must (`finish`), and devices added during a deletion are deleted together next.
     """
 
     def __init__(self, bridges: Bridges, worker: NamespaceThread, group: anyio.abc.TaskGroup) -> None:
         self._bridges = bridges
-        # one beside the one that all else goes through
+        # a separate thread, so that other operations do not wait
         self._worker = NamespaceThread(worker.namespace)
         self._group = group
         self._waiting: list[str] = []
         self._finished: anyio.Event | None = None
 
     def add(self, device: str) -> None:
-        """Have a device of the host removed."""
+        """Schedule the deletion of a device of the host."""
         self._waiting.append(device)
         if self._finished is None:
             self._finished = anyio.Event()
@@ -50,6 +50,6 @@ class PendingDeviceRemovals:
             finished.set()
 
     async def finish(self) -> None:
-        """Return when nothing is left to remove."""
+        """Return when all scheduled devices are deleted."""
         while self._finished is not None:
             await self._finished.wait()

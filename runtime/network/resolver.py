@@ -1,4 +1,4 @@
-"""The embedded resolver: names of containers from our own table, the rest from the host's resolvers."""
+"""The embedded resolver: answers names of containers itself, and forwards other queries to upstream servers."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from runtime.network.upstream import LARGEST, Upstream, receive, send_all
 
 HOST_FILE = "/etc/resolv.conf"
 SETTLED_NS = 1_000_000_000
-"""A file that changed more recently may change again without a new time: file systems count these in coarse steps."""
+"""A file modified more recently may change again with the same timestamp: their granularity is coarse."""
 TCP_IDLE_S = 10.0
-MAX_CONVERSATIONS = 256
-"""How many TCP connections one container may have open: each takes a descriptor of the engine."""
+MAX_CONNECTIONS = 256
+"""The maximum of TCP connections of one container: each needs a descriptor of the engine."""
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 PAUSE_S = 0.1
 
 Lookup = Callable[[str], Sequence[Address] | None]
-"""A name's addresses in the asker's networks; None when the name is not ours."""
+"""Returns a name's addresses on the container's networks; None if it is not a container's name."""
 ReverseLookup = Callable[[Address], str | None]
 VERSIONS = {TYPE_A: 4, TYPE_AAAA: 6}
-"""The version of IP that a question asks an address of."""
+"""Type of a question → IP version."""
 
 
 def host_resolvers() -> list[str]:
@@ -53,7 +53,7 @@ def host_resolvers() -> list[str]:
 
 
 def host_search() -> list[str]:
-    """Return the domains in which the host looks names up (its /etc/resolv.conf)."""
+    """Return the search domains of the host's /etc/resolv.conf."""
     return _host_says("search")
 
 
@@ -69,7 +69,7 @@ def _host_says(keyword: str) -> list[str]:
 
 @lru_cache(maxsize=4)
 def _kept_words(keyword: str, version: tuple[int, ...]) -> list[str]:
-    """Return `_words` of a `version` of the file: each start of a container asks four times."""
+    """Cache `_words` by the file's `version`: each start of a container asks four times."""
     return _words(keyword)
 
 
@@ -79,15 +79,15 @@ def _words(keyword: str) -> list[str]:
 
 
 def is_reached_from_containers(server: str) -> bool:
-    """Return whether a name server of the host is one inside a container too: not on the host's own loopback."""
+    """Return whether a name server of the host can be reached from a container: it is not on loopback."""
     return not (server.startswith("127.") or server == "::1")
 
 
 class Resolver:
-    """Answers the questions of one network namespace, on sockets that were bound inside it.
+    """Answers the queries of one network namespace, on sockets that were bound inside it.
 
-    `upstream` answers what is not ours. A container that `keeps_short_names` completes names without a dot by itself
-    (resolv.conf(5), "ndots"): where they are nobody's here, they are asked of nobody else.
+    Other queries go to `upstream`. If the container has set "ndots" (`keeps_short_names`, resolv.conf(5)), names without
+    a dot are not forwarded: its C library tries them with the search domains.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Resolver:
         self._reverse = reverse
         self._upstream = upstream
         self._keeps_short_names = keeps_short_names
-        self._conversations = 0
+        self._connections = 0
 
     async def serve(self) -> None:
         """Answer until cancelled; closes the sockets."""
@@ -135,7 +135,7 @@ class Resolver:
         try:
             self._udp.sendto(data, peer)
         except OSError:
-            return  # the asker went away, or its namespace did
+            return  # the client or its namespace is gone
 
     async def _serve_tcp(self, group: anyio.abc.TaskGroup) -> None:
         while True:
@@ -143,21 +143,21 @@ class Resolver:
             try:
                 connection, _ = self._tcp.accept()
             except OSError as error:
-                if error.errno in NO_ROOM:  # else the waiting connection would be tried again and again
+                if error.errno in NO_ROOM:  # the pending connection stays in the backlog: do not retry in a busy loop
                     await anyio.sleep(PAUSE_S)
                 continue
-            if self._conversations >= MAX_CONVERSATIONS:
+            if self._connections >= MAX_CONNECTIONS:
                 connection.close()
                 continue
-            self._conversations += 1
-            group.start_soon(self._converse, connection)
+            self._connections += 1
+            group.start_soon(self._serve_connection, connection)
 
-    async def _converse(self, connection: socket.socket) -> None:
-        """Answer the questions of a connection, one after the other, until the asker hangs up or is silent."""
+    async def _serve_connection(self, connection: socket.socket) -> None:
+        """Answer the queries of a TCP connection until the client closes it or is idle for TCP_IDLE_S."""
         try:
             await self._answer_all(connection)
         finally:
-            self._conversations -= 1
+            self._connections -= 1
 
     async def _answer_all(self, connection: socket.socket) -> None:
         with connection:
@@ -177,10 +177,10 @@ class Resolver:
                     return
 
     def _own(self, data: bytes, *, is_udp: bool) -> bytes | None:
-        """Return the answer when it is ours to give (nothing to what is no question), else None.
+        """Return our own response (b"" if the message is too short to answer), None if it must be forwarded.
 
-        Ours are addresses of our names, and that these have no mail server of their own (RFC 5321, section 5.1: then their
-        address is it); whatever else there is to ask of a name is asked of the name servers, as by Docker's resolver.
+        We answer A and AAAA queries for names of containers, and MX queries for them with no record (RFC 5321, section 5.1:
+        mail then goes to the address). All other types are forwarded, as by Docker's resolver.
         """
         try:
             query = parse_query(data)

@@ -1,7 +1,7 @@
-"""Which subnets a network takes: free ones of private address space, or those that the user names. Pure.
+"""Chooses and checks subnets of networks. Pure.
 
-Docker's 31 default pools come first, so that a machine with few networks looks as with Docker. When they are used up,
-smaller subnets follow out of all private address space (RFC 1918) that nobody uses.
+Docker's 31 default pools are used first, so that a machine with few networks looks like with Docker; then smaller subnets
+of the private address space (RFC 1918) that are not in use.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ POOLS = tuple(
         *(f"192.168.{number}.0/20" for number in range(0, 256, 16)),
     )
 )
-"""Docker's default-address-pools (moby, libnetwork/ipamutils), each for one network."""
+"""Docker's default-address-pools (moby, libnetwork/ipamutils), one for each network."""
 PRIVATE = tuple(ipaddress.IPv4Network(text) for text in ("172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"))
 SMALLER_PREFIXES = (24, 26)
 WIDEST_PREFIX = 8
-"""Wider routes, as the halves of everything that a VPN client sets, are ways out of the machine and no place in it."""
-MOST_COUNTED = (1 << 64) - 1
-"""The highest number of addresses that the API tells."""
+"""Wider routes are ignored: VPN clients, for example, set 0.0.0.0/1 and 128.0.0.0/1 as default routes."""
+MAX_COUNTED = (1 << 64) - 1
+"""The highest number of addresses in a response of the API."""
 CURE = (
-    "remove networks that nobody needs (`docker network prune`, `skiff down`), or give this one a subnet of its own "
+    "remove unused networks (`docker network prune`, `skiff down`), or give this one a subnet "
     "(networks: NAME: ipam: config: - subnet: 10.20.0.0/24)"
 )
 
@@ -43,9 +43,9 @@ BRIDGE, INTERFACE, ROUTE = "bridge", "interface", "route"
 
 @dataclass(frozen=True)
 class Claim:
-    """Addresses that somebody on the machine uses; `holder` says who, for users to read.
+    """An address range in use on the machine; `holder` describes by what.
 
-    `kind`: the addresses of a BRIDGE, most likely of containers; of another INTERFACE; a ROUTE to elsewhere.
+    `kind`: addresses of a BRIDGE, most likely of containers; of another INTERFACE; or a ROUTE.
     """
 
     range: Range
@@ -54,10 +54,10 @@ class Claim:
 
 
 def conflict(subnet: Subnet, claims: Iterable[Claim]) -> Claim | None:
-    """Return who has addresses of `subnet`, if anybody has.
+    """Return a claim that conflicts with `subnet`, None if there is none.
 
-    Of a wider range a part may be taken, as the kernel prefers the more specific route: of one that is routed elsewhere
-    always; of a network that the machine is on (10.0.0.0/8, say) if a user names it; of other containers' never.
+    A part of a wider range may be used, since the kernel prefers the more specific route: always if it is a route, if the
+    user named the subnet and it is an interface's (10.0.0.0/8, say), never if it is another bridge's.
     """
     return next((claim for claim in claims if _meets(claim, subnet)), None)
 
@@ -71,7 +71,7 @@ def _meets(claim: Claim, subnet: Subnet) -> bool:
 
 
 def free_subnet(networks: Iterable[Network], claims: Sequence[Claim], skipped: int = 0) -> Subnet:
-    """Return the first subnet that neither a network nor a claim has, after so many `skipped`. Raises ConflictError."""
+    """Return the first unused subnet, after skipping `skipped` others. Raises ConflictError."""
     own = [subnet.range for network in networks for subnet in network.subnets_of(4)]
     used = _merged([*own, *(claim.range for claim in claims if claim.range.prefixlen >= WIDEST_PREFIX)])
     for pool in POOLS:
@@ -86,8 +86,8 @@ def free_subnet(networks: Iterable[Network], claims: Sequence[Claim], skipped: i
     widest = sorted((c for c in claims if any(map(c.range.overlaps, PRIVATE))), key=lambda c: c.range.prefixlen)[:3]
     held = "; ".join(f"{claim.range}: {claim.holder}" for claim in widest)
     raise ConflictError(
-        f"no private IPv4 addresses are left for a network: {len(own)} subnets are other networks' of this engine, "
-        f"the rest is used on this machine ({held or 'by nobody else'})",
+        f"no private IPv4 addresses are left for a network: this engine's networks have {len(own)} subnets, "
+        f"other ranges are used on this machine ({held or 'none'})",
         CURE,
     )
 
@@ -103,7 +103,7 @@ def free_ipv6_subnet() -> Subnet:
 
 
 def _merged(ranges: Iterable[Range]) -> list[tuple[int, int]]:
-    """Return the IPv4 `ranges` as runs of addresses (first, last), sorted, that do not touch."""
+    """Merge the IPv4 `ranges` to sorted, disjoint intervals (first, last)."""
     found: list[tuple[int, int]] = []
     pairs = ((int(one.network_address), int(one.broadcast_address)) for one in ranges if one.version == 4)
     for first, last in sorted(pairs):
@@ -115,7 +115,7 @@ def _merged(ranges: Iterable[Range]) -> list[tuple[int, int]]:
 
 
 def _run_before(address: int, used: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """Return the last of the runs `used` that begins at `address` or before."""
+    """Return the last interval in `used` that starts at `address` or before."""
     at = bisect_right(used, address, key=lambda run: run[0])
     return used[at - 1] if at else None
 
@@ -128,7 +128,7 @@ def _is_used(candidate: ipaddress.IPv4Network, used: Sequence[tuple[int, int]]) 
 def _first_gap(
     block: ipaddress.IPv4Network, prefix: int, used: Sequence[tuple[int, int]]
 ) -> ipaddress.IPv4Network | None:
-    """Return the first network of this `prefix` in `block` that no run of `used` meets."""
+    """Return the first network of length `prefix` in `block` that overlaps no interval in `used`."""
     size = 1 << 32 - prefix
     first, end = int(block.network_address), int(block.broadcast_address)
     while first < end:
@@ -140,19 +140,19 @@ def _first_gap(
 
 
 def complete_subnet(wanted: Subnet, networks: Iterable[Network]) -> Subnet:
-    """Return the subnet that a user names, with its gateway. Raises BadRequestError, ForbiddenError on an overlap."""
+    """Check a user's subnet, and add the default gateway. Raises BadRequestError, ForbiddenError on an overlap."""
     try:
         range = ipaddress.ip_network(wanted.subnet)
     except ValueError as error:
         raise BadRequestError(
-            f"invalid subnet {wanted.subnet}: {error}", 'write it with its first address, as "172.28.0.0/16"'
+            f"invalid subnet {wanted.subnet}: {error}", 'write it with its first address, such as "172.28.0.0/16"'
         ) from error
     for network in networks:
         for subnet in network.subnets:
             if subnet.range.version == range.version and range.overlaps(subnet.range):
                 raise ForbiddenError(
                     f"subnet {wanted.subnet} overlaps with {subnet.subnet} of network {network.name}",
-                    "choose another subnet, or leave it out to have a free one chosen",
+                    "choose another subnet, or omit it so that the engine chooses one",
                 )
     for what, address in (("gateway", wanted.gateway), *(("aux address", one) for one in wanted.reserved.values())):
         if address and parse_address(what, address) not in range:
@@ -178,4 +178,4 @@ def usage_of(subnet: Subnet, taken: Iterable[ipaddress.IPv4Address | ipaddress.I
     used = own | {address for address in taken if address in subnet.range}
     pool = ipaddress.ip_network(subnet.ip_range) if subnet.ip_range else subnet.range
     free = pool.num_addresses - sum(address in pool for address in used)
-    return {"IPsInUse": min(len(used), MOST_COUNTED), "DynamicIPsAvailable": min(free, MOST_COUNTED)}
+    return {"IPsInUse": min(len(used), MAX_COUNTED), "DynamicIPsAvailable": min(free, MAX_COUNTED)}

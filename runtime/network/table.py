@@ -1,4 +1,4 @@
-"""What networks there are and what is attached to them: in memory for questions, in the store for the next engine."""
+"""The networks and endpoints of one engine, in memory and in the store."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from runtime.store import Store
 
 
 class NetworkTable:
-    """The networks by ID and the endpoints by network and container.
+    """Networks by ID, endpoints by network and by container.
 
-    Every question about endpoints is answered from an index: a container starts as fast beside 500 others as alone.
+    Endpoints are found by indexes, so that starting a container takes the same time with 500 others running.
     """
 
     def __init__(self, store: Store) -> None:
@@ -25,7 +25,7 @@ class NetworkTable:
         self._used: defaultdict[str, set[str]] = defaultdict(set)
 
     def load(self, live: Container[str]) -> None:
-        """Read the store; endpoints of containers that are not `live` are dropped."""
+        """Read the store; drop endpoints of containers that are not `live`."""
         self._networks = self._rows.parsed(Network.of)
         endpoints = self._endpoint_rows.parsed(Endpoint.of)
         for id, endpoint in sorted(endpoints.items(), key=lambda row: (row[1].position, row[1].device)):
@@ -42,11 +42,11 @@ class NetworkTable:
         return self._networks
 
     def named(self, name: str) -> Network | None:
-        """Return the network of exactly this name."""
+        """Return the network with exactly this name, or None."""
         return next((network for network in self._networks.values() if network.name == name), None)
 
     def resolve(self, name: str) -> Network:
-        """Return the network of a name, an ID or its beginning. Raises NotFoundError."""
+        """Return the network with this name, ID or ID prefix. Raises NotFoundError."""
         for network in self._networks.values():
             if name in (network.id, network.name):
                 return network
@@ -56,12 +56,12 @@ class NetworkTable:
         return found[0]
 
     def save(self, network: Network) -> None:
-        """Keep a new or changed network."""
+        """Store a new or changed network."""
         self._rows.put(network.id, network.document())
         self._networks[network.id] = network
 
     def drop(self, network: Network) -> None:
-        """Forget a network."""
+        """Delete a network."""
         self._rows.delete(network.id)
         self._networks.pop(network.id, None)
 
@@ -69,37 +69,37 @@ class NetworkTable:
 
     @property
     def has_endpoints(self) -> bool:
-        """Whether anything is attached anywhere."""
+        """Whether there are any endpoints."""
         return bool(self._by_container)
 
     def endpoint(self, network: Network, container_id: str) -> Endpoint | None:
-        """Return the container's attachment to `network`."""
+        """Return the container's endpoint on `network`, or None."""
         return self._by_network.get(network.id, {}).get(container_id)
 
     def endpoints(self, container_id: str) -> list[Endpoint]:
-        """Return the container's attachments, in the order in which they were made."""
+        """Return the container's endpoints in the order of their creation."""
         return list(self._by_container.get(container_id, {}).values())
 
     def attached(self, network: Network) -> list[Endpoint]:
-        """Return what is attached to `network`."""
+        """Return the endpoints on `network`."""
         return list(self._by_network.get(network.id, {}).values())
 
     def used_addresses(self, network: Network) -> Set[str]:
-        """Return the addresses that endpoints have on `network`."""
+        """Return the addresses of the endpoints on `network`."""
         return self._used.get(network.id, frozenset())
 
     def neighbours(self, container_id: str) -> Iterator[Endpoint]:
-        """Yield what is attached to the container's networks, itself included."""
+        """Yield the endpoints on the container's networks, including its own."""
         for network_id in tuple(self._by_container.get(container_id, ())):
             yield from tuple(self._by_network[network_id].values())
 
     def attach(self, endpoint: Endpoint) -> None:
-        """Keep an attachment."""
+        """Store an endpoint."""
         self._endpoint_rows.put(endpoint.id, endpoint.document())
         self._index(endpoint)
 
     def detach(self, endpoint: Endpoint) -> None:
-        """Forget an attachment."""
+        """Delete an endpoint."""
         for index, key, other in (
             (self._by_network, endpoint.network_id, endpoint.container_id),
             (self._by_container, endpoint.container_id, endpoint.network_id),

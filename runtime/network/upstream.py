@@ -1,8 +1,8 @@
-"""Asking name servers what we do not know, for one container.
+"""Forwards DNS queries of one container to name servers.
 
-Servers are asked from the container's own network namespace: its loopback is its own, and a container whose way out is a
-VPN asks through it. Those on the loopback of the machine are reached from there only (Docker does the same). Each
-question has a socket, thus a port, of its own: who does not see the question can't guess what to answer (RFC 5452).
+Servers are asked from the container's network namespace, so that a container whose default route is a VPN asks through
+that. Servers on the host's loopback are asked from the host's namespace (as in Docker). Each query has its own socket and
+so its own source port, against spoofed responses (RFC 5452).
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from runtime.network.dns_message import (
 
 DNS_PORT = 53
 TIMEOUT_S = 3.0
-"""How long one server has; the C library asks again, or gives up, after 5 s (resolv.conf(5), "timeout")."""
+"""Timeout of one server; the C library repeats the query after 5 s (resolv.conf(5), "timeout")."""
 MAX_OPEN = 1024
-"""How many questions of one container are open at once, as with Docker."""
+"""The maximum of concurrent queries of one container, as in Docker."""
 MAX_WAITING = 1024
-"""How many more wait for one of these to end; what is beyond them is refused at once."""
+"""The maximum of queries that wait for one of these; further ones are refused at once."""
 MAX_SOCKETS_AT_ONCE = 64
 LARGEST = 65535
 
 Place = tuple[str | int | bytes, ...]
 MakeSockets = Callable[[int, int, int], Awaitable[list[socket.socket]]]
-"""Returns sockets of a family and a kind, so many, of the container's network namespace."""
+"""Creates sockets in the container's network namespace: (family, kind, count)."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A name server; one that `is_on_host` is asked from the machine's own network namespace."""
+    """A name server; one that `is_on_host` is asked from the host's network namespace."""
 
     address: str
     is_on_host: bool = False
@@ -53,13 +53,13 @@ class Server:
 
     @property
     def place(self) -> Place:
-        """What a socket connects to; of a link-local address ("fe80::1%eth0") with the interface."""
+        """The address for connect(2); for a link-local one ("fe80::1%eth0") with the scope ID."""
         numeric = socket.getaddrinfo(self.address, DNS_PORT, self.family, flags=socket.AI_NUMERICHOST)
         return numeric[0][4]
 
 
 class Upstream:
-    """The questions of one container that are open."""
+    """The open queries of one container."""
 
     def __init__(self, servers: Callable[[], Sequence[Server]], make_sockets: MakeSockets) -> None:
         self._servers = servers
@@ -68,14 +68,14 @@ class Upstream:
         self._slots = anyio.Semaphore(MAX_OPEN)
 
     def close(self) -> None:
-        """Close what is kept for the next question."""
+        """Close unused sockets."""
         self._sockets.close()
 
     async def ask(self, data: bytes, kind: int) -> bytes:
-        """Return the answer to the question `data`, asked over UDP or TCP (`kind`).
+        """Forward the query `data` over UDP or TCP (`kind`) and return the response.
 
-        The next server is asked when one is silent, fails or refuses; when all do, the answer is SERVFAIL. It is REFUSED
-        when too many questions are open. Raises MessageError when `data` is no question.
+        The next server is asked if one does not answer, fails or refuses. If all do, the response is SERVFAIL; if too many
+        queries are open, REFUSED. Raises MessageError if `data` is not a query.
         """
         query = parse_query(data)
         if self._questions >= MAX_OPEN + MAX_WAITING:
@@ -113,9 +113,10 @@ class Upstream:
 
 
 class _Sockets:
-    """Sockets of a container's network namespace, made together for all questions that wait for one.
+    """Sockets of a container's network namespace, created together for all queries that wait for one.
 
-    One that is made there stays there, whoever uses it (network_namespaces(7)); but to make it a thread has to go there.
+    A socket stays in the namespace in which it was created (network_namespaces(7)), but for creating it a thread must
+    enter that.
     """
 
     def __init__(self, make: MakeSockets) -> None:
@@ -138,7 +139,7 @@ class _Sockets:
             self._wanted[sort] -= 1
 
     def close(self) -> None:
-        """Close those that nobody came for."""
+        """Close unused sockets."""
         for made in self._made.values():
             while made:
                 made.pop().close()
@@ -167,13 +168,13 @@ async def _ask_tcp(upstream: socket.socket, server: Place, data: bytes) -> bytes
 
 
 async def receive(connection: socket.socket, size: int) -> bytes:
-    """Return exactly `size` bytes of a connection. Raises MessageError when it ends before, OSError."""
+    """Receive exactly `size` bytes. Raises MessageError at EOF, OSError."""
     data = b""
     while len(data) < size:
         await anyio.wait_readable(connection)
         chunk = connection.recv(size - len(data))
         if not chunk:
-            raise MessageError("the other side hung up")
+            raise MessageError("the connection was closed")
         data += chunk
     return data
 

@@ -119,7 +119,7 @@ def test_rules_that_somebody_changed_are_told_and_made_again(engine):
     nft("flush", "chain", *table, "passing")
     said = checked(engine, code=1)
     assert f"lacks the published port {port}/tcp of 127.0.0.1" in said
-    assert f"has the bridge {bridge} in closed, which is nobody's" in said
+    assert f"has the bridge {bridge} in closed, which the engine has not added" in said
     assert "has other rules in its chain passing" in said
     checked(engine, "--repair", code=0)
     checked(engine, code=0)

@@ -197,7 +197,7 @@ async def test_options_of_a_network_hold(paths):
         with serving(listener(networks, two), b"two"):
             assert await reaches(networks, None, address(networks, two))
             assert not await reaches(networks, one, address(networks, two))
-        with pytest.raises(ConflictError, match="skftest0 exists already"):
+        with pytest.raises(ConflictError, match="skftest0 already exists"):
             await networks.create(name="other", options=options)
         with pytest.raises(BadRequestError, match="mtu"):
             await networks.create(name="other", options={"com.docker.network.driver.mtu": "x"})

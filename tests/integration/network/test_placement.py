@@ -126,7 +126,7 @@ async def test_a_subnet_that_the_user_named_is_refused_while_another_has_it(path
         async with opened(paths) as networks:
             said = caplog.text
             assert (
-                f"network front can't have its subnet 10.203.0.0/24: 10.203.0.{'0/16' if kind == 'interface' else '128/25'}"
+                f"network front can't use its subnet 10.203.0.0/24: 10.203.0.{'0/16' if kind == 'interface' else '128/25'}"
                 in said
             )
             assert holder in said

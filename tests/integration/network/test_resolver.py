@@ -17,7 +17,7 @@ from runtime.linux import netns
 from runtime.network import upstream as upstreams
 from runtime.network.dns_message import encode_name, respond
 from runtime.network.model import EndpointSettings
-from runtime.network.resolver import MAX_CONVERSATIONS
+from runtime.network.resolver import MAX_CONNECTIONS
 from runtime.network.upstream import MAX_SOCKETS_AT_ONCE, TIMEOUT_S
 from tests.support.name_server import upstream
 from tests.support.networks import ask, cleaned, container, exchange, question
@@ -254,11 +254,9 @@ async def test_connections_to_the_resolver_are_bounded(paths):
                 one.connect(("127.0.0.11", 53))
                 return one
 
-            made = [
-                await off(netns.inside, networks.namespace(flooding), connect) for _ in range(MAX_CONVERSATIONS + 1)
-            ]
+            made = [await off(netns.inside, networks.namespace(flooding), connect) for _ in range(MAX_CONNECTIONS + 1)]
             assert await off(made[-1].recv, 1) == b""  # hung up on
-            assert len(os.listdir("/proc/self/fd")) - before - len(made) <= MAX_CONVERSATIONS
+            assert len(os.listdir("/proc/self/fd")) - before - len(made) <= MAX_CONNECTIONS
             assert (await off(ask, networks, calm, "flooding"))[1] == 0
             data = question("calm")
             await off(made[0].sendall, struct.pack("!H", len(data)) + data)

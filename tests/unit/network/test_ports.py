@@ -68,7 +68,7 @@ def test_what_can_not_be_published_is_refused(port, binding):
 
 
 def test_sctp_is_refused_with_what_to_do():
-    with pytest.raises(BadRequestError, match="sctp is not forwarded") as refused:
+    with pytest.raises(BadRequestError, match="only tcp and udp are supported, not sctp") as refused:
         parse_binding("80/sctp", {"HostPort": "80"})
     assert refused.value.hint
 

@@ -79,7 +79,7 @@ def test_when_nothing_is_left_the_error_says_who_has_it_and_what_to_do():
         claim("192.168.0.0/16", "interface wlan0"),
         claim("10.0.0.0/8", "the route 10.0.0.0/8 over interface tun0"),
     ]
-    with pytest.raises(ConflictError, match=r"2 subnets .*10\.0\.0\.0/8: the route .*tun0; .*wlan0") as refused:
+    with pytest.raises(ConflictError, match=r"2 subnets, .*10\.0\.0\.0/8: the route .*tun0; .*wlan0") as refused:
         free_subnet(made, taken)
     assert "prune" in refused.value.hint
     assert "subnet:" in refused.value.hint
