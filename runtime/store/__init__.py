@@ -1,4 +1,4 @@
-"""The engine's state: a record beside each object on disk, and what is known of them in memory."""
+"""The engine's stored state: a record next to each object on disk, and collections of them in memory (see STATE.md)."""
 
 from runtime.store.collection import Collection
 from runtime.store.journal import Journal

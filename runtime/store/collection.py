@@ -1,4 +1,4 @@
-"""The documents of one kind: in memory for every question, in their records on disk for the next engine."""
+"""The documents of one kind of object, in memory and in records on disk."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NOT_OURS = frozenset({"lost+found"})
-"""Entries that a directory may have of its own."""
+"""Directory entries that are not objects."""
 
 
 class Collection:
-    """Documents by ID and, where the kind has names, by a name that no two of them share."""
+    """Documents by ID and, if the kind has names, by unique name."""
 
     def __init__(self, store: Store, layout: Layout) -> None:
         self._store = store
@@ -32,10 +32,10 @@ class Collection:
         self._states: dict[str, str] = {}
         self._ids: dict[str, str] = {}
 
-    # --- what is on disk
+    # --- loading
 
     def load(self) -> None:
-        """Read every record; what can't be understood is noted as a problem, left in place and gone without."""
+        """Read all records; those that can't be read are reported as problems, and left in place."""
         layout = self._layout
         try:
             entries = sorted(os.scandir(layout.folder), key=lambda entry: entry.name)
@@ -46,13 +46,13 @@ class Collection:
                 continue
             path = Path(entry.path)
             if layout.record:
-                # a volume may have been moved to another disk, with a link in its place
+                # a volume may have been moved to another disk and replaced by a link
                 if not entry.is_dir(follow_symlinks=layout.kind == "volume"):
-                    self._note(path, f"is no directory of a {layout.kind}")
+                    self._note(path, f"is not a directory of a {layout.kind}")
                     continue
             elif not entry.name.endswith(".json"):
                 if not entry.name.endswith(record.OLD):
-                    self._note(path, f"is no record of a {layout.kind}")
+                    self._note(path, f"is not a record of a {layout.kind}")
                 continue
             self._load_one(layout.id_of(entry.name), path)
 
@@ -62,9 +62,9 @@ class Collection:
         found = record.read(path)
         document = found.document
         if document is None and layout.kind == "volume" and (place / "_data").is_dir():
-            # a volume is its directory: without its record, only labels and options are missing
+            # a volume with data exists even without its record, which has only labels and options
             document = {"name": id, "created": _created(place), "labels": {}, "options": {}}
-            cure = "the volume is there with its data, without its labels and options"
+            cure = "the volume is used with its data, without labels and options"
             self._store.problems.append(Problem(path, found.damage or "is missing", cure))
         if document is None:
             self._note(place if layout.record else path, found.damage or f"has no {layout.record}", found.is_from_newer)
@@ -74,7 +74,7 @@ class Collection:
             return
         name = document.get("name") if layout.is_named else None
         if name is not None and self._ids.get(name, id) != id:
-            self._note(place, f"has the name {name!r}, which the {layout.kind} {self._ids[name]} has too")
+            self._note(place, f"has the same name {name!r} as the {layout.kind} {self._ids[name]}")
             return
         self._note_loss(path, found)
         self._texts[id] = json.dumps(document, separators=(",", ":"))
@@ -86,7 +86,7 @@ class Collection:
     def _note_loss(self, path: Path, found: record.Reading) -> None:
         if found.lost_bytes:
             what = f"its last {found.lost_bytes} bytes can't be read"
-            self._store.problems.append(Problem(path, what, "the version before them counts"))
+            self._store.problems.append(Problem(path, what, "the previous version is used"))
 
     def _load_state(self, id: str, path: Path) -> None:
         found = record.read(path)
@@ -96,27 +96,27 @@ class Collection:
         elif found.damage:
             self._states[id] = json.dumps({"state": None})
             self._store.problems.append(
-                Problem(path, found.damage, f"the {self._layout.kind} is there; its last state is not known")
+                Problem(path, found.damage, f"the {self._layout.kind} is used; its last state is not known")
             )
 
     def _note(self, path: Path, what: str, is_from_newer: bool = False) -> None:
         if is_from_newer:
-            self._store.problems.append(Problem(path, what, "use the newer Skiff, which understands it"))
+            self._store.problems.append(Problem(path, what, "use the newer version of Skiff that wrote it"))
         else:
             self._store.problems.append(Problem.removable(path, what))
 
     def parsed(self, parse: Callable[[Document], T]) -> dict[str, T]:
-        """Return `parse` of each document by ID; one that it can't take is noted as a problem and left out."""
+        """Return ID → `parse(document)`; documents for which that fails are reported as problems and omitted."""
         found: dict[str, T] = {}
         for id, document in self.items():
             try:
                 found[id] = parse(document)
             except (KeyError, TypeError, ValueError, AttributeError):
                 self._forget(id)
-                self._note(self.place(id), f"says nothing that a {self._layout.kind} is")
+                self._note(self.place(id), f"is not a valid record of a {self._layout.kind}")
         return found
 
-    # --- questions
+    # --- reading
 
     def get(self, id: str) -> Document | None:
         """Return the document of `id`, or None."""
@@ -135,26 +135,26 @@ class Collection:
         return iter(sorted(self._texts))
 
     def by_name(self, name: str) -> tuple[str, Document] | None:
-        """Return the ID and document that hold `name`, or None."""
+        """Return (ID, document) with the name `name`, or None."""
         id = self._ids.get(name)
         document = self.get(id) if id is not None else None
         return None if id is None or document is None else (id, document)
 
     def items(self) -> list[tuple[str, Document]]:
-        """Return all IDs with their documents, in the order of the IDs."""
+        """Return all (ID, document), sorted by ID."""
         return [(id, document) for id in self if (document := self.get(id)) is not None]
 
     def with_prefix(self, prefix: str) -> list[str]:
-        """Return the IDs that begin with `prefix`, in order."""
+        """Return the IDs that start with `prefix`, sorted."""
         return [id for id in self if id.startswith(prefix)]
 
-    # --- changes
+    # --- writing
 
     def put(self, id: str, document: Document, *, is_confirmed: bool = True) -> None:
-        """Write `document` under `id`, in place of what stood there; it survives a power cut after `Store.flush`.
+        """Store `document` under `id`; after `Store.flush` it survives a power cut.
 
-        One that is not `is_confirmed` need not survive: a power cut leaves the whole of it or, at the next start, nothing.
-        Raises ConflictError when another document holds its name, OSError when it can't be written.
+        Without `is_confirmed` it is not synced: after a power cut it is complete, or removed at the next start. Raises
+        ConflictError if another document has its name, OSError if writing fails.
         """
         name = document.get("name") if self._layout.is_named else None
         if name is not None and self._ids.get(name, id) != id:
@@ -170,7 +170,7 @@ class Collection:
         if name is not None:
             self._ids[name] = id
         if state and (text := json.dumps(state, separators=(",", ":"))) != self._states.get(id):
-            # never marked: whether the object is there, its first record says
+            # without a mark: the first record determines whether the object exists
             self._write(self._layout.state_path(id), record.encode(state), False, is_confirmed)
             if id not in self._states and is_confirmed:
                 self._store.mark_directory(self._layout.folder / id)
@@ -185,21 +185,21 @@ class Collection:
         except FileNotFoundError:
             if self._layout.is_durable:
                 raise
-            # a run directory is emptied at every boot
+            # the run directory is emptied at each boot
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._store.append(path, line, is_new=is_new, is_durable=is_durable)
 
     def place(self, id: str) -> Path:
-        """Return where the object of `id` lies: its directory, or its record."""
+        """Return the directory of the object `id`, or its record if it has none."""
         path = self._layout.path(id)
         return path.parent if self._layout.record else path
 
     def has_place(self, id: str) -> bool:
-        """Whether the directory that the record of `id` belongs into is there."""
+        """Whether the directory for the record of `id` exists."""
         return self._layout.path(id).parent.is_dir()
 
     def write_again(self, id: str) -> None:
-        """Write the record of `id` once more: the one on disk is gone, or damaged."""
+        """Write the record of `id` again, which is missing or damaged on disk."""
         document = self.get(id)
         if document is None:
             return
@@ -213,9 +213,9 @@ class Collection:
             raise
 
     def delete(self, id: str) -> bool:
-        """Forget `id` and remove its record; return whether there was one.
+        """Delete the document and its record; return whether it existed.
 
-        The directory of an object that has one of its own is moved away by the caller, before.
+        If the object has a directory, the caller has moved that into the trash before.
         """
         if id not in self._texts:
             return False

@@ -1,4 +1,4 @@
-"""What an engine that was killed, or lost its power, had begun to make: known by a mark, and removed, told to nobody."""
+"""Removes incomplete objects, which an engine was creating when it was killed or lost power; a mark identifies them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from runtime.trash import Trash
 
 
 def clear_half_made(layout: Layout, trash: Trash) -> None:
-    """Remove the objects of a kind that are marked and whose record says nothing; only a volume that holds data stays.
+    """Remove the objects of a kind that have a mark and no readable record, except volumes with data.
 
-    One whose record can be read is whole; its mark was only not removed yet. Of a volume the directory of its data may
-    still be missing: it is made after the record, as a directory without a record counts as a volume.
+    An object with a readable record is complete, only its mark was not removed yet. A volume's data directory may be
+    missing, since it is created after the record, and is created here.
     """
     for entry in list(os.scandir(layout.folder)):
         path = Path(entry.path)

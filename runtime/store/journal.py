@@ -1,4 +1,4 @@
-"""Documents by key in one file that is only added to: for what may be lost without harm, as the build cache."""
+"""An append-only file of documents by key, for data that may be lost without harm: the build cache."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from runtime.store.record import Document, append
 
 WORTH_COMPACTING = 1000
-"""So many lines more than there are documents are dropped at the next start."""
+"""The file is compacted at the start if it has at least this many superseded lines."""
 
 
 class Journal:
-    """The documents of the file at `path`: a line each that sets or (null) removes one. Lines that can't be read are skipped."""
+    """The documents in the file `path`. Each line, [key, document], sets one or (null) deletes it; bad lines are skipped."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._documents: dict[str, Document] = {}
 
     def load(self, *, compacts: bool = True) -> None:
-        """Read the file; with `compacts`, it is written again when most of it no longer counts."""
+        """Read the file; with `compacts`, rewrite it if most of its lines are superseded."""
         try:
             lines = self._path.read_bytes().splitlines()
         except OSError:
@@ -42,20 +42,20 @@ class Journal:
             os.replace(part, self._path)
 
     def get(self, key: str) -> Document | None:
-        """Return the document of `key`, or None; it is not to be changed."""
+        """Return the document of `key`, or None; do not modify it."""
         return self._documents.get(key)
 
     def items(self) -> list[tuple[str, Document]]:
-        """Return all keys with their documents, in the order of the keys."""
+        """Return all (key, document), sorted by key."""
         return sorted(self._documents.items())
 
     def put(self, key: str, document: Document) -> None:
-        """Keep `document` under `key`. Raises OSError."""
+        """Store `document` under `key`. Raises OSError."""
         append(self._path, _line(key, document))
         self._documents[key] = document
 
     def delete(self, key: str) -> bool:
-        """Forget `key`; return whether it was there. Raises OSError."""
+        """Delete `key`; return whether it existed. Raises OSError."""
         if key not in self._documents:
             return False
         append(self._path, _line(key, None))

@@ -1,4 +1,4 @@
-"""Where the records of each kind of object lie."""
+"""The paths of records by kind of object."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from runtime.paths import Paths
 
 STATE = "state.json"
 LAYER = "layer.json"
-"""A layer's record, beside its files: its size, and where its blob is known (`runtime.image.layers`)."""
+"""A layer's record, next to its files: its size, and the registries that have its blob (`runtime.image.layers`)."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The place of one kind's records.
+    """The records of one kind.
 
-    With `record`, an object has a directory of its own below `folder`, and its record has that name there; without, its
-    record is the file `<id>.json` in `folder`. The members `apart` of a container's document, which change with every
-    start and end, are kept in a second record (`state.json`). `is_named`: documents have a "name" that no two share.
+    With `record`, each object has a directory below `folder`, with its record by that name; otherwise the record is the
+    file `<id>.json` in `folder`. The members `apart` of a document, which change at each start and exit of a container,
+    are in a second record, `state.json`. `is_named`: documents have a unique "name". `is_durable`: they are synced.
     """
 
     kind: str
@@ -29,17 +29,17 @@ class Layout:
     is_durable: bool = True
 
     def path(self, id: str) -> Path:
-        """Return where the record of `id` is."""
+        """Return the path of the record of `id`."""
         if self.record:
             return self.folder / id / self.record
         return self.folder / f"{id.replace(':', '-')}.json"
 
     def state_path(self, id: str) -> Path:
-        """Return where the second record of `id` is."""
+        """Return the path of the second record of `id`."""
         return self.folder / id / STATE
 
     def id_of(self, entry: str) -> str:
-        """Return the ID that the directory entry `entry` of `folder` stands for."""
+        """Return the ID for a directory entry of `folder`."""
         if self.record:
             return entry
         return entry.removesuffix(".json").replace("sha256-", "sha256:", 1)
@@ -52,7 +52,7 @@ def layouts(paths: Paths) -> dict[str, Layout]:
         Layout("volume", paths.volumes, "volume.json"),
         Layout("network", paths.networks, is_named=True),
         Layout("image", paths.images),
-        # attachments live as long as network namespaces do: until the next boot
+        # endpoints, like network namespaces, do not survive a reboot
         Layout("endpoint", paths.endpoints, is_durable=False),
     )
     return {layout.kind: layout for layout in found}

@@ -1,4 +1,4 @@
-"""Bringing the state of earlier versions, which kept it in a SQLite database, into records."""
+"""Imports the state of earlier versions, which had a SQLite database, to records."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 
 KNOWN_VERSION = 1
 DONE = ".imported"
-"""Suffix of the database once everything in it is in records; nothing reads it any more."""
+"""Suffix of the database after the import."""
 
 
 def import_database(store: Store, paths: Paths) -> None:
-    """Write a record for each object in the root's database that has none; then move the database aside. Blocking.
+    """Write records for all objects in the state root's database, then rename it. Blocking.
 
-    A database that can't be read stays where it is, and is noted as a problem: what lies in directories is found
-    without it.
+    A database that can't be read is left in place and reported as a problem; objects with directories are found without it.
     """
     path = paths.database
     if not path.exists():
         return
-    import sqlite3  # of use once
+    import sqlite3  # rarely needed
 
     try:
         with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
@@ -38,7 +37,7 @@ def import_database(store: Store, paths: Paths) -> None:
                 raise sqlite3.DatabaseError(f"its schema version {version} is newer than {KNOWN_VERSION}")
             _Import(store, paths, connection).run()
     except sqlite3.DatabaseError as error:
-        what = f"the database of an earlier version can't be read ({error}); what only it knew is not known"
+        what = f"the database of an earlier version can't be read ({error}); its information is not available"
         store.problems.append(Problem.removable(path, what))
         return
     store.flush_now()
@@ -74,7 +73,7 @@ class _Import:
     def _rows(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
         found = []
         for id, text in self._connection.execute(f"SELECT id, document FROM {kind} ORDER BY id"):
-            with suppress(ValueError):  # a row that can't be read costs what it stands for
+            with suppress(ValueError):  # only this object is lost
                 found.append((id, json.loads(text)))
         return found
 

@@ -1,4 +1,4 @@
-"""What lies in a state root and can't be understood: named, and left where it is."""
+"""Files in the state root that can't be used; they are reported and left in place."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Problem:
-    """One file or directory that the engine goes without; `what` says why, `cure` what to do next."""
+    """A file or directory that is ignored; `what` says why, `cure` what to do next."""
 
     path: Path
     what: str
     cure: str
     is_removable: bool = False
-    """Whether nothing that the engine knows needs it."""
+    """Whether no known object needs it."""
 
     @classmethod
     def removable(cls, path: Path, what: str) -> Problem:
-        """Return a problem whose file nobody needs to keep, with the command that removes it."""
+        """Return a problem with a file that can be removed, and the command for it."""
         flags = "-r " if path.is_dir() and not path.is_symlink() else ""
         return cls(path, what, f"nothing was deleted; to remove it: rm {flags}{shlex.quote(str(path))}", True)
 

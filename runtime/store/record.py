@@ -1,12 +1,12 @@
-"""A record: one JSON document in a file of its own, which is only ever added to.
+"""A record: a JSON document in an append-only file.
 
-Each version of the document is one line; the last line that can be read counts. So a change is one small write(2), and
-neither a killed engine nor a power cut can damage what was there before: the worst they leave is an unfinished last
-line, which is passed over. (Replacing a file by rename(2) would need an fsync(2) before each rename: without one, file
-systems may leave an empty file after a power cut, and the older version is gone too.)
+Each version of the document is a line; the last readable line is valid. So a change is one small write(2), and neither
+a killed engine nor a power cut can damage earlier versions: at worst they leave an incomplete last line, which is
+skipped. (Replacing the file by rename(2) would need an fsync(2) before each rename, as otherwise filesystems may leave an
+empty file after a power cut, without the older version.)
 
-Beside a new record lies a mark, the empty file `.new-<name>`, until its first line is on the disk: a record without a
-line that can be read is half made where there is a mark, and damaged where there is none.
+Next to a new record is a mark, the empty file `.new-<name>`, until the first line has been synced. A record without a
+readable line is incomplete if there is a mark, and damaged if there is none.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 
 Document = dict[str, Any]
 FORMAT = 1
-"""Version of the documents that this Skiff writes and reads."""
+"""The version of the documents that this version of Skiff reads and writes."""
 NEW = ".new-"
 OLD = ".old"
-"""Suffix of the version of a record before it was written again in short (see `Store.compact`)."""
+"""Suffix of the previous file while a record is compacted (see `Store._compact`)."""
 LARGEST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a record says: its document, or `damage`: why there is none; `lost_bytes` at its end could not be read."""
+    """The content of a record: its document, or the reason why there is none; `lost_bytes` at its end are unreadable."""
 
     document: Document | None
     damage: str = ""
@@ -37,17 +37,17 @@ class Reading:
 
 
 def mark_of(path: Path) -> Path:
-    """Return where the mark of the record at `path` is."""
+    """Return the path of the mark of the record at `path`."""
     return path.with_name(NEW + path.name)
 
 
 def encode(document: Document) -> str:
-    """Return the line, without its end, that says `document`."""
+    """Encode `document` as a line, without the newline."""
     return json.dumps({"format": FORMAT, **document}, separators=(",", ":"))
 
 
 def read(path: Path) -> Reading:
-    """Read the record at `path`; what can't be read is told in the result, never raised. None is there: no damage."""
+    """Read the record at `path`; errors are returned, not raised. A missing file is no damage."""
     try:
         data = _bytes(path)
     except FileNotFoundError:
@@ -68,12 +68,13 @@ def read(path: Path) -> Reading:
             lost += len(line)
             continue
         if format > FORMAT:
-            return Reading(None, f"was written by a newer Skiff (format {format}, not {FORMAT})", is_from_newer=True)
+            reason = f"was written by a newer version of Skiff (format {format}, not {FORMAT})"
+            return Reading(None, reason, is_from_newer=True)
         return Reading(document, lost_bytes=lost)
     before = path.with_name(path.name + OLD)
     if before.exists():
         return read(before)
-    return Reading(None, "is damaged: no version in it can be read" if data else "is empty")
+    return Reading(None, "is damaged: it has no readable version" if data else "is empty")
 
 
 def _bytes(path: Path) -> bytes:
@@ -83,15 +84,15 @@ def _bytes(path: Path) -> bytes:
 
 
 def append(path: Path | str, line: str) -> int:
-    """Add `line` to the record at `path`, made when it is not there; return the bytes it has now. Raises OSError."""
+    """Append `line` to the record at `path`, created if missing; return its size in bytes. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         size = os.fstat(descriptor).st_size
         data = f"{line}\n".encode()
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            data = b"\n" + data  # an unfinished line stays one that can't be read
+            data = b"\n" + data  # an incomplete line must not become a part of this one
         written = os.write(descriptor, data)
-        if written != len(data):  # the disk is full: what is missing fails with the reason
+        if written != len(data):  # the disk is full: writing the rest raises the error
             os.write(descriptor, data[written:])
         return size + len(data)
     finally:

@@ -1,4 +1,4 @@
-"""Room kept for records, so that what runs can be stopped and removed when the disk is full."""
+"""Disk space reserved for records, so that containers can be stopped and removed when the disk is full."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ GIVEN_BYTES = 1 << 16
 
 
 class Reserve:
-    """A file of blocks that nobody needs; some are given back when a record can't be written for want of room."""
+    """An allocated file; it is shrunk when a record can't be written because the disk is full."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def fill(self) -> None:
-        """Take the room where there is some."""
+        """Allocate the space, if there is any."""
         with suppress(OSError):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
@@ -26,7 +26,7 @@ class Reserve:
                 os.close(descriptor)
 
     def give(self) -> bool:
-        """Give some of the room back to the file system; False when there is none left."""
+        """Free some of the space; return False if none is left."""
         try:
             size = self._path.stat().st_size
             if not size:

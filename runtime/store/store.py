@@ -1,11 +1,11 @@
-"""The state of one engine: what lies on disk, as collections in memory, and when it is safe from a power cut.
+"""The stored state of one engine: collections in memory, records on disk, and syncing.
 
-The disk is the truth: each container, volume, network and image has a record beside its data (`layout`). Whatever is in
-memory is made from the records when an engine starts, so there is no index that could be lost, torn or older than they
-are. A start deletes nothing that it does not know.
+The disk is the truth: each container, volume, network and image has a record next to its data (`layout`). Everything in
+memory is built from the records when an engine starts, so there is no index that could be lost, damaged or stale.
+A start never deletes files that it does not know.
 
-Who is told that something was done is told after `flush`, which brings every change since the last one to the disk
-(fsync(2) of files, then of directories); calls that come while one is under way share the next.
+An operation is confirmed to clients after `flush`, which syncs all changes since the last one (fsync(2) of files, then of
+directories). Concurrent calls share the next flush.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from runtime.store.reserve import Reserve
 from runtime.trash import Trash
 
 COMPACTED_AT_BYTES = 1 << 18
-"""Size at which a record is written again with its last version alone."""
+"""The size at which a record is compacted to its last version."""
 
 
 @dataclass
 class _Changes:
-    """What was changed since the last flush; `done` are files of no use after it."""
+    """Changes since the last flush; `done` are files to delete after it."""
 
     files: set[str] = field(default_factory=set)
     directories: set[str] = field(default_factory=set)
@@ -50,7 +50,7 @@ class _Changes:
         return bool(self.files or self.directories or self.whole_filesystem)
 
     def take_back(self, other: _Changes) -> None:
-        """Add what could not be written, to be tried again."""
+        """Add changes whose sync has failed, for the next flush."""
         self.files |= other.files
         self.directories |= other.directories
         self.done |= other.done
@@ -58,7 +58,7 @@ class _Changes:
 
 
 class Store:
-    """One engine's state. The engine that holds the root's lock is the only writer."""
+    """The state of one engine, which holds the state root's lock and is the only writer."""
 
     def __init__(self, paths: Paths) -> None:
         self.problems: list[Problem] = []
@@ -71,9 +71,9 @@ class Store:
 
     @classmethod
     def open(cls, paths: Paths) -> Store:
-        """Open the state of `paths.root`, made or brought forward as needed. Blocking.
+        """Open the state in `paths.root`; create or migrate it if necessary. Blocking.
 
-        Raises InternalError when a newer Skiff wrote it.
+        Raises InternalError if a newer version of Skiff wrote it.
         """
         store = cls(paths)
         paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -89,7 +89,7 @@ class Store:
 
     @classmethod
     def survey(cls, paths: Paths) -> Store:
-        """Read the state of `paths.root` and change nothing: for `problems` and questions. Blocking."""
+        """Read the state in `paths.root` without changing anything. Blocking."""
         store = cls(paths)
         store._load(changes_nothing=True)
         return store
@@ -104,7 +104,7 @@ class Store:
             return
         if text.isdigit() and int(text) > FORMAT:
             raise InternalError(
-                f"{path}: the state has format {text}, which is newer than this Skiff's ({FORMAT})",
+                f"{path}: the state has format {text}, which is newer than that of this version of Skiff ({FORMAT})",
                 "upgrade skiff, or use another state directory with --root",
             )
 
@@ -120,13 +120,13 @@ class Store:
     # --- changes, for the collections
 
     def append(self, path: Path, line: str, *, is_new: bool, is_durable: bool) -> None:
-        """Add a version to the record at `path`; one that `is_new` is marked until it is flushed. Raises OSError."""
+        """Append a version to the record at `path`; an `is_new` record has a mark until the flush. Raises OSError."""
         if is_new and is_durable:
             mark = mark_of(path)
             mark.touch(0o600)
             self._changes.done.add(str(mark))
             self._changes.directories |= {str(path.parent), str(path.parent.parent)}
-        # what is new is refused when the disk is full: the reserve is for what ends and goes
+        # the reserve is not used for new objects, only for stopping and removing
         size = record.append(path, line) if is_new else self._with_reserve(path, line)
         if is_durable:
             self._changes.files.add(str(path))
@@ -142,7 +142,7 @@ class Store:
                     raise
 
     def _compact(self, path: Path, line: str) -> None:
-        """Begin the record again with its last version; the long one stays until that is on the disk."""
+        """Start the record's file again with the last version; the old file is kept until the flush."""
         before = path.with_name(path.name + record.OLD)
         os.replace(path, before)
         self._with_reserve(path, line)
@@ -158,17 +158,17 @@ class Store:
             self.mark_directory(path.parent)
 
     def mark_directory(self, path: Path) -> None:
-        """Have the entries of the directory `path` flushed."""
+        """Have the directory `path` synced by the next flush."""
         self._changes.directories.add(str(path))
 
     def mark_trees(self) -> None:
-        """Have everything that was written to the root's file system flushed, as after files of images were copied."""
+        """Have the whole filesystem synced by the next flush, as after unpacking an image."""
         self._changes.whole_filesystem = True
 
-    # --- what is confirmed
+    # --- syncing
 
     async def flush(self) -> None:
-        """Return when all changes up to now would survive a power cut. Raises OSError when they can't be written."""
+        """Sync all changes up to now, so that they survive a power cut. Raises OSError."""
         if not self._changes and not self._lock.locked():
             return
         with anyio.CancelScope(shield=True):
@@ -183,7 +183,7 @@ class Store:
                     raise
 
     def flush_now(self) -> None:
-        """Do what `flush` does. Blocking; not beside a `flush`."""
+        """Like `flush`, but blocking; not while a `flush` is running."""
         if changes := self._take():
             self._sync(changes)
 
@@ -195,7 +195,7 @@ class Store:
         if changes.whole_filesystem:
             sync_filesystem(self._paths.root)
         else:
-            # files first: an entry that is on the disk has its bytes there
+            # files before directories: an entry must not be synced before its content
             for path in (*changes.files, *changes.directories):
                 sync_file(path)
         for path in changes.done:
@@ -203,6 +203,6 @@ class Store:
                 os.unlink(path)
 
     def close(self) -> None:
-        """Flush what is left. Blocking."""
+        """Flush the remaining changes. Blocking."""
         with suppress(OSError):
             self.flush_now()

@@ -1,4 +1,4 @@
-"""The options of the local driver: a volume that is a directory of the host, or a tmpfs. Pure.
+"""Parses the options of the local volume driver. Pure.
 
 Source: Docker documentation, `docker volume create`, "Driver-specific options".
 """
@@ -33,7 +33,7 @@ _BINDS = ("bind", "rbind")
 
 @dataclass(frozen=True)
 class Backing:
-    """What is behind a volume: "directory" (its own), "bind" (`device` of the host) or "tmpfs"; and mount options."""
+    """The storage of a volume: "directory" (its own), "bind" (`device` is the host's path) or "tmpfs"; mount options."""
 
     kind: str = "directory"
     device: str = ""
@@ -42,16 +42,16 @@ class Backing:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether nobody may write to it."""
+        """Whether it is read-only."""
         return "ro" in self.flags
 
 
 def backing(name: str, options: Mapping[str, str]) -> Backing:
-    """Return what the driver options of the volume `name` make of it. Raises BadRequestError for what can't be."""
-    fail = _Failure(name)
+    """Parse the driver options of the volume `name`. Raises BadRequestError."""
+    fail = _VolumeErrors(name)
     for key in options:
         if key == "size":
-            raise fail("quota size requested but no quota support", "leave size out; a tmpfs takes it in o: size=10m")
+            raise fail("quota size requested but no quota support", "omit size; for a tmpfs set o: size=10m")
         if key not in KNOWN:
             near = difflib.get_close_matches(key, KNOWN, 1)
             raise fail(f'invalid option: "{key}"', f'did you mean "{near[0]}"?' if near else "known: type, device, o")
@@ -68,7 +68,7 @@ def backing(name: str, options: Mapping[str, str]) -> Backing:
         flags, settings = _sorted(fail, [word for word in words if word not in _BINDS], ())
         if not device.startswith("/"):
             raise fail(
-                f"the device {device!r} of a bind is no absolute path", "write it from the root: /some/directory"
+                f"the device {device!r} of a bind is not an absolute path", "write it from the root: /some/directory"
             )
         return Backing("bind", device, flags, settings)
     if kind == "tmpfs":
@@ -77,24 +77,26 @@ def backing(name: str, options: Mapping[str, str]) -> Backing:
     if kind.startswith(("nfs", "cifs", "smb")):
         raise fail(
             f"volumes of type {kind} are not supported",
-            "mount it on the host, and bind it: type: none, o: bind, device",
+            "mount it on the host, and bind-mount it: type: none, o: bind, device",
         )
     raise fail(
         f"volumes of type {kind or 'none'} on {device} are not supported",
-        "only binds (type: none, o: bind) and tmpfs are; mount it on the host, and bind that",
+        "only bind mounts (type: none, o: bind) and tmpfs are; mount it on the host, and bind-mount that",
     )
 
 
 @dataclass(frozen=True)
-class _Failure:
+class _VolumeErrors:
     name: str
 
     def __call__(self, problem: str, hint: str) -> BadRequestError:
         return BadRequestError(f"create {self.name}: {problem}", hint)
 
 
-def _sorted(fail: _Failure, words: list[str], settings: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the flags and the `name=value` settings among the words of `o`."""
+def _sorted(
+    fail: _VolumeErrors, words: list[str], settings: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split the words of `o` into flags and `name=value` settings."""
     flags, values = [], []
     for word in words:
         key, equals, _ = word.partition("=")

@@ -1,4 +1,4 @@
-"""The named volumes of one engine: a directory each, under the state root."""
+"""The volumes of one engine, each in a directory below the state root."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from runtime.trash import Trash
 from runtime.volume.options import Backing, backing
 
 SHORTEST_NAME, LONGEST_NAME = 2, 255
-"""It is a directory's too."""
+"""Docker's minimum, and the maximum length of a directory's name (NAME_MAX)."""
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A named volume; `options` of the local driver may make it a mount of something else (type, device, o)."""
+    """A volume; by the `options` of the local driver (type, device, o) it may be a bind mount or a tmpfs."""
 
     name: str
     created: str
@@ -37,7 +37,7 @@ class Volume:
 
     @classmethod
     def of(cls, name: str, document: Mapping[str, Any]) -> Volume:
-        """Return the volume of a record. What the record says in another form than it should counts as not said."""
+        """Return the volume of a stored document; fields of a wrong type are ignored."""
         created, labels, options = (document.get(key) for key in ("created", "labels", "options"))
         return cls(
             name,
@@ -48,7 +48,7 @@ class Volume:
 
     @property
     def backing(self) -> Backing:
-        """What is behind it."""
+        """Its storage."""
         return backing(self.name, self.options)
 
 
@@ -63,7 +63,7 @@ _MOUNT_FLAGS = {
 
 
 class Volumes:
-    """Volumes over a store."""
+    """The volumes, in the store and on disk."""
 
     def __init__(self, paths: Paths, store: Store, trash: Trash) -> None:
         self._paths = paths
@@ -72,21 +72,21 @@ class Volumes:
         self._rows = store.collection("volume")
 
     def path(self, name: str) -> Path:
-        """Return where the volume's data are. Raises NotFoundError."""
+        """Return the directory of the volume's data. Raises NotFoundError."""
         found = self.get(name).backing
         return Path(found.device) if found.kind == "bind" else self._paths.volume(name) / "_data"
 
     def provide(self, name: str) -> Path:
-        """Return where the volume's data are, ready to be mounted: a tmpfs lies there from its first use on.
+        """Return the directory of the volume's data, ready for use: mount a tmpfs if it is not mounted yet.
 
-        Raises NotFoundError, BadRequestError when the device of a bind is missing, KernelError.
+        Raises NotFoundError, BadRequestError if the device of a bind does not exist, KernelError.
         """
         volume = self.get(name)
         found, path = volume.backing, self.path(name)
         if found.kind == "bind" and not path.exists():
             raise BadRequestError(
                 f"error while mounting volume {name!r}: failed to mount local volume: {path}: no such file or directory",
-                "make the directory: the device of a volume is not made for it",
+                "create the directory: it is not created automatically",
             )
         if found.kind == "tmpfs" and not path.is_mount():
             flags = 0
@@ -96,11 +96,11 @@ class Volumes:
         return path
 
     def mark_data(self) -> None:
-        """Have what was copied into a volume brought to the disk before anything is confirmed."""
+        """Have files that were copied into a volume synced by the next flush of the store."""
         self._store.mark_trees()
 
     def is_read_only(self, name: str) -> bool:
-        """Whether its options let nobody write to it. Raises NotFoundError."""
+        """Whether it is read-only by its options. Raises NotFoundError."""
         return self.get(name).backing.is_read_only
 
     def get(self, name: str) -> Volume:
@@ -111,11 +111,11 @@ class Volumes:
         return Volume.of(name, document)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a volume."""
+        """Whether the volume exists."""
         return name in self._rows
 
     def list(self) -> list[Volume]:
-        """Return all volumes, by name."""
+        """Return all volumes, sorted by name."""
         return [Volume.of(name, document) for name, document in self._rows.items()]
 
     def create(
@@ -126,9 +126,9 @@ class Volumes:
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Return the volume `name`, made when it is not there; without a name an anonymous one is made.
+        """Return the volume `name`, created if it does not exist; without a name create an anonymous volume.
 
-        Raises BadRequestError on a name or driver that can't be.
+        Raises BadRequestError on an invalid name, driver or option.
         """
         chosen = dict(labels or {})
         if not name:
@@ -146,9 +146,7 @@ class Volumes:
         if len(name) > LONGEST_NAME:
             raise BadRequestError(f"create {name[:40]}…: a volume's name has at most {LONGEST_NAME} characters")
         if driver not in ("", "local"):
-            raise BadRequestError(
-                f"volume driver {driver!r} is not known", 'volumes here are local: leave "driver" out'
-            )
+            raise BadRequestError(f"volume driver {driver!r} is not supported", 'omit "driver": all volumes are local')
         if self.has(name):
             return self.get(name)
         given = dict(options or {})
@@ -156,12 +154,14 @@ class Volumes:
         place = self._paths.volume(name)
         place.mkdir(parents=True, exist_ok=True)
         volume = Volume(name, datetime.now(UTC).isoformat().replace("+00:00", "Z"), chosen, given)
-        self._rows.put(name, asdict(volume))  # first: a directory without a record counts as a whole volume
+        self._rows.put(
+            name, asdict(volume)
+        )  # before `_data`: a directory with data and no record is taken for a volume
         (place / "_data").mkdir(exist_ok=True)
         return volume
 
     def remove(self, name: str, users: builtins.list[str]) -> None:
-        """Remove the volume and its data. Raises NotFoundError, ConflictError while `users` (containers) have it."""
+        """Remove the volume and its data. Raises NotFoundError, ConflictError if there are `users` (container IDs)."""
         self.get(name)
         if users:
             raise ConflictError(

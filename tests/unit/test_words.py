@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("compose", "runtime/keeper", "runtime/oci", "runtime/container", "runtime/engine", "runtime/api", "runtime/network")
+FOLDERS = (
+    "compose",
+    "runtime/keeper",
+    "runtime/oci",
+    "runtime/container",
+    "runtime/engine",
+    "runtime/api",
+    "runtime/network",
+    "runtime/volume",
+    "runtime/store",
+)
 """Folders that have been rewritten; a folder that has been is added here."""
 DIALECT = {
     "anew": "again, or: recreate",

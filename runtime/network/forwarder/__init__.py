@@ -1,4 +1,4 @@
-"""What nftables can't turn to a container, carried by a process that outlives the engine.
+"""The forwarder: a process that proxies published ports which nftables can't forward, and outlives the engine.
 
-That is connections to this machine's IPv6 addresses and, where the bridges are in a namespace of their own, all.
+These are ports on the host's IPv6 addresses for containers without IPv6, on ::1, and without root all ports.
 """

@@ -1,4 +1,4 @@
-"""The engine's side of the forwarder: starts it, tells it what to carry, takes over one that an earlier engine started."""
+"""The engine's client of the forwarder: starts it or connects to a running one, and sends it ports to forward."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from runtime.paths import Paths
 
 ANSWER_TIMEOUT_S = 5.0
 STARTS = 2
-"""How often a message is tried: a forwarder that is found may be about to go."""
+"""Attempts to send a message: a running forwarder may be about to exit."""
 
 
 @dataclass(frozen=True)
 class Carried:
-    """A bound socket of the host, what reaches which goes to `target`."""
+    """A bound socket of the host and the `target` to which its traffic is forwarded."""
 
     socket: socket.socket
     protocol: str
@@ -37,25 +37,25 @@ class Carried:
 
     @property
     def key(self) -> str:
-        """What the port is called between engine and forwarder."""
+        """The port's key in messages."""
         return key_of(self.socket, self.protocol)
 
 
 def key_of(bound: socket.socket, protocol: str) -> str:
-    """Return the name of a bound socket: protocol, address and port."""
+    """Return the key of a bound socket: protocol, address and port."""
     address, port = bound.getsockname()[:2]
     return port_key(protocol, address, port)
 
 
 def port_key(protocol: str, address: str, port: int) -> str:
-    """Return the name of a port of the host."""
+    """Return the key of a port of the host."""
     return f"{protocol} [{address}]:{port}"
 
 
 class Forwarder:
-    """One process for all ports of an engine; there is none while nothing is carried.
+    """One process for all ports of an engine; it is started when the first port needs it.
 
-    It is started where `worker` works: from there the containers are reached.
+    It is started from the thread `worker`, in the network namespace from which containers can be reached.
     """
 
     def __init__(self, paths: Paths, worker: NamespaceThread, group: anyio.abc.TaskGroup) -> None:
@@ -71,7 +71,7 @@ class Forwarder:
         self._is_closed = False
 
     async def inherit(self) -> dict[str, socket.socket]:
-        """Connect to the forwarder of an earlier engine, where there is one; return the sockets that it has, by key."""
+        """Connect to the forwarder of an earlier engine, if there is one; return its sockets by key."""
         link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         found: dict[str, socket.socket] = {}
         link.settimeout(ANSWER_TIMEOUT_S)
@@ -93,9 +93,9 @@ class Forwarder:
         return found
 
     async def carry(self, ports: Sequence[Carried]) -> None:
-        """Have `ports` carried to their targets, from now on or soon: who comes meanwhile waits in the socket's queue.
+        """Forward `ports` to their targets. Connections that arrive before wait in the sockets' backlog.
 
-        Raises InternalError when there can be no forwarder.
+        Raises InternalError if the forwarder can't be started.
         """
         if not ports:
             return
@@ -107,8 +107,8 @@ class Forwarder:
                         self._use(await self._worker.run(self._start))
                     except OSError as error:
                         raise InternalError(
-                            f"the process that carries ports can't be started: {error.strerror}",
-                            f"it is {sys.executable}, with its socket at {self._path}",
+                            f"the process that forwards ports can't be started: {error.strerror}",
+                            f"check {sys.executable} and the directory of {self._path}",
                         ) from error
                     ports = list(self._carried.values())
                 try:
@@ -120,7 +120,7 @@ class Forwarder:
                 return
 
     async def drop(self, keys: Sequence[str]) -> None:
-        """Have ports carried no more; returns when the forwarder has let go of them."""
+        """Stop forwarding ports; return once the forwarder has closed them."""
         if not keys:
             return
         for key in keys:
@@ -139,7 +139,7 @@ class Forwarder:
                 await answered.wait()
 
     def close(self) -> None:
-        """Let go of the forwarder, which goes on."""
+        """Close the connection; the forwarder runs on."""
         self._is_closed = True
         self._lose()
 
@@ -149,7 +149,7 @@ class Forwarder:
         socket.send_fds(self._link, [json.dumps(message).encode()], [one.socket.fileno()])
 
     def _start(self) -> socket.socket:
-        """Start a forwarder; return the connection to it, which it hears once it is up."""
+        """Start a forwarder and return a connection to it."""
         self._path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as listener:
             listener.bind(str(self._path))
@@ -171,18 +171,18 @@ class Forwarder:
 
     def _use(self, link: socket.socket) -> None:
         self._link = link
-        self._group.start_soon(self._hear, link)
+        self._group.start_soon(self._receive, link)
 
     def _lose(self) -> None:
         link, self._link = self._link, None
         if link is not None:
             with suppress(OSError):
-                link.shutdown(socket.SHUT_RDWR)  # whoever hears it wakes, and closes it
+                link.shutdown(socket.SHUT_RDWR)  # wakes `_receive`, which closes it
         while self._answers:
             self._answers.popleft().set()
 
-    async def _hear(self, link: socket.socket) -> None:
-        """Take the forwarder's answers; start another one when it ends though there is something to carry."""
+    async def _receive(self, link: socket.socket) -> None:
+        """Receive the forwarder's answers; start another one if it exits while there are ports to forward."""
         with link:
             while True:
                 await anyio.wait_readable(link)
@@ -193,7 +193,7 @@ class Forwarder:
                     break
                 if self._answers:
                     self._answers.popleft().set()
-        if self._process is not None:  # it is about to end: no zombie is to stay
+        if self._process is not None:  # reap it
             process, self._process = self._process, None
             pidfd = os.pidfd_open(process.pid)
             with os.fdopen(pidfd), anyio.move_on_after(ANSWER_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""An event loop of callbacks: descriptors that are ready, moments that come. Standard library alone."""
+"""An event loop with callbacks for descriptors and timers. Standard library alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_EVENTS = 256
 
 
 class Loop:
-    """Calls back until it is stopped."""
+    """Runs callbacks until it is stopped."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()
@@ -24,10 +24,10 @@ class Loop:
         self._is_stopped = False
 
     def watch(self, descriptor: int, interest: int, callback: Callable[[int], None]) -> None:
-        """Call `callback` with what is ready, of `interest`, from now on; 0: no more.
+        """Call `callback(events)` for events in `interest` of a descriptor; 0 pauses it.
 
-        Without interest a descriptor is out of the poll: epoll(7) tells of a connection's end whether asked or not, and
-        one that ended while its data still wait for the other side would be told of for ever.
+        A paused descriptor is removed from epoll, which always reports EPOLLHUP: a closed connection whose data can't be
+        written to the other side yet would cause a busy loop.
         """
         before = self._interests.get(descriptor, 0)
         self._callbacks[descriptor] = callback
@@ -42,13 +42,13 @@ class Loop:
         self._interests[descriptor] = interest
 
     def forget(self, descriptor: int) -> None:
-        """Call back for this descriptor no more; before it is closed."""
+        """Remove a descriptor; must be called before closing it."""
         if self._interests.pop(descriptor, 0):
             self._poll.unregister(descriptor)
         self._callbacks.pop(descriptor, None)
 
     def later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call `callback` once, in so many seconds."""
+        """Call `callback` once after `seconds`."""
         heapq.heappush(self._moments, (time.monotonic() + seconds, next(self._numbers), callback))
 
     def stop(self) -> None:
@@ -56,11 +56,11 @@ class Loop:
         self._is_stopped = True
 
     def run(self) -> None:
-        """Wait and call back, until stopped."""
+        """Run until `stop` is called."""
         while not self._is_stopped:
             left_s = self._moments[0][0] - time.monotonic() if self._moments else -1
             for descriptor, events in self._poll.poll(max(left_s, 0) if self._moments else None, MAX_EVENTS):
-                # one that was ready may have been closed by the callback before
+                # an earlier callback of this round may have closed it
                 callback = self._callbacks.get(descriptor)
                 if callback is not None:
                     callback(events)

@@ -1,7 +1,7 @@
-"""The forwarder: `python -I -S main.py CONTROL LOCK`, standard library alone, one thread, one poll loop.
+"""The forwarder's program: `python -I -S main.py CONTROL LOCK`, standard library alone, one thread, one event loop.
 
-CONTROL is the descriptor of the socket on which it listens for the engine. LOCK is the keeper's lock file: when neither
-an engine is connected nor a keeper lives, nothing runs that a port could lead to, and the forwarder goes.
+CONTROL is the descriptor of its listening control socket. LOCK is the keeper's lock file: when no engine is connected and
+no keeper lives, there are no containers either, and the forwarder exits.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ NAME = "skiff-ports"
 
 
 def main() -> None:
-    """Forward what the engine asks for until nothing is left to."""
+    """Forward ports until there is neither an engine nor a keeper."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with open("/proc/self/comm", "w") as name:  # whoever looks who has a port finds this
+    with open("/proc/self/comm", "w") as name:  # shown by tools such as ss(8)
         name.write(NAME)
     loop = Loop()
     ForwarderControl(loop, socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -1,4 +1,4 @@
-"""Connections to a port, each with one to the container; bytes move in the kernel (splice(2)). Standard library alone."""
+"""Forwards TCP connections of a port to a container with splice(2). Standard library alone."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PIPE_BYTES = 1 << 20
 CONNECT_TIMEOUT_S = 10.0
 ACCEPTED_AT_ONCE = 64
 MOVES_AT_ONCE = 16
-"""A connection that always has more to move lets the others have their turn."""
+"""After this many splice calls for a connection, others get their turn."""
 PAUSE_S = 0.1
-"""How long nobody is accepted when descriptors have run out."""
+"""How long accepting is paused when no descriptor is available."""
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -26,7 +26,7 @@ Target = tuple[str, int]
 
 
 def family_of(target: Target) -> int:
-    """Return the address family of a target."""
+    """Return the address family of the target."""
     return socket.AF_INET6 if ":" in target[0] else socket.AF_INET
 
 
@@ -52,7 +52,7 @@ class TcpForwarder:
                     self._loop.watch(self.listener.fileno(), 0, self._accept)
                     self._loop.later(PAUSE_S, self._accept_again)
                     return
-                continue  # the client has gone again
+                continue  # the client has disconnected
             client.setblocking(False)
             try:
                 self._open.add(ForwardedConnection(self._loop, client, self.target, self._open.discard))
@@ -64,7 +64,7 @@ class TcpForwarder:
             self._loop.watch(self.listener.fileno(), READ, self._accept)
 
     def close(self) -> None:
-        """Let go of the port, and of every connection."""
+        """Close the port and all connections."""
         self._loop.forget(self.listener.fileno())
         self.listener.close()
         for one in list(self._open):
@@ -109,17 +109,17 @@ class ForwardedConnection:
             self._fail()
 
     def _fail(self) -> None:
-        """Refuse the client, as the container itself would: nobody listens there."""
+        """Reset the client's connection, as a closed port would."""
         self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
         self.close()
 
     def _move(self, _events: int) -> None:
-        """Move what can be moved, in both directions; wait for what can't."""
+        """Move data in both directions, then wait for the sides that block."""
         up, down = self._flows
         try:
             up.move()
             down.move()
-        except OSError:  # one side is gone: the other learns of it
+        except OSError:  # one side is closed: close the other
             self.close()
             return
         if up.is_done and down.is_done:
@@ -129,7 +129,7 @@ class ForwardedConnection:
         self._loop.watch(self._server.fileno(), down.reads | up.writes, self._move)
 
     def close(self) -> None:
-        """End the connection on both sides."""
+        """Close both sides."""
         for one in (self._client, self._server):
             if one.fileno() >= 0:
                 self._loop.forget(one.fileno())
@@ -140,13 +140,13 @@ class ForwardedConnection:
 
 
 class _Flow:
-    """One direction: from `source` through a pipe to `sink`, then the end. What it waits for is in `reads`, `writes`."""
+    """One direction: from `source` through a pipe to `sink`, then EOF. `reads`, `writes`: epoll events it waits for."""
 
     def __init__(self, source: socket.socket, sink: socket.socket) -> None:
         self._source = source
         self._sink = sink
         self._outlet, self._inlet = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        with suppress(OSError):  # past the user's limit of pipe memory a small pipe does too
+        with suppress(OSError):  # beyond the user's limit (pipe(7), pipe-user-pages-soft) the pipe stays small
             fcntl.fcntl(self._inlet, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._held_bytes = 0
         self._has_ended = False
@@ -154,7 +154,7 @@ class _Flow:
         self.reads, self.writes = 0, 0
 
     def move(self) -> None:
-        """Move bytes until one of the sides has to be waited for. Raises OSError when one is gone."""
+        """Move bytes until one side blocks. Raises OSError if one is closed."""
         flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
         for _ in range(MOVES_AT_ONCE):
             try:

@@ -1,4 +1,4 @@
-"""Datagrams to a port, each client's from a port of its own to the container. Standard library alone."""
+"""Forwards UDP datagrams of a port to a container, with a socket for each client. Standard library alone."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class UdpForwarder:
 
     @property
     def target(self) -> Target:
-        """Where datagrams go."""
+        """The container's address and port."""
         return self._target
 
     @target.setter
     def target(self, target: Target) -> None:
-        """Send to another place from now on; answers from the former come no more."""
+        """Change the target; sockets to the former one are closed."""
         if target != self._target:
             self._target = target
             self._drop_all()
@@ -47,7 +47,7 @@ class UdpForwarder:
                 data, peer = self.listener.recvfrom(DATAGRAM_BYTES)
             except OSError:
                 return
-            with suppress(OSError):  # as on any wire, a datagram may be lost
+            with suppress(OSError):  # datagrams may be lost
                 self._client(peer).send(data)
 
     def _client(self, peer: Any) -> _Client:
@@ -89,7 +89,7 @@ class UdpForwarder:
             self._drop(peer)
 
     def close(self) -> None:
-        """Let go of the port, and of every client."""
+        """Close the port and the sockets of all clients."""
         self._loop.forget(self.listener.fileno())
         self.listener.close()
         self._drop_all()

@@ -91,12 +91,12 @@ WEB, NET, IMAGE, VOLUME = "containers/{web}", "networks/{net}.json", "images/{im
 # what is damaged, how; what is gone then, and what the engine's log says of it
 ROWS = [
     *[(f"{WEB}/container.json", how, {"container web"}, "rm -r {root}/" + WEB) for how in (lost, *UNREADABLE, another_shape)],
-    (f"{WEB}/container.json", from_the_future, {"container web"}, "was written by a newer Skiff (format 99"),
+    (f"{WEB}/container.json", from_the_future, {"container web"}, "was written by a newer version of Skiff (format 99"),
     (f"{WEB}/container.json", a_torn_end, set(), "bytes can't be read"),
     (f"{WEB}/container.json", not_ours, set(), None),
     (f"{WEB}/state.json", lost, set(), None),
     *[(f"{WEB}/state.json", how, set(), "its last state is not known") for how in UNREADABLE if how is not cut],
-    (f"{WEB}/state.json", cut, set(), "the version before them counts"),
+    (f"{WEB}/state.json", cut, set(), "the previous version is used"),
     (f"{WEB}/log.index", lost, set(), None),
     (f"{WEB}/log.index", garbage, set(), None),
     (f"{WEB}/log.data", lost, set(), None),
@@ -104,11 +104,11 @@ ROWS = [
     (WEB, a_copy, set(), "is a copy of the container"),
     *[(NET, how, {"network net"}, "rm {root}/" + NET) for how in UNREADABLE if how is not a_directory],
     (NET, lost, {"network net"}, None),
-    (NET, from_the_future, {"network net"}, "newer Skiff"),
+    (NET, from_the_future, {"network net"}, "newer version of Skiff"),
     *[(IMAGE, how, {"image busybox:latest", "image other:1"}, "rm {root}/images/") for how in (zeroed, garbage)],
-    (IMAGE, cut, {"image busybox:latest", "image other:1"}, "the version before them counts"),
+    (IMAGE, cut, {"image busybox:latest", "image other:1"}, "the previous version is used"),
     (IMAGE, lost, {"image busybox:latest", "image other:1"}, None),
-    *[(VOLUME, how, set(), "the volume is there with its data") for how in (lost, *UNREADABLE)],
+    *[(VOLUME, how, set(), "the volume is used with its data") for how in (lost, *UNREADABLE)],
     (VOLUME, another_shape, set(), None),
     ("layers/{layer}/layer.json", lost, set(), None),
     ("layers/{layer}/layer.json", garbage, set(), None),
@@ -121,7 +121,7 @@ ROWS = [
     ("containers", foreign_directory, set(), "rm -r {root}/containers/foreign"),
     ("containers", foreign_file, set(), "rm {root}/containers/foreign"),
     ("volumes", foreign_directory, set(), "rm -r {root}/volumes/foreign"),
-    ("volumes", foreign_volume, set(), "the volume is there with its data"),
+    ("volumes", foreign_volume, set(), "the volume is used with its data"),
     ("layers", foreign_directory, set(), None),
     ("networks", foreign_file, set(), "rm {root}/networks/foreign"),
     ("images", foreign_directory, set(), "rm -r {root}/images/foreign"),
@@ -219,5 +219,5 @@ def test_the_doctor_names_what_can_not_be_understood_and_how_to_remove_it(whole,
     subprocess.run(["cp", "-a", origin.root, home.root], check=True)
     garbage(home.root / NET.format(**names))
     said = home.skiff("doctor", check=False).stdout
-    assert f"{home.root / NET.format(**names)}: is damaged: no version in it can be read" in said
+    assert f"{home.root / NET.format(**names)}: is damaged: it has no readable version" in said
     assert f"nothing was deleted; to remove it: rm {home.root / NET.format(**names)}" in said

@@ -202,7 +202,7 @@ def test_a_record_of_a_newer_skiff_costs_that_one_thing(store, paths):
     found = reopened(paths)
     assert [id for id, _ in found.collection("network").items()] == [ID]
     (problem,) = found.problems
-    assert "was written by a newer Skiff (format 2, not 1)" in str(problem)
+    assert "was written by a newer version of Skiff (format 2, not 1)" in str(problem)
     assert "rm " not in str(problem)
 
 
