@@ -35,7 +35,7 @@ def give_listener(descriptor: int, environ: MutableMapping[str, str]) -> None:
     environ["LISTEN_FDS"], environ["LISTEN_PID"] = "1", str(os.getpid())
 
 
-def tell_ready(address: str | None) -> None:
+def notify_ready(address: str | None) -> None:
     """Tell the service manager, which listens at `address` ($NOTIFY_SOCKET), that the engine serves its socket."""
     if not address:
         return

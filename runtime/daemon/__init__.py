@@ -1,1 +1,1 @@
-"""The program: an engine and the API that serves it, put together."""
+"""The engine's program: an engine and the server of its API."""

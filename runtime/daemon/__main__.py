@@ -1,11 +1,11 @@
-"""`python -m runtime.daemon`: serve the Docker Engine API for one state root until idle or told to stop.
+"""`python -m runtime.daemon`: serve the Docker Engine API for one state root until idle or stopped.
 
-$SKIFF_READY_FD, where set, is a descriptor on which one byte tells that the socket is served; $NOTIFY_SOCKET is told so
-too. $SKIFF_IDLE_S is how long an engine without containers and clients waits before it goes (default 30).
+One byte is written to the descriptor $SKIFF_READY_FD, if set, when the API is served; $NOTIFY_SOCKET is notified as well
+(sd_notify(3)). $SKIFF_IDLE_S is the time after which an engine without containers and clients exits (default 30).
 
-The listening socket is the doorman's, which starts the next engine for the next client. With $LISTEN_FDS and $LISTEN_PID
-(sd_listen_fds(3)) it is the one of whoever started the engine, and theirs to watch while no engine runs. Engines are then
-theirs alone to start: one that was started otherwise is told to stop, and nobody else starts one that died.
+The listening socket is shared with the doorman, which starts the next engine for the next client. With $LISTEN_FDS and
+$LISTEN_PID (sd_listen_fds(3)) it is that of the service manager, which watches it while no engine runs. Then only the
+service manager starts engines: an engine started otherwise is stopped, and keeper and doorman restart none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TypeVar
 import anyio
 
 from runtime import logs, root_lock
-from runtime.activation import take_listener, tell_ready
+from runtime.activation import notify_ready, take_listener
 from runtime.client.start import runs
 from runtime.daemon.first_start import check_first_start
 from runtime.daemon.permissions import close_directories, open_socket, socket_group
@@ -38,14 +38,14 @@ from runtime.unusable import unusable_error
 
 LOOK_AGAIN_S = 0.02
 SWITCH_S = 0.001
-"""How long a thread keeps the interpreter from the event loop once that wants it (Python's own default is 5 ms). Worker
-threads unpack, hash and walk trees, and the loop wants it several times for one answer."""
+"""How long a thread may hold the GIL while the event loop waits for it (Python's default is 5 ms). Worker threads unpack,
+hash and walk trees, and the loop needs the GIL several times for each answer."""
 E = TypeVar("E", bound=BaseException)
 
 
 def main() -> None:
-    """Run the engine of the directories that the environment names."""
-    if os.getuid() != 0:  # a user's engine is root in a namespace of the user's own
+    """Run the engine of the directories in the environment."""
+    if os.getuid() != 0:  # without root the engine runs as root in a user namespace
         os.execv(sys.executable, [sys.executable, "-m", "runtime.rootless"])
     paths = Paths.from_environment(os.environ, os.getuid())
     inherited = _inherited_listener()
@@ -57,7 +57,7 @@ def main() -> None:
         failures += [f"skiff engine: {error}" for error in _leaves(group)]
     except* OSError as group:
         failures += [f"skiff engine: {unusable_error(error, paths)}" for error in _leaves(group)]
-    if failures:  # not inside `except*`: Debian 12's own Python makes a group of the exit
+    if failures:  # not inside `except*`: Python 3.11 of Debian 12 wraps SystemExit in a group
         print("\n".join(failures), file=sys.stderr, flush=True)
         if inherited is not None:
             refuse_waiting(inherited, "\n".join(line.removeprefix("skiff engine: ") for line in failures))
@@ -84,27 +84,27 @@ async def _run(paths: Paths, inherited: socket.socket | None) -> None:
     from runtime.api import serve
 
     sys.setswitchinterval(SWITCH_S)
-    # the usual soft limit of 1,024 files would end at 300 containers; programs that use select(2), for which it is what
-    # it is, are none of ours (systemd, "File Descriptor Limits"), and containers get limits of their own
+    # the usual soft limit of 1,024 files would allow 300 containers. It exists for programs that use select(2) (systemd,
+    # "File Descriptor Limits"), which the engine does not; containers get their own limits
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     gid = socket_group()
     close_directories(paths, gid)
     paths.locks.mkdir(exist_ok=True)
     lock = os.open(paths.locks / "engine.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    is_other_told = False
+    is_other_stopped = False
     while not _locked(lock):
         if runs(paths) and inherited is not None:
-            if not is_other_told:
-                is_other_told = _stop_other(paths)
+            if not is_other_stopped:
+                is_other_stopped = _stop_other(paths)
         elif runs(paths):
             print("another engine serves this run directory", file=sys.stderr)
-            _tell_ready(os.environ.get("SKIFF_READY_FD"))
+            _report_ready(os.environ.get("SKIFF_READY_FD"))
             return
-        await anyio.sleep(LOOK_AGAIN_S)  # its holder is about to serve, or to go: neither tells us
+        await anyio.sleep(LOOK_AGAIN_S)  # the lock's holder is starting or exiting; there is no event for either
     os.ftruncate(lock, 0)
     root_lock.hold(paths)
-    # taken out of the environment first: the keeper restarts a lost engine with what it is told of it
+    # removed from the environment, with which the keeper restarts a crashed engine
     ready = os.environ.pop("SKIFF_READY_FD", None)
     notified = os.environ.pop("NOTIFY_SOCKET", None)
     restart = [sys.executable, "-m", "runtime.daemon"] if inherited is None else []
@@ -118,14 +118,14 @@ async def _run(paths: Paths, inherited: socket.socket | None) -> None:
             Engine.open(paths, restart, Rootless.of(paths, os.environ), doorman) as engine,
             anyio.create_task_group() as group,
         ):
-            # what is there now, modules most of all, stays: a full collection of it takes 30 ms, in the event loop
+            # modules and other objects that exist now stay: a full garbage collection of them would block for 30 ms
             gc.freeze()
             group.start_soon(serve, engine, doorman.listener)
-            group.start_soon(_obey_signals, engine)
+            group.start_soon(_stop_on_signal, engine)
             os.pwrite(lock, b"%d\n" % os.getpid(), 0)
             await doorman.ready()
-            _tell_ready(ready)
-            tell_ready(notified)
+            _report_ready(ready)
+            notify_ready(notified)
             await engine.wait_until_idle(float(os.environ.get("SKIFF_IDLE_S") or IDLE_S))
             os.ftruncate(lock, 0)
             group.cancel_scope.cancel()
@@ -143,7 +143,7 @@ def _inherited_listener() -> socket.socket | None:
 
 
 def _stop_other(paths: Paths) -> bool:
-    """Tell the engine that serves this run directory to stop, without its containers; whether there was one."""
+    """Stop the engine of this run directory, with containers running on; return whether there was one."""
     with suppress(OSError, ValueError):
         os.kill(int((paths.locks / "engine.lock").read_text()), signal.SIGTERM)
         return True
@@ -163,14 +163,14 @@ def _listen(path: Path, gid: int | None) -> socket.socket:
     return listener
 
 
-def _tell_ready(descriptor: str | None) -> None:
+def _report_ready(descriptor: str | None) -> None:
     if descriptor is not None:
         with suppress(OSError):
             os.write(int(descriptor), b"r")
             os.close(int(descriptor))
 
 
-async def _obey_signals(engine: Engine) -> None:
+async def _stop_on_signal(engine: Engine) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             await engine.stop(force=False)

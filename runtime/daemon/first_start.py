@@ -1,4 +1,4 @@
-"""What is tried before an engine starts for the first time."""
+"""Checks before an engine's first start in a state root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.unusable import ELSEWHERE
 
 
 def check_first_start(paths: Paths) -> None:
-    """See that containers can have their files in a state root that is new. Raises SkiffError, OSError."""
+    """Check that a new state root is on a filesystem that overlayfs supports. Raises SkiffError, OSError."""
     if paths.format.exists() or paths.database.exists():
         return
     paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -24,6 +24,6 @@ def check_first_start(paths: Paths) -> None:
             if os.strerror(number) in reason:
                 raise OSError(number, os.strerror(number), str(paths.root))
         raise InternalError(
-            f"{paths.root}: containers can't have their files there: {reason}",
-            f"take a local filesystem, as ext4, xfs or btrfs, no overlay and none of a network: {ELSEWHERE}",
+            f"{paths.root}: this filesystem can't store containers' files: {reason}",
+            f"use a local filesystem such as ext4, xfs or btrfs, not an overlay or a network filesystem: {ELSEWHERE}",
         )

@@ -1,8 +1,8 @@
-"""Who may look into an engine's directories: its user alone, and a group where one is named for the socket.
+"""Permissions of the engine's directories: only for its user, and optionally a group for the socket.
 
-In them are passwords, secrets, logs, volumes and, in layers, set-user-ID programs that anybody could run. The modes of
-the two directories at the top keep everybody else out of all that, whatever the modes below are: layers and volumes must
-have those that containers are to see.
+They contain passwords, secrets, logs, volumes and, in layers, set-user-ID programs that anybody could run. The modes of
+state root and run directory keep other users out of all that, whatever the modes below: files in layers and volumes must
+have the modes that containers expect.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from runtime.paths import Paths
 logger = logging.getLogger(__name__)
 
 GROUP = "SKIFF_GROUP"
-"""Environment variable: the group, by name or number, whose members may use the engine's socket."""
+"""Environment variable with the group, by name or ID, whose members may use the engine's socket."""
 ALONE, WITH_GROUP = 0o700, 0o710
-"""A group may pass through, to the socket, and list nothing."""
+"""The group may traverse the directories to the socket, but not list them."""
 
 
 def socket_group() -> int | None:
-    """Return the ID of the group that $SKIFF_GROUP names, None when it names none. Raises SkiffError."""
+    """Return the GID of $SKIFF_GROUP, None if it is not set. Raises SkiffError."""
     name = os.environ.get(GROUP) or ""
     if not name or name.isdigit():
         return int(name) if name else None
@@ -33,15 +33,12 @@ def socket_group() -> int | None:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise SkiffError(
-            f"${GROUP}: there is no group {name!r}", f"make it: groupadd {name}, or name one that there is"
+            f"${GROUP}: there is no group {name!r}", f"create it: `groupadd {name}`, or use an existing one"
         ) from None
 
 
 def close_directories(paths: Paths, group: int | None) -> None:
-    """Make root and run directory, and let nobody else into them; one that was open is told on standard error.
-
-    Raises OSError.
-    """
+    """Create state root and run directory with closed permissions; log if one was open to others. Raises OSError."""
     for directory in (paths.root, paths.run):
         leads_to_socket = directory == paths.run or directory in paths.run.parents
         _close(directory, group if leads_to_socket else None)
@@ -57,11 +54,11 @@ def _close(directory: Path, group: int | None) -> None:
     if mode != wanted:
         os.chmod(directory, wanted)
     if mode & 0o007 and any(directory.iterdir()):
-        logger.warning("%s was open to every user of this machine (mode %04o): closed now", directory, mode)
+        logger.warning("%s was accessible to all users (mode %04o), and is closed now", directory, mode)
 
 
 def open_socket(path: Path, group: int | None) -> None:
-    """Let `group` use the socket at `path`, which is its user's alone otherwise. Raises OSError."""
+    """Give `group`, if not None, access to the socket at `path`. Raises OSError."""
     if group is not None:
         os.chown(path, -1, group)
         os.chmod(path, 0o660)

@@ -1,1 +1,1 @@
-"""`skiff doctor`: what this machine offers to the engine, what is missing, and the exact cure."""
+"""`skiff doctor`: checks what the engine needs of the machine, with a cure for each finding."""

@@ -1,10 +1,10 @@
-"""`skiff doctor`: what this machine offers to the engine, what is missing, and the exact cure.
+"""`skiff doctor`: checks what the engine needs of the machine, with a cure for each finding.
 
-What can be tried at little cost is tried (`runtime.doctor.trials`) rather than read off what the kernel says of itself; without
-root in namespaces made as the engine's are.
+Features are tried out if that costs little (`runtime.doctor.trials`), instead of being derived from what the kernel
+reports; without root, in namespaces like the engine's.
 
-Run as `python -m runtime.doctor [--json]`; needs no running engine. Exit status 0 when stacks can run, 1 when something
-they need is missing.
+Run as `python -m runtime.doctor [--json]`; needs no running engine. The exit status is 0 if stacks can run, 1 if a required
+feature is missing.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ LIMITS = (
     ("io_throttle", "block I/O limits", "blkio", "io"),
     ("io_weight", "block I/O weights", "blkio", "io"),
 )
-"""A feature (`runtime.container.resources`), what it is for, and the controller that has it with version 1 and 2."""
+"""(feature of `runtime.container.resources`, its description, its controller in cgroup version 1, and in version 2)."""
 
 
 def examine(paths: Paths) -> list[Finding]:
-    """Return everything found, in the order in which a start would meet it."""
+    """Return all findings, in the order in which a start would need the features."""
     if os.geteuid() == 0:
         return [
             finding
@@ -69,7 +69,7 @@ def _system(_: Paths) -> Iterator[Finding]:
         "Skiff needs Linux 5.12 or newer (mount API, pidfd, clone3): upgrade the kernel",
     )
     uid = os.geteuid()
-    yield Finding("user", "ok", "root" if uid == 0 else f"uid {uid}: the engine runs in a user namespace of its own")
+    yield Finding("user", "ok", "root" if uid == 0 else f"uid {uid}: the engine runs in its own user namespace")
 
 
 def _state(paths: Paths) -> Iterator[Finding]:
@@ -79,7 +79,7 @@ def _state(paths: Paths) -> Iterator[Finding]:
             what,
             os.access(existing, os.W_OK | os.X_OK),
             str(folder),
-            f"{folder}: {existing} can't be written",
+            f"{folder}: {existing} is not writable",
             "choose another directory with --root or $SKIFF_ROOT and $SKIFF_RUN",
         )
         if what == "state root":
@@ -97,13 +97,13 @@ def _state(paths: Paths) -> Iterator[Finding]:
         "socket path",
         length <= SOCKET_PATH_BYTES,
         str(paths.engine_socket),
-        f"{paths.engine_socket} has {length} bytes, a unix socket's path at most {SOCKET_PATH_BYTES}",
+        f"{paths.engine_socket} has {length} bytes, but a unix socket's path has at most {SOCKET_PATH_BYTES}",
         "set $SKIFF_RUN to a shorter directory",
     )
 
 
 def _records(paths: Paths) -> Iterator[Finding]:
-    """Yield what lies in the state root and can't be understood; an engine goes without it, and deletes none of it."""
+    """Yield files in the state root that can't be used; the engine ignores them, and deletes none."""
     from runtime.store import Store
 
     if paths.root.is_dir() and os.access(paths.root, os.R_OK | os.X_OK):
@@ -120,7 +120,7 @@ def _tried(
     state: str = NEEDED,
     enter: Callable[[], None] | None = None,
 ) -> Iterator[Finding]:
-    """Yield what came of trying, after `enter`."""
+    """Yield the result of running `action` in a child, after `enter`."""
     failure = trials.run_trial(action, enter)
     yield verdict(subject, failure is None, f"{what} (tried)", f"{lost}: {failure}", cure, state)
 
@@ -178,7 +178,7 @@ def _cgroups(paths: Paths) -> Iterator[Finding]:
         "cgroups",
         failure is None,
         f"version {version}: {where} (tried)",
-        f"version {version}: no cgroup can be made at {where}: {failure}",
+        f"version {version}: no cgroup can be created at {where}: {failure}",
         "remount it writable (`mount -o remount,rw`, with version 1 each hierarchy); inside a container, run that "
         "privileged with a cgroup namespace of its own",
     )
@@ -190,17 +190,17 @@ def _cgroups(paths: Paths) -> Iterator[Finding]:
             f"cgroup {feature.replace('_', ' ')}",
             feature in offered,
             what,
-            f"no {what}: they are left out, with a warning",
+            f"no {what}: they are ignored, with a warning",
             _cure_of(feature, controllers[version - 1], cgroups),
             WANTED,
         )
-    if os.geteuid() != 0:  # no rules, as who has no root makes no nodes of devices
+    if os.geteuid() != 0:  # without root no device nodes can be created, so no rules are needed
         return
     yield from _tried(
         "device rules",
         partial(trials.device_rules, probe),
-        "containers reach the devices that they were given",
-        "containers can't be confined to devices",
+        "containers can be restricted to their devices",
+        "containers can't be restricted to their devices",
         "use a kernel with CONFIG_CGROUP_BPF" if version == 2 else "`mount -t cgroup -o devices cgroup DIR`",
     )
 
@@ -211,7 +211,7 @@ def _made(cgroups: Cgroups, path: str) -> str:
 
 
 def _cure_of(feature: str, controller: str, cgroups: Cgroups) -> str:
-    """Return what brings `controller` back, by what /proc/cgroups says of it (cgroups(7))."""
+    """Return the cure for a missing `controller`, by /proc/cgroups (cgroups(7))."""
     if feature == "swap" and "memory" in _controllers(cgroups):
         return "boot with `swapaccount=1`, or use a kernel with CONFIG_SWAP"
     rows = {fields[0]: fields for fields in map(str.split, _lines("/proc/cgroups")) if len(fields) == 4}
@@ -221,7 +221,7 @@ def _cure_of(feature: str, controller: str, cgroups: Cgroups) -> str:
     if row[3] == "0":
         return f"boot with `cgroup_enable={controller}`, without `cgroup_disable={controller}`"
     if controller in _controllers(cgroups):
-        return "use a kernel that has it: the controller is there, this limit is not"
+        return "use a kernel that has this limit: its controller lacks it"
     if not cgroups.is_unified:
         return f"`mkdir DIR && mount -t cgroup -o {controller} cgroup DIR`"
     if row[1] != "0":
@@ -230,7 +230,7 @@ def _cure_of(feature: str, controller: str, cgroups: Cgroups) -> str:
 
 
 def _controllers(cgroups: Cgroups) -> list[str]:
-    """Return the controllers that are there: mounted, or with version 2 offered to the engine's cgroups."""
+    """Return the available controllers: mounted ones, in version 2 those in cgroup.controllers."""
     if not cgroups.is_unified:
         return list(cgroups.v1)
     return " ".join(_lines(f"{cgroups.v2}/cgroup.controllers")).split()
@@ -242,14 +242,14 @@ def _network(_: Paths, enter: Callable[[], None] | None = None) -> Iterator[Find
         trials.interfaces,
         "a bridge and a veth pair",
         "no networks for containers",
-        "`modprobe bridge veth`, or use a kernel with CONFIG_BRIDGE and CONFIG_VETH; meanwhile `network_mode: host`",
+        "`modprobe bridge veth`, or use a kernel with CONFIG_BRIDGE and CONFIG_VETH; until then use `network_mode: host`",
         enter=enter,
     )
     yield from _tried(
         "nftables",
         trials.address_translation,
         "address translation",
-        "no published ports and no way out of networks",
+        "no published ports and no access to the outside from networks",
         "`modprobe nf_tables nft_chain_nat nft_masq nft_fib_inet nft_ct`, or use a kernel that has them",
         enter=enter,
     )
@@ -262,7 +262,7 @@ def _network(_: Paths, enter: Callable[[], None] | None = None) -> Iterator[Find
         "name servers",
         bool(resolvers),
         ", ".join(resolvers),
-        "/etc/resolv.conf names none: containers resolve only each other",
+        "/etc/resolv.conf has none: containers can resolve only each other",
         "add a `nameserver` line to /etc/resolv.conf",
         WANTED,
     )
@@ -274,8 +274,8 @@ def _images(_: Paths) -> Iterator[Finding]:
         "mmdebstrap",
         found is not None,
         found or "",
-        "not found: `skiff image bootstrap` can't make Debian images",
-        "where no registry can be reached: `apt-get install mmdebstrap`",
+        "not found: `skiff image bootstrap` can't create Debian images",
+        "if no registry can be reached: `apt-get install mmdebstrap`",
         WANTED,
     )
 
@@ -288,7 +288,7 @@ def _lines(path: str) -> list[str]:
 
 
 def main() -> None:
-    """Print the findings as a table, or as JSON with `--json`; exit 1 when something needed is missing."""
+    """Print the findings as a table, or as JSON with `--json`; exit with 1 if a required feature is missing."""
     paths = Paths.from_environment(os.environ, os.getuid())
     findings = examine(paths)
     if "--json" in sys.argv[1:]:

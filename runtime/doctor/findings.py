@@ -1,4 +1,4 @@
-"""One thing that the doctor looked at."""
+"""The result of one check of the doctor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NEEDED, WANTED = "missing", "limited"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: `state` is "ok", "limited" (works, with less) or "missing" (stacks can't run)."""
+    """The result of a check: `state` is "ok", "limited" (works with restrictions) or "missing" (stacks can't run)."""
 
     subject: str
     state: str
@@ -18,5 +18,5 @@ class Finding:
 
 
 def verdict(subject: str, holds: bool, detail: str, otherwise: str, cure: str, state: str = NEEDED) -> Finding:
-    """Return a finding: `detail` where it `holds`, else `otherwise`, `state` and `cure`."""
+    """Return the finding "ok" with `detail` if it `holds`, else `state` with `otherwise` and `cure`."""
     return Finding(subject, "ok", detail) if holds else Finding(subject, state, otherwise, cure)

@@ -1,4 +1,4 @@
-"""Trying out what containers need, for `skiff doctor`: each trial in a child, in namespaces of its own, leaving nothing."""
+"""Trials for `skiff doctor`: each tries out a feature in a child in new namespaces, and cleans up."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ _LOAD_ALLOW, _BPF_RETURN = (
 
 
 def run_trial(action: Callable[[], None], enter: Callable[[], None] | None = None) -> str | None:
-    """Run `action` in a child of this process, after `enter`; return what went wrong in it, None when nothing did."""
+    """Run `action` in a child, after `enter`; return the error message, None if it succeeded."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        told = b""
+        message = b""
         try:
             if enter is not None:
                 enter()
             action()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the finding
-            told = _said(error).encode()
+        except BaseException as error:  # noqa: BLE001 - it is the result of the trial
+            message = _text(error).encode()
         finally:
-            os.write(writer, told or b"\0")
+            os.write(writer, message or b"\0")
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as answer:
-        told = answer.read()
+        message = answer.read()
     os.waitpid(pid, 0)
-    if told == b"\0":
+    if message == b"\0":
         return None
-    return told.decode(errors="replace") or "the trial was killed"
+    return message.decode(errors="replace") or "the trial was killed"
 
 
-def _said(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
 
 
 def namespace(kind: str) -> None:
-    """Make a namespace of `kind`, one of NAMESPACES."""
+    """Create a namespace of `kind`, a key of NAMESPACES."""
     linux.call("unshare", NAMESPACES[kind])
 
 
 def overlay(folder: Path) -> None:
-    """Mount an overlay whose layers are in `folder`, in a mount namespace, and write through it."""
+    """Mount an overlay with layers in `folder`, in a new mount namespace, and write to it."""
     base = Path(tempfile.mkdtemp(prefix="skiff-doctor-", dir=folder))
     try:
         linux.call("unshare", linux.CLONE_NEWNS)
@@ -76,7 +76,7 @@ def overlay(folder: Path) -> None:
         (lower / "below").write_text("below")
         mount_overlay(str(merged), [f"lowerdir+={lower}", f"upperdir={upper}", f"workdir={work}"])
         try:
-            (merged / "below").unlink()  # leaves a whiteout, which not every filesystem can hold
+            (merged / "below").unlink()  # creates a whiteout, which not every filesystem supports
             (merged / "above").write_text("above")
         finally:
             linux.umount2(str(merged), linux.MNT_DETACH)
@@ -85,7 +85,7 @@ def overlay(folder: Path) -> None:
 
 
 def interfaces() -> None:
-    """Make a bridge with one end of a veth pair on it, in a network namespace."""
+    """Create a bridge and a veth pair connected to it, in a new network namespace."""
     linux.call("unshare", linux.CLONE_NEWNET)
     link = Netlink()
     link.add_bridge(BRIDGE)
@@ -94,7 +94,7 @@ def interfaces() -> None:
 
 
 def address_translation() -> None:
-    """Make a table with a chain and a rule of each kind that publishing ports takes, in a network namespace."""
+    """Create an nftables table with all kinds of chains and rules needed for NAT, in a new network namespace."""
     linux.call("unshare", linux.CLONE_NEWNET)
     table = nft.Table(nft.INET, BRIDGE)
     Nfnetlink().batch(
@@ -116,7 +116,7 @@ def system_call_filter() -> None:
 
 
 def device_rules(path: str) -> None:
-    """Make cgroup `path` with the rules on devices that containers have; it goes again."""
+    """Create cgroup `path` with the default device rules, and remove it."""
     cgroups = Cgroups()
     try:
         cgroups.create(path, {"devices": list(defaults.DEVICE_RULES)})

@@ -1,4 +1,4 @@
-"""What an engine without root needs of the machine (user_namespaces(7)), each lack with its cure."""
+"""Checks of what an engine without root needs of the machine (user_namespaces(7))."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ REFUSALS = (
         "that runs Skiff",
     ),
 )  # fmt: skip
-"""A setting below /proc/sys, the value by which users may have no namespaces, and the cure, as root."""
-KEPT = "as root; in a file of /etc/sysctl.d it stays so"
+"""(sysctl below /proc/sys, value that forbids user namespaces, cure as root)."""
+KEPT = "as root; a file in /etc/sysctl.d makes it permanent"
 
 
 def before_namespaces() -> Iterator[Finding]:
-    """Yield what is said of the users that a namespace may have."""
+    """Yield the findings about subordinate IDs."""
     wanted = mapping(os.getuid(), os.getgid())
     yield verdict(
         "user ranges",
         not wanted.lack,
         f"{sum(row.count for row in wanted.uids)} users, {sum(row.count for row in wanted.gids)} groups",
-        f"{wanted.lack}: containers have one user, root",
+        f"{wanted.lack}: containers have only the user root",
         cure_of_ranges(os.getuid()),
         WANTED,
     )
@@ -49,7 +49,7 @@ def before_namespaces() -> Iterator[Finding]:
 
 @contextmanager
 def namespaces() -> Iterator[tuple[Callable[[], None] | None, Finding]]:
-    """Make namespaces as the engine's; yields how a child enters them (None where there can be none) and the finding."""
+    """Create namespaces like the engine's; yield (function to enter them, None if that failed; finding)."""
     with tempfile.TemporaryDirectory(prefix="skiff-doctor-") as scratch:
         try:
             made = make(mapping(os.getuid(), os.getgid()), Path(scratch) / "net")
@@ -68,29 +68,29 @@ def _cure(otherwise: str) -> str:
             return f"{cure} {KEPT}"
     if otherwise and "doctor" not in otherwise:
         return otherwise
-    return "use a kernel with CONFIG_USER_NS; inside a container, let it make user namespaces"
+    return "use a kernel with CONFIG_USER_NS; inside a container, allow it to create user namespaces"
 
 
 def no_cgroups(version: int) -> Finding:
-    """Return the finding of a user to whom no control group was delegated."""
-    cure = "boot with `systemd.unified_cgroup_hierarchy=1`: version 1 delegates nothing"
+    """Return the finding for a user without a delegated cgroup."""
+    cure = "boot with `systemd.unified_cgroup_hierarchy=1`: with version 1 nothing is delegated"
     if version == 2:
         cure = (
-            "start the engine in one that is: `skiff engine stop`, then "
+            "start the engine in a delegated one: `skiff engine stop`, then "
             "`systemd-run --user --scope -p Delegate=yes skiff engine start`"
         )
-    lost = "none is delegated to this user: limits are left out, with a warning, and nothing can be paused"
+    lost = "none is delegated to this user: limits are ignored, with a warning, and containers can't be paused"
     return Finding("cgroups", WANTED, f"version {version}: {lost}", cure)
 
 
 def around_network() -> Iterator[Finding]:
-    """Yield what is said of the way out of the engine's network namespace, and into it."""
+    """Yield the findings about connections from and to the engine's network namespace."""
     lack = pasta.lack()
     yield verdict(
         "way out",
         lack is None,
         "pasta",
-        f"{lack[0] if lack else ''}: containers reach each other, but nothing outside",
+        f"{lack[0] if lack else ''}: containers can reach each other, but not the outside",
         lack[1] if lack else "",
         WANTED,
     )
@@ -107,7 +107,7 @@ def around_network() -> Iterator[Finding]:
 
 
 def _session() -> Iterator[Finding]:
-    """Yield what is said of a run directory that the session manager takes away (logind.conf(5), "Linger")."""
+    """Yield the finding about a run directory that logind removes at logout (loginctl(1), enable-linger)."""
     session = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     if not Path("/run/systemd/system").is_dir() or not os.path.isdir(session):
         return
@@ -116,7 +116,7 @@ def _session() -> Iterator[Finding]:
         "session",
         Path("/var/lib/systemd/linger", name).exists(),
         "the run directory stays when the user logs out",
-        f"{session} goes when the user logs out, and the engine's sockets with it",
+        f"{session} is removed when the user logs out, with the engine's sockets",
         f"`loginctl enable-linger {name}`",
         WANTED,
     )

@@ -1,1 +1,4 @@
-"""The doorman: holds what is to outlive both engine and keeper, the API's listening socket and the containers' streams."""
+"""The doorman: a process that holds descriptors which must outlive engine and keeper.
+
+These are the API's listening socket, and pidfds and streams of containers.
+"""

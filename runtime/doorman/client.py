@@ -1,4 +1,4 @@
-"""The engine's side of the doorman."""
+"""The engine's client of the doorman."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAST_S = 5.0
 
 
 class DoormanClient:
-    """A connection to the doorman. Made by `connect`; one that dies is followed by another, which is told everything.
+    """A connection to the doorman, made by `connect`. If it dies, another is started and gets all descriptors again.
 
     `listener` is the API's listening socket.
     """
@@ -51,11 +51,11 @@ class DoormanClient:
         make_listener: Callable[[], tuple[socket.socket, str]],
         inherited: socket.socket | None = None,
     ) -> AsyncIterator[DoormanClient]:
-        """Connect to the doorman of `paths`, started where there is none.
+        """Connect to the doorman of `paths`; start one if none runs.
 
-        `restart` is the engine's own command, empty where another one starts engines. `make_listener` makes the API's
-        socket where the doorman has none, and tells its path. An `inherited` one is used instead of either; while there
-        is no engine, whoever made it watches it.
+        `restart` is the engine's command line, empty if the service manager starts engines. `make_listener` creates the
+        API's socket and returns it with its path, if the doorman has none. An `inherited` socket is used instead; it is
+        watched by the service manager while no engine runs.
         """
         doorman = cls(paths, restart, make_listener)
         if inherited is not None:
@@ -68,7 +68,7 @@ class DoormanClient:
                 doorman._socket.close()
 
     async def _open(self) -> None:
-        """Connect, say hello, and give or take the listening socket."""
+        """Connect, say hello, and send or receive the listening socket."""
         for attempt in range(CONNECT_ATTEMPTS):
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
             try:
@@ -76,7 +76,7 @@ class DoormanClient:
             except OSError:
                 connection.close()
                 if attempt:
-                    await anyio.sleep(CONNECT_PAUSE_S)  # one that dies holds its lock to the end
+                    await anyio.sleep(CONNECT_PAUSE_S)  # a dying doorman holds its lock until the kernel has closed it
                 await anyio.to_thread.run_sync(
                     start_helper, self._paths, Path(__file__).with_name("main.py"), self._paths.doorman_socket
                 )
@@ -119,9 +119,9 @@ class DoormanClient:
                 await anyio.wait_writable(self._socket)
 
     async def _exchange(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
-        """Ask, and return the answer with its descriptors. Raises OSError where the doorman is gone.
+        """Send a request, and return the answer with its descriptors. Raises OSError if the doorman is gone.
 
-        Not to be called while `keep` runs, which is then who waits for the socket.
+        Must not be called while `keep` runs, which waits for the socket then.
         """
         await self._send({**message, "wants_answer": True})
         while self._socket is not None:
@@ -136,13 +136,13 @@ class DoormanClient:
         raise ConnectionResetError("the doorman is gone")
 
     async def keep(self, held: Callable[[], Iterable[tuple[str, Mapping[str, int]]]]) -> None:
-        """See to it that there is a doorman for as long as this runs: one that dies is followed by another.
+        """Restart the doorman whenever it dies, until cancelled.
 
-        `held` returns all that is to be held: keys, and descriptors by their names.
+        `held` returns what it must hold: keys, and descriptors by name.
         """
         while self._socket is not None:
-            await anyio.wait_readable(self._socket)  # nothing is asked now: it can be nothing but the end
-            logger.error("the doorman died: a new one is started")
+            await anyio.wait_readable(self._socket)  # no answer is expected, so this is EOF
+            logger.error("the doorman died: another is started")
             self._socket.close()
             await self._open()
             for key, descriptors in held():
@@ -151,16 +151,16 @@ class DoormanClient:
                 await self.ready()
 
     async def put(self, key: str, descriptors: Mapping[str, int]) -> None:
-        """Have duplicates of `descriptors` held by the name `key`."""
+        """Store duplicates of `descriptors` under `key`."""
         names = list(descriptors)
         await self._send_request({"do": "put", "key": key, "names": names}, [descriptors[name] for name in names])
 
     async def drop(self, key: str) -> None:
-        """Have what is held as `key` closed."""
+        """Close what is stored under `key`."""
         await self._send_request({"do": "drop", "key": key})
 
     async def retain(self, keys: Iterable[str]) -> None:
-        """Have all that is held by other names than `keys` closed."""
+        """Close what is stored under any other key than `keys`."""
         await self._send_request({"do": "retain", "keys": list(keys)})
 
     async def _send_request(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -168,10 +168,10 @@ class DoormanClient:
             try:
                 await self._send(message, descriptors)
             except OSError:
-                return  # it died: the next one is told everything
+                return  # it died: `keep` sends everything to the next one
 
     async def get(self, key: str) -> dict[str, int]:
-        """Return fresh duplicates of what is held as `key`, by their names; none where nothing is."""
+        """Return duplicates of the descriptors stored under `key`, by name; {} if there are none."""
         try:
             answer, descriptors = await self._exchange({"do": "get", "key": key})
         except OSError:
@@ -179,12 +179,12 @@ class DoormanClient:
         return dict(zip(answer["names"], descriptors, strict=True))
 
     async def ready(self) -> None:
-        """Say that connections are accepted."""
+        """Report that the engine accepts connections."""
         self._is_ready = True
         await self._send_request({"do": "ready"})
 
     async def bye(self, *, is_stopped: bool) -> None:
-        """Say that the engine leaves; with `is_stopped` the doorman goes first."""
+        """Announce that the engine exits; with `is_stopped` the doorman exits first."""
         with anyio.move_on_after(LAST_S):
             try:
                 await self._exchange({"do": "bye", "is_stopped": is_stopped})

@@ -1,19 +1,19 @@
-"""The doorman's poll loop.
+"""The doorman's event loop.
 
-It holds two things for engines that come and go, whatever end they and the keeper take:
+It holds two kinds of descriptors, which survive any crash of engine and keeper:
 
-- the listening socket of the API. While no engine is attached, it watches it: a client that connects is a reason to start
-  one, which accepts the connection that waits. Where that engine can't start, whoever waits is answered with 503 and the
-  reason; the next client is the reason for the next attempt.
-- duplicates of the descriptors of each container (pidfd, ends of its pipes or terminal). With somebody who could read it,
-  a pipe stays whole, and its writer waits when it is full instead of dying of SIGPIPE (pipe(7)); with the main end of a
-  terminal open, nobody hears SIGHUP. While it holds any and no engine comes, it starts one itself.
+- The API's listening socket. While no engine is attached, the doorman watches it: when a client connects, it starts an
+  engine, which accepts the waiting connection. If that engine fails to start, all waiting clients are answered with 503 and
+  the reason, and the next client causes the next attempt.
+- Duplicates of the descriptors of each container (pidfd, ends of its pipes or terminal). As long as a pipe has a reader,
+  its writer blocks when the pipe is full instead of dying of SIGPIPE (pipe(7)); as long as the main side of a terminal is
+  open, its processes get no SIGHUP. While it holds any and no engine connects, the doorman starts one itself.
 
     engine:   none ──start──▶ starting ──hello──▶ attached ──ready──▶ serving ──"bye" (idle)──▶ none
-                 ▲               │ it ended          │ connection lost   │ connection lost
+                 ▲               │ exited            │ connection lost   │ connection lost
                  └── 503 ◀───────┴───────────────────┘                   └──▶ none, restarted if anything is held
 
-It goes when an engine that is stopped says so, or when its directory is removed.
+It exits when an engine is stopped, or when the run directory is removed.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ BUSY_S = 0.5
 SHOWN_BYTES = 2048
 
 Answer = tuple[dict[str, Any], list[int]]
-"""A message, and the descriptors that go with it."""
+"""A message and its descriptors."""
 Handler = Callable[[dict[str, Any], list[int]], Answer]
 
 
 class DoormanServer:
-    """The poll loop and what it holds."""
+    """The event loop and its state."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.directory = os.path.dirname(path)
         self.listener: socket.socket | None = None
         self.address = ""
-        """The path of the API's socket, where it was made by an engine; one that was inherited is not ours to watch."""
+        """The path of the API's socket if an engine created it; "" for an inherited one, which we do not watch."""
         self.identity = (0, 0)
-        """Device and inode of the socket's file: another one of that name is another's, as systemd's."""
+        """Device and inode of the socket's file, to notice if the path has another socket, such as systemd's."""
         self.is_watched = False
         self.held: dict[str, tuple[list[str], list[int]]] = {}
         self.is_ready = False
@@ -83,17 +83,17 @@ class DoormanServer:
         self._watch_directory()
 
     def _watch_directory(self) -> None:
-        """Have the kernel signal (SIGIO) when a name is removed from the run directory (fcntl(2), "F_NOTIFY")."""
+        """Request SIGIO when an entry of the run directory is removed (fcntl(2), F_NOTIFY)."""
         self.watched = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.fcntl(self.watched, fcntl.F_NOTIFY, fcntl.DN_DELETE | fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
-        except OSError:  # a kernel without CONFIG_DNOTIFY: then a removed directory keeps its doorman
+        except OSError:  # a kernel without CONFIG_DNOTIFY: the removal of the directory is not noticed
             os.close(self.watched)
 
     # --- the loop
 
     def run(self) -> None:
-        """Serve until an engine says that it was stopped, or the run directory is gone."""
+        """Serve until an engine is stopped, or the run directory is removed."""
         while not self.is_over:
             self._watch_listener()
             for descriptor, events in self.poll.poll(self._pause_s()):
@@ -106,7 +106,7 @@ class DoormanServer:
             os.unlink(self.path)
 
     def _pause_s(self) -> float:
-        """Return how long nothing may happen; -1 for any time: an idle doorman wakes nobody."""
+        """Return the timeout for epoll_wait(2), -1 for none: an idle doorman causes no wake-ups."""
         due_s = self.restarter.due_s
         if due_s is None and self.not_before_s > time.monotonic():
             due_s = self.not_before_s
@@ -115,7 +115,7 @@ class DoormanServer:
     def _guard(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception:  # noqa: BLE001 - what it holds depends on this loop: a failure is told, and it goes on
+        except Exception:  # noqa: BLE001 - print it and go on: containers depend on the descriptors held here
             import traceback
 
             traceback.print_exc()
@@ -131,7 +131,7 @@ class DoormanServer:
             self._on_socket_event(descriptor, events)
 
     def _watch_listener(self) -> None:
-        """Watch for clients exactly while nobody else is to take them."""
+        """Watch the listening socket exactly while no engine is attached or being started."""
         wanted = (
             self.listener is not None
             and bool(self.address)
@@ -147,7 +147,7 @@ class DoormanServer:
             self.is_watched = wanted
 
     def _look_at_directory(self) -> None:
-        """Go when the API's socket has no name any more and no engine uses it: nobody can come."""
+        """Exit if the API's socket was removed from the directory and no engine uses it: no client can connect."""
         if self.address and not self._has_name() and self.connection.engine is None and not self.restarter.pid:
             self.is_over = True
 
@@ -178,29 +178,29 @@ class DoormanServer:
                     self._engine_ended(os.waitstatus_to_exitcode(status))
 
     def _engine_ended(self, code: int) -> None:
-        """See to it that nobody waits in vain for an engine that was started here and is gone."""
+        """Handle the exit of an engine that was started here: refuse waiting clients if it failed to start."""
         if self.is_ready:
             return
-        if code == 0:  # another one is about to serve, and to say hello
+        if code == 0:  # another engine is starting, and will say hello
             self.not_before_s = time.monotonic() + BUSY_S
             return
-        self._refuse_waiting(f"the engine ended with {code} at its start")
+        self._refuse_waiting(f"the engine exited with {code} at its start")
 
     def _refuse_waiting(self, reason: str) -> None:
-        """Answer those who wait for an engine with what the last one said before it ended."""
+        """Answer waiting clients with 503 and the output of the engine."""
         assert self.listener is not None
-        refuse_waiting(self.listener, _said("/proc/self/fd/2", self.log_start) or reason)
+        refuse_waiting(self.listener, _output("/proc/self/fd/2", self.log_start) or reason)
 
     def on_engine_lost(self) -> None:
-        """Take note that the engine's connection is gone."""
+        """Handle the end of the engine's connection."""
         self.connection.drop()
         if self.engine_exited_cleanly:
             return
         if not self.is_ready:
-            if not self.has_served:  # the first one could not start, and whoever started it was told
+            if not self.has_served:  # the first engine failed to start; its parent reports that
                 self.is_over = not self.restarter.pid
             elif not self.restarter.pid:
-                self._refuse_waiting("it ended at its start")
+                self._refuse_waiting("it exited at its start")
         if self.held:
             self.restarter.on_lost(time.monotonic())
         self._look_at_directory()
@@ -216,22 +216,22 @@ class DoormanServer:
         carried: list[int] = []
         try:
             answer, carried = self.handlers[message["do"]](message, descriptors)
-        except Exception as error:  # noqa: BLE001 - it is the engine's to tell; the doorman goes on
+        except Exception as error:  # noqa: BLE001 - the engine reports it; the doorman must go on
             answer = {"error": f"{type(error).__name__}: {error}"}
             for one in descriptors:
                 os.close(one)
         if message.get("wants_answer"):
             self.connection.send(answer, carried)
 
-    # --- what an engine asks for; what it sends is kept
+    # --- requests
 
     def do_hello(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Learn how to start the next engine; give this one the listening socket, if there is one."""
+        """Store how to start the next engine; answer with the listening socket, if there is one."""
         self.restarter.on_connected(message, time.monotonic())
         return {"pid": os.getpid(), "address": self.address}, [] if self.listener is None else [self.listener.fileno()]
 
     def do_listener(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
-        """Keep the API's listening socket, made at `address`, or inherited by the engine, where that is empty."""
+        """Store the API's listening socket; `address` is its path, "" if the engine has inherited it."""
         (descriptor,) = descriptors
         if self.listener is not None:
             self.listener.close()
@@ -240,37 +240,37 @@ class DoormanServer:
         return {}, []
 
     def do_put(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
-        """Hold descriptors by the name `key`, instead of those that have it; `names` say what each of them is."""
+        """Store descriptors with their `names` under `key`, in place of earlier ones."""
         self.do_drop(message, [])
         self.held[message["key"]] = (message["names"], descriptors)
         return {}, []
 
     def do_drop(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Let go of the descriptors of `key`."""
+        """Close the descriptors under `key`."""
         if message["key"] in self.held:
             for descriptor in self.held.pop(message["key"])[1]:
                 os.close(descriptor)
         return {}, []
 
     def do_retain(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Let go of what has none of the names `keys`."""
+        """Close the descriptors under other keys than `keys`."""
         for key in [key for key in self.held if key not in message["keys"]]:
             self.do_drop({"key": key}, [])
         return {}, []
 
     def do_get(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Give duplicates of the descriptors of `key`, and their names."""
+        """Answer with the descriptors under `key`, and their names."""
         empty: tuple[list[str], list[int]] = ([], [])
         names, descriptors = self.held.get(message["key"], empty)
         return {"names": names}, descriptors
 
     def do_ready(self, _message: dict[str, Any], _: list[int]) -> Answer:
-        """Take note that the engine accepts connections."""
+        """Note that the engine accepts connections."""
         self.is_ready = self.has_served = True
         return {}, []
 
     def do_bye(self, message: dict[str, Any], _: list[int]) -> Answer:
-        """Take note that the engine goes on purpose, and go with it where it was stopped, or others have the socket."""
+        """Note that the engine exits on purpose; exit too if it was stopped, or if its socket was inherited."""
         self.engine_exited_cleanly = True
         self.restarter.forget()
         self.is_over = bool(message["is_stopped"]) or not self.address
@@ -278,7 +278,7 @@ class DoormanServer:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """Return device and inode of the file at `path`, (0, 0) where there is none."""
+    """Return device and inode of the file `path`, (0, 0) if it does not exist."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -286,8 +286,8 @@ def _identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _said(log: str, start: int) -> str:
-    """Return the end of what the engine has printed into file `log`, from `start` on."""
+def _output(log: str, start: int) -> str:
+    """Return the end of the engine's output in the file `log`, from `start` on."""
     try:
         with open(log, "rb") as file:
             size = os.fstat(file.fileno()).st_size

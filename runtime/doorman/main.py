@@ -1,7 +1,7 @@
-"""`python -I -S main.py SOCKET READY`: become the doorman of the run directory in which SOCKET lies, unless it has one.
+"""The doorman's program: `python -I -S main.py SOCKET READY`; exits at once if another one has SOCKET.
 
-One byte on descriptor READY tells that the socket is there. Standard library alone, and little of it: this process stays
-when nothing else of Skiff runs.
+One byte is written to the descriptor READY when it listens. It uses only a small part of the standard library, since it
+keeps running when nothing else of Skiff does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from runtime.keeper import single
 
 
 def main() -> None:
-    """See the module."""
+    """Serve on the given socket, unless another doorman does."""
     path, ready = sys.argv[1], int(sys.argv[2])
     lock = single.claim(path, ready)
     if lock is None:

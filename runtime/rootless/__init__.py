@@ -1,1 +1,1 @@
-"""The engine of a user without root: its namespaces, and the process that stays outside of them."""
+"""Running without root: the engine's user, mount and network namespaces, and the host-side process outside of them."""

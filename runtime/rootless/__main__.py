@@ -1,4 +1,4 @@
-"""`python -m runtime.rootless`: start this user's engine in namespaces of its own."""
+"""`python -m runtime.rootless`: start a user's engine in its namespaces."""
 
 from runtime.rootless.host import run
 

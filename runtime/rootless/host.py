@@ -1,6 +1,6 @@
-"""The process that stays outside: makes a user's namespaces and starts engines in them.
+"""The host-side process of a user without root: creates the namespaces and starts engines in them.
 
-It is the subreaper of all that runs inside, and goes when nothing does. One thread, one poll loop, standard library.
+It is the subreaper of all processes inside, and exits with the last. One thread, one event loop, standard library alone.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from runtime.rootless.pasta import Pasta
 LONGEST_MESSAGE = 1 << 20
 RETRY_S = 0.02
 LEFT_INSIDE_S = 2.0
-"""How long a keeper takes, at most, to follow an engine that has nothing to keep."""
+"""The maximum time after which a keeper without processes exits, after its engine."""
 ANSWER_TIMEOUT_S = 20.0
 
 
 def main(paths: Paths, environment: Mapping[str, str], listener: int | None) -> int:
-    """Have an engine started in the namespaces of `paths`: by the process that has them, or by becoming it.
+    """Start an engine in the namespaces of `paths`, through a running host-side process, or by becoming it.
 
-    $SKIFF_READY_FD of `environment` is a descriptor that the engine is given, and so is the `listener` that this process
-    has inherited. Returns the exit code of the last engine that was started here. Raises SkiffError.
+    The engine gets the descriptor $SKIFF_READY_FD of `environment`, and `listener`, the API's socket if this process has
+    inherited it. Returns the exit code of the last engine that was started here. Raises SkiffError.
     """
     _provide_directories(paths)
     wanted = {**environment}
-    is_other_told = False
+    is_other_asked = False
     ready = wanted.pop("SKIFF_READY_FD", None)
     descriptors = [] if ready is None else [int(ready)]
     lock = os.open(paths.locks / "rootless.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -60,18 +60,18 @@ def main(paths: Paths, environment: Mapping[str, str], listener: int | None) -> 
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
-        if listener is not None:  # only a child of ours has the socket: the next engine must be started here
-            is_other_told = is_other_told or _ask_to_leave(paths)
+        if listener is not None:  # the engine must be our child to inherit the socket
+            is_other_asked = is_other_asked or _ask_to_leave(paths)
         elif _ask_to_start(paths, wanted, descriptors):
             return 0
-        select.select((), (), (), RETRY_S)  # its holder begins or ends: neither tells us
+        select.select((), (), (), RETRY_S)  # the lock's holder is starting or exiting; there is no event for either
     host = HostSide(paths, is_activated=listener is not None)
     host.start_engine(wanted, descriptors, listener)
     return host.run()
 
 
 def _provide_directories(paths: Paths) -> None:
-    # closed to others: images have programs with the set-user-ID bit, which would run as this user
+    # closed to other users: images have set-user-ID programs, which would run as this user
     for folder in (paths.root, paths.run):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if folder.stat().st_mode & 0o077:
@@ -80,8 +80,8 @@ def _provide_directories(paths: Paths) -> None:
 
 
 def _ask_to_start(paths: Paths, environment: Mapping[str, str], descriptors: list[int]) -> bool:
-    """Ask the process outside to start an engine; False when it is not there to hear."""
-    # in a file: it may be larger than a packet
+    """Ask the host-side process to start an engine; return False if it does not run."""
+    # the environment is sent in a memfd: it may be larger than a packet
     carried = os.memfd_create("environment", os.MFD_CLOEXEC)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link, open(carried, "w+") as file:
         json.dump(dict(environment), file)
@@ -94,14 +94,14 @@ def _ask_to_start(paths: Paths, environment: Mapping[str, str], descriptors: lis
         except TimeoutError:
             raise SkiffError(
                 f"the process that starts engines for {paths.root} does not answer",
-                f"end it: its number is the one of `python -m runtime.rootless` (`pgrep -u {os.getuid()} -f rootless`)",
+                f"kill it: it is `python -m runtime.rootless` (`pgrep -u {os.getuid()} -f rootless` prints its PID)",
             ) from None
         except OSError:
             return False
 
 
 def _ask_to_leave(paths: Paths) -> bool:
-    """Tell the process outside, and with it the engine, to go, and to leave containers running; False if there is none."""
+    """Make the host-side process and its engine exit, with containers running on; return False if there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link, suppress(OSError):
         link.connect(str(paths.host_socket))
         pid, _, _ = struct.unpack("iII", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -111,10 +111,10 @@ def _ask_to_leave(paths: Paths) -> bool:
 
 
 class HostSide:
-    """The poll loop outside of the namespaces, and what it holds.
+    """The event loop of the host-side process, and its state.
 
-    When it `is_activated`, whoever started it has given it the API's socket and starts the next one for the next client: so it
-    goes when its engine does. Containers run on, and so do their namespaces: the next one finds them.
+    If it `is_activated`, systemd has passed it the API's socket, and starts it again for the next client; so it exits with
+    its engine. Containers and their namespaces stay, and the next one finds them.
     """
 
     def __init__(self, paths: Paths, *, is_activated: bool) -> None:
@@ -149,27 +149,27 @@ class HostSide:
     # --- the namespaces
 
     def _find_or_make(self) -> RootlessNamespaces:
-        """Return the namespaces of what runs for these paths; where nothing of ours does, new ones, and the rest is ended."""
+        """Return the namespaces of a running keeper or doorman, or new ones after killing what is left of earlier ones."""
         while not (inside := self._find_inside()) and self._has_engine():
-            select.select((), (), (), RETRY_S)  # it is about to have a keeper, or to go: neither tells us
+            select.select((), (), (), RETRY_S)  # the engine is starting or exiting; there is no event for either
         if inside:
             return RootlessNamespaces.of(inside, self._paths.bridges_netns)
         with suppress(OSError, ValueError):
-            # containers alone have none of the mounts that an engine needs, so it can't be theirs; the number may be
-            # another namespace's by now
+            # containers without keeper and doorman can't be taken over: an engine needs the mount namespace of the two.
+            # The inode number may have been reused, so mounts are checked too
             earlier = int((self._paths.run / "namespace").read_text())
             end_all(earlier, partial(has_mounts_of, (self._paths.root, self._paths.run)))
         self._paths.bridges_netns.unlink(missing_ok=True)
-        self._tell_lacks()
+        self._print_lacks()
         return make(mapping(os.getuid(), os.getgid()), self._paths.bridges_netns)
 
     def _find_inside(self) -> int:
-        """Return the keeper's number or the doorman's, which both have the engine's namespaces; 0 where there is none."""
+        """Return the PID of the keeper or doorman, which are in the engine's namespaces; 0 if neither runs."""
         sockets = (self._paths.keeper_socket, self._paths.doorman_socket)
         return next((pid for socket in sockets if (pid := lock_holder(f"{socket}.lock"))), 0)
 
     def _has_engine(self) -> bool:
-        """Whether an engine runs, or was started here and has yet to say so: who finds its lock free will be it."""
+        """Whether an engine runs (it holds its lock), or has been started by us."""
         if self._engines:
             return True
         lock = os.open(self._paths.locks / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -181,15 +181,15 @@ class HostSide:
             os.close(lock)
         return False
 
-    def _tell_lacks(self) -> None:
-        """Say what containers have to do without; once, as long as nothing else is lacking."""
-        told = self._paths.root / "told"
-        before = told.read_text() if told.exists() else ""
+    def _print_lacks(self) -> None:
+        """Print which features are missing, each once: a file in the root names those already printed."""
+        printed = self._paths.root / "told"
+        before = printed.read_text() if printed.exists() else ""
         lacks = notices(os.getuid(), os.getgid())
         for lack in lacks:
             if lack not in before.splitlines():
                 _say(lack)
-        told.write_text("".join(f"{lack}\n" for lack in lacks))
+        printed.write_text("".join(f"{lack}\n" for lack in lacks))
 
     def _record_identity(self) -> None:
         (self._paths.run / "namespace").write_text(f"{self._namespaces.identity}\n")
@@ -200,7 +200,7 @@ class HostSide:
     # --- the loop
 
     def run(self) -> int:
-        """Serve until nothing runs inside any more; return how the last engine that was started here ended."""
+        """Serve until no process is inside; return the exit code of the last engine that was started here."""
         while True:
             if self._leave_at_s is not None and time.monotonic() >= self._leave_at_s:
                 self._paths.host_socket.unlink(missing_ok=True)
@@ -228,7 +228,7 @@ class HostSide:
             os.kill(pid, signal.SIGTERM)
 
     def _plan_leaving(self) -> None:
-        """Leave containers to the next process like this one, if it is told to, or its engine is gone and was its reason."""
+        """Schedule our exit, with containers running on, if we were asked to leave, or are activated and the engine exited."""
         if self._engines or not (self._is_leaving or self._is_activated) or self._leave_at_s is not None:
             return
         self._leave_at_s = time.monotonic() + (0.0 if self._is_leaving or self._exit_code else LEFT_INSIDE_S)
@@ -239,7 +239,7 @@ class HostSide:
         self._pasta.end()
 
     def _reap(self) -> bool:
-        """Take note of who ended; return whether anybody did who ran inside."""
+        """Reap exited children; return whether one of them was inside the namespaces."""
         was_inside = False
         while True:
             try:
@@ -250,7 +250,7 @@ class HostSide:
                 return was_inside
             if pid == self._pasta.pid:
                 self._pasta.forget()
-                _say(f"pasta ended ({status}): containers have no way out until the engine is stopped and started")
+                _say(f"pasta exited ({status}): containers have no access to the outside until the engine is restarted")
                 continue
             was_inside = True
             if pid in self._engines:
@@ -263,7 +263,7 @@ class HostSide:
         self._poll.register(client.fileno(), select.EPOLLIN)
 
     def _serve(self, client: socket.socket) -> None:
-        """Do what a client asks for; one that says nothing sensible is shown out."""
+        """Handle a client's request; disconnect it if that is malformed."""
         descriptors: list[int] = []
         try:
             data, descriptors, _, _ = socket.recv_fds(client, LONGEST_MESSAGE, 4)
@@ -293,15 +293,15 @@ class HostSide:
     # --- engines
 
     def start_engine(self, environment: Mapping[str, str], descriptors: list[int], listener: int | None = None) -> None:
-        """Start an engine inside; it gets `descriptors`, of which the first is to be told when it is ready.
+        """Start an engine in the namespaces. It gets `descriptors`; to the first it reports that it is ready.
 
-        `listener` is the API's socket, where it was made by whoever started this process.
+        `listener` is the API's socket, if this process has inherited it.
         """
         inside = {
             **environment,
             "SKIFF_ROOT": str(self._paths.root),
             "SKIFF_RUN": str(self._paths.run),
-            # inside it is root, whose cache is not this user's
+            # inside, the engine is root, with another home directory
             "SKIFF_CACHE": environment.get("SKIFF_CACHE") or str(_cache(environment)),
             VARIABLE: RANGES if self._namespaces.has_ranges else ONE_USER,
         }
@@ -337,7 +337,7 @@ def _cache(environment: Mapping[str, str]) -> str:
 
 
 def lock_holder(path: str) -> int:
-    """Return the process that has a record lock on the file at `path`; 0 when none has."""
+    """Return the PID of the process that has a record lock on the file `path`, 0 if none has."""
     with suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -351,15 +351,15 @@ def lock_holder(path: str) -> int:
 
 
 def notices(uid: int, gid: int) -> list[str]:
-    """Return what an engine of this user has to do without, each with its cure."""
+    """Return the features that this user's engine lacks, each with its cure."""
     found = []
     if lack := mapping(uid, gid).lack:
         found.append(
-            f"containers have one user, root ({lack}): all files of images are root's, and nothing runs as another; "
+            f"containers have only the user root ({lack}): all files belong to root, and processes can't run as others; "
             f"cure: {cure_of_ranges(uid)}"
         )
     if missing := pasta.lack():
-        found.append(f"containers reach each other, but nothing outside ({missing[0]}); cure: {missing[1]}")
+        found.append(f"containers can reach each other, but not the outside ({missing[0]}); cure: {missing[1]}")
     return found
 
 
@@ -376,10 +376,10 @@ def run() -> None:
     except (SkiffError, OSError) as error:
         from runtime.unusable import unusable_error
 
-        told = error if isinstance(error, SkiffError) else unusable_error(error, paths)
-        print(f"skiff engine: {told}", file=sys.stderr, flush=True)
+        reason = error if isinstance(error, SkiffError) else unusable_error(error, paths)
+        print(f"skiff engine: {reason}", file=sys.stderr, flush=True)
         if listener is not None:
-            waiting = socket.socket(fileno=listener)  # no engine was given it yet
+            waiting = socket.socket(fileno=listener)  # it was not passed to an engine yet
             waiting.setblocking(False)
-            refuse_waiting(waiting, str(told))
+            refuse_waiting(waiting, str(reason))
         sys.exit(1)

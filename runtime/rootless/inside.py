@@ -1,4 +1,4 @@
-"""What an engine in a user's namespaces knows of them."""
+"""What an engine without root knows about its namespaces."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ANSWER_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Rootless:
-    """The namespaces of an engine; `has_ranges` says whether they have more users than one."""
+    """The namespaces of an engine without root; `has_ranges`: whether more than one user is mapped."""
 
     paths: Paths
     has_ranges: bool
 
     @classmethod
     def of(cls, paths: Paths, environment: Mapping[str, str]) -> Rootless | None:
-        """Return what `environment` tells; None for root's own engine."""
-        told = environment.get(VARIABLE)
-        return cls(paths, told == RANGES) if told else None
+        """Return the namespaces by `environment`, None if the engine runs as real root."""
+        value = environment.get(VARIABLE)
+        return cls(paths, value == RANGES) if value else None
 
     def find_holder(self, protocol: str, port: int) -> str:
-        """Return who has a port of the host, as `runtime.linux.ports.holder` does: from here nobody's can be seen."""
+        """Like `runtime.linux.ports.holder`, asked of the host-side process: it can't be seen from inside."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link:
             link.settimeout(ANSWER_TIMEOUT_S)
             try:

@@ -1,4 +1,4 @@
-"""The namespaces of a user's engine: made once, joined by every process of it (user_namespaces(7))."""
+"""The namespaces of an engine without root: created once, joined by each engine (user_namespaces(7))."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from runtime.linux.netlink import Netlink
 from runtime.rootless.ranges import Extent, arguments, extents
 
 KINDS = {"user": linux.CLONE_NEWUSER, "mnt": linux.CLONE_NEWNS}
-"""In the order of joining: the first gives the right to the second."""
+"""In the order of joining: the user namespace gives the capabilities to join the mount namespace."""
 WAYS = {"uid": "newuidmap", "gid": "newgidmap"}
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """The users and groups that the namespace is to have; `lack` says why they are the user's own alone, else ""."""
+    """The ID maps for the user namespace; `lack` is the reason if they have only the user itself, else ""."""
 
     uids: tuple[Extent, ...]
     gids: tuple[Extent, ...]
@@ -35,9 +35,9 @@ class Mapping:
 
 @dataclass(frozen=True)
 class RootlessNamespaces:
-    """Descriptors of the namespaces that an engine runs in, and of the network namespace that its bridges are in.
+    """Descriptors of an engine's user and mount namespace, and of the network namespace of its bridges.
 
-    `has_ranges` says whether there are more users than one in them.
+    `has_ranges`: whether more than one user is mapped.
     """
 
     user: int
@@ -47,39 +47,39 @@ class RootlessNamespaces:
 
     @property
     def identity(self) -> int:
-        """The number of the user namespace, as its processes show it."""
+        """The inode number of the user namespace."""
         return os.fstat(self.user).st_ino
 
     def close(self) -> None:
-        """Let go of the namespaces."""
+        """Close the descriptors."""
         for descriptor in (self.user, self.mnt, self.net):
             os.close(descriptor)
 
     def join(self) -> None:
-        """Bring the calling process, which has one thread, into the namespaces."""
+        """Move the calling single-threaded process into the user and mount namespace."""
         linux.call("setns", self.user, KINDS["user"])
         linux.call("setns", self.mnt, KINDS["mnt"])
 
     @contextmanager
     def occupied(self, work: Callable[[Callable[[], None]], None]) -> Iterator[int]:
-        """Have a process in the user and the network namespace for as long as the block and `work` take.
+        """Run `work` in a child in the user and the network namespace, until the end of the block at least.
 
-        Yields its number once `work`, which it runs, calls what it is given.
+        Yield its PID once `work` has called the function that it is passed.
         """
-        answers, said = os.pipe2(os.O_CLOEXEC)
+        answers, report = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
             try:
                 linux.call("setns", self.user, KINDS["user"])
                 linux.call("setns", self.net, linux.CLONE_NEWNET)
-                work(lambda: _tell(said))
-            except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is to tell it
-                os.write(said, f"!{error}".encode())
+                work(lambda: _report_ready(report))
+            except BaseException as error:  # noqa: BLE001 - the parent reports it
+                os.write(report, f"!{error}".encode())
             finally:
                 os._exit(0)
-        os.close(said)
+        os.close(report)
         try:
-            _hear(answers)
+            _await_report(answers)
             yield pid
         finally:
             os.close(answers)
@@ -87,7 +87,7 @@ class RootlessNamespaces:
 
     @classmethod
     def of(cls, pid: int, pin: Path) -> RootlessNamespaces:
-        """Return the namespaces that a process of this user runs in; `pin` is where the network's is pinned there."""
+        """Return the namespaces of process `pid`; `pin` is the path of the pinned network namespace there."""
         user, mnt = (os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS)
         net = os.open(f"/proc/{pid}/root{pin}", os.O_RDONLY | os.O_CLOEXEC)
         rows = Path(f"/proc/{pid}/uid_map").read_text().splitlines()
@@ -95,7 +95,7 @@ class RootlessNamespaces:
 
 
 def cure_of_ranges(uid: int) -> str:
-    """Return what gives a user more users: a command for root."""
+    """Return a command for root that gives the user subordinate IDs."""
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -104,7 +104,7 @@ def cure_of_ranges(uid: int) -> str:
 
 
 def mapping(uid: int, gid: int) -> Mapping:
-    """Return what user `uid` may map on this machine."""
+    """Return the maps that user `uid` may have on this machine."""
     own = Mapping((Extent(0, uid, 1),), (Extent(0, gid, 1),))
     with suppress(KeyError):
         name = pwd.getpwuid(uid).pw_name
@@ -122,23 +122,23 @@ def mapping(uid: int, gid: int) -> Mapping:
 
 
 def make(wanted: Mapping, pin: Path) -> RootlessNamespaces:
-    """Make the namespaces, that of the network pinned to the new file `pin`.
+    """Create the namespaces; the network namespace is pinned to the new file `pin`.
 
-    Raises SkiffError when this machine does not let a user have them.
+    Raises SkiffError if the machine does not allow it.
     """
     gate, opened = os.pipe2(os.O_CLOEXEC)
-    answers, said = os.pipe2(os.O_CLOEXEC)
+    answers, report = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         os.close(opened)
-        _stay(gate, said, pin)
+        _stay(gate, report, pin)
     os.close(gate)
-    os.close(said)
+    os.close(report)
     try:
-        _hear(answers)
+        _await_report(answers)
         _map(pid, wanted)
         os.write(opened, b"m")
-        _hear(answers)
+        _await_report(answers)
         return RootlessNamespaces.of(pid, pin)
     finally:
         os.close(answers)
@@ -146,41 +146,41 @@ def make(wanted: Mapping, pin: Path) -> RootlessNamespaces:
         os.waitpid(pid, 0)
 
 
-def _stay(gate: int, said: int, pin: Path) -> None:
-    """Make the namespaces in a forked child and keep them until they are taken; never returns."""
+def _stay(gate: int, report: int, pin: Path) -> None:
+    """Create the namespaces in a forked child, and stay in them until the parent has opened them; never returns."""
     try:
         linux.call("unshare", KINDS["user"])
-        os.write(said, b"u")
-        if os.read(gate, 1):  # mapped: only now it is somebody there
+        os.write(report, b"u")
+        if os.read(gate, 1):  # the parent has written the ID maps
             linux.call("unshare", KINDS["mnt"] | linux.CLONE_NEWNET)
             netns.pin(pin)
             link = Netlink()
             link.up(link.index("lo"))
-            os.write(said, b"n")
+            os.write(report, b"n")
             os.read(gate, 1)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is to tell it
-        os.write(said, f"!{error}".encode())
+    except BaseException as error:  # noqa: BLE001 - the parent reports it
+        os.write(report, f"!{error}".encode())
     finally:
         os._exit(0)
 
 
-def _tell(said: int) -> None:
-    os.write(said, b"r")
+def _report_ready(report: int) -> None:
+    os.write(report, b"r")
 
 
-def _hear(answers: int) -> None:
+def _await_report(answers: int) -> None:
     answer = os.read(answers, 4096)
     if not answer or answer.startswith(b"!"):
         raise SkiffError(
-            f"no user namespace can be made: {answer[1:].decode(errors='replace') or 'the attempt was killed'}",
-            "`skiff doctor` says what this machine refuses, and the cure",
+            f"no user namespace can be created: {answer[1:].decode(errors='replace') or 'the child was killed'}",
+            "`skiff doctor` shows the reason and the cure",
         )
 
 
 def _map(pid: int, wanted: Mapping) -> None:
-    """Map the users and groups of the namespace that `pid` made."""
+    """Write the ID maps of the user namespace of `pid`."""
     if wanted.lack:
-        # without the right to more, a group map needs the promise that groups are never dropped (user_namespaces(7))
+        # without newgidmap, the group map may only be written after denying setgroups (user_namespaces(7))
         for file, text in (
             ("uid_map", "{0.inside} {0.outside} {0.count}".format(wanted.uids[0])),
             ("setgroups", "deny"),
@@ -193,7 +193,7 @@ def _map(pid: int, wanted: Mapping) -> None:
         if done.returncode:
             raise SkiffError(
                 f"{program} failed: {(done.stderr or done.stdout).strip()}",
-                f"correct /etc/subuid and /etc/subgid; for ranges that nobody has, {cure_of_ranges(os.getuid())}",
+                f"correct /etc/subuid and /etc/subgid, or add an unused range: {cure_of_ranges(os.getuid())}",
             )
 
 
@@ -205,7 +205,7 @@ def _text(path: str) -> str:
 
 
 def processes(identity: int) -> list[int]:
-    """Return the processes of the user namespace `identity` that this user may know of."""
+    """Return the visible processes in the user namespace `identity`."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -215,7 +215,7 @@ def processes(identity: int) -> list[int]:
 
 
 def end_all(identity: int, is_meant: Callable[[int], bool] = lambda _: True) -> None:
-    """End the processes of the user namespace `identity` that are meant: one may make the next, so until none is left."""
+    """Kill the processes in the user namespace `identity` that `is_meant` selects; repeat for forks until none is left."""
     while pids := [pid for pid in processes(identity) if is_meant(pid)]:
         for pid in pids:
             with suppress(ProcessLookupError):
@@ -228,7 +228,7 @@ def end_all(identity: int, is_meant: Callable[[int], bool] = lambda _: True) -> 
 
 
 def has_mounts_of(folders: Sequence[Path], pid: int) -> bool:
-    """Whether something below one of `folders` is mounted where a process is: its root, or a file of its own."""
+    """Whether the mount namespace of a process has a mount of a file or directory below one of `folders`."""
     try:
         mounts = Path(f"/proc/{pid}/mountinfo").read_text()
     except OSError:

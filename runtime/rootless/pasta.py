@@ -1,4 +1,4 @@
-"""The way out of a user's network namespace: pasta(1), where it is installed."""
+"""Connects the network namespace of an engine without root to the outside with pasta(1), if installed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LACKS = {
     "pasta": ("pasta is not installed", "`apt-get install passt`"),
     TUN: (f"{TUN} can't be opened by this user", f"`chmod 666 {TUN}` (udev does so), or `modprobe tun`"),
 }
-"""What it takes: why there is no way out without it, and the cure."""
+"""Requirement → (why there is no connection without it, the cure)."""
 
 
 def lack() -> tuple[str, str] | None:
-    """Return why this user can have no way out, and the cure; None where nothing is missing."""
+    """Return (reason, cure) if pasta can't be used, else None."""
     if shutil.which("pasta") is None:
         return LACKS["pasta"]
     if not os.access(TUN, os.R_OK | os.W_OK):
@@ -36,7 +36,7 @@ def lack() -> tuple[str, str] | None:
 
 
 class Pasta:
-    """One pasta, in the foreground, for one network namespace; `record` is a file that names its process."""
+    """A pasta process for one network namespace; `record` is a file with its PID and start time."""
 
     def __init__(self, record: Path) -> None:
         self._record = record
@@ -44,17 +44,17 @@ class Pasta:
 
     @property
     def pid(self) -> int:
-        """Its process, 0 without one."""
+        """Its PID, 0 if it is not running."""
         return 0 if self._process is None else self._process.pid
 
     def start(self, namespaces: RootlessNamespaces) -> None:
-        """Connect the namespace to the host's network: its addresses and routes as the host's, nothing forwarded in.
+        """Start pasta: the namespace gets the host's addresses and routes, and no inbound connections.
 
-        Returns when the way out is there, or after a while without one.
+        Return once it has a route, at the latest after START_TIMEOUT_S without changes.
         """
         self.end_earlier()
         with namespaces.occupied(_await_route) as occupant:
-            # by a process in them: of all ways to name namespaces, Debian's AppArmor profile of passt allows this one
+            # by /proc/<pid>/ns: Debian's AppArmor profile of passt allows no other way to name namespaces
             inside = [
                 f"--{option}=/proc/{occupant}/ns/{kind}" for option, kind in (("userns", "user"), ("netns", "net"))
             ]
@@ -67,7 +67,7 @@ class Pasta:
         self._record.write_text(f"{self.pid} {_started(self.pid)}\n")
 
     def end(self) -> None:
-        """End it."""
+        """Kill it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -75,30 +75,30 @@ class Pasta:
         self._record.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Take note that its process was reaped."""
+        """Called after its process was reaped."""
         self._process = None
 
     def end_earlier(self) -> None:
-        """End one that outlived who started it."""
+        """Kill a process of an earlier host-side process."""
         with suppress(OSError, ValueError):
             pid, started = self._record.read_text().split()
-            if _started(int(pid)) == started:  # else the number is another process's by now
+            if _started(int(pid)) == started:  # otherwise the PID was reused
                 os.kill(int(pid), signal.SIGKILL)
 
 
 def _started(pid: int) -> str:
-    """Return when a process was started, as proc_pid_stat(5) has it; "" when there is none."""
+    """Return the start time of a process (proc_pid_stat(5)), "" if it does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return ""
 
 
-def _await_route(told: Callable[[], None]) -> None:
-    """Call `told`, then return when this namespace has a route, or after a while without one."""
+def _await_route(report_ready: Callable[[], None]) -> None:
+    """Call `report_ready`, then wait until this namespace has a route, or START_TIMEOUT_S passes without changes."""
     changes = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     changes.bind((0, RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE))
-    told()
+    report_ready()
     while select.select([changes], (), (), START_TIMEOUT_S)[0]:
         changes.recv(65536)
         if any(route.range.version == 4 and not route.range.is_loopback for route in routes(Netlink())):

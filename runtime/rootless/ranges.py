@@ -1,4 +1,4 @@
-"""Which users and groups a user namespace has: the user's own, and ranges given in subuid(5) and subgid(5). Pure."""
+"""ID maps of the user namespace: the user itself, and the ranges in subuid(5) and subgid(5). Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Extent:
-    """A row of a map (user_namespaces(7)): `count` IDs that begin with `inside` stand for those from `outside` on."""
+    """A line of an ID map (user_namespaces(7)): `count` IDs from `inside` on are mapped to those from `outside` on."""
 
     inside: int
     outside: int
@@ -16,11 +16,10 @@ class Extent:
 
 
 def extents(own: int, text: str, names: Sequence[str]) -> tuple[Extent, ...]:
-    """Return the map of the user whose ID is `own`: root inside is the user, the ranges follow without a gap.
+    """Return the map for the user with ID `own`: root inside is the user, the ranges follow without gaps.
 
-    `text` is the content of /etc/subuid or /etc/subgid; its lines for any of `names` (the login name, the number as
-    text) count. Lines that are malformed are passed over, as newuidmap(1) does. Without a range the map is the own ID
-    alone.
+    `text` is the content of /etc/subuid or /etc/subgid, of which lines for any of `names` (the login name, the ID as text)
+    are used. Malformed lines are ignored, as by newuidmap(1). Without a range the map has only `own`.
     """
     found = [Extent(0, own, 1)]
     for line in text.splitlines():
@@ -38,5 +37,5 @@ def extents(own: int, text: str, names: Sequence[str]) -> tuple[Extent, ...]:
 
 
 def arguments(rows: Sequence[Extent]) -> list[str]:
-    """Return `rows` as newuidmap(1) takes them."""
+    """Return `rows` as arguments of newuidmap(1)."""
     return [str(number) for row in rows for number in (row.inside, row.outside, row.count)]

@@ -18,6 +18,10 @@ FOLDERS = (
     "runtime/network",
     "runtime/volume",
     "runtime/store",
+    "runtime/rootless",
+    "runtime/doctor",
+    "runtime/daemon",
+    "runtime/doorman",
 )
 """Folders that have been rewritten; a folder that has been is added here."""
 DIALECT = {

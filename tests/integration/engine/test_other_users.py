@@ -97,7 +97,7 @@ def test_a_root_that_was_open_is_closed_and_that_is_told_once(lived_in, other):
     home.skiff("engine", "start")
     home.skiff("engine", "stop")
     home.skiff("engine", "start")
-    said = f"{home.root} was open to every user of this machine (mode 0711): closed now"
+    said = f"{home.root} was accessible to all users (mode 0711), and is closed now"
     assert (home.run / "engine.log").read_text().count(said) == 1
     assert stat.S_IMODE(home.root.stat().st_mode) == 0o700
     assert api.state(id)["Running"]

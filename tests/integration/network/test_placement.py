@@ -156,7 +156,7 @@ async def test_a_refused_network_is_removed_and_the_device_of_its_name_stays(pat
     await left(paths, options=options)
     with interface(name=name):
         async with opened(paths) as networks:
-            with pytest.raises(ConflictError, match=f"interface named {name} exists"):
+            with pytest.raises(ConflictError, match=f"interface named {name} already exists"):
                 await container(networks, "one", networks.resolve("front"))
             await networks.withdraw()
         assert name in links()
@@ -216,7 +216,7 @@ async def test_a_port_is_not_published_to_an_address_that_is_anothers(paths):
         async with opened(paths, {one: "one"}) as networks:
             with pytest.raises(ConflictError, match=other) as refused:
                 await networks.publish(one, [PortBinding(80, "tcp", "", 0)])
-            assert "stop them all" in refused.value.hint
+            assert "stop all of them" in refused.value.hint
     async with cleaned(paths, {one: "one"}):
         pass
 

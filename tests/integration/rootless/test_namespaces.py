@@ -179,7 +179,7 @@ def test_without_pasta_that_is_told_once(user, user_home):
     user_home.environment["PATH"] = str(programs)
     try:
         said = user_home.skiff("engine", "start").stderr
-        assert "containers reach each other, but nothing outside (pasta is not installed)" in said
+        assert "containers can reach each other, but not the outside (pasta is not installed)" in said
         assert "`apt-get install passt`" in said
         user_home.stop()
         assert user_home.skiff("engine", "start").stderr == "", "it was told before"

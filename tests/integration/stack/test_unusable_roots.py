@@ -85,6 +85,6 @@ def test_a_filesystem_that_overlays_can_not_be_on_is_told(base):
     with mounted(base / "disk", "overlay", layers):
         home = Home(base / "disk/root", base / "run")
         said = refused(home)
-        assert f"{home.root}: containers can't have their files there" in said
+        assert f"{home.root}: this filesystem can't store containers' files" in said
         assert "ext4" in said
         assert not list((home.root / "tmp").iterdir())

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.doorman.loop import _said
+from runtime.doorman.loop import _output
 from runtime.refusal import json_string
 
 
@@ -18,5 +18,5 @@ def test_its_text_is_json_whatever_an_engine_has_printed(text):
 def test_the_reason_is_what_this_engine_said(tmp_path):
     log = tmp_path / "engine.log"
     log.write_text("old\n" * 10_000 + "skiff doorman: starting the engine\nskiff engine: no room\n    free some\n")
-    assert _said(str(log), 40_000) == "no room\n    free some"
-    assert _said(str(tmp_path / "none"), 0) == ""
+    assert _output(str(log), 40_000) == "no room\n    free some"
+    assert _output(str(tmp_path / "none"), 0) == ""
