@@ -1,6 +1,6 @@
-"""What a service manager and the engine tell each other: a socket that is there before the engine, and readiness.
+"""Socket activation and readiness notification: how a service manager and the engine talk to each other.
 
-The protocols are systemd's (sd_listen_fds(3), sd_notify(3)); others speak them, too.
+The protocols are systemd's (sd_listen_fds(3), sd_notify(3)); other service managers implement them, too.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import socket
 from collections.abc import MutableMapping
 
 FIRST = 3
-"""The first descriptor that is passed on (SD_LISTEN_FDS_START)."""
+"""The first passed file descriptor (SD_LISTEN_FDS_START)."""
 
 
 def take_listener(environ: MutableMapping[str, str]) -> int | None:
-    """Return the descriptor of the listening socket that this process was started with, and forget what says so.
+    """Return the descriptor of the listening socket that was passed to this process, and unset the variables.
 
-    None where there is none, or where it is meant for another process. It is closed on exec from now on.
+    None if there is none, or if it was passed to another process. The descriptor is set to be closed on exec.
     """
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
@@ -27,7 +27,7 @@ def take_listener(environ: MutableMapping[str, str]) -> int | None:
 
 
 def give_listener(descriptor: int, environ: MutableMapping[str, str]) -> None:
-    """Pass a listening socket on to the program that this process executes next."""
+    """Pass a listening socket to the program that this process executes next."""
     if descriptor == FIRST:
         os.set_inheritable(FIRST, True)
     else:

@@ -1,4 +1,4 @@
-"""`.dockerignore`: which paths of a context a build does not see. Pure; who sends a context and who builds it share it.
+"""`.dockerignore`: which paths a build's context excludes. Pure; used by the client and by the builder.
 
 Source: Docker documentation, "Build context", "Syntax" of .dockerignore files: Go's `filepath.Match` plus `**`, `!` for
 exceptions, the last matching line wins, and a directory's match covers what is below it.
@@ -15,7 +15,7 @@ from runtime.errors import BadRequestError
 
 @dataclass(frozen=True)
 class Rule:
-    """One line: its pattern as written, and what it does to the paths it matches."""
+    """One line: its pattern as written, the same as a regular expression, and whether it excludes or includes."""
 
     pattern: str
     expression: re.Pattern[str]
@@ -53,21 +53,21 @@ class Ignore:
         return cls(tuple(rules), file)
 
     def rule_for(self, path: str) -> Rule | None:
-        """Return the rule that hides `path` (relative, `/` between names), or None when the build sees it."""
+        """Return the rule that excludes `path` (relative, separated by `/`), or None if it is included."""
         decided: Rule | None = None
         for rule in self.rules:
-            # only a rule that would change the verdict so far needs to be tried
+            # only a rule that would change the result so far has to be matched
             if rule.excludes != (decided is not None) and _covers(rule, path):
                 decided = rule if rule.excludes else None
         return decided
 
     def excludes(self, path: str) -> bool:
-        """Return whether the build does not see `path`."""
+        """Return whether `path` is excluded."""
         return bool(self.rules) and self.rule_for(path) is not None
 
     @property
     def has_exceptions(self) -> bool:
-        """Whether something below an excluded directory may be seen after all."""
+        """Whether something below an excluded directory may be included."""
         return any(not rule.excludes for rule in self.rules)
 
 
@@ -80,9 +80,9 @@ def _covers(rule: Rule, path: str) -> bool:
 
 
 def path_pattern(pattern: str, *, any_depth: bool = True) -> str:
-    """Return a path pattern (`*`, `?`, `[a-z]`, `**`, a backslash before a literal) as a regular expression.
+    """Convert a path pattern (`*`, `?`, `[a-z]`, `**`, backslash escapes) to a regular expression.
 
-    Without `any_depth`, `**` is nothing but `*`. Raises ValueError for a class without end.
+    Without `any_depth`, `**` means `*`. Raises ValueError for an unterminated class or escape.
     """
     parts: list[str] = []
     position = 0
@@ -93,7 +93,7 @@ def path_pattern(pattern: str, *, any_depth: bool = True) -> str:
             position += 1
             if pattern[position : position + 1] == "/":
                 position += 1
-            # at the end it stands for anything, elsewhere for any number of directories: **a is no b/ca
+            # at the end it matches anything, elsewhere any number of directories: `**a` does not match b/ca
             parts.append("(?:.*/)?" if position < len(pattern) else ".*")
         elif character == "*":
             parts.append("[^/]*")

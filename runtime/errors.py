@@ -1,4 +1,4 @@
-"""The errors a user can meet: one hierarchy, each with what happened, where, and what to do next."""
+"""The errors that users see: one class hierarchy, each with what happened, where, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 
 class SkiffError(Exception):
-    """Any failure that is told to a user without a traceback.
+    """Any failure that is shown to a user without a traceback.
 
-    `message` says what happened and where; `hint`, where known, says what to do next. `str()` gives both, the hint on
-    its own indented line.
+    `message` says what happened and where; `hint`, if given, says what to do next. `str()` has both, the hint on an
+    indented line of its own.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
@@ -30,7 +30,7 @@ class SkiffError(Exception):
 
 
 class EngineError(SkiffError):
-    """A failure that the engine answers over its API with `status` (Docker Engine API, "Errors")."""
+    """An error response of the engine's API with HTTP status `status` (Docker Engine API, "Errors")."""
 
     status = 500
 
@@ -41,7 +41,7 @@ class EngineError(SkiffError):
 
     @staticmethod
     def from_status(status: int, message: str, hint: str | None = None) -> EngineError:
-        """Return the subclass that stands for HTTP `status`, or a plain `EngineError` that carries it."""
+        """Return an error of the subclass for HTTP `status`, or an `EngineError` with this status."""
         for kind in (
             NotModifiedError,
             BadRequestError,
@@ -57,7 +57,7 @@ class EngineError(SkiffError):
 
 
 class NotModifiedError(EngineError):
-    """304: the container is in the wanted state already."""
+    """304: the container is already in the requested state."""
 
     status = 304
 
@@ -69,7 +69,7 @@ class BadRequestError(EngineError):
 
 
 class ForbiddenError(EngineError):
-    """403: the operation is refused for this object."""
+    """403: the operation is not permitted on this object."""
 
     status = 403
 
@@ -81,19 +81,19 @@ class NotFoundError(EngineError):
 
 
 class ConflictError(EngineError):
-    """409: the object's state, or another object, is in the way."""
+    """409: the operation conflicts with the object's state or with another object."""
 
     status = 409
 
 
 class RequestTimeoutError(EngineError):
-    """408: the client did not send in time what it had announced."""
+    """408: the client did not send the whole request in time."""
 
     status = 408
 
 
 class BodyTooLargeError(EngineError):
-    """413: the request's body has more than is read."""
+    """413: the request's body exceeds the limit."""
 
     status = 413
 
@@ -105,15 +105,15 @@ class InternalError(EngineError):
 
 
 class UnavailableError(EngineError):
-    """503: the engine can't serve this now."""
+    """503: the engine can't handle the request now."""
 
     status = 503
 
 
 class KernelError(SkiffError):
-    """A system call that failed.
+    """A failed system call.
 
-    `syscall` is its name, `arguments` what it was called with, in the order of its manual page, `errno` the number.
+    `syscall` is its name, `arguments` are those of the call in the order of its manual page, `errno` is the number.
     """
 
     def __init__(self, syscall: str, arguments: Sequence[object], errno: int, hint: str | None = None) -> None:
@@ -137,5 +137,5 @@ def _readable(argument: object) -> str:
 
 
 def first_error(error: BaseException) -> BaseException:
-    """Return the first error in a group, however deep; one that is no group is itself."""
+    """Return the first error of a (nested) exception group; an error that is not a group is returned as it is."""
     return first_error(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

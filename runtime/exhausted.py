@@ -1,4 +1,4 @@
-"""What a process, or the machine, has no more of: what that is, and how to allow more."""
+"""Resources that ran out, of a process or of the machine: which one, and how to raise the limit."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ import resource
 from runtime.errors import KernelError, UnavailableError
 
 RESERVE = 64
-"""The last descriptors, which no connection gets: they are for what goes on, such as a log that is written to again. As
-many before them start nothing: there is always one for the client that asks to stop something."""
+"""Descriptors that are reserved for what already runs, such as reopened logs: connections are refused before they are
+used. Starts are refused another RESERVE earlier: so a client that wants to stop something can still connect."""
 CURES = {
     errno.EMFILE: (
-        "no more files can be opened by the engine, the limit is {files}",
+        "the engine has too many open files, the limit is {files}",
         "stop something, or start the engine where more are allowed: `ulimit -Hn 1048576` before it starts, "
         "LimitNOFILE=1048576 in its systemd unit",
     ),
     errno.ENFILE: (
-        "no more files can be opened on this machine",
-        "allow more: `sysctl fs.file-max=1000000`, and see who has them: `lsof`",
+        "this machine has too many open files",
+        "raise the limit: `sysctl fs.file-max=1000000`, and see who has them: `lsof`",
     ),
     errno.EAGAIN: (
         "no more processes can be started",
-        "allow more: `ulimit -u`, TasksMax= in the engine's systemd unit, `sysctl kernel.pid_max kernel.threads-max`",
+        "raise the limit: `ulimit -u`, TasksMax= in the engine's systemd unit, "
+        "`sysctl kernel.pid_max kernel.threads-max`",
     ),
     errno.EXFULL: (  # <linux/if_bridge.h>: BR_MAX_PORTS
-        "the network's bridge has as many containers as a bridge can have, 1,023",
-        "put some of them on other networks",
+        "the network's bridge has 1,023 containers, the maximum of a Linux bridge",
+        "connect some of them to another network",
     ),
     errno.ENOMEM: (
-        "the machine has no memory left for this",
-        "stop something, or give the engine's control group more",
+        "out of memory",
+        "stop something, or raise the memory limit of the engine's cgroup",
     ),
 }
 NO_THREAD = "can't start new thread"
-"""What `threading` says of EAGAIN."""
+"""The message of the RuntimeError that `threading` raises on EAGAIN."""
 
 
 def exhaustion_error(error: BaseException) -> UnavailableError | None:
-    """Return the error that says what ran out, when that is what `error` means; None when it is not."""
+    """Return the error that says which resource ran out, or None if `error` is not about an exhausted resource."""
     if isinstance(error, RuntimeError) and NO_THREAD in str(error):
         return exhausted(errno.EAGAIN)
-    if isinstance(error, KernelError):  # of others than fork(2), EAGAIN may mean anything
+    if isinstance(error, KernelError):  # system calls other than fork(2) return EAGAIN for other reasons
         return exhausted(error.errno) if error.errno != errno.EAGAIN else None
     return exhausted(error.errno) if isinstance(error, OSError) else None
 
 
 def exhausted(number: int | None) -> UnavailableError | None:
-    """Return what the error `number` says of resources, None when it says nothing of them."""
+    """Return the error for errno `number`, or None if it is not about an exhausted resource."""
     if number not in CURES:
         return None
     message, hint = CURES[number]
@@ -56,18 +57,18 @@ def exhausted(number: int | None) -> UnavailableError | None:
 
 
 def most_files() -> int:
-    """Return how many descriptors this process may have."""
+    """Return the maximum number of open file descriptors of this process (RLIMIT_NOFILE, soft)."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def check_connection(descriptor: int) -> None:
-    """Raise UnavailableError when `descriptor` is one of the last: it was the lowest that was free (open(2))."""
+    """Raise UnavailableError if the new `descriptor` is in the reserve: it was the lowest free one (open(2))."""
     if descriptor >= most_files() - RESERVE:
         raise _exhausted_files()
 
 
 def check_start() -> None:
-    """Raise UnavailableError when few descriptors are left: what is started now would fail halfway, or soon after."""
+    """Raise UnavailableError if few descriptors are left: a container started now could fail halfway."""
     try:
         open_files = len(os.listdir("/proc/self/fd"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Names for annotations in what the keeper loads: `typing` itself, and `re` with it, would cost it a megabyte."""
+"""Names for annotations in modules that the keeper imports: `typing`, which imports `re`, would cost it a megabyte."""
 
 from __future__ import annotations
 

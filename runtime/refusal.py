@@ -1,4 +1,4 @@
-"""The answer to clients of an engine that can't be started; small, as the doorman has it too."""
+"""The response to clients when no engine can be started; without large imports, as the doorman uses it, too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ANSWER = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n
 
 
 def refuse_waiting(listener: socket.socket, reason: str) -> None:
-    """Answer those who wait at `listener`, which does not block, that no engine could be started, and why."""
+    """Respond 503 with `reason` to all clients that wait at the non-blocking `listener`."""
     body = b'{"message":' + json_string(f"the engine can't be started: {reason}") + b"}\n"
     while True:
         try:
@@ -18,13 +18,13 @@ def refuse_waiting(listener: socket.socket, reason: str) -> None:
         with client:
             client.setblocking(False)
             try:
-                client.recv(1 << 16)  # what is left unread would have the answer thrown away
+                client.recv(1 << 16)  # closing a socket with unread data discards what was sent (ECONNRESET)
                 client.send(ANSWER.format(len(body)).encode() + body)
             except OSError:
                 continue
 
 
 def json_string(text: str) -> bytes:
-    """Return `text` as JSON has it; `json` would be half a megabyte more."""
+    """Return `text` as a JSON string; the `json` module would cost the doorman half a megabyte."""
     escaped = {'"': '\\"', "\\": "\\\\", "\n": "\\n"}
     return ('"' + "".join(escaped.get(one, one if one >= " " else " ") for one in text) + '"').encode()

@@ -1,8 +1,8 @@
-"""One engine for one state root: who has it, whatever run directories are named.
+"""The lock of a state root: it is used by one engine only, whatever run directory that has.
 
-The file `engine.lock` in the root is locked (flock(2)) by the engine that serves it and says, as JSON, which process and
-which run directory that is. A keeper outlives engines in its run directory, and with it containers of the root: so
-the run directory that the file names stays the root's own while a keeper answers there.
+The engine locks (flock(2)) the file `engine.lock` in the root, and writes its PID and its run directory into it as
+JSON. A keeper outlives its engines, with containers of the root: so while a keeper answers in the run directory that
+the file names, engines with another run directory are refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _taken(paths: Paths, other: Paths | None, why: str) -> ConflictError:
 
 
 def elsewhere(paths: Paths) -> Paths | None:
-    """Return the directories of the engine that has the root of `paths` now, when its run directory is another one."""
+    """Return the paths of the engine that uses the root of `paths`, if its run directory is another one."""
     try:
         descriptor = os.open(paths.root_lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -79,7 +79,7 @@ def _is_locked(descriptor: int) -> bool:
 
 
 def _answers(path: Path) -> bool:
-    """Whether a keeper listens at `path`; it takes note that a client came, and went."""
+    """Whether a keeper listens at `path`. For the keeper, this is a client that connects and disconnects."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         try:
             probe.connect(str(path))

@@ -1,4 +1,4 @@
-"""No space left: which directory is full, and what to do about it."""
+"""Disk space: keep a reserve, and report which directory is full and what to do about it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LARGEST_KEPT_BYTES = 64 << 20
 
 
 def keep_room(directory: str | os.PathLike[str], wanted_bytes: int = 0) -> None:
-    """Raise OSError (ENOSPC) when `wanted_bytes` more would take the last room on the file system of `directory`.
+    """Raise OSError (ENOSPC) if `wanted_bytes` more would use the reserve on the file system of `directory`.
 
-    For what can be asked for again, as a pull: one part in a hundred, 64 MiB at most, is left for the logs and records of
-    what runs, whose output would be lost otherwise.
+    Called for what can be repeated, such as a pull. The reserve (1 %, at most 64 MiB) is for logs and records of
+    running containers, whose output would be lost otherwise.
     """
     held = os.statvfs(directory)
     kept = min(LARGEST_KEPT_BYTES, held.f_blocks * held.f_frsize // 100)
@@ -29,21 +29,21 @@ def keep_room(directory: str | os.PathLike[str], wanted_bytes: int = 0) -> None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether `error` says that there is no space left."""
+    """Whether `error` means that the disk or the quota is full."""
     return isinstance(error, OSError) and error.errno in FULL
 
 
 def disk_full_error(error: BaseException, paths: Paths) -> InternalError | None:
-    """Return the error that says which directory is full, when that is what `error` means; None when it is not."""
+    """Return the error that names the full directory, or None if `error` does not mean a full disk."""
     if not isinstance(error, OSError) or not is_full(error):
         return None
     named = error.filename if isinstance(error.filename, str) else None
     full = min((named or paths.root, paths.root, paths.run, tempfile.gettempdir()), key=_free_bytes)
-    return InternalError(f"no space left on device: {full} ran full ({_free_bytes(full) >> 10} KiB free now)", CURE)
+    return InternalError(f"no space left on device: {full} is full ({_free_bytes(full) >> 10} KiB free now)", CURE)
 
 
 def _free_bytes(path: str | os.PathLike[str]) -> int:
-    """Return how much room is left where `path` is, or would be."""
+    """Return how many bytes are free on the filesystem of `path`, which need not exist."""
     place = os.path.abspath(path)
     while place != "/" and not os.path.exists(place):
         place = os.path.dirname(place)

@@ -1,10 +1,10 @@
-"""Answers that come piece by piece: whoever has the pieces awaits `send` for each of them, all in one task.
+"""Streamed responses: a source awaits `send` for each of its pieces, all in one task.
 
-Why they are not async generators: one that is left early is closed by the garbage collector, in a task of its own (PEP
-525, "Asynchronous Generator Finalization"), and a task group or cancel scope around its `yield` is then exited by a task
-that never entered it. anyio's bookkeeping does not survive that: one client that went away during an export ended the
-engine. So nothing yields inside a task group here, and a test looks for it. Generators without tasks of their own are
-fine; `pieces_of` makes a source of one.
+Why sources are not async generators: one that is not exhausted is closed by the garbage collector, in another task (PEP
+525, "Asynchronous Generator Finalization"), so a task group or cancel scope around its `yield` is exited by a task that
+did not enter it. That breaks anyio's state: one client that disconnected during an export crashed the engine. So there
+is no `yield` inside a task group, and a test checks that. Generators without task groups and cancel scopes are fine;
+`pieces_of` makes a source from one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Source = Callable[[Send[T]], Awaitable[None]]
 
 
 def pieces_of(pieces: AsyncGenerator[T, None]) -> Source[T]:
-    """Return a source of what a generator yields. The generator must have no tasks and cancel scopes of its own."""
+    """Return a source of what a generator yields. The generator must not have task groups or cancel scopes."""
 
     async def source(send: Send[T]) -> None:
         async with aclosing(pieces):
@@ -35,7 +35,7 @@ def pieces_of(pieces: AsyncGenerator[T, None]) -> Source[T]:
 
 
 async def send_reports(work: Callable[[Callable[[T], None]], Awaitable[Any]], send: Send[T]) -> None:
-    """Run `work(report)`, and send what it reports while it goes on; its error is raised when all was sent."""
+    """Run `work(report)` and send its reports as they come; if it raises, the error is raised after they are sent."""
     sender, receiver = anyio.create_memory_object_stream[T](math.inf)
     failed: list[Exception] = []
 

@@ -1,12 +1,12 @@
-"""Removed directories: the name goes at once, the files later.
+"""Removed directories: renamed into the trash at once, deleted in the background.
 
     volumes/db ──rename(2)──▶ trash/<token> ──few files: a thread; many: an `rm` process──▶ gone
                  in throw()                   in keep_empty()
 
-Everything in the trash directory is garbage by being there, whatever the records say. So a crash between the two
-steps loses nothing but time: the next engine goes on with what lies there. Many files are deleted by another process:
-a thread that unlinks 200,000 of them would take the interpreter's lock from the event loop after each one. The few
-that most containers leave are not worth one: to start it takes longer than to delete them.
+Everything in the trash directory is garbage, whatever the records say. So a crash between the two steps is harmless:
+the next engine deletes what is there. Many files are deleted by a process: a thread that unlinks 200,000 files would
+take the GIL from the event loop after each one. The few files of most containers are deleted in a thread: starting a
+process takes longer than that.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from runtime.paths import Paths
 logger = logging.getLogger(__name__)
 
 GATHER_S, LONGEST_GATHER_S = 0.5, 5.0
-"""Removals come in bursts (`down`, `prune`), often with launches between them: files are deleted when none came for the
-first time, so that a burst costs one process and nobody waits behind it, but after the second in any case."""
+"""Removals come in bursts (`down`, `prune`), often with starts between them: so files are deleted after GATHER_S without
+a removal, at the latest after LONGEST_GATHER_S. Then a burst costs one process, and does not slow down the starts."""
 MAX_AT_ONCE = 1000
-"""Entries for one process; their names must fit into its arguments (execve(2), "Limits on size of arguments")."""
+"""Entries for one process: their names must fit in its arguments (execve(2), "Limits on size of arguments")."""
 FEW = 100
-"""So many files and directories of a burst are deleted without a process."""
+"""The number of files and directories of a burst that are deleted without a process."""
 DEEPEST = 50
 DELETE = ("nice", "-n", "10", "rm", "-rf", "--one-file-system", "--")
-"""Deletes what is named after it: below whoever waits for a processor, and never what is mounted there."""
+"""The command, followed by paths: with a low CPU priority, and not across mount points."""
 CANNOT_BE_MOVED = (errno.EXDEV, errno.ENOSPC, errno.EDQUOT)
 
 
 class Trash:
-    """The trash directory of one state root. `throw` may be called from any thread."""
+    """The trash directory of one state root. `throw` is thread-safe."""
 
     def __init__(self, paths: Paths) -> None:
         self._directory = paths.trash
@@ -51,12 +51,12 @@ class Trash:
         self._wakeup: int | None = None
 
     def throw(self, path: Path) -> None:
-        """Take the file or directory `path` away, and have it deleted later; one that is missing is no error.
+        """Move the file or directory `path` to the trash, to be deleted later; a missing one is not an error.
 
         Raises OSError.
         """
         with suppress(OSError):
-            os.rmdir(path)  # of an empty directory nothing is left to delete later
+            os.rmdir(path)  # an empty directory needs no background work
             return
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
@@ -66,16 +66,16 @@ class Trash:
         except OSError as error:
             if error.errno not in CANNOT_BE_MOVED:
                 raise
-            # another filesystem is mounted there, or the disk has no room for one more name: deleted in its place
+            # a mount point, or no space for another directory entry: deleted in place
             _delete_here(path)
         with self._lock:
             if self._wakeup is not None:
                 os.eventfd_write(self._wakeup, 1)
 
     async def keep_empty(self, busy: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-        """Delete what lies in the trash and what comes, until cancelled; `busy` is entered while there is something.
+        """Delete everything that is or comes into the trash, until cancelled; `busy` is entered while deleting.
 
-        What can't be deleted is named in the log, and tried again by the next engine.
+        What can't be deleted is logged, and tried again by the next engine.
         """
         stuck: set[str] = set()
         with self._listening() as wakeup:
@@ -91,7 +91,7 @@ class Trash:
 
     @contextmanager
     def _listening(self) -> Iterator[int]:
-        """Give the eventfd(2) that `throw` writes to until the block ends."""
+        """Yield the eventfd(2) that `throw` writes to until the block ends."""
         wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._wakeup = wakeup
         try:
@@ -108,7 +108,7 @@ class Trash:
             return set()
 
     async def _delete(self, names: Sequence[str]) -> str:
-        """Delete entries; return what was said about those that stay. A cancelled task ends the process, too."""
+        """Delete entries; return rm's error output. If the task is cancelled, the process is killed."""
         many = await anyio.to_thread.run_sync(self._delete_few, names)
         if not many:
             return ""
@@ -121,7 +121,7 @@ class Trash:
         return done.stderr.decode(errors="replace")
 
     def _delete_few(self, names: Sequence[str]) -> list[str]:
-        """Delete entries while they are small; return those that are not gone."""
+        """Delete entries as long as they are small; return the remaining ones."""
         trash = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         left = FEW
         try:
@@ -129,7 +129,7 @@ class Trash:
                 left = _delete_small(name, trash, left, DEEPEST)
                 if left <= 0:
                     return list(names[number:])
-        except OSError:  # its reason is told by the process, which tries everything
+        except OSError:  # `rm` tries again, and reports the reason
             return list(names[number:])
         finally:
             os.close(trash)
@@ -137,7 +137,7 @@ class Trash:
 
 
 async def _until_quiet(wakeup: int) -> None:
-    """Return when something was thrown and nothing more for GATHER_S, or after LONGEST_GATHER_S."""
+    """Wait for a removal, and then until there was none for GATHER_S, at most LONGEST_GATHER_S."""
     await anyio.wait_readable(wakeup)
     with anyio.move_on_after(LONGEST_GATHER_S):
         is_quiet = False
@@ -146,21 +146,21 @@ async def _until_quiet(wakeup: int) -> None:
             with anyio.move_on_after(GATHER_S) as pause:
                 await anyio.wait_readable(wakeup)
             is_quiet = pause.cancelled_caught
-    # what is left in the counter costs one more look at an empty directory
+    # a counter that is not read costs one more listing of the directory
 
 
 def _delete_small(name: str, parent: int, left: int, depth: int) -> int:
-    """Delete an entry of the directory `parent`, of less than `left` entries; return how many are left to others.
+    """Delete an entry of the directory `parent` if it has less than `left` entries; return the rest of `left`.
 
-    0 says that something remains, as it does of more than `depth` levels. Descriptors keep it from leaving the trash
-    by a link, and what is mounted there stays. Raises OSError.
+    0 means that something remains, as for a tree of more than `depth` levels. Directory descriptors are used, so no
+    symbolic link leads out of the trash, and mount points are skipped. Raises OSError.
     """
     try:
         os.unlink(name, dir_fd=parent)
     except FileNotFoundError:
         return left
     except OSError as error:
-        if error.errno not in (errno.EISDIR, errno.EPERM):  # of a directory: Linux says the first, POSIX the second
+        if error.errno not in (errno.EISDIR, errno.EPERM):  # it is a directory: EISDIR on Linux, EPERM in POSIX
             raise
     else:
         return left - 1
@@ -189,7 +189,7 @@ def _delete_here(path: Path) -> None:
 
 
 def _say_what_stays(paths: Sequence[Path], said: str) -> None:
-    reason = said.strip().partition("\n")[0] or "for no reason that was told"
+    reason = said.strip().partition("\n")[0] or "no reason was given"
     logger.error(
         "removed data could not be deleted from the disk: %s\n"
         "    delete it by hand, or restart the engine to try again: rm -rf %s",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from compose.stack.context import Context
 from compose.stack.source import Loader, ProjectSource
-from runtime.client import Client, Endpoint, endpoint
+from runtime.client import Client, EngineAddress, endpoint
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Globals:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @cached_property
-    def where(self) -> Endpoint:
+    def where(self) -> EngineAddress:
         """Where the engine is."""
         return endpoint(self.environ, self.host)
 

@@ -79,7 +79,7 @@ class _Events:
             data = self._socket.recv(READ_BYTES)
             if not data:
                 raise SkiffError(
-                    "the engine hung up while containers were waited for", "try again; its log may say why"
+                    "the engine closed the connection while waiting for containers", "try again; its log may say why"
                 )
             self._rest += b"".join(self._body.feed(data))
         *lines, self._rest = self._rest.split(b"\n")

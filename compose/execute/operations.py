@@ -32,7 +32,7 @@ from compose.plan.operations import Operation
 from compose.plan.platforms import DEFAULT_PLATFORM
 from compose.plan.project import DesiredProject, EngineState, container_name, image_name
 from compose.plan.resources import network_body, volume_body
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 from runtime.errors import ConflictError, NotFoundError, NotModifiedError, SkiffError
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : ")
@@ -54,7 +54,7 @@ class Executor:
 
     def __init__(
         self,
-        where: Endpoint,
+        where: EngineAddress,
         target: DesiredProject,
         observed: EngineState,
         emit: Emit,

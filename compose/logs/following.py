@@ -13,7 +13,7 @@ from compose.logs.reading import MOST_FAILURES, LogReading
 from compose.logs.sink import LogSink
 from compose.logs.stamped import api_nanoseconds
 from compose.plan.project import PROJECT, ObservedContainer
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 from runtime.errors import NotFoundError, SkiffError
 
 EVENTS = ("create", "start", "die", "destroy")
@@ -40,7 +40,7 @@ class Follower:
 
     def __init__(
         self,
-        where: Endpoint,
+        where: EngineAddress,
         sink: LogSink,
         query: Mapping[str, Any],
         *,

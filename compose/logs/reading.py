@@ -12,7 +12,7 @@ from typing import Any
 
 from compose.logs.stamped import Lines, StampedLines, api_nanoseconds, moment, nanoseconds
 from compose.plan.project import ObservedContainer
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 from runtime.errors import EngineError, NotFoundError, SkiffError
 
 PAUSE_S = 0.02
@@ -24,7 +24,7 @@ MOST_FAILURES = 5
 class LogReading:
     """Reads the log of `container`. `query` has settings of "Get container logs": since, until, tail."""
 
-    def __init__(self, where: Endpoint, container: ObservedContainer, query: Mapping[str, Any]) -> None:
+    def __init__(self, where: EngineAddress, container: ObservedContainer, query: Mapping[str, Any]) -> None:
         self.container = container
         self._where = where
         self._query = {key: value for key, value in query.items() if key in ("since", "until", "tail") and value}
@@ -111,7 +111,7 @@ class LogReading:
             finally:
                 self._unended = decoder.rest()
             if not stream.is_whole:
-                raise ConnectionResetError("the engine hung up")
+                raise ConnectionResetError("the engine closed the connection")
 
     def _take(self, lines: Lines) -> None:
         stamp, count = self._taken.get(lines.stream, (b"", 0))

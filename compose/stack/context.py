@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from compose.plan.project import DesiredProject, ObservedContainer, own_labels
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Context:
     operations run at once (0: no limit). With `dry_run` events report what would be done, and nothing is.
     """
 
-    where: Endpoint
+    where: EngineAddress
     environ: Mapping[str, str]
     emit: Emit
     ask: Callable[[Question], bool]

@@ -12,7 +12,7 @@ from compose.plan.project import DesiredProject
 
 if TYPE_CHECKING:
     from compose.loading import Project
-    from runtime.client import Endpoint
+    from runtime.client import EngineAddress
 
 TRUE = ("1", "t", "true", "y", "yes", "on")
 
@@ -45,7 +45,7 @@ class Loader:
         self,
         source: ProjectSource,
         environ: Mapping[str, str],
-        where: Callable[[], Endpoint],
+        where: Callable[[], EngineAddress],
         warn: Callable[[str], None],
     ) -> None:
         self.source = source

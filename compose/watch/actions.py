@@ -22,7 +22,7 @@ from compose.plan.restarts import dependencies_first, restarted_with
 from compose.plan.up import UpOptions, plan_up
 from compose.watch.delivery import deliver
 from compose.watch.rules import WatchRule
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 from runtime.errors import ConflictError, NotFoundError, SkiffError, first_error
 
 GONE = ("removing", "dead")
@@ -32,7 +32,7 @@ GONE = ("removing", "dead")
 class Actions:
     """Carries out what rules say, and reports it with `emit`."""
 
-    where: Endpoint
+    where: EngineAddress
     target: DesiredProject
     emit: Emit
     quiet_build: bool = False

@@ -1,8 +1,8 @@
-"""The Docker Engine API from a client's side; over a unix socket or TCP, to our engine or any other."""
+"""A client of the Docker Engine API, over a unix socket or TCP, for our engine or any other."""
 
 from runtime.client.blocking import Client
-from runtime.client.endpoint import Endpoint, endpoint
+from runtime.client.endpoint import EngineAddress, endpoint
 from runtime.client.start import ensure_engine
 from runtime.errors import SkiffError
 
-__all__ = ["Client", "Endpoint", "SkiffError", "endpoint", "ensure_engine"]
+__all__ = ["Client", "EngineAddress", "SkiffError", "endpoint", "ensure_engine"]

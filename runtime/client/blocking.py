@@ -1,4 +1,4 @@
-"""A blocking client: one request at a time on a kept connection, streams on connections of their own."""
+"""A blocking API client: one request at a time on a persistent connection, streams on connections of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from runtime.client.endpoint import Endpoint
+from runtime.client.endpoint import EngineAddress
 from runtime.client.start import ensure_engine
 from runtime.errors import EngineError, SkiffError
 from runtime.http.codec import LAST_CHUNK, Body, Head, StreamFrames, chunk, split_head
@@ -23,18 +23,18 @@ CONNECT_ATTEMPTS = 6
 
 
 class Stream:
-    """An answer whose body is read as it comes; closing it hangs up."""
+    """A response whose body is read while it arrives; `close` closes the connection."""
 
     def __init__(self, connection: socket.socket, head: Head, rest: bytes) -> None:
         self.socket = connection
         self.head = head
         self.rest = rest
         self.is_whole = False
-        """Whether the body was read to its end, as far as it tells where that is."""
+        """Whether the body was read to its end: by its length or last chunk, else until the connection is closed."""
 
     @property
     def is_multiplexed(self) -> bool:
-        """Whether the bytes are frames of several streams."""
+        """Whether the body is multiplexed: frames of stdout and stderr."""
         return self.head.headers.get("content-type", "").startswith("application/vnd.docker.multiplexed")
 
     def chunks(self) -> Iterator[bytes]:
@@ -51,17 +51,17 @@ class Stream:
         self.is_whole = True
 
     def whole(self) -> Iterator[bytes]:
-        """Yield the body, for which an end before its end is a failure. Raises SkiffError then."""
+        """Yield the body. Raises SkiffError if the connection is closed before its end."""
         with suppress(OSError):
             yield from self.chunks()
         if not self.is_whole:
             raise SkiffError(
-                "the engine hung up before it was done",
-                "it was stopped, or it failed: try again; `skiff engine status` names its log",
+                "the engine closed the connection before the response was complete",
+                "it was stopped, or it failed: try again; `skiff engine status` shows where its log is",
             )
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (stream, bytes) of a log or an attachment; 1 where the output is not multiplexed."""
+        """Yield (stream number, bytes) of logs or an attached container; 1 (stdout) if it is not multiplexed."""
         if not self.is_multiplexed:
             for data in self.chunks():
                 yield 1, data
@@ -71,7 +71,7 @@ class Stream:
             yield from frames.feed(data)
 
     def documents(self, body: Iterator[bytes] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the JSON documents of a stream of lines; `body` is what to read in place of `chunks`."""
+        """Yield the JSON documents of a stream with one per line; `body` is read instead of `chunks` if given."""
         buffer = b""
         for data in body or self.chunks():
             *complete, buffer = (buffer + data).split(b"\n")
@@ -82,7 +82,7 @@ class Stream:
             yield json.loads(buffer)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.socket.close()
 
     def __enter__(self) -> Stream:
@@ -93,9 +93,9 @@ class Stream:
 
 
 class Client:
-    """A client of one engine. Our own is started when it does not run, unless `starts` is false."""
+    """A client of one engine. Our own engine is started if it does not run, unless `starts` is false."""
 
-    def __init__(self, where: Endpoint, *, starts: bool = True) -> None:
+    def __init__(self, where: EngineAddress, *, starts: bool = True) -> None:
         self.endpoint = where
         self._starts = starts
         self._kept: socket.socket | None = None
@@ -103,7 +103,10 @@ class Client:
     # --- transport
 
     def _connect(self) -> socket.socket:
-        """Connect; our own engine is started when nobody answers. One that is just dying may answer and be gone."""
+        """Connect; our own engine is started if it does not answer.
+
+        Repeated: an engine that is shutting down may still be found, and be gone when it is connected to.
+        """
         where = self.endpoint
         last: OSError | None = None
         for attempt in range(CONNECT_ATTEMPTS):
@@ -119,8 +122,8 @@ class Client:
             except PermissionError as error:
                 raise SkiffError(
                     f"cannot connect to the engine at {where}: {error.strerror}",
-                    "run as the user whose engine it is, or use your own: without -H and $DOCKER_HOST, and with "
-                    "$SKIFF_RUN and $SKIFF_ROOT in directories that are yours",
+                    "run this as the owner of the engine, or use your own engine: without -H and $DOCKER_HOST, and "
+                    "with $SKIFF_RUN and $SKIFF_ROOT in directories that you own",
                 ) from error
             except OSError as error:
                 last = error
@@ -128,7 +131,7 @@ class Client:
                     break
         raise SkiffError(
             f"cannot connect to the engine at {where}: {last.strerror if last else 'no answer'}",
-            "is it running? `skiff engine start` starts ours; -H and $DOCKER_HOST name another",
+            "is it running? `skiff engine start` starts ours; -H and $DOCKER_HOST select another",
         )
 
     def _send(
@@ -158,7 +161,7 @@ class Client:
             while (found := split_head(buffer)) is None:
                 data = connection.recv(READ_BYTES)
                 if not data:
-                    raise ConnectionResetError("the engine hung up")
+                    raise ConnectionResetError("the engine closed the connection")
                 buffer += data
             head, length = found
             del buffer[:length]
@@ -174,7 +177,7 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[Head, bytes]:
-        """Make a request and return head and body. Raises an EngineError of the answer's status."""
+        """Make a request; return the response's head and body. Raises the EngineError of the response's status."""
         about, body, target = _prepare(path, query, document, headers)
         for is_last in (False, True):
             connection = self._kept or self._connect()
@@ -187,7 +190,7 @@ class Client:
                 connection.close()
                 if is_last or not was_kept:
                     raise SkiffError(
-                        f"the engine at {self.endpoint} hung up", "try again; its log may say why"
+                        f"the engine at {self.endpoint} closed the connection", "try again; its log may say why"
                     ) from error
         reader = Body(head) if method != "HEAD" and head.status not in (204, 304) else None
         data = bytearray()
@@ -206,7 +209,7 @@ class Client:
         return head, bytes(data)
 
     def json(self, method: str, path: str, query: Mapping[str, Any] | None = None, document: Any = None) -> Any:
-        """Make a request and return the answer's JSON; None for an empty one."""
+        """Make a request and return the response's JSON; None for an empty body."""
         _, data = self.request(method, path, query, document)
         return json.loads(data) if data.strip() else None
 
@@ -221,19 +224,21 @@ class Client:
         headers: Mapping[str, str] | None = None,
         hijack: bool = False,
     ) -> Stream:
-        """Make a request whose answer is read as it comes; with `hijack` the connection is then raw both ways."""
+        """Make a request and return its response as a stream; with `hijack` the connection becomes a raw stream."""
         about, prepared, target = _prepare(path, query, document, headers)
         if hijack:
             about |= {"Connection": "Upgrade", "Upgrade": "tcp"}
         connection = self._connect()
-        # the engine may answer before it read everything: then the answer says why
+        # the engine may respond with an error, and close the connection, before it has read the whole body
         with suppress(BrokenPipeError):
             self._send(connection, method, target, about, body if body is not None else prepared)
         try:
             head, rest = self._head(connection)
         except OSError as error:
             connection.close()
-            raise SkiffError(f"the engine at {self.endpoint} hung up", "try again; its log may say why") from error
+            raise SkiffError(
+                f"the engine at {self.endpoint} closed the connection", "try again; its log may say why"
+            ) from error
         stream = Stream(connection, head, rest)
         if head.status >= 400:
             with stream:
@@ -251,19 +256,19 @@ class Client:
         return dict(self.json("GET", "/info"))
 
     def engine(self) -> dict[str, Any]:
-        """Return our engine's processes and places."""
+        """Return the processes and paths of our engine."""
         return dict(self.json("GET", "/skiff/v1/engine"))
 
     def stop_engine(self, *, force: bool = False, shutdown: bool = False) -> None:
-        """End our engine; with `force` everything that runs first; with `shutdown` as the machine goes down."""
+        """Stop our engine; with `force`, kill all containers first; with `shutdown`, stop them as at a shutdown."""
         self.json("POST", "/skiff/v1/engine/stop", {"force": int(force), "shutdown": int(shutdown)})
 
     def check_engine(self, *, repair: bool) -> dict[str, Any]:
-        """Return how the disk, our engine, its keeper and the kernel differ; with `repair`, differences are repaired."""
+        """Compare the disk, our engine, its keeper and the kernel; with `repair`, repair the differences."""
         return dict(self.json("POST" if repair else "GET", "/skiff/v1/engine/check"))
 
     def ports_check(self, bindings: Sequence[Mapping[str, str]]) -> None:
-        """Raise ConflictError when a host port can't be had; a foreign engine is not asked."""
+        """Raise ConflictError if a host port is not available; other engines have no such endpoint and are skipped."""
         if self.endpoint.is_ours and bindings:
             self.json("POST", "/skiff/v1/ports/check", document={"bindings": list(bindings)})
 
@@ -286,7 +291,7 @@ class Client:
     def create_container(
         self, body: Mapping[str, Any], *, name: str | None = None, platform: str | None = None
     ) -> dict[str, Any]:
-        """Create a container. Raises NotFoundError where its image is for another `platform` (OS/ARCHITECTURE)."""
+        """Create a container. Raises NotFoundError if its image is for another `platform` (OS/ARCHITECTURE)."""
         query = {"name": name or None, "platform": platform or None}
         return dict(self.json("POST", "/containers/create", query, body))
 
@@ -327,11 +332,11 @@ class Client:
         return int(self.json("POST", f"/containers/{quote(name)}/wait", {"condition": condition})["StatusCode"])
 
     def logs(self, name: str, **query: Any) -> Stream:
-        """Get container logs; `query` in the API's own names (follow, since, until, timestamps, tail)."""
+        """Get container logs; `query` has the API's parameters (follow, since, until, timestamps, tail)."""
         return self.stream("GET", f"/containers/{quote(name)}/logs", {"stdout": 1, "stderr": 1, "pieces": 1, **query})
 
     def attach(self, name: str, **query: Any) -> Stream:
-        """Attach to a container; the stream's socket is raw both ways."""
+        """Attach to a container; the stream's socket is a raw stream in both directions."""
         return self.stream("POST", f"/containers/{quote(name)}/attach", {"stream": 1, **query}, hijack=True)
 
     def resize(self, name: str, height: int, width: int) -> None:
@@ -343,12 +348,12 @@ class Client:
         return dict(self.json("GET", f"/containers/{quote(name)}/top"))
 
     def stats(self, name: str) -> dict[str, Any]:
-        """Get container stats, once."""
+        """Get one sample of container stats."""
         with self.stream("GET", f"/containers/{quote(name)}/stats", {"stream": 0}) as stream:
             return next(stream.documents())
 
     def commit(self, name: str, **query: Any) -> str:
-        """Create an image from a container (`query` in the API's own names); return the image's ID."""
+        """Create an image from a container (`query` has the API's parameters); return the image's ID."""
         return str(self.json("POST", "/commit", {"container": name, **query}, {})["Id"])
 
     def export(self, name: str) -> Iterator[bytes]:
@@ -356,23 +361,23 @@ class Client:
         return self.stream("GET", f"/containers/{quote(name)}/export").whole()
 
     def exec_create(self, name: str, body: Mapping[str, Any]) -> str:
-        """Create an exec; return its ID."""
+        """Create an exec instance; return its ID."""
         return str(self.json("POST", f"/containers/{quote(name)}/exec", document=body)["Id"])
 
     def exec_start(self, id: str, *, tty: bool = False) -> Stream:
-        """Start an exec; the stream's socket is raw both ways."""
+        """Start an exec instance; the stream's socket is a raw stream in both directions."""
         return self.stream("POST", f"/exec/{id}/start", document={"Detach": False, "Tty": tty}, hijack=True)
 
     def exec_detached(self, id: str) -> None:
-        """Start an exec without its streams."""
+        """Start an exec instance without attaching to it."""
         self.request("POST", f"/exec/{id}/start", document={"Detach": True})
 
     def exec_inspect(self, id: str) -> dict[str, Any]:
-        """Inspect an exec."""
+        """Inspect an exec instance."""
         return dict(self.json("GET", f"/exec/{id}/json"))
 
     def exec_resize(self, id: str, height: int, width: int) -> None:
-        """Resize an exec's terminal."""
+        """Resize the terminal of an exec instance."""
         self.json("POST", f"/exec/{id}/resize", {"h": height, "w": width})
 
     # --- images
@@ -386,12 +391,12 @@ class Client:
         return dict(self.json("GET", f"/images/{quote(name, safe='/:@')}/json"))
 
     def pull(self, name: str, platform: str | None = None) -> Iterator[dict[str, Any]]:
-        """Pull an image, for `platform` where given; yields progress. Raises SkiffError when it fails halfway."""
+        """Pull an image, for `platform` if given; yields progress. Raises SkiffError if the pull fails."""
         from runtime.client.credentials import registry_auth
 
         auth = registry_auth(name)
         headers = {"X-Registry-Auth": auth} if auth else None
-        # the API reads a name without a tag as all of the repository's
+        # for the API, a name without a tag means all tags of the repository
         is_whole = "@" in name or ":" in name.rpartition("/")[2]
         query = {"fromImage": name if is_whole else f"{name}:latest", "platform": platform}
         return _checked(self.stream("POST", "/images/create", query, headers=headers))
@@ -404,7 +409,7 @@ class Client:
         return _checked(self.stream("POST", f"/images/{quote(name, safe='/:@')}/push", headers=headers))
 
     def bootstrap(self, name: str) -> Iterator[dict[str, Any]]:
-        """Make a Debian base image; yields progress."""
+        """Create a Debian base image; yields progress."""
         return _checked(self.stream("POST", "/skiff/v1/images/bootstrap", {"reference": name}))
 
     def load(self, body: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -416,7 +421,7 @@ class Client:
         return self.stream("GET", "/images/get", {"names": list(names)}).whole()
 
     def build(self, body: Iterable[bytes], query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Build an image from a context's tar stream, with the user's credentials for base images; yields messages."""
+        """Build an image from the tar stream of a context, with the user's registry credentials; yields messages."""
         from runtime.client.credentials import registry_config
 
         config, problems = registry_config()
@@ -434,7 +439,7 @@ class Client:
         return list(self.json("DELETE", f"/images/{quote(name, safe='/:@')}", {"force": int(force)}))
 
     def history(self, name: str) -> list[dict[str, Any]]:
-        """Get the history of an image, the newest step first."""
+        """Get the history of an image, newest step first."""
         return list(self.json("GET", f"/images/{quote(name, safe='/:@')}/history"))
 
     # --- networks and volumes
@@ -461,7 +466,7 @@ class Client:
         self.json("POST", f"/networks/{quote(name)}/connect", document=body)
 
     def disconnect_network(self, name: str, container: str) -> None:
-        """Take a container off a network."""
+        """Disconnect a container from a network."""
         self.json("POST", f"/networks/{quote(name)}/disconnect", document={"Container": container, "Force": True})
 
     def remove_network(self, name: str) -> None:
@@ -477,11 +482,11 @@ class Client:
         return dict(self.json("POST", "/volumes/create", document=body))
 
     def remove_volume(self, name: str, *, force: bool = False) -> None:
-        """Remove a volume; with `force`, one that is not there is removed, too."""
+        """Remove a volume; with `force`, a missing one is not an error."""
         self.json("DELETE", f"/volumes/{quote(name)}", {"force": int(force)})
 
     def prune(self, kind: str, filters: Mapping[str, Sequence[str]], **query: Any) -> dict[str, Any]:
-        """Delete what is not used of a kind: "containers", "images", "networks", "volumes" or "build" (`query`: the API's)."""
+        """Delete unused objects of `kind`: "containers", "images", "networks", "volumes" or "build"."""
         return dict(self.json("POST", f"/{kind}/prune", {"filters": json.dumps(filters), **query}))
 
     def data_usage(self) -> dict[str, Any]:
@@ -493,7 +498,7 @@ class Client:
         return self.stream("GET", f"/containers/{quote(name)}/archive", {"path": path}).whole()
 
     def archive_put(self, name: str, path: str, body: Iterable[bytes], **query: Any) -> None:
-        """Unpack a tar stream into a directory of a container (`query` in the API's own names)."""
+        """Extract a tar stream into a directory of a container (`query` has the API's parameters)."""
         with self.stream("PUT", f"/containers/{quote(name)}/archive", {"path": path, **query}, body=body) as stream:
             for _ in stream.whole():
                 pass
@@ -529,7 +534,7 @@ def _with_hint(message: object, document: Mapping[str, Any]) -> tuple[str, str |
 
 
 def _checked(stream: Stream) -> Iterator[dict[str, Any]]:
-    """Yield a stream's progress. Raises SkiffError where it tells of a failure."""
+    """Yield a stream's progress. Raises SkiffError if it contains an error."""
     with stream:
         for document in stream.documents(stream.whole()):
             if document.get("error"):

@@ -1,4 +1,4 @@
-"""Contexts of the docker command line: $DOCKER_CONTEXT names one of its store (docker CLI, cli/context/store)."""
+"""Contexts of the docker CLI: $DOCKER_CONTEXT names one of its context store (docker CLI, cli/context/store)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT = "default"
 
 
 def context_host(environ: Mapping[str, str]) -> str:
-    """Return where the engine of $DOCKER_CONTEXT is, as -H has it; "" where none is named. Raises SkiffError."""
+    """Return the host of $DOCKER_CONTEXT in the format of -H; "" if it is not set. Raises SkiffError."""
     name = environ.get("DOCKER_CONTEXT") or DEFAULT
     if name == DEFAULT:
         return ""
@@ -28,7 +28,7 @@ def context_host(environ: Mapping[str, str]) -> str:
             f"context {name!r} does not exist", "`docker context ls` lists them; unset DOCKER_CONTEXT"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SkiffError(f"context {name!r} can't be read: {path}", "mend or remove it: `docker context rm`") from error
+        raise SkiffError(f"context {name!r} can't be read: {path}", "fix or remove it: `docker context rm`") from error
     if Path(folder, "contexts", "tls", id, "docker").is_dir():
-        raise SkiffError(f"context {name!r} wants TLS, which is not supported", "reach the engine over a unix socket")
+        raise SkiffError(f"context {name!r} uses TLS, which is not supported", "use a unix socket instead")
     return str(host)

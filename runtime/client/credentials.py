@@ -1,4 +1,4 @@
-"""What the user's Docker configuration says of a registry: $DOCKER_CONFIG/config.json and its credential helpers."""
+"""Registry credentials of the user's Docker configuration: $DOCKER_CONFIG/config.json and credential helpers."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ HELPER_TIMEOUT_S = 60
 
 
 def registry_auth(image: str, environ: Mapping[str, str] | None = None) -> str | None:
-    """Return the X-Registry-Auth header for `image` (Docker Engine API, "Authentication"); None where none is known.
+    """Return the X-Registry-Auth header for `image` (Docker Engine API, "Authentication"); None without credentials.
 
-    Raises SkiffError when the configuration can't be read or a credential helper fails.
+    Raises SkiffError if the configuration can't be read or a credential helper fails.
     """
     found = find(domain_of(image), os.environ if environ is None else environ)
     return None if found is None else base64.urlsafe_b64encode(json.dumps(found).encode()).decode()
 
 
 def registry_config(environ: Mapping[str, str] | None = None) -> tuple[str | None, list[str]]:
-    """Return the X-Registry-Config header (Docker Engine API, "Build an image"), None where no registry is known.
+    """Return the X-Registry-Config header (Docker Engine API, "Build an image"), None without credentials; and problems.
 
-    A build may need any of them, and most need none: what can't be read is no reason not to build, but returned as well.
+    Most builds need no credentials, so what can't be read is not an error, but returned as a list of messages.
     """
     environ = os.environ if environ is None else environ
     try:
@@ -51,7 +51,7 @@ def registry_config(environ: Mapping[str, str] | None = None) -> tuple[str | Non
 def _sources(
     document: Mapping[str, Any], problems: list[SkiffError]
 ) -> Iterator[tuple[str, Callable[[], dict[str, str] | None]]]:
-    """Yield how to get the credentials for each server that a configuration knows; `problems` takes what prevents it."""
+    """Yield (server, function that returns its credentials) for each server; errors are appended to `problems`."""
     for server, entry in (document.get("auths") or {}).items():
         yield server, partial(_entry, entry, server)
     if store := document.get("credsStore"):
@@ -67,13 +67,13 @@ def _sources(
 
 
 def domain_of(image: str) -> str:
-    """Return the registry that the image's name means."""
+    """Return the registry of an image reference."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else HUB
 
 
 def find(domain: str, environ: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the credentials for the registry `domain`: from its helper, else the store, else the file itself."""
+    """Return the credentials for the registry `domain`: from its helper, else the credsStore, else `auths`."""
     document = _document(environ)
     keys = (HUB_KEY, HUB, "index.docker.io") if domain == HUB else (domain, f"https://{domain}", f"http://{domain}")
     helpers = document.get("credHelpers") or {}
@@ -96,20 +96,20 @@ def _document(environ: Mapping[str, str]) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise SkiffError(f"{path} can't be read: {error}", "mend or remove it; `docker login` writes it") from error
+        raise SkiffError(f"{path} can't be read: {error}", "fix or remove it; `docker login` writes it") from error
     return document if isinstance(document, dict) else {}
 
 
 def setting(environ: Mapping[str, str], name: str) -> str:
-    """Return a text of the user's Docker configuration, "" where it has none of that name. Raises SkiffError."""
+    """Return the string `name` of the user's Docker configuration, "" if it is not set. Raises SkiffError."""
     found = _document(environ).get(name)
     return found if isinstance(found, str) else ""
 
 
 def everything(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return all credentials that the user's configuration has, by registry, as `auths` of a config.json has them.
+    """Return all credentials of the user's configuration by registry, in the format of `auths` in a config.json.
 
-    Those of helpers are asked for. Raises SkiffError when one fails.
+    Credential helpers are called. Raises SkiffError if one fails.
     """
     problems: list[SkiffError] = []
     found = {server: entry() for server, entry in _sources(_document(environ), problems)}
@@ -141,7 +141,7 @@ def _entry(entry: Mapping[str, Any], server: str) -> dict[str, str] | None:
 
 
 def _ask_helper(helper: str, server: str) -> dict[str, str] | None:
-    """Ask `docker-credential-<helper>` (docker-credential-helpers, "get"); None when it knows nothing of `server`."""
+    """Call `docker-credential-<helper> get` (docker-credential-helpers); None if it has nothing for `server`."""
     answer = _run_helper(helper, "get", server)
     if answer.returncode:
         if "not found" in (answer.stdout + answer.stderr).lower():
@@ -151,28 +151,28 @@ def _ask_helper(helper: str, server: str) -> dict[str, str] | None:
         document = json.loads(answer.stdout)
         name, secret = str(document["Username"]), str(document["Secret"])
     except (ValueError, KeyError, TypeError) as error:
-        raise SkiffError(f"docker-credential-{helper} gave an answer that can't be read for {server}") from error
+        raise SkiffError(f"docker-credential-{helper} printed invalid JSON for {server}") from error
     if name == "<token>":
         return {"identitytoken": secret, "serveraddress": server}
     return {"username": name, "password": secret, "serveraddress": server} if name else None
 
 
 def _listed(helper: str) -> list[str]:
-    """Return the servers that `docker-credential-<helper>` knows (docker-credential-helpers, "list")."""
+    """Return the servers of `docker-credential-<helper> list` (docker-credential-helpers)."""
     answer = _run_helper(helper, "list", "")
     try:
         return [str(server) for server in json.loads(answer.stdout)] if not answer.returncode else []
     except ValueError as error:
-        raise SkiffError(f"docker-credential-{helper} gave a list that can't be read") from error
+        raise SkiffError(f"docker-credential-{helper} list printed invalid JSON") from error
 
 
-def _run_helper(helper: str, what: str, told: str) -> subprocess.CompletedProcess[str]:
+def _run_helper(helper: str, action: str, text: str) -> subprocess.CompletedProcess[str]:
     program = f"docker-credential-{helper}"
     try:
-        return subprocess.run([program, what], input=told, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S)
+        return subprocess.run([program, action], input=text, capture_output=True, text=True, timeout=HELPER_TIMEOUT_S)
     except FileNotFoundError as error:
         raise SkiffError(
             f"{program} is not installed", "Docker's config.json names it: install or remove it"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise SkiffError(f"{program} gave no answer in {HELPER_TIMEOUT_S} s") from error
+        raise SkiffError(f"{program} did not respond within {HELPER_TIMEOUT_S} s") from error

@@ -1,4 +1,4 @@
-"""Where the engine is."""
+"""The address of an engine."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ TCP_PORT = 2375
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """A unix socket's path, or a host and port; `is_ours` when it is this user's own engine, started on demand."""
+class EngineAddress:
+    """A unix socket's path, or a host and port; `is_ours` if it is this user's own engine, started on demand."""
 
     path: str | None = None
     host: str = ""
@@ -25,10 +25,10 @@ class Endpoint:
         return f"unix://{self.path}" if self.path else f"tcp://{self.host}:{self.port}"
 
 
-def endpoint(environ: Mapping[str, str], host: str | None) -> Endpoint:
-    """Return the endpoint of -H, else of $DOCKER_HOST, else of $DOCKER_CONTEXT, else our own engine's.
+def endpoint(environ: Mapping[str, str], host: str | None) -> EngineAddress:
+    """Return the address of `host` (-H), else $DOCKER_HOST, else $DOCKER_CONTEXT, else of our own engine.
 
-    Raises SkiffError on another scheme, and for a context that is not there.
+    Raises SkiffError for an unsupported scheme or a missing context.
     """
     text = host or environ.get("DOCKER_HOST") or ""
     if not text and environ.get("DOCKER_CONTEXT"):
@@ -36,11 +36,11 @@ def endpoint(environ: Mapping[str, str], host: str | None) -> Endpoint:
 
         text = context_host(environ)
     if not text:
-        return Endpoint(path=str(Paths.from_environment(environ, os.getuid()).engine_socket), is_ours=True)
+        return EngineAddress(path=str(Paths.from_environment(environ, os.getuid()).engine_socket), is_ours=True)
     scheme, separator, rest = text.partition("://")
     if separator and scheme == "unix":
-        return Endpoint(path=rest)
+        return EngineAddress(path=rest)
     if separator and scheme in ("tcp", "http"):
         name, _, port = rest.rstrip("/").rpartition(":")
-        return Endpoint(host=name or rest, port=int(port) if name else TCP_PORT)
+        return EngineAddress(host=name or rest, port=int(port) if name else TCP_PORT)
     raise SkiffError(f"unable to parse docker host {text!r}", "write unix:///path/to/socket or tcp://host:port")

@@ -1,4 +1,4 @@
-"""Starting this user's engine when it does not run."""
+"""Start this user's engine if it does not run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from runtime.root_lock import elsewhere
 
 SHOWN_LINES = 12
 EXIT_S = 1.0
-"""How long an engine that failed has to end."""
+"""How long to wait for the exit status of an engine that failed to start."""
 NOTICE = "skiff without root: "
-"""How a line of the engine's log begins that is for its user."""
+"""The prefix of lines of the engine's log that are shown to the user."""
 
 
 def is_served(paths: Paths) -> bool:
-    """Whether somebody who connects to the engine's socket is answered: by an engine, or by one that is started then."""
+    """Whether the engine's socket accepts connections: by a running engine, or by socket activation."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(paths.engine_socket))
@@ -32,7 +32,7 @@ def is_served(paths: Paths) -> bool:
 
 
 def runs(paths: Paths) -> bool:
-    """Whether an engine accepts connections itself: its number is in its lock file then. Starts none, unlike connecting."""
+    """Whether an engine runs: its PID is in the lock file. Unlike connecting, this does not activate one."""
     try:
         pid = int((paths.locks / "engine.lock").read_text())
     except (OSError, ValueError):
@@ -41,14 +41,13 @@ def runs(paths: Paths) -> bool:
 
 
 def ensure_engine(paths: Paths) -> Paths:
-    """Return with the engine's socket served: by the engine that runs, or by one started now; returns its directories.
+    """Start the engine if its socket does not accept connections; return the engine's directories.
 
-    These are `paths`, or others when the state root is served from another run directory.
+    These are `paths`, or others if the engine of this state root has another run directory. What is missing in
+    rootless mode is printed to standard error when the engine starts, each with a remedy.
 
-    What an engine without root has to do without is told on standard error when it starts, with the cures.
-
-    Two starters at once are safe: the second waits at the lock and finds the first one's engine. Raises SkiffError with
-    the end of the engine's log when it does not come up.
+    Concurrent calls are safe: the second waits for the lock and finds the engine of the first. Raises SkiffError with
+    the end of the engine's log if it does not start.
     """
     if is_served(paths):
         return paths
@@ -72,13 +71,13 @@ def ensure_engine(paths: Paths) -> Paths:
 
 
 def _opened(path: Path, mode: str) -> IO[Any]:
-    """Open a file of the run directory. Raises SkiffError when this user may not, or there is no room for it."""
+    """Open a file in the run directory. Raises SkiffError, such as for a lack of permission or space."""
     try:
         return open(path, mode, opener=_for_this_user)
     except OSError as error:
         raise SkiffError(
             f"{path}: {error.strerror}: the engine can't be started",
-            "run as the user whose engine this is, or choose other directories with $SKIFF_ROOT and $SKIFF_RUN",
+            "run this as the owner of the engine, or choose other directories with $SKIFF_ROOT and $SKIFF_RUN",
         ) from error
 
 
@@ -87,7 +86,7 @@ def _for_this_user(path: str, flags: int) -> int:
 
 
 def _start(paths: Paths) -> None:
-    ready, told = os.pipe()
+    reader, writer = os.pipe()
     with _opened(paths.engine_log, "ab") as log:
         begin = log.tell()
         process = subprocess.Popen(
@@ -96,31 +95,36 @@ def _start(paths: Paths) -> None:
             stdout=log,
             stderr=log,
             cwd="/",
-            env={**os.environ, "SKIFF_READY_FD": str(told), "SKIFF_ROOT": str(paths.root), "SKIFF_RUN": str(paths.run)},
-            pass_fds=[told],
+            env={
+                **os.environ,
+                "SKIFF_READY_FD": str(writer),
+                "SKIFF_ROOT": str(paths.root),
+                "SKIFF_RUN": str(paths.run),
+            },
+            pass_fds=[writer],
             start_new_session=True,
         )
-    os.close(told)
-    said = os.read(ready, 1)
-    os.close(ready)
-    if said:
+    os.close(writer)
+    is_ready = os.read(reader, 1)  # b"" if the engine exits before it is ready
+    os.close(reader)
+    if is_ready:
         for line in _log(paths, begin):
             if line.startswith(NOTICE):
                 print(line, file=sys.stderr)
         return
-    # without root it is the process outside, which stays with what runs inside
+    # in rootless mode this is the process outside the namespaces, which does not exit before those inside
     with suppress(subprocess.TimeoutExpired):
         process.wait(EXIT_S)
     ended = "" if process.returncode is None else f" (exit {process.returncode})"
     shown = "\n".join(f"    {line}" for line in _log(paths, begin)[-SHOWN_LINES:])
     raise SkiffError(
         f"the engine did not start{ended}" + (f":\n{shown}" if shown else ""),
-        f"`skiff doctor` says what may be missing; the whole log is {paths.engine_log}",
+        f"`skiff doctor` shows what is missing on this machine; the whole log is {paths.engine_log}",
     )
 
 
 def _log(paths: Paths, begin: int) -> list[str]:
-    """Return what the engine's log says after its first `begin` bytes."""
+    """Return the lines of the engine's log after its first `begin` bytes."""
     with suppress(OSError), open(paths.engine_log, errors="replace") as file:
         file.seek(begin)
         return file.read().splitlines()

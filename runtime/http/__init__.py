@@ -1,1 +1,1 @@
-"""HTTP/1.1 messages, as far as the Docker Engine API needs them; no sockets in here."""
+"""Parser and writer for the parts of HTTP/1.1 that the Docker Engine API needs; without I/O."""

@@ -1,4 +1,4 @@
-"""Heads and chunked bodies of HTTP/1.1 messages (RFC 9112). Pure: bytes in, values out."""
+"""Parser for heads and bodies of HTTP/1.1 messages (RFC 9112), and for multiplexed streams. Pure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _HEXADECIMAL = frozenset(b"0123456789abcdefABCDEF")
 
 
 class ProtocolError(ValueError):
-    """The bytes are no HTTP/1.1 message; `status` is what a server answers then."""
+    """The bytes are not a valid HTTP/1.1 message; a server responds with `status`."""
 
     status = 400
 
 
 class TooLargeError(ProtocolError):
-    """The head is longer than is read."""
+    """The head exceeds the maximum length."""
 
     status = 431
 
 
 @dataclass(frozen=True)
 class Head:
-    """A message's start line in its three parts, and its headers with lower-case names."""
+    """A message's start line in its three parts (of a request or a response), and its headers with lower-case names."""
 
     first: str
     second: str
@@ -39,58 +39,58 @@ class Head:
 
     @property
     def is_chunked(self) -> bool:
-        """Whether the body comes in chunks."""
+        """Whether the body has the chunked transfer coding."""
         return "chunked" in self.headers.get("transfer-encoding", "").lower()
 
     @property
     def content_length(self) -> int | None:
-        """The body's length in bytes, where the head tells it."""
+        """The body's length in bytes, if there is a Content-Length. Raises ProtocolError for an invalid one."""
         text = self.headers.get("content-length")
         if text is None:
             return None
         if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
-            raise ProtocolError(f"the content length {text!r} is no number")
+            raise ProtocolError(f"the content length {text!r} is not a number")
         return int(text)
 
     @property
     def wants_upgrade(self) -> bool:
-        """Whether the message asks for, or grants, another protocol on the connection."""
+        """Whether the message requests or accepts an upgrade to another protocol."""
         return "upgrade" in self.headers.get("connection", "").lower()
 
 
 def split_head(data: bytes | bytearray) -> tuple[Head, int] | None:
-    """Return the head at the beginning of `data` and its length; None when it is not whole yet.
+    """Parse the head at the beginning of `data`; return it and its length, or None if it is incomplete.
 
     Raises ProtocolError.
     """
     end = data.find(b"\r\n\r\n")
     if end < 0:
         if len(data) > LONGEST_HEAD:
-            raise TooLargeError("the head of the message has no end")
+            raise TooLargeError("the head of the message is too long")
         return None
     if end > LONGEST_HEAD:
         raise TooLargeError("the head of the message is too long")
     lines = bytes(data[:end]).decode("latin-1").split("\r\n")
     parts = lines[0].split(" ", 2)
     if len(parts) < 2:
-        raise ProtocolError(f"the first line {lines[0]!r} is no HTTP")
+        raise ProtocolError(f"the first line {lines[0]!r} is not HTTP")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon:
             raise ProtocolError(f"the header {line!r} has no colon")
         key, text = name.lower(), value.strip()
-        if not key or key != key.strip():  # RFC 9112, section 5.1: nothing between a field's name and the colon
+        if not key or key != key.strip():  # RFC 9112, section 5.1: no whitespace between a field's name and the colon
             raise ProtocolError(f"the header {line!r} has no name")
         if key == "content-length" and headers.get(key, text) != text:
             raise ProtocolError("the message has two lengths")
-        # several of one name are one that lists them all (RFC 9110, section 5.3); the length is given once
+        # repeated fields are combined to a list (RFC 9110, section 5.3); repeated equal lengths count once
         headers[key] = f"{headers[key]}, {text}" if key in headers and key != "content-length" else text
     return Head(parts[0], parts[1], parts[2] if len(parts) > 2 else "", headers), end + 4
 
 
 class Body:
-    """Takes a body apart as it arrives: by length, in chunks, or until the connection ends."""
+    """An incremental decoder of a body: by its length, in chunks, or until the connection is closed."""
 
     def __init__(self, head: Head, *, until_close: bool = False) -> None:
         self._chunked = head.is_chunked
@@ -102,7 +102,7 @@ class Body:
         self.is_complete = not self._chunked and not self._until_close and not self._left
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the payload in `data`. Raises ProtocolError. What belongs to the next message is in `rest()`."""
+        """Yield the payload in `data`. Raises ProtocolError. The start of the next message is in `rest()`."""
         if self._until_close:
             if data:
                 yield data
@@ -133,7 +133,7 @@ class Body:
                 if len(self._buffer) < 2:
                     return
                 if self._buffer[:2] != b"\r\n":
-                    raise ProtocolError("a chunk is longer than it says")
+                    raise ProtocolError("a chunk is longer than its size")
                 del self._buffer[:2]
                 self._ends_chunk = False
             end = self._buffer.find(b"\r\n")
@@ -143,7 +143,7 @@ class Body:
                 return
             text = bytes(self._buffer[:end]).split(b";")[0].strip()
             if not text or len(text) > LONGEST_NUMBER or set(text) - _HEXADECIMAL:
-                raise ProtocolError(f"the chunk size {text!r} is no number")
+                raise ProtocolError(f"the chunk size {text!r} is not a number")
             size = int(text, 16)
             if size == 0:
                 if not self._skip_trailers(end + 2):
@@ -154,12 +154,12 @@ class Body:
             self._chunk_left = size
 
     def _skip_trailers(self, start: int) -> bool:
-        """Drop the trailer fields after the last chunk; return whether their end is there."""
+        """Drop the trailer fields after the last chunk; return whether they are complete."""
         position = start
         while (finish := self._buffer.find(b"\r\n", position)) != position:
             if finish < 0:
                 if len(self._buffer) > LONGEST_HEAD:
-                    raise TooLargeError("the trailer of the message has no end")
+                    raise TooLargeError("the trailer of the message is too long")
                 return False
             position = finish + 2
         del self._buffer[: position + 2]
@@ -167,11 +167,11 @@ class Body:
 
     @property
     def left(self) -> int | None:
-        """How many bytes are still to come, where the head told the length."""
+        """How many bytes are missing, if the head has the length."""
         return self._left
 
     def rest(self) -> bytes:
-        """Return what came after the body."""
+        """Return the bytes after the body."""
         return bytes(self._buffer)
 
 
@@ -189,7 +189,7 @@ def frame_header(stream: int, size: int) -> bytes:
 
 
 class StreamFrames:
-    """Takes a multiplexed output stream apart."""
+    """An incremental decoder of a multiplexed stream (Docker Engine API, "Attach", stream format)."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -197,7 +197,7 @@ class StreamFrames:
         self._left = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield (stream, payload) pieces; a frame may come in several."""
+        """Yield (stream number, payload); the payload of a frame may be split."""
         self._buffer += data
         position, size = 0, len(self._buffer)
         view = memoryview(self._buffer)

@@ -1,4 +1,4 @@
-"""WebSocket as a server speaks it (RFC 6455). Pure: bytes in, messages out."""
+"""The server's side of WebSocket (RFC 6455). Pure: bytes in, messages out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def answer_to(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that answer a client's handshake. Raises ProtocolError when it asks for no WebSocket."""
+    """Return the response headers to a client's handshake. Raises ProtocolError if it is not a valid handshake."""
     key = headers.get("sec-websocket-key", "")
     if headers.get("upgrade", "").lower() != "websocket" or not key:
-        raise ProtocolError("the request asks for no WebSocket: Upgrade and Sec-WebSocket-Key are missing")
+        raise ProtocolError("not a WebSocket handshake: Upgrade and Sec-WebSocket-Key are missing")
     if headers.get("sec-websocket-version") != "13":
-        raise ProtocolError("the version of WebSocket is not served: only 13 is")
+        raise ProtocolError("unsupported WebSocket version: only 13 is supported")
     accepted = base64.b64encode(hashlib.sha1((key + _MAGIC).encode()).digest()).decode()
     return {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accepted}
 
@@ -41,20 +41,20 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame of a client: `opcode` says what it is, `payload` is unmasked."""
+    """A frame from a client: its opcode, and its unmasked payload."""
 
     opcode: int
     payload: bytes
 
 
 class FrameParser:
-    """Takes a client's frames out of what arrives."""
+    """An incremental parser of a client's frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that `data` completes. Raises ProtocolError."""
+        """Add `data`; yield the frames that are complete now. Raises ProtocolError."""
         self._buffer += data
         while (found := self._next()) is not None:
             yield found
@@ -65,9 +65,9 @@ class FrameParser:
             return None
         opcode, length, at = buffer[0] & 0x0F, buffer[1] & 0x7F, 2
         if buffer[0] & 0x70 or not buffer[1] & 0x80:
-            raise ProtocolError("a WebSocket frame has bits that nothing was agreed on, or no mask")
+            raise ProtocolError("a WebSocket frame has reserved bits set, or no mask")
         if opcode & 0x8 and (length > LONGEST_CONTROL or not buffer[0] & 0x80):
-            raise ProtocolError("a control frame of WebSocket is too long, or in parts")
+            raise ProtocolError("a WebSocket control frame is too long or fragmented")
         if length > LONGEST_CONTROL:
             form = "!H" if length == 126 else "!Q"
             at += struct.calcsize(form)
@@ -84,7 +84,7 @@ class FrameParser:
 
 
 def unmasked(payload: bytes, mask: bytes) -> bytes:
-    """Return `payload` with a client's mask of four bytes applied, or taken off (RFC 6455, section 5.3)."""
+    """Apply or remove a client's mask of four bytes (RFC 6455, section 5.3)."""
     repeated = (mask * (len(payload) // 4 + 1))[: len(payload)]
     number = int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")
     return number.to_bytes(len(payload), "big")

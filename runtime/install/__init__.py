@@ -1,1 +1,1 @@
-"""`skiff engine install`: systemd holds the API's socket, starts the engine for its clients, and at boot."""
+"""`skiff engine install`: units for systemd, which owns the API's socket and starts the engine on demand and at boot."""

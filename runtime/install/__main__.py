@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.client import Client
-from runtime.client.endpoint import Endpoint
+from runtime.client.endpoint import EngineAddress
 from runtime.client.start import is_served
 from runtime.errors import SkiffError
 from runtime.install.units import SERVICE, SOCKET, Installation, is_ours, state_root, units
@@ -23,25 +23,25 @@ from runtime.root_lock import elsewhere
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 BOOTED = Path("/run/systemd/system")
-"""There exactly where systemd is the first process (sd_booted(3))."""
+"""Exists if, and only if, systemd is the init process (sd_booted(3))."""
 LINGERING = Path("/var/lib/systemd/linger")
 
 
 @dataclass(frozen=True)
 class Systemd:
-    """The service manager of the machine, or of one user: where its units are, and how it is told."""
+    """The system's or a user's service manager: the directory of its units, and how to call it."""
 
     folder: Path
     is_system: bool
 
     @classmethod
     def of_caller(cls) -> Systemd:
-        """Return root's or the user's. Raises SkiffError where there is none."""
+        """Return the system's for root, else the user's. Raises SkiffError if systemd does not run."""
         if not BOOTED.is_dir():
             raise SkiffError(
-                "systemd does not run here, so there is nobody to hold the socket or to start the engine at boot",
-                "have `skiff engine run` started at boot by what does (it stays in the foreground); without that, any "
-                "skiff command starts the engine",
+                "systemd does not run here, so it can't own the socket or start the engine at boot",
+                "have your init system run `skiff engine run` at boot (it stays in the foreground); without that, "
+                "any skiff command starts the engine",
             )
         if os.getuid() == 0:
             return cls(SYSTEM_UNITS, is_system=True)
@@ -49,7 +49,7 @@ class Systemd:
         return cls(Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "systemd/user", is_system=False)
 
     def run(self, *arguments: str) -> None:
-        """Run systemctl, and say so. Raises SkiffError with what it printed."""
+        """Run systemctl, and print the command. Raises SkiffError with its error output."""
         command = ["systemctl", *([] if self.is_system else ["--user"]), *arguments]
         print(f"ran    {shlex.join(command)}", flush=True)
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -61,7 +61,7 @@ class Systemd:
         raise SkiffError(f"{shlex.join(command)}: {done.stderr.strip()}", cure)
 
     def installed(self) -> dict[str, str]:
-        """Return the texts of our units that are there. Raises SkiffError for one that is somebody else's."""
+        """Return the contents of our installed units. Raises SkiffError for one that we did not write."""
         found = {}
         for name in (SOCKET, SERVICE):
             path = self.folder / name
@@ -69,15 +69,15 @@ class Systemd:
                 text = "" if path.is_symlink() else path.read_text(errors="replace")
                 if not is_ours(text):
                     raise SkiffError(
-                        f"{path} was not written by `skiff engine install`, and is left as it is",
-                        "remove it, or give it another name, and try again",
+                        f"{path} was not written by `skiff engine install`, and is not overwritten",
+                        "remove or rename it, and try again",
                     )
                 found[name] = text
         return found
 
 
 def install(systemd: Systemd, installation: Installation) -> None:
-    """Write the units, have systemd start them, and say all that was done. Raises SkiffError, OSError."""
+    """Write the units, have systemd start them, and print all steps. Raises SkiffError, OSError."""
     other = elsewhere(installation.paths)
     if other is not None:
         raise SkiffError(
@@ -86,7 +86,7 @@ def install(systemd: Systemd, installation: Installation) -> None:
         )
     before, wanted = systemd.installed(), units(installation)
     if before and before != wanted:
-        systemd.run("stop", *before)  # a socket can't change while its service runs; containers run on
+        systemd.run("stop", *before)  # a socket can't be changed while its service runs; containers keep running
     if before != wanted:
         _stop_engine(installation.paths)
     systemd.folder.mkdir(parents=True, exist_ok=True)
@@ -99,13 +99,13 @@ def install(systemd: Systemd, installation: Installation) -> None:
             print(f"wrote  {path}")
     systemd.run("daemon-reload")
     systemd.run("enable", "--now", SOCKET, SERVICE)
-    print(f"\nThe Docker Engine API is at unix://{installation.paths.engine_socket}: whoever connects gets an engine.")
+    print(f"\nThe Docker Engine API is at unix://{installation.paths.engine_socket}: connecting starts the engine.")
     if installation.is_system or (LINGERING / _user()).exists():
-        print("Containers with `restart: always` or `unless-stopped` are back after a boot.")
+        print("Containers with `restart: always` or `unless-stopped` are restarted at boot.")
     else:
         print(
-            "Lingering is off: engine and containers end when you log out, and are back when you log in, not at boot.\n"
-            f"    turn it on: loginctl enable-linger {_user()}"
+            "Lingering is off: engine and containers are stopped when you log out, and started when you log in, not at "
+            f"boot.\n    turn it on: loginctl enable-linger {_user()}"
         )
 
 
@@ -122,16 +122,16 @@ def uninstall(systemd: Systemd) -> None:
     systemd.run("daemon-reload")
     root = state_root(found.get(SERVICE, ""))
     print(
-        f"\nImages, containers and volumes stay in {root or 'the state root'}. Containers that run go on; the next skiff "
-        "command starts an engine for them."
+        f"\nImages, containers and volumes stay in {root or 'the state root'}. Running containers keep running; the next "
+        "skiff command starts an engine for them."
     )
 
 
 def _stop_engine(paths: Paths) -> None:
-    """Stop an engine that was started by hand, and the doorman that has its socket: the name is to be systemd's."""
+    """Stop an engine that was started without systemd, and the doorman: the socket's path must be free for systemd."""
     if not is_served(paths):
         return
-    client = Client(Endpoint(path=str(paths.engine_socket)), starts=False)
+    client = Client(EngineAddress(path=str(paths.engine_socket)), starts=False)
     found = client.engine()
     waits = [os.pidfd_open(pid) for name in ("engine_pid", "doorman_pid") if (pid := found.get(name))]
     client.stop_engine(force=False)
@@ -141,7 +141,7 @@ def _stop_engine(paths: Paths) -> None:
         select.select([descriptor], [], [], 20)
         os.close(descriptor)
     print(
-        f"stopped the engine that ran (process {found['engine_pid']}); containers run on, systemd starts the next one"
+        f"stopped the running engine (PID {found['engine_pid']}); containers keep running, systemd starts the next engine"
     )
 
 
@@ -168,33 +168,33 @@ def _installation(asked: argparse.Namespace) -> Installation:
         environment["SKIFF_ROOT"] = asked.root
     group = asked.group or os.environ.get("SKIFF_GROUP") or ""
     if group and os.getuid() != 0:
-        raise SkiffError("a user's engine is that user's alone, so its socket has no group", "leave --group out")
+        raise SkiffError("only its owner can use a user's engine, so its socket has no group", "omit --group")
     if group and not group.isdigit():
         try:
             grp.getgrnam(group)
         except KeyError:
-            raise SkiffError(f"there is no group {group!r}", f"make it: groupadd {group}") from None
+            raise SkiffError(f"there is no group {group!r}", f"create it: groupadd {group}") from None
     paths = Paths.from_environment(environment, os.getuid())
     for path in (str(paths.root), str(paths.run)):
         if "\n" in path:
-            raise SkiffError(f"{path!r}: a unit file can't name a path with a line feed in it", "choose another")
+            raise SkiffError(f"{path!r}: a unit file can't have a path with a line feed", "choose another path")
     return Installation(paths, sys.executable, os.getuid() == 0, group)
 
 
 def _check_scope(asked: argparse.Namespace) -> None:
     if asked.scope == "system" and os.getuid() != 0:
         raise SkiffError(
-            "the system's units are root's", "run it as root, or without --system for an engine of your own"
+            "only root can install the system's units", "run it as root, or without --system for an engine of your own"
         )
     if asked.scope == "user" and os.getuid() == 0:
         raise SkiffError(
-            "root's engine is the system's: a user's is installed by that user",
-            "log in as the user, or leave --user out",
+            "root can't install a user's units: the user does that",
+            "log in as the user, or omit --user",
         )
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what is asked for; exits with 1 and a message where it can't be."""
+    """Run the command line `arguments`; exits with status 1 and a message on failure."""
     parser = argparse.ArgumentParser(prog="skiff engine", allow_abbrev=False)
     parser.add_argument("action", choices=("install", "uninstall"))
     scope = parser.add_mutually_exclusive_group()

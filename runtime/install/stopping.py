@@ -1,8 +1,8 @@
-"""`python -m runtime.install.stopping`: what the service does before the engine is told to stop.
+"""`python -m runtime.install.stopping`: the service's ExecStop command, before the engine is stopped.
 
-When the machine goes down (for a user: when the user's services do), containers are asked to end as they want to be asked,
-while networks and disks are still there. systemd would send SIGTERM to everybody only after all that was taken away
-(systemd-shutdown(8)). A service that is stopped or restarted for itself leaves them running.
+At a shutdown of the machine (or of a user's service manager), containers are stopped with their stop signals, while
+networks and disks are still there. systemd would send SIGTERM to all processes only after these are gone
+(systemd-shutdown(8)). If just the service is stopped or restarted, containers keep running.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import subprocess
 import sys
 
 from runtime.client import Client
-from runtime.client.endpoint import Endpoint
+from runtime.client.endpoint import EngineAddress
 from runtime.errors import SkiffError
 from runtime.paths import Paths
 
 
 def main() -> None:
-    """See the module; `$MAINPID` is left out by systemd where the engine has ended by itself (systemd.service(5))."""
+    """See the module; systemd does not set `$MAINPID` if the engine has exited by itself (systemd.service(5))."""
     if not os.environ.get("MAINPID") or not _goes_down():
         return
     paths = Paths.from_environment(os.environ, os.getuid())
     try:
-        Client(Endpoint(path=str(paths.engine_socket)), starts=False).stop_engine(shutdown=True)
+        Client(EngineAddress(path=str(paths.engine_socket)), starts=False).stop_engine(shutdown=True)
     except SkiffError as error:
-        sys.exit(f"containers are ended with the machine: {error}")
+        sys.exit(f"containers can't be stopped before the shutdown: {error}")
 
 
 def _goes_down() -> bool:

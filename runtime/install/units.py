@@ -1,4 +1,4 @@
-"""The text of the systemd units. Pure."""
+"""The contents of the systemd units. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ RESTART_PAUSE_S = 1
 
 @dataclass(frozen=True)
 class Installation:
-    """What the units are about: the engine's directories, the interpreter (absolute path), whose systemd it is.
+    """The units' parameters: the engine's directories, the Python interpreter (absolute path), system or user.
 
-    `group` may use the socket of the system's engine; "" for nobody else.
+    Members of `group` can use the socket of the system's engine; "" means root only.
     """
 
     paths: Paths
@@ -27,33 +27,33 @@ class Installation:
 
 
 def units(installation: Installation) -> dict[str, str]:
-    """Return the units' texts by their names."""
+    """Return the units' contents by name."""
     return {SOCKET: socket_unit(installation), SERVICE: service_unit(installation)}
 
 
 def socket_unit(installation: Installation) -> str:
-    """Return the socket unit (systemd.socket(5)): the Docker Engine API's socket, there before and after any engine."""
+    """Return the socket unit (systemd.socket(5)): the Docker Engine API's socket, independent of a running engine."""
     group, path = installation.group, installation.paths.engine_socket
     access = ["SocketMode=0600", "DirectoryMode=0700"]
     if group:
         access = ["SocketMode=0660", f"SocketGroup={_escaped(group)}", "DirectoryMode=0710"]
     return _text(
         ("Unit", ["Description=Socket of the Skiff engine (Docker Engine API)"]),
-        # a path without a name would be in the way of an engine that is started without systemd
+        # RemoveOnStop: a leftover socket file would block an engine that is started without systemd
         ("Socket", [f"ListenStream={_escaped(str(path))}", *access, "RemoveOnStop=yes"]),
         ("Install", ["WantedBy=sockets.target"]),
     )
 
 
 def service_unit(installation: Installation) -> str:
-    """Return the service unit (systemd.service(5)): the engine, at boot and whenever a client comes.
+    """Return the service unit (systemd.service(5)): the engine, started at boot and when a client connects.
 
-    - `KillMode=process`: keeper and doorman are in the service's cgroup, and outlive the engine with the containers.
-    - No `RuntimeDirectory=`: it would be removed with the service, and has the live containers' namespaces in it.
-    - `Restart=on-failure`: an idle engine ends with 0, and the socket brings the next one. Without a limit of starts,
-      beyond which systemd would close the socket; whoever waits for an engine that can't start is told by itself.
-    - `OOMPolicy=continue`: the end of one process of the cgroup is not the engine's.
-    - Limits are Docker's; containers inherit those of processes (no limit) and of core files.
+    - `KillMode=process`: keeper and doorman are in the service's cgroup, and must survive the engine, as containers do.
+    - No `RuntimeDirectory=`: it would be removed with the service, but has the namespaces of running containers.
+    - `Restart=on-failure`: an idle engine exits with 0, and the socket starts the next one. There is no limit of starts,
+      as systemd would close the socket then; an engine that can't start responds to waiting clients itself.
+    - `OOMPolicy=continue`: if one process of the cgroup is killed, the engine goes on.
+    - Limits are those of Docker; containers inherit the limits of processes (none) and of core files.
     """
     paths = installation.paths
     environment = {"SKIFF_ROOT": str(paths.root), "SKIFF_RUN": str(paths.run)}
@@ -68,7 +68,7 @@ def service_unit(installation: Installation) -> str:
         "StartLimitIntervalSec=0",
     ]
     if installation.is_system:
-        # containers' addresses and ports are the machine's; firewalls that flush rules do so before
+        # for published ports and containers' routes; and after firewalls that flush the ruleset when they start
         unit += ["Wants=network-online.target", "After=network-online.target nftables.service firewalld.service"]
     service = [
         "Type=notify",
@@ -93,12 +93,12 @@ def service_unit(installation: Installation) -> str:
 
 
 def is_ours(text: str) -> bool:
-    """Whether a unit's text is one of ours."""
+    """Whether a unit's content was written by us."""
     return text.startswith(MARKER)
 
 
 def state_root(service: str) -> Path | None:
-    """Return the state root of the engine that the text of a service is about."""
+    """Return the state root in the content of a service unit."""
     found = re.search(r'^Environment="SKIFF_ROOT=(.*)"$', service, re.MULTILINE)
     return Path(re.sub(r"\\(.)", r"\1", found[1]).replace("%%", "%")) if found else None
 
@@ -109,11 +109,11 @@ def _text(*sections: tuple[str, list[str]]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """Return `value` as a setting that is not split into words: only specifiers mean something (systemd.unit(5))."""
+    """Escape `value` for a setting that is not split into words: only specifiers are special (systemd.unit(5))."""
     return value.replace("%", "%%")
 
 
 def _quoted(value: str, *, in_command: bool = False) -> str:
-    """Return `value` as one word (systemd.syntax(7), "Quoting"); in a command, `$` begins a variable."""
+    """Quote `value` as one word (systemd.syntax(7), "Quoting"); in a command, `$` is escaped, too."""
     escaped = _escaped(value).replace("\\", "\\\\").replace('"', '\\"')
     return '"' + (escaped.replace("$", "$$") if in_command else escaped) + '"'

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 from tests.bench.measure import Budget, against_bar, once
 from tests.bench.place import Place
 
@@ -42,7 +42,7 @@ def watching(place: Place) -> Iterator[Budget]:
         while "Watch enabled" not in watch.stdout.readline():
             assert watch.poll() is None
         took, floor = [], []
-        client = Client(Endpoint(path=str(place.home.run / "engine.sock")))
+        client = Client(EngineAddress(path=str(place.home.run / "engine.sock")))
         for number in range(SAVES):
             # in turns: what else the machine does it then does to both
             took.append(once(lambda: _save(source / "file", there, str(number))))  # noqa: B023

@@ -52,4 +52,4 @@ def test_a_client_that_closes_leaves_the_container_running(start, attach):
 
 def test_a_request_that_asks_for_no_websocket_is_refused(client, start):
     answer = client.api._get(client.api._url("/containers/{0}/attach/ws", start().id))
-    assert (answer.status_code, "asks for no WebSocket" in answer.text) == (400, True)
+    assert (answer.status_code, "not a WebSocket handshake" in answer.text) == (400, True)

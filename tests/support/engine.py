@@ -1,6 +1,6 @@
 """An engine asked through its API: containers of one command each."""
 
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 
 
 class Engine:
@@ -8,7 +8,7 @@ class Engine:
 
     def __init__(self, home):
         self.home = home
-        self.client = Client(Endpoint(path=str(home.run / "engine.sock")))
+        self.client = Client(EngineAddress(path=str(home.run / "engine.sock")))
 
     def run(self, command, *mounts, image="busybox", **host):
         """Run a shell command to its end; return what it printed, with its exit code when that is not 0."""

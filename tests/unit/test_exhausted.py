@@ -13,13 +13,13 @@ from runtime.exhausted import exhaustion_error, most_files
 @pytest.mark.parametrize(
     ("error", "message", "hint"),
     [
-        (OSError(errno.EMFILE, "x"), "no more files can be opened by the engine, the limit is", "LimitNOFILE="),
-        (OSError(errno.ENFILE, "x"), "no more files can be opened on this machine", "fs.file-max"),
+        (OSError(errno.EMFILE, "x"), "the engine has too many open files, the limit is", "LimitNOFILE="),
+        (OSError(errno.ENFILE, "x"), "this machine has too many open files", "fs.file-max"),
         (BlockingIOError(errno.EAGAIN, "x"), "no more processes can be started", "TasksMax="),
         (RuntimeError("can't start new thread"), "no more processes can be started", "ulimit -u"),
-        (KernelError("setns", (3,), errno.ENOMEM), "the machine has no memory left for this", "control group"),
-        (KernelError("rtnetlink", (), errno.EXFULL), "as many containers as a bridge can have", "other networks"),
-        (KernelError("socket", (), errno.EMFILE), "no more files can be opened by the engine", "ulimit -Hn"),
+        (KernelError("setns", (3,), errno.ENOMEM), "out of memory", "cgroup"),
+        (KernelError("rtnetlink", (), errno.EXFULL), "the maximum of a Linux bridge", "another network"),
+        (KernelError("socket", (), errno.EMFILE), "the engine has too many open files", "ulimit -Hn"),
     ],
 )
 def test_what_ran_out_is_told_with_its_cure(error, message, hint):

@@ -46,7 +46,7 @@ def test_every_variable_of_ours_is_in_the_table_of_the_readme():
 
 
 def test_another_level_is_refused(logger):
-    with pytest.raises(SkiffError, match="SKIFF_LOG is 'loud', which is no level"):
+    with pytest.raises(SkiffError, match="SKIFF_LOG is 'loud', which is not a log level"):
         logs.configure({"SKIFF_LOG": "loud"})
 
 

@@ -22,6 +22,9 @@ FOLDERS = (
     "runtime/doctor",
     "runtime/daemon",
     "runtime/doorman",
+    "runtime/client",
+    "runtime/http",
+    "runtime/install",
 )
 """Folders that have been rewritten; a folder that has been is added here."""
 DIALECT = {
@@ -46,7 +49,10 @@ DIALECT = {
     "(?:is|are|was|were) to (?:be|have|do|go)": "must, will, should",
 }
 WORDS = re.compile(rf"\b(?:{'|'.join(DIALECT)})\b", re.IGNORECASE)
-SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+SOURCES = [
+    *sorted((ROOT / "runtime").glob("*.py")),
+    *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))),
+]
 
 
 def prose(path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runtime.client.blocking import Client
-from runtime.client.endpoint import Endpoint
+from runtime.client.endpoint import EngineAddress
 from runtime.client.start import ensure_engine
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.cgroup_usage import measure
@@ -99,7 +99,7 @@ def is_unified():
 def engine(shared_home, busybox_tar):
     """A running engine that has the image busybox."""
     ensure_engine(Paths(shared_home.root, shared_home.run))
-    client = Client(Endpoint(path=str(shared_home.run / "engine.sock")), starts=False)
+    client = Client(EngineAddress(path=str(shared_home.run / "engine.sock")), starts=False)
     for _ in client.load([busybox_tar.read_bytes()]):
         pass
     return Ground(shared_home, client, client.info()["ID"])

@@ -83,7 +83,7 @@ def test_what_finds_no_descriptors_left_says_so_and_everything_else_goes_on(home
             break
     assert refused is not None
     assert str(refused) == (
-        "no more files can be opened by the engine, the limit is 256\n"
+        "the engine has too many open files, the limit is 256\n"
         "    stop something, or start the engine where more are allowed: `ulimit -Hn 1048576` before it starts, "
         "LimitNOFILE=1048576 in its systemd unit"
     )
@@ -117,8 +117,8 @@ def test_a_bridge_that_is_full_says_so(home, client):
             made.start("last")
     finally:
         ip(f"link del group {GROUP}")  # all at once: one by one they take a minute
-    assert refused.value.message == "the network's bridge has as many containers as a bridge can have, 1,023"
-    assert refused.value.hint == "put some of them on other networks"
+    assert refused.value.message == "the network's bridge has 1,023 containers, the maximum of a Linux bridge"
+    assert refused.value.hint == "connect some of them to another network"
     made.start("last")
 
 

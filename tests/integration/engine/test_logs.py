@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 from runtime.http.codec import StreamFrames
 from tests.support.api import read_all
 from tests.support.project import eventually, kill_and_wait, pid_of
@@ -239,7 +239,7 @@ def test_what_a_driver_can_not_do_is_refused_when_the_container_is_made(api, con
 
 def test_no_line_of_a_log_with_limits_is_lost_or_doubled_when_the_engine_dies_in_a_flood(home, busybox):
     home.skiff("engine", "start")
-    client = Client(Endpoint(path=str(home.run / "engine.sock")))
+    client = Client(EngineAddress(path=str(home.run / "engine.sock")))
     body = {
         "Image": "busybox",
         "Cmd": ["seq", "1", "3000000"],

@@ -11,7 +11,7 @@ from tests.support.project import Project, eventually, kill_and_wait, pid_of
 pytestmark = pytest.mark.root
 
 STACK = "name: broken\nservices:\n  app: {build: ., image: app}\n"
-SAID = "the engine hung up before it was done"
+SAID = "the engine closed the connection before the response was complete"
 STEP = f"sleep {100_000 + secrets.randbelow(800_000)}"
 """A step that no other process on the machine looks like."""
 

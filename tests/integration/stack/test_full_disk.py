@@ -71,7 +71,7 @@ def free(disk):
 
 def assert_refused(project, *arguments):
     said = project.refused(*arguments)
-    assert f"no space left on device: {project.home.root} ran full" in said
+    assert f"no space left on device: {project.home.root} is full" in said
     assert "make room, as with `skiff down`" in said
 
 

@@ -47,7 +47,7 @@ def test_the_socket_of_another_user_is_not_for_them(stack_home, tmp_path):
     for arguments in (["ps"], ["up", "-d"], ["-H", stack_home.host, "down"]):
         said = refused(project, *arguments)
         assert f"cannot connect to the engine at {stack_home.host}: Permission denied" in said
-        assert "run as the user whose engine it is" in said
+        assert "run this as the owner of the engine" in said
 
 
 def test_a_run_directory_that_cannot_be_made_is_named(tmp_path):
@@ -65,7 +65,7 @@ def test_a_state_root_that_cannot_be_written_is_named(tmp_path):
     said = refused(project, "up", "-d")
     assert "the engine did not start" in said
     assert f"{tmp_path / 'root'}: Permission denied" in said
-    assert "let this user write there, or name other directories with --root" in said
+    assert "give this user write permission, or name other directories with --root" in said
 
 
 def as_user(work):

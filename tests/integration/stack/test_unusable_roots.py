@@ -54,7 +54,7 @@ def test_a_read_only_filesystem_is_told(base, is_there, place):
         said = refused(home)
         assert "Read-only file system" in said
         assert f"{disk}/r" in said
-        assert "mount that filesystem to be written to" in said
+        assert "remount that filesystem read-write" in said
 
 
 @pytest.mark.parametrize("blocking", ["state", "state/root", "state/root/layers", "state/root/tmp", "run"])
@@ -64,7 +64,7 @@ def test_a_file_in_the_place_of_a_directory_is_named(base, blocking):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("mine")
     said = refused(home)
-    assert f"{path}: there is a file where a directory is to be" in said
+    assert f"{path}: a file is where a directory must be" in said
     assert "move that file away" in said
     assert path.read_text() == "mine"
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from runtime.client import Client, Endpoint
+from runtime.client import Client, EngineAddress
 from runtime.errors import BadRequestError, ConflictError, NotFoundError, SkiffError
 from tests.support.engine import Engine
 from tests.support.project import eventually, kill_and_wait, pid_of
@@ -243,7 +243,7 @@ def test_what_a_volume_holds_is_kept_private_to_root(engine):
 
 
 def test_a_removed_volume_has_no_name_any_more_and_what_a_killed_engine_left_of_it_the_next_one_deletes(home, busybox):
-    client = Client(Endpoint(path=str(home.run / "engine.sock")))
+    client = Client(EngineAddress(path=str(home.run / "engine.sock")))
     client.create_volume({"Name": "many"})
     data = home.root / "volumes/many/_data"
     for number in range(50_000):

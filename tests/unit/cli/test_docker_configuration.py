@@ -35,7 +35,7 @@ def test_a_context_says_where_the_engine_is_unless_more_is_said(tmp_path):
 def test_a_context_that_cannot_be_used_is_named(tmp_path):
     with pytest.raises(SkiffError, match="context 'none' does not exist"):
         endpoint({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "none"}, None)
-    with pytest.raises(SkiffError, match="context 'safe' wants TLS"):
+    with pytest.raises(SkiffError, match="context 'safe' uses TLS"):
         endpoint(store(tmp_path, "safe", "tcp://there:2376", tls=True), None)
 
 
