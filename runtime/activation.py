@@ -36,7 +36,7 @@ def give_listener(descriptor: int, environ: MutableMapping[str, str]) -> None:
 
 
 def notify_ready(address: str | None) -> None:
-    """Tell the service manager, which listens at `address` ($NOTIFY_SOCKET), that the engine serves its socket."""
+    """Notify the service manager at `address` ($NOTIFY_SOCKET) that the engine accepts connections."""
     if not address:
         return
     name = "\0" + address[1:] if address.startswith("@") else address
@@ -45,4 +45,4 @@ def notify_ready(address: str | None) -> None:
             link.connect(name)
             link.send(b"READY=1")
         except OSError as error:
-            os.write(2, f"skiff engine: {address}: {error.strerror}: the service manager can't be told\n".encode())
+            os.write(2, f"skiff engine: {address}: {error.strerror}: the service manager can't be notified\n".encode())

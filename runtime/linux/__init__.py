@@ -1,1 +1,1 @@
-"""The only place with system calls."""
+"""Bindings to the kernel: system calls, netlink and ioctls that Python's standard library lacks."""

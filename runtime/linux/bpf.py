@@ -1,4 +1,4 @@
-"""bpf(2), for programs that judge the use of devices in a control group."""
+"""bpf(2), for the device programs of cgroups (BPF_PROG_TYPE_CGROUP_DEVICE)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSTRUCTION_BYTES = 8
 
 
 def load_device_program(program: bytes) -> int:
-    """Have the kernel verify `program` (struct bpf_insn after struct bpf_insn); returns its descriptor."""
+    """Load `program` (an array of struct bpf_insn), which the kernel verifies; return its descriptor."""
     instructions = ctypes.create_string_buffer(program, len(program))
     license = ctypes.create_string_buffer(b"Apache-2.0")
     attributes = struct.pack(
@@ -30,9 +30,9 @@ def load_device_program(program: bytes) -> int:
 
 
 def attach_device_program(cgroup: int, program: int) -> None:
-    """Have `program` judge in the cgroup whose directory is open as `cgroup`, besides those of the cgroups above it.
+    """Attach `program` to the cgroup whose directory is open as `cgroup`, in addition to those of its ancestors.
 
-    It stays as long as the cgroup does.
+    It stays attached as long as the cgroup exists.
     """
     attributes = struct.pack("<IIII", cgroup, program, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI)
     linux.call("bpf", BPF_PROG_ATTACH, attributes, len(attributes))

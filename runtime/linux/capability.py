@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from collections.abc import Iterable, Mapping
 
 from runtime.errors import KernelError
@@ -54,7 +55,8 @@ NAMES = [
 NUMBERS = {f"CAP_{name}": number for number, name in enumerate(NAMES)}
 
 _VERSION_3 = 0x20080522
-LAST_POSSIBLE, INVALID = 63, 22
+LAST_POSSIBLE = 63
+"""The highest bit of a capability set (capget(2), version 3)."""
 
 
 class _Header(ctypes.Structure):
@@ -66,7 +68,7 @@ class _Data(ctypes.Structure):
 
 
 def mask(names: Iterable[str]) -> int:
-    """Return the bit mask of `names` ("CAP_CHOWN" …); unknown ones raise KeyError."""
+    """Return the bit mask of `names` ("CAP_CHOWN" …). Raises KeyError for unknown ones."""
     bits = 0
     for name in names:
         bits |= 1 << NUMBERS[name]
@@ -74,35 +76,35 @@ def mask(names: Iterable[str]) -> int:
 
 
 def drop_bounding(keep: int) -> None:
-    """Take every capability that the kernel knows and that is not in `keep` out of the bounding set."""
-    # up to the first that the kernel refuses: what /proc says is not to be trusted inside a container
+    """Drop every capability that the kernel knows and that is not in `keep` from the bounding set."""
+    # up to the first that the kernel rejects: /proc/sys/kernel/cap_last_cap can't be trusted inside a container
     for number in range(LAST_POSSIBLE + 1):
         if not keep >> number & 1:
             try:
                 linux.prctl(linux.PR_CAPBSET_DROP, number)
             except KernelError as error:
-                if error.errno != INVALID or number == 0:
+                if error.errno != errno.EINVAL or number == 0:
                     raise
                 return
 
 
 def permitted() -> int:
-    """Return the mask of what the calling process has: it can't give more, as where the engine is confined itself."""
+    """Return the mask of permitted capabilities of the calling process, the most that it can give to a container."""
     data = (_Data * 2)()
     linux.call("capget", _Header(_VERSION_3, 0), data)
     return int(data[0].permitted | data[1].permitted << 32)
 
 
 def hold_for_filter(sets: Mapping[str, Iterable[str]], held: int) -> None:
-    """Hold, beside what `sets` permit of `held`, the right to install a seccomp filter."""
+    """Permit what `sets` permit of `held`, and CAP_SYS_ADMIN, which is needed to install a seccomp filter."""
     names = {*(sets.get("permitted") or ()), "CAP_SYS_ADMIN"}
     _set(mask(names) & held, mask(names) & held, mask(sets.get("inheritable") or ()) & held)
 
 
 def set_process(sets: Mapping[str, Iterable[str]], held: int) -> None:
-    """capset(2) of what the OCI document's `process.capabilities` and `held` both have.
+    """Set the capabilities that are both in the OCI configuration's `process.capabilities` and in `held` (capset(2)).
 
-    Ambient ones come last, as they need the others: one that is not permitted and inheritable is left out.
+    Ambient ones are set last: the kernel requires them to be permitted and inheritable; others are left out.
     """
     effective, permitted, inheritable = (
         mask(sets.get(kind) or ()) & held for kind in ("effective", "permitted", "inheritable")

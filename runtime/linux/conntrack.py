@@ -1,4 +1,4 @@
-"""The kernel's table of connections: forgetting flows that lead to where nobody is (linux/nfnetlink_conntrack.h)."""
+"""The kernel's connection tracking table: deletion of stale flows (linux/nfnetlink_conntrack.h)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FILTER_PROTOCOL, FILTER_DESTINATION_PORT = 1 << 3, 1 << 5
 
 
 def forget_udp_flows(ports: Collection[int]) -> None:
-    """Forget the UDP flows to `ports` of this machine, so that the next packet of each is translated anew.
+    """Delete the UDP flows to `ports` of this machine, so that the next packet of each is translated by current rules.
 
-    The kernel translates the first packet of a flow and remembers; a client that goes on sending would be led for ever
-    to a container that is gone, or past one that is new.
+    NAT rules apply to the first packet of a flow only, and the flow stays while packets come: those of a client that
+    keeps sending would go to a container that no longer exists, or not to a new one.
     """
     link = Nfnetlink()
     try:
@@ -37,7 +37,7 @@ def forget_udp_flows(ports: Collection[int]) -> None:
             for port in ports:
                 for flow in list(_udp_flows(link, family, port)):
                     message = Message(DELETE, family, attribute(TUPLE_ORIGINAL | NLA_F_NESTED, flow), 0, "forget flow")
-                    with contextlib.suppress(KernelError):  # it ended meanwhile
+                    with contextlib.suppress(KernelError):  # the flow has expired since it was listed
                         link.request(message)
     finally:
         link.close()

@@ -1,4 +1,4 @@
-"""Bringing what was written to the disk: fsync(2), syncfs(2)."""
+"""Flushing written data to the disk: fsync(2), syncfs(2)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from runtime.errors import KernelError
 from runtime.linux import syscalls as linux
 
 FEW = 64
-"""Up to so many files and directories are synced one by one; syncfs(2) also writes what others have written."""
+"""Up to this number of files and directories, each is synced: syncfs(2) also flushes data of other processes."""
 
 
 def sync_file(path: str | Path) -> None:
-    """Return when the content of the file, or the entries of the directory, `path` are on the disk. Gone: nothing to do.
+    """Flush the file or directory `path` to the disk; a missing one is not an error.
 
     Raises OSError.
     """
@@ -29,7 +29,7 @@ def sync_file(path: str | Path) -> None:
 
 
 def sync_filesystem(path: Path) -> None:
-    """Return when everything written to the file system of `path` is on the disk. Raises OSError."""
+    """Flush the file system of `path` to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         linux.call("syncfs", descriptor)
@@ -40,7 +40,7 @@ def sync_filesystem(path: Path) -> None:
 
 
 def sync_tree(path: Path) -> None:
-    """Return when the tree below `path` is on the disk, so that a rename of it may be confirmed. Raises OSError."""
+    """Flush the tree `path` to the disk, so that it can be renamed into place. Raises OSError."""
     few = _few_below(path)
     if few is None:
         sync_filesystem(path)
@@ -50,7 +50,7 @@ def sync_tree(path: Path) -> None:
 
 
 def _few_below(path: Path) -> list[str] | None:
-    """Return the files and directories of a tree, None when they are many. Links and devices are entries alone."""
+    """Return the files and directories of a tree, None if they are many. Links and devices have no data to sync."""
     found: list[str] = []
     for folder, _, names in os.walk(path):
         found.append(folder)

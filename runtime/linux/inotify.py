@@ -1,4 +1,4 @@
-"""News of files, by inotify(7)."""
+"""File notifications (inotify(7))."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ IN_MODIFY = 0x00000002
 IN_CLOEXEC, IN_NONBLOCK = os.O_CLOEXEC, os.O_NONBLOCK
 READ_BYTES = 1 << 16
 _EVENT = struct.Struct("iIII")
-"""`struct inotify_event` without the name that may follow: watch, mask, cookie, length of the name."""
+"""`struct inotify_event` without the name: watch descriptor, mask, cookie, length of the name that follows."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Inotify:
-    """One inotify instance. Raises KernelError where no more can be had."""
+    """An inotify instance. Raises KernelError at the user's limit of instances."""
 
     def __init__(self) -> None:
         self._descriptor: int = _libc.inotify_init1(IN_CLOEXEC | IN_NONBLOCK)
@@ -29,11 +29,11 @@ class Inotify:
             )
 
     def fileno(self) -> int:
-        """Return the descriptor to wait for."""
+        """Return the file descriptor, which is readable when there are events."""
         return self._descriptor
 
     def add(self, path: str, mask: int) -> int:
-        """Watch `path`; return the watch. Raises KernelError."""
+        """Add a watch for `path`; return the watch descriptor. Raises KernelError."""
         watch: int = _libc.inotify_add_watch(self._descriptor, os.fsencode(path), ctypes.c_uint32(mask))
         if watch < 0:
             number = ctypes.get_errno()
@@ -42,11 +42,11 @@ class Inotify:
         return watch
 
     def remove(self, watch: int) -> None:
-        """Watch no more; one whose file is gone is none."""
+        """Remove a watch; the kernel has already removed that of a deleted file."""
         _libc.inotify_rm_watch(self._descriptor, watch)
 
     def read(self) -> list[int]:
-        """Return the watches that there is news of, -1 where some of it was lost; none when there is nothing."""
+        """Return the watch descriptors with events, -1 for a queue overflow; empty if there are no events."""
         found, data, offset = [], b"", 0
         with suppress(BlockingIOError):
             data = os.read(self._descriptor, READ_BYTES)
@@ -57,5 +57,5 @@ class Inotify:
         return found
 
     def close(self) -> None:
-        """Let go of the descriptor."""
+        """Close the file descriptor."""
         os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""Route netlink: links, addresses and routes without a helper program (rtnetlink(7))."""
+"""Route netlink: links, addresses and routes, without running ip(8) (rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NLM_F_DUMP_INTR = 0x10
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_IFALIAS = 1, 3, 4, 10, 18, 20
 LONGEST_ALIAS = 255
-"""IFALIASZ of <linux/if.h>, without the end."""
+"""IFALIASZ of <linux/if.h>, without the terminating null byte."""
 IFLA_OPERSTATE, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 16, 27, 28, 29
 RTEXT_FILTER_SKIP_STATS = 8
 IF_OPER_UNKNOWN, IF_OPER_UP = b"\0", b"\6"
@@ -57,7 +57,7 @@ def _number(kind: int, value: int) -> bytes:
 
 
 class Netlink:
-    """A route netlink socket of the network namespace in which it was made."""
+    """A route netlink socket of the network namespace in which it was created."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
@@ -80,29 +80,29 @@ class Netlink:
                 raise KernelError("rtnetlink", what, -code)
 
     def index(self, name: str) -> int:
-        """Return the interface number of `name` in the current namespace; KeyError when there is none."""
+        """Return the index of the interface `name` in the current namespace. Raises KeyError if there is none."""
         try:
             return socket.if_nametoindex(name)
         except OSError:
             raise KeyError(name) from None
 
     def add_bridge(self, name: str, mac: str | None = None, group: int = 0) -> None:
-        """Make the bridge `name`, born into the device group `group`."""
+        """Create the bridge `name` in the device group `group`."""
         info = _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, "bridge"))
         body = _link(0) + _text(IFLA_IFNAME, name) + info + (_mac(mac) if mac else b"")
         self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body + _number(IFLA_GROUP, group), ("add bridge", name))
 
     def set_alias(self, name: str, alias: str) -> None:
-        """Tell what the interface is for, as `aliases` and `ip link` show it, and take it out of its group.
+        """Set the alias of the interface, its purpose as shown by `ip link`, and remove it from its group.
 
-        Of a long one the beginning.
+        A long alias is truncated.
         """
         shown = _attribute(IFLA_IFALIAS, alias.encode()[:LONGEST_ALIAS].decode(errors="ignore").encode())
         body = _link(0) + _text(IFLA_IFNAME, name) + shown + _number(IFLA_GROUP, 0)
         self._ask(RTM_SETLINK, 0, body, ("set alias", name))
 
     def add_veth(self, name: str, master: int, peer: str, peer_mac: str, namespace: int, mtu: int = 1500) -> None:
-        """Make a veth pair: `name` here, up, on the bridge `master`; `peer` in the namespace of a descriptor."""
+        """Create a veth pair: `name` here, up, on the bridge `master`; `peer` in the namespace of a descriptor."""
         other = _link(0) + _text(IFLA_IFNAME, peer) + _mac(peer_mac) + _number(IFLA_NET_NS_FD, namespace)
         other += _number(IFLA_MTU, mtu)
         data = _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, other))
@@ -133,16 +133,16 @@ class Netlink:
         self._ask(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, (f"add {kind}", name))
 
     def set_port(self, index: int, *, reflects: bool, is_isolated: bool) -> None:
-        """Set up the bridge port `index`.
+        """Configure the bridge port `index`.
 
-        A port that `reflects` (hairpin mode) takes frames back that came from it; one that `is_isolated` reaches no
-        other isolated port of its bridge.
+        A port that `reflects` (hairpin mode) gets frames back that it sent; one that `is_isolated` does not forward to
+        other isolated ports of its bridge.
         """
         flags = _attribute(IFLA_BRPORT_MODE, bytes([reflects])) + _attribute(IFLA_BRPORT_ISOLATED, bytes([is_isolated]))
         self._set_port(index, flags)
 
     def disable_port(self, index: int) -> None:
-        """Let the bridge port `index` neither send nor receive, and have the bridge forget who was behind it."""
+        """Disable the bridge port `index`, and flush its learned addresses."""
         self._set_port(index, _attribute(IFLA_BRPORT_STATE, bytes([0])) + _attribute(IFLA_BRPORT_FLUSH, b""))
 
     def _set_port(self, index: int, settings: bytes) -> None:
@@ -150,22 +150,22 @@ class Netlink:
         self._ask(RTM_SETLINK, 0, body, ("set bridge port", index))
 
     def up(self, index: int) -> None:
-        """Bring the interface up."""
+        """Set the interface up."""
         self._ask(RTM_NEWLINK, 0, _link(index, IFF_UP), ("up", index))
 
     def operates(self, index: int) -> bool:
-        """Whether the interface carries packets: it has a carrier, and the kernel has taken note of that."""
+        """Whether the interface is operational: the kernel has set its operstate after a carrier."""
         self._sequence += 1
         body = _link(index) + _number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
         header = struct.pack("=IHHII", 16 + len(body), RTM_GETLINK, NLM_F_REQUEST, self._sequence, 0)
         self._socket.send(header + body)
         data = self._socket.recv(65536)
         length, kind = struct.unpack_from("=IH", data)
-        told = dict(attributes(data[:length], NLMSGHDR_BYTES + IFINFOMSG_BYTES)) if kind == RTM_NEWLINK else {}
-        return told.get(IFLA_OPERSTATE, b"") in (IF_OPER_UP, IF_OPER_UNKNOWN)
+        found = dict(attributes(data[:length], NLMSGHDR_BYTES + IFINFOMSG_BYTES)) if kind == RTM_NEWLINK else {}
+        return found.get(IFLA_OPERSTATE, b"") in (IF_OPER_UP, IF_OPER_UNKNOWN)
 
     def enslave(self, name: str, master: int) -> None:
-        """Make the interface a port of the bridge `master`, up."""
+        """Make the interface a port of the bridge `master`, and set it up."""
         body = _link(0, IFF_UP) + _text(IFLA_IFNAME, name) + _number(IFLA_MASTER, master)
         self._ask(RTM_SETLINK, 0, body, ("enslave", name, master))
 
@@ -174,9 +174,9 @@ class Netlink:
         self._ask(RTM_DELLINK, 0, _link(index), ("delete link", index))
 
     def delete_together(self, names: Sequence[str], group: int) -> None:
-        """Remove interfaces at once, as the device group `group`; those that are gone already are passed over.
+        """Remove interfaces in one request, by moving them to the device group `group`; missing ones are skipped.
 
-        Measured: as long as one removal takes, which waits for the kernel several times, a hundred take together.
+        Measured: a removal waits for RCU grace periods; a group of a hundred takes as long as a single interface.
         """
         for name in names:
             try:
@@ -191,7 +191,7 @@ class Netlink:
                 raise
 
     def add_address(self, index: int, address: Address) -> None:
-        """Give the interface an address."""
+        """Add an address to the interface."""
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         flags = 0 if address.version == 4 else 0x02  # IFA_F_NODAD: the address is ours alone, there is no wait for it
         head = struct.pack("=BBBBI", family, address.network.prefixlen, flags, 0, index)
@@ -202,7 +202,7 @@ class Netlink:
         self._ask(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, ("add address", index, address))
 
     def set_default_route(self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-        """Send what no other route takes to `gateway`, in place of the gateway there was."""
+        """Set or replace the default route, via `gateway`."""
         family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
         head = struct.pack("=BBBBBBBBI", family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
         body = head + _attribute(RTA_GATEWAY, gateway.packed) + _number(RTA_OIF, index)
@@ -214,14 +214,14 @@ class Netlink:
         return [_interface(message) for message in self.dump(RTM_GETLINK, wanted)]
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
-        """Return the messages, without their headers, of all objects of a kind."""
+        """Return the messages, without headers, of all objects of a kind. Repeated if the dump was interrupted."""
         while True:
             found, is_whole = self._dump_once(kind, body)
             if is_whole:
                 return found
 
     def _dump_once(self, kind: int, body: bytes) -> tuple[list[bytes], bool]:
-        """Return what is told, and whether it is all: nothing changed while the kernel told it (NLM_F_DUMP_INTR)."""
+        """Return the messages of a dump, and whether it is consistent: not interrupted by a change (NLM_F_DUMP_INTR)."""
         self._sequence += 1
         header = struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
         self._socket.send(header + body)
@@ -241,7 +241,7 @@ class Netlink:
 
 @dataclass(frozen=True)
 class Interface:
-    """A network interface: its number, name, alias and kind ("bridge"; "" for none of either), and its device group."""
+    """A network interface: index, name, alias and kind ("bridge"; each "" if there is none), and device group."""
 
     index: int
     name: str
@@ -251,7 +251,7 @@ class Interface:
 
 
 def _interface(message: bytes) -> Interface:
-    """Return what a message of RTM_NEWLINK tells, without its header."""
+    """Parse an RTM_NEWLINK message without its header."""
     (index,) = struct.unpack_from("=i", message, 4)
     name, alias, group, kind = "", "", 0, ""
     for attribute, value in attributes(message, IFINFOMSG_BYTES):
@@ -267,7 +267,7 @@ def _interface(message: bytes) -> Interface:
 
 
 def attributes(message: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and value of the attributes that follow the first `offset` bytes of a message."""
+    """Yield type and value of the attributes after the first `offset` bytes of a message."""
     while offset + 4 <= len(message):
         size, kind = struct.unpack_from("=HH", message, offset)
         yield kind, message[offset + 4 : offset + size]
@@ -275,10 +275,10 @@ def attributes(message: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
 
 
 def await_operation(index: int, timeout_s: float) -> bool:
-    """Wait until the interface `index` of the current namespace carries packets; returns whether it does.
+    """Wait until the interface `index` of the current namespace is operational; return whether it is.
 
-    What is sent over one that was brought up, before the kernel has taken note of its carrier (some ms on a busy
-    machine), is lost, and is sent again by TCP and ARP a second later.
+    The kernel handles a new carrier asynchronously (some ms on a busy machine). Packets that are sent before are lost,
+    and TCP and ARP resend them only after a second.
     """
     events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     link = Netlink()
@@ -305,9 +305,9 @@ def _mac(text: str) -> bytes:
 
 
 def forward_ipv6() -> None:
-    """Let this machine route IPv6, and go on learning its own routes from its routers.
+    """Enable IPv6 forwarding on this machine, and keep the router advertisements that it accepts.
 
-    An interface that routes ignores router advertisements, unless its `accept_ra` says 2 (kernel
+    With forwarding enabled, an interface ignores router advertisements unless its `accept_ra` is 2 (kernel
     Documentation/networking/ip-sysctl.rst).
     """
     if Path("/proc/sys/net/ipv6/conf/all/forwarding").read_text().strip() == "1":
@@ -320,7 +320,7 @@ def forward_ipv6() -> None:
 
 
 def write_sysctl(path: str, value: str) -> None:
-    """Write a network setting of the current namespace, where it is not so already. Raises KernelError."""
+    """Write a network sysctl of the current namespace, if it differs. Raises KernelError."""
     full = f"/proc/sys/{path}"
     try:
         descriptor = os.open(full, os.O_RDWR | os.O_CLOEXEC)

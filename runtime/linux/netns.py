@@ -1,4 +1,4 @@
-"""Network namespaces: made and pinned to a file, entered for the length of a call (network_namespaces(7))."""
+"""Network namespaces: created, pinned to a file, and entered for the duration of a call (network_namespaces(7))."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OWN = "/proc/thread-self/ns/net"
 
 
 def make(set_up: Callable[[], object]) -> int:
-    """Make a network namespace, run `set_up` in it, and return a descriptor of it. Call it in a worker thread."""
+    """Create a network namespace, run `set_up` in it, and return its descriptor. Call it in a worker thread."""
     home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
         linux.call("unshare", linux.CLONE_NEWNET)
@@ -31,7 +31,7 @@ def make(set_up: Callable[[], object]) -> int:
 
 
 def enter(path: Path) -> None:
-    """Bring the calling thread into the namespace pinned to `path`."""
+    """Move the calling thread into the namespace pinned to `path`."""
     target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         linux.call("setns", target, linux.CLONE_NEWNET)
@@ -40,7 +40,7 @@ def enter(path: Path) -> None:
 
 
 def pin(path: Path, namespace: int = -1) -> None:
-    """Pin the namespace of a descriptor, without one the calling thread's, to the new file `path`."""
+    """Pin a namespace (of a descriptor, else of the calling thread) to the new file `path` with a bind mount."""
     try:
         path.touch(exist_ok=False)
     except FileNotFoundError:
@@ -54,17 +54,17 @@ def pin(path: Path, namespace: int = -1) -> None:
 
 
 def is_pinned(path: Path) -> bool:
-    """Whether a network namespace is pinned to the file `path`: it is not, once it was unmounted, or elsewhere alone."""
+    """Whether a network namespace is pinned to `path`, in this mount namespace and not unmounted since."""
     with suppress(OSError):
         return os.stat(path).st_dev == os.stat(_OWN).st_dev
     return False
 
 
 def pin_again(path: Path, pid: int | None) -> None:
-    """Pin the namespace of process `pid` to `path`, where its mount is gone; without such a process the file goes, too."""
+    """Pin the namespace of process `pid` to `path` again if its mount is gone; without the process, remove the file."""
     path.unlink(missing_ok=True)
     if pid is not None:
-        # it has ended; of what init has yet to reap, nothing can be opened
+        # it has exited: the namespace files of a zombie can't be opened
         with suppress(FileNotFoundError, PermissionError):
             namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -89,7 +89,7 @@ def inside(path: Path, action: Callable[[], T]) -> T:
 
 
 def remove(path: Path) -> None:
-    """Unpin the namespace of `path` and remove the file; nothing happens when there is none."""
+    """Unpin the namespace of `path` and remove the file; a missing one is not an error."""
     try:
         linux.umount2(str(path), linux.MNT_DETACH)
     except KernelError:

@@ -1,10 +1,11 @@
-"""Netfilter's netlink: single requests, dumps, and batches that are carried out whole or not at all.
+"""Netfilter netlink: single requests, dumps, and batches, which are atomic transactions.
 
 Messages are those of the kernel's include/uapi/linux/netfilter/nfnetlink.h; numbers in their attributes are big-endian.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -24,7 +25,7 @@ RECEIVE_BYTES = 1 << 17
 
 @dataclass(frozen=True)
 class Message:
-    """One netfilter message: `kind` is (subsystem << 8 | type), `attributes` their encoding, `what` it is for errors."""
+    """A message: `kind` is (subsystem << 8 | type), `attributes` are encoded, `what` describes it in errors."""
 
     kind: int
     family: int
@@ -33,38 +34,38 @@ class Message:
     what: str = ""
 
     def encode(self, sequence: int, flags: int = 0, resource: int = 0) -> bytes:
-        """Return its bytes: nlmsghdr, nfgenmsg, attributes."""
+        """Encode the message: nlmsghdr, nfgenmsg, attributes."""
         body = struct.pack("=BB", self.family, 0) + struct.pack("!H", resource) + self.attributes
         return struct.pack("=IHHII", 16 + len(body), self.kind, NLM_F_REQUEST | self.flags | flags, sequence, 0) + body
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """Return one attribute."""
+    """Encode an attribute."""
     return struct.pack("=HH", len(value) + 4, kind) + value + b"\0" * (-len(value) % 4)
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
-    """Return an attribute that holds others."""
+    """Encode an attribute with nested attributes."""
     return attribute(kind | NLA_F_NESTED, b"".join(attributes))
 
 
 def number(kind: int, value: int) -> bytes:
-    """Return an attribute with a 32-bit number; a negative one in two's complement."""
+    """Encode an attribute with a 32-bit number; a negative one in two's complement."""
     return attribute(kind, struct.pack("!I", value & 0xFFFFFFFF))
 
 
 def text(kind: int, value: str) -> bytes:
-    """Return an attribute with a string."""
+    """Encode an attribute with a string."""
     return attribute(kind, value.encode() + b"\0")
 
 
 def attributes_of(data: bytes) -> dict[int, bytes]:
-    """Return the attributes that `data` is made of, by kind."""
+    """Parse attributes; return their values by type."""
     return dict(_attributes(data))
 
 
 def list_of(data: bytes) -> list[dict[int, bytes]]:
-    """Return the members of an attribute that is a list: the attributes of each."""
+    """Parse an attribute that is a list; return the attributes of each member."""
     return [attributes_of(member) for _, member in _attributes(data)]
 
 
@@ -79,7 +80,7 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Nfnetlink:
-    """A netfilter socket of the network namespace in which it was made."""
+    """A netfilter netlink socket of the network namespace in which it was created."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
@@ -91,16 +92,16 @@ class Nfnetlink:
         self._socket.close()
 
     def batch(self, messages: Sequence[Message]) -> None:
-        """Carry out `messages` as one transaction: all of them or none. Raises KernelError about the first refused."""
+        """Execute `messages` as one transaction. Raises KernelError for the first message that is rejected."""
         first = self._sequence + 1
         self._sequence += len(messages) + 2
         out = [Message(NFNL_MSG_BATCH_BEGIN, 0, b"").encode(first, resource=NFNL_SUBSYS_NFTABLES)]
         for position, message in enumerate(messages, 1):
-            # the kernel tells of every failure unasked; the last message's receipt tells that the rest is done
+            # only the last message requests an acknowledgement; failures are always reported
             out.append(message.encode(first + position, NLM_F_ACK if position == len(messages) else 0))
         out.append(Message(NFNL_MSG_BATCH_END, 0, b"").encode(self._sequence, resource=NFNL_SUBSYS_NFTABLES))
         self._socket.send(b"".join(out))
-        # what became of a batch is known, and told, before send(2) returns
+        # the batch is executed, and its results are queued, before send(2) returns
         refused: tuple[int, int] | None = None
         done = False
         for sequence, kind, payload in self._answers():
@@ -115,7 +116,7 @@ class Nfnetlink:
             what = messages[sequence - first - 1].what if first < sequence < self._sequence else "batch"
             raise KernelError("nfnetlink", (what,), code, "see `skiff doctor`")
         if not done:
-            raise KernelError("nfnetlink", ("batch without an answer",), 5)
+            raise KernelError("nfnetlink", ("batch without an answer",), errno.EIO)
 
     def _answers(self) -> Iterator[tuple[int, int, bytes]]:
         while True:
@@ -126,7 +127,7 @@ class Nfnetlink:
             yield from _messages(data)
 
     def request(self, message: Message) -> None:
-        """Carry out one message. Raises KernelError."""
+        """Execute one message. Raises KernelError."""
         self._sequence += 1
         self._socket.send(message.encode(self._sequence, NLM_F_ACK))
         for _, kind, payload in _messages(self._socket.recv(RECEIVE_BYTES)):
@@ -134,7 +135,7 @@ class Nfnetlink:
                 raise KernelError("nfnetlink", (message.what,), -code)
 
     def dump(self, message: Message) -> Iterator[bytes]:
-        """Yield the attributes of every object that `message` asks for. Raises KernelError."""
+        """Yield the attributes of every object of the dump that `message` requests. Raises KernelError."""
         self._sequence += 1
         self._socket.send(message.encode(self._sequence, NLM_F_DUMP))
         while True:
@@ -147,7 +148,7 @@ class Nfnetlink:
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield sequence number, kind and payload of each message."""
+    """Yield sequence number, type and payload of each message."""
     offset = 0
     while offset + 16 <= len(data):
         length, kind, _flags, sequence, _port = struct.unpack_from("=IHHII", data, offset)

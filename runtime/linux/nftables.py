@@ -1,4 +1,4 @@
-"""nftables spoken directly: tables, chains, sets, rules and what rules are made of, as messages for a batch.
+"""nftables over netlink: tables, chains, sets, rules and their expressions, as messages for a batch.
 
 A rule is a sequence of expressions that work on 4-byte registers (the kernel's linux/netfilter/nf_tables.h); what nft(8)
 writes as `ip daddr 127.0.0.11 udp dport 53 drop` is the sequence load, compare, load, compare, …, verdict. Measured: a
@@ -32,15 +32,15 @@ NEWSET, NEWSETELEM, GETSETELEM, DELSETELEM = 9, 12, 13, 14
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = 0, 1, 2, 3, 4
 RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
 
-# nft(8) knows these types by number; they are for who reads the table, the kernel looks at lengths only
+# types of sets' keys by nft(8)'s numbers; only nft(8) uses them, for display: the kernel uses lengths
 IPV4_ADDRESS, IPV6_ADDRESS, PROTOCOL, SERVICE, INTERFACE = 7, 8, 12, 13, 41
 LENGTHS = {IPV4_ADDRESS: 4, IPV6_ADDRESS: 16, PROTOCOL: 1, SERVICE: 2, INTERFACE: 16}
 SET_INTERVAL, SET_MAP, ELEMENT_INTERVAL_END = 0x4, 0x8, 0x1
 
 DROP, ACCEPT, JUMP = 0, 1, -3
 IFNAME_BYTES = 16
-COMMENT = 0  # NFTNL_UDATA_RULE_COMMENT: what nft(8) and iptables(8) show as a rule's comment
-HOST_BYTE_ORDER = struct.pack("=BBI", 0, 4, 1)  # told to nft(8), which else shows interface names as nothing
+COMMENT = 0  # NFTNL_UDATA_RULE_COMMENT: the comment of a rule for nft(8) and iptables(8)
+HOST_BYTE_ORDER = struct.pack("=BBI", 0, 4, 1)  # key byte order, for nft(8): else it shows interface names as ""
 REGISTER = 8  # NFT_REG32_00
 
 Expression = bytes
@@ -50,21 +50,21 @@ Expression = bytes
 
 
 def interface(name: str) -> bytes:
-    """Return an interface name as registers hold it."""
+    """Encode an interface name for a register."""
     return name.encode().ljust(IFNAME_BYTES, b"\0")
 
 
 def joined(*parts: bytes) -> bytes:
-    """Return a concatenation: each part fills whole registers."""
+    """Encode a concatenation: each part is padded to whole registers."""
     return b"".join(part + b"\0" * (-len(part) % 4) for part in parts)
 
 
 def port(value: int) -> bytes:
-    """Return a port number as the wire has it."""
+    """Encode a port number in network byte order."""
     return struct.pack("!H", value)
 
 
-# --- expressions: what a rule looks at
+# --- expressions: matches
 
 
 def _expression(name: str, *attributes: bytes) -> Expression:
@@ -72,7 +72,7 @@ def _expression(name: str, *attributes: bytes) -> Expression:
 
 
 def payload(base: int, offset: int, length: int, register: int = REGISTER) -> Expression:
-    """Load `length` bytes of the packet: `base` 1 is the network header, 2 the transport header."""
+    """Load `length` bytes of a packet's header: `base` 1 is the network header, 2 the transport header."""
     return _expression("payload", number(1, register), number(2, base), number(3, offset), number(4, length))
 
 
@@ -82,32 +82,32 @@ def meta(key: int, register: int = REGISTER) -> Expression:
 
 
 def family(value: int) -> Sequence[Expression]:
-    """Go on with packets of an address family."""
+    """Match packets of an address family."""
     return meta(15), equal(bytes([value]))
 
 
 def transport(value: int) -> Sequence[Expression]:
-    """Go on with packets of a transport protocol."""
+    """Match packets of a transport protocol."""
     return meta(16), equal(bytes([value]))
 
 
 def incoming(register: int = REGISTER) -> Expression:
-    """Load the name of the device that the packet came from."""
+    """Load the name of the input interface."""
     return meta(6, register)
 
 
 def outgoing(register: int = REGISTER) -> Expression:
-    """Load the name of the device that the packet leaves by."""
+    """Load the name of the output interface."""
     return meta(7, register)
 
 
 def equal(value: bytes, register: int = REGISTER) -> Expression:
-    """Go on when the register holds `value`."""
+    """Match if the register equals `value`."""
     return _compare(0, value, register)
 
 
 def differs(value: bytes, register: int = REGISTER) -> Expression:
-    """Go on when the register does not hold `value`."""
+    """Match if the register differs from `value`."""
     return _compare(1, value, register)
 
 
@@ -116,13 +116,13 @@ def _compare(operator: int, value: bytes, register: int) -> Expression:
 
 
 def to_this_machine() -> Sequence[Expression]:
-    """Go on when the packet's destination is an address of this machine (`fib daddr type local`)."""
+    """Match if the destination is an address of this machine (`fib daddr type local`)."""
     load = _expression("fib", number(1, REGISTER), number(2, 3), number(3, 2))
     return load, equal(struct.pack("=I", 2))
 
 
 def connection(key: int, mask: int) -> Sequence[Expression]:
-    """Go on when the connection's property `key` (0 state, 2 status) has a bit of `mask`."""
+    """Match if the connection's property `key` (0 state, 2 status) has a bit of `mask`."""
     load = _expression("ct", number(1, REGISTER), number(2, key))
     bits = _expression(
         "bitwise",
@@ -136,35 +136,35 @@ def connection(key: int, mask: int) -> Sequence[Expression]:
 
 
 def known_connection() -> Sequence[Expression]:
-    """Go on when the packet belongs to a connection, or to an error of one (`ct state established,related`)."""
+    """Match packets of a connection, and errors of one (`ct state established,related`)."""
     return connection(0, 2 | 4)
 
 
 def malformed_connection() -> Sequence[Expression]:
-    """Go on when the packet fits no connection and can begin none (`ct state invalid`)."""
+    """Match packets that belong to no connection and can't open one (`ct state invalid`)."""
     return connection(0, 1)
 
 
 def translated_connection() -> Sequence[Expression]:
-    """Go on when the connection's destination was translated (`ct status dnat`)."""
+    """Match if the connection's destination was translated (`ct status dnat`)."""
     return connection(2, 0x20)
 
 
 def is_in(name: str, *, inverted: bool = False) -> Expression:
-    """Go on when the registers' value is in the set `name` (or, `inverted`, is not)."""
+    """Match if the registers' value is in the set `name` (or, `inverted`, is not)."""
     return _expression("lookup", text(1, name), number(2, REGISTER), number(5, int(inverted)))
 
 
 def mapped(name: str) -> Expression:
-    """Replace the registers' value by what the map `name` has for it; go on when it has something."""
+    """Replace the registers' value by its value in the map `name`; match if it has one."""
     return _expression("lookup", text(1, name), number(2, REGISTER), number(3, REGISTER))
 
 
-# --- expressions: what a rule does
+# --- expressions: statements
 
 
 def verdict(code: int, chain: str = "") -> Expression:
-    """Accept, drop, or jump to `chain`."""
+    """Set the verdict: accept, drop, or jump to `chain`."""
     inner = number(1, code) + (text(2, chain) if chain else b"")
     return _expression("immediate", number(1, 0), nested(2, nested(2, inner)))
 
@@ -175,14 +175,14 @@ def load(value: bytes, register: int = REGISTER) -> Expression:
 
 
 def translate(family: int, address: int, port: int) -> Expression:
-    """Send the packet to the address and the port in these registers."""
+    """Destination NAT to the address and the port in these registers."""
     return _expression(
         "nat", number(1, 1), number(2, family), number(3, address), number(4, address), number(5, port), number(6, port)
     )
 
 
 def masquerade() -> Expression:
-    """Give the packet the address of the device that it leaves by."""
+    """Source NAT to the address of the output interface."""
     return _expression("masq")
 
 
@@ -191,7 +191,7 @@ def masquerade() -> Expression:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of `family`; its methods give messages for `Nfnetlink.batch`."""
+    """A table of `family`; its methods return messages for `Nfnetlink.batch`."""
 
     family: int
     name: str
@@ -200,11 +200,11 @@ class Table:
         return Message(NFNL_SUBSYS_NFTABLES << 8 | kind, self.family, attributes, flags, f"{what} {self.name}".strip())
 
     def add(self) -> Message:
-        """Make the table, where there is none."""
+        """Create the table if it does not exist."""
         return self._message(NEWTABLE, text(1, self.name), NLM_F_CREATE, "add table")
 
     def create(self) -> Message:
-        """Make the table; one that is there is an error (EEXIST)."""
+        """Create the table; fails with EEXIST if it exists."""
         return self._message(NEWTABLE, text(1, self.name), NLM_F_CREATE | NLM_F_EXCL, "create table")
 
     def delete(self) -> Message:
@@ -212,11 +212,11 @@ class Table:
         return self._message(DELTABLE, text(1, self.name), 0, "delete table")
 
     def chain(self, name: str) -> Message:
-        """Make a chain that others jump to."""
+        """Create a regular chain, as the target of jumps."""
         return self._message(NEWCHAIN, text(1, self.name) + text(3, name), NLM_F_CREATE, f"add chain {name} to")
 
     def base_chain(self, name: str, kind: str, hook: int, priority: int) -> Message:
-        """Make a chain that the kernel calls at `hook`; `kind` is "nat" or "filter". What it lets pass is accepted."""
+        """Create a base chain at `hook` with policy accept; `kind` is "nat" or "filter"."""
         attributes = [
             text(1, self.name),
             text(3, name),
@@ -229,7 +229,7 @@ class Table:
     def rule(
         self, chain: str, *parts: Expression | Sequence[Expression], comment: str = "", first: bool = False
     ) -> Message:
-        """Append a rule to `chain`, or put it `first`; `comment` is for who looks, and to find the rule again."""
+        """Append a rule to `chain`, or insert it `first`; `comment` is displayed by nft(8), and identifies the rule."""
         expressions = [one for part in parts for one in ([part] if isinstance(part, bytes) else part)]
         attributes = text(1, self.name) + text(2, chain) + nested(4, *expressions)
         if comment:
@@ -238,7 +238,7 @@ class Table:
         return self._message(NEWRULE, attributes, flags, f"add rule to {chain} of")
 
     def delete_rule(self, chain: str, handle: bytes) -> Message:
-        """Remove the rule that `rules` gave with `handle`."""
+        """Remove the rule with `handle`, as returned by `rules`."""
         attributes = text(1, self.name) + text(2, chain) + attribute(3, handle)
         return self._message(DELRULE, attributes, 0, f"delete rule of {chain} of")
 
@@ -252,7 +252,7 @@ class Table:
     def set(
         self, name: str, id: int, key: Sequence[int], value: Sequence[int] = (), *, is_interval: bool = False
     ) -> Message:
-        """Make a set of keys of these types, or a map when values have types too; `id` names it inside the batch."""
+        """Create a set with keys of these types, or a map if `values` has types; `id` identifies it in the batch."""
         flags = (SET_INTERVAL if is_interval else 0) | (SET_MAP if value else 0)
         attributes = [
             text(1, self.name),
@@ -269,17 +269,17 @@ class Table:
         return self._message(NEWSET, b"".join(attributes), NLM_F_CREATE, f"add set {name} to")
 
     def add_elements(self, name: str, elements: Iterable[tuple[bytes, bytes]]) -> Message:
-        """Put elements, each a key and a value (empty in a set), into the set `name`; one that is there is an error."""
+        """Add elements, each a key and a value (empty in a set), to the set `name`; fails with EEXIST for duplicates."""
         return self._elements(
             NEWSETELEM, name, [_element(key, value) for key, value in elements], NLM_F_CREATE | NLM_F_EXCL
         )
 
     def delete_elements(self, name: str, keys: Iterable[bytes]) -> Message:
-        """Take keys out of the set `name`."""
+        """Remove keys from the set `name`."""
         return self._elements(DELSETELEM, name, [_element(key) for key in keys], 0)
 
     def elements(self, link: Nfnetlink, name: str) -> Iterator[tuple[bytes, bytes]]:
-        """Yield key and value of each element of the set `name`; of ranges where each begins. Raises KernelError."""
+        """Yield key and value of each element of the set `name`; for ranges, of the start. Raises KernelError."""
         asked = self._message(GETSETELEM, text(1, self.name) + text(2, name), 0, f"list set {name} of")
         for found in map(attributes_of, link.dump(asked)):
             for element in list_of(found.get(3, b"")):
@@ -287,11 +287,11 @@ class Table:
                     yield attributes_of(element[1])[1], attributes_of(element.get(2, b"")).get(1, b"")
 
     def add_range(self, name: str, first: bytes, after: bytes) -> Message:
-        """Put the range from `first` to before `after` into the interval set `name`."""
+        """Add the range from `first` up to, but not including, `after` to the interval set `name`."""
         return self._elements(NEWSETELEM, name, _range(first, after), NLM_F_CREATE)
 
     def delete_range(self, name: str, first: bytes, after: bytes) -> Message:
-        """Take a range that was put in out of the interval set `name`."""
+        """Remove a range from the interval set `name`."""
         return self._elements(DELSETELEM, name, _range(first, after), 0)
 
     def _elements(self, kind: int, name: str, elements: Sequence[bytes], flags: int) -> Message:
@@ -301,7 +301,7 @@ class Table:
 
 @dataclass(frozen=True)
 class BaseChain:
-    """A chain that the kernel calls at `hook`; `policy` is what becomes of packets that no rule decides about."""
+    """A base chain at `hook`; `policy` is the verdict on packets that no rule decides about."""
 
     table: str
     name: str
@@ -322,7 +322,7 @@ def base_chains(link: Nfnetlink, family: int) -> Iterator[BaseChain]:
 
 
 def chain_of_rule(message: Message) -> str:
-    """Return the chain that a message adds a rule to, "" for one that adds none."""
+    """Return the chain to which a message adds a rule, "" for other messages."""
     return _text(attributes_of(message.attributes)[2]) if message.kind & 0xFF == NEWRULE else ""
 
 
@@ -335,7 +335,7 @@ def _number(value: bytes) -> int:
 
 
 def _comment(userdata: bytes) -> str:
-    """Return the comment among a rule's user data, which are type, length and value, one after the other."""
+    """Return the comment from a rule's user data, which is a sequence of type, length and value."""
     while len(userdata) > 2:
         kind, length = userdata[:2]
         if kind == COMMENT:

@@ -1,4 +1,4 @@
-"""Owners of files, where a user namespace may not have them (user_namespaces(7))."""
+"""chown(2) in user namespaces, where owners may not be mapped (user_namespaces(7))."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from runtime.linux import userns
 
 
 def chown(where: str | int, uid: int, gid: int) -> None:
-    """Give a file (a path, of which a last link is not followed, or a descriptor) its owner and group.
+    """Set owner and group of a file: a path, of which a symbolic link is not followed, or a descriptor.
 
-    In a user namespace of one user every file is root's, and stays so. Raises SkiffError on an owner that a namespace
-    of more users lacks, OSError.
+    In a user namespace with a single user, an unmapped owner is ignored: all files belong to root. Else, raises
+    SkiffError for an unmapped owner. Raises OSError.
     """
     try:
         if isinstance(where, int):
@@ -25,6 +25,6 @@ def chown(where: str | int, uid: int, gid: int) -> None:
             raise
         if not userns.has_one_user():
             raise SkiffError(
-                f"a file belongs to user {uid}, group {gid}, and the engine's user namespace has no such: {where}",
+                f"a file belongs to user {uid}, group {gid}, which the engine's user namespace does not map: {where}",
                 "give this user wider ranges in /etc/subuid and /etc/subgid, and restart its engine",
             ) from error

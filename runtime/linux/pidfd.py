@@ -1,4 +1,4 @@
-"""What pidfds are for beside waiting: to kill, and to learn what the kernel remembers of a process that ended."""
+"""pidfds: signals to processes, and the exit status of processes that are not children (ioctl_pidfd(2))."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXIT_CODE_OFFSET = 60
 
 
 def kill(pidfd: int) -> None:
-    """Kill a process; nothing happens to one that has ended, or to another one that got its number."""
+    """Kill a process; one that has exited, or another process that has got its PID, is not affected."""
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
@@ -22,15 +22,15 @@ def kill(pidfd: int) -> None:
 
 
 def remembers_exits() -> bool:
-    """Whether this kernel tells anyone with a pidfd how the process ended (PIDFD_INFO_EXIT, Linux 6.15)."""
+    """Whether the kernel returns the exit status to any process with a pidfd (PIDFD_INFO_EXIT, Linux 6.15)."""
     major, minor = os.uname().release.split(".")[:2]
     return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (6, 15)
 
 
 def wait_status(pidfd: int) -> int | None:
-    """Return the wait status of an ended and reaped process, as waitpid(2) gives it; None while it is not reaped.
+    """Return the wait status of an exited and reaped process, as from waitpid(2); None while it is not reaped.
 
-    Raises OSError when the kernel has no such record.
+    Raises OSError if the kernel does not have the status.
     """
     info = bytearray(PIDFD_INFO_BYTES)
     struct.pack_into("=Q", info, 0, PIDFD_INFO_EXIT)

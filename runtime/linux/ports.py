@@ -1,4 +1,4 @@
-"""Who has a port of this network namespace (proc(5), /proc/net/tcp)."""
+"""Which process uses a port of this network namespace (proc(5), /proc/net/tcp)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LISTENING = "0A"
 
 
 def holder(protocol: str, port: int) -> str:
-    """Return who holds a port ("tcp" or "udp"): "process 123 (nginx)", "a process of user www", or what can be said."""
+    """Describe the process that uses a port: "process 123 (nginx)", "a process of user www" or "another process"."""
     sockets = _sockets(protocol, port)
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -26,7 +26,7 @@ def holder(protocol: str, port: int) -> str:
 
 
 def _sockets(protocol: str, port: int) -> dict[str, int]:
-    """Return the sockets of a port, by inode, and the users that they belong to."""
+    """Return the sockets of a port: inodes to UIDs."""
     found = {}
     for version in ("", "6"):
         try:

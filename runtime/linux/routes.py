@@ -1,4 +1,4 @@
-"""The addresses and routes that the kernel of a network namespace has now (rtnetlink(7))."""
+"""The addresses and routes of a network namespace (rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Range = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class InterfaceAddress:
-    """An address of an interface, up or down; `range` is what it reaches without a router."""
+    """An address of an interface, up or down; `range` is its subnet."""
 
     interface: int
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -31,7 +31,7 @@ class InterfaceAddress:
 
 @dataclass(frozen=True)
 class Route:
-    """A route of any table; `interface` is 0 where it has none of its own, as a blackhole."""
+    """A route of any table; `interface` is its index, 0 if it has none, such as a blackhole."""
 
     range: Range
     interface: int
@@ -44,7 +44,7 @@ def addresses(link: Netlink) -> Iterator[InterfaceAddress]:
         if family not in (socket.AF_INET, socket.AF_INET6):
             continue
         told = dict(attributes(message, IFADDRMSG_BYTES))
-        # of a point-to-point link IFA_ADDRESS is the other end; without IFA_LOCAL (IPv6) it is our own
+        # on a point-to-point link IFA_ADDRESS is the peer's; without IFA_LOCAL (IPv6) it is our own
         reached = told.get(IFA_ADDRESS, told.get(IFA_LOCAL))
         if reached is not None:
             own = ipaddress.ip_address(told.get(IFA_LOCAL, reached))
@@ -52,7 +52,7 @@ def addresses(link: Netlink) -> Iterator[InterfaceAddress]:
 
 
 def has_default_route(link: Netlink) -> bool:
-    """Whether a route leads everywhere that no other one does."""
+    """Whether a route is a default route."""
     return any(
         message[7] == RTN_UNICAST and RTA_DST not in dict(attributes(message, RTMSG_BYTES))
         for family in (socket.AF_INET, socket.AF_INET6)
@@ -65,7 +65,7 @@ def _every_route(family: int) -> bytes:
 
 
 def routes(link: Netlink) -> Iterator[Route]:
-    """Yield the IPv4 and IPv6 routes of all tables, but for default routes and those that come with an address."""
+    """Yield the IPv4 and IPv6 routes of all tables, except default routes and those the kernel adds for addresses."""
     for family in (socket.AF_INET, socket.AF_INET6):
         for message in link.dump(RTM_GETROUTE, _every_route(family)):
             told = dict(attributes(message, RTMSG_BYTES))

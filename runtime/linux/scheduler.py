@@ -1,4 +1,4 @@
-"""How the kernel schedules the calling process (sched(7))."""
+"""Scheduling attributes of the calling thread (sched(7))."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seccomp filters: the OCI document's rules assembled to classic BPF (seccomp(2), kernel seccomp_filter.rst)."""
+"""Seccomp filters: the OCI configuration's rules, assembled to classic BPF (seccomp(2), kernel seccomp_filter.rst)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RET = {
 NOTIFY = "SCMP_ACT_NOTIFY"
 WITH_DATA = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
-"""Default actions that let a call pass, one that nobody has heard of too."""
+"""Actions that execute the system call: with one of these as default action, unknown calls are executed, too."""
 
 Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, operand; jumps count from the next instruction (struct sock_filter)."""
@@ -35,14 +35,13 @@ Instruction = tuple[int, int, int, int]
 def assemble(
     filters: Mapping[str, Any], architectures: Mapping[int, Mapping[str, int]], *, has_listener: bool = False
 ) -> list[Instruction]:
-    """Return the program of the OCI document's `linux.seccomp` (OCI runtime spec, "Seccomp").
+    """Assemble the program for the OCI configuration's `linux.seccomp` (OCI runtime spec, "Seccomp").
 
-    `architectures` has the numbers of the system calls by name for each AUDIT_ARCH constant; a call by another kills
-    the process, but for x32's, which shares x86-64's constant: it answers ENOSYS, as by kernels without it. Where the
-    document does not let unknown calls pass, one that the table does not have answers ENOSYS, as on an older kernel, so
-    that libraries fall back. Rules of calls that the table does not have are passed over. Raises
-    ValueError on an unknown action or comparison, on one that asks a listener where there is none, and on a program
-    that is too long for the kernel.
+    `architectures` maps each AUDIT_ARCH constant to system call numbers by name. A call of another architecture kills
+    the process; calls of x32, which shares the constant of x86-64, fail with ENOSYS, as on kernels without x32. If the
+    default action does not execute calls, those that the table lacks fail with ENOSYS, as on an older kernel, so that
+    libraries fall back. Rules for calls that the table lacks are ignored. Raises ValueError for an unknown action or
+    comparison, for one that needs a listener if there is none, and for a program that exceeds the kernel's limit.
     """
     _need_listener(filters, has_listener)
     default = _action(filters["defaultAction"], filters.get("defaultErrnoRet"))
@@ -57,7 +56,7 @@ def assemble(
 
 
 def _calls(filters: Mapping[str, Any], numbers: Mapping[str, int], default: int) -> list[Instruction]:
-    """Return the part of the program for one architecture; it never falls through."""
+    """Return the part of the program for one architecture; all its paths end with a return instruction."""
     plain: dict[int, int] = {}
     conditional: dict[int, list[tuple[Sequence[Mapping[str, Any]], int]]] = {}
     for rule in filters.get("syscalls") or ():
@@ -88,9 +87,9 @@ def _calls(filters: Mapping[str, Any], numbers: Mapping[str, int], default: int)
 
 
 def check(filters: Mapping[str, Any], *, has_listener: bool = False) -> None:
-    """Raise ValueError where `filters` have an action, comparison or argument that there is not.
+    """Raise ValueError if `filters` has an unknown action, comparison or argument.
 
-    The action that asks a listener is one only where there is a listener.
+    SCMP_ACT_NOTIFY is valid only with a listener.
     """
     _need_listener(filters, has_listener)
     _action(filters["defaultAction"], filters.get("defaultErrnoRet"))
@@ -111,7 +110,7 @@ def _action(name: str, errno: int | None) -> int:
 
 
 def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int, int]]:
-    """Return runs of neighbouring numbers with one action as (first, last, action)."""
+    """Return ranges of consecutive numbers with the same action as (first, last, action)."""
     found: list[tuple[int, int, int]] = []
     for number, action in sorted(actions.items()):
         if found and found[-1][1] == number - 1 and found[-1][2] == action:
@@ -122,7 +121,7 @@ def _ranges(actions: Mapping[int, int]) -> list[tuple[int, int, int]]:
 
 
 def _conditions(arguments: Sequence[Mapping[str, Any]], action: int) -> list[Instruction]:
-    """Return code that ends with `action` when all `arguments` hold, and falls through when one does not."""
+    """Return code that returns `action` if all `arguments` match, else falls through."""
     steps: list[Instruction] = [(RET_K, 0, 0, action)]
     for argument in reversed(arguments):
         steps = _compare(argument, len(steps)) + steps
@@ -130,7 +129,7 @@ def _conditions(arguments: Sequence[Mapping[str, Any]], action: int) -> list[Ins
 
 
 def _compare(argument: Mapping[str, Any], rest: int) -> list[Instruction]:
-    """Return code that goes on when the 64-bit comparison holds and else jumps over `rest` further instructions."""
+    """Return code that continues if the 64-bit comparison is true, else jumps over `rest` further instructions."""
     if not 0 <= argument["index"] < ARGUMENTS:
         raise ValueError(f"a system call has no argument {argument['index']}")
     low_offset = OFFSET_ARGS + 8 * argument["index"]
@@ -162,5 +161,5 @@ def pack(program: Sequence[Instruction]) -> bytes:
 
 
 def compile_for_this_machine(filters: Mapping[str, Any]) -> bytes:
-    """Return the packed program of `filters` with this machine's numbers."""
+    """Return the packed program of `filters` for this machine's architectures."""
     return pack(assemble(filters, syscall_table.tables()))

@@ -185,9 +185,9 @@ _TABLES = {
 
 @cache
 def tables(machine: str | None = None) -> dict[int, dict[str, int]]:
-    """Return the system call numbers by name of each architecture whose programs `machine` (this one) runs.
+    """Return the system call numbers by name, for each architecture that `machine` (default: this one) can execute.
 
-    The key is the AUDIT_ARCH constant that seccomp filters see; the machine's own architecture comes first.
+    The keys are the AUDIT_ARCH constants in struct seccomp_data; the machine's native architecture is first.
     """
     return {
         architecture: {name: int(number) for name, number in (pair.split(":") for pair in text.split())}

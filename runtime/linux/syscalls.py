@@ -1,4 +1,4 @@
-"""System calls that Python's `os` lacks, through one thin ctypes layer; constants named as in the kernel's headers."""
+"""System calls that Python's `os` lacks, by ctypes; constants have their names in the kernel's headers."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class CloneArguments(ctypes.Structure):
 
 
 def call(name: str, *arguments: int | bytes | ctypes.Array[Any] | ctypes.Structure | None) -> int:
-    """Make system call `name`; raises KernelError with what it was called with."""
+    """Call the system call `name`. Raises KernelError with its arguments."""
     converted = [
         ctypes.byref(a) if isinstance(a, ctypes.Structure) else (ctypes.c_long(a) if isinstance(a, int) else a)
         for a in arguments
@@ -132,10 +132,10 @@ def call(name: str, *arguments: int | bytes | ctypes.Array[Any] | ctypes.Structu
 
 
 def open_inside(directory: int, path: bytes, flags: int, resolve: int) -> int:
-    """Open `path` below the directory of a descriptor with openat2(2), whose RESOLVE_* flags `resolve` are.
+    """Open `path` below the directory of a descriptor with openat2(2); `resolve` has its RESOLVE_* flags.
 
-    Raises KernelError. The kernel answers EAGAIN where something on the machine is renamed or mounted while it looks at
-    "..": that is tried again, for as long as a loop of renames may go on beside it.
+    Raises KernelError. The kernel returns EAGAIN if anything on the machine is renamed or mounted while it resolves a
+    "..": the call is repeated then, long enough to succeed next to a process that renames in a loop.
     """
     how = OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     for _ in range(OPEN_ATTEMPTS - 1):
@@ -163,9 +163,9 @@ class FilterProgram(ctypes.Structure):
 
 
 def install_filter(packed: bytes, flags: int = 0) -> int:
-    """Put the calling thread, and all it will execute, under a program of struct sock_filter (seccomp(2)).
+    """Install a seccomp filter, an array of struct sock_filter, for the calling thread (seccomp(2)).
 
-    Returns the listener's descriptor when `flags` ask for one, else 0.
+    Returns the listener's descriptor if `flags` has SECCOMP_FILTER_FLAG_NEW_LISTENER, else 0.
     """
     return call("seccomp", SECCOMP_SET_MODE_FILTER, flags, FilterProgram(len(packed) // 8, packed))
 
@@ -174,7 +174,7 @@ SIGACTION_BYTES, SIGSET_BYTES = 32, 8
 
 
 def default_signal(number: int) -> None:
-    """Give a signal its default action, also one of those that the C library keeps to itself (sigaction(2))."""
+    """Reset a signal to its default action, including those that the C library reserves (sigaction(2))."""
     call("rt_sigaction", number, bytes(SIGACTION_BYTES), None, SIGSET_BYTES)
 
 
@@ -201,13 +201,13 @@ def set_mount(mounted: int, attributes: int, *, clear: int = 0, propagation: int
 
 
 def map_mount(mounted: int, users: int, *, recursive: bool) -> None:
-    """Show the owners of the mount of a descriptor as user namespace `users` maps them (mount_setattr(2), ID-mapped)."""
+    """Make the detached mount of a descriptor ID-mapped, by the user namespace `users` (mount_setattr(2))."""
     what = MountAttributes(MOUNT_ATTR_IDMAP, 0, 0, users)
     call("mount_setattr", mounted, b"", AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0), what, 32)
 
 
 def attach_mount(mounted: int, target: int) -> None:
-    """Put the detached mount of a descriptor on the file or directory of another (move_mount(2))."""
+    """Attach the detached mount of a descriptor to the file or directory of another (move_mount(2))."""
     call("move_mount", mounted, b"", target, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
 
 
@@ -223,7 +223,7 @@ def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
 
 
 def working_directory() -> bytes:
-    """Return what getcwd(2) says: no path where the directory is outside the root ("(unreachable)…")."""
+    """Return the result of getcwd(2): not a path, but "(unreachable)…", if the directory is outside the root."""
     place = ctypes.create_string_buffer(LONGEST_PATH)
     call("getcwd", place, LONGEST_PATH)
     return place.value

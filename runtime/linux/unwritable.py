@@ -1,4 +1,4 @@
-"""Programs that cannot be written to through who runs them."""
+"""Protection of a program's file from being overwritten through /proc/PID/exe."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from runtime.linux import syscalls as linux
 
 
 def unwritable(program: str) -> int | None:
-    """Return a descriptor of `program` on a read-only mount that nobody can find; None where there can be none.
+    """Return a descriptor of `program` on a detached read-only mount; None if it can't be created.
 
-    A container's process that executes /proc/self/exe executes what its launcher runs, and could open that file for
-    writing afterwards (CVE-2019-5736): on this mount it can't, whatever its rights.
+    A container's process that executes /proc/self/exe runs the runtime's own program, and could open this file for
+    writing afterwards (CVE-2019-5736). On a read-only mount it can't, whatever its privileges are.
     """
     mounted = -1
     try:

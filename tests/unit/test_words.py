@@ -25,6 +25,7 @@ FOLDERS = (
     "runtime/client",
     "runtime/http",
     "runtime/install",
+    "runtime/linux",
 )
 """Folders that have been rewritten; a folder that has been is added here."""
 DIALECT = {
