@@ -12,7 +12,6 @@ from runtime.volume.options import KNOWN, Backing, backing
         ({}, Backing()),
         ({"type": "none", "o": "bind", "device": "/data"}, Backing("bind", "/data")),
         ({"type": "none", "o": "rbind,ro", "device": "/data"}, Backing("bind", "/data", ("ro",))),
-        ({"o": "bind", "device": "/data"}, Backing("bind", "/data")),
         (
             {"type": "tmpfs", "device": "tmpfs", "o": "size=10m,uid=1000,noexec"},
             Backing("tmpfs", "tmpfs", ("noexec",), ("size=10m", "uid=1000")),
@@ -28,9 +27,10 @@ def test_options_say_what_is_behind_a_volume(options, expected):
 @pytest.mark.parametrize(
     ("options", "problem", "hint"),
     [
-        ({"tpye": "tmpfs"}, "invalid option: 'tpye'", 'did you mean "type"?'),
+        ({"tpye": "tmpfs"}, 'invalid option: "tpye"', 'did you mean "type"?'),
         ({"size": "10m"}, "quota size requested but no quota support", "o: size=10m"),
-        ({"type": "none", "o": "bind"}, "missing device in volume options", "device:"),
+        ({"type": "none", "o": "bind"}, 'missing required option: "device"', "device:"),
+        ({"o": "bind", "device": "/data"}, 'missing required option: "type"', "type: none"),
         ({"type": "none", "o": "bind", "device": "data"}, "'data' of a bind is not an absolute path", "from the root"),
         ({"type": "none", "o": "bind,uid=3", "device": "/x"}, "invalid mount option 'uid=3'", "known: ro"),
         ({"type": "nfs", "o": "addr=1.2.3.4", "device": ":/x"}, "type nfs are not supported", "bind-mount it"),
