@@ -182,7 +182,7 @@ class Extension:
         return self._files[key]
 
     def _canonical(self, model: Model, document: Document) -> None:
-        """Put, in place, all that an extended file defines into canonical forms: it counts, whoever extends what."""
+        """Convert all that an extended file defines to canonical forms, in place, whichever service is extended."""
         bad: list[Path] = []
 
         def report(message: str, path: Path) -> None:

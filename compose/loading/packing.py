@@ -51,7 +51,7 @@ def packed(file: str, folder: str, lookup: Callable[[str], str | None]) -> Packe
 def literal_variables(data: bytes, file: str) -> Iterator[tuple[str, str]]:
     """Yield service and `NAME=VALUE` for each variable whose value a Compose file holds itself.
 
-    What is interpolated, or has no value, comes from whoever uses the file, and gives nothing away.
+    Values that are interpolated or missing are set by the user of the file, so they reveal nothing.
     """
     for document in parse(data, file):
         services = document.content.get("services") if isinstance(document.content, dict) else None

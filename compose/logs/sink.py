@@ -31,4 +31,4 @@ class LogSink(Protocol):
         """Let readers see what was taken."""
 
     def exited(self, name: str, exit_code: int, *, is_restarting: bool) -> None:
-        """Take note that container `name` exited."""
+        """Record that container `name` exited."""

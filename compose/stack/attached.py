@@ -210,7 +210,7 @@ class AttachedUp:
             self._ended.set()
 
     def _exited(self, run: ContainerRun) -> None:
-        """Take note that a container exited: the stack may have to be stopped because of it."""
+        """Handle the exit of a container: the stack may have to be stopped because of it."""
         if run.container.service == self._options.exit_code_from and self._exit_code is None:
             self._exit_code = run.exit_code
         aborts = self._options.aborts_on_exit or (self._options.aborts_on_failure and run.exit_code)

@@ -73,7 +73,7 @@ def wait_for_exit(
 
 
 def await_dependencies(context: Context, project: DesiredProject, service: str) -> None:
-    """Return once what `service` depends on is as it wants it. Raises SkiffError when something required fails."""
+    """Wait until the dependencies of `service` meet its conditions. Raises SkiffError when something required fails."""
     from compose.execute.conditions import wait_completed, wait_healthy
 
     wanted = project.services[service].dependencies if service in project.services else {}

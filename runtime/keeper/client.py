@@ -292,7 +292,7 @@ class KeeperClient:
     async def _store_soon(self, process: ProcessHandle) -> None:
         """Have descriptors held by the vault once the start has been answered: until then the record is enough.
 
-        The send wakes the vault's process, which on a busy machine runs at once, before whoever waits for the answer.
+        The send wakes the vault's process, which on a busy machine runs at once, before the task that waits for the answer.
         """
         await anyio.sleep(STORE_DELAY_S)
         if self._held.get(process.id) is process:  # else it has ended, and its descriptors are closed

@@ -112,7 +112,7 @@ class LogWriter:
 
         Raises BlockingIOError if the pipe is empty, KernelError or OSError if writing fails.
         """
-        if self.is_full and _holds_bytes(pipe):  # not at EOF, where a rotation would delete a segment in vain
+        if self.is_full and _holds_bytes(pipe):  # not at EOF, where a rotation would delete a segment needlessly
             self._rotate()
         self._open_files()
         self._record(stream)
