@@ -45,7 +45,7 @@ def file_mounts(target: DesiredProject, name: str) -> Iterator[dict[str, Any]]:
 
 
 def make_bind_sources(target: DesiredProject, name: str) -> None:
-    """Make the missing folders that the service binds: they belong to whoever runs the command, not to the engine's user.
+    """Create the missing folders that the service bind-mounts, owned by the user of the command, not of the engine.
 
     Raises SkiffError for one that can't be made.
     """

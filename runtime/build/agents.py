@@ -1,4 +1,4 @@
-"""`RUN --mount=type=ssh`: the way from a step's socket to the SSH agent of whoever asked for the build."""
+"""`RUN --mount=type=ssh`: connects a step's socket to the SSH agent of the build's client."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ async def unpack_context(chunks: AsyncIterator[bytes], directory: Path) -> None:
 
 
 async def _feed(chunks: AsyncIterator[bytes], writing: int) -> None:
-    # the write end is closed by whoever ends first, so the reader always sees an end
+    # the write end is closed by the task that ends first, so the reader always gets end of file
     try:
         async for chunk in chunks:
             await anyio.to_thread.run_sync(_write_all, writing, chunk)

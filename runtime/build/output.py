@@ -90,7 +90,7 @@ class OutputOrder:
                 self._outputs[self._unfinished[0]].show()
 
     def fail(self, index: int) -> None:
-        """Show what a failing stage said, whoever's turn it is."""
+        """Show the output of a failing stage at once, also if it is not the next one."""
         self._outputs[index].show()
 
 

@@ -143,7 +143,7 @@ class StageBuilder:
         return expand(word, self.variables, self.workshop.dockerfile.escape, self.uses)
 
     def uses(self, name: str) -> None:
-        """Take note of a variable that the instruction uses."""
+        """Record a variable that the instruction uses."""
         self._lint.look_at_variable(name, self.variables, self.state.arguments, self._line)
 
     def owner(self, name: str) -> Owner:

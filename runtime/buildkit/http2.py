@@ -113,7 +113,7 @@ class Stream:
         self.notify()
 
     def on_end(self, *, is_reset: bool = False) -> None:
-        """Take note that nothing more comes."""
+        """Record the end of the stream, and wake its reader."""
         self._has_ended = True
         self.is_reset = self.is_reset or is_reset
         self.notify()

@@ -56,7 +56,7 @@ Method = Callable[[Call], Awaitable[None]]
 
 
 class Server:
-    """Serves `methods`, by their paths, to whoever calls them."""
+    """A gRPC server of `methods`, by their paths."""
 
     def __init__(self, methods: Mapping[str, Method], log: Callable[[BaseException], None]) -> None:
         self._methods = methods
