@@ -16,6 +16,7 @@ from runtime.image.reference import Reference
 
 IMAGE_SCHEME = "docker-image://"
 STREAM_SCHEME = "stream:"
+ID_SCHEME = "image-id:"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def named_contexts(written: Mapping[str, str], directories: Mapping[str, Path]) 
         if value.startswith(IMAGE_SCHEME):
             Reference.parse(value[len(IMAGE_SCHEME) :])
             found[_normal(name)] = NamedContext(name, image=value[len(IMAGE_SCHEME) :])
+        elif value.startswith(ID_SCHEME):
+            found[_normal(name)] = NamedContext(name, image=value[len(ID_SCHEME) :])
         elif value.startswith(STREAM_SCHEME):
             found[_normal(name)] = NamedContext(name, directory=directories[name])
         elif is_git(value):

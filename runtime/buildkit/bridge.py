@@ -16,6 +16,7 @@ from typing import Any
 import anyio.to_thread
 
 from runtime.build.arguments import global_arguments
+from runtime.build.contexts import ID_SCHEME
 from runtime.build.errors import DockerfileError
 from runtime.build.expansion import expand
 from runtime.build.git import is_git
@@ -25,6 +26,7 @@ from runtime.build.tree import Tree
 from runtime.buildkit.builds import Build, Builds
 from runtime.buildkit.contexts import Contexts
 from runtime.buildkit.frontend import (
+    CONTEXT,
     UPLOADED,
     Content,
     Source,
@@ -38,6 +40,7 @@ from runtime.buildkit.frontend import (
 )
 from runtime.buildkit.progress import Messages, VertexOutputs
 from runtime.buildkit.provenance import Facts, Material
+from runtime.buildkit.results import INPUT, definition_of, image_of
 from runtime.buildkit.rpc import CANCELLED, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, RpcError
 from runtime.buildkit.schema import message
 from runtime.buildkit.sessions import Session, Sessions
@@ -53,7 +56,7 @@ BUILD_ID = "buildkit-controlapi-buildid"
 OWN_FRONTEND = "docker/dockerfile"
 DOCKERFILE, GATEWAY = "dockerfile.v0", "gateway.v0"
 CAPABILITIES = (
-    "solve.base", "resolveimage", "readfile", "readdir", "statfile", "return", "returnmap", "proto.refarray",
+    "solve.base", "resolveimage", "readfile", "readdir", "statfile", "return", "returnmap", "proto.refarray", "reference.output",
     "frontend.inputs", "gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "gateway.warnings",
 )  # fmt: skip
 """What of the gateway's API is served (BuildKit, "frontend/gateway/pb")."""
@@ -119,6 +122,9 @@ class Bridge:
         if build.completed_ns:
             raise build.error or RpcError(CANCELLED, "the build is over")
         session = await self._sessions.get(build.request.Session)
+        for name, value in attributes.items():
+            if name.startswith(f"{CONTEXT}:") and value.startswith(INPUT):
+                attributes[name] = ID_SCHEME + image_of(request.FrontendInputs[value.removeprefix(INPUT)])
         imports = cache_sources([*request.CacheImports, *build.request.Cache.Imports])
         options = options_of(attributes, list(build.request.Entitlements), imports)
         url, wanted = attributes.get("context", ""), attributes.get("requestid", "")
@@ -130,6 +136,7 @@ class Bridge:
         if len(platforms) < 2:
             image = await self.build(build, session, options, url)
             result.ref.id = build.keep(image)
+            getattr(result.ref, "def").CopyFrom(definition_of(image.id))
             result.metadata["containerimage.config"] = self._engine.images.content.read(image.id)
             return result
         described = []
@@ -137,6 +144,7 @@ class Bridge:
             # one after the other: the next one finds what they share in the cache
             image = await self.build(build, session, replace(options, platform=str(platform)), url)
             result.refs.refs[str(platform)].id = build.keep(image)
+            getattr(result.refs.refs[str(platform)], "def").CopyFrom(definition_of(image.id))
             result.metadata[f"containerimage.config/{platform}"] = self._engine.images.content.read(image.id)
             described.append({"ID": str(platform), "Platform": platform_document(platform)})
         result.metadata["refs.platforms"] = json.dumps({"Platforms": described}).encode()

@@ -15,7 +15,7 @@ from typing import Any
 
 from runtime.build import instructions as ins
 from runtime.build.archive import unpack_context
-from runtime.build.contexts import STREAM_SCHEME, inside, named_contexts
+from runtime.build.contexts import ID_SCHEME, IMAGE_SCHEME, STREAM_SCHEME, inside, named_contexts
 from runtime.build.git import AGENT, GitFetcher, auth_secrets, is_git, parse_git
 from runtime.build.graph import reads_from
 from runtime.build.mount_options import read_mount
@@ -124,7 +124,7 @@ def _context(name: str, value: str) -> str:
     scheme, _, rest = value.partition(":")
     if scheme == "local":
         return STREAM_SCHEME + rest
-    if scheme == "docker-image" or is_git(value):
+    if value.startswith((IMAGE_SCHEME, ID_SCHEME)) or is_git(value):
         return value
     raise RpcError(
         UNIMPLEMENTED,
@@ -334,7 +334,7 @@ def _repositories(instructions: Sequence[ins.Instruction], options: BuildOptions
 
 def _domains(dockerfile: ins.Dockerfile, instructions: Sequence[ins.Instruction], options: BuildOptions) -> set[str]:
     """Return the registries that the build may pull from."""
-    names = [value for value in options.contexts.values() if not value.startswith(STREAM_SCHEME)]
+    names = [value for value in options.contexts.values() if not value.startswith((STREAM_SCHEME, ID_SCHEME))]
     names += [stage.base.image for stage in dockerfile.stages]
     for one in instructions:
         names += reads_from(one)

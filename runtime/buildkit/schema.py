@@ -20,8 +20,11 @@ PACKAGES = {
     """,
     "pb": """
         Platform Architecture=1 OS=2 Variant=3 OSVersion=4 OSFeatures=5:*string
-        Definition def=1:*bytes
+        Definition def=1:*bytes metadata=2:{pb.OpMetadata}
+        OpMetadata ignore_cache=1:bool
         SourceOp identifier=1 attrs=2:{string}
+        Input digest=1 index=2:int64
+        Op inputs=1:*pb.Input source=3:pb.SourceOp
         SourceInfo filename=1 data=2:bytes definition=3:pb.Definition language=4
         Range start=1:pb.Position end=2:pb.Position
         Position line=1:int32 character=2:int32

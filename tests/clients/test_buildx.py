@@ -437,3 +437,15 @@ def test_a_cache_goes_to_a_registry_and_comes_back(docker, context, mode):
         assert "use --cache-to type=registry,ref=NAME" in said
     finally:
         registry.stop()
+
+
+def test_a_target_of_bake_is_the_context_of_another(docker, tmp_path):
+    base = {"dockerfile-inline": "FROM busybox\nENV BASE=1\nRUN echo base > /base\n"}
+    app = {
+        "dockerfile-inline": "FROM base\nRUN cat /base > /app; echo $BASE >> /app\n",
+        "contexts": {"base": "target:base"},
+        "tags": ["bx:app"],
+    }
+    (tmp_path / "docker-bake.json").write_text(json.dumps({"target": {"base": base, "app": app}}))
+    docker("buildx", "bake", "--progress=plain", "app", cwd=tmp_path)
+    assert docker("run", "--rm", "bx:app", "cat", "/app") == "base\n1\n"
