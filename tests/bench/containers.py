@@ -1,4 +1,4 @@
-"""One container: its launch beside `runc run` on the same root filesystem, and what an idle one costs in memory."""
+"""One container: its launch compared to `runc run` on the same root filesystem, and what an idle one costs in memory."""
 
 import json
 import statistics
@@ -15,7 +15,7 @@ ROUNDS = 30
 
 
 def launch(place: Place) -> Iterator[Budget]:
-    """Measure create + start until PID 1 runs, and a whole run-to-exit, both beside `runc run`."""
+    """Measure create + start until PID 1 runs, and a whole run-to-exit, both compared to `runc run`."""
     bundle = runc_bundle(place)
     client = Client(endpoint(place.home.env, None))
     sleep = {"Image": "busybox:latest", "Cmd": ["sleep", "1000"], "HostConfig": {"Init": False}}

@@ -1,4 +1,4 @@
-"""A layer's unpacking beside GNU tar on the same archive."""
+"""A layer's unpacking compared to GNU tar on the same archive."""
 
 import os
 import platform

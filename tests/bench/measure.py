@@ -51,7 +51,7 @@ def ms(value: float) -> str:
 
 
 def against_bar(what: str, measured_s: float, bar_s: float, floor_name: str, floor_s: float) -> Budget:
-    """Return the budget of a duration with an absolute bar, beside a floor of the same run."""
+    """Return the budget of a duration with an absolute limit, and a lower bound of the same run."""
     return Budget(
         what, ms(measured_s), f"{floor_name} {ms(floor_s)}", measured_s / floor_s, f"≤ {ms(bar_s)}", measured_s <= bar_s
     )

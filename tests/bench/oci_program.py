@@ -1,4 +1,4 @@
-"""`skiff oci run` as a program beside `runc run`, on one bundle: an interpreter's start against a compiled program's."""
+"""`skiff oci run` as a program compared to `runc run`, on one bundle: an interpreter's start against a compiled program's."""
 
 import statistics
 import subprocess
@@ -14,7 +14,7 @@ ROUNDS = 30
 
 
 def oci_program(place: Place) -> Iterator[Budget]:
-    """Measure a container's whole life (`run` of `true`) and a query of its state, both beside runc."""
+    """Measure a container's whole life (`run` of `true`) and a query of its state, both compared to runc."""
     bundle = runc_bundle(place)
     ours = [str(Path(sys.executable).parent / "skiff"), "oci", "--root", str(place.base / "oci")]
 

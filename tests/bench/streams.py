@@ -14,7 +14,7 @@ LINES = 1_000_000
 
 
 def logs(place: Place) -> Iterator[Budget]:
-    """Measure `skiff logs` of a million lines, beside `cat` of the same bytes, and count the lines."""
+    """Measure `skiff logs` of a million lines, compared to `cat` of the same bytes, and count the lines."""
     half = f'{{image: busybox, command: ["seq", "1", "{LINES // 2}"]}}'
     folder = place.folder(
         "flood",
@@ -61,7 +61,7 @@ services:
 
 
 def published_port(place: Place) -> Iterator[Budget]:
-    """Measure a stream out of a container over its published port, beside the container's own address."""
+    """Measure a stream out of a container over its published port, compared to the container's own address."""
     client = Client(endpoint(place.home.env, None))
     megabytes = 512
     body = {

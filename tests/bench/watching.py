@@ -27,7 +27,7 @@ services:
 
 
 def watching(place: Place) -> Iterator[Budget]:
-    """Measure saves one after the other, beside the upload of one file by the same client as the floor."""
+    """Measure saves one after the other, compared to the upload of one file by the same client as the floor."""
     folder = place.folder("watched", STACK)
     source = folder / "src"
     source.mkdir()

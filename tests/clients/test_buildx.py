@@ -109,7 +109,7 @@ def test_a_failure_shows_the_lines_of_the_dockerfile(docker, context):
     assert "open Dockerfile: no such file or directory" in build(docker, folder, code=1)
 
 
-def test_warnings_and_checks_are_told_with_their_lines(docker, context):
+def test_warnings_and_checks_are_reported_with_their_lines(docker, context):
     folder = context("FROM busybox\nMAINTAINER me\nENTRYPOINT echo hi\n")
     assert "2 warnings found" in build(docker, folder)
     said = docker("buildx", "build", "--check", ".", cwd=folder, code=1)

@@ -67,7 +67,7 @@ def on_terminal(engine, *arguments, typed=b""):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
 
-def test_version_tells_client_and_server(docker):
+def test_version_shows_client_and_server(docker):
     told = json.loads(docker("version", "--format", "{{json .}}").stdout)
     assert told["Server"]["ApiVersion"] == "1.55"
 
@@ -122,7 +122,7 @@ def test_published_ports_are_reached(docker):
         except OSError:
             return False
 
-    eventually(is_served, 10, "the page")  # the server tells nobody when it listens
+    eventually(is_served, 10, "the page")  # the server does not report when it listens
 
 
 def test_volumes_and_binds(docker, tmp_path):
@@ -182,7 +182,7 @@ def test_build_with_the_classic_builder(docker, tmp_path):
     docker("rmi", "built")
 
 
-def test_a_failing_build_tells_the_step(docker, tmp_path):
+def test_a_failing_build_shows_the_step(docker, tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo oh && exit 4\n")
     result = docker("build", "-t", "broken", str(tmp_path), check=False)
     assert result.returncode != 0

@@ -22,7 +22,7 @@ def test_a_container_is_seen_through_its_life(client):
         container.remove()
 
 
-def test_exec_tells_streams_apart(client):
+def test_exec_distinguishes_streams(client):
     container = client.containers.run("busybox", ["sleep", "60"], detach=True)
     try:
         code, (out, err) = container.exec_run(["sh", "-c", "echo o; echo e >&2; exit 2"], demux=True)

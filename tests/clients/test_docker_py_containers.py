@@ -81,7 +81,7 @@ def test_names_change_unless_they_are_taken(create):
     refused(lambda: container.rename("not valid"), 400, "Invalid container name (not valid)")
 
 
-def test_states_that_are_in_the_way_are_told(create, start):
+def test_states_that_are_in_the_way_are_reported(create, start):
     container, idle = start(), create()
     container.start()  # 304: it is no error to want what is
     idle.stop()

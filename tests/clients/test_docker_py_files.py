@@ -54,7 +54,7 @@ def test_a_read_only_root_takes_files_on_its_volumes_alone(create):
 
 
 @pytest.mark.parametrize("is_running", [True, False])
-def test_where_nothing_can_be_unpacked_is_told(create, start, is_running):
+def test_where_nothing_can_be_unpacked_is_reported(create, start, is_running):
     container = (start if is_running else create)()
     with pytest.raises(docker.errors.NotFound, match="Could not find the file /none in container"):
         container.put_archive("/none", archive(f=b"abc"))
@@ -70,7 +70,7 @@ def test_a_container_without_changes_has_none(create):
     assert create().diff() is None
 
 
-def test_what_is_done_with_files_is_told(client, create):
+def test_what_is_done_with_files_is_reported(client, create):
     container = create()
     container.put_archive("/tmp", archive(f=b"abc"))
     content(container, "/tmp/f")

@@ -80,7 +80,7 @@ def test_a_container_is_connected_with_all_its_settings_and_disconnected(client,
     refused(lambda: made.disconnect("nobody", force=True), 404, "endpoint nobody not found")
 
 
-def test_what_cannot_be_connected_is_told(client, network, start, create):
+def test_what_cannot_be_connected_is_reported(client, network, start, create):
     container, alone = start(), create(host={"network_mode": "none"})
     made = network("py-other", ipam=IPAMConfig(pool_configs=[IPAMPool(subnet="10.219.0.0/24")]))
     predefined = {name: client.networks.get(name) for name in ("bridge", "host", "none")}
@@ -104,7 +104,7 @@ def test_what_cannot_be_connected_is_told(client, network, start, create):
     refused(lambda: client.networks.list(filters={"type": "round"}), 500, "invalid filter: 'type'='round'")
 
 
-def test_unused_networks_are_pruned_and_it_is_told(client, network):
+def test_unused_networks_are_pruned_and_it_is_reported(client, network):
     client.networks.create("py-unused", labels={"prune": "me"})
     assert client.networks.prune(filters={"label": "prune=me"}) == {"NetworksDeleted": ["py-unused"]}
     assert client.networks.prune(filters={"label": "prune=me"}) == {"NetworksDeleted": None}
@@ -126,7 +126,7 @@ def test_a_volume_is_made_listed_and_removed(client, create):
     refused(lambda: client.volumes.get("py-volume"), 404, "no such volume")
 
 
-def test_it_is_told_when_a_volume_is_mounted_and_no_more(client, create):
+def test_it_is_reported_when_a_volume_is_mounted_and_no_more(client, create):
     container = create("true", host={"binds": ["py-told:/v:ro"]})
     events = client.events(since=1, decode=True, filters={"type": "volume", "container": container.id})
     container.start()

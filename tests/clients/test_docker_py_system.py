@@ -110,7 +110,7 @@ def test_info_has_what_clients_look_for(client):
     assert dict(info["DriverStatus"])["Backing Filesystem"] not in ("", "unknown")
 
 
-def test_prunes_are_told(client, told):
+def test_prunes_are_reported(client, told):
     client.containers.prune(filters={"label": "nobody"})
     client.networks.prune(filters={"label": "nobody"})
     client.volumes.prune(filters={"label": "nobody"})
@@ -121,7 +121,7 @@ def test_prunes_are_told(client, told):
     assert client.containers.prune(filters={"label": "nobody"})["ContainersDeleted"] is None
 
 
-def test_what_is_looked_at_is_told(start, told):
+def test_what_is_looked_at_is_reported(start, told):
     container = start(tty=True)
     container.top()
     container.resize(10, 20)
@@ -140,7 +140,7 @@ def test_events_of_images_have_the_first_clients_members(client, told):
     assert [event["Actor"]["Attributes"]["name"] for event in events] == ["py-event:1", image.id]
 
 
-def test_images_that_are_saved_loaded_and_imported_are_told(client, start, told):
+def test_images_that_are_saved_loaded_and_imported_are_reported(client, start, told):
     busybox = client.images.get("busybox")
     client.images.load(b"".join(busybox.save()))
     found = told(2, image=[busybox.id], event=["save", "load"])
@@ -151,7 +151,7 @@ def test_images_that_are_saved_loaded_and_imported_are_told(client, start, told)
     client.images.remove("py-told:1")
 
 
-def test_a_commit_tells_of_the_pause_and_of_the_image(start, told):
+def test_a_commit_reports_the_pause_and_the_image(start, told):
     container = start()
     image = container.commit("py-committed", "2")
     found = told(3, container=[container.id], event=["pause", "commit", "unpause"])
@@ -163,7 +163,7 @@ def test_a_commit_tells_of_the_pause_and_of_the_image(start, told):
     container.client.images.remove("py-committed:2")
 
 
-def test_a_forced_removal_tells_of_the_signal_and_the_end_after_the_volumes(start, told):
+def test_a_forced_removal_reports_the_signal_and_the_end_after_the_volumes(start, told):
     container = start(host={"binds": ["py-told-volume:/v"]})
     container.remove(force=True)
     found = told(2, container=[container.id], event=["kill", "die", "unmount", "destroy"])
@@ -172,7 +172,7 @@ def test_a_forced_removal_tells_of_the_signal_and_the_end_after_the_volumes(star
     assert [event["Action"] for event in found] == ["unmount", "die", "destroy"]
 
 
-def test_health_probes_are_told_as_the_execs_that_they_are(start, told):
+def test_health_probes_are_reported_as_the_execs_that_they_are(start, told):
     container = start(healthcheck=Healthcheck(test=["CMD", "true"], interval=10**9))
     found = told(4, container=[container.id], event=["exec_create", "exec_start", "exec_die", "health_status"])
     assert [event["Action"] for event in found] == [
@@ -186,7 +186,7 @@ def test_a_log_that_is_not_kept_cannot_be_read(create):
     assert caught.value.status_code == 501
 
 
-def test_want_of_memory_is_told_when_the_kernel_tells_it(start, told):
+def test_want_of_memory_is_reported_when_the_kernel_reports_it(start, told):
     # the one that takes it all is killed, the container goes on
     container = start(
         "sh", "-c", "tail /dev/zero; echo $?; sleep 60", host={"mem_limit": "16m", "memswap_limit": "16m"}

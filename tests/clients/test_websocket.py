@@ -27,7 +27,7 @@ def attach(shared_home):
         one.close()
 
 
-def test_what_is_typed_comes_back_and_the_end_is_told(start, attach):
+def test_what_is_typed_comes_back_and_the_end_is_reported(start, attach):
     container = start("sh", "-c", "read line; echo heard $line; echo error >&2", stdin_open=True)
     client = attach(container, "stream=1&stdin=1&stdout=1&stderr=1")
     client.ping(b"there?")

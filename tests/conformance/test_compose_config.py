@@ -1,4 +1,4 @@
-"""Real Compose files with what docker compose 2.40.3 made of each, read from the shared folder beside the checkout."""
+"""Real Compose files with what docker compose 2.40.3 made of each, read from the shared folder next to the checkout."""
 
 import re
 import subprocess

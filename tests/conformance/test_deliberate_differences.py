@@ -55,7 +55,7 @@ DIFFERENCES = {
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_a_difference_is_as_it_is_told(tmp_path, name):
+def test_a_difference_is_as_it_is_reported(tmp_path, name):
     difference = DIFFERENCES[name]
     folder = Folder(tmp_path).file("compose.yaml", difference.text)
     if isinstance(difference.ours, str):

@@ -1,4 +1,4 @@
-"""Files made to break whoever reads them, each with what is to be said of it."""
+"""Files made to break their reader, each with the expected message."""
 
 import os
 
@@ -13,7 +13,7 @@ def bomb():
 
 
 def merge_bomb():
-    """Return mappings that take in the one before twice, in lists of lists."""
+    """Return mappings that include the one before twice, in lists of lists."""
     lines = ["  a0: &a0 {k: [x, x, x, x, x, x, x, x, x]}"]
     lines += [
         f"  a{level}: &a{level} {{<<: *a{level - 1}, l: [{', '.join([f'*a{level - 1}'] * 9)}]}}"

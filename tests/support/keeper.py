@@ -110,7 +110,7 @@ def children(pid):
 
 
 async def settled(holds):
-    """Wait for the state of a foreign process that tells nobody of it."""
+    """Wait for the state of a foreign process, for which there is no event."""
     with anyio.fail_after(10):
         while not holds():  # noqa: ASYNC110
             await anyio.sleep(0.01)

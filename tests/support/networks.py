@@ -1,4 +1,4 @@
-"""Networks of an engine without the engine, containers that are namespaces only, and who talks to whom."""
+"""Networks of an engine without the engine, containers that are namespaces only, and connections between them."""
 
 import secrets
 import socket
@@ -141,7 +141,7 @@ def ask(networks, id, name):
 
 @contextmanager
 def machine_beside():
-    """A machine beside this one: a network namespace on a wire of its own; gives its path.
+    """Another machine next to this one: a network namespace on a wire of its own; gives its path.
 
     It is 198.51.100.2 and 2001:db8:77::2, this one 198.51.100.1 and 2001:db8:77::1.
     """

@@ -1,4 +1,4 @@
-"""Containers that tell what they see: run through the Docker Engine API, in an engine that is shared."""
+"""Containers that report what they see: run through the Docker Engine API, in an engine that is shared."""
 
 import hashlib
 import io

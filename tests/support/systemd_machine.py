@@ -77,7 +77,7 @@ def why_not() -> str | None:
 
 
 def make_disk(image: Path, folders: Mapping[str, int], files: Mapping[str, str]) -> None:
-    """Make the disk: a writable layer above this machine's files, with `files` in it; beside it `folders`, with owners."""
+    """Make the disk: a writable layer above this machine's files, with `files` in it; next to it `folders`, with owners."""
     content = image.with_suffix(".content")
     units = content / "upper" / UNITS
     units.mkdir(parents=True)

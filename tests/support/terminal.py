@@ -51,25 +51,25 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def feed(self, within_s=30.0):
-        """Take in what came next; False at the end of the command's output."""
+        """Read what came next; False at the end of the command's output."""
         assert select.select([self.master], [], [], within_s)[0], f"nothing was written:\n{self.text}"
         try:
             data = os.read(self.master, 1 << 16)
-        except OSError:  # EIO: nobody has the terminal any more
+        except OSError:  # EIO: no process has the terminal open
             return False
         self.written += data
         self._stream.feed(data)
         return bool(data)
 
     def until(self, holds, within_s=30.0):
-        """Take in output until `holds(text of the screen)`."""
+        """Read output until `holds(text of the screen)`."""
         deadline = time.monotonic() + within_s
         while not holds(self.text):
             assert self.feed(), f"the command ended before:\n{self.text}"
             assert time.monotonic() < deadline, self.text
 
     def end(self):
-        """Take in everything, wait for the command's end and return its exit code."""
+        """Read everything, wait for the command's end and return its exit code."""
         try:
             while self.feed():
                 pass

@@ -22,7 +22,7 @@ from runtime.exhausted import exhaustion_error, most_files
         (KernelError("socket", (), errno.EMFILE), "the engine has too many open files", "ulimit -Hn"),
     ],
 )
-def test_what_ran_out_is_told_with_its_cure(error, message, hint):
+def test_what_ran_out_is_reported_with_its_cure(error, message, hint):
     told = exhaustion_error(error)
     assert told.status == 503
     assert message in told.message

@@ -90,6 +90,6 @@ def test_each_way_to_yield_inside_a_scope_is_found(text):
     assert len(faults({"a.py": text, "b.py": helpers})) == 1
 
 
-def test_a_yield_beside_a_scope_is_fine():
+def test_a_yield_next_to_a_scope_is_fine():
     text = "async def f():\n with move_on_after(1):\n  await g()\n yield 1\n with x:\n  yield 2"
     assert faults({"a.py": text}) == []

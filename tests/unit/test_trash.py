@@ -121,7 +121,7 @@ async def test_few_files_are_deleted_without_a_process_and_many_by_one(paths, mo
         assert len(os.listdir(left)) > 0
 
 
-async def test_an_engine_that_ends_meanwhile_ends_the_deletion(paths):
+async def test_an_engine_that_ends_at_the_same_time_ends_the_deletion(paths):
     trash = Trash(paths)
     trash.throw(tree(paths.volumes / "v", files=20_000))
     async with kept_empty(trash) as rounds:

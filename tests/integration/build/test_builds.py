@@ -159,7 +159,7 @@ async def test_independent_stages_are_built_side_by_side(b):
 
 
 @proves
-async def test_what_a_step_removed_and_made_anew_hides_what_was_there(b):
+async def test_what_a_step_removed_and_recreated_hides_what_was_there(b):
     result = await b.build(
         "FROM busybox AS made\nRUN rm -rf /home && mkdir /home && echo new > /home/new\n"
         "FROM scratch\nCOPY --from=made /home /h\n"
@@ -230,7 +230,7 @@ async def test_triggers_of_a_base_run_once(b):
 
 
 @proves
-async def test_a_failing_step_tells_exit_code_and_last_output_and_keeps_earlier_steps(b):
+async def test_a_failing_step_shows_exit_code_and_last_output_and_keeps_earlier_steps(b):
     result = await b.build("FROM busybox\nRUN echo one > /one\n\nRUN echo this broke >&2; exit 7\n")
     assert result.error["code"] == 7
     assert result.error["message"].startswith("Dockerfile:4: The command 'echo this broke >&2; exit 7' returned")
@@ -258,7 +258,7 @@ async def test_a_failing_step_tells_exit_code_and_last_output_and_keeps_earlier_
         ("FROM busybox\nCOPY requirements.txt /etc/passwd/x\n", "not a directory"),
     ],
 )
-def test_a_mistake_is_told_with_place_and_cure(dockerfile, message):
+def test_a_mistake_is_reported_with_place_and_cure(dockerfile, message):
     async def inside():
         async with bench() as b:
             b.write({"requirements.txt": "", "secret": "", ".dockerignore": "sec*"})

@@ -155,7 +155,7 @@ async def test_remote_archives_are_unpacked_only_when_asked(b):
 
 
 @proves
-async def test_a_remote_source_that_fails_is_told_with_its_line(b):
+async def test_a_remote_source_that_fails_is_reported_with_its_line(b):
     with served({}) as (address, _):
         missing = await b.build(f"FROM busybox\n\nADD {address}/gone /x\n")
         nameless = await b.build(f"FROM busybox\nADD {address}/ /x/\n")
@@ -187,7 +187,7 @@ async def test_add_unpacks_every_compression_and_copies_what_only_looks_like_an_
 
 
 @proves
-async def test_an_archive_that_is_damaged_is_told(b):
+async def test_an_archive_that_is_damaged_is_reported(b):
     (b.context / "a.tar.gz").write_bytes(gzip.compress(archived("in", os.urandom(100_000)))[:-1000])
     result = await b.build("FROM scratch\nADD a.tar.gz /\n")
     assert "Dockerfile:2: the archive cannot be read" in result.error["message"]

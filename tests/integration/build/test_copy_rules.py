@@ -255,7 +255,7 @@ def test_each_case_gives_what_buildkit_gives():
     anyio.run(main)
 
 
-def test_what_cannot_be_copied_is_told():
+def test_what_cannot_be_copied_is_reported():
     async def main():
         async with copying_bench() as b:
             for files, lines, message in REFUSED.values():

@@ -124,7 +124,7 @@ def test_what_buildkit_refuses_is_refused():
     anyio.run(main)
 
 
-def test_history_is_told_as_buildkit_tells_it():
+def test_history_is_that_of_buildkit():
     async def main():
         async with copying_bench() as b:
             b.write({"f": "", "g": ""})

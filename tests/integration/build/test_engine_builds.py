@@ -259,7 +259,7 @@ services:
     assert "app:x:1000:1000" in said
 
 
-def test_an_image_that_copy_names_tells_why_it_cannot_be_had(engine, private, tmp_path, monkeypatch):
+def test_an_image_that_copy_names_shows_why_it_cannot_be_had(engine, private, tmp_path, monkeypatch):
     registry, _ = private
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     for line in (

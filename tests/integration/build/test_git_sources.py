@@ -131,7 +131,7 @@ def test_a_named_context_may_be_a_repository(repository):
     in_bench(test)
 
 
-def test_without_the_git_program_the_cure_is_told(repository, monkeypatch):
+def test_without_the_git_program_the_cure_is_reported(repository, monkeypatch):
     url, _ = repository
     monkeypatch.setenv("PATH", "/nowhere")
 

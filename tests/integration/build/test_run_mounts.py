@@ -152,7 +152,7 @@ def test_the_socket_of_a_step_leads_to_the_agent_and_goes_with_the_step(tmp_path
         ("--mount=type=secret,id=x,mode=rw", "mode=rw is not an octal mode"),
     ],
 )
-def test_what_a_step_may_not_have_is_told(flag, message):
+def test_what_a_step_may_not_have_is_reported(flag, message):
     async def inside():
         async with bench() as b:
             result = await b.build(f"FROM busybox\nRUN {flag} true\n")
@@ -247,7 +247,7 @@ async def test_the_callers_certificates_are_seen_by_steps_and_are_no_part_of_any
 
 
 @proves
-async def test_a_step_that_does_not_trust_a_server_is_told_of_the_certificates(b):
+async def test_a_step_that_does_not_trust_a_server_gets_a_hint_on_certificates(b):
     text = "FROM busybox\nRUN echo 'curl: (60) SSL certificate problem: self-signed certificate' >&2; exit 60\n"
     assert "`skiff build --with-host-ca`" in (await b.build(text)).error["message"]
     assert "--with-host-ca" not in (await b.build(text, certificates=b"PEM\n")).error["message"]

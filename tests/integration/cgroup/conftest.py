@@ -1,4 +1,4 @@
-"""An engine whose containers are looked at from the host: what the kernel was told, what the processes may do.
+"""An engine whose containers are looked at from the host: what the kernel was set to, what the processes may do.
 
 The tests here hold on either cgroup version. `make test` runs them on this machine, and once more in a virtual machine
 with version 2 alone.

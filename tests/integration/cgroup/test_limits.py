@@ -218,7 +218,7 @@ def test_the_reading_of_a_disk_is_counted(ground, disk):
     assert bytes_read[major, minor, "read"] == 4 << 16
 
 
-def test_real_time_shares_are_given_or_their_loss_is_told(ground, is_unified):
+def test_real_time_shares_are_given_or_their_loss_is_reported(ground, is_unified):
     id = ground.start(CpuRealtimePeriod=1_000_000, CpuRealtimeRuntime=50_000)
     if is_unified:
         assert [warning for warning in ground.warnings if "real-time" in warning]

@@ -5,7 +5,7 @@ import pytest
 pytestmark = pytest.mark.root
 
 
-def test_want_of_memory_is_told_at_once_while_the_container_goes_on(ground):
+def test_want_of_memory_is_reported_at_once_while_the_container_goes_on(ground):
     with ground.client.events({"type": ["container"], "event": ["oom", "die"]}) as events:
         id = ground.start("tail /dev/zero; sleep 1000", Memory=16 << 20, MemorySwap=16 << 20)
         told = events.documents()

@@ -197,7 +197,7 @@ def test_naming_a_service_enables_its_profiles(folder):
     assert list(json.loads(folder.output("config", "--format", "json", "aaa"))["services"]) == ["aaa"]
 
 
-def test_a_service_that_is_not_there_is_told(folder):
+def test_a_service_that_is_not_there_is_reported(folder):
     done = folder.run("config", "wb")
     assert done.returncode == 1
     assert "no such service: wb" in done.stderr
@@ -247,7 +247,7 @@ def test_without_interpolation_variables_and_disabled_services_stay(folder):
 
 
 @pytest.mark.parametrize("flag", ["--no-interpolate", "--variables"])
-def test_a_service_beside_a_flag_for_the_whole_model_is_told_to_select_nothing(folder, flag):
+def test_a_service_next_to_a_flag_for_the_whole_model_is_warned_to_select_nothing(folder, flag):
     whole = folder.run("config", flag)
     assert (whole.returncode, whole.stderr) == (0, "")
     named = folder.run("config", flag, "db")
@@ -384,7 +384,7 @@ def test_a_lock_is_an_override_that_pins_images_alone(folder, engine):
     assert service["ports"][0]["target"] == 80
 
 
-def test_an_image_that_nobody_knows_is_told(folder, engine):
+def test_an_image_that_nobody_knows_is_reported(folder, engine):
     folder.file("d.yaml", "services: {w: {image: 'nobody/knows:3'}}")
     done = folder.run("-H", engine, "-f", "d.yaml", "config", "--resolve-image-digests")
     assert done.returncode == 1

@@ -40,7 +40,7 @@ def test_the_first_of_the_known_names_is_used(folder):
         "docker-compose.override.yaml",
     ],
 )
-def test_an_override_file_is_laid_upon(folder, name):
+def test_an_override_file_is_merged(folder, name):
     folder.file("compose.yaml", service("a")).file(name, service("b"))
     assert image(folder.config()) == "b"
 
@@ -52,7 +52,7 @@ def test_parent_folders_are_searched(folder):
     assert found["name"] == "project"
 
 
-def test_no_file_anywhere_is_told(folder):
+def test_no_file_anywhere_is_reported(folder):
     told = folder.refusal()
     assert "no Compose file in" in told
     assert "compose.yaml" in told
@@ -73,7 +73,7 @@ def test_standard_input_is_a_file(folder):
     assert image(folder.config(COMPOSE_FILE="-", input=service("too"))) == "too"
 
 
-def test_missing_files_are_all_told_with_who_names_them(folder):
+def test_missing_files_are_all_reported_with_who_names_them(folder):
     told = folder.refusal("-f", "a.yaml", "-f", "b.yaml")
     assert "can't find a.yaml" in told
     assert "can't find b.yaml" in told
@@ -136,7 +136,7 @@ def test_of_several_env_files_the_last_counts_and_may_use_the_first(folder):
     assert image(folder.config("--env-file", "one.env", COMPOSE_ENV_FILES="two.env")) == "a:one"
 
 
-def test_a_missing_env_file_is_told(folder):
+def test_a_missing_env_file_is_reported(folder):
     folder.file("compose.yaml", service("a"))
     assert "can't find env file no.env" in folder.refusal("--env-file", "no.env")
     told = folder.refusal(COMPOSE_ENV_FILES="no.env")
@@ -156,7 +156,7 @@ def test_dotenv_can_be_disabled(folder):
     assert "write true or false" in folder.refusal(COMPOSE_DISABLE_ENV_FILE="maybe")
 
 
-def test_a_bad_line_of_dotenv_is_told_with_its_place(folder):
+def test_a_bad_line_of_dotenv_is_reported_with_its_place(folder):
     folder.file("compose.yaml", service("a")).file(".env", "A=1\nB C=2\n")
     assert ".env:2:1: " in folder.refusal()
 

@@ -1,4 +1,4 @@
-"""Files made to break whoever reads them: refused with a clear message, in little memory, through the real command."""
+"""Files made to break their reader: refused with a clear message, in little memory, through the real command."""
 
 import os
 import sys

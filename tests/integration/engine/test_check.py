@@ -97,7 +97,7 @@ def test_leftovers_in_the_kernel_are_found_and_removed(engine):
     assert Api(engine.run / "engine.sock").state(engine.web)["Running"]
 
 
-def test_rules_that_somebody_changed_are_told_and_made_again(engine):
+def test_rules_that_somebody_changed_are_reported_and_made_again(engine):
     table = ("inet", f"skiff-{engine.paths.engine_id}")
     publish = {"NetworkMode": "net", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "0"}]}}
     page = "mkdir /www && echo page >/www/index.html && exec httpd -f -h /www"
@@ -130,7 +130,7 @@ def test_rules_that_somebody_changed_are_told_and_made_again(engine):
     assert fetched() == b"page\n"
 
 
-def test_a_volume_whose_directory_is_gone_is_told_and_not_made_up(engine):
+def test_a_volume_whose_directory_is_gone_is_reported_and_not_made_up(engine):
     api = Api(engine.run / "engine.sock")
     api.ask("POST", "/volumes/create", {"Name": "other"})
     shutil.rmtree(engine.root / "volumes/other")
@@ -140,7 +140,7 @@ def test_a_volume_whose_directory_is_gone_is_told_and_not_made_up(engine):
     assert not (engine.root / "volumes/other").exists()
 
 
-def test_containers_that_come_and_go_meanwhile_are_no_differences(engine):
+def test_containers_that_come_and_go_at_the_same_time_are_no_differences(engine):
     process = subprocess.Popen(
         ["sh", "-c", 'for i in 1 2 3 4 5 6; do "$@" || exit 1; done', "sh", *engine.command, "-H", engine.host, "ls"],
         env=engine.env, stdout=subprocess.DEVNULL,

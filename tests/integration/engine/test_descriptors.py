@@ -1,4 +1,4 @@
-"""How many files an engine and its keeper may have open, and need; what is told when there are no more."""
+"""How many files an engine and its keeper may have open, and need; what is reported when there are no more."""
 
 import json
 import os

@@ -46,7 +46,7 @@ def test_whom_it_leaves_behind_with_its_output_does_not_hold_it_up(api, begin, c
     id, connection = begin(f"{child} & echo started; exit 4")
     began = time.monotonic()
     assert b"started\n" in read_all(connection)
-    assert time.monotonic() - began < 60  # it would be five minutes, or for ever
+    assert time.monotonic() - began < 60  # it would be five minutes, or forever
     assert api.ask("GET", f"/exec/{id}/json").json["ExitCode"] == 4
 
 

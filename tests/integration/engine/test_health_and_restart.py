@@ -35,7 +35,7 @@ def health_of(api, id):
     return api.state(id)["Health"]
 
 
-def test_the_verdict_follows_the_probes_and_is_told(api, containers, heard):
+def test_the_verdict_follows_the_probes_and_is_reported(api, containers, heard):
     id = containers(
         "sh", "-c", "touch /ok; sleep 60", start=False, Healthcheck=check("test -e /ok && echo fine", Retries=2)
     )
@@ -180,7 +180,7 @@ def test_a_signal_lets_who_is_paused_go_on(api, containers):
     assert api.ask("POST", f"/containers/{id}/wait").json["StatusCode"] == 5
 
 
-def test_a_manual_start_begins_the_count_anew(api, containers):
+def test_a_manual_start_begins_the_count_again(api, containers):
     policy = {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1}}
     id = containers("false", HostConfig=policy)
     while api.state(id)["Status"] != "exited":
@@ -221,7 +221,7 @@ def test_policies_that_cannot_be_are_refused(api):
 
 
 @pytest.mark.parametrize("checked", [{}, {"Healthcheck": check("true")}], ids=["plain", "with a health check"])
-def test_a_child_that_the_kernel_kills_for_memory_is_told_while_the_container_runs(
+def test_a_child_that_the_kernel_kills_for_memory_is_reported_while_the_container_runs(
     api, containers, heard, shared_home, checked
 ):
     before = (shared_home.run / "engine.log").read_text().count("Traceback")

@@ -90,7 +90,7 @@ def test_what_an_engine_writes_down_is_its_users_alone_whatever_the_directories_
             assert path.name in names_for_containers or not stat.S_IMODE(path.stat().st_mode) & 0o077, path
 
 
-def test_a_root_that_was_open_is_closed_and_that_is_told_once(lived_in, other):
+def test_a_root_that_was_open_is_closed_and_that_is_reported_once(lived_in, other):
     home, api, id = lived_in
     home.skiff("engine", "stop")
     home.root.chmod(0o711)
@@ -121,7 +121,7 @@ def test_members_of_the_group_that_is_named_use_the_socket_and_see_no_file(busyb
         shutil.rmtree(base)
 
 
-def test_a_group_that_there_is_not_is_told(home):
+def test_a_group_that_there_is_not_is_reported(home):
     home.environment["SKIFF_GROUP"] = "no-such-group"
     said = home.skiff("engine", "start", check=False).stderr
     assert "$SKIFF_GROUP: there is no group 'no-such-group'" in said

@@ -18,7 +18,7 @@ def ping(api):
     return api.ask("GET", "/_ping").status
 
 
-def test_ping_tells_who_serves(api):
+def test_ping_identifies_the_server(api):
     for method in ("GET", "HEAD"):
         answer = api.ask(method, "/_ping")
         assert answer.status == 200
@@ -84,7 +84,7 @@ def test_answers_have_a_date(api):
     )
 
 
-def test_who_sends_too_much_hears_so(api):
+def test_who_sends_too_much_gets_an_error(api):
     answer = api.ask("POST", "/containers/create", b" " * (40 << 20))
     assert answer.status == 413
     assert answer.message.startswith(

@@ -1,4 +1,4 @@
-"""Many clients that do everything to the same few containers at once: each hears a clear answer, and none waits."""
+"""Many clients that do everything to the same few containers at once: each gets a clear answer, and none waits."""
 
 import random
 import threading

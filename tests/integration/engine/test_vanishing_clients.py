@@ -59,7 +59,7 @@ def exec_request(api, talker):
 
 
 def requests(api, talker, archive):
-    """The requests with long answers, by name; each made anew for each use."""
+    """The requests with long answers, by name; each made again for each use."""
     context = tarred(Dockerfile=b"FROM busybox\nRUN for i in 1 2 3; do head -c 100000 /dev/urandom | base64; done\n")
     return {
         "export": lambda: request("GET", f"/containers/{talker}/export"),

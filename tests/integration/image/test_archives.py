@@ -48,7 +48,7 @@ def images(tmp_path):
 
 
 def loaded(images, data, folder=None):
-    """Load the archive `data`; return the images and what was told."""
+    """Load the archive `data`; return the images and the messages."""
     told = []
     with tempfile.NamedTemporaryFile(dir=images.scratch()) as file:
         file.write(data)

@@ -70,7 +70,7 @@ def test_a_base_is_made_once_and_then_imported(images, program, tmp_path, monkey
     ]
 
 
-def test_a_failure_is_told_and_leaves_nothing(images, program, tmp_path):
+def test_a_failure_is_reported_and_leaves_nothing(images, program, tmp_path):
     program('echo half > "$archive"; echo "E: no such mirror" >&2; exit 7')
     with pytest.raises(InternalError, match="exit code 7") as caught:
         anyio.run(bootstrap, images, "debian:bookworm", tmp_path / "cache", lambda _: None)
@@ -105,12 +105,12 @@ def test_what_cannot_be_made_is_refused_with_what_can(name):
     assert "debian:bookworm[-slim]" in caught.value.hint
 
 
-def test_a_machine_that_no_base_is_made_for_is_told():
+def test_a_machine_that_no_base_is_made_for_is_reported():
     with pytest.raises(BadRequestError, match="can't be made for riscv64"):
         Base.parse("debian:12", "riscv64")
 
 
-def test_without_mmdebstrap_the_cure_is_told(images, tmp_path, monkeypatch):
+def test_without_mmdebstrap_the_cure_is_reported(images, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnavailableError, match="mmdebstrap is not installed") as caught:
         anyio.run(bootstrap, images, "debian:12", tmp_path / "cache", lambda _: None)

@@ -84,7 +84,7 @@ def test_a_pull_gives_the_image_that_was_pushed(registry, published, base):
     anyio.run(main)
 
 
-def test_progress_is_told_as_docker_tells_it(registry, published, base):
+def test_progress_is_reported_as_docker_does(registry, published, base):
     async def main():
         async with images_of(base) as images:
             told = []
@@ -376,7 +376,7 @@ def test_a_registry_without_tls_is_reached_where_that_was_allowed(registry, publ
     anyio.run(main)
 
 
-def test_a_pull_that_does_not_fit_is_told_and_leaves_nothing(registry, published, base):
+def test_a_pull_that_does_not_fit_is_reported_and_leaves_nothing(registry, published, base):
     disk = base / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)

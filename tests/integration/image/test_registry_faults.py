@@ -1,4 +1,4 @@
-"""A registry that fails once: it is asked again, and what it did is told in words."""
+"""A registry that fails once: it is asked again, and what it did is reported in words."""
 
 import hashlib
 import json
@@ -76,7 +76,7 @@ def test_a_manifest_and_a_configuration_that_fail_once_get_a_second_try(first):
         ([failing(429, pause=b"3600")], "allows no more requests for now"),
     ],
 )
-def test_what_stays_wrong_is_told_without_the_library(answers, words, monkeypatch):
+def test_what_stays_wrong_is_reported_without_the_library(answers, words, monkeypatch):
     monkeypatch.setattr("runtime.image.retries.FIRST_PAUSE_S", 0)
 
     async def main():

@@ -43,7 +43,7 @@ async def test_nothing_of_the_host_is_open_or_mounted_inside():
 
 async def test_a_limit_that_cannot_be_set_leaves_nothing():
     async with ground() as made:
-        for id in ("alone", "beside"):  # without and with a child that stands by
+        for id in ("alone", "beside"):  # without and with a preforked child
             with pytest.raises(InternalError):
                 await made.launch(id, "true", resources={"cpu": {"cpus": "9999"}})
             await made.launch(f"{id}-good", "sleep", "100")
@@ -171,7 +171,7 @@ async def test_a_second_engine_finds_what_the_first_left():
             adopted.close()
 
 
-async def test_an_engine_that_leaves_without_goodbye_is_started_anew():
+async def test_an_engine_that_leaves_without_goodbye_is_restarted():
     async with ground() as made:
         await made.launch("kept", "sleep", "100")
         said = made.folder / "said"

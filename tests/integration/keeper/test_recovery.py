@@ -1,4 +1,4 @@
-"""Processes that outlive both engine and keeper: had back with their streams, whoever held these."""
+"""Processes that outlive both engine and keeper: recovered with their streams, whichever process held these."""
 
 import os
 import signal
@@ -144,7 +144,7 @@ async def test_a_doorman_that_is_stopped_keeps_no_engine_from_coming_up(monkeypa
                 assert second.pid != doorman.pid
 
 
-async def test_what_is_held_of_containers_that_are_gone_is_let_go():
+async def test_what_is_held_of_containers_that_are_gone_is_dropped():
     async with (
         ground() as made,
         doorman_of(made) as doorman,

@@ -139,7 +139,7 @@ async def test_an_engine_that_does_not_read_holds_nothing_up():
                     await settled(lambda: descriptors(again.pid) < 30)
 
 
-async def test_a_child_that_hangs_is_given_up_and_others_start_meanwhile():
+async def test_a_child_that_hangs_is_given_up_and_others_start_at_the_same_time():
     async with ground() as made:
         await made.launch("frozen", "sleep", "100")
         await made.keeper.freeze("frozen", True)
@@ -189,7 +189,7 @@ async def test_many_launches_leave_no_descriptor_and_no_zombie():
                 break
         assert descriptors(made.keeper.pid) <= before
         await settled(lambda: "Z" not in children(made.keeper.pid).values())
-        assert len(children(made.keeper.pid)) <= 1 + POOL_SIZE  # what stays, and those that stand by
+        assert len(children(made.keeper.pid)) <= 1 + POOL_SIZE  # what stays, and preforked children
 
 
 async def test_orphans_of_a_container_without_processes_of_its_own_are_reaped():
@@ -211,7 +211,7 @@ async def test_what_is_left_of_a_container_without_processes_of_its_own_ends_wit
         made.processes.append(await made.keeper.launch("host", made.folder / "host-bundle", spec, stdin=False))
         with anyio.fail_after(10):
             assert (await made.exit("host")).exit_code == 3
-            assert await read(made.processes[-1].fds["stdout"]) == ""  # nobody has the pipe any more
+            assert await read(made.processes[-1].fds["stdout"]) == ""  # no process has the pipe open
             await made.keeper.forget("host")
         assert Cgroups().processes(f"/skiff-{made.paths.engine_id}/host") == []
 

@@ -1,4 +1,4 @@
-"""Children that stand by for the next containers: they are used, and what they made ahead is what would be made."""
+"""Preforked children for the next containers: they are used, and what they made in advance is what would be made."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def waits(pid):
 
 
 async def ready(made):
-    """Return the numbers of the children that stand by, as soon as they all wait to be asked."""
+    """Return the numbers of the preforked children, as soon as they all wait to be asked."""
     directory = Path(Cgroups().directories(f"/skiff-{made.paths.engine_id}")["pids"])
     with anyio.fail_after(20):
         while True:

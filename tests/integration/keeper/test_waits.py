@@ -1,4 +1,4 @@
-"""The keeper waits for no child: whatever one of them does or does not do, the others start, end and go meanwhile."""
+"""The keeper waits for no child: whatever one of them does or does not do, the others start, exit and are removed."""
 
 import ctypes
 import os

@@ -38,6 +38,6 @@ def paths():
 
 @pytest.fixture
 def elsewhere():
-    """A machine beside this one: gives the path of its network namespace."""
+    """Another machine next to this one: gives the path of its network namespace."""
     with machine_beside() as path:
         yield path

@@ -146,7 +146,7 @@ async def test_several_subnets_are_used_one_after_the_other(paths):
             assert await reaches(networks, one, address(networks, two))
 
 
-async def test_a_full_subnet_is_told_and_nothing_is_left_of_the_attempt(paths):
+async def test_a_full_subnet_is_reported_and_nothing_is_left_of_the_attempt(paths):
     async with cleaned(paths) as networks:
         front = await networks.create(name="front", subnets=[Subnet("10.213.0.0/30", "")])
         await container(networks, "one", front)

@@ -106,7 +106,7 @@ def test_a_forwarder_that_was_killed_is_replaced(stack, home):
     assert fetch("::1", port) == "web"
 
 
-def test_the_port_of_a_container_that_ended_meanwhile_is_free_with_the_next_engine(stack, home):
+def test_the_port_of_a_container_that_ended_since_is_free_with_the_next_engine(stack, home):
     project = stack(f"services: {{web: {{image: busybox, command: [sh, -c, '{WEB}'], {MORE}}}}}")
     port, pid = published(project, "web"), project.inspect("web")["State"]["Pid"]
     stopped(home)
@@ -116,7 +116,7 @@ def test_the_port_of_a_container_that_ended_meanwhile_is_free_with_the_next_engi
         one.bind(("::", port))
 
 
-def test_the_forwarder_goes_when_nothing_runs_any_more(stack, home):
+def test_the_forwarder_goes_when_nothing_runs(stack, home):
     project = stack(f"services: {{web: {{image: busybox, command: [sh, -c, '{WEB}'], {MORE}}}}}")
     assert len(forwarders(home.run)) == 1
     project.skiff("down")

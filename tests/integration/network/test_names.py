@@ -58,7 +58,7 @@ async def test_when_a_server_is_silent_or_not_there_the_next_is_asked(paths):
         assert (await off(ask, networks, one, "example.com"))[1] == SERVFAIL
 
 
-async def test_a_name_that_does_not_exist_outside_is_told_so(paths):
+async def test_a_name_that_does_not_exist_outside_is_reported(paths):
     async with cleaned(paths) as networks:
         one = await asker(networks, await networks.create(name="front"), "127.53.0.1")
         with upstream("127.53.0.1", lambda query, _: respond(query, NXDOMAIN), networks.namespace(one)):

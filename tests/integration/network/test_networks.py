@@ -81,7 +81,7 @@ def default_route(networks, id):
     ).stdout
 
 
-async def test_an_internal_network_has_no_way_out_and_another_beside_it_has(paths):
+async def test_an_internal_network_has_no_way_out_and_another_one_has(paths):
     async with cleaned(paths) as networks:
         inner, outer = await networks.create(name="inner", internal=True), await networks.create(name="outer")
         one = await container(networks, "one", inner)
@@ -236,7 +236,7 @@ async def test_namespaces_whose_mounts_are_gone_are_had_back_from_the_processes_
         process.stdout.close()
 
 
-async def test_a_setting_that_the_kernel_refuses_is_told_by_name(paths):
+async def test_a_setting_that_the_kernel_refuses_is_reported_by_name(paths):
     async with cleaned(paths) as networks:
         with pytest.raises(KernelError, match=r"net\.ipv4\.no_such_thing"):
             await networks.open_namespace(secrets.token_hex(32), "one", {"net.ipv4.no_such_thing": "1"})

@@ -76,7 +76,7 @@ def within(subnet, at=0):
 
 
 @pytest.mark.parametrize("is_up", [True, False])
-async def test_a_network_moves_where_its_subnet_is_anothers_meanwhile(paths, caplog, is_up):
+async def test_a_network_moves_where_its_subnet_is_anothers_now(paths, caplog, is_up):
     before = await left(paths)
     with interface(within(before.ipv4), up=is_up) as other:
         async with opened(paths) as networks:
@@ -221,7 +221,7 @@ async def test_a_port_is_not_published_to_an_address_that_is_anothers(paths):
         pass
 
 
-async def test_one_engine_has_250_networks_and_another_finds_room_beside_it(paths, tmp_path):
+async def test_one_engine_has_250_networks_and_another_finds_room_too(paths, tmp_path):
     beside = Paths(tmp_path / "root", tmp_path / "run")
     beside.root.mkdir()
     async with cleaned(beside) as others, cleaned(paths) as networks:

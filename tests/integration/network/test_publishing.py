@@ -295,7 +295,7 @@ async def test_the_only_address_is_given_to_one_container_after_the_other(paths)
             await networks.close_namespace(id)
 
 
-async def test_a_forwarder_that_can_not_be_started_is_told_and_nothing_stays_held(paths, monkeypatch):
+async def test_a_forwarder_that_can_not_be_started_is_reported_and_nothing_stays_held(paths, monkeypatch):
     async with cleaned(paths) as networks:
         one = await container(networks, "one", await networks.create(name="front"))
         with monkeypatch.context() as changed:

@@ -1,4 +1,4 @@
-"""The embedded resolver beside Docker's (28.5.2): who answers which question, and who is asked."""
+"""The embedded resolver compared to Docker's (28.5.2): who answers which question, and who is asked."""
 
 import ipaddress
 import os

@@ -186,7 +186,7 @@ def test_a_container_is_found_by_its_hostname_too(stack, named):
         assert attached["IPAddress"] in answer
 
 
-def test_a_port_in_use_is_told_before_anything_is_made(home, tmp_path):
+def test_a_port_in_use_is_reported_before_anything_is_made(home, tmp_path):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("0.0.0.0", 0))
         port = other.getsockname()[1]

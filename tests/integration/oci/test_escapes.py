@@ -51,7 +51,7 @@ def test_proc_and_sys_are_where_they_are_looked_for(prober, outside, name):
 
 
 @pytest.mark.parametrize("target", ["/proc", "/proc/sys", "/proc/self/attr", "/innocent"])
-def test_nothing_is_mounted_over_what_the_kernel_tells(prober, target):
+def test_nothing_is_mounted_over_what_the_kernel_reports(prober, target):
     image = prober.image("toproc", [entry("innocent", link="/proc/sys/kernel")])
     with pytest.raises(EngineError, match="cannot be mounted because it is inside /proc"):
         prober.run("true", image=image, host={"Binds": [f"/tmp:{target}"]})

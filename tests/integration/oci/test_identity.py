@@ -39,7 +39,7 @@ def test_users_and_groups_are_those_of_the_image(prober, user, extra, expected):
         ("3000000000", [], "uids and gids must be in range 0-2147483647"),
     ],
 )
-def test_unknown_users_and_groups_are_told_in_dockers_words(prober, user, extra, message):
+def test_unknown_users_and_groups_are_reported_in_dockers_words(prober, user, extra, message):
     with pytest.raises(EngineError, match=message):
         prober.run("true", User=user, host={"GroupAdd": extra})
 
@@ -126,7 +126,7 @@ def test_a_process_that_comes_in_can_be_another_user_elsewhere_with_a_terminal(p
         (["true"], {"User": "ghost"}, "unable to find user ghost"),
     ],
 )
-def test_what_can_not_come_in_is_told(prober, running, command, options, message):
+def test_what_can_not_come_in_is_reported(prober, running, command, options, message):
     code, out = prober.exec(running, *command, **options)
     assert code in (126, 127, 128)
     assert re.search(message, out)

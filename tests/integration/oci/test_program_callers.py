@@ -31,7 +31,7 @@ class Conmon:
         (folder / "exits").mkdir()
 
     def __call__(self, identity, *more, bundle):
-        """Have conmon make a container or a process; returns what it tells its caller, the process's number first."""
+        """Have conmon make a container or a process; returns what it reports to its caller, the PID first."""
         reading, writing = os.pipe()
         words = [
             "conmon", "--api-version", "1", "-c", identity, "-u", identity, "-n", identity, "-r", self.runtime,
@@ -76,7 +76,7 @@ def test_conmon_makes_logs_and_reaps_a_container(oci, conmon):
     oci("delete", identity)
 
 
-def test_conmon_is_told_why_a_container_can_not_be_made(oci, conmon):
+def test_conmon_is_informed_why_a_container_can_not_be_made(oci, conmon):
     folder, identity = oci.bundle(oci.document("nothing-of-that-name"))
     told = conmon(identity, bundle=folder)
     assert told["data"] == -1

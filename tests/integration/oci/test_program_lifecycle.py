@@ -76,7 +76,7 @@ def test_what_a_state_does_not_allow_is_refused_and_changes_nothing(oci, status,
 
 
 @pytest.mark.parametrize("command", ["state", "start", "kill", "delete", "pause", "resume", "ps", "update", "events"])
-def test_a_container_that_is_not_there_is_told_as_such(oci, command):
+def test_a_container_that_is_not_there_is_reported_as_such(oci, command):
     done = oci(command, "nobody", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "container nobody does not exist" in done.stderr
@@ -117,7 +117,7 @@ def test_of_many_that_create_one_id_at_once_one_does(oci):
     assert oci.get(identity)["status"] == "running"
 
 
-def test_many_are_made_at_once_beside_what_killed_ones_left(oci):
+def test_many_are_made_at_once_next_to_what_killed_ones_left(oci):
     left = oci.state / ".new-left"
     left.mkdir(parents=True, exist_ok=True)
     (left / "state.json").write_text("{}")
@@ -157,7 +157,7 @@ def test_run_hands_signals_on(oci):
     assert process.returncode == 3
 
 
-def test_what_can_not_be_executed_is_told_before_the_start(oci):
+def test_what_can_not_be_executed_is_reported_before_the_start(oci):
     for arguments, reason in (
         (["nothing-of-that-name"], "executable file not found in $PATH"),
         (["/nothing"], "no such file or directory"),
@@ -192,7 +192,7 @@ def test_killed_at_any_moment_it_leaves_only_what_delete_removes(oci, command):
         begun = time.monotonic()
         process = _quietly(oci, command, *words.get(command, ()), identity)
         pidfd = os.pidfd_open(process.pid)
-        # the first is let through: it tells how long the whole takes
+        # the first is let through: it shows how long the whole takes
         if not _ends_within(pidfd, whole_s * moment / moments if whole_s else 60):
             process.kill()
         process.wait(10)
@@ -268,7 +268,7 @@ def _await(oci, identity, text, count=1):
     deadline_s = time.monotonic() + 20
     while oci.out(identity).count(text) < count:
         assert time.monotonic() < deadline_s, oci.out(identity)
-        select.select([], [], [], 0.01)  # a file tells nobody that it grew
+        select.select([], [], [], 0.01)  # there is no event for a file that grows
 
 
 def test_list_and_ps_tell_what_there_is(oci):
@@ -299,7 +299,7 @@ def test_errors_go_to_the_log_as_json_too(oci, tmp_path):
     assert "systemd" in oci("list", check=False, options=["--systemd-cgroup"]).stderr
 
 
-def test_the_commands_are_told(oci):
+def test_the_commands_are_reported(oci):
     shown = oci("help").stdout
     assert shown == oci().stdout == oci("--help").stdout
     assert {"create", "start", "state", "features"} <= set(shown.split())

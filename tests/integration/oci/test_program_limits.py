@@ -1,4 +1,4 @@
-"""`skiff oci`: control groups, their limits, how they are changed, and what is told of their use (config-linux.md)."""
+"""`skiff oci`: control groups, their limits, how they are changed, and what is reported of their use (config-linux.md)."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def test_too_many_processes_are_refused_by_the_kernel(oci):
     assert "fork" in done.stderr
 
 
-def test_a_limit_that_is_too_low_for_the_launch_is_told(oci):
+def test_a_limit_that_is_too_low_for_the_launch_is_reported(oci):
     document = oci.document("true")
     document["linux"]["resources"]["memory"] = {"limit": 4096}
     done = oci.run(document, check=False)
@@ -82,7 +82,7 @@ def test_a_limit_that_is_too_low_for_the_launch_is_told(oci):
     assert "Traceback" not in done.stderr
 
 
-def test_a_limit_that_the_machine_can_not_have_is_told(oci):
+def test_a_limit_that_the_machine_can_not_have_is_reported(oci):
     document = oci.document("true")
     document["linux"]["resources"]["rdma"] = {"mlx5_1": {"hcaHandles": 3}}
     done = oci.run(document, check=False)

@@ -93,7 +93,7 @@ def test_options_are_what_the_kernel_shows(oci, options, shown):
         assert not {"nosuid", "nodev", "noexec", "ro"} & set(fields[5].split(","))
 
 
-def test_an_option_that_no_filesystem_has_is_told(oci):
+def test_an_option_that_no_filesystem_has_is_reported(oci):
     done = oci.run(with_mount(oci.document("true"), "/data", options=["nothing=known"]), check=False)
     assert done.returncode == 1
     assert "Invalid argument" in done.stderr
@@ -154,7 +154,7 @@ def test_a_mount_of_the_host_reaches_a_slave(oci):
 
 
 @pytest.mark.parametrize(("option", "reaches"), [([], False), (["rslave"], False), (["rshared"], True)])
-def test_a_mount_in_the_container_reaches_the_host_only_when_told(oci, option, reaches):
+def test_a_mount_in_the_container_reaches_the_host_only_on_request(oci, option, reaches):
     folder = oci.folder / "reached"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)

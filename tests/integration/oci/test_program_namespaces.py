@@ -67,7 +67,7 @@ def test_namespaces_of_another_container_are_joined(oci):
     assert "sleep 1000" in found[1]
 
 
-def test_a_namespace_that_is_none_is_told(oci, tmp_path):
+def test_a_namespace_that_is_none_is_reported(oci, tmp_path):
     for path, reason in (
         ("/nothing", "no such file"),
         ("/etc/passwd", "is not a network namespace"),
@@ -172,7 +172,7 @@ def test_devices_are_made_with_their_modes_and_owners(oci):
     assert {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "fd", "stdin", "shm"} <= set(lines[2:])
 
 
-def test_a_file_in_the_place_of_a_device_is_told(oci):
+def test_a_file_in_the_place_of_a_device_is_reported(oci):
     document = oci.document("true")
     document["linux"]["devices"] = [{"path": "/etc/passwd", "type": "c", "major": 1, "minor": 3}]
     assert "is not the requested device" in oci.run(document, check=False).stderr
@@ -262,7 +262,7 @@ def test_a_filter_looks_at_arguments(oci):
         ({**seccomp("SCMP_ACT_ERRNO"), "architectures": ["SCMP_ARCH_NONE"]}, "SCMP_ARCH_NONE"),
     ],
 )
-def test_a_filter_that_there_is_not_is_told(oci, filters, reason):
+def test_a_filter_that_there_is_not_is_reported(oci, filters, reason):
     document = oci.document("true")
     document["linux"]["seccomp"] = filters
     done = oci.run(document, check=False)
@@ -335,7 +335,7 @@ def test_an_agent_that_is_not_there_ends_the_container(oci):
         ({"hooks": {"prestart": [{"path": "relative"}]}}, "must be absolute"),
     ],
 )  # fmt: skip
-def test_a_document_that_can_not_be_followed_is_told(oci, change, reason):
+def test_a_document_that_can_not_be_followed_is_reported(oci, change, reason):
     document = oci.document("true")
     del document["hostname"]
     document["mounts"] = []

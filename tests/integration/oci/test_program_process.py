@@ -118,7 +118,7 @@ def test_exec_takes_a_process_as_a_file(oci, tmp_path):
     assert oci("exec", "--process", tmp_path / "process.json", identity).stdout.split() == ["3", "/data", "1"]
 
 
-def test_exec_has_more_capabilities_when_told(oci):
+def test_exec_has_more_capabilities_on_request(oci):
     identity = oci.started(oci.document("sleep", "1000"))
     shown = oci("exec", "--cap", "CAP_SYS_ADMIN", identity, "grep", "CapEff", "/proc/self/status").stdout
     assert int(shown.split()[1], 16) >> 21 & 1
@@ -134,7 +134,7 @@ def test_exec_is_bound_to_cpus(oci, tmp_path):
     assert oci("exec", "-p", tmp_path / "process.json", identity).stdout.split() == ["Cpus_allowed_list:", "0"]
 
 
-def test_exec_is_in_the_cgroup_and_left_to_itself_when_told(oci, tmp_path):
+def test_exec_is_in_the_cgroup_and_left_to_itself_on_request(oci, tmp_path):
     identity = oci.started(oci.document("sleep", "1000"))
     with open(tmp_path / "out", "wb") as out:
         subprocess.run(
@@ -366,7 +366,7 @@ def test_a_hook_may_ask_for_the_state(oci, tmp_path):
     assert told["pid"] > 0
 
 
-def test_a_poststop_hook_that_fails_is_only_told(oci):
+def test_a_poststop_hook_that_fails_is_only_reported(oci):
     document = oci.document("echo", "well")
     document["hooks"] = {"poststop": [{"path": "/nothing"}, {"path": "/bin/false"}]}
     done = oci.run(document)
@@ -395,7 +395,7 @@ def test_run_reaps_what_comes_to_it(oci):
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while children.read_text().split() != [str(init)]:
         assert time.monotonic() < deadline_s, children.read_text()
-        select.select([], [], [], 0.02)  # no event tells of somebody else's children
+        select.select([], [], [], 0.02)  # there is no event for children of other processes
     oci("kill", identity, "KILL")
     process.communicate(timeout=20)
     assert process.returncode == 137

@@ -73,7 +73,7 @@ def test_a_user_goes_through_the_life_of_a_container(folder):
     assert as_user(folder, "state", "mine", check=False).returncode == 1
 
 
-def test_what_a_user_may_not_is_told(folder):
+def test_what_a_user_may_not_is_reported(folder):
     bundle(folder, "true", resources={"memory": {"limit": 1 << 26}})
     done = as_user(folder, "run", "mine", check=False)
     assert (done.returncode, "none is delegated to this user" in done.stderr) == (1, True), done.stderr

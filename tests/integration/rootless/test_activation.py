@@ -57,7 +57,7 @@ def test_engines_come_and_go_with_who_has_the_socket_and_containers_run_on(user,
         found = user_home.get("/skiff/v1/engine")
         assert project.inspect("web")["State"]["Pid"] == pid
         kill_and_wait(found["engine_pid"])
-        assert process.wait(30) != 0  # so that whoever watches it starts the next one
+        assert process.wait(30) != 0  # so that its service manager starts the next one
         process = start()
         assert project.inspect("web")["State"]["Pid"] == pid
         user_home.stop()

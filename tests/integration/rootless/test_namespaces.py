@@ -169,7 +169,7 @@ def test_containers_reach_what_is_outside_where_pasta_is(user, user_home, way_ou
     assert shown.stdout.split()[0] == hashlib.sha256(page.read_bytes()).hexdigest()
 
 
-def test_without_pasta_that_is_told_once(user, user_home):
+def test_without_pasta_that_is_reported_once(user, user_home):
     user_home.stop()
     eventually(lambda: not user.processes(), what="the end of the user's processes")
     programs = user_home.folder("programs")

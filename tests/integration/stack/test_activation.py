@@ -1,4 +1,4 @@
-"""An engine whose socket is somebody else's, as systemd's: who starts engines then, and what is told to whom."""
+"""An engine whose socket is somebody else's, as systemd's: who starts engines then, and which errors clients get."""
 
 import http.client
 import json
@@ -137,7 +137,7 @@ def test_containers_end_with_the_machine_as_they_want_to_and_are_back_with_the_n
     assert kept.inspect("once")["State"]["ExitCode"] == 143
 
 
-def test_whoever_waits_for_an_engine_that_cannot_start_is_told_why(home):
+def test_a_client_that_waits_for_an_engine_that_cannot_start_is_informed_why(home):
     with manager(home) as start:
         home.root.parent.mkdir(exist_ok=True)
         home.root.write_text("a file")

@@ -64,7 +64,7 @@ def test_what_a_hook_prints_is_output_of_its_container(stack, foreground):
     assert " web-1 post_start | from a hook" in project.skiff("up", "-d").stderr.replace(f"{project.name}-", "")
 
 
-def test_output_is_merged_under_names_and_ends_are_told(stack, foreground):
+def test_output_is_merged_under_names_and_ends_are_reported(stack, foreground):
     project = stack(
         "services:\n  one: {image: busybox, command: echo 1}\n  other: {image: busybox, command: 'false'}\n"
     )

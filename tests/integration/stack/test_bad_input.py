@@ -200,7 +200,7 @@ def test_a_recreation_that_fails_leaves_the_old_container_running(stack):
         (["--progress", "loud", "up", "-d"], 'unsupported --progress value "loud"'),
     ],
 )
-def test_a_mistake_on_the_command_line_is_told(stack, arguments, said):
+def test_a_mistake_on_the_command_line_is_reported(stack, arguments, said):
     assert said in stack("services:\n  web: {image: busybox}\n").refused(*arguments)
 
 

@@ -1,4 +1,4 @@
-"""What `build` may be told on its command line, and what it refuses."""
+"""The options of `build`, and what it refuses."""
 
 import json
 import os
@@ -94,7 +94,7 @@ def test_a_key_of_a_file_is_with_an_agent_that_ends_with_the_build(stack):
     assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("skiff-agent-")]
 
 
-def test_check_tells_what_builds_would_warn_of_and_builds_nothing(stack):
+def test_check_shows_what_builds_would_warn_of_and_builds_nothing(stack):
     text = (
         "services:\n  web: {build: .}\n  db: {build: {dockerfile_inline: FROM nowhere}}\n"
         "  bad: {build: {dockerfile_inline: RUUN}}\n"

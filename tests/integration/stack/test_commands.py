@@ -89,7 +89,7 @@ def test_images_and_volumes_and_ports_and_processes_are_shown(pair):
     ]
 
 
-def test_version_is_told_short_and_as_json(stack_home):
+def test_version_is_reported_short_and_as_json(stack_home):
     assert re.fullmatch(r"Skiff version \S+\n", stack_home.skiff("version").stdout)
     number = stack_home.skiff("version", "--short").stdout.strip()
     assert json.loads(stack_home.skiff("version", "-f", "json").stdout) == {"version": number}
@@ -276,7 +276,7 @@ def test_wait_can_take_the_project_down(stack):
     assert project.states() == {}
 
 
-def test_events_are_told_with_service_and_attributes(pair):
+def test_events_are_reported_with_service_and_attributes(pair):
     begun = str(pair.home.get("/skiff/v1/engine")["time"])
     pair.skiff("restart", "-t", "0", "web")
     until = str(pair.home.get("/skiff/v1/engine")["time"])

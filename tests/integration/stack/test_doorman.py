@@ -1,4 +1,4 @@
-"""The API's socket outlives the engine: a client that connects gets one, or is told why there is none."""
+"""The API's socket outlives the engine: a client that connects gets one, or an error that says why there is none."""
 
 import http.client
 import json
@@ -96,7 +96,7 @@ def test_an_engine_that_was_killed_ever_so_often_comes_for_the_next_client(home)
     assert ask(home, "/containers/json") == (200, [])
 
 
-def test_who_connects_to_an_engine_that_cannot_start_is_told_why_and_the_next_one_has_another_try(briefly):
+def test_who_connects_to_an_engine_that_cannot_start_is_informed_why_and_the_next_one_has_another_try(briefly):
     briefly.skiff("engine", "start")
     ended(pids(briefly)["engine_pid"])
     directory = briefly.root / "containers"
@@ -123,7 +123,7 @@ def test_a_doorman_that_dies_is_followed_by_another(briefly, busybox_tar, tmp_pa
     first = pid_of(briefly, "doorman")
     kill_and_wait(first)
     eventually(lambda: pids(briefly)["doorman_pid"] != first)
-    # it was told of the container: engine and keeper may go
+    # it knows the container: engine and keeper may go
     found = pids(briefly)
     for one in (found["engine_pid"], found["keeper_pid"]):
         os.kill(one, signal.SIGSTOP)

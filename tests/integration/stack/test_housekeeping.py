@@ -91,7 +91,7 @@ def test_everything_is_listed_removed_and_pruned(home, busybox, tmp_path):
     assert skiff("image", "ls", "-q") == ""
 
 
-def test_a_pull_is_told_in_lines_and_as_json(home, busybox):
+def test_a_pull_is_reported_in_lines_and_as_json(home, busybox):
     registry = LocalRegistry()
     try:
         name = f"{registry.domain}/told:1"

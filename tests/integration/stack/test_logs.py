@@ -92,7 +92,7 @@ def test_what_exists_is_merged_by_time_before_what_comes_is_followed(stack, foll
         assert (code, len(out), errors) == (0, ends, "")
 
 
-def test_containers_that_are_made_meanwhile_are_followed_too(stack, following):
+def test_containers_that_are_made_at_the_same_time_are_followed_too(stack, following):
     text = """
 services:
   web: {{image: busybox, init: true, command: "sh -c 'echo {said}; sleep 1000'"}}
@@ -225,7 +225,7 @@ def test_who_reads_slowly_gets_all_of_what_has_ended_long_ago(stack, command):
     assert slow.returncode == 0
 
 
-def test_a_log_that_is_not_kept_is_told_and_the_others_are_shown(stack):
+def test_a_log_that_is_not_kept_is_reported_and_the_others_are_shown(stack):
     project = stack(
         """
 services:

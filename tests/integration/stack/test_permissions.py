@@ -1,4 +1,4 @@
-"""An unprivileged user who may not: told what, where, and what to do."""
+"""An unprivileged user without permission: errors say what, where, and what to do."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Services that other programs provide, and models: what these are asked, and what services are told."""
+"""Services that other programs provide, and models: what these are asked, and what services get."""
 
 import json
 
@@ -52,7 +52,7 @@ def environment(project, service):
     return project.skiff("exec", service, "env").stdout.splitlines()
 
 
-def test_a_provided_service_is_brought_up_and_down_and_its_dependants_are_told(stack, cloud):
+def test_a_provided_service_is_brought_up_and_down_and_its_dependants_are_notified(stack, cloud):
     project = stack(STACK)
     env = cloud()
     said = project.skiff("up", "-d", env=env).stderr
@@ -73,7 +73,7 @@ def test_a_provided_service_is_brought_up_and_down_and_its_dependants_are_told(s
     assert cloud.calls()[1:] == [f"compose --project-name={project.name} down --size=256 --zones=a --zones=b db"]
 
 
-def test_a_dependant_is_recreated_only_when_it_is_told_something_else(stack, cloud):
+def test_a_dependant_is_recreated_only_when_what_it_is_given_changes(stack, cloud):
     project = stack(STACK)
     env = cloud(PROVIDER.replace("$(wc -l < $CALLS | tr -d ' ')", "$WHERE"))
     project.skiff("up", "-d", env={**env, "WHERE": "1"})
@@ -86,7 +86,7 @@ def test_a_dependant_is_recreated_only_when_it_is_told_something_else(stack, clo
     assert "DB_URL=http://cloud/3" in run.stdout.splitlines()
 
 
-def test_what_a_provider_tells_of_itself_decides_which_flags_it_gets_and_whether_it_is_stopped(stack, cloud):
+def test_what_a_provider_reports_of_itself_decides_which_flags_it_gets_and_whether_it_is_stopped(stack, cloud):
     project = stack(STACK)
     env = cloud(metadata=STOPPABLE)
     project.skiff("up", "-d", env=env)
@@ -115,7 +115,7 @@ sleep 60
         ("#!/nosuch/interpreter\n", ["can't be run"]),
     ],
 )
-def test_a_provider_that_fails_is_told_in_its_own_words(stack, cloud, script, parts):
+def test_a_provider_that_fails_is_reported_in_its_own_words(stack, cloud, script, parts):
     project = stack(STACK)
     said = project.refused("up", "-d", env=cloud(script))
     assert "Service db Error" in said
@@ -152,7 +152,7 @@ esac
 """
 
 
-def test_models_are_had_by_the_model_runner_and_services_are_told_of_them(stack, cloud, tmp_path):
+def test_models_are_had_by_the_model_runner_and_services_get_their_addresses(stack, cloud, tmp_path):
     project = stack(MODELS)
     env = cloud(RUNNER, name="docker-model")
     (tmp_path / "cli-plugins").symlink_to(tmp_path / "programs")

@@ -120,7 +120,7 @@ def test_what_was_published_can_be_included(stack, registry, tmp_path):
     assert said.startswith("skiff: compose.yaml:2:11: include[0]: oci://"), said
 
 
-def test_an_image_or_nothing_in_the_place_of_an_artifact_is_told(stack, registry):
+def test_an_image_or_nothing_in_the_place_of_an_artifact_is_reported(stack, registry):
     project = stack("services:\n  web: {image: busybox}\n")
     assert "nothing:1 not found" in project.refused("-f", f"oci://{registry.domain}/nothing:1", "config")
     project.home.skiff("image", "tag", "busybox", f"{registry.domain}/image:1")

@@ -18,7 +18,7 @@ def ids(project):
     return {service: containers[0]["ID"] for service, containers in project.containers().items()}
 
 
-def test_whoever_replaces_a_provider_of_namespaces_its_dependants_are_made_anew(stack):
+def test_when_a_provider_of_namespaces_is_replaced_its_dependants_are_recreated(stack):
     project = stack(SHARING)
     project.skiff("up", "-d", "-t", "0")
     before = ids(project)

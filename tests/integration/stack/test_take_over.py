@@ -96,7 +96,7 @@ def test_engine_and_keeper_killed_at_once_leave_containers_as_they_are(project):
     assert project.inspect("web")["State"]["Status"] == "exited"
 
 
-def test_a_doorman_that_dies_with_them_costs_what_was_printed_meanwhile_and_the_log_says_so(project):
+def test_a_doorman_that_dies_with_them_costs_what_was_printed_since_and_the_log_says_so(project):
     home = project.home
     before = {name: project.inspect(name)["State"]["Pid"] for name in ("web", "leaver")}
     stop_and_kill([pid_of(home, what) for what in ("engine", "keeper", "doorman")])

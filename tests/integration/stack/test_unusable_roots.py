@@ -44,7 +44,7 @@ def refused(home):
 
 @pytest.mark.parametrize("is_there", [True, False])
 @pytest.mark.parametrize("place", ["root", "root and run"])
-def test_a_read_only_filesystem_is_told(base, is_there, place):
+def test_a_read_only_filesystem_is_reported(base, is_there, place):
     disk = base / "disk"
     with mounted(disk, "tmpfs", "size=1m"):
         home = Home(disk / "root", (disk if "run" in place else base) / "run")
@@ -69,7 +69,7 @@ def test_a_file_in_the_place_of_a_directory_is_named(base, blocking):
     assert path.read_text() == "mine"
 
 
-def test_a_full_filesystem_is_told(base):
+def test_a_full_filesystem_is_reported(base):
     disk = base / "disk"
     with mounted(disk, "tmpfs", "size=64k,nr_inodes=5"):
         said = refused(Home(disk / "root", base / "run"))
@@ -78,7 +78,7 @@ def test_a_full_filesystem_is_told(base):
         assert "make room" in said
 
 
-def test_a_filesystem_that_overlays_can_not_be_on_is_told(base):
+def test_a_filesystem_that_overlays_can_not_be_on_is_reported(base):
     for name in ("lower", "upper", "work"):
         (base / name).mkdir()
     layers = f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work"

@@ -1,4 +1,4 @@
-"""`up`, `create`, `down`, `scale`: what is made, what is made anew, what stays."""
+"""`up`, `create`, `down`, `scale`: what is created, what is recreated, what stays."""
 
 import json
 from datetime import datetime
@@ -81,7 +81,7 @@ def test_only_what_changed_is_recreated_and_those_who_want_it_are_restarted(stac
     assert project.skiff("up", "-d", "--no-recreate", "--pull", "never").stderr.count("Running") == 2
 
 
-def test_a_changed_network_is_made_anew_and_its_containers_are_moved_to_it(stack):
+def test_a_changed_network_is_recreated_and_its_containers_are_moved_to_it(stack):
     text = f"services:\n  web: {{{SLEEP}}}\nnetworks:\n  default: {{labels: {{a: '1'}}}}\n"
     project = stack(text)
     project.skiff("up", "-d")
@@ -128,7 +128,7 @@ def test_replicas_are_numbered_behind_the_last_and_taken_from_the_end(stack):
     assert project.states() == {f"{name}-own": "running"}
 
 
-def test_containers_of_gone_services_are_told_of_and_removed_when_wanted(stack):
+def test_containers_of_gone_services_are_reported_and_removed_when_wanted(stack):
     project = stack(f"services:\n  web: {{{SLEEP}}}\n  old: {{{SLEEP}}}\n")
     project.skiff("up", "-d")
     project.write(f"services:\n  web: {{{SLEEP}}}\n")
@@ -199,7 +199,7 @@ def test_create_makes_without_starting_and_start_starts_in_order(stack):
     assert set(project.states().values()) == {"created"}
 
 
-def test_a_dry_run_tells_everything_and_does_nothing(stack):
+def test_a_dry_run_shows_everything_and_does_nothing(stack):
     project = stack(PAIR)
     said = project.skiff("up", "-d", "--dry-run").stderr
     assert f" DRY-RUN MODE - Container {project.name}-web-1 Started" in said

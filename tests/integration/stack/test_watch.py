@@ -175,7 +175,7 @@ def test_names_that_are_no_text_do_not_end_it(stack, watching):
     assert watch.interrupt() == 130
 
 
-def test_it_outlives_an_engine_and_what_changes_meanwhile_arrives(stack_home, stack, watching):
+def test_it_outlives_an_engine_and_what_changes_at_the_same_time_arrives(stack_home, stack, watching):
     project = stack(SYNC)
     source = up(project)
     watch = watching(project)
@@ -190,7 +190,7 @@ def test_it_outlives_an_engine_and_what_changes_meanwhile_arrives(stack_home, st
     assert watch.interrupt() == 130
 
 
-def test_a_root_that_is_read_only_is_told_and_what_to_do(stack, watching):
+def test_a_root_that_is_read_only_is_reported_with_what_to_do(stack, watching):
     project = stack(SYNC + "    read_only: true\n")
     source = up(project)
     watch = watching(project)
@@ -218,7 +218,7 @@ def test_all_replicas_are_synced_and_one_that_is_new_gets_what_was_synced_before
     holds(inside(project) / "app/file", "2")
 
 
-def test_a_rebuild_makes_the_image_and_the_containers_anew_and_prunes(stack, watching):
+def test_a_rebuild_rebuilds_the_image_recreates_the_containers_and_prunes(stack, watching):
     project = stack(
         BUILT,
         Dockerfile="FROM busybox\nCOPY src /app\nCOPY version /version\n",
@@ -309,7 +309,7 @@ services:
     assert (inside(project) / "runs").read_text() == "run\n" * 3
 
 
-def test_a_hook_that_fails_is_told_and_watching_goes_on(stack, watching):
+def test_a_hook_that_fails_is_reported_and_watching_goes_on(stack, watching):
     project = stack(SYNC.replace("sync,", "sync+exec, exec: {command: \"sh -c 'echo no; exit 7'\"},"))
     source = up(project)
     watch = watching(project)
@@ -373,7 +373,7 @@ def test_what_can_not_be_watched_is_refused_before_anything_is_made(stack, watch
 
 
 @pytest.mark.parametrize("limit", ["max_inotify_watches", "max_inotify_instances"])
-def test_that_the_kernel_gives_no_more_watches_is_told_and_the_cure(stack, limit):
+def test_that_the_kernel_gives_no_more_watches_is_reported_with_the_cure(stack, limit):
     project = stack(SYNC)
     source = up(project)
     for number in range(9):
@@ -388,7 +388,7 @@ def test_that_the_kernel_gives_no_more_watches_is_told_and_the_cure(stack, limit
     assert "sysctl fs.inotify.max_user_watches" in done.stderr
 
 
-def test_a_dry_run_tells_and_changes_nothing(stack, watching):
+def test_a_dry_run_shows_the_steps_and_changes_nothing(stack, watching):
     project = stack(SYNC)
     source = up(project)
     watch = watching(project, "--dry-run", "watch", "--no-up")
@@ -397,7 +397,7 @@ def test_a_dry_run_tells_and_changes_nothing(stack, watching):
     assert not (inside(project) / "app").exists()
 
 
-def test_up_watches_beside_the_merged_output_until_it_is_interrupted(stack, watching):
+def test_up_watches_next_to_the_merged_output_until_it_is_interrupted(stack, watching):
     project = stack(
         """
 services:

@@ -97,7 +97,7 @@ def test_interval_of_the_start_without_a_start_period_is_refused(stack):
     assert "healthcheck.start_interval requires healthcheck.start_period to be set" in project.refused("up", "-d")
 
 
-def test_missing_folders_of_bind_mounts_are_made_for_whoever_runs_the_command(stack):
+def test_missing_folders_of_bind_mounts_are_made_for_the_user_of_the_command(stack):
     project = stack(f"services: {{app: {{{SLEEP}, volumes: ['./data/new/db:/data', './data/run:/run']}}}}\n")
     os.chown(project.folder, 12345, 12346)
     project.skiff("up", "-d", env={**project.home.env, "SUDO_UID": "12345"})

@@ -60,7 +60,7 @@ services:
     assert project.inspect("db")["State"]["Health"]["Status"] == "healthy"
 
 
-def test_what_is_paused_or_not_is_told_and_what_is_stopped_is_stopped(stack):
+def test_what_is_paused_or_not_is_reported_and_what_is_stopped_is_stopped(stack):
     project = stack(f"services:\n  a: {{{SLEEP}}}\n")
     project.skiff("up", "-d")
     assert "is not paused" in project.refused("unpause")
@@ -71,7 +71,7 @@ def test_what_is_paused_or_not_is_told_and_what_is_stopped_is_stopped(stack):
     assert f"Container {project.name}-a-1 Stopped" in project.skiff("stop").stderr
 
 
-def test_a_volume_that_is_made_anew_goes_with_the_container_that_has_the_port(stack):
+def test_a_volume_that_is_recreated_goes_with_the_container_that_has_the_port(stack):
     service = f"{SLEEP}, volumes: ['data:/data'], ports: ['127.0.0.1:28417:80']"
     text = f"services:\n  db: {{{service}}}\nvolumes:\n  data: {{labels: {{a: '1'}}}}\n"
     project = stack(text)

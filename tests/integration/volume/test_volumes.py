@@ -179,7 +179,7 @@ def test_read_only_binds_are_so_all_the_way_down(engine, tmp_path):
         subprocess.run(["umount", tmp_path / "below"], check=True)
 
 
-def test_a_missing_source_is_told_or_made(engine, tmp_path):
+def test_a_missing_source_is_reported_or_created(engine, tmp_path):
     with pytest.raises(
         BadRequestError, match='invalid mount config for type "bind": bind source path does not exist: '
     ):
@@ -242,7 +242,7 @@ def test_what_a_volume_holds_is_kept_private_to_root(engine):
     engine.client.remove_volume("private")
 
 
-def test_a_removed_volume_has_no_name_any_more_and_what_a_killed_engine_left_of_it_the_next_one_deletes(home, busybox):
+def test_a_removed_volume_has_no_name_and_what_a_killed_engine_left_of_it_the_next_one_deletes(home, busybox):
     client = Client(EngineAddress(path=str(home.run / "engine.sock")))
     client.create_volume({"Name": "many"})
     data = home.root / "volumes/many/_data"

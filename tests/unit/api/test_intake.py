@@ -187,7 +187,7 @@ async def test_unfinished_heads_share_the_same_memory(tmp_path):
         assert (await first.answer()).status == 200
 
 
-async def test_connections_above_the_cap_are_told_so_and_fit_in_when_others_end(tmp_path):
+async def test_connections_above_the_cap_are_refused_and_fit_in_when_others_end(tmp_path):
     async with served(tmp_path, connections=2) as (_, connect):
         async with connect() as first, connect() as second:
             for one in (first, second):

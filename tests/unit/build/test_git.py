@@ -33,7 +33,7 @@ URL = "https://host/user/repo.git"
         ("a.txt", False),
     ],
 )
-def test_addresses_of_repositories_are_told_from_others(source, expected):
+def test_addresses_of_repositories_are_distinguished_from_others(source, expected):
     assert is_git(source) is expected
 
 

@@ -20,13 +20,13 @@ def test_bases_expand_with_the_arguments_given():
     assert planned[0].base == "alpine"
 
 
-def test_an_unknown_target_is_told_with_the_one_meant():
+def test_an_unknown_target_is_reported_with_the_one_meant():
     with pytest.raises(DockerfileError, match='did you mean "final"') as caught:
         plan_stages(parse("FROM a AS build\nFROM b AS final"), "finl", {})
     assert "target stage 'finl' could not be found" in str(caught.value)
 
 
-def test_an_empty_base_is_told_with_its_line():
+def test_an_empty_base_is_reported_with_its_line():
     with pytest.raises(DockerfileError, match=r"Dockerfile:1: base name \(\$X\) should not be blank"):
         plan_stages(parse("FROM $X"), None, {})
 

@@ -50,7 +50,7 @@ def test_patterns_hide_as_docker_says(rules, path, hidden):
 
 
 @pytest.mark.parametrize("rules", ["a\n[ab", "a\n!"])
-def test_a_malformed_pattern_is_told_with_its_line(rules):
+def test_a_malformed_pattern_is_reported_with_its_line(rules):
     with pytest.raises(BadRequestError, match=r"\.dockerignore:2: "):
         Ignore.parse(rules)
 

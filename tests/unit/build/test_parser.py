@@ -120,7 +120,7 @@ def test_mounts_are_read():
         ("# escape=`\n# escape=`\nFROM a", "given twice"),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_cure(text, message):
+def test_a_mistake_is_reported_with_its_place_and_cure(text, message):
     with pytest.raises(DockerfileError) as caught:
         parse(text)
     assert message in str(caught.value)

@@ -122,7 +122,7 @@ async def test_nothing_leaves_the_directory(tmp_path, entries):
     assert (tmp_path / "outside").read_text() == "kept"
 
 
-async def test_a_client_that_ends_in_the_middle_is_told(tmp_path):
+async def test_a_client_that_ends_in_the_middle_is_reported(tmp_path):
     async def copy(call):
         await call.send(Packet(type=STAT, stat=Stat(path="f", size=5, mode=0o644)))
 

@@ -1,4 +1,4 @@
-"""The status of a build: whole for whoever asks, however late, and bounded."""
+"""The status of a build: complete for every client, however late, and bounded."""
 
 import anyio
 import pytest
@@ -15,7 +15,7 @@ def build_of(builds, ref):
     return builds.open(ref, message("moby.buildkit.v1.SolveRequest")(Ref=ref))
 
 
-async def test_who_comes_late_hears_everything_from_the_beginning():
+async def test_who_connects_late_gets_everything_from_the_beginning():
     progress = Progress()
     with progress.vertex("[1/2] FROM busybox") as vertex:
         vertex.write("said")
@@ -42,7 +42,7 @@ async def test_who_comes_late_hears_everything_from_the_beginning():
     assert [one.msg for event in heard for one in event.logs] == [b"said"]
 
 
-async def test_output_without_end_is_told_up_to_a_limit():
+async def test_output_without_end_is_reported_up_to_a_limit():
     progress = Progress()
     with progress.vertex("RUN yes") as vertex:
         for _ in range(100):

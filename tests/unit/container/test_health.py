@@ -64,7 +64,7 @@ def test_one_success_makes_healthy_again():
     assert (health.status, health.failing_streak) == (HEALTHY, 0)
 
 
-def test_of_a_probe_right_at_the_start_only_success_is_told():
+def test_of_a_probe_right_at_the_start_only_success_is_reported():
     assert Health().after_early(probe(1)) == Health()
     assert Health().after_early(probe(0)) == Health(HEALTHY, 0, (probe(0),))
 

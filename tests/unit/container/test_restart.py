@@ -49,5 +49,5 @@ def test_the_delay_doubles_from_a_tenth_of_a_second_to_a_minute():
 
 
 @given(st.floats(0, LONGEST_DELAY_S), st.floats(STEADY_S, 1e9))
-def test_a_steady_run_begins_the_delays_anew(last, ran_for_s):
+def test_a_steady_run_begins_the_delays_again(last, ran_for_s):
     assert next_delay(last, ran_for_s) == FIRST_DELAY_S

@@ -81,7 +81,7 @@ def test_kept_events_come_first_and_the_stream_ends_at_its_time():
     assert anyio.run(main) == [str(number) for number in range(5, KEPT_EVENTS + 1)]
 
 
-def test_a_subscriber_that_does_not_read_is_let_go_and_the_others_go_on():
+def test_a_subscriber_that_does_not_read_is_dropped_and_the_others_go_on():
     async def main():
         bus = EventBus()
         lazy, eager = bus.subscribe(filters={}), bus.subscribe(filters={})

@@ -19,13 +19,13 @@ def zstd(data):
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, zstd])
-def test_every_compression_is_told_by_its_content(compress):
+def test_every_compression_is_recognized_by_its_content(compress):
     assert b"".join(decoded(io.BytesIO(compress(CONTENT)))) == CONTENT
     assert b"".join(decoded(io.BytesIO(compress(b"")))) == b""
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd])
-def test_a_stream_that_ends_too_early_is_told(compress):
+def test_a_stream_that_ends_too_early_is_reported(compress):
     with pytest.raises(CompressionError):
         list(decoded(io.BytesIO(compress(CONTENT)[:-100])))
 

@@ -77,7 +77,7 @@ def test_the_best_manifest_for_a_platform_is_chosen(offered, wanted, chosen):
     assert index(*offered).select(Platform.parse(wanted), "x").digest == f"sha256:{chosen:064}"
 
 
-def test_a_platform_that_is_not_there_is_told_with_those_that_are():
+def test_a_platform_that_is_not_there_is_reported_with_those_that_are():
     with pytest.raises(NotFoundError, match="no matching manifest for linux/amd64") as caught:
         index("linux/arm64", "linux/arm/v7", "unknown/unknown").select(Platform.parse("linux/amd64"), "x")
     assert "linux/arm/v7, linux/arm64;" in caught.value.hint
@@ -85,7 +85,7 @@ def test_a_platform_that_is_not_there_is_told_with_those_that_are():
         index("linux/arm/v7").select(Platform.parse("linux/arm/v6"), "x")
 
 
-def test_an_image_and_an_index_are_told_apart():
+def test_an_image_and_an_index_are_distinguished():
     layer = {"mediaType": "l", "digest": SHA, "size": 2}
     image = parse(json.dumps({"config": entry(""), "layers": [layer]}).encode(), "")
     assert isinstance(image, Manifest)

@@ -1,4 +1,4 @@
-"""Children on their way to the user's program, as the keeper hears of them."""
+"""Children on their way to the user's program, as the keeper sees them."""
 
 import os
 import select

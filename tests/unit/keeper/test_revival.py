@@ -1,4 +1,4 @@
-"""When a lost engine is started again: at once, then ever later, in the end not any more."""
+"""When a lost engine is started again: at once, then ever later, in the end never."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""openat2(2) beside a loop of renames."""
+"""openat2(2) during a loop of renames."""
 
 import os
 import subprocess

@@ -68,7 +68,7 @@ def test_a_document_is_what_the_reference_reads(text, value):
         ("{{ .Values.x }}", 1, 2, "a key must be a string"),
     ],
 )
-def test_what_is_no_document_is_told_with_its_place(text, line, column, problem):
+def test_what_is_no_document_is_reported_with_its_place(text, line, column, problem):
     with pytest.raises(ConfigError) as told:
         content(text)
     assert problem in str(told.value)

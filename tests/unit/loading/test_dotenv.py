@@ -118,7 +118,7 @@ def test_lines_are_counted_through_quotes_and_comments():
         ("A=${NO:?why}", 1, "A: required variable NO is missing a value: why"),
     ],
 )
-def test_what_is_no_assignment_is_told_with_its_line(text, line, problem):
+def test_what_is_no_assignment_is_reported_with_its_line(text, line, problem):
     with pytest.raises(ConfigError) as told:
         parsed(text)
     assert problem in str(told.value)

@@ -48,18 +48,18 @@ volumes: {data: {}}
     assert service["depends_on"] == {"db": {"condition": "service_started", "required": True}}
 
 
-def test_an_unknown_key_is_told_with_its_place_and_the_nearest(tmp_path):
+def test_an_unknown_key_is_reported_with_its_place_and_the_nearest(tmp_path):
     told = refusal(tmp_path, "services:\n  web:\n    image: a\n    comand: b\n")
     assert "compose.yaml:4:5" in told
     assert "command" in told
 
 
-def test_an_unknown_dependency_is_told_with_the_nearest(tmp_path):
+def test_an_unknown_dependency_is_reported_with_the_nearest(tmp_path):
     told = refusal(tmp_path, "services:\n  web: {image: a, depends_on: [databse]}\n  database: {image: b}\n")
     assert 'did you mean "database"' in told
 
 
-def test_a_cycle_is_told(tmp_path):
+def test_a_cycle_is_reported(tmp_path):
     told = refusal(tmp_path, "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, depends_on: [a]}\n")
     assert "cycle" in told or "circular" in told
 

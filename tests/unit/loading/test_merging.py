@@ -36,7 +36,7 @@ MODELS = st.builds(
 
 
 @given(MODELS, MODELS)
-def test_any_model_can_be_laid_upon_any_other_or_it_is_told_where_not(base, over):
+def test_any_model_can_be_merged_with_any_other_or_it_is_reported_where_not(base, over):
     before = copy.deepcopy((base, over))
     try:
         merged = unify(merge(base, over))
@@ -47,7 +47,7 @@ def test_any_model_can_be_laid_upon_any_other_or_it_is_told_where_not(base, over
 
 
 @given(MODELS)
-def test_nothing_changes_a_model_and_a_model_is_laid_upon_nothing_as_it_is(model):
+def test_nothing_changes_a_model_and_a_model_merged_with_nothing_stays_as_it_is(model):
     assert repr(merge(model, {})) == repr(model)
     assert repr(merge({}, model)) == repr(model)
 
@@ -69,7 +69,7 @@ def test_what_is_reset_is_gone(model, paths):
 
 
 @given(MODELS)
-def test_variables_of_any_model_are_replaced_or_told_with_their_path(model):
+def test_variables_of_any_model_are_replaced_or_reported_with_their_path(model):
     told = []
     noted = []
     found = interpolate(
@@ -131,7 +131,7 @@ def test_texts_become_what_their_place_wants(path, text, value):
         (("ulimits", "n"), ""),
     ],
 )
-def test_texts_that_their_place_can_not_take_are_told(path, text):
+def test_texts_that_their_place_can_not_take_are_reported(path, text):
     told = []
     interpolate(tree(path, text), {}.get, lambda message, path: told.append(path), lambda *each: None)
     assert told == [("services", "web", *path)]

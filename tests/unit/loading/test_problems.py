@@ -1,4 +1,4 @@
-"""What a load tells of wrong files: everything at once, each with its place, what was expected, the nearest name."""
+"""What a load reports of wrong files: everything at once, each with its place, what was expected, the nearest name."""
 
 import copy
 import json
@@ -15,7 +15,7 @@ def project(folder, environ=None, /, **options):
 
 
 def problems(folder, environ=None, /, **options):
-    """Return what a load tells of; anything but a ConfigError fails the test."""
+    """Return what a load reports; anything but a ConfigError fails the test."""
     try:
         project(folder, environ, **options)
     except ConfigErrors as error:
@@ -31,7 +31,7 @@ def told(folder, environ=None, /, **options):
     return found
 
 
-def test_all_problems_of_a_file_are_told_in_the_order_of_its_lines(tmp_path):
+def test_all_problems_of_a_file_are_reported_in_the_order_of_its_lines(tmp_path):
     (tmp_path / "compose.yaml").write_text(
         """\
 name: demo
@@ -90,7 +90,7 @@ def test_an_unknown_section_hides_what_it_would_have_defined(tmp_path):
     assert told(tmp_path) == ['compose.yaml:2:1: network: is not known here\n    did you mean "networks"?']
 
 
-def test_what_follows_from_a_problem_is_not_told_again(tmp_path):
+def test_what_follows_from_a_problem_is_not_reported_again(tmp_path):
     (tmp_path / "compose.yaml").write_text(
         "services:\n  web: {imag: a}\n  odd: 5\n  uses: {image: a, depends_on: [odd, web]}\n"
     )
@@ -114,7 +114,7 @@ def test_a_problem_of_an_extended_service_has_the_place_in_the_extended_file(tmp
     assert second.startswith("base.yaml:5:15: services.web.volumes[0]: ")
 
 
-def test_a_missing_extended_service_is_told_with_the_nearest(tmp_path):
+def test_a_missing_extended_service_is_reported_with_the_nearest(tmp_path):
     (tmp_path / "compose.yaml").write_text("services:\n  web:\n    extends:\n      file: b.yaml\n      service: bse\n")
     (tmp_path / "b.yaml").write_text("services: {base: {image: a}}")
     (found,) = told(tmp_path)
@@ -137,7 +137,7 @@ def test_a_chain_of_extends_that_closes_is_shown_with_the_place_of_each(tmp_path
     ]
 
 
-def test_problems_of_included_files_are_told_with_those_of_the_file(tmp_path):
+def test_problems_of_included_files_are_reported_with_those_of_the_file(tmp_path):
     (tmp_path / "compose.yaml").write_text(
         "include:\n  - sub.yaml\n  - nofile.yaml\n  - path: sub.yaml\n    env_file: no.env\nservices: {w: {imag: a}}\n"
     )
@@ -156,7 +156,7 @@ def test_broken_yaml_of_an_included_file_has_its_own_place(tmp_path):
     assert found.startswith("sub.yaml:3:1: not valid YAML")
 
 
-def test_a_missing_label_file_and_a_bad_line_in_one_are_told(tmp_path):
+def test_a_missing_label_file_and_a_bad_line_in_one_are_reported(tmp_path):
     (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: a\n    label_file: [no.label, bad.label]\n")
     (tmp_path / "bad.label").write_text('ok=1\nopen="x\n')
     assert [each.split("\n")[0] for each in told(tmp_path)] == [
@@ -165,7 +165,7 @@ def test_a_missing_label_file_and_a_bad_line_in_one_are_told(tmp_path):
     ]
 
 
-def test_values_that_can_not_be_laid_upon_each_other_are_told_with_their_place(tmp_path):
+def test_values_that_can_not_be_merged_are_reported_with_their_place(tmp_path):
     (tmp_path / "a.yaml").write_text("services: {web: {image: a, healthcheck: {interval: 1s}}}\n")
     (tmp_path / "b.yaml").write_text("services:\n  web:\n    healthcheck: [x]\n")
     (found,) = told(tmp_path, files=("a.yaml", "b.yaml"))
@@ -265,7 +265,7 @@ def changed(changes):
 
 
 @given(CHANGES)
-def test_whatever_is_wrong_a_load_tells_it_as_a_config_error_with_places(tmp_path_factory, changes):
+def test_whatever_is_wrong_a_load_reports_it_as_a_config_error_with_places(tmp_path_factory, changes):
     folder = tmp_path_factory.mktemp("p")
     (folder / "sub.yaml").write_text("services: {inner: {image: a}}")
     (folder / "compose.yaml").write_text(json.dumps(changed(changes)))

@@ -35,7 +35,7 @@ def folder(tmp_path):
     return Folder(tmp_path / "p")
 
 
-# --- a file upon another
+# --- merging files
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def folder(tmp_path):
         ("x-mine", "{a: 1}", "{b: 2}", None),
     ],
 )
-def test_an_attribute_is_laid_upon_another_by_its_rule(folder, attribute, base, over, merged):
+def test_an_attribute_is_merged_with_another_by_its_rule(folder, attribute, base, over, merged):
     resources = "secrets: {s: {file: ./s}}\n"
     image = "" if attribute == "image" else "image: i, "
     folder.file("a.yaml", f"{resources}services: {{web: {{{image}{attribute}: {base}}}}}")
@@ -124,7 +124,7 @@ def test_an_attribute_is_laid_upon_another_by_its_rule(folder, attribute, base, 
     assert found == merged
 
 
-def test_dependencies_of_both_forms_are_laid_upon_each_other(folder):
+def test_dependencies_of_both_forms_are_merged(folder):
     folder.file(
         "a.yaml", "services: {web: {image: i, depends_on: [a, b]}, a: {image: i}, b: {image: i}, c: {image: i}}"
     )
@@ -159,18 +159,18 @@ def test_pools_of_addresses_are_merged_by_subnet(folder):
         ("cap_add: [A]", "cap_add: A"),
         ("volumes: ['/a:/a']", "volumes: {a: b}"),
         ("logging: {driver: a}", "logging: a"),
-        # the second is laid upon the long form of the first
+        # the second is merged with the long form of the first
         ("gpus: all", "gpus: all"),
         ("build: {ssh: [default]}", "build: {ssh: [default]}"),
     ],
 )
-def test_what_is_of_another_kind_can_not_be_laid_upon(folder, base, over):
+def test_what_is_of_another_kind_can_not_be_merged(folder, base, over):
     folder.file("a.yaml", f"services: {{web: {{image: i, {base}}}}}")
     folder.file("b.yaml", f"services: {{web: {{{over}}}}}")
     assert "can't override services.web." in folder.refusal("a.yaml", "b.yaml")
 
 
-def test_documents_of_a_file_are_laid_upon_each_other_as_files_are(folder):
+def test_documents_of_a_file_are_merged_as_files_are(folder):
     folder.file(
         "compose.yaml",
         "services: {web: {image: a, ports: ['80:80']}}\n---\nservices: {web: {image: b, ports: !override []}}",
@@ -279,14 +279,14 @@ def test_extends_looks_only_at_the_file_itself_not_at_what_it_includes(folder):
     assert 'service "base", which it extends, is not in compose.yaml' in folder.refusal()
 
 
-def test_a_chain_of_services_that_is_too_long_is_told(folder):
+def test_a_chain_of_services_that_is_too_long_is_reported(folder):
     services = "".join(f"  s{number}: {{extends: s{number + 1}}}\n" for number in range(2000))
     folder.file("compose.yaml", f"services:\n{services}  s2000: {{image: i}}\n")
     assert "more than 100 levels deep" in folder.refusal()
 
 
 @pytest.mark.parametrize("remote", ["oci://example.com/a", "https://example.com/a.git", "git@example.com:a/b.git"])
-def test_files_that_are_elsewhere_are_told_apart_from_missing_ones(folder, remote):
+def test_files_that_are_elsewhere_are_distinguished_from_missing_ones(folder, remote):
     problem = f"{remote} is not on this machine\n    fetch it, and name the copy"
     folder.file("compose.yaml", f"services: {{web: {{extends: {{file: '{remote}', service: a}}}}}}")
     assert f"compose.yaml:1:34: services.web.extends.file: {problem}" in folder.refusal()
@@ -317,7 +317,7 @@ def test_keys_that_include_does_not_know_are_warned_of(folder):
         ("include: [{path: [sub.yaml, 3]}]", "include[0].path: must be a string or a list of them"),
     ],
 )
-def test_an_include_of_another_kind_is_told(folder, entry, problem):
+def test_an_include_of_another_kind_is_reported(folder, entry, problem):
     folder.file("compose.yaml", f"{entry}\nservices: {{a: {{image: i}}}}").file("sub.yaml", "services: {b: {image: i}}")
     assert problem in folder.refusal()
 

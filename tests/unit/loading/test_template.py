@@ -98,7 +98,7 @@ def test_variables_are_replaced(text, value):
         ("${A:-" * 60 + "}" * 60, "nested more than 50 levels deep"),
     ],
 )
-def test_what_is_no_template_is_told(text, problem):
+def test_what_is_no_template_is_reported(text, problem):
     with pytest.raises(TemplateError) as told:
         filled(text)
     assert problem in str(told.value)

@@ -96,7 +96,7 @@ def test_clone_makes_threads_and_processes_but_no_namespaces():
     assert decide("clone3") == ENOSYS
 
 
-def test_personality_takes_what_only_tells_or_lowers():
+def test_personality_allows_only_queries_and_lower_privileges():
     for known in (0, 8, 0x20000, 0x20008, 0xFFFFFFFF):
         assert decide("personality", known) == ALLOWED
     for other in (0x0040000, 0x0400000, 1, 0x20001):

@@ -86,7 +86,7 @@ def test_more_block_io_weight_is_never_less(one, other):
 
 
 @given(st.integers(1, 1 << 40), st.one_of(st.just(-1), st.integers(1, 1 << 40)))
-def test_swap_is_what_the_sum_leaves_beside_memory(memory, both):
+def test_swap_is_the_sum_without_memory(memory, both):
     ((_, _, swap),) = [s for s in unified({"memory": {"limit": memory, "swap": both}}, bool) if "swap" in s[1]]
     assert swap == ("max" if both < 0 else max(0, both - memory))
 

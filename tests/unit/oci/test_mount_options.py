@@ -49,7 +49,7 @@ def test_a_recursive_option_says_nothing_of_the_top_alone(name):
     assert found.recursive != (0, 0)
 
 
-def test_binds_are_told_by_their_options():
+def test_binds_are_recognized_by_their_options():
     assert MountOptions(["rbind", "ro"]).is_bind
     assert MountOptions(["bind"]).is_bind
     assert not MountOptions(["ro"]).is_bind

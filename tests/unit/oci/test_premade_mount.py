@@ -1,4 +1,4 @@
-"""Whether mounts made ahead are what a document asks for."""
+"""Whether mounts made in advance are what a document asks for."""
 
 import pytest
 from hypothesis import given

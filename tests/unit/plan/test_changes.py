@@ -54,7 +54,7 @@ def test_what_shares_a_namespace_goes_with_its_owner():
 
 
 @pytest.mark.parametrize("others", [(), (existing("db", 2),)], ids=["gone", "replaced"])
-def test_what_shares_a_namespace_of_a_container_that_is_gone_is_made_anew(others):
+def test_what_shares_a_namespace_of_a_container_that_is_gone_is_recreated(others):
     here = existing("web", **{labels.CONFIG_HASH: WITH_DB})
     assert why(here, observed(*others), SHARING) == "its configuration changed"
 

@@ -42,7 +42,7 @@ def test_time_based_policies_are_durations(policy, seconds):
     assert refresh_s(policy) == seconds
 
 
-def test_an_image_is_pulled_anew_when_its_time_is_over():
+def test_an_image_is_pulled_again_when_its_time_is_over():
     daily = with_service(pull_policy="daily")
     fresh, old = observed(tagged_s={"web:1": 1000.0}), observed(tagged_s={"web:1": -90000.0})
     assert kinds(plan_images(daily, fresh, ["web"], now_s=2000.0)) == []

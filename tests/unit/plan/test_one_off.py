@@ -19,14 +19,14 @@ def test_its_labels_say_what_it_is_and_it_has_no_number():
     assert "com.docker.compose.container-number" not in labels
 
 
-def test_it_publishes_nothing_unless_told():
+def test_it_publishes_nothing_by_default():
     assert "PortBindings" not in body()["HostConfig"]
     assert list(body(RunOptions(service_ports=True))["HostConfig"]["PortBindings"]) == ["80/tcp"]
     own = body(RunOptions(ports=["127.0.0.1:9000:90/udp"]))["HostConfig"]["PortBindings"]
     assert own == {"90/udp": [{"HostIp": "127.0.0.1", "HostPort": "9000"}]}
 
 
-def test_it_answers_to_the_service_only_when_told():
+def test_it_answers_to_the_service_only_on_request():
     aliases = body()["NetworkingConfig"]["EndpointsConfig"]["shop_default"]["Aliases"]
     assert aliases == ["shop-web-run-1"]
     shared = body(RunOptions(use_aliases=True))["NetworkingConfig"]["EndpointsConfig"]["shop_default"]["Aliases"]

@@ -87,7 +87,7 @@ def in_order(done, *steps):
     return [step for step in done if step in steps] == list(steps)
 
 
-def test_containers_are_moved_to_a_network_that_is_made_anew_and_stay_what_they_are():
+def test_containers_are_moved_to_a_network_that_is_recreated_and_stay_what_they_are():
     here = observed(existing("db"), existing("web", state="exited"))
     done = kinds(plan_up(TARGET, here, UpOptions(recreate_networks=frozenset({"default"}))))
     network = "shop_default"
@@ -104,7 +104,7 @@ def test_containers_are_moved_to_a_network_that_is_made_anew_and_stay_what_they_
     assert not {kind for kind, _ in done} & {Kind.RECREATE, Kind.CREATE, Kind.REMOVE}
 
 
-def test_who_is_made_anew_for_another_reason_is_so_after_it_was_moved():
+def test_who_is_recreated_for_another_reason_is_so_after_it_was_moved():
     here = observed(existing("db"), existing("web", **{labels.CONFIG_HASH: "old"}))
     done = kinds(plan_up(TARGET, here, UpOptions(recreate_networks=frozenset({"default"}))))
     assert in_order(done, (Kind.CONNECT, "shop-web-1"), (Kind.RECREATE, "shop-web-1"), (Kind.START, "shop-web-1"))

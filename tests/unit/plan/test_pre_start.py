@@ -49,7 +49,7 @@ def test_hooks_run_once_before_the_first_container_of_a_service_that_does_not_ru
         assert "pre_start web" in by_action[start].after
 
 
-def test_hooks_do_not_run_again_beside_a_container_that_runs_on():
+def test_hooks_do_not_run_again_next_to_a_container_that_runs_on():
     running = existing("web", **AS_IT_IS)
     assert steps(observed(existing("db"), running)) == []
     assert steps(observed(existing("db"), running), scale={"web": 2}) == [Start(2)]

@@ -37,7 +37,7 @@ def test_a_wrong_mode_is_refused(mode, ansi, message):
         make_progress(mode, ansi, {}, io.StringIO())
 
 
-def test_json_tells_each_step_as_an_object():
+def test_json_shows_each_step_as_an_object():
     out = io.StringIO()
     with make_progress("json", "auto", {}, out) as progress:
         progress.begin("create", "web-1")
@@ -50,7 +50,7 @@ def test_json_tells_each_step_as_an_object():
     ]
 
 
-def test_json_tells_a_dry_run_beside_the_names():
+def test_json_shows_a_dry_run_next_to_the_names():
     out = io.StringIO()
     with make_progress("json", "auto", {}, out) as progress:
         progress.prefix = "DRY-RUN MODE - "

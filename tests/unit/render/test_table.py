@@ -30,7 +30,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
         (730 * DAY, "2 years"),
     ],
 )
-def test_the_past_is_told_in_dockers_words(seconds, words):
+def test_the_past_is_written_in_dockers_words(seconds, words):
     assert ago(time.time() - seconds - 0.01) == f"{words} ago"
 
 

@@ -35,7 +35,7 @@ def test_what_is_no_range_is_passed_over(line):
     assert extents(OWN, f"{line}\nada:7:3\n", (NAME,)) == (Extent(0, OWN, 1), Extent(1, 7, 3))
 
 
-def test_rows_are_told_as_newuidmap_takes_them():
+def test_rows_are_formatted_for_newuidmap():
     assert arguments((Extent(0, 1000, 1), Extent(1, 100000, 65536))) == ["0", "1000", "1", "1", "100000", "65536"]
 
 

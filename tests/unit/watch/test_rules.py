@@ -131,7 +131,7 @@ def test_what_a_bind_mount_shows_is_not_synced_into_it():
 
 
 @pytest.mark.parametrize("name", ["initial_sync", "x-initialSync"])
-def test_the_extension_for_an_initial_sync_works_and_is_told(name):
+def test_the_extension_for_an_initial_sync_works_and_is_reported(name):
     entry = {"path": "/here", "action": "sync", "target": "/t", name: True}
     assert watched(entry)[0].has_initial_sync
     told = extended_services(target({"develop": {"watch": [entry]}}), ["web"])

@@ -1,4 +1,4 @@
-"""A tree of files is kept up with by what the kernel tells of it: whatever happens, a mirror becomes the same."""
+"""A tree of files is followed by the kernel's events: whatever happens, a mirror becomes the same."""
 
 import os
 import shutil
@@ -29,12 +29,12 @@ def tree_of(root):
 
 
 def real(path):
-    """Where `path` really lies: what happens behind a link is told of the place that it leads to."""
+    """Where `path` really lies: what happens behind a link is reported for its target."""
     return Path(os.path.realpath(path.parent)) / path.name
 
 
 def perform(root, step):
-    """Do a step of a user; return what inotify tells of it where it can be done: (path, is new)."""
+    """Do a step of a user; return what inotify reports where it can be done: (path, is new)."""
     kind, place, other = step
     path, goal = real(root / place), real(root / other)
     try:
@@ -50,7 +50,7 @@ def perform(root, step):
             path.symlink_to(other)
             return [(path, True)]
         if kind == "remove":
-            # told from the inside out, as rm -r does it
+            # reported from the inside out, as rm -r does it
             inner = [
                 Path(base) / name
                 for base, folders, names in os.walk(path, topdown=False)
@@ -128,7 +128,7 @@ def test_a_folder_that_came_is_gone_through(tmp_path):
     assert list(tree.differing(str(tmp_path / "new"))) == [str(tmp_path / "new/deep/late")]
 
 
-def test_what_came_and_went_unseen_is_not_told_of(tmp_path):
+def test_what_came_and_went_unseen_is_not_reported(tmp_path):
     tree = tree_of(tmp_path)
     assert list(tree.changed(str(tmp_path / "gone"), is_new=True)) == []
 

@@ -50,7 +50,7 @@ def test_what_is_no_mount_is_refused(mount, message):
         parse_mount(mount)
 
 
-def test_a_tmpfs_has_dockers_options_unless_told_otherwise():
+def test_a_tmpfs_has_dockers_options_by_default():
     (found,) = mount_points({}, {"Tmpfs": {"/t": "exec,size=1m"}}, {})
     assert found["Options"] == ["exec", "size=1m", "nosuid", "nodev"]
     mount = parse_mount({"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 5, "Mode": 0o1770}})

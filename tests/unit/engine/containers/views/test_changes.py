@@ -42,7 +42,7 @@ def test_what_was_written_removed_and_made(tmp_path, layers):
     ]
 
 
-def test_a_directory_made_anew_hides_what_was_below(tmp_path, layers):
+def test_a_recreated_directory_hides_what_was_below(tmp_path, layers):
     upper = tree(tmp_path / "upper", **{"home/app/old": "other"})
     os.setxattr(upper / "home/app", OPAQUE_XATTRS[0], b"y")
     assert Change("/home/app/old", ADDED) in changes(upper, layers)
@@ -55,7 +55,7 @@ def test_a_directory_that_only_lies_above_is_no_change_but_other_rights_are(tmp_
     assert changes(upper, layers) == [Change("/etc", MODIFIED)]
 
 
-def test_what_was_made_to_be_mounted_upon_is_no_change(tmp_path, layers):
+def test_what_was_made_to_be_mounted_on_is_no_change(tmp_path, layers):
     upper = tree(
         tmp_path / "upper",
         **{"dev/null": "", "proc/": "", "sys/": "", "etc/hosts": "", "etc/resolv.conf": "", "data/in/": ""},
