@@ -244,7 +244,8 @@ class Networks:
             self._table.resolve(network.id)  # raises if it has been removed in between
             attached = self._table.attached(network)
             if attached:
-                names = ", ".join(sorted(endpoint.container_name for endpoint in attached))
+                shown = sorted(f'name:"{endpoint.container_name}" id:"{endpoint.id[:12]}"' for endpoint in attached)
+                names = ", ".join(shown)
                 raise ForbiddenError(
                     f"error while removing network: network {network.name} has active endpoints ({names})",
                     "stop or disconnect these containers first",

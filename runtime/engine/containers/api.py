@@ -152,7 +152,7 @@ class Containers:
             if not container.is_running:
                 raise ConflictError(f"container {container.id} is not running")
             if frozen and container.state.status == PAUSED:
-                raise ConflictError(f"container {container.id} is already paused")
+                raise ConflictError(f"Container {container.id} is already paused")
             if not can_pause():
                 raise InternalError(
                     f"container {container.name} can't be paused: that needs a cgroup",

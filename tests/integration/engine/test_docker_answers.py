@@ -86,7 +86,7 @@ def test_a_paused_container_is_in_the_way_as_with_docker(api):
     api.ask("POST", f"/containers/{id}/start")
     api.ask("POST", f"/containers/{id}/pause")
     for method, path, status, message in (
-        ("POST", "pause", 409, f"container {id} is already paused"),
+        ("POST", "pause", 409, f"Container {id} is already paused"),
         ("POST", "start", 409, "cannot start a paused container, try unpause instead"),
         ("DELETE", "", 409, 'cannot remove container "paused": container is paused and must be unpaused first'),
     ):

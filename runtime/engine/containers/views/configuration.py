@@ -37,9 +37,12 @@ CHOSEN_FOR = ("CgroupnsMode", "IpcMode", "NetworkMode", "Runtime", "ShmSize")
 """Members for which an empty value means the default."""
 
 
+ONLY_WHEN_SET = ("ExposedPorts", "NetworkDisabled")
+
+
 def config_view(config: Mapping[str, Any], image_name: str) -> dict[str, Any]:
     """Return a container's own configuration as Docker shows it."""
-    given = {key: value for key, value in config.items() if value is not None and (value or key != "ExposedPorts")}
+    given = {key: value for key, value in config.items() if value is not None and (value or key not in ONLY_WHEN_SET)}
     return {**CONFIG, **given, "Image": image_name, "Volumes": config.get("Volumes") or None}
 
 
