@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from compose.cli.context import Globals
-from compose.cli.options import Index
+from compose.cli.options import Index, Service
 
 
 def attach(
     ctx: typer.Context,
-    service: str,
+    service: Service,
     index: Index = 0,
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not attach standard input")] = False,
     sig_proxy: Annotated[

@@ -47,6 +47,8 @@ SUMMARIES = {
     "push": "Push images that services build.",
     "publish": "Push the project's files to a registry, where others can run them from.",
     "config": "Check the files and print the resulting model.",
+    "completion": "Print a script that lets a shell complete commands, flags, services and profiles.",
+    "help": "Show the help of a command.",
     "shim": "Write docker-compose, and a plugin for `docker compose`, that call Skiff.",
     "doctor": "Check what this machine offers; print the cure for what is missing.",
     "oci": "Run containers from OCI bundles: a runtime with the command line of runc and crun.",
@@ -61,6 +63,8 @@ GROUPS = {
     "bridge": "Convert projects for other platforms.",
     "engine": "The engine of this user.",
 }
+COMPLETE = "_SKIFF_COMPLETE"
+"""The variable of scripts that ask, for a shell, what may come next (click, "Shell Completion")."""
 ALIASES = {"convert": "config"}
 """Other names, not listed: `convert` is what docker compose called `config` once."""
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from compose.cli.context import Globals
-from compose.cli.options import Index
+from compose.cli.options import Index, Service
 
 
 def commit(
     ctx: typer.Context,
-    service: str,
+    service: Service,
     image: Annotated[str, typer.Argument(metavar="REPOSITORY[:TAG]")] = "",
     author: Annotated[str, typer.Option("--author", "-a", help="Author")] = "",
     change: Annotated[list[str] | None, typer.Option("--change", "-c", help="Dockerfile instruction")] = None,

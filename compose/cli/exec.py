@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from compose.cli.context import Globals
-from compose.cli.options import Index, Interactive, NoTty, Tty
+from compose.cli.options import Index, Interactive, NoTty, Service, Tty
 
 
 def exec(
     ctx: typer.Context,
-    service: str,
+    service: Service,
     command: Annotated[list[str], typer.Argument(help="Command and its arguments")],
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background")] = False,
     no_tty: NoTty = False,

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from compose.cli.context import Globals
-from compose.cli.options import Index
+from compose.cli.options import Index, Service
 from runtime.errors import SkiffError
 
 
 def export(
     ctx: typer.Context,
-    service: str,
+    service: Service,
     output: Annotated[str, typer.Option("--output", "-o", help="File; standard output when left out")] = "",
     index: Index = 0,
 ) -> None:

@@ -94,7 +94,10 @@ def make_group() -> TyperGroup:
             list[str] | None, typer.Option("--file", "-f", help="Compose file; may be given several times")
         ] = None,
         project_name: Annotated[str, typer.Option("--project-name", "-p", help="Name of the project")] = "",
-        profile: Annotated[list[str] | None, typer.Option("--profile", help="Profile to enable")] = None,
+        profile: Annotated[
+            list[str] | None,
+            typer.Option("--profile", help="Profile to enable", autocompletion=profile_names),
+        ] = None,
         env_file: Annotated[
             list[str] | None, typer.Option("--env-file", help="File of variables instead of .env")
         ] = None,
@@ -151,6 +154,13 @@ def make_group() -> TyperGroup:
     return group
 
 
+def profile_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the profiles of the project that begin with `incomplete`, for a shell's completion."""
+    from compose.cli import completion
+
+    return completion.profile_names(ctx, incomplete)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         from compose.cli.version import version_line
@@ -162,7 +172,12 @@ def _show_version(wanted: bool) -> None:
 def main() -> None:
     """Run the command line; exit as docker compose would."""
     try:
-        code = make_group()(prog_name="skiff", standalone_mode=False)
+        group = make_group()
+        if commands.COMPLETE in os.environ:
+            from compose.cli.completion import complete
+
+            _leave(complete(group, commands.COMPLETE))
+        code = group(prog_name="skiff", standalone_mode=False)
         _leave(code if isinstance(code, int) else 0)
     except SkiffError as error:
         print(f"skiff: {error}", file=sys.stderr)

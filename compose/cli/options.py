@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from compose.cli.context import Globals
 
 List = list[str] | None
-Services = Annotated[list[str] | None, typer.Argument(help="Services; all when none is named")]
+
+
+def _service_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    from compose.cli.completion import service_names
+
+    return service_names(ctx, incomplete)
+
+
+Services = Annotated[
+    list[str] | None, typer.Argument(help="Services; all when none is named", autocompletion=_service_names)
+]
+Service = Annotated[str, typer.Argument(autocompletion=_service_names)]
 Index = Annotated[int, typer.Option("--index", help="Number of the service's container")]
 Timeout = Annotated[int | None, typer.Option("--timeout", "-t", help="Seconds to wait before a container is killed")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until services are healthy")]

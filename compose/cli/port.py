@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from compose.cli.context import Globals
-from compose.cli.options import Index
+from compose.cli.options import Index, Service
 
 
 def port(
     ctx: typer.Context,
-    service: str,
+    service: Service,
     private_port: int,
     protocol: Annotated[str, typer.Option("--protocol", help="tcp or udp")] = "tcp",
     index: Index = 0,

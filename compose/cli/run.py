@@ -14,6 +14,7 @@ from compose.cli.options import (
     NoTty,
     QuietPull,
     RemoveOrphans,
+    Service,
     Tty,
     checked_policy,
     orphan_options,
@@ -23,7 +24,7 @@ from runtime.errors import SkiffError
 
 def run(
     ctx: typer.Context,
-    service: str,
+    service: Service,
     command: Annotated[List, typer.Argument(help="Override the service's command")] = None,
     rm: Annotated[bool, typer.Option("--rm", help="Remove the container afterwards")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background")] = False,
