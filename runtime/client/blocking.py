@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from runtime.paths import Paths
 
 READ_BYTES = 1 << 18
 VERSION = "v1.44"
+"""The version of the API that is asked for; an engine that has only an older one is asked for that."""
+_TOO_NEW = re.compile(r"client version \S+ is too new.*?Maximum supported API version is ([0-9.]+)")
 CONNECT_ATTEMPTS = 6
 
 
@@ -99,6 +102,7 @@ class Client:
         self.endpoint = where
         self._starts = starts
         self._kept: socket.socket | None = None
+        self._version = VERSION
 
     # --- transport
 
@@ -142,7 +146,7 @@ class Client:
         headers: Mapping[str, str],
         body: Iterable[bytes] | bytes | None,
     ) -> None:
-        lines = [f"{method} /{VERSION}{path} HTTP/1.1", "Host: skiff", *(f"{k}: {v}" for k, v in headers.items())]
+        lines = [f"{method} /{self._version}{path} HTTP/1.1", "Host: skiff", *(f"{k}: {v}" for k, v in headers.items())]
         if body is None or isinstance(body, bytes):
             data = body or b""
             lines.append(f"Content-Length: {len(data)}")
@@ -205,8 +209,21 @@ class Client:
             connection.close()
         else:
             self._kept = connection
+        if self._steps_back(head, bytes(data)):
+            return self.request(method, path, query, document, headers=headers)
         _raise_for(head, bytes(data))
         return head, bytes(data)
+
+    def _steps_back(self, head: Head, data: bytes) -> bool:
+        """Whether the engine refused the API's version and says which one it has: that is asked for from now on.
+
+        No question is asked for this beforehand: nearly every engine has the version, and each question costs time.
+        """
+        found = _TOO_NEW.search(data.decode(errors="replace")) if head.status == 400 else None
+        if found is None or self._version != VERSION:
+            return False
+        self._version = f"v{found[1]}"
+        return True
 
     def json(self, method: str, path: str, query: Mapping[str, Any] | None = None, document: Any = None) -> Any:
         """Make a request and return the response's JSON; None for an empty body."""
@@ -242,7 +259,10 @@ class Client:
         stream = Stream(connection, head, rest)
         if head.status >= 400:
             with stream:
-                _raise_for(head, b"".join(stream.chunks()))
+                data = b"".join(stream.chunks())
+            if body is None and self._steps_back(head, data):
+                return self.stream(method, path, query, document, headers=headers, hijack=hijack)
+            _raise_for(head, data)
         return stream
 
     # --- the engine

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
+from runtime.client import Client, blocking, endpoint
 from tests.support.api import parse, read_all
 
 pytestmark = pytest.mark.root
@@ -293,3 +294,14 @@ def test_events_tell_a_life_in_order(api):
         api.remove(id)
         told = [json.loads(stream.readline())["Action"] for _ in range(4)]
     assert told == ["create", "start", "die", "destroy"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["request", "stream"])
+def test_our_client_asks_again_for_the_version_that_an_older_engine_has(shared_home, monkeypatch, is_stream):
+    monkeypatch.setattr(blocking, "VERSION", "v9.99")
+    client = Client(endpoint(shared_home.env, None))
+    if is_stream:
+        with client.stream("GET", "/events", {"since": "0", "until": "1"}) as stream:
+            assert list(stream.documents()) == []
+    assert client.version()["ApiVersion"] in client._version
+    assert client.info()["OSType"] == "linux"
