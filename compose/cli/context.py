@@ -96,10 +96,18 @@ class Globals:
 
                 environ = {**self.loader.project_environment, **self.environ}
                 mode = "quiet" if quiet else self.progress
+                self._say_which_engine(mode)
                 display = Display(mode, self.ansi, environ, self.warn, prefix=DRY_RUN if self.dry_run else "")
             display.show(event)
 
         return Context(self.where, self.environ, emit, ask, parallel=self._limit(), dry_run=self.dry_run)
+
+    def _say_which_engine(self, mode: str) -> None:
+        """Name an engine that a variable chose, and that is not our own: who set it long ago wonders where things are."""
+        variable = next((name for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if self.environ.get(name)), "")
+        if variable and not self.host and not self.where.is_ours and mode != "quiet" and not self.reports_json:
+            if sys.stderr is not None and sys.stderr.isatty():  # scripts know what they set
+                print(f" Engine {self.where} (${variable})", file=sys.stderr, flush=True)
 
     def _limit(self) -> int:
         """Return how many operations may run at once (--parallel, $COMPOSE_PARALLEL_LIMIT); 0 for no limit."""
