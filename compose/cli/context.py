@@ -105,9 +105,10 @@ class Globals:
     def _say_which_engine(self, mode: str) -> None:
         """Name an engine that a variable chose, and that is not our own: who set it long ago wonders where things are."""
         variable = next((name for name in ("DOCKER_HOST", "DOCKER_CONTEXT") if self.environ.get(name)), "")
-        if variable and not self.host and not self.where.is_ours and mode != "quiet" and not self.reports_json:
-            if sys.stderr is not None and sys.stderr.isatty():  # scripts know what they set
-                print(f" Engine {self.where} (${variable})", file=sys.stderr, flush=True)
+        is_chosen = variable and not self.host and not self.where.is_ours
+        is_watched = sys.stderr is not None and sys.stderr.isatty()  # scripts know what they set
+        if is_chosen and is_watched and mode != "quiet" and not self.reports_json:
+            print(f" Engine {self.where} (${variable})", file=sys.stderr, flush=True)
 
     def _limit(self) -> int:
         """Return how many operations may run at once (--parallel, $COMPOSE_PARALLEL_LIMIT); 0 for no limit."""
