@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compose.stack.console import Resize
     from compose.stack.context import Question
-    from runtime.client.blocking import Stream
+    from runtime.client.blocking import ResponseStream
     from runtime.http.codec import StreamFrames
 
 READ_BYTES = 1 << 16
@@ -49,7 +49,7 @@ def has_terminal() -> bool:
 class TerminalConsole:
     """The user's terminal, or whatever standard input, output and error are, as the console of a process."""
 
-    def converse(self, stream: Stream, *, takes_input: bool, resize: Resize | None) -> None:
+    def converse(self, stream: ResponseStream, *, takes_input: bool, resize: Resize | None) -> None:
         """Carry standard input (if `takes_input`) and output until the process's output ends."""
         with raw_terminal(resize):
             exchange(stream, takes_input=takes_input)
@@ -96,7 +96,7 @@ def raw_terminal(resize: Callable[[int, int], None] | None) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, handler)
 
 
-def exchange(stream: Stream, *, takes_input: bool) -> None:
+def exchange(stream: ResponseStream, *, takes_input: bool) -> None:
     """Carry standard input in and output out until the process's output ends."""
     from runtime.http.codec import StreamFrames
 

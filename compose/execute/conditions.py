@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from runtime.client import Client
-from runtime.client.blocking import Stream
+from runtime.client.blocking import ResponseStream
 from runtime.errors import SkiffError
 from runtime.http.codec import Body
 
@@ -63,7 +63,7 @@ def wait_healthy(
 class _Events:
     """The names of containers that events are about, read until a moment at most."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: ResponseStream) -> None:
         self._socket = stream.socket
         self._body = Body(stream.head, until_close=True)
         self._rest = b"".join(self._body.feed(stream.rest))

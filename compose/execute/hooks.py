@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from compose.plan.parts import Hook
 from runtime.client import Client
-from runtime.client.blocking import Stream
+from runtime.client.blocking import ResponseStream
 from runtime.errors import ConflictError, NotFoundError, SkiffError
 
 POST_START, PRE_STOP = "post_start", "pre_stop"
@@ -55,7 +55,7 @@ def run_hook(client: Client, hook: Hook, id: str, report: Callable[[str], None])
     return int(client.exec_inspect(made)["ExitCode"] or 0), lines
 
 
-def output_lines(output: Stream, report: Callable[[str], None]) -> list[str]:
+def output_lines(output: ResponseStream, report: Callable[[str], None]) -> list[str]:
     """Return the lines of `output`, read to its end and closed; `report` gets each as it comes."""
     lines: list[str] = []
     rest = b""

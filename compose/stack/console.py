@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from runtime.client.blocking import Stream
+from runtime.client.blocking import ResponseStream
 
 Resize = Callable[[int, int], None]
 """Sets the size of the process's terminal: rows, columns."""
@@ -15,7 +15,7 @@ Resize = Callable[[int, int], None]
 class Console(Protocol):
     """Where a process in a container reads from and writes to: the user's terminal, or two files."""
 
-    def converse(self, stream: Stream, *, takes_input: bool, resize: Resize | None) -> None:
+    def converse(self, stream: ResponseStream, *, takes_input: bool, resize: Resize | None) -> None:
         """Carry input (if `takes_input`) and output until the process's output ends.
 
         `resize` is given where the process has a terminal; it is called now and whenever ours changes its size.

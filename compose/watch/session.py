@@ -17,7 +17,7 @@ from compose.watch.notices import ADDED, LOST, Notices
 from compose.watch.rules import WatchRule, WatchRules
 from compose.watch.service import QUIET_S, ServiceWatch
 from compose.watch.snapshot import FileSnapshot
-from runtime.client.blocking import Client, Stream
+from runtime.client.blocking import Client, ResponseStream
 from runtime.errors import SkiffError
 
 LARGE_BATCH = 1000
@@ -35,7 +35,7 @@ class Session:
         self._tree = FileSnapshot(self._rules)
         self._services = {rule.service: ServiceWatch(rule.service, actions) for rule in rules}
         self._notices = Notices([rule.path for rule in rules])
-        self._stream: Stream | None = None
+        self._stream: ResponseStream | None = None
 
     async def run(self) -> None:
         """Watch. Raises SkiffError where the kernel does not let files be watched."""

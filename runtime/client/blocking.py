@@ -25,7 +25,7 @@ _TOO_NEW = re.compile(r"client version \S+ is too new.*?Maximum supported API ve
 CONNECT_ATTEMPTS = 6
 
 
-class Stream:
+class ResponseStream:
     """A response whose body is read while it arrives; `close` closes the connection."""
 
     def __init__(self, connection: socket.socket, head: Head, rest: bytes) -> None:
@@ -88,7 +88,7 @@ class Stream:
         """Close the connection."""
         self.socket.close()
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> ResponseStream:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -240,7 +240,7 @@ class Client:
         body: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         hijack: bool = False,
-    ) -> Stream:
+    ) -> ResponseStream:
         """Make a request and return its response as a stream; with `hijack` the connection becomes a raw stream."""
         about, prepared, target = _prepare(path, query, document, headers)
         if hijack:
@@ -256,7 +256,7 @@ class Client:
             raise SkiffError(
                 f"the engine at {self.endpoint} closed the connection", "try again; its log may say why"
             ) from error
-        stream = Stream(connection, head, rest)
+        stream = ResponseStream(connection, head, rest)
         if head.status >= 400:
             with stream:
                 data = b"".join(stream.chunks())
@@ -292,7 +292,7 @@ class Client:
         if self.endpoint.is_ours and bindings:
             self.json("POST", "/skiff/v1/ports/check", document={"bindings": list(bindings)})
 
-    def events(self, filters: Mapping[str, Sequence[str]], **query: Any) -> Stream:
+    def events(self, filters: Mapping[str, Sequence[str]], **query: Any) -> ResponseStream:
         """Monitor events."""
         return self.stream("GET", "/events", {"filters": json.dumps(filters), **query})
 
@@ -351,11 +351,11 @@ class Client:
         """Wait for a container; return its exit code."""
         return int(self.json("POST", f"/containers/{quote(name)}/wait", {"condition": condition})["StatusCode"])
 
-    def logs(self, name: str, **query: Any) -> Stream:
+    def logs(self, name: str, **query: Any) -> ResponseStream:
         """Get container logs; `query` has the API's parameters (follow, since, until, timestamps, tail)."""
         return self.stream("GET", f"/containers/{quote(name)}/logs", {"stdout": 1, "stderr": 1, "pieces": 1, **query})
 
-    def attach(self, name: str, **query: Any) -> Stream:
+    def attach(self, name: str, **query: Any) -> ResponseStream:
         """Attach to a container; the stream's socket is a raw stream in both directions."""
         return self.stream("POST", f"/containers/{quote(name)}/attach", {"stream": 1, **query}, hijack=True)
 
@@ -384,7 +384,7 @@ class Client:
         """Create an exec instance; return its ID."""
         return str(self.json("POST", f"/containers/{quote(name)}/exec", document=body)["Id"])
 
-    def exec_start(self, id: str, *, tty: bool = False) -> Stream:
+    def exec_start(self, id: str, *, tty: bool = False) -> ResponseStream:
         """Start an exec instance; the stream's socket is a raw stream in both directions."""
         return self.stream("POST", f"/exec/{id}/start", document={"Detach": False, "Tty": tty}, hijack=True)
 
@@ -553,7 +553,7 @@ def _with_hint(message: object, document: Mapping[str, Any]) -> tuple[str, str |
     return text, document.get("hint") or hint or None
 
 
-def _checked(stream: Stream) -> Iterator[dict[str, Any]]:
+def _checked(stream: ResponseStream) -> Iterator[dict[str, Any]]:
     """Yield a stream's progress. Raises SkiffError if it contains an error."""
     with stream:
         for document in stream.documents(stream.whole()):

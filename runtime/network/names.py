@@ -21,7 +21,7 @@ from runtime.network.model import Endpoint
 from runtime.network.namespace_thread import NamespaceThread
 from runtime.network.resolver import Resolver, host_resolvers, is_reached_from_containers
 from runtime.network.table import NetworkTable
-from runtime.network.upstream import Server, Upstream
+from runtime.network.upstream import NameServer, Upstream
 
 RESOLVER_ADDRESS = "127.0.0.11"
 
@@ -94,17 +94,17 @@ class Names:
         if scope is not None:
             scope.cancel()
 
-    def _servers(self, container_id: str) -> list[Server]:
+    def _servers(self, container_id: str) -> list[NameServer]:
         """Return the upstream servers; none for a container on internal networks only."""
         endpoints = self._table.endpoints(container_id)
         if all(self._table.networks[endpoint.network_id].internal for endpoint in endpoints):
             return []
         named = next((one.dns_servers for one in endpoints if one.dns_servers), ())
         if named:
-            return [Server(address) for address in named]
+            return [NameServer(address) for address in named]
         has_ipv6 = any(endpoint.ipv6 for endpoint in endpoints)
         return [
-            Server(address, is_on_host=not (self.has_way_out and _is_reached(address, has_ipv6=has_ipv6)))
+            NameServer(address, is_on_host=not (self.has_way_out and _is_reached(address, has_ipv6=has_ipv6)))
             for address in host_resolvers()
         ]
 

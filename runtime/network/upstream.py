@@ -40,7 +40,7 @@ MakeSockets = Callable[[int, int, int], Awaitable[list[socket.socket]]]
 
 
 @dataclass(frozen=True)
-class Server:
+class NameServer:
     """A name server; one that `is_on_host` is asked from the host's network namespace."""
 
     address: str
@@ -61,7 +61,7 @@ class Server:
 class Upstream:
     """The open queries of one container."""
 
-    def __init__(self, servers: Callable[[], Sequence[Server]], make_sockets: MakeSockets) -> None:
+    def __init__(self, servers: Callable[[], Sequence[NameServer]], make_sockets: MakeSockets) -> None:
         self._servers = servers
         self._sockets = _Sockets(make_sockets)
         self._questions = 0
@@ -106,7 +106,7 @@ class Upstream:
                 return answer
         return None
 
-    async def _socket(self, server: Server, kind: int) -> socket.socket:
+    async def _socket(self, server: NameServer, kind: int) -> socket.socket:
         if server.is_on_host:
             return socket.socket(server.family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         return await self._sockets.take(server.family, kind)
