@@ -155,11 +155,6 @@ class RunStep:
                 hostname=options.build_args.get(SANDBOX_HOSTNAME) or HOSTNAME,
             )
         if exit_code:
-            shown = (
-                self.instruction.command.arguments[0]
-                if self.instruction.command.shell_form
-                else " ".join(self.arguments)
-            )
             last = "\n    ".join(output.last_lines)
             if not options.certificates and certificates.is_missing(output.last_lines):
                 last += (
@@ -167,7 +162,7 @@ class RunStep:
                     "`skiff build --with-host-ca`"
                 )
             raise DockerfileError(
-                f"The command '{shown}' returned a non-zero code: {exit_code}",
+                f"The command '{' '.join(self.arguments)}' returned a non-zero code: {exit_code}",
                 hint=f"its last output:\n    {last}" if last else "it printed nothing",
                 exit_code=exit_code,
             )

@@ -75,7 +75,7 @@ def test_contexts_come_as_folders_archives_or_a_dockerfile_alone(client, tmp_pat
 
 
 def test_builds_fail_as_docker_py_expects(client):
-    with pytest.raises(docker.errors.BuildError, match="returned a non-zero code: 5"):
+    with pytest.raises(docker.errors.BuildError, match="The command '/bin/sh -c exit 5' returned a non-zero code: 5"):
         client.images.build(fileobj=io.BytesIO(b"FROM busybox\nRUN exit 5\n"))
     for dockerfile, options, message in (
         ("FRM busybox", {}, "unknown instruction: FRM"),

@@ -233,7 +233,9 @@ async def test_triggers_of_a_base_run_once(b):
 async def test_a_failing_step_shows_exit_code_and_last_output_and_keeps_earlier_steps(b):
     result = await b.build("FROM busybox\nRUN echo one > /one\n\nRUN echo this broke >&2; exit 7\n")
     assert result.error["code"] == 7
-    assert result.error["message"].startswith("Dockerfile:4: The command 'echo this broke >&2; exit 7' returned")
+    assert result.error["message"].startswith(
+        "Dockerfile:4: The command '/bin/sh -c echo this broke >&2; exit 7' returned"
+    )
     assert "its last output:\n    this broke" in result.error["message"]
     assert b.leftovers == []
     assert "Using cache" in (await b.build("FROM busybox\nRUN echo one > /one\n")).text
