@@ -17,7 +17,7 @@ from runtime.http.codec import Body
 
 LAST_LINES = 10
 READ_BYTES = 1 << 16
-NEVER = math.inf
+NEVER, DONE = math.inf, -math.inf
 SETTLE_S = 0.5
 """How long a container without a health check has to run before it counts as up: one that exits at once is no success."""
 
@@ -30,11 +30,11 @@ def wait_healthy(
     timeout_s: float | None = None,
     report: Callable[[str, str], None] | None = None,
 ) -> None:
-    """Return when every container is healthy, and each without a health check has run for a moment.
+    """Return when every container is healthy, and each without a health check has run for a moment or exited with 0.
 
     `report(name, state)` is called for each that is ready. With `needs_check` a container without a health check is a
     failure, as `condition: service_healthy` wants it. Raises SkiffError, with the last probe and the last log lines,
-    when one turns unhealthy or ends, and when `timeout_s` seconds are over.
+    when one turns unhealthy or ends and its restart policy does not start it again, and when `timeout_s` seconds are over.
     """
     waiting = dict.fromkeys(names, 0.0)
     began_s = time.monotonic()
@@ -48,8 +48,8 @@ def wait_healthy(
             for name, ready_s in list(waiting.items()):
                 if ready_s <= now_s:
                     del waiting[name]
-                    if report is not None:
-                        report(name, "Healthy")
+                    if ready_s != DONE:
+                        _say(report, name, "Healthy")
             if not waiting:
                 return
             until_s = min(waiting.values())
@@ -87,10 +87,20 @@ class _Events:
 
 
 def _ready_in(client: Client, name: str, needs_check: bool, report: Callable[[str, str], None] | None) -> float:
-    """Return when (monotonic seconds) the container counts as up if nothing happens; NEVER: an event has to come."""
-    state = client.container(name)["State"]
+    """Return when (monotonic seconds) the container counts as up if nothing happens.
+
+    NEVER: an event has to come. DONE: it has exited and need not run.
+    """
+    about = client.container(name)
+    state = about["State"]
     health = state.get("Health")
-    if not state["Running"] and not state.get("Restarting"):
+    if state.get("Restarting"):  # its policy goes on; what ends it for good is seen as its exit
+        _say(report, name, f"Exited ({state['ExitCode']}), restart {about.get('RestartCount', 0) + 1}")
+        return NEVER
+    if not state["Running"] and state["ExitCode"] == 0 and not needs_check:  # it has done what it was made for
+        _say(report, name, "Exited")
+        return DONE
+    if not state["Running"]:
         _say(report, name, "Error")
         raise SkiffError(
             f"container {name} exited ({state['ExitCode']})" + _last_log(client, name),
@@ -103,8 +113,6 @@ def _ready_in(client: Client, name: str, needs_check: bool, report: Callable[[st
                 f"container {name} has no healthcheck configured",
                 "give the service a healthcheck, or depend on it with condition: service_started",
             )
-        if not state["Running"] or state.get("Restarting"):
-            return NEVER
         began = datetime.fromisoformat(state["StartedAt"][:26].rstrip("Z") + "+00:00").timestamp()
         return time.monotonic() + max(0.0, SETTLE_S - max(0.0, time.time() - began))
     if health["Status"] == "unhealthy":

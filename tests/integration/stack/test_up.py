@@ -325,3 +325,36 @@ def test_an_image_is_renewed_by_policy_only_when_its_time_is_over(stack):
     eventually(lambda: project.home.get("/skiff/v1/engine")["time"] > datetime.fromisoformat(tagged).timestamp() + 1)
     assert "image busybox: " in project.refused("up", "-d")  # no registry has it
     assert project.states() == {f"{project.name}-web-1": "running"}
+
+
+def test_a_wait_takes_what_has_ended_well_as_done(stack):
+    project = stack(f"services:\n  job: {{image: busybox, command: 'true'}}\n  web: {{{SLEEP}}}\n")
+    done = project.skiff("up", "-d", "--wait")
+    assert f"Container {project.name}-job-1 Exited" in done.stderr
+    assert project.states() == {f"{project.name}-job-1": "exited", f"{project.name}-web-1": "running"}
+
+
+LOOP = """
+services:
+  app:
+    image: busybox
+    restart: on-failure:%d
+    volumes: [state:/s]
+    command: >-
+      sh -c "n=$$(cat /s/n 2>/dev/null || echo 0); echo $$((n+1)) > /s/n; [ $$n -ge 2 ] || exit 3; exec sleep 1000"
+    init: true
+    healthcheck: {test: "test $$(cat /s/n) = 3", interval: 100ms, retries: 20, start_period: 20s}
+  dep: {image: busybox, init: true, command: sleep 1000, depends_on: {app: {condition: service_healthy}}}
+volumes: {state: }
+"""
+
+
+def test_a_wait_goes_on_while_the_restart_policy_does(stack):
+    done = stack(LOOP % 5).skiff("up", "-d", "--wait")
+    assert "-app-1 Exited (3), restart 1" in done.stderr
+    assert "-app-1 Healthy" in done.stderr
+
+
+def test_a_wait_ends_when_the_restart_policy_is_used_up(stack):
+    project = stack(LOOP % 1)
+    assert f"container {project.name}-app-1 exited (3)" in project.refused("up", "-d", "--wait")
