@@ -251,7 +251,7 @@ services:
     (folder / "config.json").write_text(json.dumps(with_helper))
     env = {"DOCKER_CONFIG": str(folder), "PATH": f"{helpers}:{os.environ['PATH']}"}
     built = engine.home.skiff("build", "--no-cache", cwd=tmp_path, env=env)
-    for problem in ("docker-credential-breaks gave an answer", "docker-credential-missing is not installed"):
+    for problem in ("docker-credential-breaks printed invalid JSON", "docker-credential-missing is not installed"):
         assert problem in built.stdout + built.stderr
     assert "nothing is taken from" not in built.stdout + built.stderr
     said = engine.run("cat /got", image="private-web")
