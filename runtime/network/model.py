@@ -168,7 +168,8 @@ class Endpoint:
 
     def document(self) -> dict[str, Any]:
         """Return the stored form."""
-        return asdict(self)
+        # by hand: asdict copies every value, and this runs at each start
+        return {key: getattr(self, key) for key in self.__dataclass_fields__}
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Endpoint:

@@ -164,14 +164,14 @@ class Collection:
         text = json.dumps(main, separators=(",", ":"))
         is_new = id not in self._texts
         if text != self._texts.get(id):
-            self._write(self._layout.path(id), record.encode(main), is_new, is_confirmed)
+            self._write(self._layout.path(id), record.encode_text(text), is_new, is_confirmed)
             self._forget_name(id)
             self._texts[id] = text
         if name is not None:
             self._ids[name] = id
         if state and (text := json.dumps(state, separators=(",", ":"))) != self._states.get(id):
             # without a mark: the first record determines whether the object exists
-            self._write(self._layout.state_path(id), record.encode(state), False, is_confirmed)
+            self._write(self._layout.state_path(id), record.encode_text(text), False, is_confirmed)
             if id not in self._states and is_confirmed:
                 self._store.mark_directory(self._layout.folder / id)
             self._states[id] = text

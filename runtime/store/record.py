@@ -43,7 +43,12 @@ def mark_of(path: Path) -> Path:
 
 def encode(document: Document) -> str:
     """Encode `document` as a line, without the newline."""
-    return json.dumps({"format": FORMAT, **document}, separators=(",", ":"))
+    return encode_text(json.dumps(document, separators=(",", ":")))
+
+
+def encode_text(text: str) -> str:
+    """Return the line, without the newline, of a document that is JSON `text` without blanks."""
+    return f'{{"format":{FORMAT},{text[1:]}' if len(text) > len("{}") else f'{{"format":{FORMAT}}}'
 
 
 def read(path: Path) -> Reading:
