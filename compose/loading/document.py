@@ -108,13 +108,38 @@ def parse(data: bytes, file: str) -> list[Document]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError("the file is not UTF-8 text", file, line, 1, "is it a Compose file?") from None
+    text = text.removeprefix("\ufeff")
     try:
-        return [Document(file, root) for root in _roots(text.removeprefix("\ufeff"), file)]
+        return [Document(file, root) for root in _roots(text, file)]
     except YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise ConfigError(f"not valid YAML: {problem}", file, line, column) from None
+        raise _syntax_error(error, text, file) from None
+
+
+def _syntax_error(error: YAMLError, text: str, file: str) -> ConfigError:
+    """Return what is wrong in the words of who wrote the file, at the place where it has to be mended."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    opened = getattr(error, "context_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    context = getattr(error, "context", None) or ""
+    lines = text.split("\n")
+
+    def character(at: Any) -> str:
+        return lines[at.line][at.column : at.column + 1] if at is not None and at.line < len(lines) else ""
+
+    found, hint = character(mark), None
+    if "tab character" in problem or found == "\t":
+        problem, hint = "a tab is where YAML wants spaces", "indent with spaces"
+    elif "quoted scalar" in context and "unexpected end" in problem:
+        mark, problem = opened, f"the quote {character(opened)} is not closed"
+    elif context.startswith("while parsing a flow") and opened is not None:
+        bracket = character(opened)
+        problem = f"the {bracket} of line {opened.line + 1}, column {opened.column + 1} is not closed: {problem}"
+    elif "cannot start any token" in problem and found:
+        problem, hint = f"{found} cannot begin a value", "put the value in quotes"
+    elif "mapping values are not allowed" in problem:
+        hint = "put a value that has a colon and a blank in quotes; a key is indented as its neighbours are"
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return ConfigError(f"not valid YAML: {problem}", file, line, column, hint)
 
 
 def _roots(text: str, file: str) -> Iterator[Node]:
