@@ -30,7 +30,8 @@ PING_HEADERS = {
     "Swarm": "inactive",
 }
 BUILD_PRUNE_FILTERS = (
-    "until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private", "immutable", "mutable"
+    "until", "unused-for", "id", "parent", "type", "description", "inuse", "shared", "private", "immutable", "mutable",
+    "label", "label!"
 )  # fmt: skip
 
 
@@ -90,8 +91,11 @@ async def build_prune(engine: Engine, request: Request) -> None:
     ages = wanted.get("until") or wanted.get("unused-for") or ()
     before = rfc3339(min(moment(text, time.time_ns()) for text in ages)) if ages else None
     kept = [request.number(name) or 0 for name in ("keep-storage", "reserved-space", "max-used-space")]
-    removed, freed = await engine.builder.prune(before=before, keep_bytes=max(kept))
-    buildkit.drop_contexts(engine)
+    removed, freed = list[str](), 0
+    # `docker system prune` hands its filters on to every kind, and the build cache has no labels
+    if filters.labels_match({}, wanted.get("label") or ()):
+        removed, freed = await engine.builder.prune(before=before, keep_bytes=max(kept))
+        buildkit.drop_contexts(engine)
     engine.events.emit("builder", "prune", "", {"reclaimed": str(freed)})
     await request.answer(200, {"CachesDeleted": removed or None, "SpaceReclaimed": freed})
 

@@ -263,6 +263,14 @@ def test_a_prune_with_filters_spares_what_they_do_not_name(docker):
     assert "invalid filter" in docker("image", "prune", "-f", "--filter", "colour=red", check=False).stderr
 
 
+def test_a_system_prune_by_label_takes_what_has_it_and_leaves_the_build_cache(docker):
+    docker("create", "--name", "kept", "busybox")
+    docker("create", "--name", "labelled", "--label", "mine=1", "busybox")
+    docker("system", "prune", "-f", "--filter", "label=mine=1")
+    assert docker("ps", "-a", "--format", "{{.Names}}").stdout.split() == ["kept"]
+    docker("system", "prune", "-f", "--filter", "label!=mine")
+
+
 def test_a_dockerfile_may_come_apart_from_its_context(docker, tmp_path):
     (tmp_path / "kept").write_text("content\n")
     docker(
