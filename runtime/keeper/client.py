@@ -32,7 +32,6 @@ CANNOT_RUN = 126
 LAUNCH_S = 30.0
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
 GREETINGS = 10
-STORE_DELAY_S = 0.001
 REAPED_S = 1.0
 """How long `recover` waits for init (or the subreaper) to reap a process that ended while no keeper ran."""
 RECORD = "process.json"
@@ -66,7 +65,6 @@ class KeeperClient:
         self._exits_in: MemoryObjectSendStream[ProcessExit]
         self.exits: MemoryObjectReceiveStream[ProcessExit]
         self._exits_in, self.exits = anyio.create_memory_object_stream[ProcessExit](float("inf"))
-        self._group: anyio.abc.TaskGroup
         self.pid = 0
         self.is_closing = False
 
@@ -94,7 +92,6 @@ class KeeperClient:
         async with anyio.create_task_group() as group:
             group.start_soon(keeper._receive, group)
             try:
-                keeper._group = group
                 await keeper._greet()
                 yield keeper
             finally:
@@ -286,17 +283,8 @@ class KeeperClient:
         record = Record.of(process.pid, process.cgroup, process.started_at_ns, process.fds)
         if record is not None:
             record.write(bundle / RECORD)
-        self._group.start_soon(self._store_soon, process)
+        await self._store(process)
         return process
-
-    async def _store_soon(self, process: ProcessHandle) -> None:
-        """Have descriptors held by the vault once the start has been answered: until then the record is enough.
-
-        The send wakes the vault's process, which on a busy machine runs at once, before the task that waits for the answer.
-        """
-        await anyio.sleep(STORE_DELAY_S)
-        if self._held.get(process.id) is process:  # else it has ended, and its descriptors are closed
-            await self._store(process)
 
     async def _store(self, process: ProcessHandle) -> None:
         """Put duplicates of the descriptors of a container's init (not of an exec) into the vault."""

@@ -78,6 +78,6 @@ def test_what_is_done_with_files_is_reported(client, create):
     filters = {"container": container.id, "event": ["extract-to-dir", "archive-path", "export"]}
     told = client.events(since=1, filters=filters, decode=True)
     assert [(event["Action"], event["Actor"]["Attributes"].get("path")) for event in itertools.islice(told, 3)] == [
-        ("extract-to-dir", "/tmp"), ("archive-path", "/tmp/f"), ("export", None),
+        ("extract-to-dir", None), ("archive-path", None), ("export", None),
     ]  # fmt: skip
     told.close()

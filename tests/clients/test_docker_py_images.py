@@ -90,7 +90,7 @@ def test_builds_fail_as_docker_py_expects(client):
 def test_lists_and_inspections_have_dockers_members(client):
     row = client.api.images(name="busybox")[0]
     assert {key: row[key] for key in ("ParentId", "SharedSize", "Containers", "Labels", "RepoTags", "RepoDigests")} == {
-        "ParentId": "", "SharedSize": -1, "Containers": -1, "Labels": None, "RepoTags": ["busybox:latest"],
+        "ParentId": "", "SharedSize": -1, "Containers": 0, "Labels": None, "RepoTags": ["busybox:latest"],
         "RepoDigests": [],
     }  # fmt: skip
     image = client.images.get("busybox")

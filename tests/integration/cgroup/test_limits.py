@@ -249,7 +249,7 @@ def test_what_version_2_has_no_limit_for_is_left_out_with_a_warning(ground, is_u
     ("host", "message"),
     [
         ({"Memory": MIB}, "Minimum memory limit allowed is 6MB"),
-        ({"NanoCpus": 10**12}, "Range of CPUs is from 0.01 to"),
+        ({"NanoCpus": 10**12}, "range of CPUs is from 0.01 to"),
         ({"CpusetCpus": "4000"}, "Requested CPUs are not available"),
         ({"BlkioWeight": 5}, "Range of blkio weight is from 10 to 1000"),
     ],

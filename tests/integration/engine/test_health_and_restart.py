@@ -211,7 +211,7 @@ def test_who_cannot_be_started_again_stays_stopped_with_the_reason(api, containe
     os.kill(api.state(id)["Pid"], signal.SIGKILL)
     while api.state(id)["Status"] != "exited":
         api.wait(id)
-    assert "No such file" in api.state(id)["Error"]
+    assert "no such file" in api.state(id)["Error"]
 
 
 def test_policies_that_cannot_be_are_refused(api):

@@ -7,6 +7,8 @@ import pytest
 
 pytestmark = pytest.mark.root
 
+DOCKERS_OWN = (b"is not connected to", b"is not paused", b"is already paused")
+"""What dockerd answers 500 to, and so do we."""
 CLIENTS, REQUESTS = 6, 60
 CONTAINERS, NETWORKS = ("storm-a", "storm-b", "storm-c"), ("storm-0", "storm-1")
 COMMANDS = (["sleep", "100"], ["sh", "-c", "trap 'exit 0' TERM; sleep 100 & wait"], ["true"], ["no-such-program"])
@@ -58,7 +60,7 @@ def test_every_request_of_a_storm_is_answered_and_nothing_stays_behind(api):
             except OSError as error:  # a time-out is one
                 failed.append((method, path, error))
             else:
-                if answer.status >= 500:
+                if answer.status >= 500 and not any(told in answer.body for told in DOCKERS_OWN):
                     failed.append((method, path, answer.status, answer.body))
 
     threads = [threading.Thread(target=client, args=(seed,)) for seed in range(CLIENTS)]

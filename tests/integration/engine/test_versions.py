@@ -46,7 +46,7 @@ def is_there(*path):
 
 CHANGES = [
     ("1.50", "/images/busybox/json", is_there("Config", "Hostname"), True, False),
-    ("1.51", "/images/json", at(0, "Containers"), -1, 1),
+    ("1.51", "/images/json?filters=%7B%22reference%22%3A%5B%22busybox%22%5D%7D", at(0, "Containers"), -1, 1),
     ("1.52", "/images/busybox/json", is_there("Config", "Entrypoint"), True, False),
     ("1.52", "/images/busybox/json", is_there("Config", "Env"), True, True),
     ("1.52", "/images/busybox/json", is_there("Author"), True, False),

@@ -123,13 +123,17 @@ def test_a_process_that_comes_in_can_be_another_user_elsewhere_with_a_terminal(p
     [
         (["nosuch"], {}, "executable file not found in"),
         (["true"], {"WorkingDir": "/nosuch"}, r"chdir to cwd \(\"/nosuch\"\) .*no such file or directory"),
-        (["true"], {"User": "ghost"}, "unable to find user ghost"),
     ],
 )
 def test_what_can_not_come_in_is_reported(prober, running, command, options, message):
     code, out = prober.exec(running, *command, **options)
     assert code in (126, 127, 128)
     assert re.search(message, out)
+
+
+def test_a_user_that_is_not_there_is_refused_before_the_exec_starts(prober, running):
+    with pytest.raises(EngineError, match="unable to find user ghost"):
+        prober.exec(running, "true", User="ghost")
 
 
 @pytest.mark.parametrize("count", [1, 40, 127])

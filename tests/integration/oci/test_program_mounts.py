@@ -96,7 +96,7 @@ def test_options_are_what_the_kernel_shows(oci, options, shown):
 def test_an_option_that_no_filesystem_has_is_reported(oci):
     done = oci.run(with_mount(oci.document("true"), "/data", options=["nothing=known"]), check=False)
     assert done.returncode == 1
-    assert "Invalid argument" in done.stderr
+    assert "invalid argument" in done.stderr
 
 
 def test_what_a_tmpfs_covers_is_copied_up(oci):
