@@ -40,13 +40,18 @@ def at(*path):
     return look
 
 
+def counts_users(document):
+    """Whether the first image says how many containers are of it: this test's, and maybe those of others."""
+    return document[0]["Containers"] > 0
+
+
 def is_there(*path):
     return lambda document: at(*path)(document) is not ABSENT
 
 
 CHANGES = [
     ("1.50", "/images/busybox/json", is_there("Config", "Hostname"), True, False),
-    ("1.51", "/images/json?filters=%7B%22reference%22%3A%5B%22busybox%22%5D%7D", at(0, "Containers"), -1, 1),
+    ("1.51", "/images/json?filters=%7B%22reference%22%3A%5B%22busybox%22%5D%7D", counts_users, False, True),
     ("1.52", "/images/busybox/json", is_there("Config", "Entrypoint"), True, False),
     ("1.52", "/images/busybox/json", is_there("Config", "Env"), True, True),
     ("1.52", "/images/busybox/json", is_there("Author"), True, False),
