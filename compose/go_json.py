@@ -31,7 +31,10 @@ def _encoded(value: Any) -> str:
         return "[" + ",".join([_encoded(child) for child in value]) + "]"
     if isinstance(value, Mapping):
         return _encoded(dict(value))
-    return json.dumps(value) if value is None or kind is bool else _number(value)
+    if value is None or kind is bool:
+        return json.dumps(value)
+    # lists of containers and progress have whole numbers alone: they need none of what fractions do
+    return str(value) if kind is int and abs(value) < LEAST_LARGE else _number(value)
 
 
 def _number(value: float) -> str:
