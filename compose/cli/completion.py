@@ -33,11 +33,11 @@ def completion(
     print(f"# {WHERE[shell]}\n{kind(ctx.find_root().command, {}, 'skiff', COMPLETE).source()}")
 
 
-def complete(program: click.Command, variable: str) -> int:
+def complete(program: click.Command) -> int:
     """Answer a shell that asks what may come next, and return the exit code."""
     from click.shell_completion import shell_complete
 
-    return shell_complete(program, {}, "skiff", variable, os.environ[variable])
+    return shell_complete(program, {}, "skiff", COMPLETE, os.environ[COMPLETE])
 
 
 def service_names(ctx: typer.Context, incomplete: str) -> list[str]:

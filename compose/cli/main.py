@@ -176,7 +176,7 @@ def main() -> None:
         if commands.COMPLETE in os.environ:
             from compose.cli.completion import complete
 
-            _leave(complete(group, commands.COMPLETE))
+            _leave(complete(group))
         code = group(prog_name="skiff", standalone_mode=False)
         _leave(code if isinstance(code, int) else 0)
     except SkiffError as error:

@@ -21,7 +21,7 @@ from runtime.paths import Paths
 READ_BYTES = 1 << 18
 VERSION = "v1.44"
 """The version of the API that is asked for; an engine that has only an older one is asked for that."""
-_TOO_NEW = re.compile(r"client version \S+ is too new.*?Maximum supported API version is ([0-9.]+)")
+TOO_NEW = r"client version \S+ is too new.*?Maximum supported API version is ([0-9.]+)"
 CONNECT_ATTEMPTS = 6
 
 
@@ -219,7 +219,7 @@ class Client:
 
         No question is asked for this beforehand: nearly every engine has the version, and each question costs time.
         """
-        found = _TOO_NEW.search(data.decode(errors="replace")) if head.status == 400 else None
+        found = re.search(TOO_NEW, data.decode(errors="replace")) if head.status == 400 else None
         if found is None or self._version != VERSION:
             return False
         self._version = f"v{found[1]}"
