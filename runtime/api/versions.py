@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.image.reference import Reference
+
 Version = tuple[int, int]
 
 HIGHEST, LOWEST = (1, 55), (1, 24)
@@ -113,15 +115,8 @@ ALWAYS_EMPTY = (
 
 def _identity(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return where an image came from, which the digests that registries have for it say."""
-    names = {digest.partition("@")[0] for digest in document["RepoDigests"]}
-    return {"Identity": {"Pull": [{"Repository": _whole(name)} for name in sorted(names)]}} if names else {}
-
-
-def _whole(name: str) -> str:
-    first, slash, _ = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return name
-    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
+    found = {one.name: f"{one.domain}/{one.path}" for one in map(Reference.parse, document["RepoDigests"])}
+    return {"Identity": {"Pull": [{"Repository": found[name]} for name in sorted(found)]}} if found else {}
 
 
 def event(document: dict[str, Any], version: Version) -> dict[str, Any]:
@@ -158,10 +153,9 @@ def disk_usage(found: dict[str, Any], version: Version, *, is_verbose: bool) -> 
 
 
 def _usage(kind: str, rows: Sequence[Mapping[str, Any]], layers_bytes: int, *, is_verbose: bool) -> dict[str, Any]:
-    sizes = [_size(kind, row) for row in rows]
-    active = [size for size, row in zip(sizes, rows, strict=True) if _is_used(kind, row)]
-    total = layers_bytes if kind == "Images" else sum(sizes)
-    used = sum(size - _shared(kind, row) for size, row in zip(sizes, rows, strict=True) if _is_used(kind, row))
+    active = [row for row in rows if _is_used(kind, row)]
+    total = layers_bytes if kind == "Images" else sum(_size(kind, row) for row in rows)
+    used = sum(_size(kind, row) - _shared(kind, row) for row in active)
     summary = {
         "ActiveCount": len(active),
         "TotalCount": len(rows),

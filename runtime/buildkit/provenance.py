@@ -87,9 +87,7 @@ def package_url(name: str, platform: Platform) -> str:
     """Return an image's name as a package URL."""
     reference = Reference.parse(name)
     suffix = f"@{reference.tag}" if reference.digest is None else f"@{reference.digest}"
-    familiar = reference.familiar.partition("@")[0]
-    repository = familiar.removesuffix(f":{reference.tag}") if reference.tag else familiar
-    return f"pkg:docker/{repository}{suffix}?platform={quote(str(platform), safe='')}"
+    return f"pkg:docker/{reference.name}{suffix}?platform={quote(str(platform), safe='')}"
 
 
 def statement(wanted: Wanted, facts: Facts, names: Sequence[str], platform: Platform, digest: str) -> Statement:
