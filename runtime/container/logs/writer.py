@@ -63,10 +63,10 @@ class LogWriter:
         self._limits = limits
         self._readers = readers
         self._was_used = False
-        self._has_no_files = False
         self._data = self._index = -1
         self._last_ns = self._open = 0
         self._starts = segment_starts(directory)
+        self._has_no_files = not self._starts
         if self._starts:
             self._start = self._starts[-1]
             self._take_over(began_ns)
