@@ -255,8 +255,9 @@ class Engine:
         if container.is_running:
             return
         state = container.state
-        was_started = state.started_at[:4] != "0001"
-        if state.status == RESTARTING or (was_started and container.policy.starts_with_engine(state.stopped_by_user)):
+        if state.status == RESTARTING or (
+            state.was_started and container.policy.starts_with_engine(state.stopped_by_user)
+        ):
             self.background.start_soon(self.lifecycle.start_again, container)
         elif state.status == REMOVING or (container.host.get("AutoRemove") and state.status == EXITED):
             self.lifecycle.remove_later(container)

@@ -7,12 +7,15 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from runtime.engine.filters import labels_match
+
+if TYPE_CHECKING:
+    from runtime.image.images import Image
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,10 @@ class EventBus:
     def listeners(self) -> int:
         """The number of subscribers."""
         return len(self._subscribers)
+
+    def emit_image(self, action: str, image: Image, name: str) -> None:
+        """Emit an event of an image, which is called `name`, with its labels."""
+        self.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
 
     def emit(self, kind: str, action: str, id: str, attributes: Mapping[str, str]) -> None:
         """Emit an event: `action` happened to the object `id` of `kind` ("container", "network", "volume", "image")."""

@@ -284,7 +284,7 @@ class Lifecycle:
         """Take over a container that an earlier engine started."""
         container.state.status = RUNNING if container.state.status != PAUSED else PAUSED
         container.state.pid = process.pid
-        if container.state.started_at[:4] == "0001":
+        if not container.state.was_started:
             container.state.started_at = rfc3339(process.started_at_ns)
         self.monitor.begin(container, process)
         self.table.save(container)

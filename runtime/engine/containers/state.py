@@ -57,6 +57,11 @@ class ContainerState:
     stopped_by_user: bool = False
     pid: int = 0
 
+    @property
+    def was_started(self) -> bool:
+        """Whether it runs or ever ran."""
+        return self.started_at != NEVER
+
 
 def unknown_state(created: str) -> ContainerState:
     """Return a state for a container whose stored state is damaged: it may have run, so its restart policy applies."""

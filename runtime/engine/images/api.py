@@ -153,15 +153,12 @@ class ImageApi:
         if reference.digest is not None:
             raise BadRequestError("refusing to create a tag with a digest reference")
         self.images.tag(image, reference)
-        self._emit("tag", image, reference.familiar)
-
-    def _emit(self, action: str, image: Image, name: str) -> None:
-        self.events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
+        self.events.emit_image("tag", image, reference.familiar)
 
     def _emit_gone(self, image: Image, done: Mapping[str, str]) -> None:
         """Emit what happened to an image for a row of Docker's list; of one that is deleted there are no labels left."""
         if "Untagged" in done:
-            self._emit("untag", image, image.id)
+            self.events.emit_image("untag", image, image.id)
         else:
             self.events.emit("image", "delete", image.id, {"name": image.id})
 
@@ -212,7 +209,7 @@ class ImageApi:
 
             await send_reports(work, send)
         for image in loaded:
-            self._emit("load", image, image.id)
+            self.events.emit_image("load", image, image.id)
 
     async def save(self, names: Sequence[str], send: Send[bytes], *, tags: Sequence[str] = ()) -> None:
         """Send an archive of the images `names`; `tags` are additional names for them in the archive."""
@@ -222,7 +219,7 @@ class ImageApi:
             async with self.images.garbage.held_off():
                 await anyio.to_thread.run_sync(archive.save, wanted, spool, self.paths.tmp)
             for image in {image.id: image for image in map(self.images.resolve, names)}.values():
-                self._emit("save", image, image.id)
+                self.events.emit_image("save", image, image.id)
             spool.seek(0)
             while data := await anyio.to_thread.run_sync(spool.read, READ_BYTES):
                 await send(data)
@@ -279,7 +276,7 @@ class ImageApi:
                     wanted = [replace(reference, tag=tag) for tag in await registry.tags(reference.path)]
             for one in wanted:
                 image = await pull(self.images, one, platform=platform, credentials=credentials, progress=report)
-                self._emit("pull", image, one.familiar)
+                self.events.emit_image("pull", image, one.familiar)
 
         await send_reports(work, send)
 
@@ -297,7 +294,7 @@ class ImageApi:
             raise NotFoundError(text, error.hint) from error
         credentials = _credentials(auth)
         await send_reports(lambda report: push(self.images, reference, credentials=credentials, progress=report), send)
-        self._emit("push", image, reference.familiar)
+        self.events.emit_image("push", image, reference.familiar)
 
     async def pull_for_build(
         self,
@@ -312,7 +309,7 @@ class ImageApi:
 
         credentials = _credentials(auth)
         image = await pull(self.images, reference, platform=platform, credentials=credentials, progress=progress)
-        self._emit("pull", image, reference.familiar)
+        self.events.emit_image("pull", image, reference.familiar)
         return image
 
     async def distribution(self, name: str, *, auth: Mapping[str, str] | None = None) -> dict[str, Any]:

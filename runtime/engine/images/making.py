@@ -109,7 +109,7 @@ class ImageMaking:
                 "history": [*(parent.config.get("history") or ()), {k: v for k, v in step.items() if v}],
             }
             image = await self.images.register(document, parent=parent.id)
-            self._emit("create", image, image.id)
+            self.events.emit_image("create", image, image.id)
             self._name(image, reference)
         familiar = reference.familiar if reference is not None else ""
         self.table.emit(container, "commit", comment=comment, imageID=image.id, imageRef=familiar)
@@ -118,10 +118,7 @@ class ImageMaking:
     def _name(self, image: Image, reference: Reference | None) -> None:
         if reference is not None:
             self.images.tag(image, reference)
-            self._emit("tag", image, reference.familiar)
-
-    def _emit(self, action: str, image: Image, name: str) -> None:
-        self.events.emit("image", action, image.id, {**(image.defaults.get("Labels") or {}), "name": name})
+            self.events.emit_image("tag", image, reference.familiar)
 
     async def _layer(self, container: Container, pause: bool) -> str | None:
         """Create a layer from the container's changes; return its diff ID, None if there are no changes."""
@@ -185,7 +182,7 @@ class ImageMaking:
             )
             self._name(image, reference)
         await self.images.store.flush()
-        self._emit("import", image, image.id)
+        self.events.emit_image("import", image, image.id)
         await send({"status": image.id})
 
 

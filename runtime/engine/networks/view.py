@@ -43,7 +43,6 @@ def attachments(container: Container, networks: Networks) -> dict[str, Any]:
     """Return the container's EndpointSettings by network name."""
     endpoints = {endpoint.network_id: endpoint for endpoint in networks.endpoints(container.id)}
     shown = {}
-    was_started = not container.state.started_at.startswith("0001")
     for name, wanted in container.networks.items():
         try:
             network = networks.resolve(name)
@@ -60,7 +59,7 @@ def attachments(container: Container, networks: Networks) -> dict[str, Any]:
             "MacAddress": endpoint.mac_address if endpoint else wanted.get("MacAddress") or "",
             "DriverOpts": wanted.get("DriverOpts"),
             "GwPriority": wanted.get("GwPriority") or 0,
-            "NetworkID": network.id if endpoint or was_started else "",
+            "NetworkID": network.id if endpoint or container.state.was_started else "",
             "EndpointID": endpoint.id if endpoint else "",
             "Gateway": gateways[0],
             "IPv6Gateway": gateways[1],

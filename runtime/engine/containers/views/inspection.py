@@ -28,7 +28,6 @@ def whole(container: Container, paths: Paths, networks: Networks, layers: list[P
     state = container.state
     arguments = command(container.config)
     directory = paths.container(container.id)
-    was_started = not state.started_at.startswith("0001")
     document: dict[str, Any] = {
         "Id": container.id,
         "Created": container.created,
@@ -48,7 +47,7 @@ def whole(container: Container, paths: Paths, networks: Networks, layers: list[P
             "FinishedAt": state.finished_at,
         },
         "Image": container.image_id,
-        **{key: str(directory / name) if was_started else "" for key, name in FILES.items()},
+        **{key: str(directory / name) if state.was_started else "" for key, name in FILES.items()},
         "Name": f"/{container.name}",
         "RestartCount": state.restart_count,
         "Driver": "overlay2",
