@@ -6,7 +6,7 @@ import contextlib
 import errno
 import ipaddress
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -177,24 +177,13 @@ class Bridges:
                 endpoint.host_device, bridge, endpoint.device, endpoint.mac_address, file.fileno(), options.mtu
             )
 
+        has_ipv6 = any(":" in text for text in (endpoint.ipv6, *endpoint.link_local_ips))
+
         def inside() -> T:
-            inner = Netlink()
-            try:
-                index = inner.index(endpoint.device)
-                for text in (endpoint.ipv4, endpoint.ipv6, *endpoint.link_local_ips):
-                    if text:
-                        inner.add_address(index, ipaddress.ip_interface(text))
-                for path, value in settings.items():
-                    write_sysctl(path, value)
-                if not any(
-                    ":" in text for text in (endpoint.ipv6, *endpoint.link_local_ips)
-                ):  # nor an address of the link, which nobody asked for
-                    _disable_ipv6(endpoint.device)
-                inner.up(index)
-                _set_way_out(inner, index, network, endpoint, versions)
+            with contextlib.closing(Netlink()) as inner:
+                # without an IPv6 address there is none of the link either, which nobody asked for
+                index = _bring_up(inner, network, endpoint, settings, versions, keeps_ipv6=has_ipv6)
                 _await_operation(inner, index)
-            finally:
-                inner.close()
             return also()
 
         try:
@@ -261,18 +250,8 @@ class Bridges:
                 raise
 
         def inside() -> T:
-            inner = Netlink()
-            try:
-                index = inner.index(endpoint.device)
-                for text in (endpoint.ipv4, endpoint.ipv6, *endpoint.link_local_ips):
-                    if text:
-                        inner.add_address(index, ipaddress.ip_interface(text))
-                for path, value in settings.items():
-                    write_sysctl(path, value)
-                inner.up(index)
-                _set_way_out(inner, index, network, endpoint, versions)
-            finally:
-                inner.close()
+            with contextlib.closing(Netlink()) as inner:
+                _bring_up(inner, network, endpoint, settings, versions, keeps_ipv6=True)
             return also()
 
         try:
@@ -285,12 +264,8 @@ class Bridges:
         """Remove a device that lies in `namespace` alone; it may be gone already."""
 
         def inside() -> None:
-            inner = Netlink()
-            try:
-                with contextlib.suppress(KeyError, KernelError):
-                    inner.delete(inner.index(device))
-            finally:
-                inner.close()
+            with contextlib.closing(Netlink()) as inner, contextlib.suppress(KeyError, KernelError):
+                inner.delete(inner.index(device))
 
         netns.inside(namespace, inside)
 
@@ -305,13 +280,36 @@ class Bridges:
         """Set the default route of `namespace` for the IP `versions` to the gateway of `network`."""
 
         def inside() -> None:
-            inner = Netlink()
-            try:
+            with contextlib.closing(Netlink()) as inner:
                 _set_way_out(inner, inner.index(endpoint.device), network, endpoint, versions)
-            finally:
-                inner.close()
 
         netns.inside(namespace, inside)
+
+
+def _bring_up(
+    link: Netlink,
+    network: Network,
+    endpoint: Endpoint,
+    settings: Mapping[str, str],
+    versions: Sequence[int],
+    *,
+    keeps_ipv6: bool,
+) -> int:
+    """Give an endpoint's device, in whose namespace `link` is, addresses, sysctls and routes; return its number.
+
+    Without `keeps_ipv6` it gets no link-local address either.
+    """
+    index = link.index(endpoint.device)
+    for text in (endpoint.ipv4, endpoint.ipv6, *endpoint.link_local_ips):
+        if text:
+            link.add_address(index, ipaddress.ip_interface(text))
+    for path, value in settings.items():
+        write_sysctl(path, value)
+    if not keeps_ipv6:
+        _disable_ipv6(endpoint.device)
+    link.up(index)
+    _set_way_out(link, index, network, endpoint, versions)
+    return index
 
 
 def _disable_ipv6(device: str) -> None:
