@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
@@ -17,6 +16,7 @@ from runtime.container.health import HEALTHY, UNHEALTHY, Health, HealthCheck
 from runtime.container.logs.files import CHUNK_BYTES, STDERR, STDIN, STDOUT
 from runtime.container.logs.options import limits_of
 from runtime.container.logs.writer import LogWriter
+from runtime.container.output import read_output
 from runtime.engine.background import Background, log, log_errors
 from runtime.engine.containers.memory_watch import MemoryWatch
 from runtime.engine.containers.state import PAUSED, Container
@@ -155,13 +155,9 @@ class ProcessMonitor:
             await anyio.wait_readable(console)
             await _wait_for_readers(container, writer)
             try:
-                data = os.read(console, CHUNK_BYTES)
+                data = read_output(console, CHUNK_BYTES)
             except BlockingIOError:
                 continue
-            except OSError as error:
-                if error.errno == errno.EIO:  # tty: EOF, no process has the other side open
-                    return
-                raise
             if not data:
                 return
             try:

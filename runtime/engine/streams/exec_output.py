@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import struct
@@ -10,6 +9,7 @@ from collections.abc import Iterable
 
 import anyio
 
+from runtime.container.output import read_output
 from runtime.engine.streams.attach import LogFrame
 from runtime.image.transfers import together
 from runtime.keeper.handles import ProcessHandle
@@ -67,15 +67,12 @@ class _Pipe:
     async def send_all(self, send: Send[LogFrame]) -> None:
         """Send all data until EOF."""
         while self._left != 0:
+            size = CHUNK_BYTES if self._left is None else min(CHUNK_BYTES, self._left)
             try:
-                data = os.read(self._descriptor, CHUNK_BYTES if self._left is None else min(CHUNK_BYTES, self._left))
+                data = read_output(self._descriptor, size)
             except BlockingIOError:
                 await self._wait()
                 continue
-            except OSError as error:
-                if error.errno == errno.EIO:  # tty: EOF, no process has the other side open
-                    return
-                raise
             if not data:
                 return
             if self._left is not None:
