@@ -37,6 +37,9 @@ from runtime.errors import ConflictError, NotFoundError, NotModifiedError, Skiff
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : ")
 
+RUNTIME_PREFIX = "error during container init: "
+"""What stands before this in an engine's message names only the programs that pass the reason on."""
+
 
 class StillUsedError(Exception):
     """Raised for a resource that others still use: it stays, which is not a failure."""
@@ -364,7 +367,7 @@ def _about(operation: Operation, error: SkiffError) -> SkiffError:
     about = f"service {operation.service!r}: " if operation.service else ""
     if about and error.message.startswith(about):
         return error
-    return SkiffError(f"{about}{what}: {error.message}", error.hint)
+    return SkiffError(f"{about}{what}: {error.message.rpartition(RUNTIME_PREFIX)[2]}", error.hint)
 
 
 def _anonymous_volumes(old: Mapping[str, Any], target: DesiredProject, service: str) -> list[dict[str, Any]]:

@@ -20,14 +20,12 @@ from runtime.engine.streams.streams import check_readable
 from runtime.errors import BadRequestError, ConflictError, SkiffError
 from runtime.http import websocket
 from runtime.http.codec import ProtocolError, frame_header
-from runtime.keeper.handles import LaunchError
 from runtime.streaming import pieces_of
 
 if TYPE_CHECKING:
     from runtime.engine.engine import Engine
 
 LONGEST_TAIL = 18
-EXEC_FAILED = "OCI runtime exec failed: exec failed: unable to start container process: "
 RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 
 
@@ -181,10 +179,7 @@ async def exec_start(engine: Engine, request: Request) -> None:
     one = engine.execs.find(id)
     check_console_size(body.get("ConsoleSize"))
     if body.get("Detach"):
-        try:
-            await engine.execs.start(id, body)
-        except LaunchError as error:
-            raise BadRequestError(f"{EXEC_FAILED}{error.message}", error.hint) from error
+        await engine.execs.start(id, body)
         await request.answer(200)
         return
     engine.execs.check(one)
@@ -197,8 +192,7 @@ async def exec_start(engine: Engine, request: Request) -> None:
         attachment = await engine.execs.start(id, body)
     except SkiffError as error:
         await connection.wait_until_read()
-        prefix = EXEC_FAILED if isinstance(error, LaunchError) else ""
-        text = f"{prefix}{error.message}\r\n".encode()
+        text = f"{error.message}\r\n".encode()
         await connection.send(frame_header(1, len(text)) + text if is_framed else text)
         return
     assert attachment is not None

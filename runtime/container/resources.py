@@ -294,9 +294,7 @@ def _numbers(path: str) -> tuple[str, dict[str, int]]:
     try:
         about = os.stat(path)
     except OSError as error:
-        raise BadRequestError(
-            f"error gathering device information while adding custom device {path!r}: {error.strerror}"
-        ) from error
+        raise BadRequestError(f"stat {path}: {os.strerror(error.errno or 0).lower()}") from error
     if not stat.S_ISBLK(about.st_mode) and not stat.S_ISCHR(about.st_mode):
         raise BadRequestError(f"error gathering device information: {path!r} is not a device node")
     numbers = {"major": os.major(about.st_rdev), "minor": os.minor(about.st_rdev)}

@@ -18,6 +18,7 @@ from runtime.container.resources import resources
 from runtime.errors import BadRequestError
 from runtime.linux.capability import NUMBERS
 from runtime.oci import defaults
+from runtime.oci.mount_options import KNOWN
 from runtime.oci.process import LIMITS
 
 OCI_VERSION = "1.2.0"
@@ -27,6 +28,8 @@ DEFAULT_SHM_BYTES = 64 << 20
 IPC_SYSCTLS = frozenset(
     f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
 )
+TMPFS_VALUES = tuple("size= mode= uid= gid= nr_inodes= nr_blocks= mpol= huge= inode32 inode64 noswap".split())
+"""Options that tmpfs itself takes (tmpfs(5))."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,12 @@ def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
     if host.get("Privileged"):
         return tuple(NUMBERS)
     added, dropped = (capability_names(host.get(key) or ()) for key in ("CapAdd", "CapDrop"))
-    for name in (*added, *dropped):
-        if name not in NUMBERS and name != ALL:
-            raise BadRequestError(f'invalid capability: "{name}"', "capabilities(7) lists them, as in NET_ADMIN")
+    for key, names in (("CapAdd", added), ("CapDrop", dropped)):
+        for name in names:
+            if name not in NUMBERS and name != ALL:
+                raise BadRequestError(
+                    f'invalid {key}: unknown capability: "{name}"', "capabilities(7) lists them, as in NET_ADMIN"
+                )
     if ALL in added:
         wanted, unwanted = list(NUMBERS), dropped
     elif ALL in dropped:
@@ -358,6 +364,9 @@ def mount_entry(point: MountPoint) -> dict[str, Any]:
     """Return the entry in the document's `mounts` for a volume, bind, tmpfs or image mount."""
     if point.type == "tmpfs":
         options = list(point.options) or ["nosuid", "nodev", "noexec"]
+        for option in options:
+            if option not in KNOWN and not option.startswith(TMPFS_VALUES):
+                raise BadRequestError(f'invalid tmpfs option "{option}"', "mount(8) lists the options of tmpfs")
         return {"destination": point.target, "type": "tmpfs", "source": "tmpfs", "options": options}
     if len(point.layers) > 1:
         lower = [f"lowerdir+={layer}" for layer in point.layers]

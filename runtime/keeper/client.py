@@ -20,7 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from runtime.errors import InternalError
 from runtime.exhausted import exhausted
 from runtime.keeper import wire
-from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle, Vault, exit_of, handle_of
+from runtime.keeper.handles import CANNOT_RUN, LaunchError, ProcessExit, ProcessHandle, Vault, exit_of, handle_of
 from runtime.keeper.records import Record, kill_execs
 from runtime.keeper.starting import ANSWER_S, end_silent, start_helper
 from runtime.linux import seccomp as seccomp_filters
@@ -28,7 +28,6 @@ from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
 
 UNKNOWN_EXIT = 255
-CANNOT_RUN = 126
 LAUNCH_S = 30.0
 CONNECT_ATTEMPTS, CONNECT_PAUSE_S = 100, 0.02
 GREETINGS = 10
@@ -249,7 +248,7 @@ class KeeperClient:
         result, received = answer
         if "error" in result:
             if "exit_code" in result:
-                raise LaunchError(result["error"], result["exit_code"])
+                raise LaunchError(result["error"], result["exit_code"], result.get("hint"))
             raise exhausted(result.get("errno")) or InternalError(f"keeper: {result['error']}")
         return result, received
 

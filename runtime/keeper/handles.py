@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from runtime.errors import EngineError
 
+CANNOT_RUN, MISSING = 126, 127
+"""Exit codes of what was not started: no program that may be executed, and none at all."""
+
 
 @dataclass(frozen=True)
 class ProcessExit:
@@ -67,12 +70,13 @@ class ProcessHandle:
 
 
 class LaunchError(EngineError):
-    """The process could not be started; `exit_code` is what Docker reports for it (126, 127 or 128)."""
+    """The process could not be started; `exit_code` is what Docker reports for it (126, 127 or 128).
 
-    status = 400
+    It is the request's fault (400) if there is no such program, or none that may be executed; otherwise the engine's (500).
+    """
 
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, exit_code: int, hint: str | None = None) -> None:
+        super().__init__(message, hint, 400 if exit_code in (CANNOT_RUN, MISSING) else 500)
         self.exit_code = exit_code
 
 

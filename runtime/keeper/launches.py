@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from runtime.errors import KernelError
 from runtime.hints import Any, NoReturn
 from runtime.keeper.managed_process import Stdio
 from runtime.linux import pidfd as pidfds
@@ -20,7 +21,8 @@ SIBLING = b"P"
 class Launch:
     """A child that sets itself up and will call execve(2).
 
-    `report` is a CLOEXEC pipe: EOF without data means that execve(2) succeeded; otherwise it has exit code, newline and error.
+    `report` is a CLOEXEC pipe: EOF without data means that execve(2) succeeded; otherwise it has exit code, newline,
+    error, NUL and what to do about it.
     The answer goes to `connection` with the request's number `re`.
     """
 
@@ -102,14 +104,16 @@ def fork(
 
 def run_child(report: int, become: Callable[[], None]) -> NoReturn:
     """Call `become`, which ends in execve(2). If it raises or returns, write the error to `report` and exit."""
-    code, text = 128, "the process was not executed"
+    code, text, hint = 128, "the process was not executed", ""
     try:
         become()
     except StartError as error:
-        code, text = error.exit_code, str(error)
+        code, text, hint = error.exit_code, error.message, error.hint
+    except KernelError as error:
+        text, hint = error.message, error.hint or ""
     except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
         text = str(error) or type(error).__name__
-    os.write(report, f"{code}\n{text}".encode())
+    os.write(report, f"{code}\n{text}\0{hint}".encode())
     os._exit(code)
 
 

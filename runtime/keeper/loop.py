@@ -456,7 +456,8 @@ class KeeperServer:
         os.close(ended.pidfd)
         ended.stdio.close()
         code, _, text = ended.said.decode(errors="replace").partition("\n")
-        answer = {"error": text, "exit_code": int(code), "re": ended.re}
+        text, _, hint = text.partition("\0")
+        answer = {"error": text, "exit_code": int(code), "hint": hint or None, "re": ended.re}
         if ended.cgroup and ended.id == ended.container:
             self.emptier.remove(ended.cgroup, lambda: self.answer(ended.connection, answer, []))
         else:

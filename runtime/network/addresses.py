@@ -36,7 +36,7 @@ def choose_address(network: Network, version: int, wanted: str, used: Container[
                 f"its IPv{version} subnets: {held}",
             )
         if str(address) in reserved or str(address) in used:
-            raise ForbiddenError(f"address {wanted} is already in use on network {network.name}")
+            raise ForbiddenError("Address already in use", f"choose another than {wanted} on network {network.name}")
         return f"{address}/{subnet.range.prefixlen}"
     for subnet in subnets:
         for host in (ipaddress.ip_network(subnet.ip_range) if subnet.ip_range else subnet.range).hosts():
@@ -46,8 +46,8 @@ def choose_address(network: Network, version: int, wanted: str, used: Container[
         return ""
     full = ", ".join(subnet.ip_range or subnet.subnet for subnet in subnets)
     raise ConflictError(
-        f"no available addresses in {full} of network {network.name}",
-        "remove containers from the network, or create it with a larger subnet",
+        f"no available IPv{version} addresses on this network's address pools: {network.name} ({network.id})",
+        f"remove containers from the network, or create it with a larger subnet than {full}",
     )
 
 

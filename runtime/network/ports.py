@@ -130,6 +130,14 @@ class ReservedPort:
                 one.close()
 
 
+class PortTakenError(ConflictError):
+    """A port that a container or a program has; `reason` is what Docker says of it."""
+
+    def __init__(self, message: str, hint: str, reason: str) -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+
 class _InUseError(ConflictError):
     """The port is in use; by which program is not known yet."""
 
@@ -153,7 +161,7 @@ def hold(
     `ours` are the bindings of containers by name, and under "" those of the same request; `inherited` are sockets that an
     earlier engine has bound. Raises ConflictError with the process that has the port.
     """
-    refusals: list[SkiffError] = []
+    refusals: list[PortTakenError] = []
     for port in binding.host_ports:
         one = replace(binding, host_port=port, host_port_last=0)
         try:
@@ -161,28 +169,33 @@ def hold(
             return _hold_chosen(one) if port == 0 else _hold_one(one, inherited)
         except _InUseError:
             refusals.append(
-                ConflictError(
+                PortTakenError(
                     f"port {one} is already in use by {find_holder(one.protocol, one.host_port)}",
                     'stop it, or publish another port (ports: "HOST:CONTAINER")',
+                    f"failed to bind host port for {one}: address already in use",
                 )
             )
-        except ConflictError as error:
+        except PortTakenError as error:
             refusals.append(error)
     if len(refusals) == 1:
         raise refusals[0]
-    raise ConflictError(
+    raise PortTakenError(
         f"no port of {binding} is free; the first: {refusals[0].message}",
         "widen the range, or stop the programs that use it",
+        refusals[0].reason,
     )
 
 
 def _refuse_ours(binding: PortBinding, ours: Mapping[str, Sequence[PortBinding]]) -> None:
     for name, held in ours.items():
         if any(binding.meets(one) for one in held):
+            reason = f"Bind for {binding.host_ip or '0.0.0.0'}:{binding.host_port} failed: port is already allocated"
             if not name:
-                raise ConflictError(f"port {binding} is published twice", "publish it once")
-            raise ConflictError(
-                f"port {binding} is already in use by container {name}", "stop that container, or publish another port"
+                raise PortTakenError(f"port {binding} is published twice", "publish it once", reason)
+            raise PortTakenError(
+                f"port {binding} is already in use by container {name}",
+                "stop that container, or publish another port",
+                reason,
             )
 
 
@@ -260,6 +273,7 @@ def _refusal(binding: PortBinding, error: OSError) -> SkiffError:
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return BadRequestError(
-            f"port {binding}: this machine has no address {binding.host_ip}", "publish on another host IP"
+            f"failed to bind host port for {binding}: cannot assign requested address",
+            f"this machine has no address {binding.host_ip}: publish on another host IP",
         )
     return BadRequestError(f"port {binding} can't be bound: {error.strerror}")

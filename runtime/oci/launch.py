@@ -33,6 +33,7 @@ JOINED = (
     | linux.CLONE_NEWCGROUP
 )  # fmt: skip
 HIGHEST_DESCRIPTOR = 1 << 20
+SYSCTLS = "see sysctl(8) for names and values"
 CLONE_ARGS_SIZE_VER2 = 88  # <linux/sched.h>
 
 
@@ -213,6 +214,8 @@ def _set_kernel_values(spec: Mapping[str, Any]) -> None:
             _write("/proc/sys/" + name.replace(".", "/"), value)
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
+            if error.errno == errno.ENOENT:
+                raise StartError(f"open sysctl {name} file: {reason}", hint=SYSCTLS) from error
             raise StartError(f'failed to write sysctl {name} = "{value}": {reason}') from error
     if spec.get("hostname"):
         linux.sethostname(spec["hostname"])

@@ -34,11 +34,16 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 
 class StartError(Exception):
-    """The process could not be started; `exit_code` is what the engine reports for it (126, 127 or 128)."""
+    """The process could not be started; `exit_code` is what the engine reports for it (126, 127 or 128).
 
-    def __init__(self, message: str, exit_code: int = 128) -> None:
-        super().__init__(message)
+    `hint`, if not empty, says what to do next; `str()` has both.
+    """
+
+    def __init__(self, message: str, exit_code: int = 128, hint: str = "") -> None:
+        super().__init__(f"{message}: {hint}" if hint else message)
+        self.message = message
         self.exit_code = exit_code
+        self.hint = hint
 
 
 def reset_signal_handlers() -> None:
@@ -126,8 +131,8 @@ def _take_identity(who: user.Identity) -> None:
         if error.errno != errno.EINVAL:
             raise
         raise StartError(
-            f"user {who.uid}, group {who.gid} are not in this engine's user namespace: add ranges that contain them to "
-            "/etc/subuid and /etc/subgid (`skiff doctor`)"
+            f"user {who.uid}, group {who.gid} are not in this engine's user namespace",
+            hint="add ranges that contain them to /etc/subuid and /etc/subgid (`skiff doctor`)",
         ) from error
 
 
@@ -181,8 +186,10 @@ def _set_limits(wanted: Sequence[Mapping[str, Any]]) -> None:
         except (OSError, ValueError) as error:
             _, most = resource.getrlimit(LIMITS[limit["type"]])
             raise StartError(
-                f"{limit['type']} can't be {limit['soft']}:{limit['hard']}: the engine may set at most {most}; ask for "
-                "less, or start the engine where the limit is higher (ulimit -H)"
+                "error setting rlimits for ready process: error setting rlimit type "
+                f"{LIMITS[limit['type']]}: {os.strerror(errno.EPERM).lower()}",
+                hint=f"{limit['type']} can't be {limit['soft']}:{limit['hard']}: the engine may set at most {most}; ask "
+                "for less, or start the engine where the limit is higher (ulimit -H)",
             ) from error
 
 
@@ -194,12 +201,13 @@ def _candidates(name: str, environment: Mapping[str, str]) -> list[str]:
     """Return the paths at which execvp would look for `name`, in order."""
     if "/" in name:
         return [name]
-    return [f"{folder or '.'}/{name}" for folder in environment.get("PATH", DEFAULT_PATH).split(":")]
+    folders = environment.get("PATH", DEFAULT_PATH).split(":") if name else ()
+    return [f"{folder or '.'}/{name}" for folder in folders]
 
 
 def _check_executable(name: str, environment: Mapping[str, str]) -> None:
     """Raise StartError if there is no executable `name`, so that `create` fails instead of `start`."""
-    found = [path for path in _candidates(name, environment) if os.path.exists(path)]
+    found = [path for path in _candidates(name, environment) if os.path.exists(path) and _may_run(name, path)]
     if not found:
         reason = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
         raise StartError(f'exec: "{name}": {reason}', NOT_FOUND)
@@ -217,15 +225,22 @@ def _execute(arguments: Sequence[str], environment: Mapping[str, str]) -> NoRetu
             if "/" in name:
                 raise StartError(f'exec: "{name}": {_reason(error)}', NOT_FOUND) from error
         except OSError as error:
-            refused = error
+            if _may_run(name, candidate):
+                refused = error
     if refused is not None:
         raise StartError(f'exec: "{name}": {_reason(refused)}', NOT_EXECUTABLE) from refused
     raise StartError(f'exec: "{name}": executable file not found in $PATH', NOT_FOUND)
 
 
+def _may_run(name: str, path: str) -> bool:
+    """Whether `path`, at which `name` was looked for, is no directory. Raises StartError if `name` is a path itself."""
+    if not os.path.isdir(path):
+        return True
+    if "/" in name:
+        raise StartError(f'exec: "{name}": is a directory: permission denied', NOT_EXECUTABLE)
+    return False
+
+
 def _reason(error: OSError) -> str:
-    return (
-        f"stat {error.filename}: {os.strerror(error.errno or 0).lower()}"
-        if error.errno == errno.ENOENT
-        else os.strerror(error.errno or 0).lower()
-    )
+    reason = os.strerror(error.errno or 0).lower()
+    return f"stat {error.filename}: {reason}" if error.errno in (errno.ENOENT, errno.ENOTDIR) else reason

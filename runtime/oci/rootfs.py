@@ -20,6 +20,7 @@ from runtime.oci.copying import copy_tree
 from runtime.oci.mount_options import MountOptions
 from runtime.oci.overlay import mount_overlay
 from runtime.oci.premade_mount import PremadeMount
+from runtime.oci.process import StartError
 
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 LINKS = (
@@ -37,7 +38,7 @@ LINKS_FOLLOWED = 40
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-class RootError(Exception):
+class RootError(StartError):
     """The root filesystem can't be set up with this image or these mounts."""
 
 
@@ -275,9 +276,8 @@ def _bind(root: Root, entry: Mapping[str, Any], source: int) -> None:
     if is_directory != stat.S_ISDIR(os.fstat(target).st_mode):
         kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
         raise RootError(
-            f"error mounting {_pair(entry)}: the source is {kinds[0]}, and {kinds[1]} is there in the image. Are you trying "
-            "to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the "
-            "expected type"
+            f"error mounting {_pair(entry)}: mount src={entry['source']}, dst={entry['destination']}: not a directory",
+            hint=f"the source is {kinds[0]}, and {kinds[1]} is there in the image",
         )
     linux.attach_mount(source, target)
     os.close(source)

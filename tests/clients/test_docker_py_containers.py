@@ -151,7 +151,7 @@ def test_what_is_typed_into_an_execs_socket_comes_back(start):
             127,
             'chdir to cwd ("/none") set in config.json failed: no such file or directory',
         ),
-        ("pwd", {"workdir": "/etc/passwd"}, 126, "not a directory"),
+        ("pwd", {"workdir": "/etc/passwd"}, 127, "not a directory"),
         ("no-such-program", {}, 127, "executable file not found in $PATH"),
         ("/etc/passwd", {}, 126, "permission denied"),
     ],

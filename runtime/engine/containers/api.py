@@ -121,7 +121,8 @@ class Containers:
                     await self.stop(container.id, signal_name=signal_name, timeout_s=timeout_s)
             finally:
                 container.keep_after_exit = False
-            await self.lifecycle.start(container)
+            with _naming(f"Cannot restart container {name}", InternalError):
+                await self.lifecycle.start(container)
         finally:
             container.is_restarted = False
         self.table.emit(container, "restart")
@@ -380,10 +381,12 @@ def _without_old(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
 
 @contextmanager
 def _naming(what: str, kind: type[EngineError]) -> Iterator[None]:
-    """Have a BadRequestError of the block begin with `what` was asked for, as an error of `kind`."""
+    """Have an error of the block begin with `what` was asked for, as one of `kind`, where it is the request's."""
     try:
         yield
-    except BadRequestError as error:
+    except EngineError as error:
+        if error.status >= InternalError.status:
+            raise EngineError.from_status(error.status, f"{what}: {error.message}", error.hint) from error
         raise kind(f"{what}: {error.message}", error.hint) from error
 
 

@@ -15,6 +15,7 @@ import anyio.to_thread
 from runtime.container.restart import next_delay
 from runtime.container.spec import ContainerPaths, build
 from runtime.engine.background import Background, log_errors
+from runtime.engine.containers import failures
 from runtime.engine.containers.making.mounts import Mounts
 from runtime.engine.containers.memory_watch import MemoryWatch
 from runtime.engine.containers.process_monitor import ProcessMonitor
@@ -40,8 +41,6 @@ from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle
 from runtime.paths import Paths
 
 STOP_TIMEOUT_S = 10.0
-NOT_STARTED = 128
-"""Exit code of a container that could not be started."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +97,19 @@ class Lifecycle:
         bundle = self.paths.bundles / container.id
         self._prepare(container, directory, bundle)
         config = {**container.config, "Env": self.networks.environment(container)}
-        document = build(config, container.host, self._place(container, directory, network))
+        place = self._place(container, directory, network)
+        with failures.preparing():
+            document = build(config, container.host, place)
         self.table.save_starting(container)
         self.background.start_soon(self.flush)
-        return await self.keeper.launch(container.id, bundle, document, stdin=bool(container.config.get("OpenStdin")))
+        with failures.launching():
+            return await self.keeper.launch(
+                container.id, bundle, document, stdin=bool(container.config.get("OpenStdin"))
+            )
 
     def _not_started(self, container: Container, error: BaseException) -> None:
-        container.state.error = str(error)
-        container.state.exit_code = error.exit_code if isinstance(error, LaunchError) else NOT_STARTED
+        container.state.error = error.message if isinstance(error, SkiffError) else str(error)
+        container.state.exit_code = error.exit_code if isinstance(error, LaunchError) else failures.NOT_STARTED
         if container.state.status == RESTARTING:
             container.state.status = EXITED
         self.table.save(container)
@@ -129,7 +133,9 @@ class Lifecycle:
             if value.startswith("container:"):
                 other = self.table.find(value.partition(":")[2])
                 if not other.is_running:
-                    raise InternalError(f"failed to join {kind.upper()} namespace: container {other.id} is not running")
+                    # a conflict for IPC alone, as dockerd has it
+                    refusal = ConflictError if kind == "ipc" else InternalError
+                    raise refusal(f"failed to join {kind.upper()} namespace: container {other.id} is not running")
                 if kind == "ipc" and other.host.get("IpcMode") not in ("shareable", "host"):
                     raise BadRequestError(
                         f"failed to join IPC namespace: container {other.id}: non-shareable IPC (hint: use "

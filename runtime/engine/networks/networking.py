@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.engine.containers import failures
 from runtime.engine.containers.making.hosts import commented, host_names, hosts_file, resolv_conf
 from runtime.engine.containers.making.links import existing, linked_to, links_of
 from runtime.engine.containers.state import Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.events import EventBus
-from runtime.errors import ConflictError, SkiffError
+from runtime.errors import ConflictError, InternalError, NotFoundError, SkiffError
 from runtime.network.model import EndpointSettings, Network
 from runtime.network.names import RESOLVER_ADDRESS, default_resolvers
 from runtime.network.networks import Networks
-from runtime.network.ports import PortBinding, parse_bindings
+from runtime.network.ports import PortBinding, PortTakenError, parse_bindings
 from runtime.network.resolver import host_resolvers, host_search
 from runtime.paths import Paths
 
@@ -43,7 +44,7 @@ class ContainerNetworks:
         directory = self.paths.container(container.id)
         mode = container.host.get("NetworkMode") or "bridge"
         if mode.startswith("container:"):
-            return self._share(container, self.table.find(mode.partition(":")[2]))
+            return self._share(container, self._donor(mode.partition(":")[2]))
         (directory / "hostname").write_text((container.config.get("Hostname") or container.id[:12]) + "\n")
         if mode == "host":
             (directory / "hosts").write_text(hosts_file((), container.host.get("ExtraHosts") or (), base=host_names()))
@@ -52,25 +53,40 @@ class ContainerNetworks:
         sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
         path = self.networks.namespace(container.id)
         if not path.exists():  # it exists, with all endpoints, if another container that shares it is still running
-            await self.networks.open_namespace(container.id, container.name, sysctls)
-        attached = {endpoint.network_id for endpoint in self.networks.endpoints(container.id)}
+            with failures.setting_sysctls():
+                await self.networks.open_namespace(container.id, container.name, sysctls)
         if mode != "none":
-            for name, wanted in list(container.networks.items()):
-                network = self.networks.resolve(name)
-                if network.id not in attached:
-                    settings = endpoint_settings(wanted, container)
-                    await self.networks.connect(container.id, container.name, network, settings)
-                    self.emit("connect", network, container)
-            await self.publish_ports(container)
+            with failures.networking():
+                await self._connect_all(container)
         self._check_linked(container)
         self.write_resolv_conf(container)
         self.update_hosts(container)
         self.networks.expect_more()
         return path
 
+    async def _connect_all(self, container: Container) -> None:
+        """Connect the container to those of its networks to which it is not connected, and publish its ports."""
+        attached = {endpoint.network_id for endpoint in self.networks.endpoints(container.id)}
+        for name, wanted in list(container.networks.items()):
+            network = self.networks.resolve(name)
+            if network.id not in attached:
+                settings = endpoint_settings(wanted, container)
+                await self.networks.connect(container.id, container.name, network, settings)
+                self.emit("connect", network, container)
+        await self.publish_ports(container)
+
+    def _donor(self, name: str) -> Container:
+        try:
+            return self.table.find(name)
+        except NotFoundError as error:
+            raise InternalError(f"joining network namespace of container: {error.message}") from error
+
     def _share(self, container: Container, owner: Container) -> Path | None:
         if not owner.is_running:
-            raise ConflictError(f"cannot join network of a non running container: {owner.name}")
+            raise ConflictError(
+                f"cannot join network namespace of a non running container: container {owner.name} is "
+                f"{owner.state.status}"
+            )
         container.config["Hostname"] = owner.config.get("Hostname") or ""
         source, directory = self.paths.container(owner.id), self.paths.container(container.id)
         for name in NAME_FILES:
@@ -82,7 +98,7 @@ class ContainerNetworks:
     def _check_linked(self, container: Container) -> None:
         for link in links_of(container, self.table):
             if not link.container.is_running:
-                raise ConflictError(f"Cannot link to a non running container: /{link.container.name} AS {link.name}")
+                raise InternalError(f"Cannot link to a non running container: /{link.container.name} AS {link.name}")
 
     def environment(self, container: Container) -> list[str]:
         """Return the container's environment, with the variables of its links."""
@@ -123,7 +139,15 @@ class ContainerNetworks:
         await self._publish(container, bindings)
 
     async def _publish(self, container: Container, bindings: Sequence[PortBinding]) -> None:
-        await self.networks.publish(container.id, bindings)
+        try:
+            await self.networks.publish(container.id, bindings)
+        except PortTakenError as error:
+            endpoint = next((one.id for one in self.networks.endpoints(container.id)), "")
+            raise InternalError(
+                f"driver failed programming external connectivity on endpoint {container.name} ({endpoint}): "
+                f"{error.reason}",
+                f"{error.message}: {error.hint}",
+            ) from error
         container.ports = [
             {"IP": b.host_ip, "PrivatePort": b.container_port, "PublicPort": b.host_port, "Type": b.protocol}
             for b in self.networks.published(container.id)

@@ -15,6 +15,7 @@ import anyio
 from runtime.container.health import HealthCheck, ProbeOutput
 from runtime.container.spec import build_exec
 from runtime.engine.background import Background
+from runtime.engine.containers.failures import described
 from runtime.engine.containers.making.checks import check_console_size
 from runtime.engine.containers.making.roots import LiveRoot
 from runtime.engine.containers.signals import resize_console
@@ -27,11 +28,10 @@ from runtime.engine.times import go_duration
 from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, SkiffError
 from runtime.exhausted import check_start
 from runtime.keeper.client import KeeperClient
-from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle
+from runtime.keeper.handles import CANNOT_RUN, MISSING, LaunchError, ProcessExit, ProcessHandle
 from runtime.streaming import Send
 
-CANNOT_RUN, MISSING = 126, 127
-"""Exit codes of an exec that could not be started; MISSING if its program does not exist."""
+EXEC_FAILED = "OCI runtime exec failed: exec failed: unable to start container process: "
 KILL_PATIENCE_S = 5.0
 LINGER_S, KEPT_S = 1.0, 300.0
 START_PATIENCE_S = 10.0
@@ -161,7 +161,10 @@ class Execs:
     async def _run(self, one: Exec, size: Any, stdin: bool) -> ProcessHandle:
         config = {**one.container.config, "Env": self.networking.environment(one.container)}
         process, annotations, seccomp = build_exec(one.body, config, one.container.host, size)
-        return await self.keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)
+        try:
+            return await self.keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)
+        except LaunchError as error:
+            raise described(error, EXEC_FAILED) from error
 
     async def _close_stdin(self, one: Exec) -> None:
         if one.process is not None and "stdin" in one.process.fds:

@@ -103,7 +103,7 @@ async def test_signals_and_masks_are_those_of_a_fresh_process():
     ("argument", "code", "text"),
     [
         ("nosuch", 127, 'exec: "nosuch": executable file not found in $PATH'),
-        ("/etc", 126, 'exec: "/etc": permission denied'),
+        ("/etc", 126, 'exec: "/etc": is a directory: permission denied'),
     ],
 )
 async def test_a_program_that_cannot_be_executed_is_refused(argument, code, text):

@@ -104,13 +104,13 @@ FAILING = {
     "a folder over a file of the image": (
         "web: {image: busybox, volumes: ['/tmp:/bin/busybox']}",
         [
-            'error mounting "/tmp" to rootfs at "/bin/busybox": the source is a directory',
-            "mount a directory onto a file",
+            'error mounting "/tmp" to rootfs at "/bin/busybox"',
+            "the source is a directory, and a file is there",
         ],
     ),
     "a file over a folder of the image": (
         "web: {image: busybox, volumes: ['/etc/passwd:/bin']}",
-        ['error mounting "/etc/passwd" to rootfs at "/bin": the source is a file, and a directory is there'],
+        ['error mounting "/etc/passwd" to rootfs at "/bin"', "the source is a file, and a directory is there"],
     ),
     "a mount point in a mount that is read-only": (
         "web: {image: busybox, volumes: ['./empty:/host:ro', '/tmp:/host/below:ro']}",
@@ -118,7 +118,7 @@ FAILING = {
     ),
     "a program that is not there": (
         "web: {image: busybox, command: nosuchprogram}",
-        ["service 'web':", "web-1: ", '"nosuchprogram": executable file not found in $PATH'],
+        ["service 'web': ", '-web-1: exec: "nosuchprogram": executable file not found in $PATH'],
     ),
     "a user that is not there": (
         "web: {image: busybox, user: nosuch, command: sleep 1}",

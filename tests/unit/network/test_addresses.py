@@ -15,9 +15,9 @@ def test_addresses_come_in_order_from_the_range_and_leave_out_what_is_reserved()
     for expected in ("10.9.0.2", "10.9.0.4", "10.9.0.5", "10.9.0.6"):
         assert choose_address(front, 4, "", used) == f"{expected}/24"
         used.add(expected)
-    with pytest.raises(ConflictError, match=r"no available addresses in 10\.9\.0\.0/29") as refused:
+    with pytest.raises(ConflictError, match="no available IPv4 addresses on this network's address pools") as refused:
         choose_address(front, 4, "", used)
-    assert refused.value.hint
+    assert "10.9.0.0/29" in refused.value.hint
     assert choose_address(front, 4, "10.9.0.200", used) == "10.9.0.200/24"
 
 

@@ -96,7 +96,7 @@ class Mounts:
             self.events.emit("volume", action, mount["Name"], about)
 
     def resolved(self, mount: Mapping[str, Any]) -> spec.MountPoint:
-        """Return a mount point with its present source on the host. Raises BadRequestError."""
+        """Return a mount point with its present source on the host. Raises NotFoundError, InternalError."""
         source, is_writable = mount.get("Source") or "", mount.get("RW", True)
         if mount.get("Propagation") in WANTS_PEERS:
             _check_propagation(source, str(mount["Propagation"]))
@@ -105,8 +105,9 @@ class Mounts:
             source = str(self.volumes.provide(mount["Name"]))
             is_writable = is_writable and not self.volumes.is_read_only(mount["Name"])
             if mount.get("Subpath") and not os.path.lexists(f"{source}/{mount['Subpath']}"):
-                raise BadRequestError(
-                    f"cannot access path {source}/{mount['Subpath']}: no such file or directory",
+                raise NotFoundError(
+                    f"cannot access path {source}/{mount['Subpath']}: lstat {source}/{mount['Subpath']}: no such file or "
+                    "directory",
                     f"create it in the volume {mount['Name']} first",
                 )
         elif mount["Type"] == "image":
@@ -130,7 +131,7 @@ class Mounts:
         tree = Tree(self.images.layer_directories(self.images.resolve(mount["Image"])))
         entry = tree.find(mount.get("Subpath") or "/")
         if entry is None:
-            raise BadRequestError(
+            raise NotFoundError(
                 f"cannot access path {mount['Subpath']} in image {mount['Source']}: no such file or directory",
                 "correct the subpath",
             )
