@@ -97,7 +97,7 @@ def build_request(
     directories: dict[str, Path] = {}
     if is_ours:
         own, secrets, directories = _own(target, build, agent, fail)
-        query |= own
+        query |= {"plain": 1, **own}
         extra = {**extra, **secrets}
     else:
         _refuse_elsewhere(build, fail)

@@ -17,11 +17,13 @@ from runtime.build.arguments import epoch, target_platform, unused
 from runtime.build.cache import INLINE, BuildCache, CachedUnder, inline_cache
 from runtime.build.cache_mounts import CacheMounts
 from runtime.build.checking import check_dockerfile
+from runtime.build.classic import ClassicOutputs, ending, reworded, unreadable
 from runtime.build.errors import DockerfileError
 from runtime.build.git import GitFetcher
+from runtime.build.graph import PlannedStage, stage_number
 from runtime.build.history import dated
 from runtime.build.options import BuildOptions
-from runtime.build.output import Emit
+from runtime.build.output import Emit, Outputs
 from runtime.build.prune import prune
 from runtime.build.request import BuildRequest, read_request, read_stream
 from runtime.build.runner import StepRunner
@@ -86,7 +88,11 @@ class Builder:
             context = directory / "context"
             context.mkdir()
             await unpack_context(archive, context)
-            request = await anyio.to_thread.run_sync(read_stream, context, options, directory)
+            try:
+                request = await anyio.to_thread.run_sync(read_stream, context, options, directory)
+                stage_number(request.dockerfile, options.target)
+            except BadRequestError as error:
+                raise unreadable(error) if options.is_classic else error from None
             await self._build(request, send)
 
     async def _build(self, request: BuildRequest, send: Send[dict[str, Any]]) -> None:
@@ -97,10 +103,11 @@ class Builder:
             else:
                 await send_reports(partial(self.run, request), send)
         except SkiffError as error:
-            detail: dict[str, Any] = {**error.document()}
+            told = reworded(error) if request.options.is_classic else error
+            detail: dict[str, Any] = {**told.document()}
             if isinstance(error, DockerfileError) and error.exit_code is not None:
                 detail["code"] = error.exit_code
-            await send({"errorDetail": detail, "error": error.message})
+            await send({"errorDetail": detail, "error": told.message})
         except OSError as error:
             if (full := disk_full_error(error, self._paths)) is None:
                 raise
@@ -131,6 +138,14 @@ class Builder:
         options = request.options
         references = [Reference.parse(tag) for tag in options.tags]
         tell = _nothing if options.quiet else emit
+        classic: list[ClassicOutputs] = []
+
+        def classic_outputs(planned: Sequence[PlannedStage], target: int) -> Outputs:
+            classic.append(ClassicOutputs(tell, request.dockerfile, options, self.cache.was_done, planned, target))
+            return classic[0]
+
+        if options.is_classic and outputs is None:
+            outputs = classic_outputs
         async with self._images.garbage.held_off():
             await self._learn(options, tell)
             with self._scratch.directory() as directory:
@@ -143,9 +158,12 @@ class Builder:
             for reference in references:
                 self._images.tag(image, reference)
             await self._store.flush()
+        for text in ending(options, classic[0], image.id) if classic else ():
+            tell({"stream": text})
+        if not options.is_classic or not options.quiet:
+            emit({"aux": {"ID": image.id}})
         for name in unused(options, build.used_arguments):
             tell({"stream": f"[Warning] One or more build-args [{name}] were not consumed\n"})
-        emit({"aux": {"ID": image.id}})
         if options.quiet:
             emit({"stream": f"{image.id}\n"})
         tell({"stream": f"Successfully built {image.id.removeprefix('sha256:')[:12]}\n"})

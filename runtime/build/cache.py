@@ -105,6 +105,14 @@ class BuildCache:
                 count += 1
         return count
 
+    def was_done(self, identity: str, text: str) -> bool:
+        """Whether a step without a layer was done before, by the digest of all that led there; remember it."""
+        key = step_key("configured", identity)
+        if self._steps.get(key) is not None:
+            return True
+        self.remember(key, {"created": now(), "instruction": text})
+        return False
+
     def remember(self, key: str, document: Mapping[str, Any]) -> None:
         """Keep what else a build wants to know again, under a key of its own kind."""
         self._steps.put(key, {"layer": None, **document})

@@ -56,7 +56,7 @@ def stage_number(dockerfile: ins.Dockerfile, target: str | None) -> int:
         names = [stage.base.name for stage in dockerfile.stages if stage.base.name]
         known = f"its stages are {', '.join(names)}" if names else "none of its stages has a name"
         raise DockerfileError(
-            f"target stage {target!r} could not be found", hint=suggestion(target, names) or known, file=dockerfile.name
+            f'target stage "{target}" could not be found', hint=suggestion(target, names) or known, file=dockerfile.name
         )
     return found
 

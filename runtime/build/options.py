@@ -21,7 +21,8 @@ class BuildOptions:
     `secret_members` are the members of the stream that hold secrets, by ID; `own` is a folder of the stream that holds what
     is no part of the context, "" for none. `certificates` are CA certificates for the steps (PEM), `certificates_member` is
     where the stream has them. `credentials` are those of registries, by
-    their domain, each as an X-Registry-Auth document has them.
+    their domain, each as an X-Registry-Auth document has them. With `is_classic` progress is told as dockerd's classic
+    builder does, whose containers of steps end when `removes`, and where one fails, when `removes_failed`.
     """
 
     dockerfile: str = "Dockerfile"
@@ -51,6 +52,9 @@ class BuildOptions:
     contexts: Mapping[str, str] = field(default_factory=dict)
     entitlements: frozenset[str] = frozenset()
     credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    is_classic: bool = False
+    removes: bool = True
+    removes_failed: bool = False
 
 
 CLIENT_SESSION = "client-session"
@@ -62,12 +66,13 @@ ENTITLEMENTS = ("network.host", "security.insecure")
 def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
     """Return the options that the query of `POST /build` asks for (Docker Engine API, "Build an image").
 
-    `query` maps each parameter to its values, as `urllib.parse.parse_qs` does. Parameters about intermediate containers
-    and of processors (`rm`, `forcerm`, `cpu…`) have nothing to act on and are accepted. Beyond Docker's,
+    `query` maps each parameter to its values, as `urllib.parse.parse_qs` does. Parameters of processors (`cpu…`) have nothing
+    to act on and are accepted; those about intermediate containers (`rm`, `forcerm`) decide what is said of them. Beyond
+    Docker's,
     which the classic protocol has no words for: `secrets` (members of the stream by ID), `own` (the folder
     of what is no part of the context), `certificates` (the member with CA certificates for the steps), `ssh` (sockets of
-    agents by ID), `contexts` (named contexts), `entitlements`, `nocachefilter` (stages) and `check`
-    (find what a build would warn of, and build nothing).
+    agents by ID), `contexts` (named contexts), `entitlements`, `nocachefilter` (stages), `check`
+    (find what a build would warn of, and build nothing) and `plain` (our own progress, with durations and warnings).
 
     Raises BadRequestError for a value that cannot be read and for what is not supported.
     """
@@ -101,6 +106,9 @@ def options_from_query(query: Mapping[str, Sequence[str]]) -> BuildOptions:
         ssh=_texts(query, "ssh"),
         contexts=_texts(query, "contexts"),
         entitlements=_entitlements(query.get("entitlements", ())),
+        is_classic=not _flag(query, "plain"),
+        removes=not _first(query, "rm") or _flag(query, "rm"),
+        removes_failed=_flag(query, "forcerm"),
     )
 
 

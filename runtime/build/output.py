@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from runtime.build import instructions as ins
 
 Emit = Callable[[dict[str, Any]], None]
 
+STDOUT, STDERR = 1, 2
 LAST_LINES = 10
 """How many lines of a failed command's output its error repeats."""
 
@@ -30,9 +31,22 @@ class StageOutput:
         else:
             self._waiting.append(text)
 
-    def begin_step(self, number: str, instruction: ins.Instruction) -> None:
+    def begin_step(self, number: str, instruction: ins.Instruction | ins.From) -> None:
         """Begin the step of `instruction`, the `number` ("3/7") of the build."""
         self.write(f"Step {number} : {instruction.text}\n")
+
+    def begin_triggers(self, count: int) -> None:
+        """Say that `count` triggers of the base image come first."""
+
+    def run_container(self) -> None:
+        """Say that the step runs in a container now."""
+
+    def configure(self, identity: str, text: str, *, uses_cache: bool) -> None:
+        """Say that the step only changes the configuration; `identity` is the digest of all that led there."""
+
+    def write_output(self, text: str, stream: int) -> None:
+        """Show what a command wrote to STDOUT or STDERR."""
+        self.write(text)
 
     def use_cache(self) -> None:
         """Say that the step is taken from the cache."""
@@ -42,8 +56,11 @@ class StageOutput:
         """Say how long the step took."""
         self.write(f" ---> Done in {seconds:.1f}s\n")
 
-    def end_step(self, error: BaseException | None = None) -> None:
-        """End the step; `error` is why it failed, if it did."""
+    def end_step(self, error: BaseException | None = None, identity: str = "") -> None:
+        """End the step; `error` is why it failed, if it did, `identity` the ID of what the stage is now."""
+
+    def end(self) -> None:
+        """End the stage."""
 
     def show(self) -> None:
         """Begin this stage's turn: what was kept back comes first."""
@@ -69,13 +86,13 @@ class Outputs(Protocol):
 
 
 class OutputOrder:
-    """Gives the stages their turns, in the order of the Dockerfile."""
+    """Gives the stages their turns; `outputs`, by the stages' indexes, are in the order of the Dockerfile."""
 
-    def __init__(self, emit: Emit, indexes: list[int]) -> None:
-        self._outputs = {index: StageOutput(emit) for index in indexes}
-        self._unfinished = list(indexes)
+    def __init__(self, outputs: Mapping[int, StageOutput]) -> None:
+        self._outputs = outputs
+        self._unfinished = list(outputs)
         self._finished: set[int] = set()
-        self._outputs[indexes[0]].show()
+        self._outputs[self._unfinished[0]].show()
 
     def of(self, index: int) -> StageOutput:
         """Return the output of one stage."""
@@ -83,6 +100,7 @@ class OutputOrder:
 
     def finish(self, index: int) -> None:
         """Say that a stage is done; the next unfinished one is shown."""
+        self._outputs[index].end()
         self._finished.add(index)
         while self._unfinished and self._unfinished[0] in self._finished:
             self._unfinished.pop(0)
@@ -99,14 +117,15 @@ class CommandOutput:
 
     def __init__(self, output: StageOutput) -> None:
         self._output = output
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {stream: decoder(errors="replace") for stream in (STDOUT, STDERR)}
         self._tail = ""
 
-    def write(self, data: bytes) -> None:
-        """Pass on a chunk, whole characters only."""
-        text = self._decoder.decode(data)
+    def write(self, data: bytes, stream: int) -> None:
+        """Pass on a chunk of STDOUT or STDERR, whole characters only."""
+        text = self._decoders[stream].decode(data)
         self._tail = (self._tail + text)[-4096:]
-        self._output.write(text)
+        self._output.write_output(text, stream)
 
     @property
     def last_lines(self) -> list[str]:

@@ -94,13 +94,13 @@ def _parse(text: str, name: str) -> ins.Dockerfile:
         else:
             keyword = logical.text.split(None, 1)[0].upper()
             raise DockerfileError(
-                f"no build stage in current context: {keyword} before the first FROM",
+                "no build stage in current context",
                 logical.line,
-                "begin with FROM; only ARG may stand before it",
+                f"begin with FROM, before {keyword}; only ARG may stand before it",
             )
     if not stages:
         raise DockerfileError(
-            "the Dockerfile has no build stage" if source.lines else "the Dockerfile cannot be empty",
+            "the Dockerfile has no build stage" if source.lines else f"the Dockerfile ({name}) cannot be empty",
             hint="it needs at least a line FROM image",
         )
     built = tuple(ins.Stage(index, base, tuple(body)) for index, (base, body) in enumerate(stages))

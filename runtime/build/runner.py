@@ -29,7 +29,7 @@ class StepRunner(Protocol):
         process: Mapping[str, Any],
         mounts: Sequence[Mapping[str, Any]],
         network: str,
-        output: Callable[[bytes], None],
+        output: Callable[[bytes, int], None],
         *,
         extra_hosts: Sequence[str] = (),
         shm_size_bytes: int = 0,
@@ -41,7 +41,7 @@ class StepRunner(Protocol):
 
         `process` holds args, env, cwd, user (numbers) and rlimits; capabilities and the rest are the engine's defaults.
         `mounts` are OCI mounts in addition to the usual ones; `network` is default, none, host or a network's name; `output`
-        takes stdout and stderr as they come; `extra_hosts` are `name:address` lines for /etc/hosts; 0 for
+        takes chunks of stdout (1) and stderr (2) as they come; `extra_hosts` are `name:address` lines for /etc/hosts; 0 for
         `shm_size_bytes` is the engine's default; `is_privileged` gives it all capabilities and devices; 0 for
         `memory_bytes` is no limit; `hostname` is the container's. Raises EngineError when the command could not be started.
         """

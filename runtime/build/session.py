@@ -19,7 +19,7 @@ from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
 from runtime.build.graph import PlannedStage, plan_stages, reads_from, source_index, stage_index
 from runtime.build.lint import check_file, lint_of
-from runtime.build.output import Emit, OutputOrder, Outputs
+from runtime.build.output import Emit, OutputOrder, Outputs, StageOutput
 from runtime.build.parser import parse_trigger
 from runtime.build.request import BuildRequest, read_ignore
 from runtime.build.selection import Sources
@@ -57,15 +57,19 @@ class BuildSession:
         self._emit = emit
         self.used_arguments: set[str] = set()
         self.arguments = global_arguments(self.dockerfile, self.options, self.used_arguments)
-        self.lint = lint_of(self.dockerfile, self.options, lambda text: emit({"stream": text}))
+        warn: Emit = _nothing if self.options.is_classic else emit
+        self.lint = lint_of(self.dockerfile, self.options, lambda text: warn({"stream": text}))
         check_file(self.dockerfile, self.arguments, self.lint)
         self._planned, self._target = plan_stages(
             self.dockerfile, self.options.target, self.arguments, request.contexts
         )
         self._states: dict[int, StageState] = {}
         self._ready = {planned.stage.index: anyio.Event() for planned in self._planned}
-        indexes = [planned.stage.index for planned in self._planned]
-        self._order: Outputs = OutputOrder(emit, indexes) if outputs is None else outputs(self._planned, self._target)
+        self._order: Outputs = (
+            OutputOrder({planned.stage.index: StageOutput(emit) for planned in self._planned})
+            if outputs is None
+            else outputs(self._planned, self._target)
+        )
         self._workshop = builder.workshop(self, directory)
         total = sum(1 + len(planned.stage.instructions) for planned in self._planned)
         numbers = iter(range(1, total + 1))
@@ -99,8 +103,10 @@ class BuildSession:
             except (SkiffError, OSError) as error:
                 output.end_step(error)
                 raise
-            output.end_step()
+            output.end_step(identity=state.identity)
             triggers = [*first, *await self._triggers(state.config.pop("OnBuild", None) or [], stage)]
+            if triggers:
+                output.begin_triggers(len(triggers))
             builder = StageBuilder(
                 self._workshop, stage.index, state, output, [*["ONBUILD"] * len(triggers), *numbers[1:]]
             )
@@ -167,6 +173,7 @@ class BuildSession:
             step_key("", image.id),
             configure.environment(config),
             created=image.config.get("created") or "",
+            identity=image.id,
         )
         return state, []
 
@@ -211,6 +218,10 @@ class BuildSession:
                 f"{name!r} is no earlier stage, and as an image it can't be had: {error.message}", hint=hint
             ) from error
         return Sources(Tree(self.builder.layers_of(image)), description=repr(name)), image.id
+
+
+def _nothing(_: dict[str, Any]) -> None:
+    return
 
 
 def platform_members(platform: Platform) -> dict[str, Any]:

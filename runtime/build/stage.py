@@ -50,6 +50,8 @@ class StageState:
     has_workdir: bool = False
     cached: list[CachedUnder] = field(default_factory=list)
     """The steps that led here, as the cache has them."""
+    identity: str = ""
+    """The ID of the base image, or a digest of it and all steps since, those that only change the configuration too."""
 
     def successor(self) -> StageState:
         """Return the state that a stage begins with whose base is this one; it inherits the arguments too."""
@@ -165,7 +167,7 @@ class StageBuilder:
             self.output.begin_step(next(self._numbers), instruction)
             try:
                 await self._step(instruction)
-                self.output.end_step()
+                self.output.end_step(identity=self.state.identity)
             except DockerfileError as error:
                 self.output.end_step(error)
                 raise error.in_file(self.workshop.dockerfile.name, error.line or instruction.line) from None
@@ -193,7 +195,8 @@ class StageBuilder:
                 own = configure.environment(changed)
                 self.state.variables.update({name: own[name] for name in map(self.expand, dict(instruction.variables))})
             if text is not None:
-                self._record(text)
+                self._append_history(text, self.state.created, empty_layer=True)
+            self._configure(instruction.text if text is None else text)
             return
         if isinstance(instruction, ins.Maintainer):
             self.state.document["author"] = instruction.name
@@ -247,6 +250,8 @@ class StageBuilder:
             upper.mkdir()
             # an upper directory's own mode becomes that of the image's root
             upper.chmod(0o755)
+            if not isinstance(instruction, ins.Copy):
+                self.output.run_container()
             began_s = time.monotonic()
             await step.perform(upper, directory)
             self.output.tell_duration(time.monotonic() - began_s)
@@ -285,12 +290,18 @@ class StageBuilder:
         On nothing it has no time yet: `history.dated` gives it that of what follows.
         """
         self._append_history(text, self.state.created, empty_layer=True)
+        self._configure(text)
+
+    def _configure(self, text: str) -> None:
+        self.state.identity = step_key(self.state.identity, text)
+        self.output.configure(self.state.identity, text, uses_cache=self._uses_cache)
 
     def _add_layer(self, key: str, made: CachedStep, text: str) -> None:
         assert made.diff_id is not None, "a step that changes files makes a layer"
         self.state.cached.append(CachedUnder(key, made))
         self.state.diff_ids.append(made.diff_id)
         self._append_history(text, made.created)
+        self.state.identity = step_key(self.state.identity, text, made.diff_id)
         # what follows stands on the layer itself, as one that is made again may have other content, and on all below it
         self.state.key = step_key(self.state.key, key, made.diff_id)
 

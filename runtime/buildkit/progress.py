@@ -15,13 +15,12 @@ import anyio
 
 from runtime.build import instructions as ins
 from runtime.build.graph import PlannedStage
-from runtime.build.output import StageOutput
+from runtime.build.output import STDOUT, StageOutput
 from runtime.buildkit.schema import message
 
 CONTROL = "moby.buildkit.v1"
 _WARNING = re.compile(r"\[Warning\] (?P<rule>[A-Z]\w+): (?P<text>.*) \(line (?P<line>\d+)\)\n", re.DOTALL)
 RULES = "https://docs.docker.com/go/dockerfile/rule/"
-STDOUT = 1
 LONGEST_LOG_BYTES = 2 << 20
 """The most output of a step that is passed on, as with BuildKit."""
 AMONG_STEPS = (ins.Run, ins.Copy, ins.Workdir)
@@ -138,7 +137,7 @@ class Vertex:
             vertex.completed.CopyFrom(timestamp())
         self._progress.send(update)
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, stream: int = STDOUT) -> None:
         """Send output of the step, up to a limit: a client that asks for the status of a build gets all of it."""
         if self._written > LONGEST_LOG_BYTES:
             return
@@ -146,7 +145,7 @@ class Vertex:
         if self._written > LONGEST_LOG_BYTES:
             text += f"\n[output clipped, log limit {LONGEST_LOG_BYTES >> 20} MiB reached]\n"
         update = self._progress.response()
-        log = update.logs.add(vertex=self.digest, stream=STDOUT, msg=text.encode(errors="surrogateescape"))
+        log = update.logs.add(vertex=self.digest, stream=stream, msg=text.encode(errors="surrogateescape"))
         log.timestamp.CopyFrom(timestamp())
         self._progress.send(update)
 
@@ -249,7 +248,11 @@ class _VertexOutput(StageOutput):
         if self._vertex is not None:
             self._vertex.is_cached = True
 
-    def end_step(self, error: BaseException | None = None) -> None:
+    def write_output(self, text: str, stream: int) -> None:
+        if self._vertex is not None:
+            self._vertex.write(text, stream)
+
+    def end_step(self, error: BaseException | None = None, identity: str = "") -> None:
         if self._vertex is not None:
             self._vertex.end(error)
             self.last = self._vertex.digest

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from runtime.build.output import STDERR, STDOUT
 from runtime.build.runner import HOSTNAME, RootFilesystem
 from runtime.container.devices import devices
 from runtime.container.resources import resources
@@ -58,7 +59,7 @@ class Steps:
         process: Mapping[str, Any],
         mounts: Sequence[Mapping[str, Any]],
         network: str,
-        output: Callable[[bytes], None],
+        output: Callable[[bytes, int], None],
         *,
         extra_hosts: Sequence[str] = (),
         shm_size_bytes: int = 0,
@@ -81,8 +82,8 @@ class Steps:
             spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, host)
             kept = await self.keeper.launch(id, bundle, spec, stdin=False)
             async with anyio.create_task_group() as group:
-                for name in ("stdout", "stderr"):
-                    group.start_soon(_pump, kept.fds[name], output)
+                for stream, name in ((STDOUT, "stdout"), (STDERR, "stderr")):
+                    group.start_soon(_pump, kept.fds[name], stream, output)
             await event.wait()
             return exits[0].exit_code
         finally:
@@ -169,7 +170,7 @@ class Steps:
         }
 
 
-async def _pump(pipe: int, output: Callable[[bytes], None]) -> None:
+async def _pump(pipe: int, stream: int, output: Callable[[bytes, int], None]) -> None:
     os.set_blocking(pipe, False)
     while True:
         await anyio.wait_readable(pipe)
@@ -179,4 +180,4 @@ async def _pump(pipe: int, output: Callable[[bytes], None]) -> None:
             continue
         if not data:
             return
-        output(data)
+        output(data, stream)

@@ -56,13 +56,13 @@ class KeeperRunner:
         try:
             kept = await self.keeper.launch(id, bundle, spec, stdin=False)
             try:
-                for name in ("stdout", "stderr"):
+                for stream, name in enumerate(("stdout", "stderr"), 1):
                     while True:
                         await anyio.wait_readable(kept.fds[name])
                         data = os.read(kept.fds[name], 1 << 16)
                         if not data:
                             break
-                        output(data)
+                        output(data, stream)
                 return await self._exit_code(id)
             finally:
                 with anyio.CancelScope(shield=True):

@@ -267,5 +267,5 @@ def test_an_image_that_copy_names_shows_why_it_cannot_be_had(engine, private, tm
         f"RUN --mount=from={registry.domain}/tool:2,target=/x :",
     ):
         data = context(tmp_path, f"FROM busybox\n{line}\n")
-        with pytest.raises(SkiffError, match=r"Dockerfile:2: .*/tool:2' is no earlier stage.*pull access denied"):
+        with pytest.raises(SkiffError, match=r"/tool:2' is no earlier stage.*pull access denied"):
             list(engine.client.build([data], {}))

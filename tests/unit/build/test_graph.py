@@ -23,7 +23,7 @@ def test_bases_expand_with_the_arguments_given():
 def test_an_unknown_target_is_reported_with_the_one_meant():
     with pytest.raises(DockerfileError, match='did you mean "final"') as caught:
         plan_stages(parse("FROM a AS build\nFROM b AS final"), "finl", {})
-    assert "target stage 'finl' could not be found" in str(caught.value)
+    assert 'target stage "finl" could not be found' in str(caught.value)
 
 
 def test_an_empty_base_is_reported_with_its_line():

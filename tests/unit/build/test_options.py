@@ -36,11 +36,15 @@ def test_the_query_of_a_docker_build_is_understood():
         shm_size_bytes=65536,
         ulimits=({"Name": "nofile", "Soft": 10, "Hard": 20},),
         cache_from=("base",),
+        is_classic=True,
     )
 
 
 def test_an_empty_query_is_the_default():
-    assert options_from_query({"buildargs": ["null"], "labels": ["{}"], "nocache": ["0"]}) == BuildOptions()
+    assert (
+        options_from_query({"buildargs": ["null"], "labels": ["{}"], "nocache": ["0"], "plain": ["1"]})
+        == BuildOptions()
+    )
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_mounts_are_read():
     ("text", "message"),
     [
         ("", "cannot be empty"),
-        ("RUN x", "Dockerfile:1: no build stage in current context: RUN before the first FROM"),
+        ("RUN x", "Dockerfile:1: no build stage in current context"),
         ("ARG x", "no build stage"),
         ("FROM a\nRNU x", 'Dockerfile:2: unknown instruction: RNU\n    did you mean "RUN"?'),
         ("FROM a\n\nCOPPY a b", 'Dockerfile:3: unknown instruction: COPPY\n    did you mean "COPY"?'),
