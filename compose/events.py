@@ -80,6 +80,14 @@ class Note(NamedTuple):
     text: str
 
 
+class Planned(NamedTuple):
+    """What is about to change and why: `subject` as the files call it, `action` in a word ("recreate")."""
+
+    subject: str
+    reason: str
+    action: str
+
+
 class HookOutput(NamedTuple):
     """A line that a hook of `phase` ("post_start") printed in a container."""
 
@@ -135,6 +143,7 @@ Progress = (
     | StepMeasured
     | StateChanged
     | Note
+    | Planned
     | HookOutput
 )
 Event = Progress | Warned | ContainerExited | Attached | Aborting | WatchReport | HookPrinted

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SUMMARIES = {
     "up": "Create and start containers.",
+    "plan": "Show what `up` would change, and why; change nothing.",
     "create": "Create containers, do not start them.",
     "scale": "Set the number of containers of services.",
     "watch": "Watch files; sync them into containers, or rebuild and restart these, when they change.",

@@ -36,6 +36,7 @@ QuietPull = Annotated[bool, typer.Option("--quiet-pull", help="Pull without show
 QuietBuild = Annotated[bool, typer.Option("--quiet-build", help="Build without showing it")]
 ForceRecreate = Annotated[bool, typer.Option("--force-recreate", help="Recreate what did not change")]
 NoRecreate = Annotated[bool, typer.Option("--no-recreate", help="Recreate nothing")]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Run one-shots again that have completed, and did not change")]
 NoDeps = Annotated[bool, typer.Option("--no-deps", help="Do not start dependencies")]
 IncludeDeps = Annotated[bool, typer.Option("--include-deps", help="Images of dependencies, too")]
 RemoveOrphans = Annotated[

@@ -22,6 +22,7 @@ from compose.cli.options import (
     QuietBuild,
     QuietPull,
     RemoveOrphans,
+    Rerun,
     Scale,
     Services,
     Timeout,
@@ -58,6 +59,7 @@ def up(
         bool, typer.Option("--always-recreate-deps", help="Recreate dependencies, too")
     ] = False,
     no_deps: NoDeps = False,
+    rerun: Rerun = False,
     no_start: Annotated[bool, typer.Option("--no-start", help="Create, do not start")] = False,
     remove_orphans: RemoveOrphans = None,
     scale: Scale = None,
@@ -126,6 +128,7 @@ def up(
         remove_orphans=removes,
         scale=scales(scale or ()),
         renew_anonymous_volumes=renew_anon_volumes,
+        rerun=rerun,
     )
     request = UpRequest(
         options,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from compose.plan.content import content_digest
+from compose.plan.differences import reason
 from compose.plan.hashes import former_service_digests, service_digest
 from compose.plan.images import mounted_digest
+from compose.plan.inputs import Inputs, changed_contents, changed_settings, from_label, inputs_of
 from compose.plan.project import (
     CONFIG_HASH,
-    CONTENT,
     IMAGE,
+    INPUTS,
     MOUNTED_IMAGES,
     DesiredProject,
     EngineState,
@@ -37,13 +38,15 @@ def why_recreate(
     `lost_volumes` volumes that are recreated.
     """
     service = target.services[name]
+    before = from_label(container.labels.get(INPUTS, ""))
     if not _has_digest(service, container, observed):
-        return "its configuration changed"
-    if (written := container.labels.get(CONTENT)) is not None and written != content_digest(target, name):
-        return "the content of its configs or secrets changed"
-    image = observed.images.get(image_name(target, name))
+        return _new_settings(target, name, container, before)
+    if before is not None and (changed := changed_contents(before, inputs_of(target, name))):
+        return reason(changed)
+    wanted = image_name(target, name)
+    image = observed.images.get(wanted)
     if image is not None and container.labels.get(IMAGE) not in ("", None, image):
-        return "its image changed"
+        return f"the image {wanted} changed"
     mounted = mounted_digest(service, observed.images)
     if MOUNTED_IMAGES in container.labels and container.labels[MOUNTED_IMAGES] != mounted:
         return "an image that it mounts changed"
@@ -70,6 +73,15 @@ def why_recreate(
         if key in target.section("volumes") and target.resource_name("volumes", key) not in volumes:
             return f"it does not mount the volume {key}"
     return None
+
+
+def _new_settings(target: DesiredProject, name: str, container: ObservedContainer, before: Inputs | None) -> str:
+    """Return which settings changed, as far as the container says what it was made of: one of docker compose does not."""
+    if before is not None:
+        now = inputs_of(target, name)
+        if changed := [*changed_settings(before, now, target.working_directory), *changed_contents(before, now)]:
+            return reason(changed)
+    return "its configuration changed"
 
 
 def _has_digest(service: Service, container: ObservedContainer, observed: EngineState) -> bool:

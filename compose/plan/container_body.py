@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from compose.plan import project as labels
-from compose.plan.content import content_digest
 from compose.plan.endpoints import endpoints
 from compose.plan.hashes import service_digest
 from compose.plan.images import mounted_digest
+from compose.plan.inputs import inputs_of
 from compose.plan.parts import DeviceRequest, HealthSettings, Mount, Ulimit
 from compose.plan.project import COMPOSE_VERSION, DesiredProject, container_name, image_name
 from compose.plan.service import Service
@@ -87,7 +87,7 @@ def _labels(target: DesiredProject, service: Service, number: int, image_id: str
     return {
         **service.labels,
         **named,
-        **({labels.CONTENT: content} if (content := content_digest(target, service.name)) else {}),
+        labels.INPUTS: inputs_of(target, service.name).label(),
         labels.PROJECT: target.name,
         labels.SERVICE: service.name,
         labels.NUMBER: str(number),

@@ -5,7 +5,6 @@ A file of the host is mounted as it is; one that needs another owner or mode in 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,8 +19,9 @@ MODE = 0o444
 
 
 class Injected(NamedTuple):
-    """A file that is written into a created container."""
+    """A file that is written into a created container; `source` is "configs" or "secrets", and the name there."""
 
+    source: tuple[str, str]
     path: str
     content: bytes
     uid: int
@@ -59,6 +59,7 @@ def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
             else:
                 content = (target.values[kind, use.source] if variable else declared.content or "").encode()
             yield Injected(
+                (kind, use.source),
                 use.path(folder),
                 content,
                 _number(use.uid, what, "uid"),
@@ -69,8 +70,23 @@ def injected(target: DesiredProject, name: str) -> Iterator[Injected]:
 
 def is_copied(use: FileUse, declared: FileDefinition, service: Service) -> bool:
     """Whether a config or secret that is a file of the host is copied because it needs an owner or mode."""
-    wants = any(each is not None for each in (use.uid, use.gid, use.mode))
-    return wants and os.path.isfile(declared.file) and not service.is_read_only
+    return _wants_owner(use) and os.path.isfile(declared.file) and not service.is_read_only
+
+
+def _wants_owner(use: FileUse) -> bool:
+    return any(each is not None for each in (use.uid, use.gid, use.mode))
+
+
+def left_out(target: DesiredProject, name: str) -> Iterator[str]:
+    """Yield a warning for each config or secret whose owner or mode the service's read-only root does not let it have."""
+    service = target.services[name]
+    for kind in FOLDERS:
+        for use in service.files(kind):
+            if service.is_read_only and _wants_owner(use) and target.file(kind, use.source).file:
+                yield (
+                    f"service {name!r}: uid, gid and mode of {kind[:-1]} {use.source!r} are left out: with read_only the "
+                    "file is mounted as it is on this machine"
+                )
 
 
 def _read(path: str, what: str) -> bytes:
@@ -79,12 +95,6 @@ def _read(path: str, what: str) -> bytes:
             return file.read()
     except OSError as error:
         raise SkiffError(f"{what} can't be read: {path}: {error.strerror}", "correct the path or its mode") from None
-
-
-def content_digest(target: DesiredProject, name: str) -> str:
-    """Return the digest of what is written into the service's containers, "" where nothing is."""
-    contents = list(injected(target, name))
-    return hashlib.sha256("\0".join(map(repr, contents)).encode()).hexdigest() if contents else ""
 
 
 def _number(value: object, what: str, key: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -205,9 +205,13 @@ class Plan:
     operations: tuple[Operation, ...] = ()
     unchanged: tuple[str, ...] = ()
     """Names of containers that already run as the project says."""
+    done: Mapping[str, str] = field(default_factory=dict)
+    """Containers that have done their work and need not run again: their services by name."""
 
     @classmethod
-    def of(cls, operations: Iterable[Operation], unchanged: Iterable[str] = ()) -> Plan:
+    def of(
+        cls, operations: Iterable[Operation], unchanged: Iterable[str] = (), done: Mapping[str, str] | None = None
+    ) -> Plan:
         """Return the plan of `operations`; `after` keys without an operation are ignored: that is done already.
 
         Raises ValueError for a cycle.
@@ -215,12 +219,12 @@ class Plan:
         found = {operation.key: operation for operation in operations}
         if _is_ordered(found):
             # measured: importing networkx takes longer than most plans; it is for those that need sorting
-            return cls(tuple(found.values()), tuple(unchanged))
+            return cls(tuple(found.values()), tuple(unchanged), done or {})
         from networkx import topological_sort
         from networkx.exception import NetworkXUnfeasible
 
         try:
-            return cls(tuple(found[key] for key in topological_sort(_graph(found))), tuple(unchanged))
+            return cls(tuple(found[key] for key in topological_sort(_graph(found))), tuple(unchanged), done or {})
         except NetworkXUnfeasible as error:
             raise ValueError("operations wait for each other in a cycle") from error
 

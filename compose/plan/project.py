@@ -23,8 +23,8 @@ CONFIG_HASH, IMAGE, DEPENDS_ON, VERSION = (
 )
 CONFIG_FILES, WORKING_DIR = f"{LABEL}project.config_files", f"{LABEL}project.working_dir"
 NETWORK, VOLUME, REPLACE = f"{LABEL}network", f"{LABEL}volume", f"{LABEL}replace"
-CONTENT = "dev.skiff.content-hash"
-"""The digest of what configs and secrets write into a container, which docker compose has no label for."""
+INPUTS = "dev.skiff.inputs"
+"""What a container was made of, with digests of the files it uses (plan/inputs); docker compose has no label for it."""
 MOUNTED_IMAGES = "dev.skiff.image-mounts"
 """The IDs of the images that a container mounts."""
 HOOK, HOOK_INDEX = f"{LABEL}hook", f"{LABEL}hook.index"

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field, replace
 
 from compose.plan.changes import why_recreate
 from compose.plan.moving import NetworkPlan
+from compose.plan.one_shots import is_done, needs
 from compose.plan.operations import (
     Await,
     Create,
@@ -61,7 +62,10 @@ from runtime.errors import SkiffError
 
 @dataclass(frozen=True)
 class UpOptions:
-    """Options of `up` and `create`; volumes named by `recreate_volumes` (keys) are recreated, their data is lost."""
+    """Options of `up` and `create`; volumes named by `recreate_volumes` (keys) are recreated, their data is lost.
+
+    With `rerun` one-shots that are done run again.
+    """
 
     services: Sequence[str] = ()
     with_dependencies: bool = True
@@ -74,6 +78,7 @@ class UpOptions:
     renew_anonymous_volumes: bool = False
     recreate_networks: frozenset[str] = frozenset()
     recreate_volumes: frozenset[str] = frozenset()
+    rerun: bool = False
 
 
 def plan_up(target: DesiredProject, observed: EngineState, options: UpOptions) -> Plan:
@@ -87,7 +92,7 @@ def plan_up(target: DesiredProject, observed: EngineState, options: UpOptions) -
         operations += [
             _remove(container, "its service is no longer in the project") for container in orphans(target, observed)
         ]
-    return Plan.of(planner.stopped_first(operations), planner.unchanged)
+    return Plan.of(planner.stopped_first(operations), planner.unchanged, planner.done)
 
 
 def orphans(target: DesiredProject, observed: EngineState) -> list[ObservedContainer]:
@@ -154,7 +159,10 @@ class _Planner:
         self.networks = NetworkPlan(target, observed, options.recreate_networks)
         self._stopped: dict[str, set[str]] = {}
         """Keys of operations that stop a container, by the service whose recreation they come before."""
+        self._fresh: set[str] = set()
+        """Services that get a new container."""
         self.unchanged: list[str] = []
+        self.done: dict[str, str] = {}
 
     # --- volumes
 
@@ -232,6 +240,8 @@ class _Planner:
                 self._stopped.setdefault(other, set()).add(stop.key)
                 operations.append(stop)
                 start(container.name, container.number, stop.reason, {stop.key})
+            elif self._is_done(name, container):
+                self.done[container.name] = name
             elif container.id in self.networks.joins:
                 start(container.name, container.number, "its networks changed", self.networks.joins[container.id])
             elif container.state == "running":
@@ -250,7 +260,9 @@ class _Planner:
             label = container_name(self._target, name, number)
             operations.append(Operation(key, Create(number), label, "it is missing", name, frozenset(prerequisites)))
             start(label, number, "created", {key})
-        if service.pre_start and not any(container.name in self.unchanged for container in kept):
+        if created:
+            self._fresh.add(name)
+        if service.pre_start and not any(container.name in (*self.unchanged, *self.done) for container in kept):
             operations = _after_hooks(operations, name)
         if created or started:
             operations += self._marks(name, created, started)
@@ -268,7 +280,7 @@ class _Planner:
             return "forced"
         if options.always_recreate_dependencies and not is_named:
             return "forced for dependencies"
-        return why_recreate(
+        reason = why_recreate(
             self._target,
             self._observed,
             name,
@@ -277,6 +289,15 @@ class _Planner:
             moved=self.networks.moved,
             lost_volumes=options.recreate_volumes,
         )
+        if reason is None and self._fresh and self._is_done(name, container):
+            # what it did may be gone with what it depends on
+            return next((f"{other} is new" for other in sorted(needs(self._target, name) & self._fresh)), None)
+        return reason
+
+    def _is_done(self, name: str, container: ObservedContainer) -> bool:
+        """Whether `container` is a one-shot that need not run again: nobody asked for it, by flag or by name."""
+        options = self._options
+        return not options.rerun and name not in options.services and is_done(self._target, name, container)
 
     def _restarts_with(self, name: str) -> str:
         """Return a recreated service that `name` restarts with (depends_on, restart: true), or ""."""

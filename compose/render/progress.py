@@ -105,10 +105,16 @@ class Progress:
                 self.state(subject, name, state)
             case events.Note(text):
                 self.line(text)
+            case events.Planned():
+                self.planned(event)
             case events.HookOutput(container, phase, line):
                 self.line(f" {container} {phase} | {line}")
             case _:
                 pass
+
+    def planned(self, event: events.Planned) -> None:
+        """Say what is about to change, and why."""
+        self.line(f" {self.prefix}{change_line(event)}")
 
     def close(self) -> None:
         """Write nothing more."""
@@ -118,6 +124,11 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def change_line(event: events.Planned) -> str:
+    """Return one change of a plan as a line: "api: environment.LOG_LEVEL info → debug → recreate"."""
+    return f"{event.subject}: {event.reason} → {event.action}"
 
 
 class QuietProgress(Progress):
@@ -163,6 +174,9 @@ class JsonProgress(Progress):
             percent = 100 * event.current_bytes // event.total_bytes
             about |= {"current": event.current_bytes, "total": event.total_bytes, "percent": percent}
         self._put(**about)
+
+    def planned(self, event: events.Planned) -> None:
+        """Write nothing: docker compose has no such object, and a container's own says what is done with it."""
 
     def output(self, kind: str, name: str, service: str, line: str) -> None:
         """Write a line that the step on `name` prints for `service`."""

@@ -111,7 +111,8 @@ class AttachedUp:
         context, options = self._context, self._request.options
         self._stack_up.create()
         wanted = select(self._project, options.services, with_dependencies=options.with_dependencies)
-        self._watched = context.containers(self._project, wanted) if wanted else []
+        found = context.containers(self._project, wanted) if wanted else []
+        self._watched = [container for container in found if container.name not in self._stack_up.done]
         shown = [container for container in self._watched if container.service in self._options.shown]
         self._sink.open([container.short_name() for container in shown])
         if shown:

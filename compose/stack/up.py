@@ -76,6 +76,8 @@ class StackUp:
         self.project = project
         """The project; once it is up, with the variables that its providers set."""
         self.executor: Executor | None = None
+        self.done: frozenset[str] = frozenset()
+        """Names of one-shots that were not run again."""
 
     def run(self) -> None:
         """Bring the stack up. Raises SkiffError; on failure, untouched objects keep their state."""
@@ -146,9 +148,20 @@ class StackUp:
             plan = self._plan(observed, options)
             for name in plan.unchanged:
                 self._context.emit(StateChanged("Container", name, "Running"))
+            self._explain(plan)
             if options.start:
                 self._check_ports(plan, observed)
             self._execute(plan, observed)
+
+    def _explain(self, plan: Plan) -> None:
+        """Say what changes and why, before it does."""
+        from compose.plan.summary import done, surprises
+
+        for event in (*surprises(plan), *done(plan)):
+            self._context.emit(event)
+        self.done = frozenset(plan.done)
+        for name in plan.done:
+            self._context.emit(StateChanged("Container", name, "Exited"))
 
     def _start_providers(self, names: Sequence[str]) -> None:
         """Start models and provider services; the variables they set change the containers that depend on them."""
@@ -235,7 +248,7 @@ class StackUp:
     def _check(self, observed: EngineState, names: Sequence[str]) -> None:
         """Refuse what would fail halfway: missing files and resources, and services that this runtime can't run."""
         from compose.execute.files import file_mounts, security_options
-        from compose.plan.content import injected
+        from compose.plan.content import injected, left_out
         from compose.plan.providing import uses_others
         from compose.plan.refusals import check_services
         from compose.plan.resources import check_resources
@@ -249,6 +262,8 @@ class StackUp:
             list(file_mounts(self.project, name))
             security_options(self.project, name)
             list(injected(self.project, name))
+            for warning in left_out(self.project, name):
+                self._context.warn(f"WARN {warning}")
         for warning in check_resources(self.project, observed):
             self._context.warn(warning)
 

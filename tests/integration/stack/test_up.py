@@ -31,6 +31,7 @@ def test_everything_carries_the_labels_of_the_reference(stack):
     labels = project.inspect("web")["Config"]["Labels"]
     hashed = labels.pop(f"{prefix}config-hash")
     assert len(hashed) == 64
+    assert labels.pop("dev.skiff.inputs")
     assert labels == {
         f"{prefix}project": project.name,
         f"{prefix}service": "web",
@@ -62,7 +63,9 @@ def test_only_what_changed_is_recreated_and_those_who_want_it_are_restarted(stac
     assert ids(project) == before
     project.write(PAIR.replace("volumes: [", "environment: {CHANGED: 1}, volumes: ["))
     said = project.skiff("up", "-d").stderr
-    order = [line.split()[1:] for line in said.splitlines() if "web" in line or "Recreated" in line]
+    order = [line.split()[1:] for line in said.splitlines() if "web-1" in line or "Recreated" in line]
+    assert " db: environment.CHANGED set to 1 → recreate\n" in said
+    assert " web: it is restarted with db → restart\n" in said
     name = project.name
     assert order == [
         [f"{name}-web-1", "Stopping"],

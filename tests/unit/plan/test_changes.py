@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from compose.plan import project as labels
 from compose.plan.changes import why_recreate
-from compose.plan.content import content_digest
 from compose.plan.hashes import network_digest, service_digest
+from compose.plan.inputs import inputs_of
 from compose.plan.project import EngineState
 from compose.plan.refusals import check_services
 from compose.plan.resources import ChangedResources, check_resources, diverged, network_body, volume_body
@@ -29,7 +31,7 @@ def test_a_container_as_the_project_wants_it_stays():
 
 def test_each_change_is_a_reason():
     assert why(existing("web", **{labels.CONFIG_HASH: "old"})) == "its configuration changed"
-    assert why(existing("web", **{labels.IMAGE: "sha256:old"})) == "its image changed"
+    assert why(existing("web", **{labels.IMAGE: "sha256:old"})) == "the image web:1 changed"
     assert why(existing("db", document={"Mounts": []})) == "it does not mount the volume data"
     elsewhere = {"NetworkSettings": {"Networks": {"shop_default": {"NetworkID": "another"}}}}
     assert why(existing("web", document=elsewhere)) == "it is not connected to the network default"
@@ -66,18 +68,74 @@ def test_a_container_whose_hash_has_the_name_of_the_service_says_itself_whose_na
     assert (why(here, observed(existing("db")), SHARING) is None) == stays
 
 
-def test_what_is_written_into_a_container_counts_where_the_container_says_what_it_was():
-    def has_config(model):
-        model["configs"] = {"motd": {"content": "new"}}
-        model["services"]["web"]["configs"] = [{"source": "motd"}]
+def labelled(project, name="web"):
+    """The labels of a container that was made of `project` as it is now."""
+    return {
+        labels.CONFIG_HASH: service_digest(project.services[name].document),
+        labels.INPUTS: inputs_of(project, name).label(),
+    }
 
-    project = target(has_config)
-    made = {labels.CONFIG_HASH: service_digest(project.services["web"].document)}
-    assert why(existing("web", **made), project=project) is None  # docker compose made it
-    same = {**made, labels.CONTENT: content_digest(project, "web")}
-    assert why(existing("web", **same), project=project) is None
-    old = {**made, labels.CONTENT: "old"}
-    assert why(existing("web", **old), project=project) == "the content of its configs or secrets changed"
+
+def test_contents_count_where_the_container_says_what_they_were(tmp_path):
+    (tmp_path / "nginx.conf").write_text("one")
+    (tmp_path / "data").write_bytes(b"\0one")
+
+    def has_files(content):
+        def change(model):
+            model["configs"] = {"motd": {"content": content}}
+            model["services"]["web"]["configs"] = [{"source": "motd"}]
+            model["services"]["web"]["volumes"] = [
+                {"type": "bind", "source": str(tmp_path / name), "target": f"/{name}"}
+                for name in ("nginx.conf", "data")
+            ]
+
+        return replace(target(change), working_directory=str(tmp_path))
+
+    project = has_files("old")
+    made = labelled(project)
+    assert why(existing("web", **{**made, labels.INPUTS: ""}), project=project) is None  # docker compose made it
+    assert why(existing("web", **made), project=project) is None
+    (tmp_path / "data").write_bytes(b"\0two")  # what a container may have written itself
+    assert why(existing("web", **made), project=project) is None
+    assert why(existing("web", **made), project=has_files("new")) == "configs.motd changed"
+    (tmp_path / "other").write_text("two")
+    (tmp_path / "other").rename(tmp_path / "nginx.conf")
+    assert why(existing("web", **made), project=project) == "./nginx.conf changed"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"environment": {"LOG_LEVEL": "debug"}}, "environment.LOG_LEVEL info → debug"),
+        ({"environment": {"LOG_LEVEL": "info", "N": "1"}}, "environment.N set to 1"),
+        ({"environment": None}, "environment.LOG_LEVEL removed"),
+        ({"environment": {"LOG_LEVEL": None}}, "environment.LOG_LEVEL removed"),
+        ({"environment": {"LOG_LEVEL": "info", "DB_PASSWORD": "x"}}, "environment.DB_PASSWORD changed"),
+        ({"ports": [{"target": 80, "published": "81"}]}, "ports 8080:80 → 81:80"),
+        ({"ports": []}, "ports 8080:80 removed"),
+        ({"command": ["serve", "a b"]}, "command the image's → serve 'a b'"),
+        ({"init": True}, "init set to true"),
+        ({"image": "web:2"}, "image web:1 → web:2"),
+        ({"healthcheck": {"test": ["CMD", "true"], "retries": 2}}, "healthcheck added"),
+        (
+            {"volumes": [{"type": "bind", "source": "/shop/conf", "target": "/c", "read_only": True}]},
+            "volumes ./conf:/c:ro added",
+        ),
+        (
+            {"environment": {"A": "1", "B": "2", "C": "3", "LOG_LEVEL": "a" * 99}},
+            f"environment.LOG_LEVEL info → {'a' * 39}…, environment.A set to 1, environment.B set to 2 and 1 more",
+        ),
+    ],
+)
+def test_settings_that_changed_are_named_in_the_words_of_the_file(changed, reason):
+    before = target(lambda model: model["services"]["web"].update(environment={"LOG_LEVEL": "info"}))
+    now = target(lambda model: model["services"]["web"].update({"environment": {"LOG_LEVEL": "info"}} | changed))
+    assert why(existing("web", **labelled(before)), project=now) == reason
+
+
+def test_a_label_that_nobody_can_read_counts_for_nothing():
+    changed = {labels.CONFIG_HASH: "old", labels.INPUTS: "nonsense"}
+    assert why(existing("web", **changed)) == "its configuration changed"
 
 
 def test_a_network_or_volume_made_with_other_settings_is_noticed_and_one_without_a_hash_is_not():

@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 from compose.plan import project as labels
 from compose.plan.container_body import container_body
 from compose.plan.down import plan_down
+from compose.plan.hashes import service_digest
+from compose.plan.inputs import from_label, inputs_of
 from compose.plan.operations import Kind, Operation, Plan, RemoveNetwork, Start
 from compose.plan.project import EngineState
 from compose.plan.selection import select
+from compose.plan.summary import changes, surprises
 from compose.plan.up import UpOptions, orphans, plan_up
 from compose.plan.values import duration_ns
+from compose.render.progress import change_line
 from runtime.errors import SkiffError
 from tests.unit.plan.shop import IMAGES, TARGET, existing, observed, target
 
@@ -44,6 +48,56 @@ def test_only_what_changed_is_recreated():
     plan = plan_up(TARGET, observed(existing("db"), existing("web", **{labels.CONFIG_HASH: "old"})), UpOptions())
     assert kinds(plan) == [(Kind.RECREATE, "shop-web-1"), (Kind.START, "shop-web-1")]
     assert [op.reason for op in plan.operations if op.kind is Kind.RECREATE] == ["its configuration changed"]
+
+
+def once(model):
+    """The shop, where `db` is a one-shot."""
+    model["services"]["web"]["depends_on"]["db"]["condition"] = "service_completed_successfully"
+    model["services"]["cache"] = {"image": "db:1", "networks": {"default": None}}
+    model["services"]["db"]["depends_on"] = {"cache": {"condition": "service_started"}}
+
+
+def test_a_one_shot_that_is_done_is_not_run_again_unless_asked_for_or_its_dependency_is_new():
+    shop = target(once)
+    done = existing("db", state="exited", document={"Status": "Exited (0) 2 days ago"})
+    cache = existing("cache", **{labels.CONFIG_HASH: service_digest(shop.services["cache"].document)})
+    here = observed(done, cache, existing("web"))
+    plan = plan_up(shop, here, UpOptions())
+    assert (plan.operations, plan.done) == ((), {"shop-db-1": "db"})
+    for options in (UpOptions(rerun=True), UpOptions(services=["db"])):
+        assert kinds(plan_up(shop, here, options)) == [(Kind.START, "shop-db-1")]
+    failed = existing("db", state="exited", document={"Status": "Exited (1) 2 days ago"})
+    assert kinds(plan_up(shop, observed(failed, cache, existing("web")), UpOptions())) == [(Kind.START, "shop-db-1")]
+    plan = plan_up(shop, observed(done, existing("web")), UpOptions())
+    assert [op.reason for op in plan.operations if op.kind is Kind.RECREATE] == ["cache is new"]
+
+
+def test_a_one_shot_that_reads_a_folder_of_the_host_runs_each_time(tmp_path):
+    def reads(model):
+        once(model)
+        model["services"]["db"]["volumes"].append({"type": "bind", "source": str(tmp_path), "target": "/src"})
+
+    shop = target(reads)
+    made = {labels.CONFIG_HASH: service_digest(shop.services["db"].document)}
+    done = existing("db", state="exited", document={"Status": "Exited (0) 2 days ago"}, **made)
+    plan = plan_up(shop, observed(done, existing("web")), UpOptions(["web"]))
+    assert (Kind.START, "shop-db-1") in kinds(plan)
+
+
+def test_a_summary_has_a_line_for_each_service_with_the_reason():
+    def changed(model):
+        model["services"]["web"]["deploy"] = {"replicas": 2}
+        model["services"]["db"]["environment"] = {"A": "1"}
+
+    old = existing("db", **{labels.INPUTS: inputs_of(TARGET, "db").label()})
+    plan = plan_up(target(changed), observed(old, existing("gone"), networks=()), UpOptions(remove_orphans=True))
+    assert [change_line(change) for change in changes(plan)] == [
+        "network default: it is missing → create",
+        "db: environment.A set to 1 → recreate",
+        "web (2 containers): it is missing → create",
+        "shop-gone-1: its service is no longer in the project → remove",
+    ]
+    assert [change.subject for change in surprises(plan)] == ["db", "shop-gone-1"]
 
 
 def test_a_stopped_container_is_started_again():
@@ -224,6 +278,10 @@ def test_durations_are_read_as_they_are_written(hours, minutes, seconds, millise
 
 def test_the_body_carries_the_labels_of_the_reference():
     body = container_body(TARGET, "web", 2, image_id="sha256:web")
+    assert from_label(body["Labels"].pop(labels.INPUTS)) == (
+        {key: TARGET.services["web"].document[key] for key in ("image", "networks", "ports")},
+        {},
+    )
     assert body["Labels"] | {labels.CONFIG_HASH: "x"} == {
         "com.docker.compose.project": "shop",
         "com.docker.compose.service": "web",

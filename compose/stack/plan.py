@@ -1,0 +1,59 @@
+"""`plan`: what `up` would change, and why, without a change."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from compose.events import Planned
+
+if TYPE_CHECKING:
+    from compose.plan.project import DesiredProject
+    from compose.stack.context import Context
+    from compose.stack.up import UpRequest
+
+
+def planned(context: Context, project: DesiredProject, request: UpRequest) -> Iterator[Planned]:
+    """Yield what `up` with `request` would change, in its order; what is found later (a built image) is said as well.
+
+    Raises SkiffError for what `up` would refuse before it begins.
+    """
+    from compose.execute.observe import observe
+    from compose.plan.images import plan_images
+    from compose.plan.providing import provided
+    from compose.plan.resources import diverged
+    from compose.plan.selection import select
+    from compose.plan.summary import changes, done
+    from compose.plan.up import plan_up
+
+    options, images = request.options, request.images
+    names = select(project, options.services, with_dependencies=options.with_dependencies)
+    observed = observe(context.client, project)
+    wanted = plan_images(
+        project,
+        observed,
+        names,
+        build=images.build,
+        no_build=images.no_build,
+        pull=images.pull,
+        now_s=time.time(),
+    )
+    yield from changes(wanted)
+    for name in provided(project, names):
+        yield Planned(name, "its provider says what it sets", "run")
+    if not options.no_recreate:
+        found = diverged(project, observed)
+        options = dataclasses.replace(options, recreate_networks=found.networks)
+        for key in sorted(found.volumes):
+            yield Planned(f"volume {key}", "its configuration changed", "recreate if you agree, its data is lost")
+    plan = plan_up(project, observed, options)
+    yield from changes(plan)
+    yield from done(plan)
+    touched = {operation.service for operation in plan.operations}
+    for operation in wanted.operations:
+        for name in names:
+            uses = project.services[name].image == operation.name or operation.service == name
+            if uses and name not in touched and operation.name in observed.images:
+                yield Planned(name, f"if the image {operation.name} is another then", "recreate")
