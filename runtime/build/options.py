@@ -21,7 +21,7 @@ class BuildOptions:
     `secret_members` are the members of the stream that hold secrets, by ID; `own` is a folder of the stream that holds what
     is no part of the context, "" for none. `certificates` are CA certificates for the steps (PEM), `certificates_member` is
     where the stream has them. `credentials` are those of registries, by
-    their domain, each as an X-Registry-Auth document has them. With `is_classic` progress is told as dockerd's classic
+    their domain, each as an X-Registry-Auth document has them. With `is_classic` progress is reported as dockerd's classic
     builder does, whose containers of steps end when `removes`, and where one fails, when `removes_failed`.
     """
 
