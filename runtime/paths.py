@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ class Paths:
             # without a session manager there is no such directory: then it is in the root
             default_run = session / "skiff" if session.is_dir() else Path(root).absolute() / "run"
         run = Path(environ["SKIFF_RUN"]).absolute() if environ.get("SKIFF_RUN") else default_run
-        return cls(Path(root).absolute(), run)
+        # names in the kernel are made of the root's path: it must be the same whichever link leads to it
+        return cls(Path(os.path.realpath(root)), run)
 
     @property
     def engine_id(self) -> str:

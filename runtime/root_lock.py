@@ -27,7 +27,7 @@ def hold(paths: Paths) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _taken(paths, other, "is served by another engine") from None
-        if other is not None and other.run != paths.run and _answers(other.keeper_socket):
+        if other is not None and other.run != paths.run and keeper_answers(other.keeper_socket):
             raise _taken(paths, other, "has containers that run")
         about = json.dumps({"pid": os.getpid(), "run": str(paths.run)})
         os.ftruncate(descriptor, 0)
@@ -56,7 +56,7 @@ def elsewhere(paths: Paths) -> Paths | None:
         other = _named(descriptor)
         if other is None or other.run == paths.run:
             return None
-        return other if _is_locked(descriptor) or _answers(other.keeper_socket) else None
+        return other if _is_locked(descriptor) or keeper_answers(other.keeper_socket) else None
     finally:
         os.close(descriptor)
 
@@ -78,7 +78,7 @@ def _is_locked(descriptor: int) -> bool:
     return False
 
 
-def _answers(path: Path) -> bool:
+def keeper_answers(path: Path) -> bool:
     """Whether a keeper listens at `path`. For the keeper, this is a client that connects and disconnects."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
         try:

@@ -27,12 +27,12 @@ def engine() -> typer.Typer:
     def status(ctx: typer.Context) -> None:
         """Show whether the engine runs, and where its files are."""
         from runtime.client import Client
-        from runtime.client.start import runs
+        from runtime.client.start import runs_on_root
         from runtime.paths import Paths
 
         found = None
         # our own would be started by asking it
-        if not ctx.obj.where.is_ours or runs(Paths.from_environment(os.environ, os.getuid())):
+        if not ctx.obj.where.is_ours or runs_on_root(Paths.from_environment(os.environ, os.getuid())):
             with suppress(SkiffError):
                 found = Client(ctx.obj.where, starts=False).engine()
         if found is None:
@@ -47,8 +47,12 @@ def engine() -> typer.Typer:
     ) -> None:
         """Stop the engine; containers keep running, unless --force kills them."""
         from runtime.client import Client
+        from runtime.client.start import has_containers
+        from runtime.paths import Paths
 
-        client = Client(ctx.obj.where, starts=False)
+        # containers that were left running by an engine that is gone are killed by the next one
+        starts = force and ctx.obj.where.is_ours and has_containers(Paths.from_environment(os.environ, os.getuid()))
+        client = Client(ctx.obj.where, starts=starts)
         try:
             found = client.engine()
         except SkiffError:
@@ -112,13 +116,19 @@ def _given(flag: str, value: str) -> list[str]:
 
 def _differences(found: Mapping[str, Any]) -> Iterator[str]:
     for where, counts in found["looked"].items():
-        yield f"{where}: " + ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
+        yield f"{where}: " + ", ".join(
+            f"{count} {kind if count == 1 else _plural(kind)}" for kind, count in counts.items()
+        )
     for one in found["differences"]:
         can = " (skiff engine check --repair)" if one["can_be_repaired"] else ""
         done = "repaired: " if one["is_repaired"] else f"to do{can}: "
         yield f"\n{one['where']}: {one['what']}\n    {done}{one['remedy']}"
     if not found["differences"]:
         yield "no differences"
+
+
+def _plural(kind: str) -> str:
+    return kind + ("es" if kind.endswith("s") else "s")
 
 
 def _alive(*pids: int) -> list[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from runtime.api import shapes
+from runtime import shapes
 from runtime.api.images import credentials
 from runtime.api.request import Request
 from runtime.errors import BadRequestError

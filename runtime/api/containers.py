@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from runtime.api import shapes, versions
+from runtime import shapes
+from runtime.api import versions
 from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.engine.containers.api import WAIT_CONDITIONS

@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from runtime.api.shapes import fitted
 from runtime.errors import BadRequestError
+from runtime.shapes import fitted
 
 LARGEST_BYTES = 2 << 20
 """Limit of a document: the maximum of a container's environment and arguments (execve(2), "Limits on size of arguments": a
@@ -28,7 +28,7 @@ class _Interruptible(json.JSONDecoder):
 
 
 async def parse(data: bytes, shape: Any) -> dict[str, Any]:
-    """Parse the JSON object in `data` and check it against `shape` (`runtime.api.shapes`). Raises BadRequestError."""
+    """Parse the JSON object in `data` and check it against `shape` (`runtime.shapes`). Raises BadRequestError."""
     if len(data) <= LARGEST_AT_ONCE:
         return _parsed(data, shape, json.JSONDecoder)
     return await anyio.to_thread.run_sync(_parsed, data, shape, _Interruptible)

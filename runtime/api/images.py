@@ -8,7 +8,8 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runtime.api import shapes, versions
+from runtime import shapes
+from runtime.api import versions
 from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.errors import (

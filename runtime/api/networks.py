@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime.api import shapes, versions
+from runtime import shapes
+from runtime.api import versions
 from runtime.api.request import Request
 from runtime.engine import filters
 

@@ -135,7 +135,7 @@ class Request:
     async def json(
         self, shape: Any, *, is_optional: bool = True, most_bytes: int = documents.LARGEST_BYTES
     ) -> dict[str, Any]:
-        """Parse the body's JSON object and check it against `shape` (`runtime.api.shapes`).
+        """Parse the body's JSON object and check it against `shape` (`runtime.shapes`).
 
         With `is_optional` an empty body is an empty object. Raises BadRequestError, and EngineError if the body is larger
         than `most_bytes` or too slow.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runtime.api import shapes
+from runtime import shapes
 from runtime.api.connection import ClientConnection, Closed
 from runtime.api.request import Request
 from runtime.api.websocket import WebSocket

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runtime.api import buildkit, shapes, versions
+from runtime import shapes
+from runtime.api import buildkit, versions
 from runtime.api.images import registry_config
 from runtime.api.request import Request, line
 from runtime.build.options import options_from_query

@@ -17,6 +17,7 @@ from runtime.client.start import ensure_engine
 from runtime.errors import EngineError, SkiffError
 from runtime.http.codec import LAST_CHUNK, Body, Head, StreamFrames, chunk, split_head
 from runtime.paths import Paths
+from runtime.root_lock import elsewhere
 
 READ_BYTES = 1 << 18
 VERSION = "v1.44"
@@ -107,15 +108,18 @@ class Client:
     # --- transport
 
     def _connect(self) -> socket.socket:
-        """Connect; our own engine is started if it does not answer.
+        """Connect; our own engine is started if it does not answer, or found at another run directory.
 
         Repeated: an engine that is shutting down may still be found, and be gone when it is connected to.
         """
         where = self.endpoint
         last: OSError | None = None
         for attempt in range(CONNECT_ATTEMPTS):
-            if attempt and where.is_ours and self._starts:
-                found = ensure_engine(Paths.from_environment(os.environ, os.getuid()))
+            if attempt and where.is_ours:
+                own = Paths.from_environment(os.environ, os.getuid())
+                found = ensure_engine(own) if self._starts else elsewhere(own)
+                if found is None:
+                    break
                 where = self.endpoint = replace(where, path=str(found.engine_socket))
             try:
                 if where.path is None:
@@ -131,7 +135,7 @@ class Client:
                 ) from error
             except OSError as error:
                 last = error
-                if not (where.is_ours and self._starts):
+                if not where.is_ours:
                     break
         raise SkiffError(
             f"cannot connect to the engine at {where}: {last.strerror if last else 'no answer'}",

@@ -35,11 +35,13 @@ def endpoint(environ: Mapping[str, str], host: str | None) -> EngineAddress:
         from runtime.client.contexts import context_host
 
         text = context_host(environ)
+    ours = str(Paths.from_environment(environ, os.getuid()).engine_socket)
     if not text:
-        return EngineAddress(path=str(Paths.from_environment(environ, os.getuid()).engine_socket), is_ours=True)
+        return EngineAddress(path=ours, is_ours=True)
     scheme, separator, rest = text.partition("://")
     if separator and scheme == "unix":
-        return EngineAddress(path=rest)
+        # users set $DOCKER_HOST to our socket for the docker CLI
+        return EngineAddress(path=rest, is_ours=rest == ours)
     if separator and scheme in ("tcp", "http"):
         name, _, port = rest.rstrip("/").rpartition(":")
         return EngineAddress(host=name or rest, port=int(port) if name else TCP_PORT)

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from runtime.errors import SkiffError
 from runtime.paths import Paths
-from runtime.root_lock import elsewhere
+from runtime.root_lock import elsewhere, keeper_answers
 
 SHOWN_LINES = 12
 EXIT_S = 1.0
@@ -38,6 +38,16 @@ def runs(paths: Paths) -> bool:
     except (OSError, ValueError):
         return False
     return os.path.exists(f"/proc/{pid}")
+
+
+def runs_on_root(paths: Paths) -> bool:
+    """Whether an engine runs on the root, whatever its run directory."""
+    return runs(elsewhere(paths) or paths)
+
+
+def has_containers(paths: Paths) -> bool:
+    """Whether containers of the root run, with an engine or without one."""
+    return keeper_answers((elsewhere(paths) or paths).keeper_socket)
 
 
 def ensure_engine(paths: Paths) -> Paths:

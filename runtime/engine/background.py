@@ -10,6 +10,8 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from runtime.errors import SkiffError
+
 logger = logging.getLogger(__name__)
 
 
@@ -52,4 +54,7 @@ async def log_errors(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Ex
 
 def log(error: BaseException) -> None:
     """Log an exception of a background task."""
-    logger.error("a background task failed: %s", error, exc_info=error)
+    if isinstance(error, SkiffError):
+        logger.error("%s", error)
+    else:
+        logger.error("a background task failed: %s", error, exc_info=error)

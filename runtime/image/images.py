@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class Images:
         So moving a name from one image to another is two independent writes: the new claim, then the old one's end.
         """
         claimed_s: dict[str, float] = {}
+        self._images.parsed(partial(self._image, ""))  # omits those that lack something
         for id, document in self._images.items():
             for name, tagged_s in (document.get("references") or {}).items():
                 if name not in claimed_s or tagged_s > claimed_s[name]:

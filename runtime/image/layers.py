@@ -29,6 +29,7 @@ from runtime.linux.durability import sync_tree
 from runtime.paths import Paths
 from runtime.store import Store, record
 from runtime.store.layout import LAYER
+from runtime.store.shapes import LAYER_RECORD, fitting
 from runtime.trash import Trash
 
 DIFF_ID = re.compile("[0-9a-f]{64}")
@@ -98,10 +99,11 @@ class Layers:
     def _record(self, diff_id: str) -> dict[str, Any]:
         """Return what the layer's record says; without one, nothing of it but its files is known."""
         if diff_id not in self._records:
-            document = record.read(self._place(diff_id)).document
-            if document is None:
+            found = record.read(self._place(diff_id)).document
+            document, misfit = fitting(found or {}, LAYER_RECORD)
+            if found is None or misfit:
                 return {"size": 0}
-            self._records[diff_id] = document
+            self._records[diff_id] = {"size": 0, **document}
         return self._records[diff_id]
 
     def _place(self, diff_id: str) -> Path:

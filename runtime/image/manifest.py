@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runtime.errors import BadRequestError, NotFoundError
+from runtime.shapes import IMAGE, fitted
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -190,11 +191,17 @@ def _list(document: Mapping[str, Any], name: str) -> Sequence[Any]:
 def diff_ids(raw_config: bytes) -> list[str]:
     """Return the diff IDs of an image configuration. Raises BadRequestError when it is none."""
     try:
-        found = json.loads(raw_config)["rootfs"]["diff_ids"]
+        document = json.loads(raw_config)
+        found = document["rootfs"]["diff_ids"]
         if not isinstance(found, list) or not all(isinstance(one, str) and one.startswith("sha256:") for one in found):
             raise TypeError
     except (ValueError, KeyError, TypeError) as error:
         raise BadRequestError("it is no container image: its configuration names no layers") from error
+    try:
+        fitted(document, IMAGE)
+    except BadRequestError as error:
+        reason = str(error).removeprefix("invalid JSON: ")
+        raise BadRequestError(f"the image's configuration is not valid: {reason}") from error
     return found
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from runtime.errors import ConflictError
 from runtime.store import record
 from runtime.store.layout import Layout
 from runtime.store.problems import Problem
 from runtime.store.record import Document
+from runtime.store.shapes import SHAPES, STATE, fitting
 
 if TYPE_CHECKING:
     from runtime.store.store import Store
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NOT_OURS = frozenset({"lost+found"})
 """Directory entries that are not objects."""
+AS_STORED = ("config", "host")
+"""Members of documents that are clients' and images' documents, in which a null has a meaning."""
 
 
 class Collection:
@@ -69,6 +72,10 @@ class Collection:
         if document is None:
             self._note(place if layout.record else path, found.damage or f"has no {layout.record}", found.is_from_newer)
             return
+        document, misfit = self._fitted(document, SHAPES.get(layout.kind, {}))
+        if misfit:
+            self._note(place, misfit)
+            return
         if layout.kind != "volume" and document.get("id", id) != id:
             self._note(place, f"is a copy of the {layout.kind} {document['id']}")
             return
@@ -83,6 +90,13 @@ class Collection:
         if layout.apart:
             self._load_state(id, layout.state_path(id))
 
+    def _fitted(self, document: Document, shape: Mapping[str, Any]) -> tuple[Document, str]:
+        """Return `document` without nulls, and why it does not have the `shape`, or ""."""
+        found, reason = fitting(document, shape)
+        if reason:
+            return document, f"is not a valid record of a {self._layout.kind}: {reason}"
+        return {**found, **{key: document[key] for key in AS_STORED if key in found}}, ""
+
     def _note_loss(self, path: Path, found: record.Reading) -> None:
         if found.lost_bytes:
             what = f"its last {found.lost_bytes} bytes can't be read"
@@ -90,14 +104,15 @@ class Collection:
 
     def _load_state(self, id: str, path: Path) -> None:
         found = record.read(path)
-        if found.document is not None:
-            self._note_loss(path, found)
-            self._states[id] = json.dumps(found.document, separators=(",", ":"))
-        elif found.damage:
+        document, misfit = self._fitted(found.document or {}, STATE)
+        if damage := found.damage or misfit:
             self._states[id] = json.dumps({"state": None})
             self._store.problems.append(
-                Problem(path, found.damage, f"the {self._layout.kind} is used; its last state is not known")
+                Problem(path, damage, f"the {self._layout.kind} is used; its last state is not known")
             )
+        elif found.document is not None:
+            self._note_loss(path, found)
+            self._states[id] = json.dumps(document, separators=(",", ":"))
 
     def _note(self, path: Path, what: str, is_from_newer: bool = False) -> None:
         if is_from_newer:

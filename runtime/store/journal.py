@@ -28,6 +28,8 @@ class Journal:
         for line in lines:
             try:
                 key, document = json.loads(line)
+                if not isinstance(key, str):
+                    continue
                 if document is None:
                     self._documents.pop(key, None)
                 else:

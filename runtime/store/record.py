@@ -11,8 +11,11 @@ readable line is incomplete if there is a mark, and damaged if there is none.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ Document = dict[str, Any]
 FORMAT = 1
 """The version of the documents that this version of Skiff reads and writes."""
 NEW = ".new-"
+DAMAGED = ".damaged"
+"""Suffix of what was in a record's place without being a file, once a version must be written there."""
 OLD = ".old"
 """Suffix of the previous file while a record is compacted (see `Store._compact`)."""
 LARGEST_BYTES = 64 << 20
@@ -85,12 +90,17 @@ def read(path: Path) -> Reading:
 def _bytes(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return file.read(LARGEST_BYTES)
 
 
 def append(path: Path | str, line: str) -> int:
-    """Append `line` to the record at `path`, created if missing; return its size in bytes. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Append `line` to the record at `path`, created if missing; return its size in bytes. Raises OSError.
+
+    What is there without being a regular file is renamed.
+    """
+    descriptor = _opened(path)
     try:
         size = os.fstat(descriptor).st_size
         data = f"{line}\n".encode()
@@ -102,3 +112,16 @@ def append(path: Path | str, line: str) -> int:
         return size + len(data)
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path | str) -> int:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with suppress(OSError):
+        descriptor = os.open(path, flags, 0o600)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            os.rename(path, f"{path}{DAMAGED}")
+    return os.open(path, flags, 0o600)

@@ -224,7 +224,10 @@ class Lifecycle:
             self._settle(container)
             return
         container.state.restart_count += 1
-        await self.start(container)
+        try:
+            await self.start(container)
+        except SkiffError as error:
+            raise _not_again(container, error) from error
 
     def _give_up(self, container: Container, error: Exception) -> None:
         """Record why a container could not be restarted, and leave it stopped."""
@@ -309,11 +312,15 @@ class Lifecycle:
         self.table.save(container)
 
     async def start_again(self, container: Container) -> None:
-        """Start a container at the start of the engine, by its restart policy."""
+        """Start a container at the start of the engine, by its restart policy. Raises SkiffError."""
         try:
             await self.start(container)
-        except SkiffError:
+        except SkiffError as error:
             if container.state.status not in (CREATED, REMOVING):
                 container.state.status = EXITED
                 self.table.save(container)
-            raise
+            raise _not_again(container, error) from error
+
+
+def _not_again(container: Container, error: SkiffError) -> SkiffError:
+    return SkiffError(f"container {container.name} could not be started again: {error.message}", error.hint)

@@ -147,7 +147,10 @@ class Container:
     def of(cls, document: dict[str, Any]) -> Container:
         """Return the container of a stored document."""
         state = document.get("state", {})
-        known = ContainerState(**state) if state is not None else unknown_state(document["created"])
+        if state is None:
+            known = unknown_state(document["created"])
+        else:
+            known = ContainerState(**{key: state[key] for key in ContainerState.__dataclass_fields__ if key in state})
         return cls(**{**document, "state": known})
 
     def notify(self) -> None:

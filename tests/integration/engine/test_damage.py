@@ -63,6 +63,40 @@ def a_torn_end(path):
         file.write(b'{"format": 1, "id": "ab')
 
 
+def _changed(path, member, value):
+    lines = path.read_text().splitlines()
+    path.write_text(json.dumps({**json.loads(lines[-1]), member: value}) + "\n")
+
+
+def null_options(path):
+    _changed(path, "options", None)
+
+
+def options_in_a_list(path):
+    _changed(path, "options", ["a"])
+
+
+def a_list_as_name(path):
+    _changed(path, "name", ["x"])
+
+
+def no_mount_types(path):
+    _changed(path, "mounts", [7])
+
+
+def ports_in_a_word(path):
+    _changed(path, "ports", "80")
+
+
+def a_size_in_words(path):
+    _changed(path, "size", "small")
+
+
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 def not_ours(path):
     os.chown(path, 12345, 12345)
 
@@ -96,6 +130,10 @@ ROWS = [
     (f"{WEB}/container.json", not_ours, set(), None),
     (f"{WEB}/state.json", lost, set(), None),
     *[(f"{WEB}/state.json", how, set(), "its last state is not known") for how in UNREADABLE if how is not cut],
+    (f"{WEB}/container.json", a_list_as_name, {"container web"}, "name must be a string, not an array"),
+    (f"{WEB}/container.json", no_mount_types, {"container web"}, "mounts[0] must be an object, not a number"),
+    (f"{WEB}/state.json", ports_in_a_word, set(), "ports must be an array, not a string"),
+    (f"{WEB}/state.json", a_pipe, set(), "not a regular file"),
     (f"{WEB}/state.json", cut, set(), "the previous version is used"),
     (f"{WEB}/log.index", lost, set(), None),
     (f"{WEB}/log.index", garbage, set(), None),
@@ -104,6 +142,8 @@ ROWS = [
     (WEB, a_copy, set(), "is a copy of the container"),
     *[(NET, how, {"network net"}, "rm {root}/" + NET) for how in UNREADABLE if how is not a_directory],
     (NET, lost, {"network net"}, None),
+    (NET, null_options, set(), None),
+    (NET, options_in_a_list, {"network net"}, "options must be an object, not an array"),
     (NET, from_the_future, {"network net"}, "newer version of Skiff"),
     *[(IMAGE, how, {"image busybox:latest", "image other:1"}, "rm {root}/images/") for how in (zeroed, garbage)],
     (IMAGE, cut, {"image busybox:latest", "image other:1"}, "the previous version is used"),
@@ -112,6 +152,7 @@ ROWS = [
     (VOLUME, another_shape, set(), None),
     ("layers/{layer}/layer.json", lost, set(), None),
     ("layers/{layer}/layer.json", garbage, set(), None),
+    ("layers/{layer}/layer.json", a_size_in_words, set(), None),
     *[("format", how, set(), None) for how in (lost, emptied, garbage)],
     *[("build-cache.jsonl", how, set(), None) for how in (lost, zeroed, cut, garbage)],
     *[("reserve", how, set(), None) for how in (lost, emptied)],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.api import shapes
+from runtime import shapes
 
 pytestmark = pytest.mark.root
 
@@ -21,7 +21,7 @@ NUMBERS = st.sampled_from(
 
 
 def values(shape):
-    """Draw values of a shape of `runtime.api.shapes`."""
+    """Draw values of a shape of `runtime.shapes`."""
     if shape is shapes.WORDS:
         return TEXTS | st.lists(TEXTS, max_size=2)
     if isinstance(shape, list):

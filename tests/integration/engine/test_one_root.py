@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from runtime.paths import Paths
 from tests.conftest import Home
 from tests.support.api import Api
 from tests.support.project import kill_and_wait
@@ -27,6 +28,14 @@ def test_who_names_another_run_directory_talks_to_the_engine_that_has_the_root(h
     assert json.loads(second.skiff("engine", "start").stdout)["engine_pid"] == first
     assert "web" in second.skiff("ls", "-a").stdout or Api(home.run / "engine.sock").state(id)["Running"]
     assert not (second.run / "engine.sock").exists()
+    link = home.root.parent / "link"
+    link.symlink_to(home.root)
+    by_link = Home(link, second.run)
+    assert f"engine_pid: {first}\n" in by_link.skiff("engine", "status").stdout
+    by_link.skiff("engine", "stop")
+    assert second.skiff("engine", "status", check=False).stdout == "the engine does not run\n"
+    # names in the kernel are made of the root: an engine that comes by a link has the same
+    assert Paths.from_environment(by_link.env, 0).engine_id == Paths.from_environment(home.env, 0).engine_id
 
 
 def test_an_engine_that_is_started_by_hand_on_a_root_in_use_says_who_has_it(home, busybox, second):

@@ -59,3 +59,9 @@ def test_variables_choose_how_and_where_steps_are_shown(capsys):
     make_progress("plain", "auto", {"COMPOSE_STATUS_STDOUT": "1"}).state("Container", "c", "Started")
     make_progress("plain", "auto", {}).state("Container", "c", "Stopped")
     assert tuple(capsys.readouterr()) == (" Container c Started\n", " Container c Stopped\n")
+
+
+def test_docker_host_with_the_socket_of_our_own_engine_is_our_own_engine(tmp_path):
+    environ = {"SKIFF_RUN": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/engine.sock"}
+    assert endpoint(environ, None).is_ours
+    assert not endpoint({**environ, "DOCKER_HOST": f"unix://{tmp_path}/other.sock"}, None).is_ours

@@ -1,4 +1,4 @@
-"""The types of JSON documents in requests, and the check of a document against them. Pure.
+"""The types of JSON documents in requests and records, and the check of a document against them. Pure.
 
 A shape is a class (`str`, `int`, `bool`, `float`), a list with the shape of its items, a dict of members by name, or a
 dict with `str` as its only key for arbitrary names. Unknown members are not checked. null means "not given": such members
@@ -37,6 +37,12 @@ CONFIG: dict[str, Any] = {
     "NetworkDisabled": bool, "MacAddress": str, "OnBuild": [str], "Labels": {str: str}, "StopSignal": str,
     "StopTimeout": int, "Shell": [str],
 }  # fmt: skip
+IMAGE: dict[str, Any] = {
+    "architecture": str, "os": str, "variant": str, "created": str, "author": str, "config": CONFIG,
+    "rootfs": {"type": str, "diff_ids": [str]},
+    "history": [{"created": str, "created_by": str, "comment": str, "author": str, "empty_layer": bool}],
+}  # fmt: skip
+"""An image's configuration (OCI image configuration, "Properties")."""
 MOUNT = {
     "Target": str, "Source": str, "Type": str, "ReadOnly": bool, "Consistency": str,
     "BindOptions": {"Propagation": str, "NonRecursive": bool, "CreateMountpoint": bool},

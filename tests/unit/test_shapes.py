@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.api import shapes
-from runtime.api.shapes import fitted
+from runtime import shapes
 from runtime.errors import BadRequestError
+from runtime.shapes import fitted
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
