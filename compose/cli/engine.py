@@ -47,24 +47,20 @@ def engine() -> typer.Typer:
     ) -> None:
         """Stop the engine; containers keep running, unless --force kills them."""
         from runtime.client import Client
-        from runtime.client.start import has_containers
+        from runtime.client.start import has_containers, runs
+        from runtime.client.stop import stop_engine
         from runtime.paths import Paths
 
+        where, paths = ctx.obj.where, Paths.from_environment(os.environ, os.getuid())
         # containers that were left running by an engine that is gone are killed by the next one
-        starts = force and ctx.obj.where.is_ours and has_containers(Paths.from_environment(os.environ, os.getuid()))
-        client = Client(ctx.obj.where, starts=starts)
+        client = Client(where, starts=force and where.is_ours and has_containers(paths))
         try:
             found = client.engine()
         except SkiffError:
+            if where.is_ours and runs(paths):
+                raise
             return
-        helpers = (found.get("doorman_pid", 0), found["keeper_pid"] if force else 0)
-        waits = [os.pidfd_open(pid) for pid in _alive(found["engine_pid"], *helpers)]
-        client.stop_engine(force=force)
-        import select
-
-        for descriptor in waits:
-            select.select([descriptor], [], [], 20)
-            os.close(descriptor)
+        stop_engine(client, found, force=force)
 
     @group.command()
     def check(
@@ -129,7 +125,3 @@ def _differences(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _plural(kind: str) -> str:
     return kind + ("es" if kind.endswith("s") else "s")
-
-
-def _alive(*pids: int) -> list[int]:
-    return [pid for pid in pids if pid and os.path.exists(f"/proc/{pid}")]

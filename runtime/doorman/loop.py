@@ -272,7 +272,7 @@ class DoormanServer:
     def do_bye(self, message: dict[str, Any], _: list[int]) -> Answer:
         """Note that the engine exits on purpose; exit too if it was stopped, or if its socket was inherited."""
         self.engine_exited_cleanly = True
-        self.restarter.forget()
+        self.restarter.cancel(self.connection.pid)
         self.is_over = bool(message["is_stopped"]) or not self.address
         return {}, []
 

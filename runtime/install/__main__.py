@@ -16,6 +16,7 @@ from pathlib import Path
 from runtime.client import Client
 from runtime.client.endpoint import EngineAddress
 from runtime.client.start import is_served
+from runtime.client.stop import stop_engine
 from runtime.errors import SkiffError
 from runtime.install.units import SERVICE, SOCKET, Installation, is_ours, state_root, units
 from runtime.paths import Paths
@@ -133,13 +134,7 @@ def _stop_engine(paths: Paths) -> None:
         return
     client = Client(EngineAddress(path=str(paths.engine_socket)), starts=False)
     found = client.engine()
-    waits = [os.pidfd_open(pid) for name in ("engine_pid", "doorman_pid") if (pid := found.get(name))]
-    client.stop_engine(force=False)
-    import select
-
-    for descriptor in waits:
-        select.select([descriptor], [], [], 20)
-        os.close(descriptor)
+    stop_engine(client, found, force=False)
     print(
         f"stopped the running engine (PID {found['engine_pid']}); containers keep running, systemd starts the next engine"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 from collections.abc import Callable
 
 from runtime.hints import Any
@@ -108,6 +109,14 @@ class EngineConnection:
         self.engine = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
         return message, carried
+
+    @property
+    def pid(self) -> int:
+        """The PID of the engine (SO_PEERCRED, unix(7)), 0 without one."""
+        if self.engine is None:
+            return 0
+        credentials = self.engine.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
 
     def drop(self) -> None:
         """Close the engine's connection."""

@@ -275,7 +275,7 @@ class KeeperServer:
     def do_bye(self, message: dict[str, Any], _: list[int]) -> None:
         """Note that the engine exits on purpose; answered once the cgroups of preforked children are removed."""
         self.engine_exited_cleanly, self.linger_s = True, 0.0
-        self.restarter.forget()
+        self.restarter.cancel(self.connection.pid)
         self.prefork.retire()
         answer = self.answer_to(message)
         self.emptier.when_idle(lambda: answer({}))

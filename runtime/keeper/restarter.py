@@ -45,9 +45,15 @@ class EngineRestarter:
         self.due_s = now_s + self._pauses_s[self._deaths]
         self._deaths += 1
 
-    def forget(self) -> None:
-        """Cancel a scheduled restart."""
+    def cancel(self, serving: int) -> None:
+        """Cancel a scheduled restart, and one under way: `serving` is the PID of the engine that is in charge.
+
+        Keeper and doorman may both have started an engine after a crash. The second waits for the first one's lock, and
+        would serve the state root again when the first is stopped before it has looked.
+        """
         self.due_s = None
+        if self.pid not in (0, serving):
+            os.kill(self.pid, signal.SIGKILL)
 
     @property
     def is_pending(self) -> bool:

@@ -1,5 +1,10 @@
 """When a lost engine is started again: at once, then ever later, in the end never."""
 
+import os
+import signal
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +45,17 @@ def test_one_that_never_said_how_it_is_started_is_not():
 def test_a_pause_is_never_longer_than_the_longest(lives_s):
     for pause_s in deaths(lives_s):
         assert pause_s is None or 0 <= round(pause_s, 3) <= max(PAUSES_S)
+
+
+@pytest.mark.parametrize("is_serving", [True, False])
+def test_a_second_engine_does_not_outlive_the_stop_of_the_one_that_serves(is_serving):
+    revival = EngineRestarter()
+    revival.on_connected({"restart": ["/bin/sleep", "600"], "environment": {}}, time.monotonic())
+    revival.start(time.monotonic())
+    revival.cancel(revival.pid if is_serving else os.getpid())
+    if is_serving:
+        assert os.waitpid(revival.pid, os.WNOHANG) == (0, 0)
+        os.kill(revival.pid, signal.SIGTERM)
+        assert os.waitpid(revival.pid, 0)[1] == signal.SIGTERM
+    else:
+        assert os.waitpid(revival.pid, 0)[1] == signal.SIGKILL
