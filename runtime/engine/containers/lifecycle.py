@@ -6,12 +6,13 @@ import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
+from runtime.container.health import UNHEALTHY
 from runtime.container.restart import next_delay
 from runtime.container.spec import ContainerPaths, build
 from runtime.engine.background import Background, log_errors
@@ -209,6 +210,8 @@ class Lifecycle:
         stays_stopped = state.stopped_by_user or container.is_stopped_by_shutdown
         restarts = container.policy.restarts(ended.exit_code, state.restart_count, stays_stopped)
         state.status = RESTARTING if restarts else EXITED
+        if container.health is not None:  # as in Docker, and together with the state: one that runs has not failed yet
+            container.health = replace(container.health, status=UNHEALTHY)
         container.exits += 1
         self.table.save(container)
         return restarts

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from runtime.container.health import HEALTHY, UNHEALTHY, Health, HealthCheck
+from runtime.container.health import HEALTHY, Health, HealthCheck
 from runtime.container.logs.files import CHUNK_BYTES, STDERR, STDIN, STDOUT
 from runtime.container.logs.options import limits_of
 from runtime.container.logs.writer import LogWriter
@@ -94,8 +94,6 @@ class ProcessMonitor:
         container.notify_read()  # the rest of the output is not held back for slow clients
         with anyio.move_on_after(5):  # a process outside the container may hold the pipes open
             await container.drained.wait()
-        if container.health is not None:  # as in Docker, a stopped container is unhealthy
-            container.health = replace(container.health, status=UNHEALTHY)
 
     # --- output
 
