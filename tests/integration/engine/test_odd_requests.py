@@ -14,7 +14,7 @@ from tests.support.api import parse
 from tests.support.project import eventually, pid_of
 
 pytestmark = pytest.mark.root
-COUNT, SEED, AT_ONCE = 1600, 9, 8
+COUNT, SEED, AT_ONCE = 800, 9, 8
 PATIENCE_S = 0.5
 """How long an answer is waited for: some of these requests are for answers that never end."""
 STOPS = "/skiff/v1/engine/stop"

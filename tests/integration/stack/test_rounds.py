@@ -12,11 +12,11 @@ from tests.support.stacks import web_and_db
 pytestmark = pytest.mark.root
 
 
-def test_fifty_rounds_leave_no_residue(home, busybox, tmp_path):
+def test_twenty_rounds_leave_no_residue(home, busybox, tmp_path):
     project = Project.of(home, tmp_path, web_and_db("rounds"))
     home.stop()
     before = look(home.root)
-    for _ in range(50):
+    for _ in range(20):
         project.skiff("up", "-d")
         project.skiff("down", "-v", "-t", "2")
     home.stop()

@@ -71,7 +71,7 @@ def project(home, busybox, tmp_path):
 
 def test_engine_and_keeper_killed_at_once_leave_containers_as_they_are(project):
     home = project.home
-    for _ in range(3):
+    for _ in range(2):
         before = {name: project.inspect(name)["State"]["Pid"] for name in LONG_LIVED}
         always = project.inspect("always")["State"]["Pid"]
         leaver = project.inspect("leaver")["State"]["Pid"]
