@@ -46,7 +46,8 @@ class Ignore:
             if path in ("", "."):
                 continue
             try:
-                expression = re.compile(path_pattern(path), re.DOTALL)
+                # with what is below it
+                expression = re.compile(f"(?:{path_pattern(path)})(?:/.*)?", re.DOTALL)
             except (re.error, ValueError) as error:
                 raise BadRequestError(f"{file}:{number}: malformed pattern {written!r}: {error}") from None
             rules.append(Rule(written, expression, excludes=not written.startswith("!")))
@@ -57,7 +58,7 @@ class Ignore:
         decided: Rule | None = None
         for rule in self.rules:
             # only a rule that would change the result so far has to be matched
-            if rule.excludes != (decided is not None) and _covers(rule, path):
+            if rule.excludes != (decided is not None) and rule.expression.fullmatch(path):
                 decided = rule if rule.excludes else None
         return decided
 
@@ -69,14 +70,6 @@ class Ignore:
     def has_exceptions(self) -> bool:
         """Whether something below an excluded directory may be included."""
         return any(not rule.excludes for rule in self.rules)
-
-
-def _covers(rule: Rule, path: str) -> bool:
-    while path:
-        if rule.expression.fullmatch(path):
-            return True
-        path = posixpath.dirname(path)
-    return False
 
 
 def path_pattern(pattern: str, *, any_depth: bool = True) -> str:
