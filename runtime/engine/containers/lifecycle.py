@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import time
@@ -41,7 +42,10 @@ from runtime.keeper.client import KeeperClient
 from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle
 from runtime.paths import Paths
 
+logger = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 10.0
+AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Pauses between the attempts to start a container with the engine."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,19 +222,24 @@ class Lifecycle:
 
     async def _restart_later(self, container: Container, ran_for_s: float) -> None:
         container.restart_delay_s = next_delay(container.restart_delay_s, ran_for_s)
-        with anyio.move_on_after(container.restart_delay_s):
+        if await self._waits(container, container.restart_delay_s):
+            container.state.restart_count += 1
+            try:
+                await self.start(container)
+            except SkiffError as error:
+                raise _not_again(container, error) from error
+
+    async def _waits(self, container: Container, pause_s: float) -> bool:
+        """Wait while the container is in state "restarting"; return whether it still is, and shall be started."""
+        with anyio.move_on_after(pause_s):
             while container.state.status == RESTARTING and not container.state.stopped_by_user:
                 await container.changed.wait()
         if container.state.status != RESTARTING:
-            return
+            return False
         if container.state.stopped_by_user:
             self._settle(container)
-            return
-        container.state.restart_count += 1
-        try:
-            await self.start(container)
-        except SkiffError as error:
-            raise _not_again(container, error) from error
+            return False
+        return True
 
     def _give_up(self, container: Container, error: Exception) -> None:
         """Record why a container could not be restarted, and leave it stopped."""
@@ -315,7 +324,22 @@ class Lifecycle:
         self.table.save(container)
 
     async def start_again(self, container: Container) -> None:
-        """Start a container at the start of the engine, by its restart policy. Raises SkiffError."""
+        """Start a container at the start of the engine, by its restart policy.
+
+        What fails is tried again: at a boot, disks and networks may come a moment later. Raises SkiffError in the end.
+        """
+        for pause_s in AGAIN_S:
+            try:
+                await self.start(container)
+                return
+            except SkiffError as error:
+                if container.state.status in (CREATED, REMOVING):
+                    raise
+                logger.warning("%s; it is tried again in %g s", _not_again(container, error).message, pause_s)
+                container.state.status = RESTARTING
+                self.table.save(container)
+            if not await self._waits(container, pause_s):
+                return
         try:
             await self.start(container)
         except SkiffError as error:

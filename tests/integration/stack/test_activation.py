@@ -137,6 +137,33 @@ def test_containers_end_with_the_machine_as_they_want_to_and_are_back_with_the_n
     assert kept.inspect("once")["State"]["ExitCode"] == 143
 
 
+LATE = """
+name: late
+services:
+  app:
+    image: busybox
+    command: sleep infinity
+    init: true
+    restart: always
+    volumes: [{type: bind, source: ./disk, target: /disk, bind: {create_host_path: false}}]
+"""
+
+
+def test_what_comes_a_moment_after_the_engine_is_waited_for(home, busybox, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    project = Project.of(home, tmp_path, LATE)
+    project.skiff("up", "-d")
+    assert ask(home, "POST", "/skiff/v1/engine/stop?shutdown=1")[0] == 200
+    eventually(lambda: "engine does not run" in home.skiff("engine", "status", check=False).stdout)
+    disk.rename(tmp_path / "away")
+    eventually(lambda: project.states() == {"late-app-1": "restarting"}, what="an attempt")
+    assert "disk" in project.inspect("app")["State"]["Error"]
+    (tmp_path / "away").rename(disk)
+    eventually(lambda: project.states() == {"late-app-1": "running"}, what="the container")
+    assert project.inspect("app")["State"]["Error"] == ""
+
+
 def test_a_client_that_waits_for_an_engine_that_cannot_start_is_informed_why(home):
     with manager(home) as start:
         home.root.parent.mkdir(exist_ok=True)

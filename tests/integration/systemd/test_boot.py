@@ -13,8 +13,8 @@ ANN = 54321
 """The number of a user with lingering, whose services run from boot on."""
 CLOSED = sorted({str(folder) for path in (sys.base_prefix, sys.prefix, CHECKOUT) for folder in Path(path).parents})
 """What a user has to pass through to run the interpreter and this checkout."""
-LONGEST_S = 400
-"""A boot and its job; emulated, on a machine that has other things to do."""
+LONGEST_S, PATIENCE_S = 600, 240
+"""A boot and its job, and what it waits for in there; emulated, on a machine that has other things to do."""
 pytestmark = [pytest.mark.root, pytest.mark.first, pytest.mark.timeout(2 * LONGEST_S + 60)]
 STACK = """
 name: app
@@ -47,8 +47,9 @@ unit_states() {{ systemctl is-active skiff.socket skiff.service | tr '\\n' ' '; 
 as_ann() {{ setpriv --reuid=$ANN --regid=$ANN --init-groups env -C / HOME=/home/ann XDG_RUNTIME_DIR=/run/user/$ANN "$@"; }}
 as_ann_skiff() {{ as_ann {sys.executable} -m compose.cli.main "$@"; }}
 ask_ann() {{ curl -sS --max-time 60 --unix-socket $A "http://skiff$1"; }}
-see() {{ echo "@ $1=$2"; echo "# $(cut -d. -f1 /proc/uptime) s"; }}
-eventually() {{ n=0; until eval "$1"; do n=$((n+1)); [ $n -lt 600 ] || {{ echo "never: $1"; exit 1; }}; sleep 0.1; done; }}
+see() {{ echo "@ $1=$2"; echo "# $(now) s"; }}
+now() {{ cut -d. -f1 /proc/uptime; }}
+eventually() {{ end=$(($(now) + {PATIENCE_S})); until eval "$1"; do [ $(now) -lt $end ] || {{ echo "never: $1"; exit 1; }}; sleep 0.1; done; }}
 field() {{ ask /containers/app-$1-1/json | grep -o "\\"$2\\": *[^,}}]*" | head -n 1 | sed 's/.*: *//; s/"//g'; }}
 running() {{ cat /sys/fs/cgroup/skiff-*/*/cgroup.procs 2>/dev/null | wc -l; }}
 limits() {{ (cd /sys/fs/cgroup/skiff-*/$1 && cat memory.max pids.max cgroup.controllers) | tr '\\n' ' '; }}
