@@ -78,6 +78,11 @@ class Paths:
         return self.root / "build-contexts"
 
     @property
+    def context_digests(self) -> Path:
+        """Digests of the files of clients' directories (see `runtime.build.digests`)."""
+        return self.root / "context-digests"
+
+    @property
     def trash(self) -> Path:
         """Removed files that are deleted in the background (see `runtime.trash`)."""
         return self.root / "trash"

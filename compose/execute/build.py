@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compose.execute.build_context import stream
+from compose.execute.build_context import archive, stream
 from compose.execute.build_flags import BuildFlags
 from compose.execute.host_ca import HOST_CA, host_certificates, host_proxies
 from compose.execute.key_agents import key_agent
@@ -18,10 +18,12 @@ from compose.plan.build_settings import BuildSettings, agent_sockets
 from compose.plan.container_body import ulimit_bodies
 from compose.plan.project import PROJECT, SERVICE, DesiredProject, image_name
 from runtime.client import Client
-from runtime.errors import SkiffError
+from runtime.errors import EngineError, SkiffError
 
 OWN = ".skiff-build"
 """Folder of the stream for files that are sent in addition to the context."""
+CANNOT = (404, 501)
+"""How an engine answers that does not read directories of its clients, or can't reach them."""
 IMAGE_SCHEME, SERVICE_SCHEME = "docker-image://", "service:"
 
 
@@ -48,14 +50,32 @@ def build_image(
         request = build_request(
             target, service, options, lambda keys: agents.enter_context(key_agent(keys)), is_ours=is_ours
         )
-        body = stream(request.context, request.dockerfile, request.hidden, request.extra, request.directories)
-        for message in client.build(body, request.query):
+        for message in _messages(client, request):
             for line in str(message.get("stream") or "").splitlines():
                 if line.strip() and not options.quiet:
                     report(line)
             if "aux" in message:
                 image_id = message["aux"].get("ID", image_id)
     return image_id
+
+
+def _messages(client: Client, request: BuildCall) -> Iterator[dict[str, Any]]:
+    """Build, and yield the engine's messages: our own on this machine reads the directories where they lie."""
+    if client.endpoint.is_ours and client.endpoint.path is not None:
+        with ExitStack() as stack:
+            directories = {"": request.context, **request.directories}
+            opened = {name: os.open(path, os.O_RDONLY | os.O_DIRECTORY) for name, path in directories.items()}
+            for descriptor in opened.values():
+                stack.callback(os.close, descriptor)
+            try:
+                yield from client.build_here(opened, archive(request.extra), request.query)
+                return
+            except EngineError as error:
+                # an earlier version, or one in other namespaces
+                if error.status not in CANNOT:
+                    raise
+    body = stream(request.context, request.dockerfile, request.hidden, request.extra, request.directories)
+    yield from client.build(body, request.query)
 
 
 def build_request(

@@ -32,11 +32,8 @@ def stream(
     if hidden and (extra or directories):
         # as the docker CLI does it: the rules themselves say that what was added is no part of the context
         extra[name] = f"{IGNORE if text is None else text}\n{hidden}\n".encode()
-    with tarfile.open(fileobj=cast(IO[bytes], out), mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for path, data in extra.items():
-            member = tarfile.TarInfo(path)
-            member.size, member.mode = len(data), 0o600
-            tar.addfile(member, io.BytesIO(data))
+    with _tar(out) as tar:
+        _add_files(tar, extra)
         kept = {os.path.normpath(path) for path in (dockerfile, name) if path not in extra}
         yield from _tree(
             tar, out, context, "", Ignore.parse(text or "", name), kept, {os.path.normpath(p) for p in extra}
@@ -46,6 +43,25 @@ def stream(
             ignore = Ignore.parse(_text(directory / IGNORE) or "", IGNORE)
             yield from _tree(tar, out, directory, path, ignore, {IGNORE}, set())
     yield out.taken()
+
+
+def archive(extra: Mapping[str, bytes]) -> Iterator[bytes]:
+    """Yield a tar stream of `extra` files, by name."""
+    out = Chunks()
+    with _tar(out) as tar:
+        _add_files(tar, extra)
+    yield out.taken()
+
+
+def _tar(out: Chunks) -> tarfile.TarFile:
+    return tarfile.open(fileobj=cast(IO[bytes], out), mode="w|", format=tarfile.PAX_FORMAT)
+
+
+def _add_files(tar: tarfile.TarFile, files: Mapping[str, bytes]) -> None:
+    for path, data in files.items():
+        member = tarfile.TarInfo(path)
+        member.size, member.mode = len(data), 0o600
+        tar.addfile(member, io.BytesIO(data))
 
 
 def ignore_rules(context: Path, dockerfile: str) -> Ignore:

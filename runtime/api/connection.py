@@ -13,6 +13,7 @@ import anyio
 
 from runtime.api.intake import Intake, within
 from runtime.http.codec import Head, ProtocolError, split_head
+from runtime.linux.peer import peer_pid
 
 READ_BYTES = 1 << 18
 READ_WITHIN_S = 5.0
@@ -36,6 +37,11 @@ class ClientConnection:
         self._socket = peer
         self.intake = intake
         self.buffer = bytearray()
+
+    @property
+    def peer_pid(self) -> int:
+        """The PID of the client (see `runtime.linux.peer`)."""
+        return peer_pid(self._socket)
 
     async def fill(self) -> None:
         """Receive more bytes into `buffer`. Raises Closed at EOF."""

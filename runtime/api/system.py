@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,8 @@ from runtime import shapes
 from runtime.api import buildkit, versions
 from runtime.api.images import registry_config
 from runtime.api.request import Request, line
+from runtime.build.client_directory import opened
+from runtime.build.digests import drop
 from runtime.build.options import options_from_query
 from runtime.engine import filters
 from runtime.engine.events import Event
@@ -85,6 +88,24 @@ async def build(engine: Engine, request: Request) -> None:
     await request.stream(partial(engine.builder.build_archive, request.chunks(), options), encode=line, waits=True)
 
 
+async def build_here(engine: Engine, request: Request) -> None:
+    """Build directories of a client on this machine, as `build` does; the body is an archive of what is sent along.
+
+    `directories` has the client's descriptors of them (see `opened`), by name; "" is the context.
+    """
+    options = replace(options_from_query(request.queries), credentials=registry_config(request))
+    try:
+        given = json.loads(request.text("directories") or "{}")
+        named = {str(name): (int(number), int(device), int(inode)) for name, (number, device, inode) in given.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadRequestError("directories must be a JSON object of [descriptor, device, inode] by name") from error
+    if "" not in named:
+        raise BadRequestError("the build has no context", 'name its descriptor as "" in directories')
+    with opened(request.connection.peer_pid, named, engine.paths.context_digests) as clients:
+        source = partial(engine.builder.build_clients, clients, request.chunks(), options)
+        await request.stream(source, encode=line, waits=True)
+
+
 async def build_prune(engine: Engine, request: Request) -> None:
     """Answer "Delete builder cache"."""
     wanted = filters.parse(request.text("filters"))
@@ -97,6 +118,7 @@ async def build_prune(engine: Engine, request: Request) -> None:
     if filters.labels_match({}, wanted.get("label") or ()):
         removed, freed = await engine.builder.prune(before=before, keep_bytes=max(kept))
         buildkit.drop_contexts(engine)
+        drop(engine.paths.context_digests)
     engine.events.emit("builder", "prune", "", {"reclaimed": str(freed)})
     await request.answer(200, {"CachesDeleted": removed or None, "SpaceReclaimed": freed})
 

@@ -18,6 +18,8 @@ from runtime.build.cache import INLINE, BuildCache, CachedUnder, inline_cache
 from runtime.build.cache_mounts import CacheMounts
 from runtime.build.checking import check_dockerfile
 from runtime.build.classic import ClassicOutputs, ending, reworded, unreadable
+from runtime.build.client_directory import ClientDirectory, reading
+from runtime.build.copies import ContextCopies
 from runtime.build.errors import DockerfileError
 from runtime.build.git import GitFetcher
 from runtime.build.graph import PlannedStage, stage_number
@@ -25,13 +27,11 @@ from runtime.build.history import dated
 from runtime.build.options import BuildOptions
 from runtime.build.output import Emit, Outputs
 from runtime.build.prune import prune
-from runtime.build.request import BuildRequest, read_request, read_stream
+from runtime.build.request import BuildRequest, read_clients, read_request, read_stream
 from runtime.build.runner import StepRunner
 from runtime.build.scratch import Scratch
-from runtime.build.selection import Sources
 from runtime.build.session import BuildSession, MakeOutputs, platform_members
 from runtime.build.stage import StageState, Workshop
-from runtime.build.tree import Tree
 from runtime.errors import BadRequestError, NotFoundError, SkiffError
 from runtime.image.images import Image, Images, now
 from runtime.image.manifest import Platform
@@ -93,6 +93,23 @@ class Builder:
                 stage_number(request.dockerfile, options.target)
             except BadRequestError as error:
                 raise unreadable(error) if options.is_classic else error from None
+            await self._build(request, send)
+
+    async def build_clients(
+        self,
+        clients: Mapping[str, ClientDirectory],
+        archive: AsyncIterator[bytes],
+        options: BuildOptions,
+        send: Send[dict[str, Any]],
+    ) -> None:
+        """Build directories of the client's where they lie (see `read_clients`); `archive` has what is sent along.
+
+        Sends and raises as `build_archive` does.
+        """
+        with self._scratch.directory() as directory:
+            await unpack_context(archive, directory)
+            with reading():
+                request = await anyio.to_thread.run_sync(read_clients, directory, options, clients)
             await self._build(request, send)
 
     async def _build(self, request: BuildRequest, send: Send[dict[str, Any]]) -> None:
@@ -234,7 +251,7 @@ class Builder:
         return Workshop(
             request.dockerfile,
             request.options,
-            Sources(Tree((request.context,)), request.ignore),
+            request.sources,
             build.arguments,
             self._images,
             self.cache,
@@ -246,6 +263,7 @@ class Builder:
             self.under_way,
             downloads,
             build.lint,
+            ContextCopies(downloads),
         )
 
     def stacked(self, diff_ids: Sequence[str]) -> tuple[Path, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runtime.build.client_directory import ClientDirectory
 from runtime.build.git import GitFetcher, GitSource, is_git, parse_git
 from runtime.errors import BadRequestError, SkiffError
 from runtime.image.reference import Reference
@@ -21,12 +22,16 @@ ID_SCHEME = "image-id:"
 
 @dataclass(frozen=True)
 class NamedContext:
-    """One of them: a `directory`, an `image` by its name, or a `repository` that is fetched before the build begins."""
+    """One of them: a `directory`, an `image` by its name, or a `repository` that is fetched before the build begins.
+
+    `client` is a directory of the client's, which is read where it lies.
+    """
 
     name: str
     directory: Path | None = None
     image: str = ""
     repository: GitSource | None = None
+    client: ClientDirectory | None = None
 
 
 class NamedContexts:
@@ -59,8 +64,14 @@ def _normal(name: str) -> str:
         return name.lower()
 
 
-def named_contexts(written: Mapping[str, str], directories: Mapping[str, Path]) -> NamedContexts:
-    """Return the contexts that a build's options name; `directories` has those that came with its stream.
+def named_contexts(
+    written: Mapping[str, str],
+    directories: Mapping[str, Path],
+    clients: Mapping[str, ClientDirectory] | None = None,
+) -> NamedContexts:
+    """Return the contexts that a build's options name.
+
+    `directories` has those that came with its stream, by name, `clients` those that are read where they lie, by member.
 
     Raises BadRequestError for one of a kind that is not supported.
     """
@@ -71,7 +82,9 @@ def named_contexts(written: Mapping[str, str], directories: Mapping[str, Path]) 
             found[_normal(name)] = NamedContext(name, image=value[len(IMAGE_SCHEME) :])
         elif value.startswith(ID_SCHEME):
             found[_normal(name)] = NamedContext(name, image=value[len(ID_SCHEME) :])
-        elif value.startswith(STREAM_SCHEME):
+        elif value.startswith(STREAM_SCHEME) and clients and (client := clients.get(value[len(STREAM_SCHEME) :])):
+            found[_normal(name)] = NamedContext(name, directory=client.path, client=client)
+        elif value.startswith(STREAM_SCHEME) and name in directories:
             found[_normal(name)] = NamedContext(name, directory=directories[name])
         elif is_git(value):
             found[_normal(name)] = NamedContext(name, repository=parse_git(value))

@@ -24,7 +24,7 @@ from runtime.build.modes import changed_mode, checked_mode, directory_mode
 from runtime.build.remote import Fetcher, RemoteFile, checked_sum, is_remote
 from runtime.build.selection import Item, Match, Sources, digest_items
 from runtime.build.tree import Entry, Tree
-from runtime.build.writer import Owner, Writer, xattrs_of
+from runtime.build.writer import Owner, Writer
 
 if TYPE_CHECKING:
     from runtime.build.stage import StageBuilder
@@ -34,9 +34,13 @@ DOCUMENT_MODE, REMOTE_MODE = stat.S_IFREG | 0o644, stat.S_IFREG | 0o600
 
 @dataclass
 class CopyStep:
-    """COPY and ADD. `items` and `archives` (those that are unpacked) come in the order in which they are written."""
+    """COPY and ADD.
+
+    `items`, which are of `sources`, and `archives` (those that are unpacked) come in the order in which they are written.
+    """
 
     layers: tuple[Path, ...]
+    sources: Sources
     items: list[Item]
     archives: frozenset[int]
     """Which of the items, by number, are unpacked."""
@@ -110,6 +114,7 @@ class CopyStep:
         seconds = epoch(stage.workshop.options)
         step = cls(
             stage.layers,
+            sources,
             items,
             archives,
             texts,
@@ -125,7 +130,7 @@ class CopyStep:
             commits=commits,
             exclude=exclude,
         )
-        digest = await anyio.to_thread.run_sync(digest_items, items, step.owner_for, step.mode_for)
+        digest = await anyio.to_thread.run_sync(digest_items, sources, items, step.owner_for, step.mode_for)
         step.identity = [place, digest, texts, owner and [owner.uid, owner.gid], chmod, sorted(archives)]
         if remote:
             step.identity += [{path: file.digest for path, file in step.remote.items()}, step.unpacks_remote]
@@ -142,7 +147,7 @@ class CopyStep:
         """Return who owns the copy of `entry`: --chown, the owner in the stage it comes from, else root."""
         if self.owner is not None:
             return self.owner
-        return Owner(entry.info.st_uid, entry.info.st_gid) if self.keeps_owner else Owner()
+        return self.sources.owner_of(entry) if self.keeps_owner else Owner()
 
     def mode_for(self, entry: Entry) -> int:
         """Return the permission bits of the copy of `entry`."""
@@ -167,7 +172,7 @@ class CopyStep:
             # a directory's time is its source's until a later source puts something into it
             made = [item for number, item in group if self._item(writer, number, item, links)]
             for item in reversed(made):
-                modified = self._time(item.entry.info.st_mtime_ns)
+                modified = self._time(self.sources.time_ns_of(item.entry))
                 os.utime(writer.directory(item.destination), ns=(modified, modified))
         for path, text in self.documents.items():
             location = writer.place(path, self.owner)
@@ -186,6 +191,7 @@ class CopyStep:
         """Write one item; return whether it is a directory that takes its source's time."""
         if number in self.archives:
             self._unpack(writer, item.entry.location)
+            self.sources.check(item.entry)
             return False
         if item.kind == "top":
             # what is there keeps its mode and owner, and what is made is no copy of the source
@@ -220,7 +226,7 @@ class CopyStep:
             item.destination,
             None if keeps_owner else self.owner_for(item.entry),
             self.mode_for(item.entry) if not keeps_owner else stat.S_IMODE(item.entry.info.st_mode),
-            xattrs={} if keeps_owner else xattrs_of(item.entry.location),
+            xattrs={} if keeps_owner else self.sources.xattrs_of(item.entry),
         )
 
     def _file(self, writer: Writer, item: Item, links: dict[tuple[int, int, int], str]) -> None:
@@ -235,8 +241,10 @@ class CopyStep:
             item.entry,
             self.owner_for(item.entry),
             self.mode_for(item.entry),
-            self._time(info.st_mtime_ns),
+            self._time(self.sources.time_ns_of(item.entry)),
+            self.sources.xattrs_of(item.entry),
         )
+        self.sources.check(item.entry)
         links[key] = location
 
     def _unpack(self, writer: Writer, archive: str | Path) -> None:

@@ -18,6 +18,8 @@ from runtime.build import certificates
 from runtime.build import instructions as ins
 from runtime.build.agents import relayed
 from runtime.build.cache_mounts import CacheMount, CacheMounts
+from runtime.build.client_directory import ChangedError
+from runtime.build.copies import ContextCopies
 from runtime.build.errors import DockerfileError
 from runtime.build.mount_options import read_mount, size_bytes, switch
 from runtime.build.selection import Match, Sources, digest_items
@@ -54,6 +56,16 @@ class _Cache:
     is_read_only: bool
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a mount shows: `path` of `sources`, and what decides its content."""
+
+    sources: Sources
+    path: str
+    entry: Entry
+    identity: str
+
+
 @dataclass
 class RunMounts:
     """The mounts of one RUN: those that only show something, and what is provided only while it runs.
@@ -62,8 +74,10 @@ class RunMounts:
     """
 
     caches: CacheMounts
+    copies: ContextCopies
     mounts: list[dict[str, Any]] = field(default_factory=list)
-    writable: list[tuple[Entry, str]] = field(default_factory=list)
+    bound: list[tuple[_Found, str, bool]] = field(default_factory=list)
+    """What is bound, where, and whether it can be written to."""
     cached: list[_Cache] = field(default_factory=list)
     secrets: list[_Secret] = field(default_factory=list)
     agents: list[_Agent] = field(default_factory=list)
@@ -73,7 +87,7 @@ class RunMounts:
     @classmethod
     async def prepare(cls, stage: StageBuilder, instruction: ins.Run) -> RunMounts:
         """Find what each mount shows. Raises DockerfileError."""
-        prepared = cls(stage.workshop.caches)
+        prepared = cls(stage.workshop.caches, stage.workshop.copies)
         if bundle := stage.workshop.options.certificates:
             for path, content in certificates.files(bundle).items():
                 prepared.show(path, content, 0o444)
@@ -105,24 +119,22 @@ class RunMounts:
 
     async def _bind(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
         source = options.get("source", "/")
-        entry, identity = await _found(stage, source, options.get("from"))
+        found = await _found(stage, source, options.get("from"))
         is_writable = switch(options, "readwrite") or ("readonly" in options and not switch(options, "readonly"))
-        self.identity.append(["bind", target, source, identity, is_writable])
-        if is_writable:
-            self.writable.append((entry, target))
-        else:
-            self.mounts.append(_shown(entry, target))
+        self.identity.append(["bind", target, source, found.identity, is_writable])
+        self.bound.append((found, target, is_writable))
 
     async def _cache(self, stage: StageBuilder, options: Mapping[str, str], target: str) -> None:
         fill, begins_as = None, [options.get(name) for name in ("uid", "gid", "mode")]
         mode, owner = 0o755, Owner()
         if options.get("from"):
-            entry, identity = await _found(stage, options.get("source", "/"), options["from"])
+            found = await self._still(await _found(stage, options.get("source", "/"), options["from"]))
+            entry = found.entry
             if not entry.is_directory:
                 raise DockerfileError(f"--mount=type=cache: {options.get('source')} is not a directory")
             fill = _Filling(entry)
             mode, owner = stat.S_IMODE(entry.info.st_mode), Owner(entry.info.st_uid, entry.info.st_gid)
-            begins_as += [identity, entry.path]
+            begins_as += [found.identity, entry.path]
         # caches of one ID that begin otherwise are others
         differs = json.dumps(begins_as) if any(begins_as) else ""
         wanted = CacheMount(
@@ -135,6 +147,16 @@ class RunMounts:
         self.cached.append(_Cache(target, wanted, switch(options, "readonly")))
         # its content is by intent no part of the result
         self.identity.append(["cache", target, wanted.name])
+
+    async def _still(self, found: _Found) -> _Found:
+        """Return `found` in a copy, where it is in a client's directory. Raises ChangedError if that has changed."""
+        if found.sources.client is None:
+            return found
+        copy = await self.copies.made(found.sources)
+        entry = copy.tree.find(found.path)
+        if entry is None or await _content(copy, Match(entry, found.path)) != found.identity:
+            raise ChangedError(found.path)
+        return _Found(copy, found.path, entry, found.identity)
 
     def _tmpfs(self, options: Mapping[str, str], target: str) -> None:
         size = [f"size={size_bytes(options['size'])}"] if "size" in options else []
@@ -186,8 +208,13 @@ class RunMounts:
             for cache in sorted(self.cached, key=lambda cache: cache.wanted.name):
                 place = await stack.enter_async_context(self.caches.used(cache.wanted))
                 mounts.append(_bound(str(place), cache.target, "ro" if cache.is_read_only else "rw"))
-            for number, (entry, target) in enumerate(self.writable):
-                mounts.append(await anyio.to_thread.run_sync(_discarded, entry, target, directory / f"bind-{number}"))
+            for number, (found, target, is_writable) in enumerate(self.bound):
+                entry = (await self._still(found)).entry
+                if is_writable:
+                    place = directory / f"bind-{number}"
+                    mounts.append(await anyio.to_thread.run_sync(_discarded, entry, target, place))
+                else:
+                    mounts.append(_shown(entry, target))
             for number, secret in enumerate(self.secrets):
                 file = directory / f"secret-{number}"
                 stack.callback(file.unlink, missing_ok=True)
@@ -201,21 +228,23 @@ class RunMounts:
             yield sorted(mounts, key=lambda mount: mount["destination"].rstrip("/").count("/"))
 
 
-async def _found(stage: StageBuilder, source: str, name: str | None) -> tuple[Entry, str]:
-    """Return what `source` of the context, or of the stage, context or image `name` is, and what decides its content."""
+async def _found(stage: StageBuilder, source: str, name: str | None) -> _Found:
+    """Find `source` of the context, or of the stage, context or image `name`."""
     sources, identity = stage.workshop.context, ""
     if name:
         sources, identity = await stage.workshop.origins.sources_of(name, stage.index)
+    sources = stage.workshop.copies.of(sources)
     entry = sources.tree.find(source)
     if entry is None:
         raise DockerfileError(f"--mount: {source!r} not found in {sources.description}")
-    return entry, identity or await _content(sources, Match(entry, posixpath.normpath("/" + source.lstrip("/"))))
+    path = posixpath.normpath("/" + source.lstrip("/"))
+    return _Found(sources, path, entry, identity or await _content(sources, Match(entry, path)))
 
 
 async def _content(sources: Sources, found: Match) -> str:
     items = await anyio.to_thread.run_sync(lambda: sources.select([found], "/", is_directory=False))
     return await anyio.to_thread.run_sync(
-        digest_items, items, lambda _: Owner(), lambda entry: stat.S_IMODE(entry.info.st_mode)
+        digest_items, sources, items, lambda _: Owner(), lambda entry: stat.S_IMODE(entry.info.st_mode)
     )
 
 

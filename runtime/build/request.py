@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import posixpath
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.build import instructions as ins
+from runtime.build.client_directory import ClientDirectory
 from runtime.build.contexts import NamedContexts, inside, named_contexts, take_out
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.options import BuildOptions
 from runtime.build.parser import parse
+from runtime.build.selection import Sources
 from runtime.build.tree import Tree
 from runtime.dockerignore import Ignore
 from runtime.errors import BadRequestError
@@ -19,20 +22,33 @@ from runtime.errors import BadRequestError
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """One build, read: everything that can be refused before it begins was looked at."""
+    """One build, read: everything that can be refused before it begins was looked at.
+
+    `client` is the context where that is read in the client's own directory, `context` otherwise a directory of the engine's.
+    """
 
     dockerfile: ins.Dockerfile
     context: Path
     ignore: Ignore
     options: BuildOptions
     contexts: NamedContexts
+    client: ClientDirectory | None = None
+
+    @property
+    def sources(self) -> Sources:
+        """The context as steps read it."""
+        return Sources(Tree((self.context,)), self.ignore, client=self.client)
 
 
 def read_request(context: Path, options: BuildOptions) -> BuildRequest:
     """Read a build of the directory `context`, which stays as it is. Raises BadRequestError."""
-    dockerfile = read_dockerfile(context, options)
+    dockerfile = read_dockerfile(Tree((context,)), options)
     return BuildRequest(
-        dockerfile, context, read_ignore(context, options.dockerfile), options, named_contexts(options.contexts, {})
+        dockerfile,
+        context,
+        read_ignore(Tree((context,)), options.dockerfile),
+        options,
+        named_contexts(options.contexts, {}),
     )
 
 
@@ -41,6 +57,33 @@ def read_stream(context: Path, options: BuildOptions, scratch: Path) -> BuildReq
 
     Raises BadRequestError.
     """
+    options = _with_members(context, options)
+    directories = take_out(context, options.contexts, scratch)
+    dockerfile = read_dockerfile(Tree((context,)), options)
+    ignore = read_ignore(Tree((context,)), options.dockerfile)
+    if options.own and (folder := inside(context, options.own)) is not None and folder.is_dir():
+        shutil.rmtree(folder)
+    if ignore.rules:
+        # a mount shows the context as it lies here: what the build does not see must not be there
+        _leave_out(context, "", ignore)
+    return BuildRequest(dockerfile, context, ignore, options, named_contexts(options.contexts, directories))
+
+
+def read_clients(sent: Path, options: BuildOptions, clients: Mapping[str, ClientDirectory]) -> BuildRequest:
+    """Read a build of directories of the client's, by name, of which "" is the context.
+
+    `sent` has what came with the request, such as secrets. Raises BadRequestError.
+    """
+    context = clients[""]
+    options = _with_members(sent, options)
+    both = Tree((sent, context.path))
+    dockerfile, ignore = read_dockerfile(both, options), read_ignore(both, options.dockerfile)
+    contexts = named_contexts(options.contexts, {}, clients)
+    return BuildRequest(dockerfile, context.path, ignore, options, contexts, context)
+
+
+def _with_members(context: Path, options: BuildOptions) -> BuildOptions:
+    """Return the options with the secrets and certificates that are members of the stream, and take these away."""
     secrets = dict(options.secrets)
     for name, member in options.secret_members.items():
         file = inside(context, member)
@@ -55,16 +98,7 @@ def read_stream(context: Path, options: BuildOptions, scratch: Path) -> BuildReq
             raise BadRequestError("the CA certificates are missing in the stream")
         certificates = file.read_bytes()
         file.unlink()
-    directories = take_out(context, options.contexts, scratch)
-    options = replace(options, secrets=secrets, certificates=certificates)
-    dockerfile = read_dockerfile(context, options)
-    ignore = read_ignore(context, options.dockerfile)
-    if options.own and (folder := inside(context, options.own)) is not None and folder.is_dir():
-        shutil.rmtree(folder)
-    if ignore.rules:
-        # a mount shows the context as it lies here: what the build does not see must not be there
-        _leave_out(context, "", ignore)
-    return BuildRequest(dockerfile, context, ignore, options, named_contexts(options.contexts, directories))
+    return replace(options, secrets=secrets, certificates=certificates)
 
 
 def _leave_out(directory: Path, relative: str, ignore: Ignore) -> bool:
@@ -87,11 +121,10 @@ def _leave_out(directory: Path, relative: str, ignore: Ignore) -> bool:
     return stays
 
 
-def read_dockerfile(context: Path, options: BuildOptions) -> ins.Dockerfile:
+def read_dockerfile(tree: Tree, options: BuildOptions) -> ins.Dockerfile:
     """Read and parse the Dockerfile of a build. Raises DockerfileError, BadRequestError when there is none."""
     if options.dockerfile_text is not None:
         return parse(options.dockerfile_text, options.dockerfile)
-    tree = Tree((context,))
     entry = tree.find(options.dockerfile)
     if entry is None or not entry.is_file:
         names = [child.path.lstrip("/") for child in tree.children(tree.root) if child.is_file]
@@ -113,9 +146,8 @@ def parse_bytes(data: bytes, name: str) -> ins.Dockerfile:
     return parse(text, name)
 
 
-def read_ignore(context: Path, dockerfile: str) -> Ignore:
+def read_ignore(tree: Tree, dockerfile: str) -> Ignore:
     """Return the rules of `<Dockerfile>.dockerignore`, else of `.dockerignore`, else none."""
-    tree = Tree((context,))
     for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
         entry = tree.find(name)
         if entry is not None and entry.is_file:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from runtime.build.client_directory import ClientDirectory, is_copied
+from runtime.build.digests import file_digest
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.tree import Entry, Tree
 from runtime.build.writer import Owner, xattrs_of
@@ -53,11 +55,44 @@ class Item:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a COPY reads: a tree, with the rules that hide parts of it, and what to call it in messages."""
+    """Where a COPY reads: a tree, with the rules that hide parts of it, and what to call it in messages.
+
+    `client` is the directory that the tree is, where that is a client's own.
+    """
 
     tree: Tree
     ignore: Ignore = field(default_factory=Ignore)
     description: str = "the build context"
+    client: ClientDirectory | None = None
+
+    @classmethod
+    def of_client(cls, client: ClientDirectory, ignore: Ignore, description: str = "the build context") -> Sources:
+        """Return a client's directory as sources."""
+        return cls(Tree((client.path,)), ignore, description, client)
+
+    def owner_of(self, entry: Entry) -> Owner:
+        """Return whose `entry` is: everything of a client's directory is root's."""
+        return Owner() if self.client is not None else Owner(entry.info.st_uid, entry.info.st_gid)
+
+    def xattrs_of(self, entry: Entry) -> dict[str, bytes]:
+        """Return the extended attributes of `entry`: of a client's directory none count."""
+        return {} if self.client is not None else xattrs_of(entry.location)
+
+    def time_ns_of(self, entry: Entry) -> int:
+        """Return the modification time of `entry`; of a client's directory whole seconds count, as in an archive."""
+        modified = entry.info.st_mtime_ns
+        return modified if self.client is None else modified // 10**9 * 10**9
+
+    def digest_of(self, entry: Entry) -> str:
+        """Return the SHA-256 of the file `entry`. Raises OSError."""
+        if self.client is not None:
+            return self.client.digests.of(entry.location, entry.info)
+        return file_digest(entry.location)
+
+    def check(self, entry: Entry) -> None:
+        """Raise ChangedError if `entry` is one of a client's directory and has changed since it was selected."""
+        if self.client is not None:
+            self.client.check(entry)
 
     def find(self, patterns: Iterable[str], *, parents: bool = False) -> list[Match]:
         """Return what `patterns` mean, each in the order of names.
@@ -180,6 +215,8 @@ class Sources:
         self, directory: Entry, path: str, place: str, excluded: Ignore, number: int, inner: str = ""
     ) -> Iterator[Item]:
         for child in self.tree.children(directory):
+            if self.client is not None and not is_copied(child):
+                continue
             base = posixpath.basename(child.path)
             relative = posixpath.join(inner, base)
             own = posixpath.join(path, base)
@@ -227,6 +264,7 @@ def has_wildcards(path: str) -> bool:
 
 
 def digest_items(
+    sources: Sources,
     items: Iterable[Item],
     placed_owner: Callable[[Entry], Owner],
     placed_mode: Callable[[Entry], int],
@@ -249,17 +287,11 @@ def digest_items(
             owner.gid,
         ]
         if entry.is_file:
-            record.append(file_digest(entry.location))
+            record.append(sources.digest_of(entry))
         elif entry.is_link:
             record.append(os.readlink(entry.location))
         elif not entry.is_directory:
             record.append(entry.info.st_rdev)
-        record.append({name: value.hex() for name, value in xattrs_of(entry.location).items()})
+        record.append({name: value.hex() for name, value in sources.xattrs_of(entry).items()})
         total.update(json.dumps(record).encode() + b"\n")
     return total.hexdigest()
-
-
-def file_digest(location: str) -> str:
-    """Return the SHA-256 of a file's content."""
-    with open(location, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -200,8 +200,8 @@ class BuildSession:
         context = self.request.contexts.get(name)
         if context is not None and context.directory is not None:
             description = f"the build context {context.name!r}"
-            ignore = read_ignore(context.directory, "Dockerfile")
-            return Sources(Tree((context.directory,)), ignore, description), ""
+            ignore = read_ignore(Tree((context.directory,)), "Dockerfile")
+            return Sources(Tree((context.directory,)), ignore, description, context.client), ""
         index = stage_index(self.dockerfile, name) if context is None else None
         if index is not None:
             state = self._states[index]

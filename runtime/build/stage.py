@@ -16,6 +16,8 @@ from runtime.build import instructions as ins
 from runtime.build.arguments import epoch
 from runtime.build.cache import BuildCache, CachedStep, CachedUnder, step_key
 from runtime.build.cache_mounts import CacheMounts
+from runtime.build.client_directory import ChangedError, reading
+from runtime.build.copies import ContextCopies
 from runtime.build.copy_step import CopyStep
 from runtime.build.errors import DockerfileError
 from runtime.build.expansion import expand
@@ -31,6 +33,9 @@ from runtime.build.writer import Owner
 from runtime.errors import EngineError, SkiffError
 from runtime.image.images import Images, now
 from runtime.image.transfers import KeyedLocks
+
+ATTEMPTS = 5
+"""How often a step is done again because a client's directory changed after it was hashed."""
 
 
 @dataclass
@@ -98,6 +103,7 @@ class Workshop:
     downloads: Path
     """A directory for what ADD fetches, there as long as the build."""
     lint: Lint
+    copies: ContextCopies
 
     async def commit(self, upper: Path) -> str:
         """Make `upper` a layer; return its diff ID. Nothing in it is newer than $SOURCE_DATE_EPOCH, where that is set."""
@@ -205,6 +211,19 @@ class StageBuilder:
         await self._files_step(instruction)
 
     async def _files_step(self, instruction: ins.Instruction) -> None:
+        for _ in range(ATTEMPTS):
+            try:
+                with reading():
+                    await self._attempt(instruction)
+                return
+            except ChangedError as changed:
+                name = str(changed)
+        raise DockerfileError(
+            f"{name.lstrip('/')} of the build context changes while it is read",
+            hint="build again once what writes to it has ended, or exclude it in .dockerignore",
+        )
+
+    async def _attempt(self, instruction: ins.Instruction) -> None:
         if isinstance(instruction, ins.Run):
             step: steps.Step = await steps.RunStep.prepare(self, instruction)
         elif isinstance(instruction, ins.Copy):

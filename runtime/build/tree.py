@@ -58,7 +58,8 @@ class Tree:
         """The root directory."""
         if not self.directories:
             return Entry("/", "", os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, 0, 0, 0, 0, 0, 0)), ())
-        return Entry("/", self.directories[0], os.lstat(self.directories[0]), self.directories)
+        # a client's directory is a link in /proc, which is followed
+        return Entry("/", self.directories[0], os.stat(self.directories[0]), self.directories)
 
     def find(self, path: str, *, follow: bool = True) -> Entry | None:
         """Return what stands at `path`, or None; `follow` says whether a link as the last name is followed.

@@ -16,6 +16,8 @@ from runtime.errors import BadRequestError
 from runtime.image.unpack import mark_opaque
 from runtime.linux.ownership import chown
 
+SMALL_BYTES, COPY_BYTES = 1 << 17, 1 << 30
+"""Files up to the first size are read and written; of others this much is copied by one call."""
 _PRIVATE_XATTRS = ("trusted.", "user.overlay.", "security.selinux")
 
 
@@ -40,6 +42,8 @@ class Writer:
         self.directory_mode = directory_mode
         self.tree = Tree((upper, *lower))
         self._known: dict[str, str] = {}
+        self._new: set[str] = set()
+        """Directories in upper, by location, that stand where nothing was: all that is in them is in upper."""
 
     def directory(self, path: str, owner: Owner | None = None, mode: int | None = None) -> str:
         """Return where the directory `path` lies in upper, made with `owner` and `mode` as far as it is missing.
@@ -71,6 +75,7 @@ class Writer:
             return self.directory(target, owner, mode)
         location = f"{self.directory(posixpath.dirname(path), owner, mode)}/{posixpath.basename(path)}"
         os.mkdir(location)
+        self._new.add(location)
         chown(location, owner.uid, owner.gid)
         os.chmod(location, mode)
         return location
@@ -95,7 +100,10 @@ class Writer:
         Raises BadRequestError when a directory stands there.
         """
         path = posixpath.normpath("/" + path.lstrip("/"))
-        location = f"{self.directory(posixpath.dirname(path), owner)}/{posixpath.basename(path)}"
+        directory = self.directory(posixpath.dirname(path), owner)
+        location = f"{directory}/{posixpath.basename(path)}"
+        if directory in self._new and not os.path.lexists(location):
+            return location
         existing = self.tree.find(path, follow=False)
         if existing is not None and existing.is_directory:
             raise BadRequestError(
@@ -103,8 +111,13 @@ class Writer:
             )
         if os.path.lexists(location):
             os.unlink(location)
-            self._known.clear()
+            self._forget()
         return location
+
+    def _forget(self) -> None:
+        """Forget what is known of directories: one of them, or a link to one, may be gone."""
+        self._known.clear()
+        self._new.clear()
 
     def has(self, path: str) -> bool:
         """Whether anything stands at `path`, a last link not followed."""
@@ -136,7 +149,10 @@ class Writer:
         A directory `by_directory` is not replaced. What it returns is not there yet, but for that directory.
         """
         path = posixpath.normpath("/" + path.lstrip("/"))
-        location = f"{self.directory(posixpath.dirname(path), owner)}/{posixpath.basename(path)}"
+        directory = self.directory(posixpath.dirname(path), owner)
+        location = f"{directory}/{posixpath.basename(path)}"
+        if directory in self._new and not by_directory and not os.path.lexists(location):
+            return location
         existing = self.tree.find(path, follow=False)
         if by_directory and (existing is None or existing.is_directory):
             return self.directory(path, owner)
@@ -145,7 +161,7 @@ class Writer:
                 os.unlink(location)
         else:
             shutil.rmtree(location)
-        self._known.clear()
+        self._forget()
         if by_directory:
             os.mkdir(location)
             if self._below(path):  # of a directory that a file has hidden until now, nothing may be seen again
@@ -157,35 +173,50 @@ class Writer:
         found = Tree(tuple(Path(one) for one in self.tree.directories[1:])).find(path, follow=False)
         return found.directories if found is not None else ()
 
-    def put_entry(self, path: str, entry: Entry, owner: Owner, mode: int, mtime_ns: int | None = None) -> str:
-        """Copy a file, link or special file of another tree to `path`, with its attributes and time (or `mtime_ns`).
+    def put_entry(
+        self,
+        path: str,
+        entry: Entry,
+        owner: Owner,
+        mode: int,
+        mtime_ns: int | None = None,
+        xattrs: Mapping[str, bytes] | None = None,
+    ) -> str:
+        """Copy a file, link or special file of another tree to `path`, with its time and attributes.
 
-        Returns where it is.
+        Those that are given (`mtime_ns`, `xattrs`) stand for its own. Returns where it is.
         """
         location = self.place(path, owner)
+        time_ns = entry.info.st_mtime_ns if mtime_ns is None else mtime_ns
+        xattrs = xattrs_of(entry.location) if xattrs is None else xattrs
         if entry.is_link:
             os.symlink(os.readlink(entry.location), location)
         elif entry.is_file:
-            shutil.copyfile(entry.location, location)
+            with open(location, "xb", buffering=0) as file:
+                _copy_content(entry.location, file.fileno())
+                self.finish(file.fileno(), owner, mode, time_ns, xattrs)
+            return location
         elif stat.S_ISSOCK(entry.info.st_mode):
             return location
         else:
             os.mknod(location, entry.info.st_mode, entry.info.st_rdev)
-        time_ns = entry.info.st_mtime_ns if mtime_ns is None else mtime_ns
-        self.finish(location, owner, mode, time_ns, xattrs_of(entry.location))
+        self.finish(location, owner, mode, time_ns, xattrs)
         return location
 
     @staticmethod
     def finish(
-        location: str, owner: Owner, mode: int, mtime_ns: int, xattrs: Mapping[str, bytes] | None = None
+        location: str | int, owner: Owner, mode: int, mtime_ns: int, xattrs: Mapping[str, bytes] | None = None
     ) -> None:
-        """Give what stands at `location` its owner, mode (permission bits), time and extended attributes."""
+        """Give what stands at `location` its owner, mode (permission bits), time and extended attributes.
+
+        `location` may be the descriptor of a file.
+        """
         chown(location, owner.uid, owner.gid)
-        if not os.path.islink(location):
+        if isinstance(location, int) or not os.path.islink(location):
             # after chown, which takes set-ID bits and capabilities away (chown(2))
             os.chmod(location, stat.S_IMODE(mode))
             set_xattrs(location, xattrs or {})
-        os.utime(location, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+        os.utime(location, ns=(mtime_ns, mtime_ns), follow_symlinks=isinstance(location, int))
 
 
 def copy_metadata(entry: Entry, location: str) -> None:
@@ -207,8 +238,30 @@ def xattrs_of(location: str) -> dict[str, bytes]:
     return {name: os.getxattr(location, name, follow_symlinks=False) for name in kept}
 
 
-def set_xattrs(location: str, xattrs: Mapping[str, bytes]) -> None:
-    """Set extended attributes, without those that the filesystem does not carry."""
+def set_xattrs(location: str | int, xattrs: Mapping[str, bytes]) -> None:
+    """Set extended attributes of a path or descriptor, without those that the filesystem does not carry."""
     for name, value in xattrs.items():
         with suppress(OSError):
-            os.setxattr(location, name, value, follow_symlinks=False)
+            if isinstance(location, int):
+                os.setxattr(location, name, value)
+            else:
+                os.setxattr(location, name, value, follow_symlinks=False)
+
+
+def _copy_content(source: str, target: int) -> None:
+    """Copy the content of the file `source` to the empty file `target`, by reference where the file system can."""
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_size <= SMALL_BYTES:
+            while data := os.read(descriptor, SMALL_BYTES):
+                while data:
+                    data = data[os.write(target, data) :]
+            return
+        with suppress(OSError):  # of another file system, on kernels before 5.19
+            while os.copy_file_range(descriptor, target, COPY_BYTES):
+                pass
+        os.lseek(descriptor, os.lseek(target, 0, os.SEEK_CUR), os.SEEK_SET)
+        while os.sendfile(target, descriptor, None, COPY_BYTES):
+            pass
+    finally:
+        os.close(descriptor)

@@ -446,13 +446,27 @@ class Client:
 
     def build(self, body: Iterable[bytes], query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Build an image from the tar stream of a context, with the user's registry credentials; yields messages."""
+        yield from self._build("/build", body, query)
+
+    def build_here(
+        self, directories: Mapping[str, int], body: Iterable[bytes], query: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Build our own descriptors of directories, of which "" is the context, as `build` does.
+
+        `body` is a tar stream of what goes along. Raises EngineError (404, 501) if the engine can't.
+        """
+        found = {name: (number, os.fstat(number)) for name, number in directories.items()}
+        named = {name: [number, info.st_dev, info.st_ino] for name, (number, info) in found.items()}
+        yield from self._build("/skiff/v1/build", body, {**query, "directories": json.dumps(named)})
+
+    def _build(self, path: str, body: Iterable[bytes], query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         from runtime.client.credentials import registry_config
 
         config, problems = registry_config()
         for problem in problems:
             yield {"stream": f"[Warning] {problem}\n"}
         headers = {"Content-Type": "application/x-tar", **({"X-Registry-Config": config} if config else {})}
-        yield from _checked(self.stream("POST", "/build", query, body=body, headers=headers))
+        yield from _checked(self.stream("POST", path, query, body=body, headers=headers))
 
     def tag(self, name: str, repository: str, tag: str) -> None:
         """Tag an image."""

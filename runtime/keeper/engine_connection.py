@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import select
 import socket
-import struct
 from collections.abc import Callable
 
 from runtime.hints import Any
 from runtime.keeper import wire
+from runtime.linux.peer import peer_pid
 
 MAX_PENDING, WAITING = 8, 64
 UNSENT = 64
@@ -112,11 +112,8 @@ class EngineConnection:
 
     @property
     def pid(self) -> int:
-        """The PID of the engine (SO_PEERCRED, unix(7)), 0 without one."""
-        if self.engine is None:
-            return 0
-        credentials = self.engine.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", credentials)[0])
+        """The PID of the engine, 0 without one."""
+        return 0 if self.engine is None else peer_pid(self.engine)
 
     def drop(self) -> None:
         """Close the engine's connection."""

@@ -21,6 +21,7 @@ from functools import partial
 from runtime.activation import give_listener, take_listener
 from runtime.errors import SkiffError
 from runtime.linux import syscalls as linux
+from runtime.linux.peer import peer_pid
 from runtime.linux.ports import holder
 from runtime.paths import Paths
 from runtime.refusal import refuse_waiting
@@ -104,7 +105,7 @@ def _ask_to_leave(paths: Paths) -> bool:
     """Make the host-side process and its engine exit, with containers running on; return False if there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link, suppress(OSError):
         link.connect(str(paths.host_socket))
-        pid, _, _ = struct.unpack("iII", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid = peer_pid(link)
         os.kill(pid, signal.SIGTERM)
         return True
     return False

@@ -2,6 +2,7 @@
 
 import sys
 
+from tests.bench.builds import builds
 from tests.bench.commands import commands, health_gate, many_services
 from tests.bench.compose_files import compose_files
 from tests.bench.containers import launch, memory
@@ -28,6 +29,7 @@ BENCHES = {
         logs,
         published_port,
         unpack,
+        builds,
         watching,
     )
 }

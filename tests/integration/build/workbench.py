@@ -164,3 +164,17 @@ def proves(test):
 
     run.__name__ = test.__name__
     return run
+
+
+def copies_only(test):
+    """Run an async test that runs nothing with a bench of its own."""
+
+    def run():
+        async def inside():
+            async with copying_bench() as made:
+                await test(made)
+
+        anyio.run(inside)
+
+    run.__name__ = test.__name__
+    return run

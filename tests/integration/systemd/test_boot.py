@@ -49,7 +49,8 @@ as_ann_skiff() {{ as_ann {sys.executable} -m compose.cli.main "$@"; }}
 ask_ann() {{ curl -sS --max-time 60 --unix-socket $A "http://skiff$1"; }}
 see() {{ echo "@ $1=$2"; echo "# $(now) s"; }}
 now() {{ cut -d. -f1 /proc/uptime; }}
-eventually() {{ end=$(($(now) + {PATIENCE_S})); until eval "$1"; do [ $(now) -lt $end ] || {{ echo "never: $1"; exit 1; }}; sleep 0.1; done; }}
+in_time() {{ [ $(now) -lt $end ] || {{ echo "never: $1"; exit 1; }}; }}
+eventually() {{ end=$(($(now) + {PATIENCE_S})); until eval "$1"; do in_time "$1"; sleep 0.1; done; }}
 field() {{ ask /containers/app-$1-1/json | grep -o "\\"$2\\": *[^,}}]*" | head -n 1 | sed 's/.*: *//; s/"//g'; }}
 running() {{ cat /sys/fs/cgroup/skiff-*/*/cgroup.procs 2>/dev/null | wc -l; }}
 limits() {{ (cd /sys/fs/cgroup/skiff-*/$1 && cat memory.max pids.max cgroup.controllers) | tr '\\n' ' '; }}
