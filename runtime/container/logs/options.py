@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
 
+from runtime.container.logs import remote
 from runtime.errors import BadRequestError
 
 JSON_FILE, LOCAL, NONE = "json-file", "local", "none"
-DRIVERS = ("", "default", JSON_FILE, LOCAL, NONE)
+DRIVERS = ("", "default", JSON_FILE, LOCAL, NONE, *remote.OPTIONS)
 NON_BLOCKING = "non-blocking"
 MODES = ("", "blocking", NON_BLOCKING)
 COMMON = ("mode", "max-buffer-size")
-OPTIONS = ("max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag")
+FILES = ("max-file", "max-size", "compress")
+OPTIONS = {"local": FILES, **dict.fromkeys(("", "default", "json-file"), (*FILES, *remote.ATTRIBUTES))}
+CACHE = ("cache-disabled", "cache-max-size", "cache-max-file", "cache-compress")
+"""Options of the log that stays here where a driver sends it elsewhere ("dual logging")."""
 LOCAL_MAX_BYTES, LOCAL_MAX_FILES = 20 << 20, 5
 """The defaults of the driver "local"."""
 UNREAD_BYTES = 1 << 20
@@ -48,16 +52,26 @@ def limits_of(config: Mapping[str, Any] | None) -> LogLimits:
     _check_mode(options)
     if driver not in DRIVERS:
         raise BadRequestError(
-            f"logger: no log driver named '{driver}' is registered",
-            "supported are json-file, local and none",
+            f'error looking up logging plugin {driver}: plugin "{driver}" not found',
+            f"supported are {', '.join(DRIVERS[2:])}",
         )
-    for name in options:
-        if name not in (*COMMON, *OPTIONS):
-            which = "for log driver local" if driver == LOCAL else "for json-file log driver"
-            raise BadRequestError(f"unknown log opt '{name}' {which}", f"known are {', '.join((*OPTIONS, *COMMON))}")
     for name in ("labels-regex", "env-regex"):
         _pattern(name, options.get(name, ""))
+    own = {name: value for name, value in options.items() if name not in (*COMMON, *CACHE)}
+    if driver in remote.OPTIONS:
+        remote.destination(driver, own)
+        return _local({name.removeprefix("cache-"): options[name] for name in CACHE[1:] if name in options})
+    for name in own:
+        if name not in OPTIONS[driver]:
+            which = "for log driver local" if driver == LOCAL else "for json-file log driver"
+            raise BadRequestError(f"unknown log opt '{name}' {which}", f"known are {', '.join(OPTIONS[driver])}")
     return _local(options) if driver == LOCAL else _json_file(options)
+
+
+def is_readable(config: Mapping[str, Any] | None) -> bool:
+    """Whether `docker logs` may show the log of a container with this LogConfig."""
+    driver, options = (config or {}).get("Type") or "", (config or {}).get("Config") or {}
+    return driver != NONE and not (driver in remote.OPTIONS and options.get("cache-disabled") in TRUE)
 
 
 def _json_file(options: Mapping[str, str]) -> LogLimits:
@@ -93,7 +107,10 @@ def _check_mode(options: Mapping[str, str]) -> None:
             raise BadRequestError(
                 "logger: max-buffer-size option is only supported with 'mode=non-blocking'", "set mode to non-blocking"
             )
-        _bytes("max-buffer-size", options["max-buffer-size"])
+        if not _SIZE.fullmatch(size := options["max-buffer-size"]):
+            raise BadRequestError(
+                f"error parsing option max-buffer-size: invalid size: '{size}'", "write a size, as in 1m"
+            )
 
 
 def _refusal(message: str, hint: str) -> BadRequestError:
@@ -139,13 +156,39 @@ def details(
     ("{{.Name}}") filled in.
     """
     options = dict((config or {}).get("Config") or {})
+    found = attributes(options, labels, environment)
+    if tag := options.get("tag"):
+        found["tag"] = _FIELD.sub(lambda match: fields.get(match[1], match[0]), tag)
+    pairs = (f"{quote_plus(name)}={quote_plus(found[name])}" for name in sorted(found))
+    return ",".join(pairs).encode() + b" "
+
+
+def attributes(options: Mapping[str, str], labels: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels and environment variables that a LogConfig's options select."""
     found: dict[str, str] = {}
     for what, known in (("labels", labels), ("env", environment)):
         names = options.get(what, "").split(",")
         found |= {name: known[name] for name in names if name in known}
         if text := options.get(f"{what}-regex"):
             found |= {name: value for name, value in known.items() if _pattern(what, text).search(name)}
-    if tag := options.get("tag"):
-        found["tag"] = _FIELD.sub(lambda match: fields.get(match[1], match[0]), tag)
-    pairs = (f"{quote_plus(name)}={quote_plus(found[name])}" for name in sorted(found))
-    return ",".join(pairs).encode() + b" "
+    return found
+
+
+def tag_of(options: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    """Return a container's tag from the template in its options. Raises BadRequestError with Go's message."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in fields:
+            at = match.start() + 2
+            raise BadRequestError(
+                f'template: log-tag:1:{at}: executing "log-tag" at <.{match[1]}>: can\'t evaluate field {match[1]} in '
+                "type *logger.Info",
+                f"known are {', '.join(f'.{name}' for name in fields)}",
+            )
+        return fields[match[1]]
+
+    template = options.get("tag") or "{{.ID}}"
+    found = _FIELD.sub(value, template)
+    if "{{" in found:
+        raise BadRequestError("template: log-tag:1: unclosed action", "write fields of the container, as in {{.Name}}")
+    return found

@@ -16,12 +16,14 @@ MAX_HELD = 32
 class LogReader:
     """Reads the log in `directory`; `position` is the offset of the next byte to read.
 
-    Before the writer deletes a segment it calls `hold`, so that a reader can keep it open. A reader that is too far
-    behind skips to what exists. With `is_awaited` the engine delays rotation until this reader has read the segment.
+    Before the writer deletes a segment it calls `hold`, so that a reader can keep it open. A reader that is behind by more
+    than `most_held` deleted segments skips to what exists. With `is_awaited` the engine delays rotation until this reader
+    has read the segment.
     """
 
-    def __init__(self, directory: Path, *, is_awaited: bool = False) -> None:
+    def __init__(self, directory: Path, *, is_awaited: bool = False, most_held: int = MAX_HELD) -> None:
         self.is_awaited = is_awaited
+        self._most_held = most_held
         self._directory = directory
         self._held: dict[int, Segment] = {}
         self._current: Segment | None = None
@@ -46,7 +48,7 @@ class LogReader:
             segment = Segment(self._directory, start)
         except OSError:  # too many files are open, most likely
             return
-        if segment.end <= self.position or len(self._held) >= MAX_HELD:
+        if segment.end <= self.position or len(self._held) >= self._most_held:
             segment.close()
         else:
             self._held[start] = segment

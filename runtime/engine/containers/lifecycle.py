@@ -18,6 +18,7 @@ from runtime.container.restart import next_delay
 from runtime.container.spec import ContainerPaths, build
 from runtime.engine.background import Background, log_errors
 from runtime.engine.containers import failures
+from runtime.engine.containers.log_shipping import Shipment
 from runtime.engine.containers.making.mounts import Mounts
 from runtime.engine.containers.memory_watch import MemoryWatch
 from runtime.engine.containers.process_monitor import ProcessMonitor
@@ -75,11 +76,15 @@ class Lifecycle:
             if container not in self.table or container.state.status == REMOVING:
                 raise ConflictError(f"container {container.name} is marked for removal and cannot be started")
             container.state.stopped_by_user = False
+            shipment: Shipment | None = None
             try:
                 check_start()
                 with anyio.CancelScope(shield=True):
+                    shipment = await self.monitor.shipper.open(container)
                     process = await self._launch(container)
             except BaseException as error:
+                if shipment is not None:
+                    shipment.close()
                 with anyio.CancelScope(shield=True):
                     await log_errors(self.networks.leave, container)
                 self._not_started(container, error)
@@ -90,7 +95,7 @@ class Lifecycle:
             container.state.oom_killed = False
             container.state.exit_code = 0
             container.state.started_at = rfc3339(process.started_at_ns)
-            self.monitor.begin(container, process)
+            self.monitor.begin(container, process, shipment)
             self.table.save(container, is_confirmed=False)  # `save_starting` has already recorded the start
             self.mounts.emit("mount", container)
             self.table.emit(container, "start")
@@ -205,7 +210,11 @@ class Lifecycle:
             container.state.status = EXITED
             container.notify()
 
-        self.background.start_soon(self.remover.remove, container, failed=failed)
+        async def remove() -> None:
+            await self.monitor.shipper.finish(container)
+            await self.remover.remove(container)
+
+        self.background.start_soon(remove, failed=failed)
 
     def _note_exit(self, container: Container, ended: ProcessExit) -> bool:
         state = container.state

@@ -18,6 +18,7 @@ from runtime.container.logs.options import limits_of
 from runtime.container.logs.writer import LogWriter
 from runtime.container.output import read_output
 from runtime.engine.background import Background, log, log_errors
+from runtime.engine.containers.log_shipping import LogShipper, Shipment
 from runtime.engine.containers.memory_watch import MemoryWatch
 from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.containers.table import ContainerTable
@@ -42,19 +43,21 @@ class ProcessMonitor:
     def __init__(
         self, paths: Paths, table: ContainerTable, background: Background, memory: MemoryWatch, probe: Probe
     ) -> None:
+        self.shipper = LogShipper(paths, background)
         self._paths = paths
         self._table = table
         self._background = background
         self._memory = memory
         self._probe = probe
 
-    def begin(self, container: Container, process: ProcessHandle) -> None:
-        """Start the tasks for a running process."""
+    def begin(self, container: Container, process: ProcessHandle, shipment: Shipment | None = None) -> None:
+        """Start the tasks for a running process; `shipment` sends its output where its log driver says."""
         container.process = process
         container.has_reported_oom = False
         container.process_scope = anyio.CancelScope()
         container.drained = anyio.Event()
         self._background.start_soon(self._drain, container, process)
+        self.shipper.begin(container, shipment)
         check = HealthCheck.of(
             container.config.get("Healthcheck"), tuple(container.config.get("Shell") or ()) or ("/bin/sh", "-c")
         )

@@ -129,6 +129,24 @@ class Container:
         return self.config.get("Labels") or {}
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Its environment variables."""
+        return dict(pair.split("=", 1) for pair in self.config.get("Env") or () if "=" in pair)
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What the template of its log's tag may name."""
+        return {
+            "ID": self.id[:12],
+            "FullID": self.id,
+            "Name": self.name,
+            "ImageID": self.image_id.removeprefix("sha256:")[:12],
+            "ImageFullID": self.image_id,
+            "ImageName": self.image_name,
+            "DaemonName": "docker",
+        }
+
+    @property
     def policy(self) -> RestartPolicy:
         """Its restart policy."""
         policy = self.host.get("RestartPolicy") or {}

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from runtime.container.logs.files import STDERR, STDIN, STDOUT, segment_starts
-from runtime.container.logs.options import NONE, details
+from runtime.container.logs.options import details, is_readable
 from runtime.container.logs.reader import LogReader
 from runtime.container.logs.selection import LogSlice, Selection
 from runtime.engine.containers.state import CREATED, Container
@@ -183,19 +183,10 @@ def _seconds_to(time_ns: int) -> float:
 
 
 def _details(container: Container) -> bytes:
-    environment = dict(pair.split("=", 1) for pair in container.config.get("Env") or () if "=" in pair)
-    fields = {
-        "ID": container.id[:12],
-        "FullID": container.id,
-        "Name": container.name,
-        "ImageName": container.image_name,
-        "ImageFullID": container.image_id,
-        "ImageID": container.image_id.removeprefix("sha256:")[:12],
-    }
-    return details(container.host.get("LogConfig"), container.labels, environment, fields)
+    return details(container.host.get("LogConfig"), container.labels, container.environment, container.log_fields)
 
 
 def check_readable(container: Container) -> None:
-    """Raise EngineError if the container has the log driver "none"."""
-    if (container.host.get("LogConfig") or {}).get("Type") == NONE:
+    """Raise EngineError if the container has a log driver that keeps nothing to read."""
+    if not is_readable(container.host.get("LogConfig")):
         raise EngineError("configured logging driver does not support reading", status=501)

@@ -226,7 +226,7 @@ def test_a_container_without_a_log_is_heard_by_who_is_attached_and_leaves_no_mor
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"Type": "syslog"}, "logger: no log driver named 'syslog' is registered"),
+        ({"Type": "splunk"}, 'error looking up logging plugin splunk: plugin "splunk" not found'),
         ({"Type": "json-file", "Config": {"max-size": "0"}}, "max-size must be a positive number"),
         ({"Type": "json-file", "Config": {"size": "1"}}, "unknown log opt 'size' for json-file log driver"),
     ],

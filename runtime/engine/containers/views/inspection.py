@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime.container.logs.options import JSON_FILE
 from runtime.container.spec import command
 from runtime.engine.containers.making.mount_options import target_of
 from runtime.engine.containers.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
@@ -18,9 +19,13 @@ from runtime.network.networks import Networks
 from runtime.paths import Paths
 
 FILES: Mapping[str, str] = {
-    "ResolvConfPath": "resolv.conf", "HostnamePath": "hostname", "HostsPath": "hosts", "LogPath": "log.data",
+    "ResolvConfPath": "resolv.conf", "HostnamePath": "hostname", "HostsPath": "hosts",
 }  # fmt: skip
 """The files in a container's directory that Docker names, once they are made."""
+
+
+def _has_log_file(container: Container) -> bool:
+    return ((container.host.get("LogConfig") or {}).get("Type") or JSON_FILE) == JSON_FILE
 
 
 def whole(container: Container, paths: Paths, networks: Networks, layers: list[Path]) -> dict[str, Any]:
@@ -48,6 +53,8 @@ def whole(container: Container, paths: Paths, networks: Networks, layers: list[P
         },
         "Image": container.image_id,
         **{key: str(directory / name) if state.was_started else "" for key, name in FILES.items()},
+        # other drivers name no file, as in Docker
+        "LogPath": str(directory / "log.data") if state.was_started and _has_log_file(container) else "",
         "Name": f"/{container.name}",
         "RestartCount": state.restart_count,
         "Driver": "overlay2",

@@ -34,7 +34,7 @@ def test_a_configuration_that_cannot_be_is_refused_in_dockers_words(config, mess
     [
         ({"OomScoreAdj": 1001}, r"Invalid value 1001, range for oom score adj is \[-1000, 1000\]"),
         ({"ShmSize": -1}, "SHM size can not be less than 0"),
-        ({"LogConfig": {"Type": "splunk"}}, "logger: no log driver named 'splunk' is registered"),
+        ({"LogConfig": {"Type": "splunk"}}, 'error looking up logging plugin splunk: plugin "splunk" not found'),
         ({"Runtime": "kata"}, "unknown or invalid runtime name: kata"),
         ({"RestartPolicy": {"Name": "often"}}, "invalid restart policy: unknown policy 'often'"),
         ({"RestartPolicy": {"Name": "always", "MaximumRetryCount": 3}}, "can only be used with 'on-failure'"),
