@@ -88,6 +88,12 @@ class Planned(NamedTuple):
     action: str
 
 
+class Advised(NamedTuple):
+    """Something that works, and how it works better."""
+
+    text: str
+
+
 class HookOutput(NamedTuple):
     """A line that a hook of `phase` ("post_start") printed in a container."""
 
@@ -144,6 +150,7 @@ Progress = (
     | StateChanged
     | Note
     | Planned
+    | Advised
     | HookOutput
 )
 Event = Progress | Warned | ContainerExited | Attached | Aborting | WatchReport | HookPrinted

@@ -87,3 +87,10 @@ def size_bytes(value: Any) -> int:
 def decimal(text: str) -> float | None:
     """Return the finite number that a text writes in decimal, None where it writes none."""
     return float(text) if DECIMAL.fullmatch(text) else None
+
+
+def ordinal(number: int) -> str:
+    """Return "1st", "2nd", "3rd", "4th" …"""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"

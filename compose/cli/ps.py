@@ -44,14 +44,15 @@ def ps(
     ] = True,
 ) -> None:
     """List containers."""
-    from compose.stack.ps import PsRequest, containers
+    from compose.stack.ps import PsRequest, containers, out_of_memory
 
     common: Globals = ctx.obj
     format = format or common.docker_format("ps")
     states = [*(status or ()), *(_state(one) for one in filter or ())]
     project, has_files = common.load_or_name(services)
     request = PsRequest(services or (), states, all, orphans)
-    found = containers(common.context(), project, request, has_files=has_files)
+    context = common.context()
+    found = containers(context, project, request, has_files=has_files)
     if quiet:
         for container in found:
             print(container.id)
@@ -63,6 +64,10 @@ def ps(
 
         columns = COLUMNS if not any(ENGINE in each.labels for each in found) else (*COLUMNS, ("ENGINE", "Engine"))
         rows = [_row(project.name, container, whole=no_trunc) for container in found]
+        if format in ("", "table"):  # scripts get what docker compose writes
+            killed = out_of_memory(context, found)
+            for row, container in zip(rows, found, strict=True):
+                row["Status"] += ", out of memory" if container.id in killed else ""
         if text := formatted(format, rows, columns):
             print(text)
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from compose.units import ordinal
 from runtime.client import Client
 from runtime.client.blocking import ResponseStream
 from runtime.errors import SkiffError
 from runtime.http.codec import Body
 
-LAST_LINES = 10
+LAST_LINES, LAST_CHARACTERS = 10, 60
 READ_BYTES = 1 << 16
 NEVER, DONE = math.inf, -math.inf
 SETTLE_S = 0.5
@@ -43,7 +44,7 @@ def wait_healthy(
         changed = set(waiting)
         while True:
             for name in changed & set(waiting):
-                waiting[name] = _ready_in(client, name, needs_check, report)
+                waiting[name] = _ready_in(client, name, needs_check, report, began_s)
             now_s = time.monotonic()
             for name, ready_s in list(waiting.items()):
                 if ready_s <= now_s:
@@ -86,8 +87,10 @@ class _Events:
         return {json.loads(line)["Actor"]["Attributes"].get("name", "") for line in lines if line.strip()}
 
 
-def _ready_in(client: Client, name: str, needs_check: bool, report: Callable[[str, str], None] | None) -> float:
-    """Return when (monotonic seconds) the container counts as up if nothing happens.
+def _ready_in(
+    client: Client, name: str, needs_check: bool, report: Callable[[str, str], None] | None, began_s: float
+) -> float:
+    """Return when (monotonic seconds) the container counts as up if nothing happens; waiting began at `began_s`.
 
     NEVER: an event has to come. DONE: it has exited and need not run.
     """
@@ -95,7 +98,7 @@ def _ready_in(client: Client, name: str, needs_check: bool, report: Callable[[st
     state = about["State"]
     health = state.get("Health")
     if state.get("Restarting"):  # its policy goes on; what ends it for good is seen as its exit
-        _say(report, name, f"Exited ({state['ExitCode']}), restart {about.get('RestartCount', 0) + 1}")
+        _say(report, name, _crash(client, name, about, time.monotonic() - began_s))
         return NEVER
     if not state["Running"] and state["ExitCode"] == 0 and not needs_check:  # it has done what it was made for
         _say(report, name, "Exited")
@@ -103,8 +106,8 @@ def _ready_in(client: Client, name: str, needs_check: bool, report: Callable[[st
     if not state["Running"]:
         _say(report, name, "Error")
         raise SkiffError(
-            f"container {name} exited ({state['ExitCode']})" + _last_log(client, name),
-            f"`skiff logs` shows all of its output{_memory(state)}",
+            f"container {name} exited ({state['ExitCode']}){_memory(state)}" + _last_log(client, name),
+            "give it more: mem_limit" if _memory(state) else "`skiff logs` shows all of its output",
         )
     if health is None or health["Status"] == "none":
         if needs_check:
@@ -121,13 +124,22 @@ def _ready_in(client: Client, name: str, needs_check: bool, report: Callable[[st
     return 0.0 if health["Status"] == "healthy" else NEVER
 
 
+def _crash(client: Client, name: str, about: Mapping[str, Any], waited_s: float) -> str:
+    """Return how a container ended that is started again: how often that was, and its last line."""
+    state = about["State"]
+    times = int(about.get("RestartCount") or 0) + 1
+    often = f", {ordinal(times)} time in {max(1, round(waited_s))} s" if times > 1 else ""
+    last = _log(client, name, 1).strip()
+    return f"Exited ({state['ExitCode']}){_memory(state)}{often}" + (f": {last[:LAST_CHARACTERS]}" if last else "")
+
+
 def _say(report: Callable[[str, str], None] | None, name: str, state: str) -> None:
     if report is not None:
         report(name, state)
 
 
 def _memory(state: Mapping[str, Any]) -> str:
-    return "; the kernel killed it: it was out of memory" if state.get("OOMKilled") else ""
+    return ", out of memory" if state.get("OOMKilled") else ""
 
 
 def _too_late(client: Client, names: Sequence[str], timeout_s: float) -> SkiffError:
@@ -150,12 +162,16 @@ def _last_probe(health: dict[str, object]) -> str:
 
 
 def _last_log(client: Client, name: str) -> str:
-    with client.logs(name, tail=LAST_LINES) as stream:
-        text = b"".join(data for _, data in stream.frames()).decode(errors="replace").rstrip()
+    text = _log(client, name, LAST_LINES)
     if not text:
         return "\n    it logged nothing"
     shown = "\n".join(f"      {line}" for line in text.splitlines())
     return f"\n    its last log lines:\n{shown}"
+
+
+def _log(client: Client, name: str, lines: int) -> str:
+    with client.logs(name, tail=lines) as stream:
+        return b"".join(data for _, data in stream.frames()).decode(errors="replace").rstrip()
 
 
 def wait_completed(client: Client, name: str) -> None:

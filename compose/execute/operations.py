@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compose.events import (
+    Advised,
     Emit,
     HookOutput,
     Note,
@@ -35,6 +36,10 @@ from compose.plan.resources import network_body, volume_body
 from runtime.client import Client, EngineAddress
 from runtime.errors import ConflictError, NotFoundError, NotModifiedError, SkiffError
 
+_DROPPED = (
+    "{service}: killed without waiting: its process 1 has no handler for {signal}, so the kernel drops the signal. "
+    'To stop in order, let it be the program itself (command: ["prog", "arg"]), or set init: true'
+)
 _STEP = re.compile(r"Step (\d+)/(\d+) : ")
 
 RUNTIME_PREFIX = "error during container init: "
@@ -75,6 +80,7 @@ class Executor:
         self._build_options = build or BuildFlags()
         self._dry_run = dry_run
         self.observed = observed
+        self._advised: set[str] = set()
         self._cancelled = threading.Event()
         self._local = threading.local()
         self.images = dict(observed.images)
@@ -317,9 +323,20 @@ class Executor:
     def _stop_container(self, id: str, service: str, name: str) -> None:
         self._hooks(PRE_STOP, service, id, name)
         try:
-            self.client.stop(id, self._stop_timeout_s)
+            dropped = self.client.stop(id, self._grace_s(service))
         except (NotModifiedError, NotFoundError):
             return
+        if dropped and service not in self._advised:
+            self._advised.add(service)
+            self._emit(Advised(_DROPPED.format(service=service or name, signal=dropped)))
+
+    def _grace_s(self, service: str) -> float | None:
+        """Return the seconds until a container is killed; None for its own, which the engine knows but in whole ones."""
+        found = self._target.services.get(service)
+        grace_ns = found.stop_grace_period_ns if found else None
+        if self._stop_timeout_s is not None or not grace_ns or not self.client.endpoint.is_ours:
+            return self._stop_timeout_s
+        return grace_ns / 1e9 if grace_ns % 10**9 else None
 
     def _remove(self, id: str, service: str, name: str) -> None:
         if self._existing.get(id) is None or self._existing[id].is_alive:

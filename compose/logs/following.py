@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from compose.logs.crash_loop import CrashLoops
 from compose.logs.reading import MOST_FAILURES, LogReading
 from compose.logs.sink import LogSink
 from compose.logs.stamped import api_nanoseconds
@@ -16,7 +17,7 @@ from compose.plan.project import PROJECT, ObservedContainer
 from runtime.client import Client, EngineAddress
 from runtime.errors import NotFoundError, SkiffError
 
-EVENTS = ("create", "start", "die", "destroy")
+EVENTS = ("create", "start", "oom", "die", "destroy")
 DRAIN_S = 10.0
 """How long to wait for the last output of an exited container: another process may still hold its pipe."""
 NEXT_RUN_S = 1.0
@@ -31,11 +32,16 @@ class ContainerRun(NamedTuple):
     goes_on: bool
 
 
+def _replaces(container: ObservedContainer, other: ObservedContainer) -> bool:
+    """Whether `container` came after `other` with the same name."""
+    return container.id != other.id and container.short_name() == other.short_name()
+
+
 class Follower:
     """Passes the output of containers to `sink` until the counted ones have exited; `on_exit` is called for each exit.
 
     `query` holds parameters of "Get container logs": since and until. New containers of the project that are accepted
-    by `joins(labels)` are followed and counted too.
+    by `joins(labels)` are followed and counted too. `since` has parameters of single containers, by ID.
     """
 
     def __init__(
@@ -46,7 +52,9 @@ class Follower:
         *,
         on_exit: Callable[[ContainerRun], None] | None = None,
         joins: Callable[[Mapping[str, str]], bool] | None = None,
+        since: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
+        self._since = since or {}
         self._where = where
         self._sink = sink
         self._query = dict(query)
@@ -67,6 +75,11 @@ class Follower:
         self._runs: dict[str, str] = {}
         """Start time of the last known run, by container ID."""
         self._alive: set[str] = set()
+        self._failing = CrashLoops()
+        self._out_of_memory: set[str] = set()
+        """Containers whose kernel had to kill a process for want of memory, in the run that goes on."""
+        self._stopped: set[str] = set()
+        """Containers that ended and that their policy does not start again: if they run again, somebody did."""
         self._ending = 0
         """Number of exits being reported."""
         self._has_started = threading.Event()
@@ -96,7 +109,10 @@ class Follower:
             self._query["since"] = since
         self._shown = {container.id: container for container in shown}
         self._counting = {container.id: container for container in ending_with}
-        self._readings = {container.id: LogReading(self._where, container, self._query) for container in shown}
+        self._readings = {
+            container.id: LogReading(self._where, container, {**self._query, **self._since.get(container.id, {})})
+            for container in shown
+        }
         client = Client(self._where)
         for id in self._all():
             state = client.container(id)["State"]
@@ -193,7 +209,9 @@ class Follower:
         if event["Action"] in ("create", "start"):
             self._join(client, actor["ID"], actor["Attributes"])
         container = self._all().get(actor["ID"])
-        if container is not None:
+        if event["Action"] == "oom":
+            self._out_of_memory.add(actor["ID"])
+        elif container is not None:
             code = actor["Attributes"].get("exitCode") if event["Action"] == "die" else None
             self._look(client, container, None if code is None else int(code))
 
@@ -210,8 +228,12 @@ class Follower:
             self._alive.add(id)
             if container.state != "created":
                 self._runs[id] = ""
-                self._readings[id] = LogReading(self._where, container, {"until": self._query.get("until")})
+                self._readings[id] = LogReading(
+                    self._where, container, {key: self._query.get(key) for key in ("until", "stdout", "stderr")}
+                )
                 self._sink.add(container.short_name())
+                if any(_replaces(container, other) for other in self._all().values()):
+                    self._sink.mark(container.short_name(), "has been recreated")
 
     def _look(self, client: Client, container: ObservedContainer, died_with: int | None = None) -> None:
         """Process a container's state: a run began, or ended (`died_with`: the exit code of its event), or both."""
@@ -231,8 +253,11 @@ class Follower:
                 self._begun(id, state["StartedAt"])
                 if id not in self._alive or (goes_on and died_with is None):
                     return
+                if state.get("OOMKilled"):
+                    self._out_of_memory.add(id)
                 if not goes_on:
                     self._alive.discard(id)
+                    self._stopped.add(id)
                 if died_with is None:
                     died_with = int(state["ExitCode"])
             self._ending += 1
@@ -251,6 +276,10 @@ class Follower:
             return
         self._runs[id] = started_at
         self._alive.add(id)
+        if id in self._stopped:
+            self._stopped.discard(id)
+            if id in self._shown:
+                self._sink.mark(self._shown[id].short_name(), "has been restarted")
         if id in self._attached:
             self._attached.discard(id)
         elif id in self._shown:
@@ -262,7 +291,11 @@ class Follower:
         if thread is not None:
             self._drain(container.id, thread, NEXT_RUN_S if run.goes_on else DRAIN_S)
         if container.id in self._shown:
-            self._sink.exited(container.short_name(), run.exit_code, is_restarting=run.goes_on)
+            notes = ["out of memory"] if container.id in self._out_of_memory else []
+            self._out_of_memory.discard(container.id)
+            if run.goes_on and (often := self._failing.note(container.id)):
+                notes.append(often)
+            self._sink.exited(container.short_name(), run.exit_code, is_restarting=run.goes_on, note=", ".join(notes))
         if self._on_exit is not None:
             self._on_exit(run)
 

@@ -27,7 +27,11 @@ class LogReading:
     def __init__(self, where: EngineAddress, container: ObservedContainer, query: Mapping[str, Any]) -> None:
         self.container = container
         self._where = where
-        self._query = {key: value for key, value in query.items() if key in ("since", "until", "tail") and value}
+        self._query = {
+            key: value
+            for key, value in query.items()
+            if (key in ("since", "until", "tail") and value) or (key in ("stdout", "stderr") and value is not None)
+        }
         self._taken: dict[int, tuple[bytes, int]] = {}
         """By stream, the time of the last line that was yielded, and how many lines of that time were."""
         self._floor_ns = 0

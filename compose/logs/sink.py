@@ -30,5 +30,8 @@ class LogSink(Protocol):
     def flush(self) -> None:
         """Let readers see what was taken."""
 
-    def exited(self, name: str, exit_code: int, *, is_restarting: bool) -> None:
-        """Record that container `name` exited."""
+    def exited(self, name: str, exit_code: int, *, is_restarting: bool, note: str = "") -> None:
+        """Record that container `name` exited; `note` says more ("out of memory")."""
+
+    def mark(self, name: str, text: str) -> None:
+        """Record what else happened to container `name` between two lines ("has been recreated")."""

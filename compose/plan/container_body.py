@@ -69,8 +69,8 @@ def container_body(
         "NetworkingConfig": {"EndpointsConfig": networks} if not service.network_mode else None,
     }
     if service.stop_grace_period_ns is not None:
-        grace_s = service.stop_grace_period_ns / 1e9
-        body["StopTimeout"] = max(1, round(grace_s)) if grace_s else 0
+        # whole seconds (Docker Engine API): never less than what is asked for
+        body["StopTimeout"] = -(-service.stop_grace_period_ns // 10**9)
     return {key: value for key, value in body.items() if value is not None}
 
 

@@ -82,9 +82,14 @@ class LogPrinter:
         with self._lock:
             sys.stdout.buffer.flush()
 
-    def exited(self, name: str, exit_code: int, *, is_restarting: bool) -> None:
-        """Write that container `name` exited."""
-        line = f"{name} exited with code {exit_code}{' (restarting)' if is_restarting else ''}"
+    def exited(self, name: str, exit_code: int, *, is_restarting: bool, note: str = "") -> None:
+        """Write that container `name` exited; `note` says more."""
+        restarting = " (restarting)" if is_restarting else ""
+        self.mark(name, f"exited with code {exit_code}{restarting}" + (f", {note}" if note else ""))
+
+    def mark(self, name: str, text: str) -> None:
+        """Write what happened to container `name`, a line of its own."""
+        line = f"{name} {text}"
         with self._lock:
             out = sys.stdout.buffer
             out.write((self._coloured(name, line) if self._colour else line).encode() + b"\n")

@@ -105,12 +105,18 @@ class Progress:
                 self.state(subject, name, state)
             case events.Note(text):
                 self.line(text)
+            case events.Advised(text):
+                self.advice(text)
             case events.Planned():
                 self.planned(event)
             case events.HookOutput(container, phase, line):
                 self.line(f" {container} {phase} | {line}")
             case _:
                 pass
+
+    def advice(self, text: str) -> None:
+        """Say how something works better."""
+        self.line(f" {text}")
 
     def planned(self, event: events.Planned) -> None:
         """Say what is about to change, and why."""
@@ -174,6 +180,10 @@ class JsonProgress(Progress):
             percent = 100 * event.current_bytes // event.total_bytes
             about |= {"current": event.current_bytes, "total": event.total_bytes, "percent": percent}
         self._put(**about)
+
+    def advice(self, text: str) -> None:
+        """Write a warning, as docker compose writes it."""
+        Progress.line(self, json_warning(text))
 
     def planned(self, event: events.Planned) -> None:
         """Write nothing: docker compose has no such object, and a container's own says what is done with it."""

@@ -93,3 +93,9 @@ def volumes(context: Context, project: DesiredProject, services: Sequence[str] =
         for volume in context.client.volumes({"label": [f"{PROJECT}={project.name}"]})
         if not services or volume["Name"] in mounted
     ]
+
+
+def out_of_memory(context: Context, containers: Sequence[ObservedContainer]) -> set[str]:
+    """Return the IDs of those that were killed because they were out of memory, which the engine's list does not say."""
+    killed = [each.id for each in containers if str(each.document.get("Status") or "").startswith("Exited (137)")]
+    return {id for id in killed if context.client.container(id)["State"].get("OOMKilled")}

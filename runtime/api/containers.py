@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from runtime import shapes
@@ -48,19 +49,25 @@ async def start(engine: Engine, request: Request) -> None:
 
 
 async def stop(engine: Engine, request: Request) -> None:
-    """Answer "Stop a container"."""
-    await engine.containers.stop(
-        request.arguments[0], signal_name=request.text("signal"), timeout_s=request.number("t")
+    """Answer "Stop a container"; a header of ours names a stop signal that the kernel dropped."""
+    dropped = await engine.containers.stop(
+        request.arguments[0], signal_name=request.text("signal"), timeout_s=_seconds(request)
     )
-    await request.answer(204)
+    await request.answer(204, headers={"Skiff-Dropped-Signal": dropped} if dropped else {})
 
 
 async def restart(engine: Engine, request: Request) -> None:
     """Answer "Restart a container"."""
     await engine.containers.restart(
-        request.arguments[0], signal_name=request.text("signal"), timeout_s=request.number("t")
+        request.arguments[0], signal_name=request.text("signal"), timeout_s=_seconds(request)
     )
     await request.answer(204)
+
+
+def _seconds(request: Request) -> float | None:
+    """Return `t`; our own client also asks for parts of a second. Raises BadRequestError."""
+    text = request.text("t") or ""
+    return float(text) if re.fullmatch(r"\d+\.\d+", text) else request.number("t")
 
 
 async def kill(engine: Engine, request: Request) -> None:

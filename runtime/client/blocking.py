@@ -323,9 +323,11 @@ class Client:
         """Start a container."""
         self.json("POST", f"/containers/{quote(name)}/start")
 
-    def stop(self, name: str, timeout_s: int | None = None) -> None:
-        """Stop a container."""
-        self.json("POST", f"/containers/{quote(name)}/stop", {} if timeout_s is None else {"t": timeout_s})
+    def stop(self, name: str, timeout_s: float | None = None) -> str:
+        """Stop a container; return the name of the stop signal if our engine says that the kernel dropped it, else ""."""
+        query = {} if timeout_s is None else {"t": timeout_s}
+        head, _ = self.request("POST", f"/containers/{quote(name)}/stop", query)
+        return head.headers.get("skiff-dropped-signal", "")
 
     def restart(self, name: str, timeout_s: int | None = None) -> None:
         """Restart a container."""

@@ -20,7 +20,7 @@ from runtime.engine.background import log_errors
 from runtime.engine.containers.lifecycle import STOP_TIMEOUT_S, Lifecycle
 from runtime.engine.containers.making import checks, links
 from runtime.engine.containers.remover import ContainerRemover
-from runtime.engine.containers.signals import resize_console, signal_number
+from runtime.engine.containers.signals import resize_console, signal_number, signal_text
 from runtime.engine.containers.state import CREATED, DEAD, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.containers.views import inspection, usage
@@ -83,14 +83,18 @@ class Containers:
         container.state.restart_count, container.restart_delay_s = 0, 0.0
         await self.lifecycle.start(container)
 
-    async def stop(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
-        """Stop a container. Raises NotModifiedError if it is not running."""
+    async def stop(self, name: str, *, signal_name: str | None = None, timeout_s: float | None = None) -> str:
+        """Stop a container. Raises NotModifiedError if it is not running.
+
+        Return the name of the stop signal if the kernel dropped it, otherwise "".
+        """
         container = self.find(name)
         with _naming(f"cannot stop container: {name}", InternalError):
             chosen = _stop_signal(container, signal_name)
         if not container.is_running and container.state.status != RESTARTING:
             raise NotModifiedError(f"container {container.name} is stopped already")
-        await self.lifecycle.stop(container, chosen, _stop_timeout_s(container, timeout_s))
+        is_dropped = await self.lifecycle.stop(container, chosen, _stop_timeout_s(container, timeout_s))
+        return signal_text(chosen) if is_dropped else ""
 
     async def stop_all(self) -> None:
         """Stop all running containers in parallel, on shutdown: their restart policies apply when the engine starts."""
@@ -108,7 +112,7 @@ class Containers:
                 if container.is_running:
                     group.start_soon(end, container)
 
-    async def restart(self, name: str, *, signal_name: str | None = None, timeout_s: int | None = None) -> None:
+    async def restart(self, name: str, *, signal_name: str | None = None, timeout_s: float | None = None) -> None:
         """Stop the container if it runs, and start it."""
         container = self.find(name)
         with _naming(f"Cannot restart container {name}", InternalError):

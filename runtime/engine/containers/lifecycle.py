@@ -41,12 +41,15 @@ from runtime.exhausted import check_start
 from runtime.image.images import Images
 from runtime.keeper.client import KeeperClient
 from runtime.keeper.handles import LaunchError, ProcessExit, ProcessHandle
+from runtime.linux.signals import drops
 from runtime.paths import Paths
 
 logger = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 10.0
 AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses between the attempts to start a container with the engine."""
+STARTING_NS = 2_000_000_000
+"""How long a program may take to install its signal handlers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,9 +272,11 @@ class Lifecycle:
         while container.is_running:
             await container.changed.wait()
 
-    async def stop(self, container: Container, signum: int, timeout_s: float | None, *, by_user: bool = True) -> None:
+    async def stop(self, container: Container, signum: int, timeout_s: float | None, *, by_user: bool = True) -> bool:
         """Send `signum`; after `timeout_s` seconds SIGKILL (None or negative: wait forever). Return once it has exited.
 
+        A process 1 without a handler, for which the kernel drops `signum`, is killed without waiting; return True for
+        one that has run for a while, so that it will never have one.
         Without `by_user` (on shutdown) the container is restarted by its policy when the next engine starts.
         """
         container.state.stopped_by_user = container.state.stopped_by_user or by_user
@@ -280,17 +285,25 @@ class Lifecycle:
         if not container.is_running:
             if container.state.status == RESTARTING:
                 self._settle(container)
-            return
+            return False
         self.table.save(container)
         self.table.emit(container, "kill", signal=str(signum))
+        # looked at twice: a handler may be reset when it is called (SA_RESETHAND), or just be installed
+        is_dropped = drops(container.state.pid, signum)
         await self.keeper.signal(container.id, signum)
         await self.thaw(container)
+        is_dropped = is_dropped and timeout_s is not None and timeout_s > 0 and drops(container.state.pid, signum)
+        if is_dropped:
+            timeout_s = 0
+        # a program that has just been started may not have come to install its handler yet
+        is_known = container.process is not None and time.time_ns() - container.process.started_at_ns > STARTING_NS
         with anyio.move_on_after(timeout_s if timeout_s is not None and timeout_s >= 0 else float("inf")):
             await self.wait_until_stopped(container)
         if container.is_running:
             self.table.emit(container, "kill", signal=str(int(signal.SIGKILL)))
             await self.kill(container)
         self.table.emit(container, "stop")
+        return is_dropped and is_known and not container.host.get("Init")
 
     async def kill(self, container: Container) -> None:
         """Send SIGKILL and return once the process has exited."""

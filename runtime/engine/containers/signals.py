@@ -32,6 +32,14 @@ def signal_number(name: str) -> int:
         raise BadRequestError(f"invalid signal: {name}") from None
 
 
+def signal_text(number: int) -> str:
+    """Return the name of a signal: "SIGTERM", "SIGRTMIN+3"."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else f"signal {number}"
+
+
 def resize_console(console: int, height: int, width: int) -> None:
     """Set a terminal's size in rows and columns. Raises BadRequestError on an impossible size."""
     if not (0 <= height <= LARGEST_SIDE and 0 <= width <= LARGEST_SIDE):

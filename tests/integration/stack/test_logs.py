@@ -108,7 +108,12 @@ services:
     assert follow.lines(1) == ["web-2  | first"]
     project.write(text.format(said="second"))
     project.skiff("up", "-d", "-t", "0", "web")
-    assert without_codes(follow.lines(3)) == ["web-1  | second", "web-1 exited", "web-2 exited"]
+    assert without_codes(follow.lines(4)) == [
+        "web-1  | second",
+        "web-1 exited",
+        "web-1 has been recreated",
+        "web-2 exited",
+    ]
     project.skiff("up", "-d", "other")
     assert follow.lines(1) == ["other-1  | other"]
     project.skiff("run", "-d", "other", "echo", "a one-off")
