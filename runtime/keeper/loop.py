@@ -13,8 +13,9 @@ What a crash leaves, and who repairs it:
     engine, after `bye`  exits at once if nothing runs; else stays and    asks `list` and `get`: exits that happened in
                          records exits, restarts nothing                  between are in the answers
     engine, without it   restarts it if it has processes or launches      the same; a launch of the dead engine goes on
-                         (EngineRestarter); exits after 2 s if it has     for 5 s at most, and `list` waits for it
-                         none, after 10 min if all have exited
+                         (EngineRestarter), or if the doorman was killed  for 5 s at most, and `list` waits for it
+                         as well; else exits after 2 s if it has none,
+                         after 10 min if all have exited
     engine hangs         keeps its answers queued, then stops reading     says `hello`; the old one gets "replaced"
     keeper               -                                                the engine (it lives) starts another keeper,
                                                                           `adopt`s its processes and `sweep`s the rest
@@ -128,6 +129,9 @@ class KeeperServer:
             elif now_s - needed_s > (
                 self.linger_s if self.engine_exited_cleanly or not self.kept else ORPHAN_TIMEOUT_S
             ):
+                self.guard(self.restart_engine)  # the doorman may have been killed a moment after the engine
+                if self.restarter.is_pending:
+                    continue
                 self.guard(self.prefork.retire)
                 if not self.workers:  # they may still remove cgroups
                     if os.path.lexists(self.path):
@@ -223,9 +227,14 @@ class KeeperServer:
         self.connection.send(message, descriptors)
 
     def restart_engine(self) -> None:
-        """Schedule a restart of the engine if it crashed while there are processes or launches."""
-        if not self.engine_exited_cleanly and (self.kept or self.launches):
+        """Schedule a restart of the engine if it crashed while there are processes or launches, or took the doorman along."""
+        if not self.engine_exited_cleanly and (self.kept or self.launches or self.doorman_is_gone()):
             self.restarter.on_lost(time.monotonic())
+
+    def doorman_is_gone(self) -> bool:
+        """Whether the doorman, which starts an engine for the next client, was killed: it removes its socket otherwise."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as probe:
+            return probe.connect_ex(os.path.join(os.path.dirname(self.path), "doorman.sock")) == errno.ECONNREFUSED
 
     def reap(self) -> None:
         """Reap all children that have exited (SIGCHLD)."""

@@ -137,6 +137,22 @@ def test_a_doorman_that_dies_is_followed_by_another(briefly, busybox_tar, tmp_pa
     assert pids(briefly)["doorman_pid"] == found["doorman_pid"]
 
 
+def test_a_doorman_that_is_killed_with_the_engine_is_replaced_by_the_keeper(briefly):
+    briefly.skiff("engine", "start")
+    found = pids(briefly)
+    for one in (found["engine_pid"], found["doorman_pid"]):
+        kill_and_wait(one)
+
+    def answers():
+        try:
+            return ask(briefly)[0] == 200
+        except OSError:
+            return False
+
+    eventually(answers)
+    assert pids(briefly)["keeper_pid"] == found["keeper_pid"]
+
+
 def test_it_goes_with_the_run_directory(briefly):
     briefly.skiff("engine", "start")
     found = pids(briefly)
