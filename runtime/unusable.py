@@ -10,6 +10,7 @@ from runtime.paths import Paths
 from runtime.space import disk_full_error
 
 ELSEWHERE = "name other directories with --root, or $SKIFF_ROOT and $SKIFF_RUN"
+LONGEST_SOCKET_PATH = 107
 CURES = {
     errno.EROFS: f"remount that filesystem read-write, or {ELSEWHERE}",
     errno.EACCES: f"give this user write permission, or {ELSEWHERE}",
@@ -32,6 +33,17 @@ def unusable_error(error: OSError, paths: Paths) -> SkiffError:
         f"{place}: {reason}: the engine keeps its state in {paths.root} and its sockets in {paths.run}",
         CURES.get(error.errno or 0, ELSEWHERE),
     )
+
+
+def check_socket_paths(paths: Paths) -> None:
+    """Raise InternalError if the paths of sockets in the run directory are too long for the kernel (unix(7))."""
+    longest = max(map(len, map(os.fsencode, (paths.engine_socket, paths.keeper_socket, paths.doorman_socket))))
+    if longest > LONGEST_SOCKET_PATH:
+        raise InternalError(
+            f"{paths.run}: the path is too long: sockets in it would have paths of {longest} bytes, and the limit is "
+            f"{LONGEST_SOCKET_PATH}",
+            f"name a shorter run directory with $SKIFF_RUN, for the state in {paths.root} ($SKIFF_ROOT)",
+        )
 
 
 def _blocking_file(path: str) -> str:

@@ -34,7 +34,7 @@ from runtime.errors import SkiffError
 from runtime.paths import Paths
 from runtime.refusal import refuse_waiting
 from runtime.rootless.inside import Rootless
-from runtime.unusable import unusable_error
+from runtime.unusable import check_socket_paths, unusable_error
 
 LOOK_AGAIN_S = 0.02
 SWITCH_S = 0.001
@@ -52,6 +52,7 @@ def main() -> None:
     failures: list[str] = []
     try:
         logs.configure(os.environ)
+        check_socket_paths(paths)
         anyio.run(_run, paths, inherited)
     except* SkiffError as group:
         failures += [f"skiff engine: {error}" for error in _leaves(group)]

@@ -57,6 +57,19 @@ def test_a_read_only_filesystem_is_reported(base, is_there, place):
         assert "remount that filesystem read-write" in said
 
 
+def test_a_filesystem_without_inodes_is_not_called_full(base):
+    with mounted(base / "disk", "tmpfs", "size=8m,nr_inodes=8"):
+        said = refused(Home(base / "disk/root", base / "run"))
+        assert f"{base}/disk/root" in said
+        assert "has room, but its filesystem can have no more files" in said
+
+
+def test_a_run_directory_with_too_long_a_path_is_refused(base):
+    said = refused(Home(base / "root", base / ("long" * 30)))
+    assert "the path is too long: sockets in it would have paths of" in said
+    assert "$SKIFF_RUN" in said
+
+
 @pytest.mark.parametrize("blocking", ["state", "state/root", "state/root/layers", "state/root/tmp", "run"])
 def test_a_file_in_the_place_of_a_directory_is_named(base, blocking):
     home = Home(base / "state/root", base / "run")
