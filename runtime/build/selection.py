@@ -214,17 +214,17 @@ class Sources:
     def _below(
         self, directory: Entry, path: str, place: str, excluded: Ignore, number: int, inner: str = ""
     ) -> Iterator[Item]:
+        can_return = self.ignore.has_exceptions or excluded.has_exceptions
+        path, place, inner = path.rstrip("/"), place.rstrip("/"), f"{inner}/" if inner else ""
         for child in self.tree.children(directory):
             if self.client is not None and not is_copied(child):
                 continue
-            base = posixpath.basename(child.path)
-            relative = posixpath.join(inner, base)
-            own = posixpath.join(path, base)
+            base = child.path.rpartition("/")[2]
+            own, relative = f"{path}/{base}", f"{inner}{base}"
             hidden = self.ignore.excludes(own.lstrip("/")) or excluded.excludes(relative)
-            can_return = self.ignore.has_exceptions or excluded.has_exceptions
             if hidden and not (child.is_directory and can_return):
                 continue
-            item = Item(posixpath.join(place, base), child, source=number)
+            item = Item(f"{place}/{base}", child, source=number)
             if not child.is_directory:
                 yield item
                 continue

@@ -12,6 +12,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +128,8 @@ class Tree:
 
     def children(self, directory: Entry) -> list[Entry]:
         """Return what is in `directory`, by name."""
+        if len(directory.directories) == 1:
+            return list(_of_one(directory))
         names = {name for part in directory.directories for name in os.listdir(part)}
         entries = (self.child(directory, name) for name in sorted(names))
         return [entry for entry in entries if entry is not None]
@@ -144,6 +147,28 @@ class Tree:
         if entry is None or not entry.is_file:
             return ""
         return Path(entry.location).read_text(errors="replace")
+
+
+def _of_one(directory: Entry) -> Iterator[Entry]:
+    """Yield what is in a directory that one layer has: nothing is merged, and no name is looked up by its whole path."""
+    (part,) = directory.directories
+    base = directory.path.rstrip("/")
+    descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = []
+        with os.scandir(descriptor) as scan:
+            for one in scan:
+                with suppress(FileNotFoundError):  # a client may remove it now
+                    found.append((one.name, one.stat(follow_symlinks=False)))
+        found.sort()
+    finally:
+        os.close(descriptor)
+    for name, info in found:
+        location = f"{part}/{name}"
+        if stat.S_ISDIR(info.st_mode):
+            yield Entry(f"{base}/{name}", location, info, (location,))
+        elif not is_whiteout(info):
+            yield Entry(f"{base}/{name}", location, info)
 
 
 def is_whiteout(info: os.stat_result) -> bool:
