@@ -8,7 +8,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
-LEAST_PLAIN, LEAST_LARGE = 1e-6, 1e21
+MIN_PLAIN, MIN_LARGE = 1e-6, 1e21
 """From where to where Go writes numbers without an exponent (encoding/json, floatEncoder)."""
 
 
@@ -34,7 +34,7 @@ def _encoded(value: Any) -> str:
     if value is None or kind is bool:
         return json.dumps(value)
     # lists of containers and progress have whole numbers alone: they need none of what fractions do
-    return str(value) if kind is int and abs(value) < LEAST_LARGE else _number(value)
+    return str(value) if kind is int and abs(value) < MIN_LARGE else _number(value)
 
 
 def _number(value: float) -> str:
@@ -42,7 +42,7 @@ def _number(value: float) -> str:
     from decimal import Decimal
 
     size = abs(value)
-    if size == 0 or LEAST_PLAIN <= size < LEAST_LARGE:
+    if size == 0 or MIN_PLAIN <= size < MIN_LARGE:
         text = format(Decimal(repr(value)), "f")
         return text.removesuffix(".0")
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()

@@ -9,95 +9,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
+from runtime.bodies import Words
 from runtime.errors import BadRequestError
 
 KINDS: Mapping[type, str] = {str: "a string", int: "a whole number", bool: "true or false", float: "a number"}
-WORDS = "a string or an array of strings"
+WORDS = get_args(Words)[1]
 LARGEST = 1 << 63
+Shape = Any
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
 """NUL, which ends a string in the kernel, and single surrogates, which have no encoding."""
 
-ENDPOINT = {
-    "Aliases": [str],
-    "DriverOpts": {str: str},
-    "GwPriority": int,
-    "IPAMConfig": {"IPv4Address": str, "IPv6Address": str, "LinkLocalIPs": [str]},
-    "Links": [str],
-    "MacAddress": str,
-}
-HEALTH = {
-    "Test": [str], "Interval": int, "Timeout": int, "Retries": int, "StartPeriod": int, "StartInterval": int,
-}  # fmt: skip
-CONFIG: dict[str, Any] = {
-    "Hostname": str, "Domainname": str, "User": str, "AttachStdin": bool, "AttachStdout": bool, "AttachStderr": bool,
-    "ExposedPorts": {str: {}}, "Tty": bool, "OpenStdin": bool, "StdinOnce": bool, "Env": [str], "Cmd": WORDS,
-    "Entrypoint": WORDS, "Healthcheck": HEALTH, "Image": str, "Volumes": {str: {}}, "WorkingDir": str,
-    "NetworkDisabled": bool, "MacAddress": str, "OnBuild": [str], "Labels": {str: str}, "StopSignal": str,
-    "StopTimeout": int, "Shell": [str],
-}  # fmt: skip
-IMAGE: dict[str, Any] = {
-    "architecture": str, "os": str, "variant": str, "created": str, "author": str, "config": CONFIG,
-    "rootfs": {"type": str, "diff_ids": [str]},
-    "history": [{"created": str, "created_by": str, "comment": str, "author": str, "empty_layer": bool}],
-}  # fmt: skip
-"""An image's configuration (OCI image configuration, "Properties")."""
-MOUNT = {
-    "Target": str, "Source": str, "Type": str, "ReadOnly": bool, "Consistency": str,
-    "BindOptions": {"Propagation": str, "NonRecursive": bool, "CreateMountpoint": bool},
-    "VolumeOptions": {
-        "NoCopy": bool, "Labels": {str: str}, "DriverConfig": {"Name": str, "Options": {str: str}}, "Subpath": str,
-    },
-    "TmpfsOptions": {"SizeBytes": int, "Mode": int},
-}  # fmt: skip
-RESOURCES: dict[str, Any] = {
-    "CpuShares": int, "Memory": int, "CgroupParent": str, "BlkioWeight": int, "CpuPeriod": int, "CpuQuota": int,
-    "CpuRealtimePeriod": int, "CpuRealtimeRuntime": int, "CpusetCpus": str, "CpusetMems": str, "NanoCpus": int,
-    "Devices": [{"PathOnHost": str, "PathInContainer": str, "CgroupPermissions": str}], "DeviceCgroupRules": [str],
-    "DeviceRequests": [
-        {"Driver": str, "Count": int, "DeviceIDs": [str], "Capabilities": [[str]], "Options": {str: str}}
-    ],
-    "BlkioWeightDevice": [{"Path": str, "Weight": int}], "BlkioDeviceReadBps": [{"Path": str, "Rate": int}],
-    "BlkioDeviceWriteBps": [{"Path": str, "Rate": int}], "BlkioDeviceReadIOps": [{"Path": str, "Rate": int}],
-    "BlkioDeviceWriteIOps": [{"Path": str, "Rate": int}],
-    "MemoryReservation": int, "MemorySwap": int, "MemorySwappiness": int, "OomKillDisable": bool, "PidsLimit": int,
-    "Ulimits": [{"Name": str, "Soft": int, "Hard": int}],
-    "RestartPolicy": {"Name": str, "MaximumRetryCount": int},
-}  # fmt: skip
-HOST: dict[str, Any] = {
-    **RESOURCES,
-    "Binds": [str], "ContainerIDFile": str, "LogConfig": {"Type": str, "Config": {str: str}}, "NetworkMode": str,
-    "PortBindings": {str: [{"HostIp": str, "HostPort": str}]}, "AutoRemove": bool, "VolumeDriver": str,
-    "VolumesFrom": [str], "Mounts": [MOUNT], "ConsoleSize": [int], "Annotations": {str: str}, "CapAdd": [str],
-    "CapDrop": [str], "CgroupnsMode": str, "Dns": [str], "DnsOptions": [str], "DnsSearch": [str], "ExtraHosts": [str],
-    "GroupAdd": [str], "IpcMode": str, "Links": [str], "OomScoreAdj": int, "PidMode": str, "Privileged": bool,
-    "PublishAllPorts": bool, "ReadonlyRootfs": bool, "SecurityOpt": [str], "StorageOpt": {str: str},
-    "Tmpfs": {str: str}, "UTSMode": str, "UsernsMode": str, "ShmSize": int, "Sysctls": {str: str}, "Runtime": str,
-    "Isolation": str, "MaskedPaths": [str], "ReadonlyPaths": [str], "Init": bool,
-}  # fmt: skip
-CONTAINER = {**CONFIG, "HostConfig": HOST, "NetworkingConfig": {"EndpointsConfig": {str: ENDPOINT}}}
-UPDATE = RESOURCES
-EXEC = {
-    "AttachStdin": bool, "AttachStdout": bool, "AttachStderr": bool, "ConsoleSize": [int], "DetachKeys": str,
-    "Tty": bool, "Env": [str], "Cmd": [str], "Privileged": bool, "User": str, "WorkingDir": str,
-}  # fmt: skip
-EXEC_START = {"Detach": bool, "Tty": bool, "ConsoleSize": [int]}
-NETWORK = {
-    "Name": str, "Driver": str, "Scope": str, "Internal": bool, "Attachable": bool, "Ingress": bool,
-    "ConfigOnly": bool, "ConfigFrom": {"Network": str},
-    "EnableIPv4": bool, "EnableIPv6": bool, "Options": {str: str}, "Labels": {str: str},
-    "IPAM": {
-        "Driver": str, "Options": {str: str},
-        "Config": [{"Subnet": str, "IPRange": str, "Gateway": str, "AuxiliaryAddresses": {str: str}}],
-    },
-}  # fmt: skip
-CONNECT = {"Container": str, "EndpointConfig": ENDPOINT}
-DISCONNECT = {"Container": str, "Force": bool}
-VOLUME = {"Name": str, "Driver": str, "DriverOpts": {str: str}, "Labels": {str: str}}
-AUTHENTICATION = {"username": str, "password": str, "email": str, "serveraddress": str, "identitytoken": str}
-ARTIFACT = {"mediaType": str, "manifest": str, "blobs": {str: str}}
-PORTS_CHECK = {"bindings": [{"HostIp": str, "HostPort": str, "Protocol": str}]}
+
+@cache
+def shape_of(kind: Any) -> Shape:
+    """Return the shape of a TypedDict (`runtime.bodies`)."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: _shape(hint) for name, hint in hints.items()}
+
+
+def _shape(hint: Any) -> Shape:
+    if hint == Words:
+        return WORDS
+    if get_origin(hint) is list:
+        return [_shape(get_args(hint)[0])]
+    if get_origin(hint) is dict:
+        return {str: _shape(get_args(hint)[1])}
+    return shape_of(hint) if is_typeddict(hint) else hint
 
 
 def fitted(document: Any, shape: Any, place: str = "") -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from runtime import shapes
+from runtime import bodies
 from runtime.api.images import credentials
 from runtime.api.request import Request
 from runtime.errors import BadRequestError
@@ -39,7 +39,7 @@ async def push(engine: Engine, request: Request) -> None:
     await load_registry_client()
     from runtime.engine.images.artifacts import push_artifact
 
-    document = await request.json(shapes.ARTIFACT, is_optional=False, most_bytes=LARGEST_BYTES)
+    document = await request.json(bodies.Artifact, is_optional=False, most_bytes=LARGEST_BYTES)
     blobs = await anyio.to_thread.run_sync(_blobs, document.get("blobs") or {})
     digest = await push_artifact(
         request.text("reference") or "",

@@ -17,7 +17,7 @@ from runtime.linux.peer import peer_pid
 
 READ_BYTES = 1 << 18
 READ_WITHIN_S = 5.0
-LOOK_AGAIN_S, LOOK_AT_LEAST_S = 0.0005, 0.02
+LOOK_AGAIN_S, MAX_LOOK_AGAIN_S = 0.0005, 0.02
 
 
 def is_preface(head: Head) -> bool:
@@ -82,7 +82,7 @@ class ClientConnection:
         with anyio.move_on_after(READ_WITHIN_S), suppress(OSError):
             while struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0]:
                 await anyio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LOOK_AT_LEAST_S)
+                pause_s = min(2 * pause_s, MAX_LOOK_AGAIN_S)
 
     async def end_output(self) -> None:
         """Shut down the sending side; the client may still send."""

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from runtime import shapes
+from runtime import bodies
 from runtime.api import versions
 from runtime.api.request import Request, line
 from runtime.engine import filters
@@ -30,7 +30,7 @@ async def list_(engine: Engine, request: Request) -> None:
 
 async def create(engine: Engine, request: Request) -> None:
     """Answer "Create a container"."""
-    body = await request.json(shapes.CONTAINER, is_optional=False)
+    body = await request.json(bodies.CreateBody, is_optional=False)
     body, warnings = versions.container_request(body, request.version)
     created = await engine.creation.create(request.text("name") or None, body, request.text("platform"))
     await request.answer(201, {**created, "Warnings": [*created["Warnings"], *warnings]})
@@ -96,7 +96,7 @@ async def rename(engine: Engine, request: Request) -> None:
 
 async def update(engine: Engine, request: Request) -> None:
     """Answer "Update a container"."""
-    body = versions.update_request(await request.json(shapes.UPDATE), request.version)
+    body = versions.update_request(await request.json(bodies.Resources), request.version)
     await request.answer(200, await engine.containers.update(request.arguments[0], body))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from json import scanner
-from typing import Any
+from typing import TypeVar, cast
 
 import anyio
 import anyio.to_thread
 
 from runtime.errors import BadRequestError
-from runtime.shapes import fitted
+from runtime.shapes import fitted, shape_of
 
+T = TypeVar("T")
 LARGEST_BYTES = 2 << 20
 """Limit of a document: the maximum of a container's environment and arguments (execve(2), "Limits on size of arguments": a
 quarter of the usual stack limit); 10,000 published ports take a third of it. dockerd has no limit."""
@@ -27,16 +28,16 @@ class _Interruptible(json.JSONDecoder):
         self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
 
 
-async def parse(data: bytes, shape: Any) -> dict[str, Any]:
-    """Parse the JSON object in `data` and check it against `shape` (`runtime.shapes`). Raises BadRequestError."""
+async def parse(data: bytes, kind: type[T]) -> T:
+    """Parse the JSON object in `data` and check that it is a `kind` (`runtime.bodies`). Raises BadRequestError."""
     if len(data) <= LARGEST_AT_ONCE:
-        return _parsed(data, shape, json.JSONDecoder)
-    return await anyio.to_thread.run_sync(_parsed, data, shape, _Interruptible)
+        return _parsed(data, kind, json.JSONDecoder)
+    return await anyio.to_thread.run_sync(_parsed, data, kind, _Interruptible)
 
 
-def _parsed(data: bytes, shape: Any, decoder: type[json.JSONDecoder]) -> dict[str, Any]:
+def _parsed(data: bytes, kind: type[T], decoder: type[json.JSONDecoder]) -> T:
     try:
         document = json.loads(data, cls=decoder)
     except (ValueError, RecursionError) as error:
         raise BadRequestError(f"invalid JSON: {error}") from error
-    return dict(fitted({} if document is None else document, shape))
+    return cast(T, fitted({} if document is None else document, shape_of(cast(type, kind))))

@@ -8,7 +8,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from runtime import shapes
+from runtime import bodies
 from runtime.api import versions
 from runtime.api.request import Request, line
 from runtime.engine import filters
@@ -157,7 +157,7 @@ async def commit(engine: Engine, request: Request) -> None:
         author=request.text("author") or "",
         comment=request.text("comment") or "",
         changes=request.queries.get("changes") or (),
-        overrides=await request.json(shapes.CONFIG),
+        overrides=await request.json(bodies.ContainerConfig),
         pause=request.flag("pause", True),
     )
     await request.answer(201, {"Id": image.id})
@@ -184,7 +184,7 @@ async def distribution(engine: Engine, request: Request) -> None:
 
 async def auth(engine: Engine, request: Request) -> None:
     """Answer "Check auth configuration"."""
-    await request.answer(200, await engine.image_api.log_in(await request.json(shapes.AUTHENTICATION)))
+    await request.answer(200, await engine.image_api.log_in(await request.json(bodies.Authentication)))
 
 
 async def load(engine: Engine, request: Request) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtime import shapes
+from runtime import bodies
 from runtime.api import versions
 from runtime.api.request import Request
 from runtime.engine import filters
@@ -27,7 +27,9 @@ async def inspect_network(engine: Engine, request: Request) -> None:
 
 async def create_network(engine: Engine, request: Request) -> None:
     """Answer "Create a network"."""
-    await request.answer(201, await engine.network_api.create(await request.json(shapes.NETWORK, is_optional=False)))
+    await request.answer(
+        201, await engine.network_api.create(await request.json(bodies.NetworkBody, is_optional=False))
+    )
 
 
 async def remove_network(engine: Engine, request: Request) -> None:
@@ -43,13 +45,13 @@ async def prune_networks(engine: Engine, request: Request) -> None:
 
 async def connect(engine: Engine, request: Request) -> None:
     """Answer "Connect a container to a network"."""
-    await engine.network_api.connect(request.arguments[0], await request.json(shapes.CONNECT))
+    await engine.network_api.connect(request.arguments[0], await request.json(bodies.ConnectBody))
     await request.answer(200)
 
 
 async def disconnect(engine: Engine, request: Request) -> None:
     """Answer "Disconnect a container from a network"."""
-    await engine.network_api.disconnect(request.arguments[0], await request.json(shapes.DISCONNECT))
+    await engine.network_api.disconnect(request.arguments[0], await request.json(bodies.DisconnectBody))
     await request.answer(200)
 
 
@@ -65,7 +67,7 @@ async def inspect_volume(engine: Engine, request: Request) -> None:
 
 async def create_volume(engine: Engine, request: Request) -> None:
     """Answer "Create a volume"."""
-    await request.answer(201, engine.volume_api.create(await request.json(shapes.VOLUME)))
+    await request.answer(201, engine.volume_api.create(await request.json(bodies.VolumeBody)))
 
 
 async def remove_volume(engine: Engine, request: Request) -> None:

@@ -132,10 +132,8 @@ class Request:
             "send files as archives, which may have any size",
         )
 
-    async def json(
-        self, shape: Any, *, is_optional: bool = True, most_bytes: int = documents.LARGEST_BYTES
-    ) -> dict[str, Any]:
-        """Parse the body's JSON object and check it against `shape` (`runtime.shapes`).
+    async def json(self, kind: type[T], *, is_optional: bool = True, most_bytes: int = documents.LARGEST_BYTES) -> T:
+        """Parse the body's JSON object and check that it is a `kind` (`runtime.bodies`).
 
         With `is_optional` an empty body is an empty object. Raises BadRequestError, and EngineError if the body is larger
         than `most_bytes` or too slow.
@@ -143,12 +141,12 @@ class Request:
         data = await self._document(most_bytes)
         if not data.strip():
             if is_optional:
-                return {}
+                return kind()
             raise BadRequestError("invalid JSON: got EOF while reading request body")
-        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in ("", "application/json"):
-            raise BadRequestError(f"unsupported Content-Type header ({kind}): must be 'application/json'")
-        return await documents.parse(data, shape)
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type not in ("", "application/json"):
+            raise BadRequestError(f"unsupported Content-Type header ({media_type}): must be 'application/json'")
+        return await documents.parse(data, kind)
 
     async def drain(self) -> bool:
         """Read the rest of the body; return whether the connection can be used for another request.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runtime import shapes
+from runtime import bodies
 from runtime.api.connection import ClientConnection, Closed
 from runtime.api.request import Request
 from runtime.api.websocket import WebSocket
@@ -165,7 +165,7 @@ async def _exchange(
 
 async def exec_create(engine: Engine, request: Request) -> None:
     """Answer "Create an exec instance"."""
-    body = await request.json(shapes.EXEC, is_optional=False)
+    body = await request.json(bodies.ExecConfig, is_optional=False)
     parse_keys(body.get("DetachKeys"))
     if not body.get("Cmd"):
         raise BadRequestError("No exec command specified")
@@ -174,7 +174,7 @@ async def exec_create(engine: Engine, request: Request) -> None:
 
 async def exec_start(engine: Engine, request: Request) -> None:
     """Answer "Start an exec instance"."""
-    body = await request.json(shapes.EXEC_START)
+    body = await request.json(bodies.ExecStart)
     id = request.arguments[0]
     one = engine.execs.find(id)
     check_console_size(body.get("ConsoleSize"))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from runtime import shapes
+from runtime import bodies
 from runtime.api import buildkit, versions
 from runtime.api.images import registry_config
 from runtime.api.request import Request, line
@@ -142,5 +142,5 @@ async def check(engine: Engine, request: Request) -> None:
 
 async def ports_check(engine: Engine, request: Request) -> None:
     """Answer with 409 and the process that has the port if a host port is not available."""
-    engine.ports_check((await request.json(shapes.PORTS_CHECK)).get("bindings") or ())
+    engine.ports_check((await request.json(bodies.PortsCheck)).get("bindings") or ())
     await request.answer(200, {})

@@ -7,8 +7,9 @@ what it brought.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
+from runtime.bodies import CreateBody, Resources
 from runtime.image.reference import Reference
 
 Version = tuple[int, int]
@@ -59,11 +60,12 @@ def container(document: dict[str, Any], version: Version) -> dict[str, Any]:
     return {**document, "NetworkSettings": settings, "Config": config}
 
 
-def container_request(body: dict[str, Any], version: Version) -> tuple[dict[str, Any], list[str]]:
+def container_request(body: CreateBody, version: Version) -> tuple[CreateBody, list[str]]:
     """Return the body of "Create a container" as it is understood, and the warnings."""
     if version < (1, 52):
         return body, []
-    kept = {key: one for key, one in body.items() if key != "MacAddress"}
+    kept = body.copy()
+    kept.pop("MacAddress", None)
     bindings = (body.get("HostConfig") or {}).get("PortBindings") or {}
     empty = sorted(port for port, entries in bindings.items() if not entries)
     if not empty:
@@ -74,9 +76,10 @@ def container_request(body: dict[str, Any], version: Version) -> tuple[dict[str,
     ]
 
 
-def update_request(body: dict[str, Any], version: Version) -> dict[str, Any]:
+def update_request(body: Resources, version: Version) -> Resources:
     """Return the body of "Update a container" as it is understood: limits of single devices since 1.55."""
-    return body if version >= (1, 55) else {key: one for key, one in body.items() if key not in BLOCK_DEVICES}
+    kept = {key: one for key, one in body.items() if version >= (1, 55) or key not in BLOCK_DEVICES}
+    return cast(Resources, kept)
 
 
 def statistics(document: dict[str, Any], version: Version) -> dict[str, Any]:

@@ -19,7 +19,7 @@ SETTLED_NS = 2_000_000_000
 FORMAT = 1
 MOST_FILES = 64
 """As many contexts' digests are kept, those that were used last."""
-LEAST_ENTRIES = 1_000
+MIN_ENTRIES = 1_000
 
 Known = dict[str, list[Any]]
 """By "device:inode": size, mtime and ctime (nanoseconds), hex SHA-256."""
@@ -61,7 +61,7 @@ class FileDigests:
         if not self._has_new:
             return
         kept = dict(self._used)
-        room = max(len(kept), LEAST_ENTRIES)
+        room = max(len(kept), MIN_ENTRIES)
         for key, entry in reversed(self._known.items()):
             if room == 0:
                 break

@@ -29,7 +29,7 @@ from runtime.buildkit.frontend import (
     CONTEXT,
     UPLOADED,
     Content,
-    Source,
+    ParsedDockerfile,
     cache_sources,
     options_of,
     platforms_of,
@@ -168,7 +168,7 @@ class Bridge:
             build.facts = self._facts(build, source, options)
             return image
 
-    def _facts(self, build: Build, source: Source, options: BuildOptions) -> Facts:
+    def _facts(self, build: Build, source: ParsedDockerfile, options: BuildOptions) -> Facts:
         stages = source.parsed.stages
         names = {stage.base.name for stage in stages}
         arguments = global_arguments(source.parsed, options, set())
@@ -201,7 +201,7 @@ class Bridge:
     @asynccontextmanager
     async def _opened(
         self, build: Build, session: Session, options: BuildOptions, url: str
-    ) -> AsyncIterator[tuple[Source, Path, Path | None]]:
+    ) -> AsyncIterator[tuple[ParsedDockerfile, Path, Path | None]]:
         """Give the Dockerfile, a temporary directory, and the context where it was handed over.
 
         What is wrong with the Dockerfile, and with what the block does with it, is reported with its lines.

@@ -53,15 +53,15 @@ class Content:
     data: bytes
     ignore: str | None
 
-    def parsed(self) -> Source:
+    def parsed(self) -> ParsedDockerfile:
         """Return what it says. Raises DockerfileError."""
         own = f"{self.name}.dockerignore"
         ignore = None if self.ignore is None else (self.ignore, Ignore.parse(self.ignore, own))
-        return Source(self.name, self.data, parse_bytes(self.data, self.name), ignore)
+        return ParsedDockerfile(self.name, self.data, parse_bytes(self.data, self.name), ignore)
 
 
 @dataclass(frozen=True)
-class Source:
+class ParsedDockerfile:
     """A Dockerfile, parsed."""
 
     name: str
@@ -188,7 +188,7 @@ async def receive_upload(session: Session, url: str, directory: Path) -> None:
 @asynccontextmanager
 async def prepared(
     session: Session,
-    source: Source,
+    source: ParsedDockerfile,
     options: BuildOptions,
     scratch: Path,
     contexts: Contexts,

@@ -12,14 +12,14 @@ from typing import Any
 from runtime.build import instructions as ins
 from runtime.build.checking import check_dockerfile
 from runtime.build.options import BuildOptions
-from runtime.buildkit.frontend import Source
+from runtime.buildkit.frontend import ParsedDockerfile
 from runtime.buildkit.rpc import UNIMPLEMENTED, RpcError
 from runtime.buildkit.schema import message
 
 SUBREQUESTS = ("frontend.lint", "frontend.targets", "frontend.outline", "frontend.subrequests.describe")
 
 
-def answer_subrequest(wanted: str, source: Source) -> Any:
+def answer_subrequest(wanted: str, source: ParsedDockerfile) -> Any:
     """Return the Result that answers the request `wanted` about a Dockerfile. Raises RpcError."""
     if wanted == "frontend.lint":
         document, text, code = _lint(source)
@@ -40,7 +40,7 @@ def answer_subrequest(wanted: str, source: Source) -> Any:
     return result
 
 
-def _lint(source: Source) -> tuple[Any, str, int]:
+def _lint(source: ParsedDockerfile) -> tuple[Any, str, int]:
     lint = check_dockerfile(source.parsed, BuildOptions())
     warnings = [
         {
@@ -60,7 +60,7 @@ def _lint(source: Source) -> tuple[Any, str, int]:
     )
 
 
-def _targets(source: Source) -> tuple[Any, str, int]:
+def _targets(source: ParsedDockerfile) -> tuple[Any, str, int]:
     stages = source.parsed.stages
     last = len(stages) - 1
     targets = [
@@ -78,7 +78,7 @@ def _targets(source: Source) -> tuple[Any, str, int]:
     return {"targets": targets}, shown, 0
 
 
-def _outline(source: Source) -> tuple[Any, str, int]:
+def _outline(source: ParsedDockerfile) -> tuple[Any, str, int]:
     stage = source.parsed.stages[-1]
     found = [one for one in stage.instructions if isinstance(one, ins.Arg)]
     arguments = [

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from runtime.bodies import HostConfig
 from runtime.errors import BadRequestError
 
 OWN_DEVICES = frozenset(f"/dev/{name}" for name in "pts shm fd mqueue console ptmx .lxc .lxd-mounts .udev".split())
 """Paths in /dev that every container has its own of."""
 
 
-def devices(host: Mapping[str, Any], privileged: bool) -> list[dict[str, Any]]:
+def devices(host: HostConfig, privileged: bool) -> list[dict[str, Any]]:
     """Return `linux.devices`: those in HostConfig, with `privileged` all of the host's. Raises BadRequestError."""
     found = [
         _device(inside, about)

@@ -9,11 +9,14 @@ unhealthy ─ probe succeeds ─────────────────
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
+
+from runtime.bodies import HealthConfig
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 KEPT_PROBES, KEPT_OUTPUT = 5, 4096
 NS = 1_000_000_000
+_Duration = Literal["Interval", "Timeout", "StartPeriod", "StartInterval"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class HealthCheck:
     start_interval_s: float = 5.0
 
     @classmethod
-    def of(cls, config: dict[str, Any] | None, shell: tuple[str, ...] = ("/bin/sh", "-c")) -> HealthCheck | None:
+    def of(cls, config: HealthConfig | None, shell: tuple[str, ...] = ("/bin/sh", "-c")) -> HealthCheck | None:
         """Parse a container's `Healthcheck` (durations in ns); None if it has none, or it is disabled."""
         test = list((config or {}).get("Test") or ())
         if not config or not test or test[0] not in ("CMD", "CMD-SHELL"):
@@ -37,7 +40,7 @@ class HealthCheck:
         if not command:
             return None
 
-        def seconds(key: str, default: float) -> float:
+        def seconds(key: _Duration, default: float) -> float:
             return config[key] / NS if config.get(key) else default
 
         return cls(

@@ -9,16 +9,17 @@ import os
 import re
 import stat
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
+from runtime.bodies import HostConfig
 from runtime.container.devices import kind_of, nodes
 from runtime.errors import BadRequestError
 from runtime.oci import defaults
 from runtime.oci.limits import CPU_PERIOD_US
 
-LEAST_MEMORY_BYTES = 6 << 20
+MIN_MEMORY_BYTES = 6 << 20
 NANO = 1_000_000_000
-LEAST_NANO_CPUS = NANO // 100
+MIN_NANO_CPUS = NANO // 100
 MAX_PROCESSES = 4 << 20
 """The kernel's PID_MAX_LIMIT, and the highest value that pids.max accepts."""
 _NUMBER = re.compile(r"[0-9]{1,4}")
@@ -81,14 +82,14 @@ def features(files: Collection[str]) -> frozenset[str]:
 
 
 def settle(
-    host: Mapping[str, Any], offered: Collection[str], processors: Collection[int], memory_nodes: Collection[int] = (0,)
-) -> tuple[dict[str, Any], list[str]]:
+    host: HostConfig, offered: Collection[str], processors: Collection[int], memory_nodes: Collection[int] = (0,)
+) -> tuple[HostConfig, list[str]]:
     """Return HostConfig `host` without the limits that the machine does not support, and a warning for each.
 
     `offered` are the machine's `features`; `processors` and `memory_nodes` the IDs of those it has. Raises
     BadRequestError on an invalid limit.
     """
-    kept = dict(host)
+    kept = host.copy()
     warnings = []
     _check_memory(kept)
     _check_cpu(kept, offered, processors)
@@ -107,7 +108,8 @@ def settle(
     for feature, names, loss in DISCARDED:
         if feature not in offered and any(_is_asked(name, kept.get(name)) for name in names):
             warnings.append(NO_KERNEL + loss)
-            kept = {key: value for key, value in kept.items() if key not in names}
+            for name in names:
+                cast(dict[str, Any], kept).pop(name, None)
     if kept.get("OomKillDisable") and not kept.get("Memory"):
         warnings.append(
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
@@ -116,12 +118,12 @@ def settle(
     return kept, warnings
 
 
-def without_root(host: Mapping[str, Any], offered: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+def without_root(host: HostConfig, offered: Collection[str]) -> tuple[HostConfig, list[str]]:
     """Return HostConfig `host` without settings that need root, and a warning for each. Called before `settle`.
 
     `offered` are the `features` that were delegated to the engine's user.
     """
-    kept = dict(host)
+    kept = host.copy()
     warnings = []
     if kept.get("NanoCpus") and "cpu_quota" not in offered:
         warnings.append(f"{NO_KERNEL}CPU limits{NO_CGROUP}Limitation discarded.")
@@ -138,10 +140,10 @@ def _is_asked(name: str, value: Any) -> bool:
     return bool(value) and (name != "PidsLimit" or value > 0)
 
 
-def _check_memory(host: Mapping[str, Any]) -> None:
+def _check_memory(host: HostConfig) -> None:
     memory, swap = host.get("Memory") or 0, host.get("MemorySwap") or 0
     reservation, swappiness = host.get("MemoryReservation") or 0, host.get("MemorySwappiness")
-    if memory and memory < LEAST_MEMORY_BYTES:
+    if memory and memory < MIN_MEMORY_BYTES:
         raise BadRequestError("Minimum memory limit allowed is 6MB")
     if 0 < swap < memory:
         raise BadRequestError("Minimum memoryswap limit should be larger than memory limit, see usage")
@@ -151,14 +153,14 @@ def _check_memory(host: Mapping[str, Any]) -> None:
         raise BadRequestError(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
     if reservation < 0:
         raise BadRequestError(f"invalid memory reservation: {reservation}")
-    if 0 < reservation < LEAST_MEMORY_BYTES:
+    if 0 < reservation < MIN_MEMORY_BYTES:
         raise BadRequestError("Minimum memory reservation allowed is 6MB")
     if 0 < memory < reservation:
         raise BadRequestError("Minimum memory limit can not be less than memory reservation limit, see usage")
 
 
-def _check_cpu(host: Mapping[str, Any], offered: Collection[str], processors: Collection[int]) -> None:
-    nano, period, quota = (host.get(name) or 0 for name in ("NanoCpus", "CpuPeriod", "CpuQuota"))
+def _check_cpu(host: HostConfig, offered: Collection[str], processors: Collection[int]) -> None:
+    nano, period, quota = host.get("NanoCpus") or 0, host.get("CpuPeriod") or 0, host.get("CpuQuota") or 0
     for other, name in ((period, "Period"), (quota, "Quota")):
         if nano and other > 0:
             raise BadRequestError(f"Conflicting options: Nano CPUs and CPU {name} cannot both be set")
@@ -166,7 +168,7 @@ def _check_cpu(host: Mapping[str, Any], offered: Collection[str], processors: Co
         raise BadRequestError(
             "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler or the cgroup is not mounted"
         )
-    if nano and not LEAST_NANO_CPUS <= nano <= len(processors) * NANO:
+    if nano and not MIN_NANO_CPUS <= nano <= len(processors) * NANO:
         count = len(processors)
         raise BadRequestError(
             f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available",
@@ -178,8 +180,9 @@ def _check_cpu(host: Mapping[str, Any], offered: Collection[str], processors: Co
         raise BadRequestError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if (host.get("CpuShares") or 0) < 0:
         raise BadRequestError(f"invalid CPU shares ({host['CpuShares']}): value must be a positive integer")
-    for name, called in (("CpuRealtimePeriod", "period"), ("CpuRealtimeRuntime", "runtime")):
-        if (host.get(name) or 0) < 0:
+    realtime = {"period": host.get("CpuRealtimePeriod"), "runtime": host.get("CpuRealtimeRuntime")}
+    for called, value in realtime.items():
+        if (value or 0) < 0:
             raise BadRequestError(f"cpu real-time {called} can not be negative")
     if (host.get("CpuRealtimeRuntime") or 0) > (host.get("CpuRealtimePeriod") or 1_000_000):
         raise BadRequestError("cpu real-time runtime cannot be higher than cpu real-time period")
@@ -221,7 +224,7 @@ def parse_list(text: str, kind: str = "cpus") -> frozenset[int]:
     return frozenset(found)
 
 
-def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, Any]:
+def resources(host: HostConfig, privileged: bool = False) -> dict[str, Any]:
     """Return `linux.resources` for HostConfig's limits, with `privileged` without device rules.
 
     Raises BadRequestError if a device does not exist.
@@ -246,13 +249,14 @@ def resources(host: Mapping[str, Any], privileged: bool = False) -> dict[str, An
     )
     if host.get("NanoCpus"):
         cpu["period"], cpu["quota"] = CPU_PERIOD_US, host["NanoCpus"] * CPU_PERIOD_US // NANO
+    by_name: Mapping[str, Any] = host
     io = _some(
         weight=host.get("BlkioWeight"),
         weightDevice=[
             {**_block_device(entry), "weight": entry["Weight"]} for entry in host.get("BlkioWeightDevice") or ()
         ],
         **{
-            ours: [{**_block_device(entry), "rate": entry["Rate"]} for entry in host.get(name) or ()]
+            ours: [{**_block_device(entry), "rate": entry["Rate"]} for entry in by_name.get(name) or ()]
             for name, ours in THROTTLES.items()
         },
     )
@@ -272,7 +276,7 @@ def _block_device(entry: Mapping[str, Any]) -> dict[str, int]:
     return numbers
 
 
-def _device_rules(host: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _device_rules(host: HostConfig) -> list[dict[str, Any]]:
     rules = [dict(rule) for rule in defaults.DEVICE_RULES]
     for wanted in host.get("Devices") or ():
         access = wanted.get("CgroupPermissions") or "rwm"

@@ -10,8 +10,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from runtime.bodies import ContainerConfig, ExecConfig, HostConfig, Ulimit
 from runtime.container import seccomp_profile
 from runtime.container.devices import devices
 from runtime.container.resources import resources
@@ -69,12 +70,15 @@ class ContainerPaths:
     is_cgroup_v2: bool = False
 
 
-def merge_image(config: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
+def merge_image(config: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
     """Return the container's `config` merged with that of the image, as Docker does in create."""
-    merged = {key: value for key, value in config.items() if key not in ("HostConfig", "NetworkingConfig")}
+    merged: dict[str, Any] = {
+        key: value for key, value in config.items() if key not in ("HostConfig", "NetworkingConfig")
+    }
+    of_image: Mapping[str, Any] = image
     for key in ("User", "WorkingDir", "StopSignal", "Healthcheck", "Shell"):
         if not merged.get(key):
-            merged[key] = image.get(key)
+            merged[key] = of_image.get(key)
     if merged.get("Healthcheck") and image.get("Healthcheck") and not merged["Healthcheck"].get("Test"):
         merged["Healthcheck"] = {**image["Healthcheck"], **{k: v for k, v in merged["Healthcheck"].items() if v}}
     if not merged.get("Entrypoint"):
@@ -89,11 +93,11 @@ def merge_image(config: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str
     names = {pair.partition("=")[0] for pair in given}
     merged["Env"] = [*given, *(pair for pair in image.get("Env") or () if pair.partition("=")[0] not in names)]
     for key in ("ExposedPorts", "Volumes", "Labels"):
-        merged[key] = {**(image.get(key) or {}), **(merged.get(key) or {})}
-    return merged
+        merged[key] = {**(of_image.get(key) or {}), **(merged.get(key) or {})}
+    return cast(ContainerConfig, merged)
 
 
-def command(config: Mapping[str, Any]) -> list[str]:
+def command(config: ContainerConfig) -> list[str]:
     """Return the process's arguments. Raises BadRequestError if there are none."""
     arguments = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
     if not arguments:
@@ -107,11 +111,11 @@ def capability_names(given: Sequence[str]) -> list[str]:
     return [name if name.startswith("CAP_") or name == ALL else f"CAP_{name}" for name in names]
 
 
-def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
+def capabilities(host: HostConfig) -> tuple[str, ...]:
     """Return the capabilities after HostConfig's Privileged, CapAdd and CapDrop. Raises BadRequestError."""
     if host.get("Privileged"):
         return tuple(NUMBERS)
-    added, dropped = (capability_names(host.get(key) or ()) for key in ("CapAdd", "CapDrop"))
+    added, dropped = capability_names(host.get("CapAdd") or ()), capability_names(host.get("CapDrop") or ())
     for key, names in (("CapAdd", added), ("CapDrop", dropped)):
         for name in names:
             if name not in NUMBERS and name != ALL:
@@ -127,7 +131,7 @@ def capabilities(host: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(wanted) if name not in unwanted)
 
 
-def build(config: Mapping[str, Any], host: Mapping[str, Any], place: ContainerPaths) -> dict[str, Any]:
+def build(config: ContainerConfig, host: HostConfig, place: ContainerPaths) -> dict[str, Any]:
     """Return the OCI document of a container. Raises BadRequestError on an invalid setting."""
     granted = capabilities(host)
     privileged = bool(host.get("Privileged"))
@@ -166,12 +170,12 @@ def build(config: Mapping[str, Any], host: Mapping[str, Any], place: ContainerPa
     return document
 
 
-def _hostname(config: Mapping[str, Any], host: Mapping[str, Any]) -> str:
+def _hostname(config: ContainerConfig, host: HostConfig) -> str:
     given: str = config.get("Hostname") or ""
     return given or (os.uname().nodename if host.get("NetworkMode") == "host" else "")
 
 
-def _identity(user: str | None, host: Mapping[str, Any]) -> dict[str, str]:
+def _identity(user: str | None, host: HostConfig) -> dict[str, str]:
     """Return the user and groups as annotations: names are resolved inside the container, by `oci.user`."""
     found = {"skiff.user": user or ""}
     if host.get("GroupAdd"):
@@ -179,7 +183,7 @@ def _identity(user: str | None, host: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def hidden_paths(host: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def hidden_paths(host: HostConfig) -> tuple[list[str], list[str]]:
     """Return the masked and the read-only paths of a HostConfig."""
     if host.get("Privileged") or "systempaths=unconfined" in _security_options(host):
         return [], []
@@ -190,7 +194,7 @@ def hidden_paths(host: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     )
 
 
-def _kernel_values(host: Mapping[str, Any]) -> dict[str, str]:
+def _kernel_values(host: HostConfig) -> dict[str, str]:
     """Return the sysctls for the document. Raises BadRequestError on those that belong to no namespace."""
     found = {}
     for name, value in (host.get("Sysctls") or {}).items():
@@ -211,7 +215,7 @@ def _kernel_values(host: Mapping[str, Any]) -> dict[str, str]:
 
 
 def process(
-    config: Mapping[str, Any], host: Mapping[str, Any], granted: Sequence[str], no_new_privileges: bool
+    config: ContainerConfig, host: HostConfig, granted: Sequence[str], no_new_privileges: bool
 ) -> dict[str, Any]:
     """Return the document's `process`."""
     environment = list(config.get("Env") or ())
@@ -248,7 +252,7 @@ def _last_of_each(pairs: Sequence[str]) -> list[str]:
     return list(found.values())
 
 
-def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:
+def _limit(limit: Ulimit) -> dict[str, Any]:
     kind, soft = f"RLIMIT_{limit['Name'].upper()}", limit["Soft"]
     hard = limit.get("Hard", soft)
     if kind not in LIMITS:
@@ -259,26 +263,26 @@ def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_exec(
-    body: Mapping[str, Any], config: Mapping[str, Any], host: Mapping[str, Any], size: Sequence[int]
+    body: ExecConfig, config: ContainerConfig, host: HostConfig, size: Sequence[int]
 ) -> tuple[dict[str, Any], dict[str, str], Mapping[str, Any] | None]:
     """Return the OCI process, annotations and seccomp filter of an exec (Docker's ExecConfig) in a container."""
-    granted = capabilities({**host, "Privileged": host.get("Privileged") or body.get("Privileged")})
+    granted = capabilities({**host, "Privileged": bool(host.get("Privileged") or body.get("Privileged"))})
     # the container's filter also applies to a privileged exec
     no_new_privileges, seccomp = security(host, capabilities(host))
-    merged = {
-        "Cmd": body.get("Cmd"),
+    merged: ContainerConfig = {
+        "Cmd": body.get("Cmd") or [],
         "Env": [*(config.get("Env") or ()), *(body.get("Env") or ())],
-        "Tty": body.get("Tty"),
-        "WorkingDir": body.get("WorkingDir") or config.get("WorkingDir"),
+        "Tty": bool(body.get("Tty")),
+        "WorkingDir": body.get("WorkingDir") or config.get("WorkingDir") or "",
         "Hostname": _hostname(config, host),
     }
-    limits = {"Ulimits": host.get("Ulimits"), "ConsoleSize": list(size)}
+    limits: HostConfig = {"Ulimits": host.get("Ulimits") or [], "ConsoleSize": list(size)}
     document = process(merged, limits, granted, no_new_privileges)
     document["oomScoreAdj"] = host.get("OomScoreAdj")
     return document, _identity(body.get("User") or config.get("User"), host), seccomp
 
 
-def security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, Mapping[str, Any] | None]:
+def security(host: HostConfig, granted: Sequence[str]) -> tuple[bool, Mapping[str, Any] | None]:
     """Parse HostConfig's SecurityOpt: return (no_new_privs, seccomp filter). Raises BadRequestError."""
     no_new_privileges = False
     seccomp: Mapping[str, Any] | None = defaults.seccomp(granted)
@@ -301,7 +305,7 @@ def security(host: Mapping[str, Any], granted: Sequence[str]) -> tuple[bool, Map
     return no_new_privileges, None if host.get("Privileged") else seccomp
 
 
-def _security_options(host: Mapping[str, Any]) -> list[str]:
+def _security_options(host: HostConfig) -> list[str]:
     """Return the security options with "=" as separator; older clients use ":"."""
     return [
         option if "=" in option.partition(":")[0] else option.replace(":", "=", 1)
@@ -309,7 +313,7 @@ def _security_options(host: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _namespaces(host: Mapping[str, Any], place: ContainerPaths) -> list[dict[str, str]]:
+def _namespaces(host: HostConfig, place: ContainerPaths) -> list[dict[str, str]]:
     found: list[dict[str, str]] = [{"type": "mount"}]
     for kind, mode in (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode"), ("cgroup", "CgroupnsMode")):
         if host.get(mode) == "host":
@@ -320,7 +324,7 @@ def _namespaces(host: Mapping[str, Any], place: ContainerPaths) -> list[dict[str
     return found
 
 
-def _mounts(host: Mapping[str, Any], place: ContainerPaths, privileged: bool) -> list[dict[str, Any]]:
+def _mounts(host: HostConfig, place: ContainerPaths, privileged: bool) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = []
     if place.upper is not None:
         options = [f"lowerdir+={layer}" for layer in place.layers]

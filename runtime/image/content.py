@@ -20,7 +20,7 @@ MOST_PARTIAL_BYTES = 1 << 30
 """How much of them is kept for pulls that go on."""
 
 
-class Writer:
+class BlobWriter:
     """A blob that grows: counts and digests what is written."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -123,13 +123,13 @@ class ContentStore:
         return digest
 
     @contextmanager
-    def write(self, expected: str | None = None) -> Iterator[Writer]:
+    def write(self, expected: str | None = None) -> Iterator[BlobWriter]:
         """Give a writer whose content becomes a blob when the block ends well and its digest is the `expected` one."""
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=self._paths.tmp, prefix="blob-")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                writer = Writer(file)
+                writer = BlobWriter(file)
                 yield writer
                 file.flush()
                 os.fsync(descriptor)
@@ -145,10 +145,10 @@ class ContentStore:
             Path(name).unlink(missing_ok=True)
 
     @contextmanager
-    def digest(self) -> Iterator[Writer]:
+    def digest(self) -> Iterator[BlobWriter]:
         """Give a writer that only counts and digests."""
         with open(os.devnull, "wb") as nowhere:
-            yield Writer(nowhere)
+            yield BlobWriter(nowhere)
 
     @property
     def partials(self) -> Path:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio.to_thread
 
+from runtime.bodies import ContainerConfig
 from runtime.errors import BadRequestError, ConflictError, NotFoundError
 from runtime.image.content import ContentStore
 from runtime.image.garbage import Garbage
@@ -49,9 +50,9 @@ class Image:
     """The ID of the image that it was made of here, by a commit."""
 
     @property
-    def defaults(self) -> dict[str, Any]:
+    def defaults(self) -> ContainerConfig:
         """What a container of this image runs with (OCI image configuration, "config")."""
-        return self.config.get("config") or {}
+        return cast(ContainerConfig, self.config.get("config") or {})
 
 
 class Images:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from runtime.bodies import ImageConfig
 from runtime.errors import BadRequestError, NotFoundError
-from runtime.shapes import IMAGE, fitted
+from runtime.shapes import fitted, shape_of
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -198,7 +199,7 @@ def diff_ids(raw_config: bytes) -> list[str]:
     except (ValueError, KeyError, TypeError) as error:
         raise BadRequestError("it is no container image: its configuration names no layers") from error
     try:
-        fitted(document, IMAGE)
+        fitted(document, shape_of(ImageConfig))
     except BadRequestError as error:
         reason = str(error).removeprefix("invalid JSON: ")
         raise BadRequestError(f"the image's configuration is not valid: {reason}") from error

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from runtime.errors import BadRequestError
-from runtime.image.content import ContentStore, Writer
+from runtime.image.content import BlobWriter, ContentStore
 from runtime.image.images import Image, Images
 from runtime.image.index import Attest, attestation, image_index
 from runtime.image.layers import LayerSource
@@ -206,6 +206,6 @@ def _compress(source: LayerSource, content: ContentStore) -> tuple[Descriptor, s
     # without name and time in its header, the same layer gives the same bytes
     options: dict[str, Any] = {"filename": "", "mode": "wb", "compresslevel": COMPRESSION, "mtime": 0}
     with content.write() as blob, gzip.GzipFile(fileobj=cast(IO[bytes], blob), **options) as out:
-        plain = Writer(cast(Any, out))
+        plain = BlobWriter(cast(Any, out))
         source.write(cast(IO[bytes], plain))
     return Descriptor(DOCKER_LAYER_GZIP, blob.digest, blob.size), plain.digest

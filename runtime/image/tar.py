@@ -33,7 +33,7 @@ class TarError(ValueError):
 
 
 @dataclass(slots=True)
-class Entry:
+class TarEntry:
     """One entry. `size` is the payload's in the archive; `sparse` are (offset, size) pieces of a file of `real_size`."""
 
     kind: str
@@ -102,7 +102,7 @@ class Input:
             pass
 
 
-def entries(source: Input) -> Iterator[Entry]:
+def entries(source: Input) -> Iterator[TarEntry]:
     """Yield the entries; the payload of each must be read from `source`, padding included, before the next."""
     pax: dict[bytes, bytes] = {}
     common: dict[bytes, bytes] = {}
@@ -207,7 +207,7 @@ def _entry(
     pax: Mapping[bytes, bytes],
     long_name: bytes | None,
     long_link: bytes | None,
-) -> Entry:
+) -> TarEntry:
     name = block[:100].partition(b"\0")[0]
     if block[257:263] == b"ustar\0" and block[345]:
         name = block[345:500].partition(b"\0")[0] + b"/" + name
@@ -238,7 +238,7 @@ def _entry(
     if what in (CHARACTER, BLOCK_DEVICE):
         major, minor = _number(block[329:337]), _number(block[337:345])
     mode = _number(block[100:108]) & 0o7777
-    return Entry(what, _text(name), mode, uid, gid, size, mtime_ns, _text(link), major, minor, xattrs)
+    return TarEntry(what, _text(name), mode, uid, gid, size, mtime_ns, _text(link), major, minor, xattrs)
 
 
 def _old_sparse(block: bytes, source: Input) -> tuple[list[tuple[int, int]], int]:
@@ -261,7 +261,7 @@ def _old_sparse(block: bytes, source: Input) -> tuple[list[tuple[int, int]], int
     return pieces, real_size
 
 
-def _pax_sparse(entry: Entry, pax: Mapping[bytes, bytes], source: Input) -> None:
+def _pax_sparse(entry: TarEntry, pax: Mapping[bytes, bytes], source: Input) -> None:
     """Take what pax headers say of a sparse file, in GNU's formats 0.0, 0.1 and 1.0."""
     try:
         if name := pax.get(b"GNU.sparse.name"):
@@ -276,7 +276,7 @@ def _pax_sparse(entry: Entry, pax: Mapping[bytes, bytes], source: Input) -> None
     entry.sparse = list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _sparse_map(entry: Entry, source: Input) -> list[int]:
+def _sparse_map(entry: TarEntry, source: Input) -> list[int]:
     """Read the map at the beginning of the payload: decimal lines, filled up to a block (format 1.0)."""
     data = b""
     while True:

@@ -150,7 +150,7 @@ class _Extraction:
     def __init__(self, root: str, assembly: AssemblyWriter | None) -> None:
         self._root = root
         self._assembly = assembly
-        self._directories: dict[str, tar.Entry | None] = {root: None}
+        self._directories: dict[str, tar.TarEntry | None] = {root: None}
         self._aliases: dict[str, str] = {}
         """Where directories' names lead that go through links of the layer."""
         self._owner = (os.geteuid(), os.getegid())
@@ -258,7 +258,7 @@ class _Extraction:
 
     # --- everything else
 
-    def _file(self, path: str, relative: str, entry: tar.Entry, source: tar.Input) -> int:
+    def _file(self, path: str, relative: str, entry: tar.TarEntry, source: tar.Input) -> int:
         mode = entry.mode & 0o777
         try:
             descriptor = os.open(path, NEW_FILE, mode)
@@ -287,7 +287,7 @@ class _Extraction:
             os.close(descriptor)
         return size
 
-    def _sparse(self, descriptor: int, entry: tar.Entry, source: tar.Input) -> int:
+    def _sparse(self, descriptor: int, entry: tar.TarEntry, source: tar.Input) -> int:
         """Write a sparse file's pieces to their places; in the assembly they count as raw."""
         left = entry.size
         for offset, size in entry.sparse or ():
@@ -305,7 +305,7 @@ class _Extraction:
         os.ftruncate(descriptor, entry.real_size)
         return entry.real_size
 
-    def _special(self, path: str, entry: tar.Entry) -> None:
+    def _special(self, path: str, entry: tar.TarEntry) -> None:
         if entry.kind == tar.OTHER:
             return
         if os.path.lexists(path):
@@ -331,7 +331,7 @@ class _Extraction:
             os.mknod(path, kind | 0o600, os.makedev(entry.major, entry.minor))
         self._attributes(path, entry)
 
-    def _attributes(self, path: str, entry: tar.Entry) -> None:
+    def _attributes(self, path: str, entry: tar.TarEntry) -> None:
         if (entry.uid, entry.gid) != self._owner or self._inherits_group:
             chown(path, entry.uid, entry.gid)
         if entry.kind != tar.SYMLINK:

@@ -7,8 +7,8 @@ import ipaddress
 import socket
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from runtime.bodies import PortBindingBody
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError, SkiffError
 from runtime.linux.ports import holder as socket_holder
 from runtime.network.forwarder.client import port_key
@@ -67,7 +67,7 @@ class PortBinding:
         return f"{address}:{ports}/{self.protocol}"
 
 
-def parse_binding(port: str, binding: Mapping[str, Any]) -> PortBinding:
+def parse_binding(port: str, binding: PortBindingBody) -> PortBinding:
     """Parse an entry of HostConfig.PortBindings: `port` "80/tcp", `binding` with HostIp and HostPort.
 
     Raises BadRequestError.
@@ -98,7 +98,7 @@ def parse_binding(port: str, binding: Mapping[str, Any]) -> PortBinding:
     return replace(found, host_port_last=0) if found.host_port_last == found.host_port else found
 
 
-def parse_bindings(bindings: Mapping[str, Any]) -> list[PortBinding]:
+def parse_bindings(bindings: Mapping[str, Sequence[PortBindingBody]]) -> list[PortBinding]:
     """Parse HostConfig.PortBindings. Raises BadRequestError."""
     return [parse_binding(port, one) for port, several in bindings.items() for one in several or [{}]]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from runtime.hints import Any
 
 CPU_PERIOD_US = 100_000
-LEAST_SHARES, MAX_SHARES = 2, 1 << 18
+MIN_SHARES, MAX_SHARES = 2, 1 << 18
 IO_THROTTLES = (
     ("throttleReadBpsDevice", "read_bps", "rbps"), ("throttleWriteBpsDevice", "write_bps", "wbps"),
     ("throttleReadIOPSDevice", "read_iops", "riops"), ("throttleWriteIOPSDevice", "write_iops", "wiops"),
@@ -106,7 +106,7 @@ def cpu_weight(shares: int) -> int:
 
     The same curve as in other OCI runtimes (crun(1), "cgroup v2"; runc since 1.3.2).
     """
-    if shares <= LEAST_SHARES:
+    if shares <= MIN_SHARES:
         return 1
     if shares >= MAX_SHARES:
         return 10_000

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runtime.bodies import ContainerConfig, EndpointBody, HostConfig, ImageConfig
 from runtime.errors import BadRequestError
-from runtime.shapes import CONFIG, ENDPOINT, HOST, IMAGE, fitted
+from runtime.shapes import fitted, shape_of
 
 _STATE = {
     "status": str, "exit_code": int, "error": str, "oom_killed": bool, "started_at": str, "finished_at": str,
@@ -23,8 +24,9 @@ LAYER_RECORD = {
 }  # fmt: skip
 SHAPES: dict[str, Any] = {
     "container": {
-        "id": str, "name": str, "image_id": str, "image_name": str, "created": str, "config": CONFIG, "host": HOST,
-        "networks": {str: ENDPOINT},
+        "id": str, "name": str, "image_id": str, "image_name": str, "created": str, "config": shape_of(ContainerConfig),
+        "host": shape_of(HostConfig),
+        "networks": {str: shape_of(EndpointBody)},
         "mounts": [
             {
                 "Type": str, "Destination": str, "RW": bool, "Name": str, "Driver": str, "Source": str, "Mode": str,
@@ -39,7 +41,7 @@ SHAPES: dict[str, Any] = {
         "ipam_options": {str: str}, "template": [_SUBNET], "config_from": str,
     },
     "image": {
-        "config": IMAGE, "size": int, "manifest": str, "references": {str: float}, "parent": str,
+        "config": shape_of(ImageConfig), "size": int, "manifest": str, "references": {str: float}, "parent": str,
     },
     "endpoint": {
         "id": str, "network_id": str, "container_id": str, "container_name": str, "host_device": str, "device": str,

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import shapes
+from runtime import bodies
 from runtime.errors import BadRequestError
-from runtime.shapes import fitted
+from runtime.shapes import fitted, shape_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -19,7 +19,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_document_is_fitted_or_refused_as_a_bad_request(document):
-    for shape in (shapes.CONTAINER, shapes.EXEC, shapes.NETWORK, shapes.UPDATE):
+    for shape in map(shape_of, (bodies.CreateBody, bodies.ExecConfig, bodies.NetworkBody, bodies.Resources)):
         with suppress(BadRequestError):
             fitted(document, shape)
 
@@ -32,18 +32,21 @@ def test_what_fits_comes_back_as_it_was():
         "HostConfig": {"Memory": 1 << 30, "PortBindings": {"80/tcp": [{"HostPort": "80"}]}},
         "Unknown": {"is": ["kept"]},
     }
-    assert fitted(document, shapes.CONTAINER) == document
+    assert fitted(document, shape_of(bodies.CreateBody)) == document
 
 
 def test_members_are_found_whatever_their_case_and_left_out_where_they_say_nothing():
     document = {"image": "busybox", "hostConfig": {"INIT": None, "memory": 1}, "Labels": {"Image": "kept"}}
-    assert fitted(document, shapes.CONTAINER) == {
+    assert fitted(document, shape_of(bodies.CreateBody)) == {
         "Image": "busybox", "HostConfig": {"Memory": 1}, "Labels": {"Image": "kept"},
     }  # fmt: skip
 
 
 def test_words_may_be_written_as_one_string():
-    assert fitted({"Cmd": "ls", "Entrypoint": ["sh"]}, shapes.CONTAINER) == {"Cmd": ["ls"], "Entrypoint": ["sh"]}
+    assert fitted({"Cmd": "ls", "Entrypoint": ["sh"]}, shape_of(bodies.CreateBody)) == {
+        "Cmd": ["ls"],
+        "Entrypoint": ["sh"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -65,4 +68,4 @@ def test_words_may_be_written_as_one_string():
 )
 def test_a_misfit_is_named_by_its_place(document, place):
     with pytest.raises(BadRequestError, match=f"invalid JSON: {place}"):
-        fitted(document, shapes.CONTAINER)
+        fitted(document, shape_of(bodies.CreateBody))

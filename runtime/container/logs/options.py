@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote_plus
 
+from runtime.bodies import LogConfig
 from runtime.container.logs import remote
 from runtime.errors import BadRequestError
 
@@ -43,7 +43,7 @@ class LogLimits:
 UNLIMITED = LogLimits()
 
 
-def limits_of(config: Mapping[str, Any] | None) -> LogLimits:
+def limits_of(config: LogConfig | None) -> LogLimits:
     """Return the limits of a LogConfig. Raises BadRequestError on what Docker refuses."""
     driver = (config or {}).get("Type") or ""
     options = dict((config or {}).get("Config") or {})
@@ -68,7 +68,7 @@ def limits_of(config: Mapping[str, Any] | None) -> LogLimits:
     return _local(options) if driver == LOCAL else _json_file(options)
 
 
-def is_readable(config: Mapping[str, Any] | None) -> bool:
+def is_readable(config: LogConfig | None) -> bool:
     """Whether `docker logs` may show the log of a container with this LogConfig."""
     driver, options = (config or {}).get("Type") or "", (config or {}).get("Config") or {}
     return driver != NONE and not (driver in remote.OPTIONS and options.get("cache-disabled") in TRUE)
@@ -145,7 +145,7 @@ def _pattern(name: str, text: str) -> re.Pattern[str]:
 
 
 def details(
-    config: Mapping[str, Any] | None,
+    config: LogConfig | None,
     labels: Mapping[str, str],
     environment: Mapping[str, str],
     fields: Mapping[str, str],

@@ -43,7 +43,7 @@ from runtime.errors import KernelError
 SPLICE_F_MOVE, SPLICE_F_NONBLOCK = 1, 2
 FIONREAD = 0x541B
 """ioctl_tty(2): number of readable bytes. From termios, but importing that costs too much memory."""
-LEAST_TAKEN_BYTES = 4096
+MIN_TAKEN_BYTES = 4096
 """The minimum moved at once; a segment may exceed its limit by this much."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -204,7 +204,7 @@ class LogWriter:
     def _room(self) -> int:
         if self._limits.max_bytes is None:
             return CHUNK_BYTES
-        return min(CHUNK_BYTES, max(self._start + self._limits.max_bytes - self.end, LEAST_TAKEN_BYTES))
+        return min(CHUNK_BYTES, max(self._start + self._limits.max_bytes - self.end, MIN_TAKEN_BYTES))
 
     def _rotate(self) -> None:
         """Start a new segment and delete the oldest."""

@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
 
+from runtime.bodies import HostConfig, Resources
 from runtime.container.resources import THROTTLES, resources
 from runtime.engine.background import log_errors
 from runtime.engine.containers.lifecycle import STOP_TIMEOUT_S, Lifecycle
@@ -184,15 +185,16 @@ class Containers:
         self.table.save(container)
         self.table.emit(container, "rename", oldName=f"/{old}")
 
-    async def update(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def update(self, name: str, body: Resources) -> dict[str, Any]:
         """Change limits and restart policy."""
         container = self.find(name)
         # an empty list of devices takes their limits away, which no other empty value does
-        changed = {
+        kept = {
             key: value
             for key, value in body.items()
             if value or (key == "PidsLimit" and value is not None) or value == []
         }
+        changed = cast(Resources, kept)
         memory, swap = changed.get("Memory") or 0, container.host.get("MemorySwap") or 0
         if 0 < swap < memory and not changed.get("MemorySwap"):
             raise ConflictError(
@@ -257,7 +259,10 @@ class Containers:
         kept = [text for text in container.host.get("Links") or () if not links.is_called(text, alias)]
         if len(kept) == len(container.host.get("Links") or ()):
             raise NotFoundError(f"No such container: {name}")
-        container.host["Links"] = kept or None
+        if kept:
+            container.host["Links"] = kept
+        else:
+            del container.host["Links"]
         self.table.save(container)
 
     async def _make_removable(self, container: Container, name: str, force: bool) -> None:
@@ -373,14 +378,14 @@ class Containers:
         self.table.emit(container, "resize", height=str(height), width=str(width))
 
 
-def _without_old(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def _without_old(before: Mapping[str, Any], after: Mapping[str, Any]) -> HostConfig:
     """Return HostConfig `after` with a rate of 0, none for the kernel, for each device that only `before` limits."""
-    found = dict(after)
+    found: dict[str, Any] = dict(after)
     for key in THROTTLES:
         named = {entry["Path"] for entry in after.get(key) or ()}
         old = [{"Path": entry["Path"], "Rate": 0} for entry in before.get(key) or () if entry["Path"] not in named]
         found[key] = [*(after.get(key) or ()), *old]
-    return found
+    return cast(HostConfig, found)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from runtime.bodies import ContainerConfig
 from runtime.container.health import UNHEALTHY
 from runtime.container.restart import next_delay
 from runtime.container.spec import ContainerPaths, build
@@ -109,7 +110,7 @@ class Lifecycle:
         network = await self.networks.join(container)
         bundle = self.paths.bundles / container.id
         self._prepare(container, directory, bundle)
-        config = {**container.config, "Env": self.networks.environment(container)}
+        config: ContainerConfig = {**container.config, "Env": self.networks.environment(container)}
         place = self._place(container, directory, network)
         with failures.preparing():
             document = build(config, container.host, place)
@@ -141,8 +142,7 @@ class Lifecycle:
         namespaces: dict[str, str] = {}
         if network is not None:
             namespaces["network"] = str(network)
-        for kind, mode in (("pid", "PidMode"), ("ipc", "IpcMode")):
-            value = container.host.get(mode) or ""
+        for kind, value in (("pid", container.host.get("PidMode") or ""), ("ipc", container.host.get("IpcMode") or "")):
             if value.startswith("container:"):
                 other = self.table.find(value.partition(":")[2])
                 if not other.is_running:

@@ -23,6 +23,7 @@ from typing import Any
 
 import anyio
 
+from runtime.bodies import ContainerConfig, EndpointBody, HostConfig
 from runtime.container.health import Health
 from runtime.container.logs.reader import LogReader
 from runtime.container.logs.writer import LogWriter
@@ -79,9 +80,9 @@ class Container:
     image_id: str
     image_name: str
     created: str
-    config: dict[str, Any]
-    host: dict[str, Any]
-    networks: dict[str, dict[str, Any]]
+    config: ContainerConfig
+    host: HostConfig
+    networks: dict[str, EndpointBody]
     mounts: list[dict[str, Any]]
     ports: list[dict[str, Any]] = field(default_factory=list)
     state: ContainerState = field(default_factory=ContainerState)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
+from runtime.bodies import Authentication
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.containers.views.configuration import config_view
 from runtime.engine.events import EventBus
@@ -335,7 +336,7 @@ class ImageApi:
             ],
         }
 
-    async def log_in(self, auth: Mapping[str, str]) -> dict[str, str]:
+    async def log_in(self, auth: Authentication) -> dict[str, str]:
         """Return the answer of "Check auth configuration", after a request to the registry. Raises EngineError."""
         await load_registry_client()
         from runtime.image.reference import registry_domain
@@ -350,7 +351,7 @@ def _created_ns(image: Image) -> int:
     return parse_rfc3339(image.config.get("created") or "")
 
 
-def _credentials(auth: Mapping[str, str] | None) -> Credentials | None:
+def _credentials(auth: Mapping[str, Any] | None) -> Credentials | None:
     from runtime.image.registry_auth import Credentials
 
     return Credentials.of(auth)

@@ -81,7 +81,8 @@ class ImageMaking:
         """
         container = self.table.find(name)
         reference = _reference(repository, tag)
-        config = {key: container.config[key] for key in IMAGE_KEYS if container.config.get(key)}
+        own: Mapping[str, Any] = container.config
+        config = {key: own[key] for key in IMAGE_KEYS if own.get(key)}
         config |= {key: value for key, value in (overrides or {}).items() if key in IMAGE_KEYS and value}
         config = changed(config, changes)
         try:

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from runtime.bodies import HostConfig
 from runtime.build.output import STDERR, STDOUT
 from runtime.build.runner import HOSTNAME, RootFilesystem
 from runtime.container.devices import devices
@@ -77,9 +78,9 @@ class Steps:
         self._running[id] = (event, exits)
         try:
             (bundle / "rootfs").mkdir(parents=True)
-            host = {"Privileged": is_privileged, "Memory": memory_bytes, "Hostname": hostname}
+            host: HostConfig = {"Privileged": is_privileged, "Memory": memory_bytes}
             namespace = await self._join(id, network, bundle, extra_hosts, hostname)
-            spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, host)
+            spec = self._document(id, rootfs, process, mounts, namespace, bundle, shm_size_bytes, host, hostname)
             kept = await self.keeper.launch(id, bundle, spec, stdin=False)
             async with anyio.create_task_group() as group:
                 for stream, name in ((STDOUT, "stdout"), (STDERR, "stderr")):
@@ -123,7 +124,8 @@ class Steps:
         namespace: str | None,
         bundle: Any,
         shm_size_bytes: int,
-        host: Mapping[str, Any],
+        host: HostConfig,
+        hostname: str,
     ) -> dict[str, Any]:
         overlay = [f"lowerdir+={layer}" for layer in rootfs.lower]
         overlay += [f"upperdir={rootfs.upper}", f"workdir={rootfs.work}"]
@@ -148,7 +150,7 @@ class Steps:
             "ociVersion": "1.2.0",
             "process": {**process, "capabilities": sets},
             "root": {"path": "rootfs"},
-            "hostname": host["Hostname"],
+            "hostname": hostname,
             "mounts": [
                 {"destination": "/", "type": "overlay", "source": "overlay", "options": overlay},
                 *defaults.mounts(shm_size_bytes or DEFAULT_SHM_BYTES),

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.bodies import ConnectBody, DisconnectBody, EndpointBody, NetworkBody
 from runtime.engine.containers.state import Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.events import EventBus
@@ -123,7 +124,7 @@ class NetworkApi:
             "Labels": network.labels,
         }
 
-    async def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def create(self, body: NetworkBody) -> dict[str, Any]:
         """Create a network; return the answer of "Create a network". Raises EngineError."""
         if body.get("EnableIPv4") is False:
             raise BadRequestError("a network without IPv4 is not supported", "omit enable_ipv4; enable_ipv6 adds IPv6")
@@ -149,7 +150,7 @@ class NetworkApi:
         self._emit("create", network)
         return {"Id": network.id, "Warning": ""}
 
-    def _configured(self, source: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _configured(self, source: str, body: NetworkBody) -> dict[str, Any]:
         """Return the settings that the configuration `source` has for a network. Raises NotFoundError, ForbiddenError."""
         found = next((one for one in self.networks.list() if source in (one.name, one.id)), None)
         if found is None or found.template is None:
@@ -191,12 +192,12 @@ class NetworkApi:
     def _is_used(self, network: Network) -> bool:
         return bool(self.networks.attached(network)) or any(network.name in one.networks for one in self.table)
 
-    async def connect(self, name: str, body: Mapping[str, Any]) -> None:
+    async def connect(self, name: str, body: ConnectBody) -> None:
         """Connect a container, running or not, to the network. Raises EngineError."""
         network = self.networks.resolve(name)
         container = self.table.find(body.get("Container") or "")
         _check_joinable(container, network)
-        settings = dict(body.get("EndpointConfig") or {})
+        settings = (body.get("EndpointConfig") or EndpointBody()).copy()
         check_endpoint(network.name, settings, network)
         async with self._held(container):
             if container.is_running:
@@ -212,7 +213,7 @@ class NetworkApi:
             self.table.save(container)
         self.networking.emit("connect", network, container)
 
-    async def disconnect(self, name: str, body: Mapping[str, Any]) -> None:
+    async def disconnect(self, name: str, body: DisconnectBody) -> None:
         """Disconnect a container from the network. Raises EngineError."""
         network = self.networks.resolve(name)
         try:
@@ -269,7 +270,7 @@ def _check_joinable(container: Container, network: Network) -> None:
         )
 
 
-def _check_offered(body: Mapping[str, Any], ipam_driver: str) -> None:
+def _check_offered(body: NetworkBody, ipam_driver: str) -> None:
     """Refuse kinds of networks that need a swarm, and drivers of plugins."""
     if body.get("Ingress"):
         raise ForbiddenError("Ingress network can only be global scope network", "omit `ingress`")
@@ -281,7 +282,7 @@ def _check_offered(body: Mapping[str, Any], ipam_driver: str) -> None:
         raise NotFoundError(f'plugin "{ipam_driver}" not found', "omit it: the engine assigns addresses itself")
 
 
-def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(body: NetworkBody) -> dict[str, Any]:
     """Return what a request says of subnets, options, labels and IPv6."""
     ipam = body.get("IPAM") or {}
     return {

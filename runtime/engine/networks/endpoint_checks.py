@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from runtime.bodies import EndpointBody
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.network.model import Network
 from runtime.network.networks import PREDEFINED, Networks
@@ -14,7 +14,7 @@ from runtime.network.networks import PREDEFINED, Networks
 MAC_ADDRESS = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 
 
-def check_endpoints(wanted: Mapping[str, Mapping[str, Any]], networks: Networks) -> None:
+def check_endpoints(wanted: Mapping[str, EndpointBody], networks: Networks) -> None:
     """Check EndpointSettings by network name; the networks may not exist. Raises BadRequestError."""
     for name, settings in wanted.items():
         try:
@@ -24,16 +24,17 @@ def check_endpoints(wanted: Mapping[str, Mapping[str, Any]], networks: Networks)
         check_endpoint(name, settings, network)
 
 
-def check_endpoint(name: str, settings: Mapping[str, Any], network: Network | None) -> None:
+def check_endpoint(name: str, settings: EndpointBody, network: Network | None) -> None:
     """Check the EndpointSettings for one network. Raises BadRequestError with all problems found."""
     wrong = "\n".join(_wrong(name, settings, network))
     if wrong:
         raise BadRequestError(f"invalid config for network {name}: invalid endpoint settings:\n{wrong}")
 
 
-def _wrong(name: str, settings: Mapping[str, Any], network: Network | None) -> Iterator[str]:
+def _wrong(name: str, settings: EndpointBody, network: Network | None) -> Iterator[str]:
     ipam = settings.get("IPAMConfig") or {}
-    given = [(ipam[key], version) for key, version in (("IPv4Address", 4), ("IPv6Address", 6)) if ipam.get(key)]
+    asked = ((ipam.get("IPv4Address"), 4), (ipam.get("IPv6Address"), 6))
+    given = [(address, version) for address, version in asked if address]
     addresses = []
     for text, version in given:
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from runtime.bodies import ContainerConfig, EndpointBody, HostConfig
 from runtime.engine.containers import failures
 from runtime.engine.containers.making.hosts import commented, host_names, hosts_file, resolv_conf
 from runtime.engine.containers.making.links import existing, linked_to, links_of
@@ -213,7 +213,7 @@ def own_names(container: Container) -> str:
     return f"{whole} {first}" if dot else whole
 
 
-def endpoint_settings(wanted: Mapping[str, Any], container: Container) -> EndpointSettings:
+def endpoint_settings(wanted: EndpointBody, container: Container) -> EndpointSettings:
     """Convert Docker's EndpointSettings for `container`."""
     ipam = wanted.get("IPAMConfig") or {}
     return EndpointSettings(
@@ -231,7 +231,7 @@ def endpoint_settings(wanted: Mapping[str, Any], container: Container) -> Endpoi
     )
 
 
-def port_bindings(config: Mapping[str, Any], host: Mapping[str, Any]) -> list[PortBinding]:
+def port_bindings(config: ContainerConfig, host: HostConfig) -> list[PortBinding]:
     """Return the ports to publish: HostConfig's, and with PublishAllPorts all other exposed ones."""
     wanted = dict(host.get("PortBindings") or {})
     if host.get("PublishAllPorts"):

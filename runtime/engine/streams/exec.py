@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 
+from runtime.bodies import ContainerConfig, ExecConfig, ExecStart
 from runtime.container.health import HealthCheck, ProbeOutput
 from runtime.container.spec import build_exec
 from runtime.engine.background import Background
@@ -43,7 +44,9 @@ class Exec:
 
     id: str
     container: Container
-    body: dict[str, Any]
+    body: ExecConfig
+    is_probe: bool = False
+    """Whether it is a health check's, which no client waits for."""
     process: ProcessHandle | None = None
     is_started: bool = False
     exit_code: int | None = None
@@ -77,7 +80,7 @@ class Execs:
             raise NotFoundError(f"No such exec instance: {id}")
         return found
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> dict[str, str]:
+    async def create(self, name: str, body: ExecConfig) -> dict[str, str]:
         """Create an exec instance in the running container `name`.
 
         Raises ConflictError if it is not running, BadRequestError for an unknown user or group.
@@ -90,7 +93,7 @@ class Execs:
         await self._check_user(container, body.get("User") or "")
         check_console_size(body.get("ConsoleSize"))
         self._drop_stale()
-        one = Exec(secrets.token_hex(32), container, dict(body))
+        one = Exec(secrets.token_hex(32), container, body.copy())
         self._execs[one.id] = one
         container.exec_ids.append(one.id)
         self.table.emit(container, f"exec_create: {_shown(one)}", execID=one.id)
@@ -125,7 +128,7 @@ class Execs:
         if one.id in one.container.exec_ids:
             one.container.exec_ids.remove(one.id)
 
-    async def start(self, id: str, body: Mapping[str, Any]) -> Attachment | None:
+    async def start(self, id: str, body: ExecStart) -> Attachment | None:
         """Start it; returns its streams, or None when it is detached. Raises LaunchError, ConflictError."""
         one = self.find(id)
         self.check(one)
@@ -159,7 +162,7 @@ class Execs:
         )
 
     async def _run(self, one: Exec, size: Any, stdin: bool) -> ProcessHandle:
-        config = {**one.container.config, "Env": self.networking.environment(one.container)}
+        config: ContainerConfig = {**one.container.config, "Env": self.networking.environment(one.container)}
         process, annotations, seccomp = build_exec(one.body, config, one.container.host, size)
         try:
             return await self.keeper.exec(one.id, one.container.id, process, annotations, seccomp, stdin=stdin)
@@ -183,7 +186,7 @@ class Execs:
             await send_output(one.process, one.ended, send)
             one.drained.set()
         finally:
-            if not one.drained.is_set() and not one.body.get("Probe"):  # the client has disconnected
+            if not one.drained.is_set() and not one.is_probe:  # the client has disconnected
                 self.background.start_soon(self._discard, one)
 
     async def exited(self, ended: ProcessExit) -> None:
@@ -194,7 +197,7 @@ class Execs:
             one.ended.set()
             self._unlist(one)
             self.table.emit(one.container, "exec_die", execID=one.id, exitCode=str(ended.exit_code))
-            if not one.body.get("Probe"):
+            if not one.is_probe:
                 self.background.start_soon(self._forget_later, one)
         await self.keeper.forget(ended.id)
 
@@ -244,7 +247,7 @@ class Execs:
 
     async def probe(self, container: Container, check: HealthCheck) -> tuple[int, str]:
         """Run a health probe; return (exit code, output); the exit code is -1 after a timeout or a failed start."""
-        one = Exec(secrets.token_hex(32), container, {"Cmd": list(check.test), "Probe": True})
+        one = Exec(secrets.token_hex(32), container, {"Cmd": list(check.test)}, is_probe=True)
         self._execs[one.id] = one
         output = ProbeOutput()
         self.table.emit(container, f"exec_create: {_shown(one)}", execID=one.id)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import anyio
 import anyio.to_thread
 
+from runtime.bodies import HostConfig
 from runtime.container.resources import features, parse_list, settle, without_root
 from runtime.linux import userns
 from runtime.oci.cgroup import Cgroups
@@ -35,7 +33,7 @@ class MachineLimits:
         except OSError:
             return frozenset()
 
-    async def settle(self, host: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    async def settle(self, host: HostConfig) -> tuple[HostConfig, list[str]]:
         """Return HostConfig `host` without unsupported limits, and warnings (see `container.resources.settle`)."""
         offered, discarded = await self.offered(), list[str]()
         if not userns.is_initial():

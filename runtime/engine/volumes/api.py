@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.bodies import VolumeBody
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.containers.views.sizes import trees_bytes
 from runtime.engine.events import EventBus
@@ -50,7 +50,7 @@ class VolumeApi:
         """Return the answer of "Inspect a volume". Raises NotFoundError."""
         return self.volumes.document(self.volumes.get(name))
 
-    def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, body: VolumeBody) -> dict[str, Any]:
         """Create a volume, or return an existing one. Raises EngineError."""
         name = body.get("Name") or None
         is_new = name is None or not self.volumes.has(name)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime import shapes
+from runtime import bodies
+from runtime.shapes import WORDS, shape_of
 
 pytestmark = pytest.mark.root
 
@@ -22,7 +23,7 @@ NUMBERS = st.sampled_from(
 
 def values(shape):
     """Draw values of a shape of `runtime.shapes`."""
-    if shape is shapes.WORDS:
+    if shape is WORDS:
         return TEXTS | st.lists(TEXTS, max_size=2)
     if isinstance(shape, list):
         return st.lists(values(shape[0]), max_size=2)
@@ -34,6 +35,7 @@ def values(shape):
     return {str: TEXTS, bool: st.booleans(), int: NUMBERS, float: NUMBERS}[shape] | st.none()
 
 
+WITHOUT_HOST = {name: shape for name, shape in shape_of(bodies.CreateBody).items() if name != "HostConfig"}
 DRAWN = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -42,7 +44,7 @@ def wont_fail(answer, body):
 
 
 @DRAWN
-@given(values({**shapes.CONFIG, "NetworkingConfig": shapes.CONTAINER["NetworkingConfig"]}), values(shapes.HOST))
+@given(values(WITHOUT_HOST), values(shape_of(bodies.HostConfig)))
 def test_containers_are_made_and_shown_or_refused(api, config, host):
     body = {**config, "Image": "busybox", "HostConfig": host}
     made = api.ask("POST", "/containers/create", body)
@@ -55,7 +57,7 @@ def test_containers_are_made_and_shown_or_refused(api, config, host):
 
 
 @DRAWN
-@given(values(shapes.UPDATE), values(shapes.EXEC))
+@given(values(shape_of(bodies.Resources)), values(shape_of(bodies.ExecConfig)))
 def test_running_containers_are_changed_or_not(api, running, limits, exec_):
     wont_fail(api.ask("POST", f"/containers/{running}/exec", exec_), exec_)
     changed = api.ask("POST", f"/containers/{running}/update", limits)
@@ -64,7 +66,7 @@ def test_running_containers_are_changed_or_not(api, running, limits, exec_):
 
 
 @DRAWN
-@given(values(shapes.VOLUME), values({**shapes.NETWORK, "IPAM": {}}))
+@given(values(shape_of(bodies.VolumeBody)), values({**shape_of(bodies.NetworkBody), "IPAM": {}}))
 def test_volumes_and_networks_are_made_or_refused(api, volume, network):
     made = api.ask("POST", "/volumes/create", volume)
     wont_fail(made, volume)

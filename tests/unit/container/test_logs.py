@@ -10,7 +10,7 @@ from runtime.container.logs.files import RECORD, STDERR, STDOUT, segment_starts
 from runtime.container.logs.options import UNLIMITED, LogLimits
 from runtime.container.logs.reader import MAX_HELD, LogReader
 from runtime.container.logs.selection import LONGEST_REST, LogSlice, Selection, Stamps
-from runtime.container.logs.writer import LEAST_TAKEN_BYTES, LogWriter
+from runtime.container.logs.writer import MIN_TAKEN_BYTES, LogWriter
 
 PIECES = st.lists(
     st.tuples(
@@ -20,7 +20,7 @@ PIECES = st.lists(
 )
 EVERYTHING = Selection()
 SMALL = LogLimits(1, 3)
-"""Segments as small as they can be: each holds LEAST_TAKEN_BYTES."""
+"""Segments as small as they can be: each holds MIN_TAKEN_BYTES."""
 
 
 class Flow:
@@ -214,7 +214,7 @@ def test_a_log_with_limits_keeps_the_last_lines_whole_and_no_more_than_it_may(lo
     assert b"".join(lines).endswith(kept)
     assert not kept or kept.split(b" ")[0] in {line.split(b" ")[0] for line in lines}
     assert len(segment_starts(directory)) <= files
-    largest = max(max_bytes, LEAST_TAKEN_BYTES) + LEAST_TAKEN_BYTES
+    largest = max(max_bytes, MIN_TAKEN_BYTES) + MIN_TAKEN_BYTES
     assert all(path.stat().st_size < largest for path in directory.glob("*.data"))
     if sum(map(len, lines)) <= max_bytes:
         assert kept == b"".join(lines)
@@ -257,7 +257,7 @@ def test_a_reader_that_stays_too_far_behind_goes_on_with_what_is_kept(tmp_path):
     reader = LogReader(tmp_path)
     readers.add(reader)
     passage = begun(reader)
-    lines = [b"%06d %s\n" % (number, b"z" * (LEAST_TAKEN_BYTES - 8)) for number in range(MAX_HELD + 10)]
+    lines = [b"%06d %s\n" % (number, b"z" * (MIN_TAKEN_BYTES - 8)) for number in range(MAX_HELD + 10)]
     for line in lines:
         flow.put(STDOUT, line)
     assert joined(drain(reader, passage)) == b"".join([*lines[:MAX_HELD], lines[-1]])
@@ -274,8 +274,8 @@ def test_who_missed_something_is_given_whole_lines_on_both_sides(tmp_path, times
     flow.put(STDOUT, b"read\nhalf a")
     found = drain(reader, passage)
     for _ in range(3):  # this reader holds nothing
-        flow.put(STDOUT, b" line " + b"s" * LEAST_TAKEN_BYTES * 2)
-    flow.put(STDOUT, b"\nnext\n" + b"r" * LEAST_TAKEN_BYTES)
+        flow.put(STDOUT, b" line " + b"s" * MIN_TAKEN_BYTES * 2)
+    flow.put(STDOUT, b"\nnext\n" + b"r" * MIN_TAKEN_BYTES)
     flow.put(STDOUT, b"\nlast\n")
     found += drain(reader, passage)
     reader.close()
@@ -283,7 +283,7 @@ def test_who_missed_something_is_given_whole_lines_on_both_sides(tmp_path, times
     shown_lines = [line[31:] if timestamps else line for line in joined(found).splitlines()]
     assert shown_lines[:2] == [b"read", b"half a"]
     assert shown_lines[-1] == b"last"
-    assert set(shown_lines[2:-1]) <= {b"next", b"r" * LEAST_TAKEN_BYTES}
+    assert set(shown_lines[2:-1]) <= {b"next", b"r" * MIN_TAKEN_BYTES}
 
 
 def test_the_end_of_a_pipe_drops_nothing(tmp_path):

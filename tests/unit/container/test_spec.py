@@ -55,7 +55,7 @@ def test_capabilities_are_added_and_dropped_as_docker_does(added, dropped):
 
 
 def test_an_unknown_capability_is_refused():
-    assert refused({"CapAdd": ["NET_FOO"]}) == 'invalid capability: "CAP_NET_FOO"'
+    assert refused({"CapAdd": ["NET_FOO"]}) == 'invalid CapAdd: unknown capability: "CAP_NET_FOO"'
 
 
 def test_no_capability_is_inheritable_or_ambient():

@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.bodies import ContainerConfig, CreateBody, HostConfig
 from runtime.container.logs.options import limits_of
 from runtime.engine.containers.making.hosts import HOST_GATEWAY
 from runtime.engine.containers.signals import LARGEST_SIDE, signal_number
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.images import Image
 
-LEAST_DURATION_NS = 1_000_000
+MIN_DURATION_NS = 1_000_000
 RUNTIMES = ("", "skiff", "runc", "io.containerd.runc.v2")
 """Accepted runtime names: our own, and those in files that were written for Docker."""
 ISOLATIONS = ("", "default")
@@ -28,7 +29,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 LONGEST_HOST_NAME = 64
 
 
-def check_config(config: Mapping[str, Any]) -> None:
+def check_config(config: ContainerConfig) -> None:
     """Check a container's own configuration. Raises BadRequestError."""
     directory = config.get("WorkingDir") or ""
     if directory and not directory.startswith("/"):
@@ -43,7 +44,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         signal_number(config["StopSignal"])
     health = config.get("Healthcheck") or {}
     for key in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
-        if health.get(key) and health[key] < LEAST_DURATION_NS:
+        if health.get(key) and health[key] < MIN_DURATION_NS:
             raise BadRequestError(f"{key} in Healthcheck cannot be less than 1ms")
     if (health.get("Retries") or 0) < 0:
         raise BadRequestError("Retries in Healthcheck cannot be negative")
@@ -57,7 +58,7 @@ def check_console_size(size: Sequence[int] | None) -> None:
         raise BadRequestError(f"invalid console size: {list(size)}", "give rows and columns")
 
 
-def check_host(host: Mapping[str, Any]) -> None:
+def check_host(host: HostConfig) -> None:
     """Check a HostConfig. Raises BadRequestError."""
     _check_restart_policy(host)
     score = host.get("OomScoreAdj") or 0
@@ -93,7 +94,7 @@ def _listed(capabilities: Sequence[Sequence[str]]) -> str:
     return "[" + " ".join(f"[{' '.join(one)}]" for one in capabilities) + "]"
 
 
-def _check_restart_policy(host: Mapping[str, Any]) -> None:
+def _check_restart_policy(host: HostConfig) -> None:
     policy = host.get("RestartPolicy") or {}
     name, maximum = policy.get("Name") or "", policy.get("MaximumRetryCount") or 0
     if name not in RESTART_POLICIES:
@@ -109,7 +110,7 @@ def _check_restart_policy(host: Mapping[str, Any]) -> None:
         raise BadRequestError("can't create 'AutoRemove' container with restart policy")
 
 
-def _check_volume_drivers(host: Mapping[str, Any]) -> None:
+def _check_volume_drivers(host: HostConfig) -> None:
     drivers = [host.get("VolumeDriver") or ""]
     for mount in host.get("Mounts") or ():
         drivers.append(((mount.get("VolumeOptions") or {}).get("DriverConfig") or {}).get("Name") or "")
@@ -140,7 +141,7 @@ def _check_modes(host: Mapping[str, Any]) -> None:
         raise BadRequestError("invalid container network mode: 'container:' names no container")
 
 
-def _check_names(host: Mapping[str, Any]) -> None:
+def _check_names(host: HostConfig) -> None:
     for server in host.get("Dns") or ():
         try:
             ipaddress.ip_address(server)
@@ -156,7 +157,7 @@ def _check_names(host: Mapping[str, Any]) -> None:
             raise BadRequestError(f'bad format for add-host: "{entry}"', 'write "name:address"')
 
 
-def _check_required(host: Mapping[str, Any]) -> None:
+def _check_required(host: HostConfig) -> None:
     for device in host.get("Devices") or ():
         if not device.get("PathOnHost"):
             raise BadRequestError("invalid device: PathOnHost must not be empty")
@@ -170,7 +171,7 @@ def _check_required(host: Mapping[str, Any]) -> None:
             raise BadRequestError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
 
 
-def check_conflicts(body: Mapping[str, Any], host: Mapping[str, Any]) -> None:
+def check_conflicts(body: CreateBody, host: HostConfig) -> None:
     """Refuse conflicting options, such as ports or DNS settings in another container's network namespace."""
     if host.get("UTSMode") == "host" and body.get("Hostname"):
         raise BadRequestError("conflicting options: hostname and the UTS mode", "omit one of them")

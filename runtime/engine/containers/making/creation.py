@@ -6,11 +6,11 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from runtime.bodies import ContainerConfig, CreateBody, EndpointBody, HostConfig
 from runtime.container.spec import capabilities, command, merge_image, security
 from runtime.engine.containers.making import checks
 from runtime.engine.containers.making.links import check_links
@@ -31,6 +31,7 @@ from runtime.volume.volumes import Volumes
 DEFAULT_NETWORK = "bridge"
 MARK = f"{NEW}container.json"
 """A file that marks a directory as incomplete; it is renamed to the container's record at the end."""
+_MODES: tuple[Literal["NetworkMode", "IpcMode", "PidMode"], ...] = ("NetworkMode", "IpcMode", "PidMode")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Creation:
     mounts: Mounts
     limits: MachineLimits
 
-    async def create(self, name: str | None, body: Mapping[str, Any], platform: str | None = None) -> dict[str, Any]:
+    async def create(self, name: str | None, body: CreateBody, platform: str | None = None) -> dict[str, Any]:
         """Create a container; return Id and Warnings. Raises BadRequestError, NotFoundError, ConflictError."""
         host = self._checked(body)
         image = await self.images.whole(self.images.resolve(body["Image"]))
@@ -78,13 +79,13 @@ class Creation:
         self.table.emit(container, "create")
         return {"Id": id, "Warnings": warnings}
 
-    def _checked(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked(self, body: CreateBody) -> HostConfig:
         """Check the request and return its HostConfig with defaults. Raises BadRequestError."""
         if not any(key not in ("HostConfig", "NetworkingConfig") for key in body):
             raise BadRequestError("config cannot be empty in order to create a container")
         if not body.get("Image"):
             raise BadRequestError("no image specified", "name one: Image")
-        host = dict(body.get("HostConfig") or {})
+        host = (body.get("HostConfig") or HostConfig()).copy()
         if (host.get("NetworkMode") or "default") == "default":  # as in Docker, stored and shown as "bridge"
             host["NetworkMode"] = DEFAULT_NETWORK
         if (named := self._network_name(host["NetworkMode"])) in PREDEFINED:  # the mode may be its ID
@@ -97,10 +98,10 @@ class Creation:
         security(host, capabilities(host))
         return host
 
-    def _by_id(self, host: dict[str, Any]) -> None:
+    def _by_id(self, host: HostConfig) -> None:
         """Replace names in "container:<name>" modes by IDs, in place, as Docker shows them."""
-        for key in ("NetworkMode", "IpcMode", "PidMode"):
-            kind, _, name = str(host.get(key) or "").partition(":")
+        for key in _MODES:
+            kind, _, name = (host.get(key) or "").partition(":")
             if kind == "container":
                 try:
                     host[key] = f"container:{self.table.find(name).id}"
@@ -113,9 +114,9 @@ class Creation:
         id: str,
         name: str,
         image: Image,
-        body: Mapping[str, Any],
-        config: dict[str, Any],
-        host: dict[str, Any],
+        body: CreateBody,
+        config: ContainerConfig,
+        host: HostConfig,
         made: list[str],
     ) -> Container:
         networks = self._wanted_networks(body, host)
@@ -124,7 +125,7 @@ class Creation:
         created = rfc3339(time.time_ns())
         return Container(id, name, image.id, body["Image"], created, config, host, networks, mounts)
 
-    def _wanted_networks(self, body: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def _wanted_networks(self, body: CreateBody, host: HostConfig) -> dict[str, EndpointBody]:
         """Return the container's networks: name → endpoint settings. A missing network is reported at start."""
         mode = host["NetworkMode"]
         if body.get("NetworkDisabled"):
@@ -137,12 +138,12 @@ class Creation:
         elif not mode.startswith("container:"):
             known = {self._network_name(key) for key in wanted}
             wanted = wanted if self._network_name(mode) in known else {mode: {}, **wanted}
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, EndpointBody] = {}
         for key, settings in wanted.items():
             name = self._network_name(DEFAULT_NETWORK if key == "default" else key)
             if name in ("host", "none") and name != mode:
                 raise BadRequestError(f"container cannot be connected to both networks {name} and {mode}")
-            found[name] = dict(settings or {})
+            found[name] = (settings or EndpointBody()).copy()
         if body.get("MacAddress") and found:
             main = found.get(self._network_name(mode)) or next(iter(found.values()))
             if main.get("MacAddress") not in (None, "", body["MacAddress"]):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime.bodies import ContainerConfig, HostConfig, Mount
 from runtime.errors import BadRequestError
 
 PROPAGATIONS = ("shared", "slave", "private", "rshared", "rslave", "rprivate")
@@ -50,7 +51,7 @@ def parse_bind(text: str) -> MountPoint:
     return named if options else {**named, "Mode": VOLUME_MODE}
 
 
-def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
+def parse_mount(wanted: Mount) -> MountPoint:
     """Parse one of HostConfig's Mounts. Raises BadRequestError."""
     kind = wanted.get("Type") or "volume"
     if kind not in KNOWN_TYPES:
@@ -65,17 +66,17 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
         "RW": not wanted.get("ReadOnly"),
     }
     if kind == "bind":
-        options = wanted.get("BindOptions") or {}
-        if options.get("Propagation") not in (None, "", *PROPAGATIONS):
+        bind = wanted.get("BindOptions") or {}
+        if bind.get("Propagation") not in (None, "", *PROPAGATIONS):
             raise BadRequestError(
-                f'invalid mount config for type "bind": invalid propagation mode: {options["Propagation"]}'
+                f'invalid mount config for type "bind": invalid propagation mode: {bind["Propagation"]}'
             )
         return mount | {
             "Source": os.path.normpath(wanted["Source"]) if wanted.get("Source") else "",
-            "Propagation": options.get("Propagation") or "rprivate",
-            "Create": bool(options.get("CreateMountpoint")),
-            "NonRecursive": bool(options.get("NonRecursive")),
-            "WritableBelow": bool(options.get("ReadOnlyNonRecursive")),
+            "Propagation": bind.get("Propagation") or "rprivate",
+            "Create": bool(bind.get("CreateMountpoint")),
+            "NonRecursive": bool(bind.get("NonRecursive")),
+            "WritableBelow": bool(bind.get("ReadOnlyNonRecursive")),
         }
     if kind == "volume":
         options = wanted.get("VolumeOptions") or {}
@@ -89,13 +90,13 @@ def parse_mount(wanted: Mapping[str, Any]) -> MountPoint:
             "DriverOpts": driver.get("Options"),
         }
     if kind == "tmpfs":
-        options = wanted.get("TmpfsOptions") or {}
+        tmpfs = wanted.get("TmpfsOptions") or {}
         chosen = []
-        if options.get("SizeBytes"):
-            chosen.append(f"size={options['SizeBytes']}")
-        if options.get("Mode"):
-            chosen.append(f"mode={options['Mode']:o}")
-        chosen += ["=".join(words) for words in options.get("Options") or ()]
+        if tmpfs.get("SizeBytes"):
+            chosen.append(f"size={tmpfs['SizeBytes']}")
+        if tmpfs.get("Mode"):
+            chosen.append(f"mode={tmpfs['Mode']:o}")
+        chosen += ["=".join(words) for words in tmpfs.get("Options") or ()]
         return mount | {"Options": tmpfs_options([*chosen, *(["ro"] if wanted.get("ReadOnly") else [])])}
     if not wanted.get("Source"):
         raise _misfit(kind, "field Source must not be empty")
@@ -138,7 +139,7 @@ def tmpfs_options(options: Sequence[str]) -> list[str]:
 
 
 def mount_points(
-    config: Mapping[str, Any], host: Mapping[str, Any], others: Mapping[str, Sequence[MountPoint]]
+    config: ContainerConfig, host: HostConfig, others: Mapping[str, Sequence[MountPoint]]
 ) -> list[MountPoint]:
     """Return the mount points of a request; `others` are those of the containers in VolumesFrom, by name.
 

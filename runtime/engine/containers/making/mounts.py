@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.bodies import ContainerConfig, HostConfig
 from runtime.build.tree import Tree
 from runtime.container import spec
 from runtime.engine.containers.making.mount_options import MountPoint, mount_points
@@ -33,7 +34,7 @@ class Mounts:
     events: EventBus
 
     async def provide(
-        self, config: Mapping[str, Any], host: Mapping[str, Any], image: Image, made: list[str]
+        self, config: ContainerConfig, host: HostConfig, image: Image, made: list[str]
     ) -> list[MountPoint]:
         """Return the container's mount points as Docker shows them; create its volumes and copy the image's content.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime.bodies import ContainerConfig, HostConfig
 from runtime.container.spec import DEFAULT_SHM_BYTES, hidden_paths
 
 DEFAULT_LOG_DRIVER, DEFAULT_RUNTIME = "json-file", "skiff"
@@ -40,15 +41,17 @@ CHOSEN_FOR = ("CgroupnsMode", "IpcMode", "NetworkMode", "Runtime", "ShmSize")
 ONLY_WHEN_SET = ("ExposedPorts", "NetworkDisabled")
 
 
-def config_view(config: Mapping[str, Any], image_name: str) -> dict[str, Any]:
+def config_view(config: ContainerConfig, image_name: str) -> dict[str, Any]:
     """Return a container's own configuration as Docker shows it."""
     given = {key: value for key, value in config.items() if value is not None and (value or key not in ONLY_WHEN_SET)}
     return {**CONFIG, **given, "Image": image_name, "Volumes": config.get("Volumes") or None}
 
 
-def host_view(host: Mapping[str, Any]) -> dict[str, Any]:
+def host_view(host: HostConfig) -> dict[str, Any]:
     """Return a HostConfig as Docker shows it."""
-    given = {key: value for key, value in host.items() if value is not None and (value or key not in CHOSEN_FOR)}
+    given: dict[str, Any] = {
+        key: value for key, value in host.items() if value is not None and (value or key not in CHOSEN_FOR)
+    }
     log = given.get("LogConfig") or {}
     hidden, protected = hidden_paths(host)
     shown = {**HOST, **given, "MaskedPaths": hidden, "ReadonlyPaths": protected}
