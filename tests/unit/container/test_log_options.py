@@ -25,7 +25,7 @@ def test_options_say_how_much_is_kept(driver, options, limits):
 @pytest.mark.parametrize(
     ("driver", "options", "message"),
     [
-        ("splunk", {}, "logger: no log driver named 'splunk' is registered"),
+        ("splunk", {}, 'error looking up logging plugin splunk: plugin "splunk" not found'),
         ("json-file", {"max-files": "1"}, "unknown log opt 'max-files' for json-file log driver"),
         ("", {"max-files": "1"}, "unknown log opt 'max-files' for json-file log driver"),
         ("local", {"max-files": "1"}, "unknown log opt 'max-files' for log driver local"),
