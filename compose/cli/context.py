@@ -61,6 +61,12 @@ class Globals:
         return self.loader.is_set(name)
 
     @property
+    def colours(self) -> bool | None:
+        """Whether output is coloured (--ansi, $COMPOSE_ANSI); None: if it goes to a terminal."""
+        wanted = self.loader.setting("COMPOSE_ANSI") if self.ansi == "auto" else self.ansi
+        return {"never": False, "always": True}.get(wanted)
+
+    @property
     def reports_json(self) -> bool:
         """Whether progress, warnings and errors are written as JSON (--progress, $COMPOSE_PROGRESS)."""
         return (self.progress or self.loader.setting("COMPOSE_PROGRESS")) == "json"

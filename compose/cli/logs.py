@@ -63,7 +63,9 @@ def logs(
         is_exact=json,
         marks=sys.stdout.isatty() if marks is None else marks,
     )
-    printer: LogSink = LogPrinter(prefix=not no_log_prefix, colour=False if no_color else None, timestamps=timestamps)
+    printer: LogSink = LogPrinter(
+        prefix=not no_log_prefix, colour=False if no_color else common.colours, timestamps=timestamps
+    )
     if json:
         from compose.render.json_logs import JsonLogPrinter
 

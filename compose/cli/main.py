@@ -135,6 +135,8 @@ def make_group() -> TyperGroup:
             ansi = "never"
         if root:
             os.environ["SKIFF_ROOT"] = root
+        if ansi not in ("never", "always", "auto"):
+            raise SkiffError(f'unsupported --ansi value "{ansi}"', "write never, always or auto")
         if ansi == "never":
             os.environ["NO_COLOR"] = "1"
         source = ProjectSource(

@@ -163,7 +163,7 @@ def up(
         AttachOptions(shown, aborts, abort_on_container_failure, exit_code_from),
         LogPrinter(
             prefix=not no_log_prefix,
-            colour=False if no_color else None,
+            colour=False if no_color else common.colours,
             timestamps=timestamps,
             separates_errors=True,
         ),

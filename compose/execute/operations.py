@@ -379,6 +379,8 @@ def _about(operation: Operation, error: SkiffError) -> SkiffError:
     what = operation.name
     if isinstance(operation.action, plan.Pull):
         what = f"image {operation.name}"
+        if operation.reason.startswith("it is here for"):
+            what += f" ({operation.reason})"
     elif isinstance(operation.action, plan.Build):
         what = "build"
     about = f"service {operation.service!r}: " if operation.service else ""

@@ -50,7 +50,10 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     home = environ.get("HOME", "")
     documents = Documents(options, problems)
     reader = Reader(options, documents, problems, sources, home)
-    name = _project_name(options, [each for file in files for each in documents.of(file)], folder, environment)
+    written = [each for file in files for each in documents.of(file)]
+    name = _project_name(options, written, folder, environment)
+    given = options.project_name or environment.lookup("COMPOSE_PROJECT_NAME")
+    is_named_by_folder = not given and not any(document.content.get("name") for document in written)
     environment.set("COMPOSE_PROJECT_NAME", name, "the project's name")
     model = reader.model(files, folder, environment)
     if not model and not problems.errors:
@@ -87,6 +90,7 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
     return Project(
         name=name,
         working_directory=folder,
+        is_named_by_folder=is_named_by_folder,
         services={key: LoadedService(key, one) for key, one in model["services"].items()},
         disabled_services={key: LoadedService(key, service) for key, service in disabled.items()},
         extensions={key: value for key, value in model.items() if key.startswith("x-")},

@@ -78,6 +78,7 @@ class Project(NamedTuple):
     to keep them; the mappings have none of them. `origins` gives for each variable of `environment` where it is set
     and to what, the one that counts first; `included_origins` gives the same for each file that is included. `values` are
     those of the variables that configs and secrets are made of, by section and name, where they are set.
+    `is_named_by_folder`: nobody gave the name, it is that of the folder.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Project(NamedTuple):
     files: tuple[str, ...]
     env_files: tuple[str, ...]
     environment: Mapping[str, str]
+    is_named_by_folder: bool = False
     warnings: tuple[str, ...] = ()
     variables: tuple[Variable, ...] = ()
     sources: Mapping[tuple[str | int, ...], tuple[SourceLocation, ...]] = {}

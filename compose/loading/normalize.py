@@ -7,6 +7,7 @@ from typing import Any
 
 from compose.loading import values
 from compose.loading.canonical import device_requests, with_equals
+from compose.loading.document import Path
 from compose.loading.merging import Model, Report
 from compose.units import size_bytes
 
@@ -91,12 +92,26 @@ def check_resources(model: Model, report: Report) -> None:
             address = port.get("host_ip") if isinstance(port, dict) else None
             if address is not None and not values.is_address(address):
                 report(f"{address} is not an address", ("services", name, "ports", index, "host_ip"))
+        _check_variables(service.get("environment"), ("services", name, "environment"), report)
+        build = service.get("build")
+        _check_variables(
+            build.get("args") if isinstance(build, dict) else None, ("services", name, "build", "args"), report
+        )
         for request in device_requests(service):
             if "count" in request and "device_ids" in request:
                 report("count and device_ids can't be used together", ("services", name))
         for index, volume in enumerate(service.get("volumes") or ()):
             if isinstance(volume, dict) and volume.get("type") == "bind" and "source" not in volume:
                 report("a bind mount needs a source", ("services", name, "volumes", index))
+
+
+def _check_variables(given: object, at: Path, report: Report) -> None:
+    """Report names with a space behind them, which are typing mistakes; in a mapping, quotes show that it is meant."""
+    for index, entry in enumerate(given if isinstance(given, list) else ()):
+        key, equals, value = str(entry).partition("=")
+        if key[-1:].isspace():
+            wanted = f"{key.strip()}={value.strip()}" if equals else key.strip()
+            report(f"the variable's name {key!r} ends with a space\n    write {wanted}", (*at, index))
 
 
 def _check_external(section: str, name: str, resource: Model, report: Report) -> None:

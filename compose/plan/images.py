@@ -54,6 +54,8 @@ def plan_images(
                     "pull or load it, or choose another pull policy",
                 )
             if reason:
+                if other := observed.other_platforms.get(image):
+                    reason = f"it is here for {other}, not for {service.platform}"
                 found[image] = Operation(f"image {image}", Pull(), image, reason, name)
             continue
         reason = "asked for" if build or policy == "build" else "" if is_here else "the image is missing"

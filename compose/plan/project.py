@@ -53,7 +53,7 @@ class DesiredProject:
     `disabled` are services that the files have but the command leaves out: by profile, or by name. `environment_files`
     are those that the user named. `separator` stands between the parts of a container's name. `values` are what the
     variables of configs and secrets are, by section and name. `builders` are services that are not meant, by the images
-    that they build.
+    that they build. `is_named_by_folder`: nobody gave the name, it is that of the folder.
     """
 
     name: str
@@ -66,6 +66,7 @@ class DesiredProject:
     separator: str = "-"
     values: Mapping[tuple[str, str], str] = field(default_factory=dict)
     builders: Mapping[str, str] = field(default_factory=dict)
+    is_named_by_folder: bool = False
 
     @cached_property
     def services(self) -> Mapping[str, Service]:

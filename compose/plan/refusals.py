@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from compose.plan.project import DesiredProject
 from compose.plan.service import Service
@@ -35,6 +35,36 @@ def check_services(target: DesiredProject, names: Sequence[str], *, is_ours: boo
                 f'services "{taken[wanted]}" and "{name}" both want the container name "{wanted}"',
                 "give one of them another, or leave container_name out",
             )
+
+
+def check_ports(target: DesiredProject, names: Sequence[str], replicas: Mapping[str, int]) -> None:
+    """Raise SkiffError for a port of the host that two containers of the services `names` want; `replicas`: how many."""
+    taken: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for name in names:
+        service = target.services[name]
+        count = replicas.get(name, service.replicas)
+        for port in service.ports if count and not service.network_mode else ():
+            if not port.published.isdigit():  # none, or a range that the engine chooses from
+                continue
+            others = taken.setdefault((port.published, port.protocol), [])
+            rival = next((other for other, ip in others if _overlap(ip, port.host_ip)), None)
+            where = f"port {port.published}/{port.protocol} of this machine"
+            if rival is not None and rival != name:
+                raise SkiffError(
+                    f'services "{rival}" and "{name}" both publish {where}', "give one of them another port"
+                )
+            if count > 1:
+                raise SkiffError(
+                    f'the {count} containers of service "{name}" can\'t all have {where}',
+                    f'let the engine choose: ports: ["{port.target}"], or give a range: "8000-8010:{port.target}"',
+                )
+            others.append((name, port.host_ip))
+
+
+def _overlap(one: str, other: str) -> bool:
+    if one and other and (":" in one) != (":" in other):  # a family each
+        return False
+    return one == other or {one, other} & {"", "0.0.0.0", "::"} != set()
 
 
 def _check_kind(name: str, service: Service, is_ours: bool) -> None:

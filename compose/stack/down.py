@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compose.events import work
+from compose.stack.checkouts import check_checkout
 
 if TYPE_CHECKING:
     from compose.plan.project import DesiredProject
@@ -35,6 +36,7 @@ def down(context: Context, project: DesiredProject, request: DownRequest, *, has
     from compose.stack.providers import run_provider
 
     observed = observe(context.client, project, with_hooks=True)
+    check_checkout(project, observed.containers)
     plan = plan_down(
         project,
         observed,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compose.stack.checkouts import check_checkout
 from compose.stack.each import for_each
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def kill(context: Context, project: DesiredProject, request: KillRequest, *, has
         for container in context.containers(project, request.services)
         if container.is_alive and (everyone or container.service in known)
     ]
+    check_checkout(project, found)
     if not found:
         context.warn("no container to kill")
     for_each(context, "kill", found, lambda container: context.client.kill(container.id, request.signal))

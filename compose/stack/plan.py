@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from compose.events import Planned
+from compose.stack.checkouts import check_checkout
 
 if TYPE_CHECKING:
     from compose.plan.project import DesiredProject
@@ -23,6 +24,7 @@ def planned(context: Context, project: DesiredProject, request: UpRequest) -> It
     from compose.execute.observe import observe
     from compose.plan.images import plan_images
     from compose.plan.providing import provided
+    from compose.plan.refusals import check_ports
     from compose.plan.resources import diverged
     from compose.plan.selection import select
     from compose.plan.summary import changes, done
@@ -31,6 +33,8 @@ def planned(context: Context, project: DesiredProject, request: UpRequest) -> It
     options, images = request.options, request.images
     names = select(project, options.services, with_dependencies=options.with_dependencies)
     observed = observe(context.client, project)
+    check_checkout(project, observed.containers)
+    check_ports(project, names, options.scale)
     wanted = plan_images(
         project,
         observed,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compose.events import Note
 from compose.plan.restarts import dependencies_first, restarted_with
+from compose.stack.checkouts import check_checkout
 from compose.stack.each import for_each
 from compose.stack.waiting import await_dependencies
 
@@ -33,6 +34,7 @@ def restart(context: Context, project: DesiredProject, request: RestartRequest) 
     from compose.execute.restarts import restart as restart_container
 
     found = context.own_containers(project)
+    check_checkout(project, found)
     context.containers(project, request.services)  # names that are no service are an error
     services: Sequence[str] = request.services
     if services and request.with_dependants:

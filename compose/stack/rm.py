@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compose.stack.checkouts import check_checkout
 from compose.stack.context import Question, UnansweredError
 from compose.stack.each import for_each
 from runtime.errors import SkiffError
@@ -31,6 +32,7 @@ class RemoveRequest:
 def remove(context: Context, project: DesiredProject, request: RemoveRequest) -> None:
     """Remove containers that do not run, once that is confirmed. Raises SkiffError when nobody answers."""
     found = context.own_containers(project, request.services)
+    check_checkout(project, found)
     if request.stop:
         from compose.stack.stop import stop_containers
 

@@ -140,6 +140,7 @@ class Loader:
                 for name, service in loaded.disabled_services.items()
                 if service.config.get("build") and service.config.get("image")
             },
+            loaded.is_named_by_folder,
         )
         project = with_default_platform(project, loaded.environment)
         # an engine reached over TCP has no socket to hand on: `up` refuses such a project

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compose.events import work
+from compose.stack.checkouts import check_checkout
 
 if TYPE_CHECKING:
     from compose.plan.project import DesiredProject, ObservedContainer
@@ -37,6 +38,7 @@ def stop_containers(
     from compose.plan.operations import Plan
     from compose.plan.project import EngineState
 
+    check_checkout(project, containers)
     observed = EngineState(containers)
     plan = Plan.of(plan_stop(observed, containers, remove=False))
     with work(context.emit):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from compose.events import Event, HookOutput, Note, StateChanged, work
 from compose.plan.project import DesiredProject, EngineState
 from compose.plan.up import UpOptions
+from compose.stack.checkouts import check_checkout
 from compose.stack.context import Question
 from runtime.errors import SkiffError
 
@@ -134,13 +135,17 @@ class StackUp:
 
     def _run(self, options: UpOptions) -> None:
         from compose.execute.observe import observe
+        from compose.plan.refusals import check_ports
         from compose.plan.selection import select
 
         self._check_socket()
         _check_scale(self.project, options.scale)
         names = select(self.project, options.services, with_dependencies=options.with_dependencies)
         observed = observe(self._context.client, self.project)
+        check_checkout(self.project, observed.containers)
         self._check(observed, names)
+        if options.start:
+            check_ports(self.project, names, options.scale)
         self._warn_of_orphans(observed, options)
         with work(self._context.emit):
             observed = self._images(observed, names)

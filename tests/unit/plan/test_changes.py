@@ -7,7 +7,7 @@ from compose.plan.changes import why_recreate
 from compose.plan.hashes import network_digest, service_digest
 from compose.plan.inputs import inputs_of
 from compose.plan.project import EngineState
-from compose.plan.refusals import check_services
+from compose.plan.refusals import check_ports, check_services
 from compose.plan.resources import ChangedResources, check_resources, diverged, network_body, volume_body
 from compose.stack.digests import resolved
 from runtime.errors import SkiffError
@@ -206,6 +206,36 @@ def test_two_services_cannot_have_one_container_name():
     project = target(lambda model: [service.update(container_name="same") for service in model["services"].values()])
     with pytest.raises(SkiffError, match='both want the container name "same"'):
         check_services(project, ["web", "db"], is_ours=True)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "is_refused"),
+    [
+        ({"published": "80"}, {"published": "80"}, True),
+        ({"published": "80", "host_ip": "127.0.0.1"}, {"published": "80"}, True),
+        ({"published": "80", "host_ip": "127.0.0.1"}, {"published": "80", "host_ip": "127.0.0.2"}, False),
+        ({"published": "80", "host_ip": "0.0.0.0"}, {"published": "80", "host_ip": "::"}, False),
+        ({"published": "80", "protocol": "udp"}, {"published": "80"}, False),
+        ({"published": "80"}, {"published": "81"}, False),
+        ({}, {}, False),
+    ],
+)
+def test_two_services_with_one_port_are_both_named(own, other, is_refused):
+    def publish(model):
+        model["services"]["web"]["ports"] = [{"target": 80, **own}]
+        model["services"]["db"]["ports"] = [{"target": 81, **other}]
+
+    if not is_refused:
+        check_ports(target(publish), ["web", "db"], {})
+        return
+    with pytest.raises(SkiffError, match='services "web" and "db" both publish port 80/tcp'):
+        check_ports(target(publish), ["web", "db"], {})
+
+
+def test_several_containers_of_a_service_cannot_have_one_port():
+    with pytest.raises(SkiffError, match='the 2 containers of service "web"') as refused:
+        check_ports(TARGET, ["web"], {"web": 2})
+    assert 'ports: ["80"]' in refused.value.hint
 
 
 def test_a_network_carries_the_labels_of_the_reference():
