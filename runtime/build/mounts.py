@@ -210,11 +210,8 @@ class RunMounts:
                 mounts.append(_bound(str(place), cache.target, "ro" if cache.is_read_only else "rw"))
             for number, (found, target, is_writable) in enumerate(self.bound):
                 entry = (await self._still(found)).entry
-                if is_writable:
-                    place = directory / f"bind-{number}"
-                    mounts.append(await anyio.to_thread.run_sync(_discarded, entry, target, place))
-                else:
-                    mounts.append(_shown(entry, target))
+                how = _discarded if is_writable else _shown
+                mounts.append(await anyio.to_thread.run_sync(how, entry, target, directory / f"bind-{number}"))
             for number, secret in enumerate(self.secrets):
                 file = directory / f"secret-{number}"
                 stack.callback(file.unlink, missing_ok=True)
@@ -282,8 +279,14 @@ def _bound(source: str, target: str, access: str) -> dict[str, Any]:
     return {"destination": target, "type": "bind", "source": source, "options": ["rbind", access]}
 
 
-def _shown(entry: Entry, target: str) -> dict[str, Any]:
-    """Return the mount that shows `entry`: a bind, or an overlay of the parts of a merged directory."""
+def _shown(entry: Entry, target: str, directory: Path) -> dict[str, Any]:
+    """Return the mount that shows `entry`: a bind, or an overlay of the parts of a merged directory.
+
+    `directory` is made and shown for a directory that nothing on the disk stands for, as the root of scratch.
+    """
+    if entry.is_directory and not entry.directories:
+        directory.mkdir()
+        return _bound(str(directory), target, "ro")
     if len(entry.directories) <= 1:
         return _bound(entry.location, target, "ro")
     lower = [f"lowerdir+={part}" for part in entry.directories]
@@ -297,6 +300,8 @@ def _discarded(entry: Entry, target: str, directory: Path) -> dict[str, Any]:
     if not entry.is_directory:
         shutil.copy2(entry.location, upper / "file")
         return _bound(str(upper / "file"), target, "rw")
+    if not entry.directories:
+        return _bound(str(upper), target, "rw")
     work.mkdir()
     shutil.copymode(entry.location, upper)
     options = [*(f"lowerdir+={part}" for part in entry.directories), f"upperdir={upper}", f"workdir={work}"]

@@ -189,7 +189,12 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
 
 
 def clone_mount(directory: int, path: str, *, recursive: bool) -> int:
-    """Return a descriptor of a detached copy of the mount at `path` (open_tree(2)); "" means `directory` itself."""
+    """Return a descriptor of a detached copy of the mount at `path` (open_tree(2)); "" means `directory` itself.
+
+    Raises KernelError, ENOENT for no path at all: a mount without a source must not show the current directory.
+    """
+    if not path and directory == AT_FDCWD:
+        raise KernelError("open_tree", (directory, path), errno.ENOENT)
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return call("open_tree", directory, os.fsencode(path), flags | (0 if path else AT_EMPTY_PATH))
 

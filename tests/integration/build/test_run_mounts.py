@@ -26,6 +26,17 @@ async def test_what_is_written_to_a_mount_goes_with_the_step(b):
 
 
 @proves
+async def test_what_has_no_files_shows_none_when_it_is_mounted(b):
+    """Nothing on the disk stands for the root of scratch: it must not be the machine's."""
+    text = (
+        "FROM scratch AS none\nFROM busybox\n"
+        "RUN --mount=from=scratch,target=/a --mount=from=none,target=/b --mount=from=none,target=/c,rw "
+        "--mount=type=cache,from=scratch,target=/d touch /c/x && ls -A /a /b /c /d > /got\n"
+    )
+    assert (await b.build(text)).read("/got").split() == ["/a:", "/b:", "/c:", "x", "/d:"]
+
+
+@proves
 async def test_a_locked_cache_is_one_steps_at_a_time(b):
     # each step fails when it finds the other's mark
     step = "RUN --mount=type=cache,target=/c,sharing=locked mkdir /c/busy && sleep 0.1 && rmdir /c/busy && echo {0} > /{0}\n"
