@@ -26,7 +26,7 @@ import anyio
 from runtime import logs, root_lock
 from runtime.activation import notify_ready, take_listener
 from runtime.client.start import runs
-from runtime.daemon.first_start import check_first_start
+from runtime.daemon.first_start import check_first_start, check_rights
 from runtime.daemon.permissions import close_directories, open_socket, socket_group
 from runtime.doorman.client import DoormanClient
 from runtime.engine.engine import IDLE_S, Engine
@@ -109,6 +109,7 @@ async def _run(paths: Paths, inherited: socket.socket | None) -> None:
     ready = os.environ.pop("SKIFF_READY_FD", None)
     notified = os.environ.pop("NOTIFY_SOCKET", None)
     restart = [sys.executable, "-m", "runtime.daemon"] if inherited is None else []
+    check_rights()
     check_first_start(paths)
 
     def make_listener() -> tuple[socket.socket, str]:

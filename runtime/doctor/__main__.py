@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from runtime.container.resources import features
-from runtime.doctor import trials, unprivileged
+from runtime.doctor import rights, trials, unprivileged
 from runtime.doctor.findings import NEEDED, WANTED, Finding, verdict
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
@@ -46,7 +46,7 @@ def examine(paths: Paths) -> list[Finding]:
     if os.geteuid() == 0:
         return [
             finding
-            for check in (_system, _state, _records, _kernel, _cgroups, _network, _images)
+            for check in (_system, _rights, _state, _records, _kernel, _cgroups, _network, _images)
             for finding in check(paths)
         ]
     found = [*_system(paths), *_state(paths), *_records(paths), *unprivileged.before_namespaces()]
@@ -70,6 +70,14 @@ def _system(_: Paths) -> Iterator[Finding]:
     )
     uid = os.geteuid()
     yield Finding("user", "ok", "root" if uid == 0 else f"uid {uid}: the engine runs in its own user namespace")
+
+
+def _rights(_: Paths) -> Iterator[Finding]:
+    lack = rights.lack_of_rights()
+    yield verdict("rights", lack is None, "all that are needed", lack.what if lack else "", lack.cure if lack else "")
+    chroot = None if lack else rights.lack_of_root()
+    if chroot is not None:
+        yield Finding("root directory", NEEDED, chroot.what, chroot.cure)
 
 
 def _state(paths: Paths) -> Iterator[Finding]:

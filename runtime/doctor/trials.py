@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import struct
@@ -61,6 +62,25 @@ def _text(error: BaseException) -> str:
 def namespace(kind: str) -> None:
     """Create a namespace of `kind`, a key of NAMESPACES."""
     linux.call("unshare", NAMESPACES[kind])
+
+
+def whole_root() -> None:
+    """Join our own mount namespace, as containers' processes do: that leaves a chroot (setns(2)), and must not change "/"."""
+    before = _mount_id("/")
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    linux.call("setns", own, linux.CLONE_NEWNS)
+    if _mount_id("/") != before:
+        raise OSError(errno.EPERM, "this is a chroot")
+
+
+def _mount_id(path: str) -> str:
+    """Return the ID of the mount that `path` is on (proc_pid_fdinfo(5))."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    finally:
+        os.close(descriptor)
+    return next((line for line in lines if line.startswith("mnt_id:")), "")
 
 
 def overlay(folder: Path) -> None:

@@ -68,7 +68,7 @@ def _cure(otherwise: str) -> str:
             return f"{cure} {KEPT}"
     if otherwise and "doctor" not in otherwise:
         return otherwise
-    return "use a kernel with CONFIG_USER_NS; inside a container, allow it to create user namespaces"
+    return "use a kernel with CONFIG_USER_NS; inside a container, allow it to create user namespaces; leave a chroot"
 
 
 def no_cgroups(version: int) -> Finding:

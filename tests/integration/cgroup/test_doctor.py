@@ -1,8 +1,10 @@
 """`skiff doctor` says what is so: it tries things, leaves nothing, and knows what is missing where something is."""
 
 import json
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,43 @@ def test_a_controller_that_is_not_there_limits_and_has_its_cure(tmp_path, is_uni
         if is_unified
         else "`mkdir DIR && mount -t cgroup -o pids cgroup DIR`"
     )
+
+
+def drop_rights():
+    linux.prctl(linux.PR_CAPBSET_DROP, CAP_SYS_ADMIN)
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def enter_chroot(folder):
+    """Mount the machine's root at `folder` and make that the root directory."""
+    alone_with_mounts()
+    linux.mount("/", str(folder), None, linux.MS_BIND | linux.MS_REC)
+    os.chroot(folder)
+    os.chdir("/")
+
+
+@pytest.mark.parametrize("where", ["without rights", "in a chroot"])
+def test_where_root_may_not_do_all_doctor_and_engine_say_what_is_missing(tmp_path, where, busybox_tar):
+    (chroot := tmp_path / "chroot").mkdir()
+    before, subject, what, cure = {
+        "without rights": (drop_rights, "rights", "root has no CAP_SYS_ADMIN here", "--privileged"),
+        "in a chroot": (partial(enter_chroot, chroot), "root directory", "this is a chroot", "outside of the chroot"),
+    }[where]
+    code, found = examine(tmp_path, before)
+    assert code == 1
+    assert found[subject]["state"] == "missing"
+    assert what in found[subject]["detail"]
+    assert cure in found[subject]["cure"]
+    environment = {"SKIFF_ROOT": str(tmp_path / "root"), "SKIFF_RUN": str(tmp_path / "run"), "PATH": "/usr/bin:/bin"}
+    for arguments in (("image", "load", "-i", str(busybox_tar)), ("ls",)):
+        result = subprocess.run(
+            [sys.executable, "-m", "compose.cli.entry", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            preexec_fn=before,
+        )
+        assert result.returncode == 1
+        assert what in result.stderr, result.stderr
+        assert cure in result.stderr
