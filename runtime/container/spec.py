@@ -24,6 +24,7 @@ from runtime.oci.process import LIMITS
 
 OCI_VERSION = "1.2.0"
 ALL = "ALL"
+TRUE, FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_BYTES = 64 << 20
 IPC_SYSCTLS = frozenset(
@@ -295,12 +296,15 @@ def security(host: HostConfig, granted: Sequence[str]) -> tuple[bool, Mapping[st
         elif key == "seccomp" and value.startswith("{"):
             about = os.uname()
             seccomp = seccomp_profile.parse(value, granted, about.machine, about.release)
-        elif key == "seccomp" and value in ("", "builtin"):
+        elif (key == "seccomp" and value in ("", "builtin")) or (
+            key == "writable-cgroups" and value in ("", *TRUE, *FALSE)
+        ):
             continue
-        elif key not in ("apparmor", "label", "systempaths", "writable-cgroups"):
+        elif key not in ("apparmor", "label", "systempaths"):
             raise BadRequestError(
-                f'invalid --security-opt: "{option}"',
-                "known: no-new-privileges[=true|false], seccomp=unconfined, seccomp=<profile>",
+                f'invalid --security-opt {2 if "=" in option else 1}: "{option}"',
+                "known: no-new-privileges[=true|false], seccomp=unconfined, seccomp=<profile>, "
+                "writable-cgroups[=true|false]",
             )
     return no_new_privileges, None if host.get("Privileged") else seccomp
 
@@ -311,6 +315,12 @@ def _security_options(host: HostConfig) -> list[str]:
         option if "=" in option.partition(":")[0] else option.replace(":", "=", 1)
         for option in host.get("SecurityOpt") or ()
     ]
+
+
+def _may_write_cgroups(host: HostConfig) -> bool:
+    """Whether the container may change its own cgroup: Docker's `writable-cgroups`, whose last word counts."""
+    chosen = [option for option in _security_options(host) if option.partition("=")[0] == "writable-cgroups"]
+    return bool(chosen) and chosen[-1].partition("=")[2] not in FALSE
 
 
 def _namespaces(host: HostConfig, place: ContainerPaths) -> list[dict[str, str]]:
@@ -341,7 +351,7 @@ def _mounts(host: HostConfig, place: ContainerPaths, privileged: bool) -> list[d
         base = [{**m, "options": [o for o in m["options"] if o != "ro"]} for m in base]
     base.append(
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
-        | {"options": ["nosuid", "noexec", "nodev", "rw" if privileged else "ro"]}
+        | {"options": ["nosuid", "noexec", "nodev", "rw" if privileged or _may_write_cgroups(host) else "ro"]}
     )
     access = ["ro"] if host.get("ReadonlyRootfs") else []
     own = [

@@ -18,7 +18,7 @@ from runtime.network.addresses import hardware_address
 from runtime.network.claims import live_claims, rival
 from runtime.network.firewall import Firewall, FirewallNetwork
 from runtime.network.model import Endpoint, Network
-from runtime.network.options import BRIDGE, MODES, BridgeOptions, mode_of, sysctls
+from runtime.network.options import BRIDGE, MODES, ROUTED, UNPROTECTED, BridgeOptions, mode_of, sysctls
 from runtime.network.subnets import Claim
 
 T = TypeVar("T")
@@ -101,9 +101,9 @@ class Bridges:
         try:
             link.set_alias(network.bridge, self._alias + network.name)
             index = link.index(network.bridge)
-            skipped = 0 if BridgeOptions.of(network.options).has_ipv4_address else 4
+            without = BridgeOptions.of(network.options).without_address
             for subnet in network.subnets:
-                if subnet.range.version != skipped:
+                if subnet.range.version not in without:
                     address = ipaddress.ip_interface(f"{subnet.gateway}/{subnet.range.prefixlen}")
                     link.add_address(index, address)
             if (found := rival(link, index, [subnet.range for subnet in network.subnets])) is not None:
@@ -335,7 +335,14 @@ def _bridged_traffic_is_filtered() -> bool:
 def _firewall_network(network: Network) -> FirewallNetwork:
     options = BridgeOptions.of(network.options)
     subnets = tuple(subnet.subnet for subnet in network.subnets)
-    return FirewallNetwork(network.bridge, subnets, network.internal, options.masquerades)
+    return FirewallNetwork(
+        network.bridge,
+        subnets,
+        network.internal,
+        options.masquerades,
+        options.of_mode(ROUTED),
+        options.of_mode(UNPROTECTED),
+    )
 
 
 def _set_way_out(link: Netlink, index: int, network: Network, endpoint: Endpoint, versions: Sequence[int]) -> None:

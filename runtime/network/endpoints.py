@@ -37,7 +37,7 @@ def new_endpoint(
         container_name=container_name,
         host_device=f"veth{secrets.token_hex(4)}",
         device=_device(network, settings, {endpoint.device for endpoint in mine}),
-        mac_address=mac or hardware_address(ipaddress.ip_interface(ipv4).ip.packed),
+        mac_address=mac or hardware_address(ipaddress.ip_interface(ipv4 or ipv6).ip.packed[-4:]),
         ipv4=ipv4,
         ipv6=ipv6,
         aliases=settings.aliases,

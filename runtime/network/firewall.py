@@ -32,7 +32,9 @@ port as with a thousand. As nft(8) shows it (IPv6 rules, which are like those fo
             oifname @closed drop
             ct status dnat accept                           # published ports
             iifname @bridges oifname @bridges drop          # other networks
-            oifname @bridges drop                           # from outside
+            oifname @unprotected4 meta nfproto ipv4 accept  # from outside: gateway mode nat-unprotected; also IPv6
+            ip daddr . meta l4proto . th dport @open4 accept    # published ports of networks with mode routed; also IPv6
+            oifname @bridges drop
         }
         chain arriving_here { type filter hook input priority filter;
             ct state invalid drop                           # only without root, see `_quiet`
@@ -46,7 +48,7 @@ import contextlib
 import ipaddress
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runtime.errors import KernelError
@@ -58,6 +60,7 @@ PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 R = nft.REGISTER
 SETS = (
     "bridges", "closed", "same", "subnets4", "subnets6", "published4", "published6", "published4_at", "published6_at",
+    "unprotected4", "unprotected6", "open4", "open6",
 )  # fmt: skip
 
 
@@ -65,7 +68,8 @@ SETS = (
 class Forward:
     """One published port: `host_ip`:`host_port` is forwarded to `address`:`port` of a container.
 
-    `host_ip` has the same family as `address`; "" means all addresses of this machine.
+    `host_ip` has the same family as `address`; "" means all addresses of this machine. One that `is_routed` is reached at
+    `address` itself.
     """
 
     protocol: str
@@ -73,6 +77,7 @@ class Forward:
     host_port: int
     address: str
     port: int
+    is_routed: bool = False
 
     @property
     def version(self) -> int:
@@ -82,6 +87,9 @@ class Forward:
     @property
     def element(self) -> tuple[str, bytes, bytes]:
         """(map, key, value) of this port."""
+        if self.is_routed:
+            own = nft.joined(bytes([PROTOCOLS[self.protocol]]), nft.port(self.port))
+            return f"open{self.version}", ipaddress.ip_address(self.address).packed + own, b""
         key = nft.joined(bytes([PROTOCOLS[self.protocol]]), nft.port(self.host_port))
         value = nft.joined(ipaddress.ip_address(self.address).packed, nft.port(self.port))
         if not self.host_ip:
@@ -97,6 +105,9 @@ class FirewallNetwork:
     subnets: tuple[str, ...] = ()
     is_internal: bool = False
     masquerades: bool = True
+    routed: frozenset[int] = frozenset()
+    unprotected: frozenset[int] = frozenset()
+    """The IP versions with these gateway modes."""
 
     @property
     def members(self) -> list[tuple[str, bytes]]:
@@ -104,6 +115,7 @@ class FirewallNetwork:
         bridge = nft.interface(self.bridge)
         # "same": with br_netfilter, bridged traffic passes the forward hook too, and must be accepted
         found = [("bridges", bridge), ("same", bridge + bridge)]
+        found += [(f"unprotected{version}", bridge) for version in sorted(self.unprotected)]
         return [*found, ("closed", bridge)] if self.is_internal else found
 
     @property
@@ -111,7 +123,8 @@ class FirewallNetwork:
         """The subnets to masquerade."""
         if self.is_internal or not self.masquerades:
             return ()
-        return tuple(ipaddress.ip_network(subnet) for subnet in self.subnets)
+        found = map(ipaddress.ip_network, self.subnets)
+        return tuple(subnet for subnet in found if subnet.version not in self.routed)
 
 
 class Firewall:
@@ -267,11 +280,11 @@ class Firewall:
 
 def _readable(name: str, key: bytes) -> str:
     """Format an element of the set or map `name`."""
-    if name in ("bridges", "closed", "same"):
+    if name in ("bridges", "closed", "same") or name.startswith("unprotected"):
         return f"the bridge {key[: nft.IFNAME_BYTES].rstrip(bytes(1)).decode(errors='replace')} in {name}"
     if name.startswith("subnets"):
         return f"the subnet of {ipaddress.ip_address(key)}"
-    address = ipaddress.ip_address(key[:-8]) if name.endswith("_at") else "every address"
+    address = ipaddress.ip_address(key[:-8]) if name.endswith("_at") or name.startswith("open") else "every address"
     protocol = {number: protocol for protocol, number in PROTOCOLS.items()}.get(key[-8], str(key[-8]))
     return f"the published port {int.from_bytes(key[-4:-2], 'big')}/{protocol} of {address}"
 
@@ -288,6 +301,10 @@ def _sets(t: nft.Table) -> list[Message]:
         t.set("published6", 7, port, [nft.IPV6_ADDRESS, nft.SERVICE]),
         t.set("published4_at", 8, [nft.IPV4_ADDRESS, *port], [nft.IPV4_ADDRESS, nft.SERVICE]),
         t.set("published6_at", 9, [nft.IPV6_ADDRESS, *port], [nft.IPV6_ADDRESS, nft.SERVICE]),
+        t.set("unprotected4", 10, [nft.INTERFACE]),
+        t.set("unprotected6", 11, [nft.INTERFACE]),
+        t.set("open4", 12, [nft.IPV4_ADDRESS, *port]),
+        t.set("open6", 13, [nft.IPV6_ADDRESS, *port]),
     ]
 
 
@@ -343,8 +360,18 @@ def _isolation(t: nft.Table) -> list[Message]:
         t.rule("passing", nft.outgoing(), nft.is_in("closed"), drop),
         t.rule("passing", nft.translated_connection(), accept),
         t.rule("passing", from_bridge, to_bridge, drop),
+        *(t.rule("passing", *match, accept) for match in _open_from_outside()),
         t.rule("passing", to_bridge, drop),
     ]
+
+
+def _open_from_outside() -> Iterator[list[Sequence[nft.Expression] | nft.Expression]]:
+    """Yield what is let in from outside without being forwarded: networks, and published ports of containers."""
+    for family, version, destination, length in ((nft.IPV4, 4, 16, 4), (nft.IPV6, 6, 24, 16)):
+        behind = R + length // 4
+        port = [nft.payload(1, destination, length), nft.meta(16, behind), nft.payload(2, 2, 2, behind + 1)]
+        yield [nft.family(family), nft.outgoing(), nft.is_in(f"unprotected{version}")]
+        yield [nft.family(family), port, nft.is_in(f"open{version}")]
 
 
 def _quiet(t: nft.Table) -> list[Message]:

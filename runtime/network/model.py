@@ -49,6 +49,7 @@ class Network:
     """The subnets that other networks get which are made from this one: it is a configuration, with no device."""
     config_from: str = ""
     """The name of the configuration that it was made from."""
+    enable_ipv4: bool = True
 
     @property
     def is_configuration(self) -> bool:

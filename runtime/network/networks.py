@@ -16,7 +16,7 @@ from types import MappingProxyType
 import anyio
 import anyio.abc
 
-from runtime.errors import BadRequestError, ConflictError, ForbiddenError, NotFoundError
+from runtime.errors import BadRequestError, ConflictError, ForbiddenError, InternalError, NotFoundError
 from runtime.linux import netns
 from runtime.linux.netlink import write_sysctl
 from runtime.linux.ports import holder
@@ -28,7 +28,7 @@ from runtime.network.model import PARENT_DRIVERS, TO_BE_CHOSEN, Endpoint, Endpoi
 from runtime.network.names import Names, ResolverSockets, listen
 from runtime.network.namespace_thread import NamespaceThread
 from runtime.network.netns_pool import NetnsPool
-from runtime.network.options import BridgeOptions, mode_of
+from runtime.network.options import ISOLATED, ROUTED, BridgeOptions, mode_of
 from runtime.network.placement import Placement
 from runtime.network.ports import FindHolder, PortBinding
 from runtime.network.publishing import Publishing
@@ -131,12 +131,15 @@ class Networks:
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         internal: bool = False,
+        enable_ipv4: bool = True,
         enable_ipv6: bool = False,
         attachable: bool = False,
         ipam_options: Mapping[str, str] | None = None,
         config_from: str = "",
     ) -> Network:
         """Create a bridge network; without `subnets` one is chosen that is not used on the host.
+
+        Without `enable_ipv4` IPv4 subnets that are given are left out.
 
         Raises ConflictError if the name or a subnet is taken, BadRequestError on an invalid driver or subnet.
         """
@@ -154,8 +157,16 @@ class Networks:
                 raise ForbiddenError(f"operation is not permitted on predefined {name} network ")
             if self._table.named(name) is not None:
                 raise ConflictError(f"network with name {name} already exists")
-            device = BridgeOptions.of(options or {}).name
-            if subnets or device:
+            if not enable_ipv4 and not enable_ipv6:
+                raise BadRequestError("IPv4 or IPv6 must be enabled", "set one of enable_ipv4 and enable_ipv6")
+            parsed = BridgeOptions.of(options or {})
+            if parsed.of_mode(ISOLATED) and not internal:
+                raise InternalError(
+                    "gateway mode 'isolated' can only be used for an internal network", "set `internal: true`"
+                )
+            if not enable_ipv4:
+                subnets = [subnet for subnet in subnets if ":" in subnet.subnet]
+            if subnets or parsed.name:
                 await (
                     self._removals.finish()
                 )  # the requested subnet or device may be in use by one that is being removed
@@ -163,7 +174,7 @@ class Networks:
             for subnet in subnets:
                 others = [*self.list(), Network("", name, driver, "", tuple(one for one in wanted if one.subnet))]
                 wanted.append(complete_subnet(subnet, others) if subnet.subnet else TO_BE_CHOSEN)
-            if all(":" in subnet.subnet for subnet in wanted):
+            if enable_ipv4 and all(":" in subnet.subnet for subnet in wanted):
                 wanted.insert(0, TO_BE_CHOSEN)
             has_ipv6 = any(":" in subnet.subnet for subnet in wanted)
             if enable_ipv6 and not has_ipv6:
@@ -181,6 +192,7 @@ class Networks:
                 attachable,
                 ipam_options=dict(ipam_options or {}),
                 config_from=config_from,
+                enable_ipv4=enable_ipv4,
             )
             if network.is_on_parent:
                 return await self._create_on_parent(network)
@@ -204,6 +216,7 @@ class Networks:
         subnets: Sequence[Subnet] = (),
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        enable_ipv4: bool = True,
         enable_ipv6: bool = False,
         ipam_options: Mapping[str, str] | None = None,
     ) -> Network:
@@ -224,6 +237,7 @@ class Networks:
                 enable_ipv6=enable_ipv6,
                 ipam_options=dict(ipam_options or {}),
                 template=tuple(subnets),
+                enable_ipv4=enable_ipv4,
             )
             self._table.save(network)
         return network
@@ -472,7 +486,7 @@ class Networks:
         Called again, the container keeps its host ports, which are forwarded to its present address.
         """
         # not through an internal network; without any other the ports are not published
-        endpoint = self._way_out(container_id, 4)
+        endpoint = self._way_out(container_id, 4) or self._way_out(container_id, 6)
         if endpoint is None:
             await self.unpublish(container_id)
             return []
@@ -481,11 +495,14 @@ class Networks:
             await self.unpublish(container_id)
             return []
         self._placement.check(network)
-        host_ip = BridgeOptions.of(network.options).host_ip
+        options = BridgeOptions.of(network.options)
+        host_ip, routed = options.host_ip, options.of_mode(ROUTED)
+        if not endpoint.ipv4:  # as in Docker: only an address that is named is forwarded across
+            host_ip = "::"
         wanted = [replace(binding, host_ip=binding.host_ip or host_ip) for binding in bindings]
         ipv4, ipv6 = (text.partition("/")[0] for text in (endpoint.ipv4, endpoint.ipv6))
         name = self._container_names.get(container_id, container_id[:12])
-        return await self._publishing.publish(container_id, name, ipv4, ipv6, wanted)
+        return await self._publishing.publish(container_id, name, ipv4, ipv6, wanted, routed)
 
     def published(self, container_id: str) -> builtins.list[PortBinding]:
         """Return the container's published ports, a binding for each address family."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runtime.errors import BadRequestError
 
@@ -14,6 +14,15 @@ MTU = "com.docker.network.driver.mtu"
 DEVICE_PREFIX = "com.docker.network.container_iface_prefix"
 ENDPOINT = "com.docker.network.endpoint."
 LONGEST_DEVICE_NAME = 15
+NAT, UNPROTECTED, ROUTED, ISOLATED = "nat", "nat-unprotected", "routed", "isolated"
+GATEWAY_MODES = (NAT, UNPROTECTED, ROUTED, ISOLATED)
+"""How containers are reached from outside (Docker's "gateway mode"):
+
+    nat              by the host's ports that are forwarded to them
+    nat-unprotected  so, and at any port of their own addresses
+    routed           at the published ports of their own addresses, which leave the machine as they are
+    isolated         not at all, not even by the host: only on internal networks
+"""
 
 
 @dataclass(frozen=True)
@@ -27,16 +36,20 @@ class BridgeOptions:
     mtu: int = 1500
     masquerades: bool = True
     neighbours_meet: bool = True
-    has_ipv4_address: bool = True
+    without_address: frozenset[int] = frozenset()
+    """IP versions of which the host has no address on the bridge."""
+    modes: Mapping[int, str] = field(default_factory=lambda: {4: NAT, 6: NAT})
+    """The gateway modes by IP version."""
     host_ip: str = ""
     device_prefix: str = "eth"
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> BridgeOptions:
         """Parse `options`; unknown names are ignored. Raises BadRequestError on an invalid value."""
-        for key in (f"{BRIDGE}gateway_mode_ipv4", f"{BRIDGE}gateway_mode_ipv6"):
-            if options.get(key, "nat") != "nat":
-                raise BadRequestError(f"{key}={options[key]} is not supported", "omit it: networks use nat")
+        modes = {version: _gateway_mode(options, f"{BRIDGE}gateway_mode_ipv{version}") for version in (4, 6)}
+        without_address = {version for version, mode in modes.items() if mode == ISOLATED}
+        if _is_on(options, f"{BRIDGE}inhibit_ipv4", default=False):
+            without_address.add(4)
         host_ip = options.get(f"{BRIDGE}host_binding_ipv4", "")
         if host_ip:
             try:
@@ -48,10 +61,24 @@ class BridgeOptions:
             mtu=_mtu(options),
             masquerades=_is_on(options, f"{BRIDGE}enable_ip_masquerade", default=True),
             neighbours_meet=_is_on(options, f"{BRIDGE}enable_icc", default=True),
-            has_ipv4_address=not _is_on(options, f"{BRIDGE}inhibit_ipv4", default=False),
+            without_address=frozenset(without_address),
+            modes=modes,
             host_ip=host_ip,
             device_prefix=_device_name(DEVICE_PREFIX, options.get(DEVICE_PREFIX, "")) or "eth",
         )
+
+    def of_mode(self, mode: str) -> frozenset[int]:
+        """Return the IP versions whose gateway has this mode."""
+        return frozenset(version for version, one in self.modes.items() if one == mode)
+
+
+def _gateway_mode(options: Mapping[str, str], key: str) -> str:
+    mode = options.get(key) or NAT
+    if mode not in GATEWAY_MODES:
+        raise BadRequestError(
+            f"failed to parse {key} value: {mode} (unknown gateway mode {mode})", f"known: {', '.join(GATEWAY_MODES)}"
+        )
+    return mode
 
 
 MODES: Mapping[str, Mapping[str, int]] = {

@@ -18,6 +18,7 @@ from runtime.network.bridges import Bridges
 from runtime.network.claims import name_server_claims
 from runtime.network.model import Network, Subnet
 from runtime.network.namespace_thread import NamespaceThread
+from runtime.network.options import ISOLATED, BridgeOptions
 from runtime.network.resolver import host_resolvers
 from runtime.network.subnets import Claim, conflict, free_ipv6_subnet, free_subnet
 from runtime.network.table import NetworkTable
@@ -114,6 +115,13 @@ class Placement:
         return placed
 
     def _subnet(
+        self, network: Network, subnet: Subnet, claims: Sequence[Claim], skipped: int, *, is_fixed: bool
+    ) -> Subnet:
+        found = self._free(network, subnet, claims, skipped, is_fixed=is_fixed)
+        is_isolated = found.range.version in BridgeOptions.of(network.options).of_mode(ISOLATED)
+        return replace(found, gateway="") if is_isolated else found
+
+    def _free(
         self, network: Network, subnet: Subnet, claims: Sequence[Claim], skipped: int, *, is_fixed: bool
     ) -> Subnet:
         if subnet.subnet:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -26,14 +26,16 @@ class _Published:
     held: Sequence[ReservedPort]
     forwards: Sequence[Forward]
     carried: Sequence[Carried]
+    direct: Sequence[PortBinding] = ()
+    """What is reached at the container's own address."""
 
     @property
     def bindings(self) -> list[PortBinding]:
-        return [one.binding for one in self.held]
+        return [*self.direct, *(one.binding for one in self.held)]
 
     @property
     def udp_ports(self) -> set[int]:
-        return {one.host_port for one in self.bindings if one.protocol == "udp"}
+        return {one.host_port for one in self.bindings if one.protocol == "udp" and one.host_port}
 
     def close(self) -> None:
         """Close the engine's sockets of the ports."""
@@ -75,7 +77,7 @@ class Publishing:
             held.close()
 
     def _hold(self, bindings: Sequence[PortBinding]) -> list[ReservedPort]:
-        ours = {one.container_name: one.bindings for one in self._published.values()}
+        ours = {name.container_name: [one.binding for one in name.held] for name in self._published.values()}
         with ExitStack() as stack:
             held: list[ReservedPort] = []
             # fixed ports first, then ranges, then ports that the kernel chooses
@@ -89,10 +91,17 @@ class Publishing:
         return [held[order.index(at)] for at in range(len(bindings))]
 
     async def publish(
-        self, container_id: str, container_name: str, ipv4: str, ipv6: str, bindings: Sequence[PortBinding]
+        self,
+        container_id: str,
+        container_name: str,
+        ipv4: str,
+        ipv6: str,
+        bindings: Sequence[PortBinding],
+        routed: Set[int] = frozenset(),
     ) -> list[PortBinding]:
-        """Forward ports of the host to a container's addresses (`ipv6` "" for none), all or none.
+        """Forward ports of the host to a container's addresses ("" for none), all or none.
 
+        Of the IP versions in `routed` the container's own ports are opened instead: such a binding has host port 0.
         Return the bindings with the chosen host ports. A container that already has published ports keeps them, and they
         are forwarded to the new addresses. Raises ConflictError.
         """
@@ -104,14 +113,22 @@ class Publishing:
             await self.unpublish(container_id)
         if not bindings:
             return []
-        held = self._hold(bindings)
+        by_host, direct = _split(bindings, routed)
+        held = self._hold(by_host)
         forwards = _forwards([one.binding for one in held], ipv4, ipv6)
+        addresses = {True: ipv4, False: ipv6}
+        forwards += [
+            Forward(one.protocol, "", 0, address, one.container_port, is_routed=True)
+            for one in direct
+            if (address := addresses[one.is_ipv4])
+        ]
         published = _Published(
             container_name,
             (ipv4, ipv6),
             held,
             forwards,
             _carried(held, ipv4, ipv6, in_own_netns=self._worker.namespace is not None),
+            direct,
         )
         try:
             await self._worker.run(partial(self._open, published))
@@ -126,7 +143,9 @@ class Publishing:
     def by_family(self, container_id: str) -> list[PortBinding]:
         """Return the container's published ports, a binding for each address family."""
         published = self._published.get(container_id)
-        return [binding for one in published.held for binding in one.by_family] if published is not None else []
+        if published is None:
+            return []
+        return [*published.direct, *(binding for one in published.held for binding in one.by_family)]
 
     def _open(self, published: _Published) -> None:
         self._firewall.publish(published.forwards)
@@ -164,12 +183,27 @@ def _freedom(binding: PortBinding) -> int:
     return 65536 if binding.host_port == 0 else len(binding.host_ports)
 
 
+def _split(bindings: Sequence[PortBinding], routed: Set[int]) -> tuple[list[PortBinding], list[PortBinding]]:
+    """Return the bindings for ports of the host, and those for addresses of the IP versions that are `routed`."""
+    by_host, direct = [], []
+    for one in bindings:
+        for version, is_its, unspecified in ((4, one.is_ipv4, "0.0.0.0"), (6, one.is_ipv6, "::")):
+            if is_its and version in routed:
+                direct.append(replace(one, host_ip=one.host_ip or unspecified, host_port=0, host_port_last=0))
+        left = sorted({4, 6} - set(routed))
+        if one.host_ip or not routed:
+            by_host += [one] if not routed or (4 if one.is_ipv4 else 6) in left else []
+        else:
+            by_host += [replace(one, host_ip={4: "0.0.0.0", 6: "::"}[version]) for version in left]
+    return by_host, direct
+
+
 def _forwards(bindings: Sequence[PortBinding], ipv4: str, ipv6: str) -> list[Forward]:
     """Return the nftables entries for `bindings`, for each family that host and container have."""
     found = []
     for one in bindings:
         host_ip = "" if not one.host_ip or ipaddress.ip_address(one.host_ip).is_unspecified else one.host_ip
-        if one.is_ipv4:
+        if one.is_ipv4 and ipv4:
             found.append(Forward(one.protocol, host_ip, one.host_port, ipv4, one.container_port))
         # ::1 can't be routed, even after NAT
         if one.is_ipv6 and ipv6 and host_ip != "::1":
@@ -184,6 +218,6 @@ def _carried(held: Sequence[ReservedPort], ipv4: str, ipv6: str, *, in_own_netns
         port, protocol = one.binding.container_port, one.binding.protocol
         if one.ipv6 is not None:
             found.append(Carried(one.ipv6, protocol, (ipv6 or ipv4, port)))
-        if one.ipv4 is not None and in_own_netns:
-            found.append(Carried(one.ipv4, protocol, (ipv4, port)))
+        if one.ipv4 is not None and (in_own_netns or not ipv4):
+            found.append(Carried(one.ipv4, protocol, (ipv4 or ipv6, port)))
     return found

@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,10 +142,24 @@ class ImageApi:
                     "Comment": step.get("comment") or "",
                 }
             )
+        for ancestor in self._line_of(image):
+            if 0 < (count := len(ancestor.config.get("history") or ())) <= len(steps):
+                names = [Reference.parse(reference).familiar for reference in ancestor.references]
+                is_own = ancestor is image
+                steps[count - 1] |= {"Id": ancestor.id, "Tags": names if names or is_own else None}
         steps.reverse()
-        if steps:
-            steps[0] |= {"Id": image.id, "Tags": [Reference.parse(r).familiar for r in image.references]}
         return steps
+
+    def _line_of(self, image: Image) -> Iterator[Image]:
+        """Yield the image and those that it was committed from, as far as they are here."""
+        seen: set[str] = set()
+        while image.id not in seen:
+            seen.add(image.id)
+            yield image
+            try:
+                image = self.images.resolve(image.parent) if image.parent else image
+            except NotFoundError:
+                return
 
     def tag(self, name: str, repository: str, tag: str) -> None:
         """Add a name to an image. Raises EngineError."""

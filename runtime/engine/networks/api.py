@@ -107,7 +107,7 @@ class NetworkApi:
             "Created": network.created,
             "Scope": "local",
             "Driver": network.driver,
-            "EnableIPv4": True,
+            "EnableIPv4": network.enable_ipv4,
             "EnableIPv6": network.enable_ipv6,
             "IPAM": {
                 "Driver": network.ipam_driver,
@@ -126,12 +126,11 @@ class NetworkApi:
 
     async def create(self, body: NetworkBody) -> dict[str, Any]:
         """Create a network; return the answer of "Create a network". Raises EngineError."""
-        if body.get("EnableIPv4") is False:
-            raise BadRequestError("a network without IPv4 is not supported", "omit enable_ipv4; enable_ipv6 adds IPv6")
         ipam = body.get("IPAM") or {}
         _check_offered(body, ipam.get("Driver") or "default")
         source = (body.get("ConfigFrom") or {}).get("Network") or ""
-        settings = self._configured(source, body) if source else _settings(body)
+        enable_ipv4 = body.get("EnableIPv4") is not False
+        settings = self._configured(source, body) if source else {**_settings(body), "enable_ipv4": enable_ipv4}
         if body.get("ConfigOnly"):
             if source:
                 raise ForbiddenError(
@@ -165,6 +164,7 @@ class NetworkApi:
             "subnets": list(found.template),
             "options": found.options,
             "labels": found.labels,
+            "enable_ipv4": found.enable_ipv4,
             "enable_ipv6": found.enable_ipv6,
             "ipam_options": found.ipam_options,
         }

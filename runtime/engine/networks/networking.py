@@ -128,7 +128,8 @@ class ContainerNetworks:
         names = own_names(container)
         for endpoint in self.networks.endpoints(container.id):
             own += [(str(address), names) for address in endpoint.addresses]
-            subnet = self.networks.resolve(endpoint.network_id).ipv4
+            network = self.networks.resolve(endpoint.network_id)
+            subnet = network.ipv4 or network.ipv6
             gateway = gateway or (subnet.gateway if subnet else "")
         path = self.paths.container(container.id) / "hosts"
         path.write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))

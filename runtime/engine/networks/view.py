@@ -88,7 +88,7 @@ def ports(container: Container) -> dict[str, list[dict[str, str]] | None]:
     for port in container.ports:
         key = f"{port['PrivatePort']}/{port['Type']}"
         held = exposed.get(key) or []
-        held.append({"HostIp": port["IP"] or "0.0.0.0", "HostPort": str(port["PublicPort"])})
+        held.append({"HostIp": port["IP"] or "0.0.0.0", "HostPort": str(port["PublicPort"] or "")})
         exposed[key] = held
     return exposed
 
@@ -104,5 +104,8 @@ def port_rows(container: Container) -> list[dict[str, Any]]:
     for key, held in sorted(ports(container).items(), key=_port_order):
         number, _, protocol = key.partition("/")
         base = {"PrivatePort": int(number.partition("-")[0]), "Type": protocol}
-        rows += [{**base, "IP": one["HostIp"], "PublicPort": int(one["HostPort"])} for one in held or ()] or [base]
+        rows += [
+            {**base, "IP": one["HostIp"], **({"PublicPort": int(one["HostPort"])} if one["HostPort"] else {})}
+            for one in held or ()
+        ] or [base]
     return rows

@@ -19,6 +19,7 @@ class MachineLimits:
         self._path = f"/skiff-{engine_id}-probe/one"
         self._offered: frozenset[str] = frozenset()
         self._lock = anyio.Lock()
+        self._is_unified = True
 
     async def offered(self) -> frozenset[str]:
         """Return the features; none if no cgroup can be created."""
@@ -29,18 +30,25 @@ class MachineLimits:
 
     def _find(self) -> frozenset[str]:
         try:
-            return features(Cgroups().offered(self._path))
+            cgroups = Cgroups()
+            self._is_unified = cgroups.is_unified
+            return features(cgroups.offered(self._path))
         except OSError:
             return frozenset()
 
     async def settle(self, host: HostConfig) -> tuple[HostConfig, list[str]]:
-        """Return HostConfig `host` without unsupported limits, and warnings (see `container.resources.settle`)."""
+        """Return HostConfig `host` without unsupported limits, and warnings (see `container.resources.settle`).
+
+        It has the mode of the cgroup namespace that is the default here.
+        """
         offered, discarded = await self.offered(), list[str]()
         if not userns.is_initial():
             host, discarded = without_root(host, offered)
         processors = _online("cpu") if host.get("NanoCpus") or host.get("CpusetCpus") else frozenset()
         nodes = _online("node") if host.get("CpusetMems") else frozenset()
         kept, warnings = settle(host, offered, processors, nodes)
+        # as in Docker, whose containers see the host's paths in version 1
+        kept["CgroupnsMode"] = kept.get("CgroupnsMode") or ("private" if self._is_unified else "host")
         return kept, [*discarded, *warnings]
 
 

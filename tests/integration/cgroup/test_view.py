@@ -11,7 +11,8 @@ pytestmark = pytest.mark.root
 
 
 def test_a_container_sees_its_cgroup_as_the_root(ground):
-    _code, said = ground.run("cat /proc/self/cgroup; ls /sys/fs/cgroup/*/pids.max /sys/fs/cgroup/pids.max 2>/dev/null")
+    look = "cat /proc/self/cgroup; ls /sys/fs/cgroup/*/pids.max /sys/fs/cgroup/pids.max 2>/dev/null"
+    _code, said = ground.run(look, CgroupnsMode="private")
     paths = [line.split(":")[2] for line in said.splitlines() if line.count(":") == 2]
     own = {path for path, line in zip(paths, said.splitlines(), strict=False) if "name=" not in line}
     assert own == {"/"}
@@ -20,7 +21,7 @@ def test_a_container_sees_its_cgroup_as_the_root(ground):
 
 def test_a_container_has_the_hierarchy_of_systemd_where_the_host_has_it(ground, is_unified):
     has_it = not is_unified and "name=systemd" in Path("/proc/self/mounts").read_text()
-    id = ground.start()
+    id = ground.start(CgroupnsMode="private")
     code, said = ground.execute(id, "grep -h . /sys/fs/cgroup/systemd/cgroup.procs; grep name=systemd /proc/1/cgroup")
     assert ("1" in said.splitlines()) == has_it
     assert said.endswith(":name=systemd:/\n") == has_it

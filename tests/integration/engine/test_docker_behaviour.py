@@ -1,5 +1,6 @@
 """What a container is given, as dockerd 28.5.2 gives it: mounts, addresses, namespaces, and what is refused."""
 
+import os
 import subprocess
 
 import pytest
@@ -119,3 +120,59 @@ def test_settings_of_an_interface_take_its_name_in_any_case(api, containers):
     options = {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.ifname.log_martians=1"}
     id = containers("sleep", "60", NetworkingConfig={"EndpointsConfig": {"bridge": {"DriverOpts": options}}})
     assert api.ask("GET", f"/containers/{id}/json").json["State"]["Running"]
+
+
+def test_a_container_may_write_its_cgroup_where_that_is_asked_for(api, engine):
+    mounted = "grep ' /sys/fs/cgroup' /proc/mounts | tail -n 1 | cut -d' ' -f4 | cut -d, -f1"
+    for option, access in (
+        ("writable-cgroups=true", "rw"),
+        ("writable-cgroups", "rw"),
+        ("writable-cgroups=false", "ro"),
+    ):
+        assert engine.run(mounted, SecurityOpt=[option]) == f"{access}\n"
+    body = {"Image": "busybox", "HostConfig": {"SecurityOpt": ["writable-cgroups=x"]}}
+    assert api.ask("POST", "/containers/create", body).message == 'invalid --security-opt 2: "writable-cgroups=x"'
+
+
+def test_the_cgroup_namespace_is_the_hosts_by_default_in_version_1(api, containers):
+    id = containers("sh", "-c", "readlink /proc/1/ns/cgroup; sleep 60")
+    shown = api.ask("GET", f"/containers/{id}/json").json["HostConfig"]["CgroupnsMode"]
+    version = api.ask("GET", "/info").json["CgroupVersion"]
+    assert shown == {"1": "host", "2": "private"}[version]
+    pid = api.state(id)["Pid"]
+    is_shared = os.readlink(f"/proc/{pid}/ns/cgroup") == os.readlink("/proc/self/ns/cgroup")
+    assert is_shared == (shown == "host")
+
+
+def test_a_network_of_ipv6_alone_says_so(api, containers):
+    assert api.ask("POST", "/networks/create", {"Name": "six", "EnableIPv4": False, "EnableIPv6": True}).status == 201
+    id = containers("sleep", "60", HostConfig={"NetworkMode": "six"})
+    network = api.ask("GET", "/networks/six").json
+    assert (network["EnableIPv4"], network["EnableIPv6"], network["Containers"][id]["IPv4Address"]) == (False, True, "")
+    shown = api.ask("GET", f"/containers/{id}/json").json["NetworkSettings"]["Networks"]["six"]
+    assert (shown["IPAddress"], shown["IPPrefixLen"], shown["Gateway"]) == ("", 0, "")
+    assert shown["GlobalIPv6Address"]
+    assert (
+        api.ask("POST", "/networks/create", {"Name": "none-of", "EnableIPv4": False}).message
+        == "IPv4 or IPv6 must be enabled"
+    )
+    api.remove(id)
+    assert api.ask("DELETE", "/networks/six").status == 204
+
+
+def test_changes_have_what_was_made_to_mount_on_and_history_what_was_committed(api, containers):
+    id = containers("true", HostConfig={"Tmpfs": {"/deep/er": ""}})
+    api.wait(id)
+    assert api.ask("GET", f"/containers/{id}/changes").json == [
+        {"Path": "/deep", "Kind": 1},
+        {"Path": "/deep/er", "Kind": 1},
+    ]
+    first = api.ask("POST", f"/commit?container={id}&repo=line&tag=1").json["Id"]
+    made = api.ask("POST", "/containers/create", {"Image": "line:1", "Cmd": ["true"]}).json["Id"]
+    api.ask("POST", f"/commit?container={made}&repo=line&tag=2")
+    api.remove(made)
+    rows = api.ask("GET", "/images/line:2/history").json
+    assert [row["Tags"] for row in rows] == [["line:2"], ["line:1"], ["busybox:latest"]]
+    assert rows[1]["Id"] == first
+    for name in ("line:2", "line:1"):
+        api.ask("DELETE", f"/images/{name}")

@@ -85,7 +85,7 @@ def test_no_capability_is_inheritable_or_ambient():
             {"Sysctls": {"kernel.msgmax": "1"}, "IpcMode": "host"},
             'sysctl "kernel.msgmax" not allowed in host IPC namespace',
         ),
-        ({"SecurityOpt": ["color=blue"]}, 'invalid --security-opt: "color=blue"'),
+        ({"SecurityOpt": ["color=blue"]}, 'invalid --security-opt 2: "color=blue"'),
         (
             {"Devices": [{"PathOnHost": "/etc/passwd"}]},
             'error gathering device information while adding custom device "/etc/passwd": not a device node',

@@ -18,7 +18,9 @@ def test_options_are_read():
         f"{BRIDGE}host_binding_ipv4": "127.0.0.1",
         f"{BRIDGE}inhibit_ipv4": "true",
     }
-    assert BridgeOptions.of(options) == BridgeOptions("br7", 1400, False, False, False, "127.0.0.1", "lan")
+    assert BridgeOptions.of(options) == BridgeOptions(
+        "br7", 1400, False, False, frozenset({4}), {4: "nat", 6: "nat"}, "127.0.0.1", "lan"
+    )
     assert BridgeOptions.of({"com.example.unknown": "x"}) == BridgeOptions()
 
 
@@ -31,7 +33,7 @@ def test_options_are_read():
         {f"{BRIDGE}name": "a name"},
         {f"{BRIDGE}name": "x" * 16},
         {f"{BRIDGE}host_binding_ipv4": "localhost"},
-        {f"{BRIDGE}gateway_mode_ipv4": "routed"},
+        {f"{BRIDGE}gateway_mode_ipv4": "open"},
     ],
 )
 def test_options_that_can_not_be_are_refused_by_name(options):

@@ -25,12 +25,12 @@ class Change:
     kind: int
 
 
-def changes(upper: Path, layers: Sequence[Path], mounted: Sequence[str] = ()) -> list[Change]:
+def changes(upper: Path, layers: Sequence[Path]) -> list[Change]:
     """Return the changes in `upper` over `layers` (topmost first), sorted by path. Blocking.
 
-    `mounted` are the targets of the container's mounts, which are not changes either.
+    What was made to mount something there is one, as in Docker.
     """
-    return list(_of_directory(str(upper), "", layers, frozenset((*RUNTIME_PATHS, *mounted))))
+    return list(_of_directory(str(upper), "", layers, frozenset(RUNTIME_PATHS)))
 
 
 def is_of_runtime(path: str, mounted: Sequence[str] = ()) -> bool:

@@ -140,9 +140,8 @@ class Files:
     async def changes(self, container: Container) -> list[Change]:
         """Return the container's changes to the image's files."""
         layers = self.images.layer_directories(self.images.resolve(container.image_id))
-        targets = [mount["Destination"] for mount in container.mounts]
         upper = self._directory(container) / "upper"
-        return await anyio.to_thread.run_sync(changes, upper, layers, targets)
+        return await anyio.to_thread.run_sync(changes, upper, layers)
 
     def _root_of(self, container: Container) -> AbstractContextManager[dict[str, Any]]:
         if container.is_running:
