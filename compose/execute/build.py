@@ -50,7 +50,7 @@ def build_image(
         request = build_request(
             target, service, options, lambda keys: agents.enter_context(key_agent(keys)), is_ours=is_ours
         )
-        for message in _messages(client, request):
+        for message in messages_of(client, request):
             for line in str(message.get("stream") or "").splitlines():
                 if line.strip() and not options.quiet:
                     report(line)
@@ -59,7 +59,7 @@ def build_image(
     return image_id
 
 
-def _messages(client: Client, request: BuildCall) -> Iterator[dict[str, Any]]:
+def messages_of(client: Client, request: BuildCall) -> Iterator[dict[str, Any]]:
     """Build, and yield the engine's messages: our own on this machine reads the directories where they lie."""
     if client.endpoint.is_ours and client.endpoint.path is not None:
         with ExitStack() as stack:

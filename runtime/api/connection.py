@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import select
 import socket
 import struct
@@ -13,9 +14,10 @@ import anyio
 
 from runtime.api.intake import Intake, within
 from runtime.http.codec import Head, ProtocolError, split_head
-from runtime.linux.peer import peer_pid
 
 READ_BYTES = 1 << 18
+CONTROL_BYTES = socket.CMSG_SPACE(4 * 64)
+"""Room for 64 descriptors; the kernel closes those beyond."""
 READ_WITHIN_S = 5.0
 LOOK_AGAIN_S, MAX_LOOK_AGAIN_S = 0.0005, 0.02
 
@@ -37,18 +39,34 @@ class ClientConnection:
         self._socket = peer
         self.intake = intake
         self.buffer = bytearray()
-
-    @property
-    def peer_pid(self) -> int:
-        """The PID of the client (see `runtime.linux.peer`)."""
-        return peer_pid(self._socket)
+        self._descriptors: list[int] = []
 
     async def fill(self) -> None:
-        """Receive more bytes into `buffer`. Raises Closed at EOF."""
-        data = await self.receive()
+        """Receive more bytes into `buffer`, and descriptors that come with them. Raises Closed at EOF."""
+        while True:
+            try:
+                data, control, _, _ = self._socket.recvmsg(READ_BYTES, CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
+                break
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+            except OSError:
+                raise Closed from None
+        for level, kind, content in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self._descriptors += struct.unpack(f"{len(content) // 4}i", content[: len(content) // 4 * 4])
         if not data:
             raise Closed
         self.buffer += data
+
+    def take_descriptors(self) -> list[int]:
+        """Return the descriptors that came with what was received so far (unix(7), SCM_RIGHTS); the caller closes them."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
+    def close_descriptors(self) -> None:
+        """Close the descriptors that nobody has taken."""
+        for descriptor in self.take_descriptors():
+            os.close(descriptor)
 
     async def receive(self) -> bytes:
         """Return the next bytes, b"" at EOF."""

@@ -107,7 +107,11 @@ def _refuse_connection(peer: socket.socket, error: UnavailableError) -> None:
 async def _serve_connection(server: _Server, peer: socket.socket) -> None:
     try:
         with peer:
-            await _serve_requests(server, ClientConnection(peer, server.intake))
+            connection = ClientConnection(peer, server.intake)
+            try:
+                await _serve_requests(server, connection)
+            finally:
+                connection.close_descriptors()
     finally:
         server.connections -= 1
 
@@ -122,6 +126,7 @@ async def _serve_requests(server: _Server, connection: ClientConnection) -> None
             request = Request(connection, head, server.engine.store.flush)
             with server.engine.busy():
                 await _answer(server, request)
+            connection.close_descriptors()
             if not await request.drain():
                 return
     except (ProtocolError, EngineError) as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from runtime.build.options import options_from_query
 from runtime.engine import filters
 from runtime.engine.events import Event
 from runtime.engine.times import moment, rfc3339
-from runtime.errors import BadRequestError
+from runtime.errors import BadRequestError, EngineError
 from runtime.streaming import pieces_of
 
 if TYPE_CHECKING:
@@ -91,17 +92,17 @@ async def build(engine: Engine, request: Request) -> None:
 async def build_here(engine: Engine, request: Request) -> None:
     """Build directories of a client on this machine, as `build` does; the body is an archive of what is sent along.
 
-    `directories` has the client's descriptors of them (see `opened`), by name; "" is the context.
+    Its descriptors come with the request; `directories` are their names, of which "" is the context.
     """
     options = replace(options_from_query(request.queries), credentials=registry_config(request))
-    try:
-        given = json.loads(request.text("directories") or "{}")
-        named = {str(name): (int(number), int(device), int(inode)) for name, (number, device, inode) in given.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise BadRequestError("directories must be a JSON object of [descriptor, device, inode] by name") from error
-    if "" not in named:
-        raise BadRequestError("the build has no context", 'name its descriptor as "" in directories')
-    with opened(request.connection.peer_pid, named, engine.paths.context_digests) as clients:
+    names = request.queries.get("directories") or []
+    with ExitStack() as stack:
+        descriptors = request.connection.take_descriptors()
+        for descriptor in descriptors:
+            stack.callback(os.close, descriptor)
+        if len(descriptors) != len(names) or "" not in names:  # a relay between client and engine has dropped them
+            raise EngineError("the client's directories did not arrive", "send them as an archive", 501)
+        clients = stack.enter_context(opened(dict(zip(names, descriptors, strict=True)), engine.paths.context_digests))
         source = partial(engine.builder.build_clients, clients, request.chunks(), options)
         await request.stream(source, encode=line, waits=True)
 

@@ -1,15 +1,15 @@
 """A client's directory that a build reads where it lies, instead of an archive of it.
 
-Client and engine are on one machine: the client names its descriptors, and the engine opens them through /proc (proc(5),
-/proc/pid/fd). What it reads may change during the build, so what is copied is compared with what was hashed.
+Client and engine are on one machine: the client sends its descriptors (unix(7), SCM_RIGHTS), and the engine reads below
+them through /proc (proc(5), /proc/pid/fd), whatever namespaces the client is in. What it reads may change during the
+build, so what is copied is compared with what was hashed.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,24 +72,18 @@ class ClientDirectory:
 
 
 @contextmanager
-def opened(pid: int, descriptors: Mapping[str, Sequence[int]], kept: Path) -> Iterator[dict[str, ClientDirectory]]:
-    """Open the `descriptors` of the process `pid`, by name, until the block ends; digests are kept below `kept`.
+def opened(descriptors: Mapping[str, int], kept: Path) -> Iterator[dict[str, ClientDirectory]]:
+    """Give the directories of `descriptors`, by name, until the block ends; digests are kept below `kept`.
 
-    Each is its number, and device and inode of the directory: what connects may be a relay, whose descriptors are others.
-    Raises EngineError (501) if they can't be opened or read from here, such as for a client in another namespace.
+    Raises EngineError (501) if one can't be read from here, such as that of a file system for its user alone.
     """
     with ExitStack() as stack:
         found = {}
-        for name, (number, device, inode) in descriptors.items():
+        for name, descriptor in descriptors.items():
+            path = f"{PLACE}{descriptor}"
             try:
-                descriptor = os.open(f"/proc/{pid}/fd/{number}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-                stack.callback(os.close, descriptor)
-                path = f"{PLACE}{descriptor}"
                 os.listdir(path)
-                info = os.fstat(descriptor)
-                if (info.st_dev, info.st_ino) != (device, inode):
-                    raise FileNotFoundError(errno.ENOENT, "it is another one")
-                digests = FileDigests(kept, info)
+                digests = FileDigests(kept, os.fstat(descriptor))
             except OSError as error:
                 raise EngineError(
                     f"the client's directory can't be read from here: {error.strerror}", "send it as an archive", 501

@@ -149,6 +149,7 @@ class Client:
         path: str,
         headers: Mapping[str, str],
         body: Iterable[bytes] | bytes | None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         lines = [f"{method} /{self._version}{path} HTTP/1.1", "Host: skiff", *(f"{k}: {v}" for k, v in headers.items())]
         if body is None or isinstance(body, bytes):
@@ -157,7 +158,9 @@ class Client:
             connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + data)
             return
         lines.append("Transfer-Encoding: chunked")
-        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode()
+        sent = socket.send_fds(connection, [head], descriptors) if descriptors else 0
+        connection.sendall(head[sent:])
         for piece in body:
             if piece:
                 connection.sendall(chunk(piece))
@@ -244,15 +247,19 @@ class Client:
         body: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         hijack: bool = False,
+        descriptors: Sequence[int] = (),
     ) -> ResponseStream:
-        """Make a request and return its response as a stream; with `hijack` the connection becomes a raw stream."""
+        """Make a request and return its response as a stream; with `hijack` the connection becomes a raw stream.
+
+        `descriptors` are sent along with the head of a request that has a `body`.
+        """
         about, prepared, target = _prepare(path, query, document, headers)
         if hijack:
             about |= {"Connection": "Upgrade", "Upgrade": "tcp"}
         connection = self._connect()
         # the engine may respond with an error, and close the connection, before it has read the whole body
         with suppress(BrokenPipeError):
-            self._send(connection, method, target, about, body if body is not None else prepared)
+            self._send(connection, method, target, about, body if body is not None else prepared, descriptors)
         try:
             head, rest = self._head(connection)
         except OSError as error:
@@ -457,18 +464,19 @@ class Client:
 
         `body` is a tar stream of what goes along. Raises EngineError (404, 501) if the engine can't.
         """
-        found = {name: (number, os.fstat(number)) for name, number in directories.items()}
-        named = {name: [number, info.st_dev, info.st_ino] for name, (number, info) in found.items()}
-        yield from self._build("/skiff/v1/build", body, {**query, "directories": json.dumps(named)})
+        named = {**query, "directories": list(directories)}
+        yield from self._build("/skiff/v1/build", body, named, list(directories.values()))
 
-    def _build(self, path: str, body: Iterable[bytes], query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _build(
+        self, path: str, body: Iterable[bytes], query: Mapping[str, Any], descriptors: Sequence[int] = ()
+    ) -> Iterator[dict[str, Any]]:
         from runtime.client.credentials import registry_config
 
         config, problems = registry_config()
         for problem in problems:
             yield {"stream": f"[Warning] {problem}\n"}
         headers = {"Content-Type": "application/x-tar", **({"X-Registry-Config": config} if config else {})}
-        yield from _checked(self.stream("POST", path, query, body=body, headers=headers))
+        yield from _checked(self.stream("POST", path, query, body=body, headers=headers, descriptors=descriptors))
 
     def tag(self, name: str, repository: str, tag: str) -> None:
         """Tag an image."""

@@ -1,18 +1,24 @@
 """A client's directory that is read where it lies gives the image that an archive of it gives."""
 
 import os
+import select
 import socket
-from contextlib import ExitStack, suppress
+import socketserver
+import threading
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from compose.execute.build import BuildCall, messages_of
 from compose.execute.build_context import archive, stream
 from runtime.build import digests
 from runtime.build.client_directory import opened
 from runtime.build.digests import FileDigests
 from runtime.build.options import BuildOptions
+from runtime.client import Client
+from runtime.client.endpoint import EngineAddress
 from runtime.errors import EngineError
 from runtime.linux.inotify import Inotify
 from tests.integration.build.workbench import copies_only, proves
@@ -26,11 +32,6 @@ COPY --parents src/deep/*.txt /kept/
 ADD --exclude=*.md src /added/
 COPY --from=other . /other
 """
-
-
-def described(directory):
-    info = os.fstat(directory)
-    return directory, info.st_dev, info.st_ino
 
 
 async def build_here(b, text, others=None, extra=None, **options):
@@ -49,8 +50,8 @@ async def build_here(b, text, others=None, extra=None, **options):
         for name, path in directories.items():
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, descriptor)
-            descriptors[name] = described(descriptor)
-        clients = stack.enter_context(opened(os.getpid(), descriptors, b.home / "digests"))
+            descriptors[name] = descriptor
+        clients = stack.enter_context(opened(descriptors, b.home / "digests"))
         return await b._told(partial(b.builder.build_clients, clients, sent(), asked))
 
 
@@ -179,16 +180,6 @@ def test_what_changes_between_hash_and_copy_is_hashed_again(changes):
     inside()
 
 
-def test_another_directory_under_the_number_is_refused(tmp_path):
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    number, device, inode = described(descriptor)
-    for asked in ((number, device, inode + 1), (999_999, device, inode)):
-        with pytest.raises(EngineError) as failed, opened(os.getpid(), {"": asked}, tmp_path / "kept"):
-            pass
-        assert failed.value.status == 501
-    os.close(descriptor)
-
-
 @proves
 async def test_a_mounted_context_is_a_copy_without_what_is_ignored(b):
     others = fill(b)
@@ -208,3 +199,47 @@ RUN --mount=type=cache,from=other,target=/cache cat /cache/in/file && ! ls /cach
     assert again.text.count("Using cache") == 4
     b.write({"src/a": "changed"})
     assert "changed" in (await build_here(b, text, others)).text
+
+
+@contextmanager
+def relay(target, place):
+    """Pass bytes, and nothing else, between clients at the socket `place` and the socket `target`."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.socket(socket.AF_UNIX) as engine:
+                engine.connect(str(target))
+                pairs = {self.request: engine, engine: self.request}
+                while True:
+                    for one in select.select(list(pairs), [], [])[0]:
+                        data = one.recv(1 << 16)
+                        if not data:
+                            return
+                        pairs[one].sendall(data)
+
+    server = socketserver.ThreadingUnixStreamServer(str(place), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield EngineAddress(path=str(place), is_ours=True)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_an_engine_that_does_not_get_the_directory_is_sent_an_archive(home, busybox, tmp_path):
+    home.skiff("engine", "start")
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nCOPY file /\n")
+    (tmp_path / "file").write_text("content")
+    call = BuildCall(tmp_path, "Dockerfile", {"plain": 1}, {}, {})
+    own = Client(EngineAddress(path=str(home.run / "engine.sock"), is_ours=True))
+    (made,) = (one["aux"]["ID"] for one in messages_of(own, call) if "aux" in one)
+    with relay(home.run / "engine.sock", tmp_path / "relay.sock") as address:
+        directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+        with pytest.raises(EngineError) as refused:
+            list(Client(address).build_here({"": directory}, archive({}), call.query))
+        assert refused.value.status == 501
+        os.close(directory)
+        assert {"aux": {"ID": made}} in list(messages_of(Client(address), call))
