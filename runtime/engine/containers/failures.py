@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runtime.errors import BadRequestError, ConflictError, EngineError, InternalError, KernelError
+from runtime.exhausted import exhaustion_error
 from runtime.keeper.handles import LaunchError
 
 NETWORKING = "failed to set up container networking: "
@@ -44,7 +45,8 @@ def networking() -> Iterator[None]:
     except EngineError as error:
         raise EngineError.from_status(error.status, NETWORKING + error.message, error.hint) from error
     except KernelError as error:
-        raise InternalError(NETWORKING + error.message, error.hint) from error
+        told = exhaustion_error(error) or InternalError(error.message, error.hint)
+        raise EngineError.from_status(told.status, NETWORKING + told.message, told.hint) from error
 
 
 @contextmanager

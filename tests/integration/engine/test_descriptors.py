@@ -117,7 +117,8 @@ def test_a_bridge_that_is_full_says_so(home, client):
             made.start("last")
     finally:
         ip(f"link del group {GROUP}")  # all at once: one by one they take a minute
-    assert refused.value.message == "the network's bridge has 1,023 containers, the maximum of a Linux bridge"
+    what = "the network's bridge has 1,023 containers, the maximum of a Linux bridge"
+    assert refused.value.message == f"failed to set up container networking: {what}"
     assert refused.value.hint == "connect some of them to another network"
     made.start("last")
 
