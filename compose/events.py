@@ -139,6 +139,13 @@ class HookPrinted(NamedTuple):
     line: str
 
 
+class Finished(NamedTuple):
+    """Work that may have taken long has ended, after `took_s` seconds: a person may have gone on with something else."""
+
+    text: str
+    took_s: float
+
+
 Progress = (
     WorkBegan
     | WorkEnded
@@ -153,7 +160,7 @@ Progress = (
     | Advised
     | HookOutput
 )
-Event = Progress | Warned | ContainerExited | Attached | Aborting | WatchReport | HookPrinted
+Event = Progress | Warned | ContainerExited | Attached | Aborting | WatchReport | HookPrinted | Finished
 Emit = Callable[[Event], None]
 """Receives events, also from several threads at once."""
 

@@ -31,6 +31,7 @@ SUMMARIES = {
     "images": "List the images of containers.",
     "volumes": "List the volumes of the project, or those that services use.",
     "logs": "Show the output of containers, merged by time.",
+    "graph": "Write the stack's picture: services, what they depend on, networks and volumes.",
     "top": "Show the processes in containers.",
     "port": "Show the host port of a service's port.",
     "events": "Show events of containers as they happen.",

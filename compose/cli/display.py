@@ -10,6 +10,9 @@ from compose import events
 from compose.render.display import make_progress
 from compose.render.progress import Progress
 
+LONG_S = 10.0
+"""What takes less, nobody went away for."""
+
 
 class Display:
     """Shows events: blocks of steps as `--progress` and `--ansi` want them, all else as plain lines.
@@ -47,6 +50,11 @@ class Display:
                 _write_line(f"  ⦿ {self._prefix}{text}")
             case events.HookPrinted(line):
                 _write_line(line)
+            case events.Finished(text, took_s):
+                if took_s >= LONG_S and (wanted := self._environ.get("SKIFF_NOTIFY", "")):
+                    from compose.cli.notification import notify
+
+                    notify(wanted, text)
             case _:
                 # outside of a block: what is left to do after an interrupt
                 (self._block or Progress()).show(event)

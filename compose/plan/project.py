@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,11 @@ class DesiredProject:
         """Return the project with other services in the place of those of the same name, and other `sections`."""
         documents = {**self.section("services"), **{service.name: service.document for service in changed}}
         return replace(self, model={**self.model, **sections, "services": documents})
+
+    def only(self, names: Collection[str]) -> DesiredProject:
+        """Return the project with the services `names` alone."""
+        documents = {name: document for name, document in self.section("services").items() if name in names}
+        return replace(self, model={**self.model, "services": documents})
 
     def owns(self, service: str) -> bool:
         """Whether `service` is one of the files; where there are none but a name, everything of that name is meant."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from compose.render.sparkline import Histories
 from compose.render.table import size
 
 COLUMNS = (
@@ -17,6 +18,8 @@ COLUMNS = (
     ("BLOCK I/O", "BlockIO"),
     ("PIDS", "PIDs"),
 )
+HISTORIES = (("CPU", "CPUHistory"), ("MEM", "MemHistory"))
+"""Columns of what was used in the last seconds, for who watches."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -40,6 +43,15 @@ def usage_row(id: str, name: str, document: Mapping[str, Any]) -> dict[str, str]
         "Name": name,
         "NetIO": f"{size(sum(n['rx_bytes'] for n in networks))} / {size(sum(n['tx_bytes'] for n in networks))}",
         "PIDs": str((document.get("pids_stats") or {}).get("current") or 0),
+    }
+
+
+def history_cells(row: Mapping[str, str], cpu: Histories, memory: Histories) -> dict[str, str]:
+    """Return the cells of HISTORIES, with the numbers of `row` as the latest; the highest block is a whole CPU, or all."""
+    name = row["Name"]
+    return {
+        "CPUHistory": cpu.add(name, float(row["CPUPerc"].rstrip("%")), 100.0),
+        "MemHistory": memory.add(name, float(row["MemPerc"].rstrip("%"))),
     }
 
 

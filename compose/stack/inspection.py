@@ -29,6 +29,29 @@ def top(context: Context, project: DesiredProject, services: Sequence[str] = ())
         yield ProcessList(container, found["Titles"], found["Processes"])
 
 
+WORST_FIRST = ("unhealthy", "failed", "restarting", "starting", "exited", "missing", "healthy", "running")
+"""States of services, by how much they need to be looked at."""
+
+
+def service_states(context: Context, project: DesiredProject) -> dict[str, str]:
+    """Return the state of each service, one of WORST_FIRST: that of its container that is worst off. Raises SkiffError."""
+    found = {name: "missing" if service.replicas else "exited" for name, service in project.services.items()}
+    for container in context.containers(project):
+        if container.service in found:
+            before, now = found[container.service], _state(container)
+            order = WORST_FIRST.index
+            found[container.service] = now if before == "missing" or order(now) < order(before) else before
+    return found
+
+
+def _state(container: ObservedContainer) -> str:
+    status = str(container.document.get("Status") or "")
+    if container.state == "exited":
+        return "exited" if status.startswith("Exited (0)") else "failed"
+    health = next((each for each in ("starting", "unhealthy", "healthy") if f"{each})" in status), "")
+    return health or (container.state if container.state in WORST_FIRST else "exited")
+
+
 class HostPort(NamedTuple):
     """An address of the host that a container's port is published on."""
 

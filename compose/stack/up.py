@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from compose.events import Event, HookOutput, Note, StateChanged, work
+from compose.events import Event, Finished, HookOutput, Note, StateChanged, work
 from compose.plan.project import DesiredProject, EngineState
 from compose.plan.up import UpOptions
 from compose.stack.checkouts import check_checkout
@@ -60,7 +61,8 @@ def up(context: Context, project: DesiredProject, request: UpRequest) -> Desired
     if request.wait and not context.dry_run:
         from compose.stack.waiting import wait_until_up
 
-        wait_until_up(context, project, request.options.services, request.wait_timeout_s)
+        with stack_up.reported():
+            wait_until_up(context, project, request.options.services, request.wait_timeout_s)
     return stack_up.project
 
 
@@ -76,13 +78,28 @@ class StackUp:
         self._request = request
         self.project = project
         """The project; once it is up, with the variables that its providers set."""
+        self._began_s = time.monotonic()
         self.executor: Executor | None = None
         self.done: frozenset[str] = frozenset()
         """Names of one-shots that were not run again."""
 
     def run(self) -> None:
         """Bring the stack up. Raises SkiffError; on failure, untouched objects keep their state."""
-        self._run(self._request.options)
+        with nullcontext() if self._request.wait else self.reported():
+            self._run(self._request.options)
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Emit how the work ended, and how long it took since it began."""
+        try:
+            yield
+        except SkiffError:
+            self._finished("is not up: something failed")
+            raise
+        self._finished("is up")
+
+    def _finished(self, how: str) -> None:
+        self._context.emit(Finished(f"{self.project.name} {how}", time.monotonic() - self._began_s))
 
     def create(self) -> None:
         """Do everything except starting containers; those that restart with a recreated one are stopped.
@@ -108,7 +125,8 @@ class StackUp:
             always_recreate_dependencies=False,
             remove_orphans=False,
         )
-        self._execute(plan_up(self.project, observed, options), observed, self._emit_hooks)
+        with self.reported():
+            self._execute(plan_up(self.project, observed, options), observed, self._emit_hooks)
 
     def _emit_hooks(self, event: Event) -> None:
         if isinstance(event, HookOutput):

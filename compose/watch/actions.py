@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
 
-from compose.events import Emit, Event, HookPrinted, StepOutput, Warned, WatchReport
+from compose.events import Emit, Event, Finished, HookPrinted, StepOutput, Warned, WatchReport
 from compose.execute.build_flags import BuildFlags
 from compose.execute.hooks import run_hook
 from compose.execute.observe import observe
@@ -78,6 +79,11 @@ class Actions:
 
     async def rebuild(self, service: str) -> None:
         """Build the image of `service` and replace its containers. Failures are reported, not raised."""
+        began_s = time.monotonic()
+        how = "could not be rebuilt" if not await self._rebuild(service) else "is rebuilt"
+        self.emit(Finished(f"{service} {how}", time.monotonic() - began_s))
+
+    async def _rebuild(self, service: str) -> bool:
         self.report(f'Rebuilding service(s) ["{service}"] after changes were detected...')
         async with self._turn:
             try:
@@ -85,15 +91,16 @@ class Actions:
                 await self._carry_out(plan_builds(self.target, [service]), executor)
             except SkiffError as error:
                 self.report(f"Build failed. Error: {error}")
-                return
+                return False
             self.report(f'service(s) ["{service}"] successfully built')
             try:
                 await self._recreate(service)
             except SkiffError as error:
                 self.report(f"Failed to recreate services after update. Error: {error}")
-                return
+                return False
             if self.prunes and not self.dry_run:
                 await anyio.to_thread.run_sync(self._prune)
+        return True
 
     async def _executor(self, service: str) -> Executor:
         observed = await anyio.to_thread.run_sync(observe, Client(self.where), self.target, [service])

@@ -70,3 +70,15 @@ def test_up_in_the_foreground_ends_without_one_shots_that_did_not_run(stack):
     again = project.skiff("up").stdout
     assert "migrated" not in again
     assert "report-1  | reported" in again
+
+
+def test_the_picture_of_a_stack_goes_where_its_file_is_called(stack):
+    project = stack(RUNS_TO_ITS_END)
+    assert project.skiff("graph").stdout.startswith("flowchart TD\n")
+    project.skiff("graph", "-o", "README.md", "report")
+    assert (project.folder / "README.md").read_text().startswith("```mermaid\nflowchart TD\n")
+    project.skiff("up")
+    project.skiff("graph", "--states", "-o", "stack.svg")
+    assert "migrate: exited" in (project.folder / "stack.svg").read_text()
+    assert "digraph" in project.skiff("graph", "--format", "dot").stdout
+    assert "write one of mermaid, svg, dot" in project.refused("graph", "--format", "png")

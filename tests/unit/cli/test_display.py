@@ -69,3 +69,25 @@ def test_each_other_event_has_its_line(capfdbinary, event, out, err):
     Display("plain", "auto", {}, print).show(event)
     written = capfdbinary.readouterr()
     assert (written.out.decode(), written.err.decode()) == (out, err)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "took_s", "said"),
+    [
+        ("bell", 10, "\a"),
+        ("desktop", 99, "\x1b]9;shop is up\x1b\\\a"),
+        ("bell", 9.9, ""),
+        ("", 99, ""),
+        ("loud", 99, ""),
+    ],
+)
+def test_who_wants_it_is_told_of_the_end_of_what_took_long(capsys, monkeypatch, wanted, took_s, said):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("PATH", "")
+    Display("plain", "auto", {"SKIFF_NOTIFY": wanted}, print).show(events.Finished("shop is up", took_s))
+    assert capsys.readouterr() == ("", said)
+
+
+def test_nothing_rings_where_nobody_watches(capsys):
+    Display("plain", "auto", {"SKIFF_NOTIFY": "bell"}, print).show(events.Finished("shop is up", 99))
+    assert capsys.readouterr() == ("", "")
