@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from compose.cli.context import Globals
+from compose.cli.flags import NO_EFFECT
 from compose.cli.options import Quiet, Services
 from runtime.errors import SkiffError
 
@@ -31,15 +32,15 @@ def build(
     ] = False,
     print_: Annotated[bool, typer.Option("--print", help="Print the builds as a bake file and exit")] = False,
     check: Annotated[bool, typer.Option("--check", help="Report what builds would warn of, and build nothing")] = False,
-    builder: Annotated[str, typer.Option("--builder", hidden=True)] = "",
-    provenance: Annotated[str, typer.Option("--provenance", hidden=True)] = "",
-    sbom: Annotated[str, typer.Option("--sbom", hidden=True)] = "",
+    builder: Annotated[str, typer.Option("--builder", help="default: builders are of buildx")] = "",
+    provenance: Annotated[str, typer.Option("--provenance", help="false: nothing is attested here")] = "",
+    sbom: Annotated[str, typer.Option("--sbom", help="false, as --provenance")] = "",
     # docker compose has dropped these, but scripts still use them
-    compress: Annotated[bool, typer.Option("--compress", hidden=True)] = False,
-    force_rm: Annotated[bool, typer.Option("--force-rm", hidden=True)] = False,
-    no_rm: Annotated[bool, typer.Option("--no-rm", hidden=True)] = False,
-    parallel: Annotated[bool, typer.Option("--parallel", hidden=True)] = True,
-    progress: Annotated[str, typer.Option("--progress", hidden=True)] = "",
+    compress: Annotated[bool, typer.Option("--compress", help=NO_EFFECT)] = False,
+    force_rm: Annotated[bool, typer.Option("--force-rm", help=NO_EFFECT)] = False,
+    no_rm: Annotated[bool, typer.Option("--no-rm", help=NO_EFFECT)] = False,
+    parallel: Annotated[bool, typer.Option("--parallel", help=NO_EFFECT)] = True,
+    progress: Annotated[str, typer.Option("--progress", help="As the global --progress")] = "",
 ) -> None:
     """Build images."""
     from compose.execute.build_flags import BuildFlags

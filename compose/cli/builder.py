@@ -32,7 +32,7 @@ def builder() -> typer.Typer:
         ] = "",
         filter: Filters = None,
         force: Force = False,
-        all: Annotated[bool, typer.Option("--all", "-a", hidden=True)] = False,
+        all: Annotated[bool, typer.Option("--all", "-a", help="For scripts of docker: no effect")] = False,
     ) -> None:
         """Remove build cache, what was not used for longest first."""
         from compose.stack.prune import PruneRequest

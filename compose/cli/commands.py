@@ -91,6 +91,8 @@ def make(name: str) -> click.Command:
     import typer.main
     from typer.models import CommandInfo, TyperInfo
 
+    from compose.cli.noted import NotedCommand
+
     module = import_module(f"compose.cli.{ALIASES.get(name, name)}")
     function = getattr(module, ALIASES.get(name, name))
     if name in GROUPS:
@@ -100,7 +102,7 @@ def make(name: str) -> click.Command:
             suggest_commands=True,
             rich_markup_mode=None,
         )
-    info = CommandInfo(name, callback=function, hidden=name in ALIASES, **SETTINGS.get(name, {}))
+    info = CommandInfo(name, cls=NotedCommand, callback=function, hidden=name in ALIASES, **SETTINGS.get(name, {}))
     return typer.main.get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 YES, NO = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
 DRY_RUN = "--dry-run"
+NO_EFFECT = "For scripts of docker compose: no effect"
+"""The help of flags that are taken and change nothing here."""
 
 
 def normalize_flags(command: Command, arguments: Sequence[str]) -> tuple[list[str], bool]:

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from compose.cli import commands
 from compose.cli.context import Globals, read_standard_input
-from compose.cli.flags import DRY_RUN, normalize_flags
+from compose.cli.flags import DRY_RUN, NO_EFFECT, normalize_flags
 from compose.cli.on_demand import OnDemand
 from compose.stack.source import ProjectSource
 from runtime.errors import SkiffError
@@ -38,6 +38,13 @@ class Commands(TyperGroup):
             super().format_commands(ctx, formatter)
         finally:
             self.commands = built
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write examples, and the variables that all commands read."""
+        from compose.cli.examples import PROGRAM
+        from compose.cli.noted import write_notes
+
+        write_notes(formatter, PROGRAM)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the global flags in the forms that docker compose accepts."""
@@ -123,11 +130,11 @@ def make_group() -> TyperGroup:
             bool,
             typer.Option("--version", "-v", is_eager=True, callback=_show_version, help="Show the version and exit"),
         ] = False,
-        verbose: Annotated[bool, typer.Option("--verbose", hidden=True)] = False,
-        insecure_registry: Annotated[list[str] | None, typer.Option("--insecure-registry", hidden=True)] = None,
+        verbose: Annotated[bool, typer.Option("--verbose", help=NO_EFFECT)] = False,
+        insecure_registry: Annotated[list[str] | None, typer.Option("--insecure-registry", help=NO_EFFECT)] = None,
         # docker compose has dropped these, but scripts still use them
-        workdir: Annotated[str, typer.Option("--workdir", hidden=True)] = "",
-        no_ansi: Annotated[bool, typer.Option("--no-ansi", hidden=True)] = False,
+        workdir: Annotated[str, typer.Option("--workdir", help="As --project-directory")] = "",
+        no_ansi: Annotated[bool, typer.Option("--no-ansi", help="As --ansi never")] = False,
     ) -> None:
         if no_ansi:
             if ansi != "auto":

@@ -53,7 +53,7 @@ NoColor = Annotated[bool, typer.Option("--no-color", help="No colours")]
 NoLogPrefix = Annotated[bool, typer.Option("--no-log-prefix", help="No names before lines")]
 Interactive = Annotated[bool, typer.Option("--interactive/--no-interactive", "-i/-I", help="Attach standard input")]
 NoTty = Annotated[bool, typer.Option("--no-tty", "--no-TTY", "-T", help="No terminal")]
-Tty = Annotated[bool, typer.Option("--tty", "-t", hidden=True)]
+Tty = Annotated[bool, typer.Option("--tty", "-t", help="A terminal, as is the default at a terminal")]
 PULL_POLICIES = ("", "policy", "always", "missing", "never", "build")
 
 

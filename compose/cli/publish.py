@@ -22,7 +22,7 @@ def publish(
     ] = "",
     with_env: Annotated[bool, typer.Option("--with-env", help="Publish variables of the environment, too")] = False,
     yes: Yes = False,
-    app: Annotated[bool, typer.Option("--app", hidden=True)] = False,
+    app: Annotated[bool, typer.Option("--app", help="Refused: images are not copied")] = False,
 ) -> None:
     """Push the project's files to a registry, where others can run them from."""
     from compose.plan.artifact import VERSIONS

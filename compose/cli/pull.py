@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from compose.cli.context import Globals
+from compose.cli.flags import NO_EFFECT
 from compose.cli.options import IncludeDeps, Quiet, Services
 from runtime.errors import SkiffError
 
@@ -21,8 +22,8 @@ def pull(
     include_deps: IncludeDeps = False,
     policy: Annotated[str, typer.Option("--policy", help="missing or always")] = "",
     quiet: Quiet = False,
-    parallel: Annotated[bool, typer.Option("--parallel", hidden=True)] = True,
-    no_parallel: Annotated[bool, typer.Option("--no-parallel", hidden=True)] = False,
+    parallel: Annotated[bool, typer.Option("--parallel", help=NO_EFFECT)] = True,
+    no_parallel: Annotated[bool, typer.Option("--no-parallel", help=NO_EFFECT)] = False,
 ) -> None:
     """Pull images."""
     from compose.stack.pull import PullRequest

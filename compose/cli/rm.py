@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from compose.cli.context import Globals
+from compose.cli.flags import NO_EFFECT
 from compose.cli.options import Services
 
 
@@ -16,7 +17,7 @@ def rm(
     force: Annotated[bool, typer.Option("--force", "-f", help="Do not ask")] = False,
     stop: Annotated[bool, typer.Option("--stop", "-s", help="Stop them first")] = False,
     volumes: Annotated[bool, typer.Option("--volumes", "-v", help="Remove anonymous volumes too")] = False,
-    all: Annotated[bool, typer.Option("--all", "-a", hidden=True)] = False,
+    all: Annotated[bool, typer.Option("--all", "-a", help=NO_EFFECT)] = False,
 ) -> None:
     """Remove containers that do not run."""
     from compose.stack.rm import RemoveRequest, remove

@@ -25,7 +25,10 @@ def tree(tmp_path_factory):
         run("cp", "-r", ROOT / name, folder)
     run(
         "cp",
-        *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore")),
+        *(
+            ROOT / name
+            for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore", "hatch_build.py")
+        ),
         folder,
     )
     return folder

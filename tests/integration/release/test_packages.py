@@ -31,6 +31,12 @@ def installed(wheel, tmp_path_factory):
 def test_the_wheel_has_all_of_the_program_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        pages = {name for name in names if ".data/data/share/man/man1/" in name}
+        manual = archive.read(next(name for name in pages if name.endswith("/skiff-up.1"))).decode()
+    names -= pages
+    assert len(pages) > 40
+    assert ".SH EXAMPLES" in manual
+    assert "\\-\\-force\\-recreate" in manual
     assert {name.split("/")[0] for name in names} == {"compose", "runtime", "schemas"}
     assert {"compose/py.typed", "runtime/py.typed", "schemas/compose.json", "runtime/_version.py"} <= names
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compose").rglob("*.py")}
