@@ -73,13 +73,17 @@ def _label(config: Config, instruction: ins.Label, word: Expand, escape: str) ->
 
 
 def _user(config: Config, instruction: ins.User, word: Expand, escape: str) -> None:
-    config["User"] = word(instruction.user)
+    user = word(instruction.user)
+    config.pop("User", None)
+    if user:
+        config["User"] = user
 
 
 def _expose(config: Config, instruction: ins.Expose, word: Expand, escape: str) -> None:
     ports = dict(config.get("ExposedPorts") or {})
     ports.update({port: {} for port in exposed_ports(instruction, word, escape)})
-    config["ExposedPorts"] = ports
+    if ports:
+        config["ExposedPorts"] = ports
 
 
 def exposed_ports(instruction: ins.Expose, word: Expand, escape: str) -> list[str]:

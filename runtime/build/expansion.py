@@ -19,7 +19,7 @@ def expand(
 ) -> str:
     """Return `word` with its quotes taken away and its variables replaced; an unset one is empty.
 
-    `seen` takes the name of each variable that is used without a word for the case that it is unset. Raises
+    `seen` takes the name of each variable that is used, also where it has a word for the case that it is unset. Raises
     DockerfileError (without a line) for an unclosed quote or brace, an unknown operator, and `${name:?message}`.
     """
     return _Scanner(word, variables, escape, seen=seen).word()
@@ -142,7 +142,7 @@ class _Scanner:
         self.position = match.end()
         name, value = match[0], self.variables.get(match[0])
         operator = self._take(":") + self._take("-+?#%/}")
-        if operator in ("}", "#", "%", "/"):
+        if operator in ("}", "#", "%", "/") or operator.removeprefix(":") in ("-", "+", "?"):
             self._seen(name)
         if operator == "}":
             return value or ""

@@ -19,7 +19,7 @@ ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 _RESERVED = ("context", "scratch")
 _WORDS = "apikey|auth|credentials?|key|password|pword|passwd|secret|token"
 _SECRET = re.compile(rf"(?:_|^)(?:{_WORDS})(?:_|$)", re.IGNORECASE)
-_HARMLESS = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
+_HARMLESS = re.compile(r"(?:_|^)public(?:_|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def _check_from(base: ins.From, arguments: Mapping[str, str], dockerfile: ins.Do
         keyword, joined, name = words[0], words[-2], words[-1]
         if name != name.lower():
             lint.warn("StageNameCasing", f"Stage name '{name}' should be lowercase", base.line)
-        if (keyword.isupper(), keyword.islower()) != (joined.isupper(), joined.islower()):
+        # a keyword in mixed case is warned of as such
+        if (keyword.isupper() and not joined.isupper()) or (keyword.islower() and not joined.islower()):
             lint.warn("FromAsCasing", f"'{joined}' and '{keyword}' keywords' casing do not match", base.line)
     declared = {name for instruction in dockerfile.arguments for name, _ in instruction.arguments}
     known = {*arguments, *declared}
@@ -205,10 +206,10 @@ class StageLint:
 
     def look_at(self, instruction: ins.Instruction, has_shell: bool) -> None:
         """Warn of what `instruction` does; `has_shell` says that the image names a shell of its own."""
-        keyword = type(instruction).__name__.upper()
+        keyword, written = type(instruction).__name__.upper(), instruction.text.split(None, 1)[0]
         line = instruction.line
         if isinstance(instruction, ins.Env | ins.Label) and instruction.is_old_form:
-            message = f'"{keyword} key=value" should be used instead of legacy "{keyword} key value" format'
+            message = f'"{written} key=value" should be used instead of legacy "{written} key value" format'
             self.lint.warn("LegacyKeyValueFormat", message, line)
         if isinstance(instruction, ins.Env | ins.Arg):
             pairs = instruction.variables if isinstance(instruction, ins.Env) else instruction.arguments
@@ -217,12 +218,12 @@ class StageLint:
                     message = f'Do not use ARG or ENV instructions for sensitive data ({keyword} "{name}")'
                     self.lint.warn("SecretsUsedInArgOrEnv", message, line)
         if isinstance(instruction, ins.Cmd | ins.Entrypoint) and instruction.command.shell_form and not has_shell:
-            message = f"JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals"
+            message = f"JSON arguments recommended for {written} to prevent unintended behavior related to OS signals"
             self.lint.warn("JSONArgsRecommended", message, line)
         if isinstance(instruction, ins.Cmd | ins.Entrypoint | ins.Healthcheck):
             if keyword in self._last:
                 message = (
-                    f"Multiple {keyword} instructions should not be used in the same stage because only the last one "
+                    f"Multiple {written} instructions should not be used in the same stage because only the last one "
                     "will be used"
                 )
                 self.lint.warn("MultipleInstructionsDisallowed", message, self._last[keyword])

@@ -150,6 +150,9 @@ class StageBuilder:
         """Return `word` with this stage's variables."""
         return expand(word, self.variables, self.workshop.dockerfile.escape, self.uses)
 
+    def _expand_unchecked(self, word: str) -> str:
+        return expand(word, self.variables, self.workshop.dockerfile.escape)
+
     def uses(self, name: str) -> None:
         """Record a variable that the instruction uses."""
         self._lint.look_at_variable(name, self.variables, self.state.arguments, self._line)
@@ -193,9 +196,11 @@ class StageBuilder:
             self._declare(instruction)
             return
         escape = self.workshop.dockerfile.escape
-        changed = configure.configured(self.state.config, instruction, self.expand, escape)
+        # BuildKit checks the variables of all instructions but EXPOSE
+        word = self._expand_unchecked if isinstance(instruction, ins.Expose) else self.expand
+        changed = configure.configured(self.state.config, instruction, word, escape)
         if changed is not None:
-            text = history.created_by(instruction, changed, self.expand, escape)
+            text = history.created_by(instruction, changed, word, escape)
             self.state.config = changed
             if isinstance(instruction, ins.Env):
                 own = configure.environment(changed)

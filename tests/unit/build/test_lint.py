@@ -31,6 +31,9 @@ def warnings(text, options=""):
         ("FROM a\nRUN x \\\n# why\n  y\n", []),
         ("FROM a\nRun x\nWORKDIR /", [("ConsistentInstructionCasing", 2)]),
         ("from a\nrun x\nRUN y", [("ConsistentInstructionCasing", 3)]),
+        ("From a as b\nFrom c AS d", [("ConsistentInstructionCasing", 1), ("ConsistentInstructionCasing", 2)]),
+        ("FROM a:${T:-x}", [("UndefinedArgInFrom", 1)]),
+        ("FROM a\nENV TOKEN_FILE=1 TOKEN_PUBLIC=2", [("SecretsUsedInArgOrEnv", 2)]),
         ("FROM a AS x\nFROM b AS x", [("DuplicateStageName", 2)]),
         ("FROM a AS scratch\nFROM b AS context", [("ReservedStageName", 1), ("ReservedStageName", 2)]),
         ("FROM a\nCMD x\nENTRYPOINT y", [("JSONArgsRecommended", 2), ("JSONArgsRecommended", 3)]),
@@ -68,6 +71,19 @@ def test_variables_and_directories_are_warned_of_where_they_are_used():
         "[Warning] UndefinedVar: Usage of undefined variable '$nmae' (did you mean $name?) (line 3)\n",
         '[Warning] WorkdirRelativePath: Relative workdir "rel" can have unexpected results if the base image changes '
         "(line 4)\n",
+    ]
+
+
+def test_messages_have_the_keyword_as_it_is_written():
+    said = []
+    looked_at = StageLint(Lint(Options(), said.append))
+    for instruction in parse("from a\nlabel a b\ncmd x\nCmd y\n").stages[0].instructions:
+        looked_at.look_at(instruction, has_shell=False)
+    assert [message.split()[1:8] for message in said] == [
+        ["LegacyKeyValueFormat:", '"label', 'key=value"', "should", "be", "used", "instead"],
+        ["JSONArgsRecommended:", "JSON", "arguments", "recommended", "for", "cmd", "to"],
+        ["JSONArgsRecommended:", "JSON", "arguments", "recommended", "for", "Cmd", "to"],
+        ["MultipleInstructionsDisallowed:", "Multiple", "Cmd", "instructions", "should", "not", "be"],
     ]
 
 
