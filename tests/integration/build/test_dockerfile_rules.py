@@ -198,7 +198,7 @@ def test_builds_warn_of_what_shows_only_then_and_fail_where_that_is_wanted():
             text = "FROM scratch AS x\nENV name=1 base=$PATH\nWORKDIR rel\nFROM x\nWORKDIR more\nLABEL a=$nmae b=${no:-1}\n"
             result = await b.build(text)
             warned = [line.split(":")[0] for line in result.text.splitlines() if line.startswith("[Warning]")]
-            assert warned == ["[Warning] WorkdirRelativePath", "[Warning] UndefinedVar"]
+            assert warned == ["[Warning] WorkdirRelativePath", "[Warning] UndefinedVar", "[Warning] UndefinedVar"]
             assert "'$nmae' (did you mean $name?) (line 6)" in result.text
             failed = await b.build(f"# check=error=true\n{text}")
             assert "lint violation found for rules: UndefinedVar, WorkdirRelativePath" in failed.error["message"]
