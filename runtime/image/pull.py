@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -13,16 +12,15 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from runtime.errors import BadRequestError, EngineError, NotFoundError
+from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.content import Partial
 from runtime.image.images import Image, Images
 from runtime.image.machine import best
 from runtime.image.manifest import LARGEST_CONFIG_BYTES, Descriptor, Index, Manifest, Platform, diff_ids
-from runtime.image.reference import DEFAULT_DOMAIN, Reference
+from runtime.image.reference import Reference
 from runtime.image.registry import Found, Registry
 from runtime.image.registry_auth import Credentials
 from runtime.image.registry_http import TransferError
-from runtime.image.registry_settings import RegistrySettings
 from runtime.image.retries import ATTEMPTS, pause_after
 from runtime.image.transfers import together
 from runtime.space import is_full, keep_room
@@ -106,7 +104,9 @@ async def _pull(
     wanted = Platform.parse(platform) if platform else best()
     await anyio.to_thread.run_sync(images.content.trim_partials, frozenset(images.transfers.held))
     async with images.garbage.held_off(), AsyncExitStack() as stack:
-        registry, found = await _first_that_has(stack, reference, wanted, credentials)
+        registry, found = await Registry.first_that_answers(
+            stack, reference.domain, credentials, lambda registry: find(registry, reference, wanted)
+        )
         raw = await _config(images, registry, reference, found.manifest.config)
         if platform:
             _check_platform(raw, wanted, reference)
@@ -131,24 +131,6 @@ async def _pull(
                     progress({"status": "Pulling fs layer", "progressDetail": {}, **about})
                     group.start_soon(fetch.layer, diff_id, descriptor)
         return await _adopt(images, reference, found, raw, progress)
-
-
-async def _first_that_has(
-    stack: AsyncExitStack, reference: Reference, platform: Platform, credentials: Credentials | None
-) -> tuple[Registry, Available]:
-    """Return the first of the mirrors that has `reference`, or else its registry, and what is there.
-
-    Mirrors stand for Docker's own registry alone, and one that fails is passed over. Raises EngineError.
-    """
-    settings = RegistrySettings.read(os.environ)
-    for mirror in settings.mirrors if reference.domain == DEFAULT_DOMAIN else ():
-        attempt = await stack.enter_async_context(Registry.open(reference.domain, None, settings, mirror))
-        try:
-            return attempt, await find(attempt, reference, platform)
-        except EngineError:
-            continue
-    registry = await stack.enter_async_context(Registry.open(reference.domain, credentials, settings))
-    return registry, await find(registry, reference, platform)
 
 
 async def _adopt(images: Images, reference: Reference, found: Available, raw: bytes, progress: Tell) -> Image:

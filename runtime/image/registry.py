@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import anyio
@@ -23,6 +23,8 @@ from runtime.image.registry_auth import Credentials, authorize, constant, parse_
 from runtime.image.registry_http import Body, HttpClient, Origin, Response, TransferError, is_loopback
 from runtime.image.registry_settings import RegistrySettings
 from runtime.image.retries import pause_wanted, tried_again
+
+Answer = TypeVar("Answer")
 
 LARGEST_MANIFEST_BYTES = 4 << 20
 LARGEST_ERROR_BYTES = 1 << 20
@@ -76,6 +78,29 @@ class Registry:
         async with HttpClient(trusts_anybody=settings.is_insecure) as http:
             # a mirror is another server: the credentials are not for it
             yield cls(http, domain, None if mirror else credentials, bases)
+
+    @classmethod
+    async def first_that_answers(
+        cls,
+        stack: AsyncExitStack,
+        domain: str,
+        credentials: Credentials | None,
+        ask: Callable[[Registry], Awaitable[Answer]],
+    ) -> tuple[Registry, Answer]:
+        """Return the first of the mirrors that answers `ask`, or else the registry itself, and its answer.
+
+        Mirrors stand for Docker's own registry alone, and one that fails is passed over. What is returned stays open as
+        long as `stack`. Raises EngineError.
+        """
+        settings = RegistrySettings.read(os.environ)
+        for mirror in settings.mirrors if domain == DEFAULT_DOMAIN else ():
+            attempt = await stack.enter_async_context(cls.open(domain, None, settings, mirror))
+            try:
+                return attempt, await ask(attempt)
+            except EngineError:
+                continue
+        registry = await stack.enter_async_context(cls.open(domain, credentials, settings))
+        return registry, await ask(registry)
 
     # --- reading
 

@@ -330,7 +330,7 @@ def test_top_takes_the_options_of_ps(docker):
 def test_logs_in_dockers_own_options(docker):
     options = (
         "--log-driver",
-        "local",
+        "json-file",
         "--log-opt",
         "max-size=20k",
         "--log-opt",

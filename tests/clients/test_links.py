@@ -68,7 +68,7 @@ def test_a_link_needs_a_running_container(database, create):
     database.stop(timeout=0)
     with pytest.raises(docker.errors.APIError, match="Cannot link to a non running container: /database AS") as caught:
         container.start()
-    assert caught.value.status_code == 409
+    assert caught.value.status_code == 500
 
 
 def test_a_link_is_removed_and_both_containers_stay(client, database, start):

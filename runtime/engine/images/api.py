@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -287,8 +288,11 @@ class ImageApi:
         async def work(report: Callable[[Progress], None]) -> None:
             wanted = [reference]
             if not is_whole(name):
-                async with Registry.open(reference.domain, credentials) as registry:
-                    wanted = [replace(reference, tag=tag) for tag in await registry.tags(reference.path)]
+                async with AsyncExitStack() as stack:
+                    _, tags = await Registry.first_that_answers(
+                        stack, reference.domain, credentials, lambda registry: registry.tags(reference.path)
+                    )
+                wanted = [replace(reference, tag=tag) for tag in tags]
             for one in wanted:
                 image = await pull(self.images, one, platform=platform, credentials=credentials, progress=report)
                 self.events.emit_image("pull", image, one.familiar)
@@ -334,8 +338,10 @@ class ImageApi:
         from runtime.image.registry import Registry
 
         reference = Reference.parse(name)
-        async with Registry.open(reference.domain, _credentials(auth)) as registry:
-            found = await registry.manifest(reference)
+        async with AsyncExitStack() as stack:
+            registry, found = await Registry.first_that_answers(
+                stack, reference.domain, _credentials(auth), lambda registry: registry.manifest(reference)
+            )
             if isinstance(found.parsed, Index):
                 platforms = [one.platform for one in found.parsed.platforms()]
             else:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -359,6 +359,12 @@ def test_mirrors_stand_for_dockers_registry_and_one_that_fails_is_passed_over(re
             image = await pull(images, Reference.parse("tests/app:1"), progress=quiet)
             assert (image.id, image.references) == (published[0], ("docker.io/tests/app:1",))
             assert image.digests == (f"docker.io/tests/app@{published[1]}",)
+        async with AsyncExitStack() as stack:
+            mirror, tags = await Registry.first_that_answers(
+                stack, "docker.io", None, lambda registry: registry.tags("tests/app")
+            )
+            assert "1" in tags
+            assert (await mirror.manifest(Reference.parse("tests/app:1"))).digest == published[1]
 
     anyio.run(main)
 
