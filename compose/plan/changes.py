@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from compose.plan.differences import reason
+from compose.plan.foreign import UNKNOWN
 from compose.plan.hashes import former_service_digests, service_digest
 from compose.plan.images import mounted_digest
 from compose.plan.inputs import Inputs, changed_contents, changed_settings, from_label, inputs_of
@@ -81,7 +82,7 @@ def _new_settings(target: DesiredProject, name: str, container: ObservedContaine
         now = inputs_of(target, name)
         if changed := [*changed_settings(before, now, target.working_directory), *changed_contents(before, now)]:
             return reason(changed)
-    return "its configuration changed"
+    return UNKNOWN
 
 
 def _has_digest(service: Service, container: ObservedContainer, observed: EngineState) -> bool:

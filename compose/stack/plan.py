@@ -22,6 +22,7 @@ def planned(context: Context, project: DesiredProject, request: UpRequest) -> It
     Raises SkiffError for what `up` would refuse before it begins.
     """
     from compose.execute.observe import observe
+    from compose.execute.reasons import with_reasons
     from compose.plan.images import plan_images
     from compose.plan.providing import provided
     from compose.plan.refusals import check_ports
@@ -52,7 +53,7 @@ def planned(context: Context, project: DesiredProject, request: UpRequest) -> It
         options = dataclasses.replace(options, recreate_networks=found.networks)
         for key in sorted(found.volumes):
             yield Planned(f"volume {key}", "its configuration changed", "recreate if you agree, its data is lost")
-    plan = plan_up(project, observed, options)
+    plan = with_reasons(context.client, project, plan_up(project, observed, options))
     yield from changes(plan)
     yield from done(plan)
     touched = {operation.service for operation in plan.operations}

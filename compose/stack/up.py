@@ -153,6 +153,7 @@ class StackUp:
 
     def _run(self, options: UpOptions) -> None:
         from compose.execute.observe import observe
+        from compose.execute.reasons import with_reasons
         from compose.plan.refusals import check_ports
         from compose.plan.selection import select
 
@@ -168,7 +169,7 @@ class StackUp:
         with work(self._context.emit):
             observed = self._images(observed, names)
             self._start_providers(names)
-            plan = self._plan(observed, options)
+            plan = with_reasons(self._context.client, self.project, self._plan(observed, options))
             for name in plan.unchanged:
                 self._context.emit(StateChanged("Container", name, "Running"))
             self._explain(plan)

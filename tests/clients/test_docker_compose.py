@@ -153,3 +153,20 @@ def of(lines):
         one["Name"]: {key: one[key] for key in one.keys() - left_out} | {"Labels": sorted(one["Labels"].split(","))}
         for one in found
     }
+
+
+def test_what_changes_of_containers_that_docker_compose_made_is_named(docker_cli, project, brings_up):
+    brings_up("docker compose")
+    changed = {"environment": {"CHANGED": "1"}}
+    names = ("plain", "command", "settings", "deployed", "networked", "stored")
+    (project / "compose.override.yaml").write_text(json.dumps({"services": dict.fromkeys(names, changed)}))
+    said = docker_cli.home.skiff("plan", cwd=project).stdout.splitlines()
+    for name in names:
+        count = " (2 containers)" if name == "deployed" else ""
+        assert f"{name}{count}: environment.CHANGED set to 1 → recreate" in said
+    changed = {"command": "true", "volumes": ["./values.env:/values:ro"], "ports": ["127.0.0.1:18098:80"]}
+    (project / "compose.override.yaml").write_text(json.dumps({"services": {"plain": changed}}))
+    (line, *_) = docker_cli.home.skiff("plan", cwd=project).stdout.splitlines()
+    assert line == (
+        "plain: command sleep 1000 → true, ports 127.0.0.1:18098:80 added, volumes ./values.env:/values:ro added → recreate"
+    )
