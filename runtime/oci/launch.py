@@ -163,7 +163,7 @@ def execute_inside(
         forbid_imports()
         _set_oom_score(process)
         leave_keyring()
-        linux.call("setns", pidfd, JOINED)
+        _join(pidfd)
     os.close(pidfd)
     _continue_as_sibling(report)
     os.setsid()
@@ -175,6 +175,17 @@ def execute_inside(
         terminal = console.open_console(ptmx, console_socket, process.get("consoleSize"))
     take_streams(stdio, terminal)
     become(process, annotations, filters)
+
+
+def _join(pidfd: int) -> None:
+    """Join the namespaces of process `pidfd`. Raises KernelError."""
+    try:
+        linux.call("setns", pidfd, JOINED)
+    except KernelError as error:
+        # without root: that it is in the host's cgroup namespace, as this process is, which may not be joined again
+        if error.errno != errno.EPERM:
+            raise
+        linux.call("setns", pidfd, JOINED & ~linux.CLONE_NEWCGROUP)
 
 
 def _continue_as_sibling(report: int) -> None:

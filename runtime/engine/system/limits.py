@@ -48,7 +48,9 @@ class MachineLimits:
         nodes = _online("node") if host.get("CpusetMems") else frozenset()
         kept, warnings = settle(host, offered, processors, nodes)
         # as in Docker, whose containers see the host's paths in version 1
-        kept["CgroupnsMode"] = kept.get("CgroupnsMode") or ("private" if self._is_unified else "host")
+        kept["CgroupnsMode"] = kept.get("CgroupnsMode") or (
+            "private" if self._is_unified or not userns.is_initial() else "host"
+        )
         return kept, [*discarded, *warnings]
 
 
