@@ -24,6 +24,10 @@ VERSION = "v1.44"
 """The version of the API that is asked for; an engine that has only an older one is asked for that."""
 TOO_NEW = r"client version \S+ is too new.*?Maximum supported API version is ([0-9.]+)"
 CONNECT_ATTEMPTS = 6
+BROKEN_OFF = (
+    "the engine closed the connection before the response was complete",
+    "it was stopped, or it failed: try again; `skiff engine status` shows where its log is",
+)
 
 
 class ResponseStream:
@@ -59,10 +63,7 @@ class ResponseStream:
         with suppress(OSError):
             yield from self.chunks()
         if not self.is_whole:
-            raise SkiffError(
-                "the engine closed the connection before the response was complete",
-                "it was stopped, or it failed: try again; `skiff engine status` shows where its log is",
-            )
+            raise SkiffError(*BROKEN_OFF)
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """Yield (stream number, bytes) of logs or an attached container; 1 (stdout) if it is not multiplexed."""
@@ -75,14 +76,17 @@ class ResponseStream:
             yield from frames.feed(data)
 
     def documents(self, body: Iterator[bytes] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the JSON documents of a stream with one per line; `body` is read instead of `chunks` if given."""
+        """Yield the JSON documents of a stream with one per line; `body` is read instead of `chunks` if given.
+
+        The part of a document at which a response breaks off is not one.
+        """
         buffer = b""
         for data in body or self.chunks():
             *complete, buffer = (buffer + data).split(b"\n")
             for line in complete:
                 if line.strip():
                     yield json.loads(line)
-        if buffer.strip():
+        if buffer.strip() and self.is_whole:
             yield json.loads(buffer)
 
     def close(self) -> None:
@@ -203,15 +207,8 @@ class Client:
                     raise SkiffError(
                         f"the engine at {self.endpoint} closed the connection", "try again; its log may say why"
                     ) from error
-        reader = Body(head) if method != "HEAD" and head.status not in (204, 304) else None
-        data = bytearray()
-        if reader is not None:
-            data += b"".join(reader.feed(rest))
-            while not reader.is_complete:
-                more = connection.recv(READ_BYTES)
-                if not more:
-                    break
-                data += b"".join(reader.feed(more))
+        has_body = method != "HEAD" and head.status not in (204, 304)
+        data = self._body(connection, Body(head), rest) if has_body else bytearray()
         if head.headers.get("connection", "").lower() == "close":
             connection.close()
         else:
@@ -220,6 +217,20 @@ class Client:
             return self.request(method, path, query, document, headers=headers)
         _raise_for(head, bytes(data))
         return head, bytes(data)
+
+    def _body(self, connection: socket.socket, body: Body, rest: bytes) -> bytearray:
+        """Return the whole body, which begins with `rest`. Raises SkiffError if the connection is closed before its end."""
+        data = bytearray().join(body.feed(rest))
+        while not body.is_complete:
+            try:
+                more = connection.recv(READ_BYTES)
+            except OSError:
+                more = b""
+            if not more:
+                connection.close()
+                raise SkiffError(*BROKEN_OFF)
+            data += b"".join(body.feed(more))
+        return data
 
     def _steps_back(self, head: Head, data: bytes) -> bool:
         """Whether the engine refused the API's version and says which one it has: that is asked for from now on.
@@ -383,7 +394,7 @@ class Client:
     def stats(self, name: str) -> dict[str, Any]:
         """Get one sample of container stats."""
         with self.stream("GET", f"/containers/{quote(name)}/stats", {"stream": 0}) as stream:
-            return next(stream.documents())
+            return next(stream.documents(stream.whole()))
 
     def commit(self, name: str, **query: Any) -> str:
         """Create an image from a container (`query` has the API's parameters); return the image's ID."""
