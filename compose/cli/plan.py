@@ -43,7 +43,11 @@ def plan(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 when something would change")] = False,
     format: Annotated[str, typer.Option("--format", help="text or json: an object a line")] = "text",
 ) -> int:
-    """Show what `up` would change, and why; change nothing."""
+    """Show what `up` would change, and why; change nothing.
+
+    Contents count as well: of configs, secrets and single files that are mounted. A file that the container may write
+    is taken for its data if it is empty, binary, larger than 1 MiB, or a log or database by its name.
+    """
     from compose.go_json import go_json
     from compose.plan.up import UpOptions
     from compose.render.progress import change_line

@@ -26,7 +26,10 @@ DIGEST_BYTES = 12
 READ_LIMIT_BYTES = 64 << 20
 """Larger files are known by size and time."""
 DATA_BYTES = 1 << 20
-"""A file that a container may write, and that is larger or binary, is its data, not its configuration."""
+DATA_SUFFIXES = (".log", ".db", ".sqlite", ".sqlite3", ".pid", ".lock")
+"""A file that a container may write is its data, not its configuration, if it is larger, binary, empty, or called so."""
+DATA = "-"
+"""What stands for the digest of such a file: it counts when another takes its place (its inode), not when it is written."""
 
 
 class Inputs(NamedTuple):
@@ -65,7 +68,13 @@ def changed_settings(old: Inputs, new: Inputs, folder: str) -> list[str]:
 def changed_contents(old: Inputs, new: Inputs) -> list[str]:
     """Return the files, configs and secrets whose contents changed."""
     names = dict.fromkeys((*old.contents, *new.contents))
-    return [f"{name} changed" for name in names if old.contents.get(name) != new.contents.get(name)]
+    return [f"{name} changed" for name in names if not _is_same(old.contents.get(name, ""), new.contents.get(name, ""))]
+
+
+def _is_same(old: str, new: str) -> bool:
+    """Whether two digests, each with an inode behind it for a file that may be data, are of the same content."""
+    (before, _, was), (now, _, inode) = old.partition(" "), new.partition(" ")
+    return was == inode if DATA in (before, now) else before == now
 
 
 def _contents(target: DesiredProject, name: str) -> Iterator[tuple[str, str]]:
@@ -90,15 +99,16 @@ def _file_digest(path: str, *, is_writable: bool = False) -> str:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return ""
-        if is_writable and status.st_size > DATA_BYTES:
-            return f"inode {status.st_ino}"
+        inode = f" {status.st_ino}" if is_writable else ""
+        if is_writable and (not 0 < status.st_size <= DATA_BYTES or path.endswith(DATA_SUFFIXES)):
+            return DATA + inode
         if status.st_size > READ_LIMIT_BYTES:
             return f"{status.st_size} bytes, {status.st_mtime_ns}"
         with open(path, "rb") as file:
             content = file.read()
     except OSError:
         return ""
-    return f"inode {status.st_ino}" if is_writable and b"\0" in content else _digest(content)
+    return (DATA if is_writable and b"\0" in content else _digest(content)) + inode
 
 
 def _digest(content: bytes) -> str:

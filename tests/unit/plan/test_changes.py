@@ -79,6 +79,8 @@ def labelled(project, name="web"):
 def test_contents_count_where_the_container_says_what_they_were(tmp_path):
     (tmp_path / "nginx.conf").write_text("one")
     (tmp_path / "data").write_bytes(b"\0one")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "app.log").write_text("one")
 
     def has_files(content):
         def change(model):
@@ -86,7 +88,7 @@ def test_contents_count_where_the_container_says_what_they_were(tmp_path):
             model["services"]["web"]["configs"] = [{"source": "motd"}]
             model["services"]["web"]["volumes"] = [
                 {"type": "bind", "source": str(tmp_path / name), "target": f"/{name}"}
-                for name in ("nginx.conf", "data")
+                for name in ("nginx.conf", "data", "empty", "app.log")
             ]
 
         return replace(target(change), working_directory=str(tmp_path))
@@ -95,12 +97,16 @@ def test_contents_count_where_the_container_says_what_they_were(tmp_path):
     made = labelled(project)
     assert why(existing("web", **{**made, labels.INPUTS: ""}), project=project) is None  # docker compose made it
     assert why(existing("web", **made), project=project) is None
-    (tmp_path / "data").write_bytes(b"\0two")  # what a container may have written itself
+    for name in ("data", "empty", "app.log"):  # what a container may have written itself
+        (tmp_path / name).write_bytes(b"\0two")
     assert why(existing("web", **made), project=project) is None
     assert why(existing("web", **made), project=has_files("new")) == "configs.motd changed"
     (tmp_path / "other").write_text("two")
     (tmp_path / "other").rename(tmp_path / "nginx.conf")
     assert why(existing("web", **made), project=project) == "./nginx.conf changed"
+    (tmp_path / "other").write_text("two")
+    (tmp_path / "other").rename(tmp_path / "data")
+    assert why(existing("web", **made), project=project) == "./nginx.conf changed, ./data changed"
 
 
 @pytest.mark.parametrize(
