@@ -26,6 +26,7 @@ from runtime.build.selection import Match, Sources, digest_items
 from runtime.build.tree import Entry
 from runtime.build.writer import Owner, Writer
 from runtime.linux.ownership import chown
+from runtime.oci.types import OciMount
 
 if TYPE_CHECKING:
     from runtime.build.stage import StageBuilder
@@ -75,7 +76,7 @@ class RunMounts:
 
     caches: CacheMounts
     copies: ContextCopies
-    mounts: list[dict[str, Any]] = field(default_factory=list)
+    mounts: list[OciMount] = field(default_factory=list)
     bound: list[tuple[_Found, str, bool]] = field(default_factory=list)
     """What is bound, where, and whether it can be written to."""
     cached: list[_Cache] = field(default_factory=list)
@@ -200,7 +201,7 @@ class RunMounts:
         self.agents.append(_Agent(target, socket, int(options.get("mode", "0600"), 8), _owner(options)))
 
     @asynccontextmanager
-    async def ready(self, directory: Path) -> AsyncIterator[list[dict[str, Any]]]:
+    async def ready(self, directory: Path) -> AsyncIterator[list[OciMount]]:
         """Give the OCI mounts for as long as the command runs; what is made for them lies in `directory` until then."""
         mounts = list(self.mounts)
         async with AsyncExitStack() as stack:
@@ -275,11 +276,11 @@ def _owner(options: Mapping[str, str]) -> Owner:
     return Owner(int(options.get("uid", "0")), int(options.get("gid", "0")))
 
 
-def _bound(source: str, target: str, access: str) -> dict[str, Any]:
+def _bound(source: str, target: str, access: str) -> OciMount:
     return {"destination": target, "type": "bind", "source": source, "options": ["rbind", access]}
 
 
-def _shown(entry: Entry, target: str, directory: Path) -> dict[str, Any]:
+def _shown(entry: Entry, target: str, directory: Path) -> OciMount:
     """Return the mount that shows `entry`: a bind, or an overlay of the parts of a merged directory.
 
     `directory` is made and shown for a directory that nothing on the disk stands for, as the root of scratch.
@@ -293,7 +294,7 @@ def _shown(entry: Entry, target: str, directory: Path) -> dict[str, Any]:
     return {"destination": target, "type": "overlay", "source": "overlay", "options": [*lower, "ro"]}
 
 
-def _discarded(entry: Entry, target: str, directory: Path) -> dict[str, Any]:
+def _discarded(entry: Entry, target: str, directory: Path) -> OciMount:
     """Return the mount that shows `entry` so that it can be written to; what is written goes with `directory`."""
     upper, work = directory / "upper", directory / "work"
     upper.mkdir(parents=True)

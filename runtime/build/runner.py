@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+from runtime.oci.types import OciMount, OciProcess
 
 HOSTNAME = "buildkitsandbox"
 """What RUN steps see as their host's name, as with BuildKit."""
@@ -26,8 +28,8 @@ class StepRunner(Protocol):
     async def run(
         self,
         rootfs: RootFilesystem,
-        process: Mapping[str, Any],
-        mounts: Sequence[Mapping[str, Any]],
+        process: OciProcess,
+        mounts: Sequence[OciMount],
         network: str,
         output: Callable[[bytes, int], None],
         *,

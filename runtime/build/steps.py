@@ -25,6 +25,7 @@ from runtime.build.users import account_of
 from runtime.build.writer import Owner, Writer
 from runtime.image.machine import why_not
 from runtime.image.manifest import Platform
+from runtime.oci.types import OciProcess, OciRlimit
 
 if TYPE_CHECKING:
     from runtime.build.stage import StageBuilder
@@ -126,7 +127,7 @@ class RunStep:
         work.mkdir()
         account = account_of(config.get("User") or "", stage.tree)
         environment = {"HOME": account.home, **self.environment, **self.mounts.environment}
-        process: dict[str, Any] = {
+        process: OciProcess = {
             "terminal": False,
             "args": self.arguments,
             "env": [f"{name}={value}" for name, value in environment.items()],
@@ -204,7 +205,7 @@ def _command(instruction: ins.Run) -> tuple[ins.Command, dict[str, str]]:
     return ins.Command((line + bodies,), shell_form=True), {}
 
 
-def _rlimit(limit: Mapping[str, Any]) -> dict[str, Any]:
+def _rlimit(limit: Mapping[str, Any]) -> OciRlimit:
     return {"type": f"RLIMIT_{limit['Name'].upper()}", "soft": limit["Soft"], "hard": limit["Hard"]}
 
 

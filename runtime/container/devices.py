@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any
 
 from runtime.bodies import HostConfig
 from runtime.errors import BadRequestError
+from runtime.oci.types import OciDevice, OciDeviceNumber
 
 OWN_DEVICES = frozenset(f"/dev/{name}" for name in "pts shm fd mqueue console ptmx .lxc .lxd-mounts .udev".split())
 """Paths in /dev that every container has its own of."""
 
 
-def devices(host: HostConfig, privileged: bool) -> list[dict[str, Any]]:
+def devices(host: HostConfig, privileged: bool) -> list[OciDevice]:
     """Return `linux.devices`: those in HostConfig, with `privileged` all of the host's. Raises BadRequestError."""
     found = [
         _device(inside, about)
@@ -61,12 +61,12 @@ def _walk(outside: str, inside: str) -> Iterator[tuple[str, os.stat_result]]:
             yield path, about
 
 
-def kind_of(about: os.stat_result) -> dict[str, Any]:
+def kind_of(about: os.stat_result) -> OciDeviceNumber:
     """Return type, major and minor of a device node as in the OCI document."""
     kind = "b" if stat.S_ISBLK(about.st_mode) else "c"
     return {"type": kind, "major": os.major(about.st_rdev), "minor": os.minor(about.st_rdev)}
 
 
-def _device(path: str, about: os.stat_result) -> dict[str, Any]:
-    mode = {"fileMode": stat.S_IMODE(about.st_mode), "uid": about.st_uid, "gid": about.st_gid}
-    return {"path": path, **kind_of(about), **mode}
+def _device(path: str, about: os.stat_result) -> OciDevice:
+    mode = stat.S_IMODE(about.st_mode)
+    return {"path": path, **kind_of(about), "fileMode": mode, "uid": about.st_uid, "gid": about.st_gid}

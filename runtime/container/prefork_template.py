@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from runtime.container.spec import ContainerPaths, build
+from runtime.oci.types import OciPreforkTemplate
 
 
-def prefork_template() -> dict[str, Any]:
+def prefork_template() -> OciPreforkTemplate:
     """Return {"mounts", "maskedPaths", "readonlyPaths", "devices"} of a container with default settings.
 
     The root and /dev/shm are not included: the former differs always, the latter in size and owner.

@@ -16,6 +16,7 @@ from runtime.container.devices import kind_of, nodes
 from runtime.errors import BadRequestError
 from runtime.oci import defaults
 from runtime.oci.limits import CPU_PERIOD_US
+from runtime.oci.types import OciDeviceRule, OciResources
 
 MIN_MEMORY_BYTES = 6 << 20
 NANO = 1_000_000_000
@@ -224,7 +225,7 @@ def parse_list(text: str, kind: str = "cpus") -> frozenset[int]:
     return frozenset(found)
 
 
-def resources(host: HostConfig, privileged: bool = False) -> dict[str, Any]:
+def resources(host: HostConfig, privileged: bool = False) -> OciResources:
     """Return `linux.resources` for HostConfig's limits, with `privileged` without device rules.
 
     Raises BadRequestError if a device does not exist.
@@ -261,7 +262,8 @@ def resources(host: HostConfig, privileged: bool = False) -> dict[str, Any]:
         },
     )
     pids = {"limit": min(host["PidsLimit"], MAX_PROCESSES)} if host.get("PidsLimit") else {}
-    return _some(memory=memory, cpu=cpu, blockIO=io, pids=pids, devices=[] if privileged else _device_rules(host))
+    found = _some(memory=memory, cpu=cpu, blockIO=io, pids=pids, devices=[] if privileged else _device_rules(host))
+    return cast(OciResources, found)
 
 
 def _some(**settings: Any) -> dict[str, Any]:
@@ -276,8 +278,8 @@ def _block_device(entry: Mapping[str, Any]) -> dict[str, int]:
     return numbers
 
 
-def _device_rules(host: HostConfig) -> list[dict[str, Any]]:
-    rules = [dict(rule) for rule in defaults.DEVICE_RULES]
+def _device_rules(host: HostConfig) -> list[OciDeviceRule]:
+    rules = [rule.copy() for rule in defaults.DEVICE_RULES]
     for wanted in host.get("Devices") or ():
         access = wanted.get("CgroupPermissions") or "rwm"
         rules += [{"allow": True, **kind_of(about), "access": access} for _, about in nodes(wanted["PathOnHost"], "")]
@@ -288,8 +290,8 @@ def _device_rules(host: HostConfig) -> list[dict[str, Any]]:
                 f"invalid device cgroup rule format: '{text}'", 'write it as "c 13:* rwm": type, numbers, access'
             )
         kind, major, minor, access = parts.groups()
-        numbers = {key: -1 if one == "*" else int(one) for key, one in (("major", major), ("minor", minor))}
-        rules.append({"allow": True, "type": kind, **numbers, "access": access})
+        first, second = (-1 if one == "*" else int(one) for one in (major, minor))
+        rules.append({"allow": True, "type": kind, "major": first, "minor": second, "access": access})
     return rules
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from runtime.errors import BadRequestError
 from runtime.linux.seccomp import RET, check
+from runtime.oci.types import OciSeccomp, OciSeccompRule
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """uname's machine → the name in `includes.arches`."""
 
 
-def parse(text: str, granted: Collection[str], machine: str, release: str) -> dict[str, Any]:
+def parse(text: str, granted: Collection[str], machine: str, release: str) -> OciSeccomp:
     """Return `linux.seccomp` for the JSON profile `text` and a process with the capabilities `granted`.
 
     A rule applies if the process has all capabilities in `includes` and none in `excludes`, `machine` is one of the
@@ -26,7 +27,7 @@ def parse(text: str, granted: Collection[str], machine: str, release: str) -> di
             for rule in profile.get("syscalls") or ()
             if _applies(rule, granted, ARCHITECTURES.get(machine, machine), _version(release))
         ]
-        found = {"defaultAction": profile["defaultAction"], "syscalls": rules}
+        found: OciSeccomp = {"defaultAction": profile["defaultAction"], "syscalls": rules}
         if profile.get("defaultErrnoRet") is not None:
             found["defaultErrnoRet"] = int(profile["defaultErrnoRet"])
         check(found)
@@ -37,11 +38,11 @@ def parse(text: str, granted: Collection[str], machine: str, release: str) -> di
     return found
 
 
-def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+def _rule(rule: Mapping[str, Any]) -> OciSeccompRule:
     names = list(rule.get("names") or ())
     if rule.get("name"):
         names.append(rule["name"])
-    found: dict[str, Any] = {"names": names, "action": rule["action"]}
+    found: OciSeccompRule = {"names": names, "action": rule["action"]}
     if rule.get("errnoRet") is not None:
         found["errnoRet"] = int(rule["errnoRet"])
     if rule.get("args"):

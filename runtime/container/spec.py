@@ -21,6 +21,7 @@ from runtime.linux.capability import NUMBERS
 from runtime.oci import defaults
 from runtime.oci.mount_options import KNOWN
 from runtime.oci.process import LIMITS
+from runtime.oci.types import OciMount, OciNamespace, OciProcess, OciRlimit, OciSeccomp, OciSpec
 
 OCI_VERSION = "1.2.0"
 ALL = "ALL"
@@ -132,7 +133,7 @@ def capabilities(host: HostConfig) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(wanted) if name not in unwanted)
 
 
-def build(config: ContainerConfig, host: HostConfig, place: ContainerPaths) -> dict[str, Any]:
+def build(config: ContainerConfig, host: HostConfig, place: ContainerPaths) -> OciSpec:
     """Return the OCI document of a container. Raises BadRequestError on an invalid setting."""
     granted = capabilities(host)
     privileged = bool(host.get("Privileged"))
@@ -142,7 +143,7 @@ def build(config: ContainerConfig, host: HostConfig, place: ContainerPaths) -> d
     if host.get("Init"):
         annotations["skiff.init"] = "true"
     hidden, protected = hidden_paths(host)
-    document: dict[str, Any] = {
+    document: OciSpec = {
         "ociVersion": OCI_VERSION,
         "process": process({**config, "Hostname": hostname}, host, granted, no_new_privileges),
         "root": {"path": str(place.rootfs or "rootfs"), "readonly": bool(host.get("ReadonlyRootfs"))},
@@ -215,9 +216,7 @@ def _kernel_values(host: HostConfig) -> dict[str, str]:
     return found
 
 
-def process(
-    config: ContainerConfig, host: HostConfig, granted: Sequence[str], no_new_privileges: bool
-) -> dict[str, Any]:
+def process(config: ContainerConfig, host: HostConfig, granted: Sequence[str], no_new_privileges: bool) -> OciProcess:
     """Return the document's `process`."""
     environment = list(config.get("Env") or ())
     names = {pair.partition("=")[0] for pair in environment}
@@ -253,7 +252,7 @@ def _last_of_each(pairs: Sequence[str]) -> list[str]:
     return list(found.values())
 
 
-def _limit(limit: Ulimit) -> dict[str, Any]:
+def _limit(limit: Ulimit) -> OciRlimit:
     kind, soft = f"RLIMIT_{limit['Name'].upper()}", limit["Soft"]
     hard = limit.get("Hard", soft)
     if kind not in LIMITS:
@@ -265,7 +264,7 @@ def _limit(limit: Ulimit) -> dict[str, Any]:
 
 def build_exec(
     body: ExecConfig, config: ContainerConfig, host: HostConfig, size: Sequence[int]
-) -> tuple[dict[str, Any], dict[str, str], Mapping[str, Any] | None]:
+) -> tuple[OciProcess, dict[str, str], OciSeccomp | None]:
     """Return the OCI process, annotations and seccomp filter of an exec (Docker's ExecConfig) in a container."""
     granted = capabilities({**host, "Privileged": bool(host.get("Privileged") or body.get("Privileged"))})
     # the container's filter also applies to a privileged exec
@@ -283,10 +282,10 @@ def build_exec(
     return document, _identity(body.get("User") or config.get("User"), host), seccomp
 
 
-def security(host: HostConfig, granted: Sequence[str]) -> tuple[bool, Mapping[str, Any] | None]:
+def security(host: HostConfig, granted: Sequence[str]) -> tuple[bool, OciSeccomp | None]:
     """Parse HostConfig's SecurityOpt: return (no_new_privs, seccomp filter). Raises BadRequestError."""
     no_new_privileges = False
-    seccomp: Mapping[str, Any] | None = defaults.seccomp(granted)
+    seccomp: OciSeccomp | None = defaults.seccomp(granted)
     for option in _security_options(host):
         key, _, value = option.partition("=")
         if key == "no-new-privileges" and value in ("", "true", "false"):
@@ -323,8 +322,8 @@ def _may_write_cgroups(host: HostConfig) -> bool:
     return bool(chosen) and chosen[-1].partition("=")[2] not in FALSE
 
 
-def _namespaces(host: HostConfig, place: ContainerPaths) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = [{"type": "mount"}]
+def _namespaces(host: HostConfig, place: ContainerPaths) -> list[OciNamespace]:
+    found: list[OciNamespace] = [{"type": "mount"}]
     for kind, mode in (("pid", "PidMode"), ("ipc", "IpcMode"), ("uts", "UTSMode"), ("cgroup", "CgroupnsMode")):
         if host.get(mode) == "host":
             continue
@@ -334,8 +333,8 @@ def _namespaces(host: HostConfig, place: ContainerPaths) -> list[dict[str, str]]
     return found
 
 
-def _mounts(host: HostConfig, place: ContainerPaths, privileged: bool) -> list[dict[str, Any]]:
-    mounts: list[dict[str, Any]] = []
+def _mounts(host: HostConfig, place: ContainerPaths, privileged: bool) -> list[OciMount]:
+    mounts: list[OciMount] = []
     if place.upper is not None:
         options = [f"lowerdir+={layer}" for layer in place.layers]
         options += [f"upperdir={place.upper}", f"workdir={place.work}"]
@@ -344,17 +343,17 @@ def _mounts(host: HostConfig, place: ContainerPaths, privileged: bool) -> list[d
     if "ipc" in place.namespaces or host.get("IpcMode") == "host":
         # another container's /dev/shm is in that container's mount namespace
         process, _, path = place.namespaces.get("shm", "/dev/shm").partition("/root/")
-        shared = {"source": f"/{path}", "namespace": f"{process}/ns/mnt"} if path else {"source": process}
+        shared: OciMount = {"destination": "/dev/shm", "type": "bind", "source": process, "options": ["rbind"]}
+        if path:
+            shared["source"], shared["namespace"] = f"/{path}", f"{process}/ns/mnt"
         base = [m for m in base if m["destination"] != "/dev/shm"]
-        base.append({"destination": "/dev/shm", "type": "bind", **shared, "options": ["rbind"]})
+        base.append(shared)
     if privileged:
         base = [{**m, "options": [o for o in m["options"] if o != "ro"]} for m in base]
-    base.append(
-        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"}
-        | {"options": ["nosuid", "noexec", "nodev", "rw" if privileged or _may_write_cgroups(host) else "ro"]}
-    )
+    options = ["nosuid", "noexec", "nodev", "rw" if privileged or _may_write_cgroups(host) else "ro"]
+    base.append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options})
     access = ["ro"] if host.get("ReadonlyRootfs") else []
-    own = [
+    own: list[OciMount] = [
         {"destination": target, "type": "bind", "source": str(source), "options": ["rbind", "rprivate", *access]}
         for target, source in place.files.items()
     ]
@@ -374,7 +373,7 @@ def _mounts(host: HostConfig, place: ContainerPaths, privileged: bool) -> list[d
     return [*mounts, *chosen, *sorted(volumes, key=lambda mount: mount["destination"].rstrip("/").count("/"))]
 
 
-def mount_entry(point: MountPoint) -> dict[str, Any]:
+def mount_entry(point: MountPoint) -> OciMount:
     """Return the entry in the document's `mounts` for a volume, bind, tmpfs or image mount."""
     if point.type == "tmpfs":
         options = list(point.options) or ["nosuid", "nodev", "noexec"]
@@ -386,9 +385,12 @@ def mount_entry(point: MountPoint) -> dict[str, Any]:
         lower = [f"lowerdir+={layer}" for layer in point.layers]
         return {"destination": point.target, "type": "overlay", "source": "overlay", "options": [*lower, "ro"]}
     access = ("rro" if point.is_recursive and not point.is_writable_below else "ro") if point.read_only else "rw"
-    return {
+    bound: OciMount = {
         "destination": point.target,
         "type": "bind",
         "source": point.layers[0] if point.layers else point.source,
         "options": ["rbind" if point.is_recursive else "bind", access, point.propagation],
-    } | ({"subpath": point.subpath} if point.subpath else {})
+    }
+    if point.subpath:
+        bound["subpath"] = point.subpath
+    return bound

@@ -26,8 +26,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from runtime.hints import Any
-from runtime.keeper.engine_connection import EngineConnection
+from runtime.keeper.engine_connection import EngineConnection, Message
 from runtime.keeper.restarter import EngineRestarter
 from runtime.refusal import refuse_waiting
 
@@ -36,9 +35,9 @@ PAUSES_S = (1.0, 1.0, 2.0, 4.0, 8.0)
 BUSY_S = 0.5
 SHOWN_BYTES = 2048
 
-Answer = tuple[dict[str, Any], list[int]]
+Answer = tuple[Message, list[int]]
 """A message and its descriptors."""
-Handler = Callable[[dict[str, Any], list[int]], Answer]
+Handler = Callable[[Message, list[int]], Answer]
 
 
 class DoormanServer:
@@ -212,7 +211,7 @@ class DoormanServer:
         message, descriptors, is_first = request
         if is_first:
             self.engine_exited_cleanly = self.is_ready = False
-        answer: dict[str, Any]
+        answer: Message
         carried: list[int] = []
         try:
             answer, carried = self.handlers[message["do"]](message, descriptors)
@@ -225,12 +224,12 @@ class DoormanServer:
 
     # --- requests
 
-    def do_hello(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_hello(self, message: Message, _: list[int]) -> Answer:
         """Store how to start the next engine; answer with the listening socket, if there is one."""
         self.restarter.on_connected(message, time.monotonic())
         return {"pid": os.getpid(), "address": self.address}, [] if self.listener is None else [self.listener.fileno()]
 
-    def do_listener(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
+    def do_listener(self, message: Message, descriptors: list[int]) -> Answer:
         """Store the API's listening socket; `address` is its path, "" if the engine has inherited it."""
         (descriptor,) = descriptors
         if self.listener is not None:
@@ -239,37 +238,37 @@ class DoormanServer:
         self.identity = _identity(self.address)
         return {}, []
 
-    def do_put(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
+    def do_put(self, message: Message, descriptors: list[int]) -> Answer:
         """Store descriptors with their `names` under `key`, in place of earlier ones."""
         self.do_drop(message, [])
         self.held[message["key"]] = (message["names"], descriptors)
         return {}, []
 
-    def do_drop(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_drop(self, message: Message, _: list[int]) -> Answer:
         """Close the descriptors under `key`."""
         if message["key"] in self.held:
             for descriptor in self.held.pop(message["key"])[1]:
                 os.close(descriptor)
         return {}, []
 
-    def do_retain(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_retain(self, message: Message, _: list[int]) -> Answer:
         """Close the descriptors under other keys than `keys`."""
         for key in [key for key in self.held if key not in message["keys"]]:
             self.do_drop({"key": key}, [])
         return {}, []
 
-    def do_get(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_get(self, message: Message, _: list[int]) -> Answer:
         """Answer with the descriptors under `key`, and their names."""
         empty: tuple[list[str], list[int]] = ([], [])
         names, descriptors = self.held.get(message["key"], empty)
         return {"names": names}, descriptors
 
-    def do_ready(self, _message: dict[str, Any], _: list[int]) -> Answer:
+    def do_ready(self, _message: Message, _: list[int]) -> Answer:
         """Note that the engine accepts connections."""
         self.is_ready = self.has_served = True
         return {}, []
 
-    def do_bye(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_bye(self, message: Message, _: list[int]) -> Answer:
         """Note that the engine exits on purpose; exit too if it was stopped, or if its socket was inherited."""
         self.engine_exited_cleanly = True
         self.restarter.cancel(self.connection.pid)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
@@ -26,6 +26,9 @@ from runtime.keeper.starting import ANSWER_S, end_silent, start_helper
 from runtime.linux import seccomp as seccomp_filters
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciProcess, OciResources, OciSeccomp, OciSpec
 
 UNKNOWN_EXIT = 255
 LAUNCH_S = 30.0
@@ -253,7 +256,7 @@ class KeeperClient:
         return result, received
 
     async def launch(
-        self, id: str, bundle: Path, spec: Mapping[str, Any], *, stdin: bool, timeout_s: float = LAUNCH_S
+        self, id: str, bundle: Path, spec: OciSpec, *, stdin: bool, timeout_s: float = LAUNCH_S
     ) -> ProcessHandle:
         """Run the OCI document `spec` as container `id`; return once its process has called execve(2).
 
@@ -302,9 +305,9 @@ class KeeperClient:
         self,
         id: str,
         container: str,
-        process: Mapping[str, Any],
+        process: OciProcess,
         annotations: Mapping[str, str],
-        seccomp: Mapping[str, Any] | None,
+        seccomp: OciSeccomp | None,
         *,
         stdin: bool,
         timeout_s: float = LAUNCH_S,
@@ -339,7 +342,7 @@ class KeeperClient:
         """Return the counters of container `id`'s cgroup (`oci.cgroup_usage.measure`)."""
         return (await self._ask("stats", id=id))[0]
 
-    async def update(self, id: str, resources: Mapping[str, Any]) -> None:
+    async def update(self, id: str, resources: OciResources) -> None:
         """Change the limits of container `id` (OCI document, `linux.resources`)."""
         await self._ask("update", id=id, resources=dict(resources))
 
@@ -453,7 +456,7 @@ def start_keeper(paths: Paths) -> None:
     start_helper(paths, Path(__file__).with_name("main.py"), paths.keeper_socket)
 
 
-def _compiled(filters: Mapping[str, Any] | None) -> bytes | None:
+def _compiled(filters: OciSeccomp | None) -> bytes | None:
     """Compile the OCI document's `linux.seccomp` to BPF here: the keeper loads no system call tables, to stay small."""
     return _assembled(wire.pack(filters)) if filters else None
 

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 
 from runtime.errors import KernelError
-from runtime.hints import Any, NoReturn
+from runtime.hints import TYPE_CHECKING, Any, NoReturn
 from runtime.keeper.managed_process import Stdio
 from runtime.linux import pidfd as pidfds
 from runtime.oci import launch
 from runtime.oci.process import StartError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciSpec
 
 SIBLING = b"P"
 
@@ -117,8 +120,8 @@ def run_child(report: int, become: Callable[[], None]) -> NoReturn:
     os._exit(code)
 
 
-def read(spec: int) -> dict[str, Any]:
+def read(spec: int) -> OciSpec:
     """Return the OCI document in the memfd `spec`. Called in a child only: marshal may crash on malformed data."""
     size = os.fstat(spec).st_size
-    document: dict[str, Any] = marshal.loads(os.pread(spec, size, 0))
+    document: OciSpec = marshal.loads(os.pread(spec, size, 0))
     return document

@@ -38,7 +38,7 @@ from collections.abc import Callable
 from runtime.hints import Any
 from runtime.keeper import launches
 from runtime.keeper.emptying import CgroupEmptier, nothing
-from runtime.keeper.engine_connection import EngineConnection
+from runtime.keeper.engine_connection import EngineConnection, Message
 from runtime.keeper.launches import Launch
 from runtime.keeper.managed_process import ManagedProcess, Stdio
 from runtime.keeper.prefork import PreforkPool
@@ -59,9 +59,9 @@ INHERITED_LAUNCH_S = 5.0
 QUICK_WORK_S = 10.0
 """Time limit of a worker whose work takes two seconds at most."""
 
-Answer = tuple[dict[str, Any], list[int]]
+Answer = tuple[Message, list[int]]
 """A message and its descriptors."""
-Handler = Callable[[dict[str, Any], list[int]], "Answer | None"]
+Handler = Callable[[Message, list[int]], "Answer | None"]
 """Handles a request and its descriptors; returns the answer, None if it will be sent later."""
 
 
@@ -70,7 +70,7 @@ class KeeperServer:
 
     def __init__(self, path: str) -> None:
         self.poll = select.epoll()
-        self.listing: list[tuple[socket.socket | None, dict[str, Any]]] = []
+        self.listing: list[tuple[socket.socket | None, Message]] = []
         self.restarter = EngineRestarter()
         self.engine_exited_cleanly = True
         self.linger_s = POLL_INTERVAL_S
@@ -204,9 +204,9 @@ class KeeperServer:
         self.prefork.retire()
         self.restart_engine()
 
-    def handle_request(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def handle_request(self, message: Message, descriptors: list[int]) -> None:
         """Call the handler of a request, and send its answer or error."""
-        answer: dict[str, Any]
+        answer: Message
         carried: list[int] = []
         try:
             outcome = self.handlers[message["do"]](message, descriptors)
@@ -222,7 +222,7 @@ class KeeperServer:
                 os.close(descriptor)
         self.send({**answer, "re": message.get("re")}, carried)
 
-    def send(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def send(self, message: Message, descriptors: list[int]) -> None:
         """Send `message` if an engine is connected."""
         self.connection.send(message, descriptors)
 
@@ -247,21 +247,22 @@ class KeeperServer:
             if self.connection.engine is None:
                 self.restart_engine()
 
-    def do_close_stdin(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_close_stdin(self, message: Message, _: list[int]) -> Answer:
         """Close the keeper's write end of a process's standard input, so that it can read EOF."""
         writer = self.kept[message["id"]].fds.pop("stdin", None)
         if writer is not None:
             os.close(writer)
         return {}, []
 
-    def do_hello(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_hello(self, message: Message, _: list[int]) -> Answer:
         """Store the engine's command line for a restart and the parent of its containers' cgroups."""
         self.restarter.on_connected(message, time.monotonic())
         self.cgroup_parent = message["cgroup"]
-        self.prefork.prepare_for(self.cgroup_parent, message.get("prefork_template") or {})
+        template: Any = message.get("prefork_template") or {}
+        self.prefork.prepare_for(self.cgroup_parent, template)
         return {"pid": os.getpid()}, []
 
-    def do_sweep(self, message: dict[str, Any], _: list[int]) -> None:
+    def do_sweep(self, message: Message, _: list[int]) -> None:
         """Kill and remove the engine's cgroups that belong to no known process: they outlived an engine and a keeper."""
         known = self.kept.cgroup_paths | {begun.cgroup for begun in self.launches.values()}
         known |= self.prefork.cgroup_paths
@@ -281,7 +282,7 @@ class KeeperServer:
         if not strays:
             answer({"ended": []})
 
-    def do_bye(self, message: dict[str, Any], _: list[int]) -> None:
+    def do_bye(self, message: Message, _: list[int]) -> None:
         """Note that the engine exits on purpose; answered once the cgroups of preforked children are removed."""
         self.engine_exited_cleanly, self.linger_s = True, 0.0
         self.restarter.cancel(self.connection.pid)
@@ -289,7 +290,7 @@ class KeeperServer:
         answer = self.answer_to(message)
         self.emptier.when_idle(lambda: answer({}))
 
-    def do_list(self, message: dict[str, Any], _: list[int]) -> None:
+    def do_list(self, message: Message, _: list[int]) -> None:
         """List process IDs, a page at a time; `get` returns the descriptors of one."""
         self.listing.append((self.connection.engine, message))
         self.answer_lists()
@@ -304,30 +305,30 @@ class KeeperServer:
                 answer = {"ids": rest[:PAGE], "has_more": len(rest) > PAGE, "re": message.get("re")}
                 self.answer(connection, answer, [])
 
-    def do_get(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_get(self, message: Message, _: list[int]) -> Answer:
         """Describe one process, with duplicates of its descriptors."""
         kept = self.kept[message["id"]]
         return kept.describe(), kept.descriptors()
 
-    def do_forget(self, message: dict[str, Any], _: list[int]) -> None:
+    def do_forget(self, message: Message, _: list[int]) -> None:
         """Drop an exited process, its descriptors and its cgroup; answered once the cgroup is removed."""
         answer = self.answer_to(message)
         self.kept.forget(message["id"], lambda: answer({}))
 
-    def do_adopt(self, message: dict[str, Any], descriptors: list[int]) -> Answer:
+    def do_adopt(self, message: Message, descriptors: list[int]) -> Answer:
         """Take over a process of an earlier keeper."""
         self.make_room(message["id"])
         self.kept.adopt(message, [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3) for descriptor in descriptors])
         return {}, []
 
-    def do_signal(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_signal(self, message: Message, _: list[int]) -> Answer:
         """Send a signal through the pidfd, which can't refer to another process."""
         kept = self.kept.get(message["id"])
         if kept is not None and kept.exit is None:  # a process that was forgotten has exited
             linux.call("pidfd_send_signal", kept.pidfd, message["signum"], None, 0)
         return {}, []
 
-    def do_launch(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def do_launch(self, message: Message, descriptors: list[int]) -> None:
         """Start a container from the OCI document in the descriptor; answered once its process has called execve(2)."""
         (spec,) = descriptors
         self.make_room(message["id"])
@@ -343,7 +344,7 @@ class KeeperServer:
             raise
         self.follow(begun)
 
-    def launch_later(self, message: dict[str, Any], spec: int) -> None:
+    def launch_later(self, message: Message, spec: int) -> None:
         """Repeat the launch once the container's cgroup, which still has processes of its last run, is empty."""
         engine, copy = self.connection.engine, fcntl.fcntl(spec, fcntl.F_DUPFD_CLOEXEC, 3)
 
@@ -355,7 +356,7 @@ class KeeperServer:
 
         self.emptier.after(message["cgroup"], launch_now)
 
-    def use_preforked(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch | None:
+    def use_preforked(self, message: Message, spec: int, stdio: Stdio) -> Launch | None:
         """Let a preforked child become the container, if one is ready and suits it."""
         if any(map(os.path.exists, self.cgroups.directories(message["cgroup"]).values())):
             return None  # the cgroup of its last run still exists: no other can be renamed to it
@@ -369,7 +370,7 @@ class KeeperServer:
             standby.retire(self.emptier)
             raise
 
-    def fork_container(self, message: dict[str, Any], spec: int, stdio: Stdio) -> Launch:
+    def fork_container(self, message: Message, spec: int, stdio: Stdio) -> Launch:
         """Fork a child that becomes the container's init."""
         cgroup = message["cgroup"]
         self.cgroups.create(cgroup, message["resources"])
@@ -403,7 +404,7 @@ class KeeperServer:
                 )
         self.kept.forget(id, nothing)
 
-    def do_exec(self, message: dict[str, Any], _: list[int]) -> None:
+    def do_exec(self, message: Message, _: list[int]) -> None:
         """Start another process in a container's namespaces and cgroup; answered once it has called execve(2)."""
         target = self.kept[message["container"]]
         self.make_room(message["id"])
@@ -472,17 +473,17 @@ class KeeperServer:
         else:
             self.answer(ended.connection, answer, [])
 
-    def answer(self, connection: socket.socket | None, message: dict[str, Any], descriptors: list[int]) -> None:
+    def answer(self, connection: socket.socket | None, message: Message, descriptors: list[int]) -> None:
         """Send an answer if the engine that asked over `connection` is still the present one."""
         if connection is not None and connection is self.connection.engine:
             self.send(message, descriptors)
 
-    def answer_to(self, message: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    def answer_to(self, message: Message) -> Callable[[Message], None]:
         """Return a function that sends the answer to `message`, at any later time."""
         connection, number = self.connection.engine, message.get("re")
         return lambda answer: self.answer(connection, {**answer, "re": number}, [])
 
-    def do_task(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def do_task(self, message: Message, descriptors: list[int]) -> None:
         """Run a function of `runtime.oci.tasks` in a worker; answered with its result."""
         kept = self.kept.get(message["rootfs"].get("container") or "")
         live = kept.pidfd if kept is not None and not kept.exit else None
@@ -504,7 +505,7 @@ class KeeperServer:
             if frozen or error.errno != errno.ENODEV:  # write(2) to an open file of a removed cgroup
                 raise
 
-    def do_freeze(self, message: dict[str, Any], _: list[int]) -> Answer | None:
+    def do_freeze(self, message: Message, _: list[int]) -> Answer | None:
         """Freeze or thaw a container, in a worker: freezing takes until the last of its processes has stopped."""
         kept = self.kept.get(message["id"])
         if kept is None:
@@ -515,13 +516,13 @@ class KeeperServer:
         )
         return None
 
-    def do_update(self, message: dict[str, Any], _: list[int]) -> None:
+    def do_update(self, message: Message, _: list[int]) -> None:
         """Change the limits of a container, in a worker: lowering that of memory may take the kernel long."""
         cgroup = str(self.kept[message["id"]].cgroup)
         self.workers.start(
             lambda: self.cgroups.update(cgroup, message["resources"]), self.answer_to(message), limit_s=3 * QUICK_WORK_S
         )
 
-    def do_stats(self, message: dict[str, Any], _: list[int]) -> Answer:
+    def do_stats(self, message: Message, _: list[int]) -> Answer:
         """Read the counters of a container's cgroup."""
         return cgroup_usage.measure(self.cgroups, str(self.kept[message["id"]].cgroup)), []

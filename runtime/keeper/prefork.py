@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 
 from runtime.errors import KernelError
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING, Any
 from runtime.keeper import wire
 from runtime.keeper.emptying import CgroupEmptier
 from runtime.keeper.launches import Launch, read, report_pipe, run_child
@@ -18,11 +18,14 @@ from runtime.oci.cgroup import Cgroups
 from runtime.oci.prepared import make_trees
 from runtime.oci.rootfs import RootError
 
+if TYPE_CHECKING:
+    from runtime.oci.types import OciDeviceRule, OciPreforkTemplate, OciResources
+
 READY = b"r"
 STANDBY = "standby-"
 POOL_SIZE = 2
 """How many wait: one becomes ready in about the time in which a container is created, started and removed."""
-EVERY_DEVICE = {"allow": True, "access": "rwm"}
+EVERY_DEVICE: OciDeviceRule = {"allow": True, "access": "rwm"}
 NAMESPACES = {"pid", "ipc", "uts"}
 
 
@@ -34,7 +37,7 @@ class PreforkedChild:
     renamed to the container's. Version 2 needs none: clone3(2) creates the child inside its cgroup.
     """
 
-    def __init__(self, cgroups: Cgroups, parent: str, number: int, template: Mapping[str, Any], place: str) -> None:
+    def __init__(self, cgroups: Cgroups, parent: str, number: int, template: OciPreforkTemplate, place: str) -> None:
         self.cgroup = f"{parent}/{STANDBY}{os.getpid()}-{number}"
         self._cgroups = cgroups
         self._has_entered = False
@@ -96,7 +99,7 @@ class PreforkedChild:
             and os.path.dirname(message["cgroup"]) == os.path.dirname(self.cgroup)
         )
 
-    def move(self, cgroup: str, resources: Mapping[str, Any]) -> None:
+    def move(self, cgroup: str, resources: OciResources) -> None:
         """Rename the child's cgroup to `cgroup` and set the container's limits. Raises OSError."""
         self._cgroups.rename(self.cgroup, cgroup)
         self.cgroup = cgroup
@@ -141,11 +144,11 @@ class PreforkPool:
         self._emptier = emptier
         self._waiting: list[PreforkedChild] = []
         self._parent = ""
-        self._template: Mapping[str, Any] = {}
+        self._template: OciPreforkTemplate = {}
         self._made = 0
         self._may_be = False
 
-    def prepare_for(self, parent: str, template: Mapping[str, Any]) -> None:
+    def prepare_for(self, parent: str, template: OciPreforkTemplate) -> None:
         """Fork children for containers that suit `template` and have their cgroups in `parent`."""
         self._parent, self._template = parent, template
         if not self._waiting and not self._cgroups.is_unified:

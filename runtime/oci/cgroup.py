@@ -9,11 +9,14 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.linux import bpf, userns
 from runtime.oci import device_filter, limits
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciCpu, OciResources
 
 CONTROLLERS = (
     "memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio", "hugetlb", "net_cls", "net_prio", "rdma",
@@ -87,7 +90,7 @@ class Cgroups:
             return self.directories(path) or None
         return {} if has_namespace else {"unified": self._mounted_at}
 
-    def create(self, path: str, resources: Mapping[str, Any]) -> None:
+    def create(self, path: str, resources: OciResources) -> None:
         """Create cgroup `path` with the limits and device rules of the OCI document's `linux.resources`."""
         for controller, directory in self.directories(path).items():
             _make_directory(directory)
@@ -135,7 +138,7 @@ class Cgroups:
                         _write(f"{directory}/{part}/{name}", inherited)
             directory = f"{directory}/{part}"
 
-    def update(self, path: str, resources: Mapping[str, Any]) -> None:
+    def update(self, path: str, resources: OciResources) -> None:
         """Set the limits in `resources`; with version 2, device rules are set by `create` only.
 
         Raises OSError if the machine lacks a controller or file for a limit, or if the kernel rejects its value.
@@ -165,7 +168,7 @@ class Cgroups:
         for file, value in again:
             _write(file, value)
 
-    def _share_realtime(self, path: str, cpu: Mapping[str, Any]) -> None:
+    def _share_realtime(self, path: str, cpu: OciCpu) -> None:
         """Add the real-time share to each ancestor of `path`: in version 1 cgroups start with none."""
         share = cpu["realtimeRuntime"] / (cpu.get("realtimePeriod") or 1_000_000)
         directory = self.v1["cpu"]

@@ -7,11 +7,13 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Mapping
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.linux import syscalls as linux
 from runtime.oci.rootfs import Root
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciConsoleSize, OciProcess
 
 # <asm-generic/ioctls.h>; Python's termios lacks some, and would cost the keeper a third of a megabyte
 TIOCSCTTY, TIOCSWINSZ, TIOCSPTLCK, TIOCGPTPEER = 0x540E, 0x5414, 0x40045431, 0x5441
@@ -22,7 +24,7 @@ class ConsoleError(Exception):
     """The container has no usable pseudo-terminals."""
 
 
-def open_console(ptmx: int, console: socket.socket, size: Mapping[str, int] | None) -> int:
+def open_console(ptmx: int, console: socket.socket, size: OciConsoleSize | None) -> int:
     """Set up the pseudo-terminal of an open /dev/ptmx, send its main side through `console`, return the other side."""
     about = os.fstat(ptmx)
     if not stat.S_ISCHR(about.st_mode) or about.st_rdev != PTMX:
@@ -37,7 +39,7 @@ def open_console(ptmx: int, console: socket.socket, size: Mapping[str, int] | No
     return side
 
 
-def console_of(root: Root, console: socket.socket, process: Mapping[str, Any]) -> int:
+def console_of(root: Root, console: socket.socket, process: OciProcess) -> int:
     """Create the terminal of a new container and mount it at /dev/console; return the process's side."""
     ptmx = root.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
     side = open_console(ptmx, console, process.get("consoleSize"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cache
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.linux import syscall_table
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciDeviceRule, OciMount, OciSeccomp, OciSeccompRule
 
 CAPABILITIES = tuple(
     f"CAP_{name}"
@@ -31,14 +34,15 @@ def masked_paths(processors: int) -> list[str]:
     return [*MASKED_PATHS, *throttles]
 
 
-DEVICE_RULES: tuple[dict[str, Any], ...] = (
+_USABLE: list[OciDeviceRule] = [
+    {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+    for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, -1), (10, 200))
+]
+DEVICE_RULES: tuple[OciDeviceRule, ...] = (
     {"allow": False, "access": "rwm"},
     {"allow": True, "type": "c", "access": "m"},
     {"allow": True, "type": "b", "access": "m"},
-    *(
-        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
-        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, -1), (10, 200))
-    ),
+    *_USABLE,
 )
 """null, zero, full, random, urandom, tty, ptmx, all pseudo-terminals and tun; other nodes can be created, not opened."""
 
@@ -82,18 +86,18 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _AF_VSOCK = 40
 
 
-def seccomp(capabilities: Collection[str]) -> Mapping[str, Any]:
+def seccomp(capabilities: Collection[str]) -> OciSeccomp:
     """Return the default filter, as `linux.seccomp` of the OCI document, for a process with `capabilities` ("CAP_…")."""
     return _seccomp(frozenset(capabilities))
 
 
 @cache
-def _seccomp(capabilities: frozenset[str]) -> Mapping[str, Any]:
+def _seccomp(capabilities: frozenset[str]) -> OciSeccomp:
     denied = {name for name, guards in GUARDED.items() if not any(guard in capabilities for guard in guards)}
     special = {"clone", "socket"}
     known = dict.fromkeys(name for numbers in syscall_table.tables().values() for name in numbers)
     allowed = [name for name in known if name not in denied and name not in special]
-    rules: list[dict[str, Any]] = [{"names": allowed, "action": "SCMP_ACT_ALLOW"}]
+    rules: list[OciSeccompRule] = [{"names": allowed, "action": "SCMP_ACT_ALLOW"}]
     rules += [
         {
             "names": ["personality"],
@@ -124,7 +128,7 @@ def _seccomp(capabilities: frozenset[str]) -> Mapping[str, Any]:
     return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM, "syscalls": rules}
 
 
-def mounts(shm_bytes: int) -> list[dict[str, Any]]:
+def mounts(shm_bytes: int) -> list[OciMount]:
     """Return the mounts of every container but for /sys/fs/cgroup, which depends on the cgroup version."""
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},

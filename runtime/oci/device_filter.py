@@ -8,9 +8,12 @@ access (r, w or m) decides on it. An access that no rule names is allowed, as in
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciDeviceRule
 
 # <linux/bpf.h>: struct bpf_cgroup_dev_ctx and the bits of its access_type
 TYPES = {"b": 1, "c": 2}
@@ -26,7 +29,7 @@ _RESULT, _CONTEXT, _WANTED, _TYPE, _MAJOR_R, _MINOR_R = range(6)
 HIGHEST_NUMBER = (1 << 31) - 1
 
 
-def assemble(rules: Sequence[Mapping[str, Any]]) -> bytes:
+def assemble(rules: Sequence[OciDeviceRule]) -> bytes:
     """Return the program of `linux.resources.devices`, eight bytes for each instruction (struct bpf_insn).
 
     Raises ValueError on a rule with an impossible type, device number or access.
@@ -50,15 +53,14 @@ def assemble(rules: Sequence[Mapping[str, Any]]) -> bytes:
     return b"".join([*program, *_return(1)])
 
 
-def _conditions(rule: Mapping[str, Any]) -> list[tuple[int, int]]:
+def _conditions(rule: OciDeviceRule) -> list[tuple[int, int]]:
     found = []
     kind = rule.get("type") or "a"
     if kind != "a":
         if kind not in TYPES:
             raise ValueError(f"device rule: type {kind!r} must be a, b or c")
         found.append((_TYPE, TYPES[kind]))
-    for register, key in ((_MAJOR_R, "major"), (_MINOR_R, "minor")):
-        number = rule.get(key)
+    for register, key, number in ((_MAJOR_R, "major", rule.get("major")), (_MINOR_R, "minor", rule.get("minor"))):
         if number is not None and number >= 0:
             if number > HIGHEST_NUMBER:
                 raise ValueError(f"device rule: no device has {key} number {number}")
@@ -66,7 +68,7 @@ def _conditions(rule: Mapping[str, Any]) -> list[tuple[int, int]]:
     return found
 
 
-def _bits(rule: Mapping[str, Any]) -> int:
+def _bits(rule: OciDeviceRule) -> int:
     bits = 0
     for letter in rule.get("access") or ANY_ACCESS:
         if letter not in ACCESS:
@@ -75,7 +77,7 @@ def _bits(rule: Mapping[str, Any]) -> int:
     return bits
 
 
-def _allow(rule: Mapping[str, Any]) -> list[bytes]:
+def _allow(rule: OciDeviceRule) -> list[bytes]:
     """Clear the rule's accesses in _WANTED; allow if none is left."""
     return [
         _instruction(AND_K, _WANTED, value=~_bits(rule)),
@@ -84,7 +86,7 @@ def _allow(rule: Mapping[str, Any]) -> list[bytes]:
     ]
 
 
-def _deny(rule: Mapping[str, Any]) -> list[bytes]:
+def _deny(rule: OciDeviceRule) -> list[bytes]:
     """Deny if one of the rule's accesses is in _WANTED."""
     return [
         _instruction(ANY_BIT_K, _WANTED, offset=1, value=_bits(rule)),

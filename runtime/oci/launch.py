@@ -16,13 +16,16 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runtime.errors import KernelError
-from runtime.hints import Any, NoReturn
+from runtime.hints import TYPE_CHECKING, NoReturn
 from runtime.linux import capability
 from runtime.linux import syscalls as linux
 from runtime.oci import console, init, rootfs
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.premade_mount import PremadeMount
 from runtime.oci.process import StartError, become
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciNamespace, OciProcess, OciSpec
 
 NAMESPACES = {
     "pid": linux.CLONE_NEWPID, "network": linux.CLONE_NEWNET, "mount": linux.CLONE_NEWNS, "ipc": linux.CLONE_NEWIPC,
@@ -58,7 +61,7 @@ LATER = ("mount", "network", "cgroup")
 """Namespaces that the child unshares later. A cgroup namespace's root is the cgroup of the process at that moment."""
 
 
-def namespace_flags(namespaces: Sequence[Mapping[str, Any]]) -> int:
+def namespace_flags(namespaces: Sequence[OciNamespace]) -> int:
     """Return the flags for clone3(2) of the document's new namespaces, except those in LATER."""
     flags = 0
     for namespace in namespaces:
@@ -92,7 +95,7 @@ def forbid_imports() -> None:
 
 
 def container(
-    spec: Mapping[str, Any],
+    spec: OciSpec,
     bundle: str,
     stdio: Sequence[int],
     console_socket: socket.socket | None,
@@ -144,7 +147,7 @@ def container(
 def execute_inside(
     pidfd: int,
     cgroup: str | None,
-    process: Mapping[str, Any],
+    process: OciProcess,
     annotations: Mapping[str, str],
     filters: bytes | None,
     stdio: Sequence[int],
@@ -217,7 +220,7 @@ def _guard() -> None:
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
 
 
-def _set_kernel_values(spec: Mapping[str, Any]) -> None:
+def _set_kernel_values(spec: OciSpec) -> None:
     """Set sysctls, host name and OOM score, while /proc is the host's, which can be trusted."""
     _set_oom_score(spec["process"])
     for name, value in (spec["linux"].get("sysctl") or {}).items():
@@ -234,7 +237,7 @@ def _set_kernel_values(spec: Mapping[str, Any]) -> None:
         linux.setdomainname(spec["domainname"])
 
 
-def _set_oom_score(process: Mapping[str, Any]) -> None:
+def _set_oom_score(process: OciProcess) -> None:
     if process.get("oomScoreAdj") is not None:
         _write("/proc/self/oom_score_adj", process["oomScoreAdj"])
 
@@ -261,7 +264,7 @@ def take_streams(stdio: Sequence[int], terminal: int) -> None:
         os.dup2(descriptor, number, inheritable=True)
 
 
-def restrict_init(process: Mapping[str, Any]) -> None:
+def restrict_init(process: OciProcess) -> None:
     """Reduce init to the container's capabilities; none can be regained by execve(2)."""
     capabilities = process.get("capabilities") or {}
     capability.drop_bounding(capability.mask(capabilities.get("bounding") or ()))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciCpu, OciMemory, OciResources
 
 CPU_PERIOD_US = 100_000
 MIN_SHARES, MAX_SHARES = 2, 1 << 18
@@ -16,9 +19,9 @@ IO_THROTTLES = (
 """A limit on a block device: its key in the document, version 1's file name, version 2's key in io.max."""
 
 
-def legacy(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tuple[str, str, object]]:
+def legacy(resources: OciResources, has: Callable[[str], bool]) -> list[tuple[str, str, object]]:
     """Return version 1's settings in order: (controller, file, value). `has(file)`: whether the cgroup has that file."""
-    memory, cpu, io = (resources.get(kind) or {} for kind in ("memory", "cpu", "blockIO"))
+    memory, cpu, io = resources.get("memory") or {}, resources.get("cpu") or {}, resources.get("blockIO") or {}
     found: list[tuple[str, str, object]] = [
         ("memory", "memory.limit_in_bytes", memory.get("limit")),
         ("memory", "memory.memsw.limit_in_bytes", memory.get("swap")),
@@ -65,9 +68,9 @@ def legacy(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tup
     return [setting for setting in found if setting[2] is not None]
 
 
-def unified(resources: Mapping[str, Any], has: Callable[[str], bool]) -> list[tuple[str, str, object]]:
+def unified(resources: OciResources, has: Callable[[str], bool]) -> list[tuple[str, str, object]]:
     """Return version 2's settings like `legacy`, without the device rules, for which it has no file."""
-    memory, cpu, io = (resources.get(kind) or {} for kind in ("memory", "cpu", "blockIO"))
+    memory, cpu, io = resources.get("memory") or {}, resources.get("cpu") or {}, resources.get("blockIO") or {}
     found: list[tuple[str, str, object]] = [
         ("memory", "memory.max", _or_max(memory.get("limit"))),
         ("memory", "memory.swap.max", _swap(memory)),
@@ -119,7 +122,7 @@ def io_weight(weight: int) -> int:
     return 1 + (weight - 10) * 9999 // 990
 
 
-def _swap(memory: Mapping[str, Any]) -> object:
+def _swap(memory: OciMemory) -> object:
     """Return the limit of swap: the document has that of memory and swap together."""
     swap, limit = memory.get("swap"), memory.get("limit") or 0
     if not swap:
@@ -127,14 +130,14 @@ def _swap(memory: Mapping[str, Any]) -> object:
     return "max" if swap < 0 or limit < 0 else max(0, swap - limit)
 
 
-def _cpu_max(cpu: Mapping[str, Any]) -> object:
+def _cpu_max(cpu: OciCpu) -> object:
     quota, period = cpu.get("quota"), cpu.get("period")
     if not quota and not period:
         return None
     return f"{quota if quota and quota > 0 else 'max'} {period or CPU_PERIOD_US}"
 
 
-def _pids(resources: Mapping[str, Any]) -> object:
+def _pids(resources: OciResources) -> object:
     return _or_max((resources.get("pids") or {}).get("limit"))
 
 
@@ -142,7 +145,7 @@ def _or_max(limit: int | None) -> object:
     return (limit if limit > 0 else "max") if limit else None
 
 
-def _rdma(resources: Mapping[str, Any]) -> list[tuple[str, str, object]]:
+def _rdma(resources: OciResources) -> list[tuple[str, str, object]]:
     found: list[tuple[str, str, object]] = []
     for device, limits in (resources.get("rdma") or {}).items():
         keys = (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))

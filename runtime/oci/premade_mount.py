@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciLinux, OciMount, OciPreforkTemplate
 
 
 class PremadeMount:
     """A detached mount tree: the template's `entries` at and below `point`, with masked and read-only paths applied."""
 
-    def __init__(self, point: str, document: Mapping[str, Any]) -> None:
+    def __init__(self, point: str, document: OciPreforkTemplate) -> None:
         self.entries = _below(point, document.get("mounts") or (), lambda entry: entry["destination"])
         self.hidden, self.protected = _paths(point, document)
         self.point = point
         self.descriptor = -1
 
-    def fits(self, mounts: Sequence[Mapping[str, Any]], linux_settings: Mapping[str, Any]) -> bool:
+    def fits(self, mounts: Sequence[OciMount], linux_settings: OciLinux) -> bool:
         """Whether a document with `mounts` and these `linux` settings asks for this tree at `point`."""
         asked = _below(self.point, mounts, lambda entry: entry["destination"])
         is_closed = bool(self.hidden or self.protected)  # further mounts would have to be masked and protected too
@@ -27,9 +30,9 @@ class PremadeMount:
         )
 
 
-def _paths(point: str, settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    hidden, protected = (_below(point, settings.get(key) or (), str) for key in ("maskedPaths", "readonlyPaths"))
-    return hidden, protected
+def _paths(point: str, settings: OciPreforkTemplate | OciLinux) -> tuple[list[str], list[str]]:
+    hidden, protected = settings.get("maskedPaths") or (), settings.get("readonlyPaths") or ()
+    return _below(point, hidden, str), _below(point, protected, str)
 
 
 def _below(point: str, things: Sequence[Any], path_of: Any) -> list[Any]:

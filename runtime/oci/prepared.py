@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.linux import syscalls as linux
 from runtime.oci import rootfs
 from runtime.oci.premade_mount import PremadeMount
 
+if TYPE_CHECKING:
+    from runtime.oci.types import OciPreforkTemplate
+
 POINTS = ("/proc", "/dev", "/sys/fs/cgroup")
 
 
-def make_trees(template: Mapping[str, Any], place: str, hierarchies: Mapping[str, str] | None) -> list[PremadeMount]:
+def make_trees(template: OciPreforkTemplate, place: str, hierarchies: Mapping[str, str] | None) -> list[PremadeMount]:
     """Return the trees for `template`: {"mounts", "maskedPaths", "readonlyPaths"} of an OCI document.
 
     The caller must be in the container's namespaces, which /proc and others show. `place` is a directory to mount on;

@@ -12,10 +12,13 @@ import signal
 import stat
 from collections.abc import Mapping, Sequence
 
-from runtime.hints import Any, NoReturn
+from runtime.hints import TYPE_CHECKING, NoReturn
 from runtime.linux import capability, userns
 from runtime.linux import syscalls as linux
 from runtime.oci import user
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciProcess, OciRlimit
 
 # <asm-generic/resource.h>; Python's `resource` lacks some
 LIMITS = {
@@ -65,7 +68,7 @@ class PreExec:
 
 
 def become(
-    process: Mapping[str, Any], annotations: Mapping[str, str], filters: bytes | None, last: PreExec | None = None
+    process: OciProcess, annotations: Mapping[str, str], filters: bytes | None, last: PreExec | None = None
 ) -> NoReturn:
     """Apply the directory, rlimits, identity and restrictions of `process` and call execve(2). Raises StartError.
 
@@ -108,7 +111,7 @@ def become(
     _execute(process["args"], environment)
 
 
-def _identity(process: Mapping[str, Any], annotations: Mapping[str, str]) -> user.Identity:
+def _identity(process: OciProcess, annotations: Mapping[str, str]) -> user.Identity:
     if "skiff.user" in annotations:
         extra = [group for group in annotations.get("skiff.group_add", "").split(",") if group]
         return user.resolve(annotations["skiff.user"], extra)
@@ -163,14 +166,14 @@ def _give_streams(who: user.Identity) -> None:
             continue
 
 
-def _capabilities(process: Mapping[str, Any], who: user.Identity) -> Mapping[str, Sequence[str]]:
+def _capabilities(process: OciProcess, who: user.Identity) -> Mapping[str, Sequence[str]]:
     """Return the capability sets; for users other than root only ambient ones are effective (capabilities(7))."""
     sets: Mapping[str, Sequence[str]] = process.get("capabilities") or {}
     ambient = sets.get("ambient") or ()
     return {**sets, "effective": ambient, "permitted": ambient} if who.uid else sets
 
 
-def _set_limits(wanted: Sequence[Mapping[str, Any]]) -> None:
+def _set_limits(wanted: Sequence[OciRlimit]) -> None:
     """Set the rlimits of the document, and defaults for those that would depend on how the engine was started."""
     named = {limit["type"] for limit in wanted}
     for kind, value in DEFAULT_LIMITS.items():

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 
 from runtime.errors import KernelError
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.linux import syscalls as linux
 from runtime.linux import userns
 from runtime.oci.copying import copy_tree
@@ -21,6 +21,9 @@ from runtime.oci.mount_options import MountOptions
 from runtime.oci.overlay import mount_overlay
 from runtime.oci.premade_mount import PremadeMount
 from runtime.oci.process import StartError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciDevice, OciMount, OciSpec
 
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 LINKS = (
@@ -94,7 +97,7 @@ class Root:
 
 
 def prepare(
-    spec: Mapping[str, Any], bundle: str, hierarchies: Mapping[str, str] | None, made: Sequence[PremadeMount] = ()
+    spec: OciSpec, bundle: str, hierarchies: Mapping[str, str] | None, made: Sequence[PremadeMount] = ()
 ) -> Root:
     """Mount the container's root and everything in it; `finish` then enters it.
 
@@ -139,13 +142,13 @@ def prepare(
     for device in settings.get("devices") or ():
         _device(root, device)
     done = {path for tree in fitting.values() for path in (*tree.hidden, *tree.protected)}
-    for act, key in ((hide, "maskedPaths"), (protect, "readonlyPaths")):
-        act(root, [path for path in settings.get(key) or () if path not in done])
+    for act, paths in ((hide, settings.get("maskedPaths")), (protect, settings.get("readonlyPaths"))):
+        act(root, [path for path in paths or () if path not in done])
     os.umask(umask)
     return root
 
 
-def bind(path: str, mounts: Sequence[Mapping[str, Any]]) -> None:
+def bind(path: str, mounts: Sequence[OciMount]) -> None:
     """Bind-mount `mounts` of a document into the root at `path`, for a task that runs there."""
     if mounts:
         root = Root(path)
@@ -188,7 +191,7 @@ def finish_without_pivot(root: Root, *, read_only: bool) -> None:
     os.chdir("/")
 
 
-def mount_entry(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str] | None) -> None:
+def mount_entry(root: Root, entry: OciMount, hierarchies: Mapping[str, str] | None) -> None:
     """Mount an entry that is not a bind mount: a new filesystem, or the cgroup view."""
     if entry.get("type") == "cgroup":
         _mount_cgroups(root, entry, hierarchies)
@@ -196,7 +199,7 @@ def mount_entry(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, 
         _mount(root, entry)
 
 
-def _mount_error(entry: Mapping[str, Any], error: KernelError | OSError) -> Exception:
+def _mount_error(entry: OciMount, error: KernelError | OSError) -> Exception:
     """Return an error that names the mount; the error itself where it says what to do, or callers know it."""
     number = error.errno or 0
     if number in EXHAUSTED or getattr(error, "hint", None):
@@ -208,11 +211,11 @@ def _mount_error(entry: Mapping[str, Any], error: KernelError | OSError) -> Exce
     return RootError(f"error mounting {_pair(entry)}: {reason}{call}")
 
 
-def _pair(entry: Mapping[str, Any]) -> str:
+def _pair(entry: OciMount) -> str:
     return f'"{entry.get("source") or entry.get("type")}" to rootfs at "{entry["destination"]}"'
 
 
-def _attach(root: Root, entry: Mapping[str, Any], made: int) -> None:
+def _attach(root: Root, entry: OciMount, made: int) -> None:
     """Attach a mount made in advance at the destination of `entry`."""
     target = _target(root, entry)
     linux.attach_mount(made, target)
@@ -220,11 +223,11 @@ def _attach(root: Root, entry: Mapping[str, Any], made: int) -> None:
     os.close(made)
 
 
-def _is_bind(entry: Mapping[str, Any]) -> bool:
+def _is_bind(entry: OciMount) -> bool:
     return entry.get("type") == "bind" or MountOptions(entry.get("options") or ()).is_bind
 
 
-def _source(entry: Mapping[str, Any]) -> int:
+def _source(entry: OciMount) -> int:
     """Return a detached clone of the mount at a bind's source, with its flags and propagation set.
 
     `mount` in an entry (not part of the specification) is the descriptor of an existing clone.
@@ -269,7 +272,7 @@ def _clone_elsewhere(namespace: str, path: str, is_recursive: bool) -> int:
         os.close(other)
 
 
-def _bind(root: Root, entry: Mapping[str, Any], source: int) -> None:
+def _bind(root: Root, entry: OciMount, source: int) -> None:
     is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     target = root.provide(entry["destination"], is_directory)
     _keep_proc(root, entry, target)
@@ -284,7 +287,7 @@ def _bind(root: Root, entry: Mapping[str, Any], source: int) -> None:
     os.close(target)
 
 
-def _mount(root: Root, entry: Mapping[str, Any]) -> None:
+def _mount(root: Root, entry: OciMount) -> None:
     kind, source = entry.get("type"), entry.get("source")
     options = MountOptions(entry.get("options") or ())
     target = _target(root, entry)
@@ -327,7 +330,7 @@ def _mount_new(source: str | None, target: int, kind: str | None, options: Mount
         os.close(same)
 
 
-def _target(root: Root, entry: Mapping[str, Any]) -> int:
+def _target(root: Root, entry: OciMount) -> int:
     """Return the descriptor of the directory on which a filesystem will be mounted."""
     kind = entry.get("type")
     if kind in ("proc", "sysfs"):
@@ -346,14 +349,14 @@ def _ordinary_directory(root: Root, path: str, kind: str) -> int:
         raise RootError(f'filesystem "{kind}" must be mounted on an ordinary directory: {path} is none') from error
 
 
-def _keep_proc(root: Root, entry: Mapping[str, Any], target: int) -> None:
+def _keep_proc(root: Root, entry: OciMount, target: int) -> None:
     """Refuse a mount that would cover kernel information in /proc."""
     place = root.place_of(target)
     if place == "/proc" or (place.startswith("/proc/") and place[6:] not in MOUNTABLE_PROC):
         raise RootError(f'"{entry["destination"]}" cannot be mounted because it is inside /proc')
 
 
-def _mount_cgroups(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[str, str] | None) -> None:
+def _mount_cgroups(root: Root, entry: OciMount, hierarchies: Mapping[str, str] | None) -> None:
     """Mount the container's cgroup view: version 2's tree, or a tmpfs with version 1's hierarchies."""
     point = entry["destination"]
     kept = [option for option in entry.get("options") or () if option in ("ro", "nosuid", "noexec", "nodev")]
@@ -364,7 +367,7 @@ def _mount_cgroups(root: Root, entry: Mapping[str, Any], hierarchies: Mapping[st
         _mount(root, {**entry, "type": "cgroup2", "source": "cgroup"})
         return
     if "unified" in hierarchies:
-        one = {"destination": point, "source": hierarchies["unified"], "options": ["bind", *kept]}
+        one: OciMount = {"destination": point, "source": hierarchies["unified"], "options": ["bind", *kept]}
         _bind(root, one, _source(one))
         return
     options = ["nosuid", "noexec", "nodev", "mode=755"]
@@ -395,7 +398,7 @@ def make_default_devices(root: Root) -> None:
     os.close(dev)
 
 
-def _device(root: Root, device: Mapping[str, Any]) -> None:
+def _device(root: Root, device: OciDevice) -> None:
     folder, name = os.path.split(device["path"])
     parent = root.provide(folder, True)
     kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]

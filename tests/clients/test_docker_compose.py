@@ -57,7 +57,7 @@ services:
   networked:
     image: busybox
     command: [sleep, "1000"]
-    networks: {front: {aliases: [web, www]}, back: {ipv4_address: 172.29.77.9, priority: 10}}
+    networks: {front: {aliases: [web, www]}, back: {ipv4_address: 10.213.77.9, priority: 10}}
     ports: ["127.0.0.1::80", {target: 90, protocol: udp, host_ip: 127.0.0.1}]
     depends_on: {settings: {condition: service_started}}
   stored:
@@ -72,7 +72,7 @@ services:
   shared: {image: busybox, command: [sleep, "1000"], network_mode: "service:networked", pid: "service:plain"}
 networks:
   front: {labels: {kind: front}}
-  back: {ipam: {config: [{subnet: 172.29.77.0/24}]}}
+  back: {ipam: {config: [{subnet: 10.213.77.0/24}]}}
 volumes: {data: {labels: {keep: "yes"}}}
 configs: {text: {content: "some text"}}
 secrets: {word: {file: values.env}}

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,7 @@ from runtime.network.names import default_resolvers
 from runtime.network.networks import Networks
 from runtime.network.resolver import host_resolvers, host_search
 from runtime.oci import defaults
+from runtime.oci.types import OciLinux, OciMount, OciNamespace, OciProcess, OciSpec
 from runtime.paths import Paths
 
 CHUNK_BYTES = 1 << 16
@@ -57,8 +58,8 @@ class Steps:
     async def run(
         self,
         rootfs: RootFilesystem,
-        process: Mapping[str, Any],
-        mounts: Sequence[Mapping[str, Any]],
+        process: OciProcess,
+        mounts: Sequence[OciMount],
         network: str,
         output: Callable[[bytes, int], None],
         *,
@@ -119,27 +120,27 @@ class Steps:
         self,
         id: str,
         rootfs: RootFilesystem,
-        process: Mapping[str, Any],
-        mounts: Sequence[Mapping[str, Any]],
+        process: OciProcess,
+        mounts: Sequence[OciMount],
         namespace: str | None,
         bundle: Any,
         shm_size_bytes: int,
         host: HostConfig,
         hostname: str,
-    ) -> dict[str, Any]:
+    ) -> OciSpec:
         overlay = [f"lowerdir+={layer}" for layer in rootfs.lower]
         overlay += [f"upperdir={rootfs.upper}", f"workdir={rootfs.work}"]
-        files = [
+        files: list[OciMount] = [
             {"destination": f"/etc/{name}", "type": "bind", "source": str(bundle / name), "options": ["bind", "ro"]}
             for name in ("hosts", "resolv.conf")
         ]
-        namespaces = [{"type": kind} for kind in ("mount", "pid", "uts", "ipc", "cgroup")]
+        namespaces: list[OciNamespace] = [{"type": kind} for kind in ("mount", "pid", "uts", "ipc", "cgroup")]
         if namespace is not None:
             namespaces.append({"type": "network", "path": namespace})
         is_privileged = host["Privileged"]
         granted = capabilities(host)
         sets = {kind: list(granted) for kind in ("bounding", "effective", "permitted")}
-        isolation: dict[str, Any] = {"devices": devices(host, is_privileged)}
+        isolation: OciLinux = {"devices": devices(host, is_privileged)}
         if not is_privileged:
             isolation = {
                 "maskedPaths": list(defaults.MASKED_PATHS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING, Any
 from runtime.oci import cgroup_usage
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import document
@@ -13,6 +13,9 @@ from runtime.oci.program.arguments import NUMBERS, TEXTS
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.shape import RESOURCES, shaped
 from runtime.oci.program.store import StoredContainer
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciMemory
 
 
 def update(container: StoredContainer, options: Namespace) -> None:
@@ -23,13 +26,14 @@ def update(container: StoredContainer, options: Namespace) -> None:
     if container.cgroup is None:
         raise ProgramError(f"container {container.id} has no cgroup to limit")
     wanted.pop("devices", None)
-    current = container.document["linux"].get("resources") or {}
-    merged = {**current}
+    current: Any = container.document["linux"].get("resources") or {}
+    merged: Any = {**current}
     for kind, values in wanted.items():
         merged[kind] = {**(current.get(kind) or {}), **values} if isinstance(values, dict) else values
     # settings that depend on each other are written together: quota and period, swap and memory
-    changed = {kind: merged[kind] for kind in wanted}
-    _check_use(container.cgroup, changed.get("memory") or {})
+    changed: Any = {kind: merged[kind] for kind in wanted}
+    if changed.get("memory"):
+        _check_use(container.cgroup, changed["memory"])
     try:
         Cgroups().update(container.cgroup, changed)
     except OSError as error:
@@ -39,7 +43,7 @@ def update(container: StoredContainer, options: Namespace) -> None:
     container.save()
 
 
-def _check_use(cgroup: str, memory: dict[str, Any]) -> None:
+def _check_use(cgroup: str, memory: OciMemory) -> None:
     """Apply `checkBeforeUpdate`: refuse a limit below the usage, for which cgroup version 2 would kill processes."""
     if not memory.get("checkBeforeUpdate") or memory.get("limit", -1) < 0:
         return

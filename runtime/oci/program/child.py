@@ -22,7 +22,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from runtime.errors import KernelError
-from runtime.hints import Any, NoReturn
+from runtime.hints import TYPE_CHECKING, Any, NoReturn
 from runtime.linux import syscalls as linux
 from runtime.oci import console, init, launch, rootfs
 from runtime.oci.cgroup import Cgroups
@@ -32,6 +32,9 @@ from runtime.oci.program import confinement, hooks, mappings, scheduling
 from runtime.oci.program.document import PERSONALITIES
 from runtime.oci.program.namespaces import NAMESPACES, ContainerNamespaces
 
+if TYPE_CHECKING:
+    from runtime.oci.types import OciSpec
+
 NEED_MAP, SIBLING, RUN_HOOKS, READY, FAILED, LISTENER, GO = b"N", b"P", b"H", b"R", b"E", b"F", b"g"
 LONGEST_MESSAGE = 1 << 17
 
@@ -39,9 +42,7 @@ LONGEST_MESSAGE = 1 << 17
 class ChildPlan:
     """The document, settings and descriptors that the child needs."""
 
-    def __init__(
-        self, document: Mapping[str, Any], bundle: str, namespaces: ContainerNamespaces, sync: socket.socket
-    ) -> None:
+    def __init__(self, document: OciSpec, bundle: str, namespaces: ContainerNamespaces, sync: socket.socket) -> None:
         self.document = document
         self.bundle = bundle
         self.namespaces = namespaces
@@ -268,7 +269,7 @@ def _continue_as_sibling(channel: Channel) -> None:
     channel.receive()
 
 
-def _set_kernel_values(document: Mapping[str, Any]) -> None:
+def _set_kernel_values(document: OciSpec) -> None:
     for name, value in (document["linux"].get("sysctl") or {}).items():
         try:
             with open("/proc/sys/" + (name if "/" in name else name.replace(".", "/")), "w") as file:

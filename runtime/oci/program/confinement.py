@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.oci.program.errors import DocumentError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciLinux, OciProcess, OciSeccomp
 
 ARCHITECTURES = {"SCMP_ARCH_X86_64": 0xC000003E, "SCMP_ARCH_X86": 0x40000003, "SCMP_ARCH_AARCH64": 0xC00000B7}
 """AUDIT_ARCH_… of <linux/audit.h>, for the architectures whose system calls we know."""
@@ -30,7 +32,7 @@ APPARMOR = "/sys/module/apparmor/parameters/enabled"
 SELINUX = "/sys/fs/selinux/enforce"
 
 
-def check_process(process: Mapping[str, Any], where: str) -> None:
+def check_process(process: OciProcess, where: str) -> None:
     """Raise DocumentError if `process` has a label of a security module that is not enabled on this machine."""
     if process.get("apparmorProfile") and not _has_apparmor():
         raise DocumentError(f"{where}: process.apparmorProfile is set, and AppArmor is not enabled on this machine")
@@ -38,7 +40,7 @@ def check_process(process: Mapping[str, Any], where: str) -> None:
         raise DocumentError(f"{where}: process.selinuxLabel is set, and SELinux is not enabled on this machine")
 
 
-def check_settings(settings: Mapping[str, Any], where: str) -> None:
+def check_settings(settings: OciLinux, where: str) -> None:
     """Raise DocumentError if the mount label or the filter in `linux` can't be applied on this machine."""
     if settings.get("mountLabel") and not os.path.exists(SELINUX):
         raise DocumentError(f"{where}: linux.mountLabel is set, and SELinux is not enabled on this machine")
@@ -47,7 +49,7 @@ def check_settings(settings: Mapping[str, Any], where: str) -> None:
         _check_filters(filters, where)
 
 
-def _check_filters(filters: Mapping[str, Any], where: str) -> None:
+def _check_filters(filters: OciSeccomp, where: str) -> None:
     from runtime.linux import seccomp
 
     for flag in filters.get("flags") or ():
@@ -78,7 +80,7 @@ def _check_filters(filters: Mapping[str, Any], where: str) -> None:
         raise DocumentError(f"{where}: linux.seccomp: {error}") from error
 
 
-def compiled(filters: Mapping[str, Any] | None) -> bytes | None:
+def compiled(filters: OciSeccomp | None) -> bytes | None:
     """Compile the document's filter for this machine's architecture and the others that it names."""
     if not filters:
         return None
@@ -94,7 +96,7 @@ def compiled(filters: Mapping[str, Any] | None) -> bytes | None:
         raise DocumentError(f"linux.seccomp: {error}") from error
 
 
-def filter_flags(filters: Mapping[str, Any] | None) -> int:
+def filter_flags(filters: OciSeccomp | None) -> int:
     """Return the flags of seccomp(2) for the document's filter."""
     if not filters:
         return 0
@@ -107,7 +109,7 @@ def filter_flags(filters: Mapping[str, Any] | None) -> int:
     return flags
 
 
-def label_file(process: Mapping[str, Any]) -> tuple[int, bytes] | None:
+def label_file(process: OciProcess) -> tuple[int, bytes] | None:
     """Return (descriptor, data) to write for a label at execve(2). Called while /proc is the host's."""
     if process.get("apparmorProfile"):
         own = "/proc/self/attr/apparmor/exec"

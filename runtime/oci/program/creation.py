@@ -9,10 +9,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
 
 from runtime.errors import SkiffError
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.oci import defaults, launch
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import child, confinement, document, ending, hooks, mappings, sources, store
@@ -22,17 +21,20 @@ from runtime.oci.program.log import Log
 from runtime.oci.program.namespaces import ContainerNamespaces
 from runtime.oci.program.store import ContainerStore, StoredContainer
 
+if TYPE_CHECKING:
+    from runtime.oci.types import OciDeviceRule, OciResources, OciSpec
+
 PARENT_CGROUP = "/skiff.oci"
 """The parent of the cgroups of containers that name none, or a relative one."""
 DELEGATED = "/sys/kernel/cgroup/delegate"
-CONSOLE = {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"}
+CONSOLE: OciDeviceRule = {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"}
 DEFAULT_DEVICES = [*(rule for rule in defaults.DEVICE_RULES if rule["allow"]), CONSOLE]
 
 
 class CreateRequest:
     """The options of a new container; `config` is the bundle's checked document."""
 
-    def __init__(self, identity: str, bundle: str, config: dict[str, Any]) -> None:
+    def __init__(self, identity: str, bundle: str, config: OciSpec) -> None:
         self.id = identity
         self.bundle = bundle
         self.config = config
@@ -67,7 +69,8 @@ def create(kept: ContainerStore, request: CreateRequest, log: Log) -> Created:
     if not os.path.isdir(os.path.join(request.bundle, config["root"]["path"])):
         raise ProgramError(f"the root filesystem {config['root']['path']} of {request.bundle} is not a directory")
     filters = confinement.compiled(config["linux"].get("seccomp"))
-    cgroup, resources = _cgroup_path(request.id, config), dict(config["linux"].get("resources") or {})
+    cgroup = _cgroup_path(request.id, config)
+    resources: OciResources = {**(config["linux"].get("resources") or {})}
     if resources.get("devices"):
         # "the runtime MUST also supply" the default devices, whatever the rules deny (OCI runtime spec, "Default Devices")
         resources["devices"] = [*resources["devices"], *DEFAULT_DEVICES]
@@ -94,7 +97,7 @@ def _text(error: OSError) -> str:
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
-def _cgroup_path(identity: str, config: Mapping[str, Any]) -> str:
+def _cgroup_path(identity: str, config: OciSpec) -> str:
     """Return the path of the container's cgroup below the hierarchies' mounts."""
     wanted: str = config["linux"].get("cgroupsPath") or identity
     if wanted.count(":") == 2:
@@ -108,7 +111,7 @@ def _cgroup_path(identity: str, config: Mapping[str, Any]) -> str:
     return os.path.normpath("/" + path.strip("/"))
 
 
-def _make_cgroup(container: StoredContainer, path: str, resources: Mapping[str, Any]) -> Cgroups | None:
+def _make_cgroup(container: StoredContainer, path: str, resources: OciResources) -> Cgroups | None:
     """Create the container's cgroup; None if a user without delegated cgroups asks for no limits."""
     try:
         cgroups = Cgroups()
@@ -132,7 +135,7 @@ def _make_cgroup(container: StoredContainer, path: str, resources: Mapping[str, 
     return None
 
 
-def _delegate(config: Mapping[str, Any], directory: str) -> None:
+def _delegate(config: OciSpec, directory: str) -> None:
     """Chown the cgroup to the container's user if it is mounted writable there (OCI runtime spec, "Cgroup ownership")."""
     is_own = any(one["type"] == "cgroup" and not one.get("path") for one in config["linux"]["namespaces"])
     is_writable = any(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING, Any
 from runtime.linux import capability
 from runtime.oci import mount_options
 from runtime.oci.process import LIMITS
@@ -17,6 +17,9 @@ from runtime.oci.program import confinement, scheduling
 from runtime.oci.program.errors import DocumentError
 from runtime.oci.program.namespaces import NAMESPACES
 from runtime.oci.program.shape import DOCUMENT, PROCESS, shaped
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciHook, OciLinux, OciNamespace, OciProcess, OciResources, OciSpec
 
 NAME = "config.json"
 NEWEST = "1.2.1"
@@ -41,7 +44,7 @@ SPREAD = {
 """The propagation of a bind mount without an option for it, by that of the root filesystem."""
 
 
-def read(bundle: str) -> dict[str, Any]:
+def read(bundle: str) -> OciSpec:
     """Return the checked document of the directory `bundle`. Raises DocumentError."""
     path = os.path.join(bundle, NAME)
     try:
@@ -63,9 +66,9 @@ def decoded(text: bytes, where: str) -> Any:
         raise DocumentError(f"{where}: {error or 'not JSON'}") from error
 
 
-def checked(value: Any, where: str = NAME) -> dict[str, Any]:
+def checked(value: Any, where: str = NAME) -> OciSpec:
     """Return the JSON value as a checked and consistent document. Raises DocumentError."""
-    document: dict[str, Any] = shaped(value, DOCUMENT, where)
+    document: OciSpec = shaped(value, DOCUMENT, where)
     document["linux"] = settings = document.get("linux") or {}
     settings.setdefault("namespaces", [])
     document.setdefault("mounts", [])
@@ -86,23 +89,23 @@ def checked(value: Any, where: str = NAME) -> dict[str, Any]:
     return document
 
 
-def checked_process(value: Any, where: str) -> dict[str, Any]:
+def checked_process(value: Any, where: str) -> OciProcess:
     """Return the JSON value as a checked process for `exec`. Raises DocumentError."""
-    process: dict[str, Any] = shaped(value, PROCESS, where, {"args"})
+    process: OciProcess = shaped(value, PROCESS, where, {"args"})
     process.setdefault("cwd", "/")
     _check_process(process, where)
     return process
 
 
-def _check_process(process: dict[str, Any], where: str) -> None:
+def _check_process(process: OciProcess, where: str) -> None:
     if not process["args"]:
         raise DocumentError(f"{where}: process.args must not be empty")
     if not process["cwd"].startswith("/"):
         raise DocumentError(f"{where}: process.cwd must be an absolute path, not {process['cwd']!r}")
     user = process.setdefault("user", {})
-    for name in ("uid", "gid"):
-        if not 0 <= user.setdefault(name, 0) <= HIGHEST_ID:
-            raise DocumentError(f"{where}: process.user.{name} {user[name]} is out of range")
+    for name, number in (("uid", user.setdefault("uid", 0)), ("gid", user.setdefault("gid", 0))):
+        if not 0 <= number <= HIGHEST_ID:
+            raise DocumentError(f"{where}: process.user.{name} {number} is out of range")
     if any(not 0 <= gid <= HIGHEST_ID for gid in user.get("additionalGids") or ()):
         raise DocumentError(f"{where}: process.user.additionalGids is out of range")
     kinds = [limit["type"] for limit in process.get("rlimits") or ()]
@@ -114,7 +117,7 @@ def _check_process(process: dict[str, Any], where: str) -> None:
     for limit in process.get("rlimits") or ():
         limit.setdefault("soft", 0)
         limit.setdefault("hard", 0)
-    if not -1000 <= process.get("oomScoreAdj", 0) <= 1000:
+    if not -1000 <= (process.get("oomScoreAdj") or 0) <= 1000:
         raise DocumentError(f"{where}: process.oomScoreAdj must be from -1000 to 1000")
     sets = process.get("capabilities") or {}
     refused = sorted(set(sets.get("effective") or ()) - set(sets.get("permitted") or ()))
@@ -126,7 +129,7 @@ def _check_process(process: dict[str, Any], where: str) -> None:
     confinement.check_process(process, where)
 
 
-def drop_unknown_capabilities(process: dict[str, Any]) -> list[str]:
+def drop_unknown_capabilities(process: OciProcess) -> list[str]:
     """Remove unknown capabilities from `process` and return their names.
 
     "Any value which cannot be mapped to a relevant kernel interface MUST be logged as a warning" (OCI runtime spec).
@@ -136,7 +139,7 @@ def drop_unknown_capabilities(process: dict[str, Any]) -> list[str]:
     return sorted({name for names in sets.values() for name in names if name not in capability.NUMBERS})
 
 
-def _namespaces(entries: list[dict[str, Any]], where: str) -> tuple[set[str], set[str]]:
+def _namespaces(entries: list[OciNamespace], where: str) -> tuple[set[str], set[str]]:
     new: set[str] = set()
     joined: set[str] = set()
     for entry in entries:
@@ -151,7 +154,7 @@ def _namespaces(entries: list[dict[str, Any]], where: str) -> tuple[set[str], se
     return new, joined
 
 
-def _check_namespaces(document: Mapping[str, Any], new: set[str], joined: set[str], where: str) -> None:
+def _check_namespaces(document: OciSpec, new: set[str], joined: set[str], where: str) -> None:
     settings = document["linux"]
     there = new | joined
     for field in ("hostname", "domainname"):
@@ -195,7 +198,7 @@ def _check_sysctl(name: str, there: set[str], where: str) -> None:
         raise DocumentError(f"{where}: linux.sysctl: {name} needs a namespace of its own: {needed}")
 
 
-def _check_mounts(document: Mapping[str, Any], where: str) -> None:
+def _check_mounts(document: OciSpec, where: str) -> None:
     for entry in document["mounts"]:
         if not entry["destination"].startswith("/"):
             # relative paths, allowed in 1.0.0, are taken as absolute, as other runtimes do
@@ -216,7 +219,7 @@ def _check_mounts(document: Mapping[str, Any], where: str) -> None:
             entry["options"] = [*(entry.get("options") or ()), spread]
 
 
-def _check_hooks(hooks: Mapping[str, Any], where: str) -> None:
+def _check_hooks(hooks: Mapping[str, Sequence[OciHook]], where: str) -> None:
     for kind, entries in hooks.items():
         for hook in entries:
             if not hook["path"].startswith("/"):
@@ -225,14 +228,15 @@ def _check_hooks(hooks: Mapping[str, Any], where: str) -> None:
                 raise DocumentError(f"{where}: hooks.{kind}: the timeout of {hook['path']} must be above 0")
 
 
-def _check_settings(settings: Mapping[str, Any], where: str) -> None:
+def _check_settings(settings: OciLinux, where: str) -> None:
     propagation = settings.get("rootfsPropagation") or "private"
     if propagation not in mount_options.PROPAGATION:
         raise DocumentError(
             f"{where}: linux.rootfsPropagation {propagation!r} must be one of {', '.join(mount_options.PROPAGATION)}"
         )
-    for field in ("maskedPaths", "readonlyPaths"):
-        for path in settings.get(field) or ():
+    hidden = {"maskedPaths": settings.get("maskedPaths"), "readonlyPaths": settings.get("readonlyPaths")}
+    for field, paths in hidden.items():
+        for path in paths or ():
             if not path.startswith("/"):
                 raise DocumentError(f"{where}: linux.{field}: {path!r} must be an absolute path")
     personality = settings.get("personality")
@@ -250,7 +254,7 @@ def _check_settings(settings: Mapping[str, Any], where: str) -> None:
     confinement.check_settings(settings, where)
 
 
-def _check_resources(resources: Mapping[str, Any], where: str) -> None:
+def _check_resources(resources: OciResources, where: str) -> None:
     for rule in resources.get("devices") or ():
         if (rule.get("type") or "a") not in ("a", "b", "c", "u") or not set(rule.get("access") or "") <= set("rwm"):
             raise DocumentError(

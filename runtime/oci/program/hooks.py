@@ -8,8 +8,11 @@ import select
 import signal
 from collections.abc import Mapping, Sequence
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING, Any
 from runtime.oci.program.errors import ProgramError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciHook
 
 LONGEST_SAID = 4096
 
@@ -18,13 +21,13 @@ class HookError(ProgramError):
     """A hook could not be run, failed, or timed out."""
 
 
-def run(kind: str, hooks: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> None:
+def run(kind: str, hooks: Sequence[OciHook], state: Mapping[str, Any]) -> None:
     """Run `hooks` in order, each with `state` as JSON on standard input. Raises HookError if one fails."""
     for number, hook in enumerate(hooks):
         _run_one(f"{kind} hook #{number} ({hook['path']})", hook, json.dumps(state).encode())
 
 
-def _run_one(name: str, hook: Mapping[str, Any], state: bytes) -> None:
+def _run_one(name: str, hook: OciHook, state: bytes) -> None:
     # memory files instead of pipes: a hook that does not read, or leaves a process behind that writes, can't block us
     stdin, said = os.memfd_create("state"), os.memfd_create("said")
     try:

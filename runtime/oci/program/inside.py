@@ -7,9 +7,8 @@ import os
 import signal
 import socket
 from argparse import Namespace
-from collections.abc import Mapping
 
-from runtime.hints import Any, NoReturn
+from runtime.hints import TYPE_CHECKING, NoReturn
 from runtime.linux import syscalls as linux
 from runtime.oci import console as terminals
 from runtime.oci import launch
@@ -23,6 +22,9 @@ from runtime.oci.program.launching import console, preserved
 from runtime.oci.program.log import Log
 from runtime.oci.program.namespaces import FILES, NAMESPACES
 from runtime.oci.program.store import ContainerStore, StoredContainer
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciProcess, OciUser
 
 
 def execute(options: Namespace, kept: ContainerStore, log: Log) -> int:
@@ -53,7 +55,7 @@ def _write_pid(path: str, pid: int) -> None:
         store.write_whole(path, str(pid))
 
 
-def _process(options: Namespace, container: StoredContainer) -> dict[str, Any]:
+def _process(options: Namespace, container: StoredContainer) -> OciProcess:
     """Return the process: from the file --process, or the container's own as changed by the options."""
     if options.process:
         try:
@@ -91,9 +93,9 @@ def _process(options: Namespace, container: StoredContainer) -> dict[str, Any]:
     return document.checked_process(process, "exec")
 
 
-def _user(wanted: str, user: Mapping[str, Any]) -> dict[str, Any]:
+def _user(wanted: str, user: OciUser) -> OciUser:
     if not wanted:
-        return dict(user)
+        return user.copy()
     uid, colon, gid = wanted.partition(":")
     if not uid.isdigit() or (colon and not gid.isdigit()):
         raise ProgramError(f"--user {wanted} must be UID or UID:GID, as numbers", "the caller must look up names")
@@ -101,7 +103,7 @@ def _user(wanted: str, user: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _launch(
-    container: StoredContainer, process: Mapping[str, Any], connection: socket.socket | None, count: int, below: str
+    container: StoredContainer, process: OciProcess, connection: socket.socket | None, count: int, below: str
 ) -> tuple[int, int]:
     """Fork the process; return its PID and pidfd once it has called execve(2). Raises ProgramError."""
     filters = container.document["linux"].get("seccomp")
@@ -175,7 +177,7 @@ class _Execution:
     def __init__(
         self,
         container: StoredContainer,
-        process: Mapping[str, Any],
+        process: OciProcess,
         target: int,
         flags: int,
         cgroup: str | None,

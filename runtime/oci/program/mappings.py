@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.oci.program.errors import ProgramError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciIdMapping, OciLinux
 
 FILES = (("uidMappings", "uid_map", "newuidmap"), ("gidMappings", "gid_map", "newgidmap"))
 
@@ -14,16 +17,17 @@ PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")
 """The directories of the set-user-ID programs; not $PATH, which the caller controls."""
 
 
-def write(pid: int, settings: Mapping[str, Any]) -> None:
+def write(pid: int, settings: OciLinux) -> None:
     """Write the mappings of the document's `linux` for the user namespace of process `pid`. Raises ProgramError.
 
     A user without root may map only itself; for more, newuidmap(1) and newgidmap(1) are called, which check
     /etc/subuid and /etc/subgid.
     """
     for field, file, program in FILES:
-        lines = [f"{one.get('containerID', 0)} {one.get('hostID', 0)} {one['size']}" for one in settings[field]]
+        mappings = settings["uidMappings"] if field == "uidMappings" else settings["gidMappings"]
+        lines = [f"{one.get('containerID', 0)} {one.get('hostID', 0)} {one['size']}" for one in mappings]
         own = os.geteuid() if field == "uidMappings" else os.getegid()
-        is_self = len(lines) == 1 and settings[field][0].get("hostID", 0) == own and settings[field][0]["size"] == 1
+        is_self = len(lines) == 1 and mappings[0].get("hostID", 0) == own and mappings[0]["size"] == 1
         try:
             if os.geteuid() and not is_self:
                 _by_program(program, pid, lines)
@@ -35,7 +39,7 @@ def write(pid: int, settings: Mapping[str, Any]) -> None:
             raise ProgramError(f"linux.{field} can't be set: {error.strerror or error}") from error
 
 
-def host_id(mappings: Sequence[Mapping[str, Any]], inside: int) -> int | None:
+def host_id(mappings: Sequence[OciIdMapping], inside: int) -> int | None:
     """Return the host's ID for the ID `inside`; None if it is not mapped."""
     for one in mappings:
         offset = inside - one.get("containerID", 0)
@@ -44,11 +48,11 @@ def host_id(mappings: Sequence[Mapping[str, Any]], inside: int) -> int | None:
     return None
 
 
-def has_root(settings: Mapping[str, Any]) -> bool:
+def has_root(settings: OciLinux) -> bool:
     """Return whether UID 0 and GID 0 are mapped."""
     return all(
-        any(one.get("containerID", 0) == 0 and one["size"] for one in settings.get(field) or ())
-        for field, _, _ in FILES
+        any(one.get("containerID", 0) == 0 and one["size"] for one in mappings or ())
+        for mappings in (settings.get("uidMappings"), settings.get("gidMappings"))
     )
 
 

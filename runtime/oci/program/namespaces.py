@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.linux import syscalls as linux
 from runtime.oci import launch
 from runtime.oci.program.errors import ProgramError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciNamespace
 
 NAMESPACES = {**launch.NAMESPACES, "time": linux.CLONE_NEWTIME}
 FILES = {
@@ -25,7 +28,7 @@ LATER = {*launch.LATER, "time"}
 class ContainerNamespaces:
     """The parsed `linux.namespaces`: `new` types, `paths` of those to join, and after `open` their descriptors, `joined`."""
 
-    def __init__(self, entries: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, entries: Sequence[OciNamespace]) -> None:
         self.new = {entry["type"] for entry in entries if not entry.get("path")}
         self.paths: dict[str, str] = {entry["type"]: entry["path"] for entry in entries if entry.get("path")}
         self.joined: dict[str, int] = {}

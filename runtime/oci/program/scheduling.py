@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.linux import scheduler as kernel
 from runtime.linux import syscalls as linux
 from runtime.oci.program.errors import DocumentError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciProcess
 
 # <linux/sched.h>
 POLICIES = {
@@ -25,9 +27,9 @@ CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 CLASS_SHIFT, WHO_PROCESS, LAST_LEVEL = 13, 1, 7
 
 
-def check(process: Mapping[str, Any], where: str) -> None:
+def check(process: OciProcess, where: str) -> None:
     """Raise DocumentError if `process` has an unknown policy, flag, class or CPU list."""
-    scheduler = process.get("scheduler") or {}
+    scheduler = process.get("scheduler")
     if scheduler:
         if scheduler["policy"] not in POLICIES:
             raise DocumentError(f"{where}: process.scheduler.policy {scheduler['policy']!r} is not a policy of Linux")
@@ -59,20 +61,19 @@ def cpus(text: str) -> set[int]:
     return found
 
 
-def apply(process: Mapping[str, Any]) -> None:
+def apply(process: OciProcess) -> None:
     """Set the caller's scheduling policy and I/O priority. Raises KernelError."""
     scheduler = process.get("scheduler")
     if scheduler:
         flags = 0
         for flag in scheduler.get("flags") or ():
             flags |= FLAGS[flag]
-        runtime, deadline, period = (scheduler.get(name, 0) for name in ("runtime", "deadline", "period"))
         kernel.set_scheduler(
             POLICIES[scheduler["policy"]],
             flags,
             scheduler.get("nice", 0),
             scheduler.get("priority", 0),
-            (runtime, deadline, period),
+            (scheduler.get("runtime", 0), scheduler.get("deadline", 0), scheduler.get("period", 0)),
         )
     priority = process.get("ioPriority")
     if priority:
@@ -80,7 +81,7 @@ def apply(process: Mapping[str, Any]) -> None:
         linux.call("ioprio_set", WHO_PROCESS, 0, level)
 
 
-def pin(process: Mapping[str, Any], when: str) -> None:
+def pin(process: OciProcess, when: str) -> None:
     """Bind the calling process to the CPUs of `execCPUAffinity`; `when` is "initial" or "final". Raises OSError."""
     text = (process.get("execCPUAffinity") or {}).get(when)
     if text:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Mapping
 
 from runtime.errors import KernelError
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.linux import syscalls as linux
 from runtime.oci import launch
 from runtime.oci.mount_options import MountOptions
 from runtime.oci.program import mappings
 from runtime.oci.program.errors import ProgramError
 
+if TYPE_CHECKING:
+    from runtime.oci.types import OciLinux, OciMount, OciSpec
 
-def prepare(document: Mapping[str, Any]) -> None:
+
+def prepare(document: OciSpec) -> None:
     """Add the descriptor of a cloned mount as `mount` to the document's entries that need it. Raises ProgramError."""
     has_users = any(one["type"] == "user" for one in document["linux"]["namespaces"])
     for entry in document["mounts"]:
@@ -42,9 +44,10 @@ def prepare(document: Mapping[str, Any]) -> None:
             _map(entry, document, is_deep=options.maps_all_ids)
 
 
-def _map(entry: Mapping[str, Any], document: Mapping[str, Any], *, is_deep: bool) -> None:
+def _map(entry: OciMount, document: OciSpec, *, is_deep: bool) -> None:
     """ID-map the entry's mount with its own mappings, or with the container's."""
-    wanted = entry if entry.get("uidMappings") else document["linux"]
+    of = entry if entry.get("uidMappings") else document["linux"]
+    wanted: OciLinux = {"uidMappings": of.get("uidMappings") or [], "gidMappings": of.get("gidMappings") or []}
     if not wanted.get("uidMappings"):
         raise ProgramError(f"mounts: {entry['destination']}: an ID-mapped mount needs uidMappings")
     users = _namespace(wanted)
@@ -60,14 +63,14 @@ def _map(entry: Mapping[str, Any], document: Mapping[str, Any], *, is_deep: bool
         os.close(users)
 
 
-def close(document: Mapping[str, Any]) -> None:
+def close(document: OciSpec) -> None:
     """Close the descriptors that `prepare` added, and remove them from the entries."""
     for entry in document["mounts"]:
         if "mount" in entry:
             os.close(entry.pop("mount"))
 
 
-def _namespace(wanted: Mapping[str, Any]) -> int:
+def _namespace(wanted: OciLinux) -> int:
     """Return a descriptor of a new user namespace with the mappings of `wanted`, made by a child that exits again."""
     gate, ours = os.pipe2(os.O_CLOEXEC)
     pid, pidfd = launch.clone(linux.CLONE_NEWUSER)

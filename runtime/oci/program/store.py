@@ -14,11 +14,14 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING, Any
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program.errors import ProgramError, StateError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciSpec
 
 RECORD, WAITING, START_SOCKET = "state.json", "waiting", "start"
 UNNAMED = ".new-"
@@ -51,9 +54,9 @@ class StoredContainer:
         return pid if pid and started_at(pid) == self.record["started_at"] else 0
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> OciSpec:
         """The configuration at the time of `create`."""
-        document: dict[str, Any] = self.record["document"]
+        document: OciSpec = self.record["document"]
         return document
 
     @property
@@ -262,9 +265,7 @@ def write_whole(path: str, text: str) -> None:
         raise
 
 
-def record_of(
-    identity: str, bundle: str, document: Mapping[str, Any], cgroup: str | None, created: str
-) -> dict[str, Any]:
+def record_of(identity: str, bundle: str, document: OciSpec, cgroup: str | None, created: str) -> dict[str, Any]:
     """Return the record of a new container."""
     return {
         "id": identity,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 
-from runtime.hints import Any
+from runtime.hints import TYPE_CHECKING
 from runtime.oci import defaults
 from runtime.oci.program.document import NAME, NEWEST
 from runtime.oci.program.errors import ProgramError
+
+if TYPE_CHECKING:
+    from runtime.oci.types import OciLinux, OciSpec
 
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 SHM_BYTES = 1 << 26
@@ -27,22 +30,22 @@ def write(bundle: str, *, rootless: bool) -> None:
         raise ProgramError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
-def template(uid: int | None = None, gid: int | None = None) -> dict[str, Any]:
+def template(uid: int | None = None, gid: int | None = None) -> OciSpec:
     """Return a document for a shell in `rootfs`; with `uid` and `gid`, one that this user can run without root."""
-    is_rootless = uid is not None
     mounts = defaults.mounts(SHM_BYTES)
     namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
-    linux: dict[str, Any] = {
+    linux: OciLinux = {
         "resources": {"devices": [{"allow": False, "access": "rwm"}]},
         "maskedPaths": list(defaults.MASKED_PATHS),
         "readonlyPaths": list(defaults.READ_ONLY_PATHS),
     }
-    if is_rootless:
+    if uid is not None and gid is not None:
         # in the user namespace GID 5 is not mapped; without a network namespace sysfs can't be mounted
         for mount in mounts:
             mount["options"] = [option for option in mount["options"] if option != "gid=5"]
             if mount["destination"] == "/sys":
-                mount.update(type="none", source="/sys", options=["rbind", "nosuid", "noexec", "nodev", "ro"])
+                mount["type"], mount["source"] = "none", "/sys"
+                mount["options"] = ["rbind", "nosuid", "noexec", "nodev", "ro"]
         namespaces = [kind for kind in namespaces if kind != "network"] + ["user"]
         linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
         linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
