@@ -170,9 +170,7 @@ class ContainerStore:
         root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # with the exclusive lock of the root no other process is between mkdir and flock of a new directory
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._sweep()
+            self._sweep(root)
             fcntl.flock(root, fcntl.LOCK_SH)
             path = os.path.join(self.root, UNNAMED + os.urandom(8).hex())
             os.mkdir(path, 0o700)
@@ -182,8 +180,21 @@ class ContainerStore:
             os.close(root)
         return path, lock
 
-    def _sweep(self) -> None:
-        """Remove `.new-` directories of killed processes: those that are not locked."""
+    def sweep(self) -> None:
+        """Remove what killed processes have left, unless another process is adding a container."""
+        with contextlib.suppress(FileNotFoundError):
+            root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._sweep(root)
+            finally:
+                os.close(root)
+
+    def _sweep(self, root: int) -> None:
+        """Remove `.new-` directories that are not locked, if nobody has the lock of `root`."""
+        try:
+            fcntl.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
         for name in os.listdir(self.root):
             path = os.path.join(self.root, name)
             if name.startswith(UNNAMED) and not is_locked(path):
