@@ -133,4 +133,4 @@ def delete(kept: ContainerStore, identity: str, log: Log, *, force: bool) -> Non
             raise
         if os.path.lexists(os.path.join(kept.root, identity)):
             raise
-        kept.sweep()  # a `delete` that was killed may have left what has no name any more
+        kept.sweep()  # a `delete` that was killed may have left files without a name
