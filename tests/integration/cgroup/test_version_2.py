@@ -10,7 +10,7 @@ from tests.support import virtual_machine
 
 # without a processor that helps, the machine is emulated: some ten times slower
 LONGEST_S = 850
-pytestmark = [pytest.mark.root, pytest.mark.first, pytest.mark.timeout(LONGEST_S + 60)]
+pytestmark = [pytest.mark.root, pytest.mark.later, pytest.mark.timeout(LONGEST_S + 60)]
 
 
 def test_everything_here_holds_on_version_2(tmp_path, is_unified):
