@@ -47,7 +47,7 @@ from runtime.paths import Paths
 
 logger = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 10.0
-AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Pauses between the attempts to start a container with the engine."""
 STARTING_NS = 2_000_000_000
 """How long a program may take to install its signal handlers."""
