@@ -282,9 +282,14 @@ class Images:
     async def whole(self, image: Image) -> Image:
         """Return `image` once its layers have the owners of their files: some may have been unpacked without.
 
-        Raises NotFoundError when one of them can't be had again.
+        Raises NotFoundError when one of them is missing or can't be had again.
         """
         for diff_id in dict.fromkeys(image.diff_ids):
+            if not self.layers.has(diff_id):
+                raise NotFoundError(
+                    f"layer {diff_id} of image {(*image.references, image.id)[0]} is missing in {self._paths.layers}",
+                    "pull, load or build the image again",
+                )
             if self.layers.lacks_owners(diff_id):
                 async with self.transfers.alone(diff_id):
                     if self.layers.lacks_owners(diff_id):

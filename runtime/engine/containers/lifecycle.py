@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import signal
@@ -49,6 +50,8 @@ logger = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 10.0
 AGAIN_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Pauses between the attempts to start a container with the engine."""
+IN_THE_WAY = (errno.EEXIST, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO)
+"""Errors of an operation on a file in whose place something else is."""
 STARTING_NS = 2_000_000_000
 """How long a program may take to install its signal handlers."""
 
@@ -85,7 +88,12 @@ class Lifecycle:
                 check_start()
                 with anyio.CancelScope(shield=True):
                     shipment = await self.monitor.shipper.open(container)
-                    process = await self._launch(container)
+                    try:
+                        process = await self._launch(container)
+                    except OSError as error:
+                        if error.errno not in IN_THE_WAY:
+                            raise
+                        raise _unusable(container, error) from error
             except BaseException as error:
                 if shipment is not None:
                     shipment.close()
@@ -373,3 +381,11 @@ class Lifecycle:
 
 def _not_again(container: Container, error: SkiffError) -> SkiffError:
     return SkiffError(f"container {container.name} could not be started again: {error.message}", error.hint)
+
+
+def _unusable(container: Container, error: OSError) -> InternalError:
+    """Return the error for a file of a container that is not what the engine made."""
+    return InternalError(
+        f"container {container.name} can't be started: {error.filename or ''}: {error.strerror}",
+        "something else is in that file's place: move it away, or recreate the container",
+    )

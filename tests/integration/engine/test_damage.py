@@ -158,6 +158,8 @@ ROWS = [
     *[("reserve", how, set(), None) for how in (lost, emptied)],
     ("engine.lock", garbage, set(), None),
     ("init-layer", lost, set(), None),
+    ("init-layer/etc/hostname", a_directory, set(), None),
+    ("init-layer/etc/mtab", a_pipe, set(), None),
     ("tmp", lost, set(), None),
     ("containers", foreign_directory, set(), "rm -r {root}/containers/foreign"),
     ("containers", foreign_file, set(), "rm {root}/containers/foreign"),
@@ -262,3 +264,22 @@ def test_the_doctor_names_what_can_not_be_understood_and_how_to_remove_it(whole,
     said = home.skiff("doctor", check=False).stdout
     assert f"{home.root / NET.format(**names)}: is damaged: it has no readable version" in said
     assert f"nothing was deleted; to remove it: rm {home.root / NET.format(**names)}" in said
+
+
+def test_a_container_that_lacks_something_of_its_own_says_what(whole, home):
+    origin, names = whole
+    subprocess.run(["cp", "-a", origin.root, home.root], check=True)
+    place = home.root / f"containers/{names['web']}"
+    shutil.rmtree(place / "work")
+    (place / "work").write_text("a file")
+    home.skiff("engine", "start")
+    api = Api(home.run / "engine.sock")
+    refused = api.ask("POST", "/containers/web/start")
+    assert refused.json["message"] == f"container web can't be started: {place}/work: File exists"
+    assert "move it away" in refused.json["hint"]
+    lost(home.root / f"layers/{names['layer']}")
+    refused = api.ask("POST", "/containers/fresh/start")
+    assert refused.status == 404
+    assert f"layer sha256:{names['layer']} of image" in refused.json["message"]
+    assert "pull" in refused.json["hint"]
+    assert "Traceback" not in (home.run / "engine.log").read_text()
