@@ -138,11 +138,14 @@ def test_as_json_everything_on_standard_error_is_an_object_also_warnings_and_the
 
 def test_the_first_line_names_an_engine_that_a_variable_chose(home, busybox, tmp_path, terminal):
     project = Project.of(home, tmp_path, "name: chosen\nservices: {web: {image: busybox, command: 'true'}}\n")
-    chosen = {"DOCKER_HOST": home.host}
-    for arguments, says in ((("up", "-d"), True), (("-H", home.host, "up", "-d"), False), (("down",), True)):
+    # by another name than that of this user's own engine
+    (tmp_path / "other.sock").symlink_to(home.run / "engine.sock")
+    other = f"unix://{tmp_path}/other.sock"
+    chosen = {"DOCKER_HOST": other}
+    for arguments, says in ((("up", "-d"), True), (("-H", other, "up", "-d"), False), (("down",), True)):
         command = terminal(project, *arguments, environment=chosen, columns=200)
         assert command.end() == 0, command.text
-        assert (command.lines[0].strip() == f"Engine {home.host} ($DOCKER_HOST)") is says
+        assert (command.lines[0].strip() == f"Engine {other} ($DOCKER_HOST)") is says
     piped = project.skiff("up", "-d", env={**home.env, **chosen})
     assert "Engine" not in piped.stderr
     project.skiff("down")
