@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.root
 
-DOCKERS_OWN = (b"is not connected to", b"is not paused", b"is already paused")
+DOCKERS_OWN = (b"is not connected to", b"is not paused", b"is already paused", b"Cannot restart container ")
 """What dockerd answers 500 to, and so do we."""
 CLIENTS, REQUESTS = 6, 60
 CONTAINERS, NETWORKS = ("storm-a", "storm-b", "storm-c"), ("storm-0", "storm-1")
