@@ -33,6 +33,7 @@ from runtime.build.writer import Owner
 from runtime.errors import EngineError, SkiffError
 from runtime.image.images import Images, now
 from runtime.image.transfers import KeyedLocks
+from runtime.space import is_full
 
 ATTEMPTS = 5
 """How often a step is done again because a client's directory changed after it was hashed."""
@@ -182,6 +183,8 @@ class StageBuilder:
                 raise error.in_file(self.workshop.dockerfile.name, error.line or instruction.line) from None
             except (SkiffError, OSError) as error:
                 self.output.end_step(error)
+                if is_full(error):  # reported with the directory that is full
+                    raise
                 raise self._located(error, instruction) from error
 
     def _located(self, error: SkiffError | OSError, instruction: ins.Instruction) -> EngineError:
