@@ -14,7 +14,7 @@ from runtime.engine.containers.making.links import existing, linked_to, links_of
 from runtime.engine.containers.state import Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.events import EventBus
-from runtime.errors import ConflictError, InternalError, NotFoundError, SkiffError
+from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, SkiffError
 from runtime.network.model import EndpointSettings, Network
 from runtime.network.names import RESOLVER_ADDRESS, default_resolvers
 from runtime.network.networks import Networks
@@ -142,13 +142,13 @@ class ContainerNetworks:
     async def _publish(self, container: Container, bindings: Sequence[PortBinding]) -> None:
         try:
             await self.networks.publish(container.id, bindings)
-        except PortTakenError as error:
+        except (PortTakenError, BadRequestError) as error:
             endpoint = next((one.id for one in self.networks.endpoints(container.id)), "")
-            raise InternalError(
-                f"driver failed programming external connectivity on endpoint {container.name} ({endpoint}): "
-                f"{error.reason}",
-                f"{error.message}: {error.hint}",
-            ) from error
+            reason, hint = error.message, error.hint
+            if isinstance(error, PortTakenError):
+                reason, hint = error.reason, f"{error.message}: {error.hint}"
+            what = f"driver failed programming external connectivity on endpoint {container.name} ({endpoint})"
+            raise InternalError(f"{what}: {reason}", hint) from error
         container.ports = [
             {"IP": b.host_ip, "PrivatePort": b.container_port, "PublicPort": b.host_port, "Type": b.protocol}
             for b in self.networks.published(container.id)

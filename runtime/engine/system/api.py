@@ -90,7 +90,7 @@ class System:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
                 "Authorization": None,
-                "Log": [name for name in log_options.DRIVERS if name not in ("", "default")],
+                "Log": sorted(name for name in log_options.DRIVERS if name not in ("", "default")),
             },
             **offered,
             "IPv4Forwarding": forwards,

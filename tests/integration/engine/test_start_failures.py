@@ -53,6 +53,10 @@ STARTS = [
             {"Type": "volume", "Source": "sub", "Target": "/x", "VolumeOptions": {"Subpath": "no/such"}}
         ]}}, 404, 128, "cannot access path ",
     ),
+    (
+        {"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PortBindings": {"80/tcp": [{"HostIp": "198.51.100.9"}]}}}, 500, 128,
+        NETWORKING + "driver failed programming external connectivity on endpoint ",
+    ),
     ({"HostConfig": {"NetworkMode": "nosuch"}}, 404, 128, NETWORKING + "network nosuch not found"),
     (
         {"HostConfig": {"NetworkMode": "container:nosuch"}}, 500, 128,
