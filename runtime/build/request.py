@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime.build import instructions as ins
 from runtime.build.client_directory import ClientDirectory
 from runtime.build.contexts import NamedContexts, inside, named_contexts, take_out
+from runtime.build.digests import FileDigests
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.options import BuildOptions
 from runtime.build.parser import parse
@@ -24,7 +25,8 @@ from runtime.errors import BadRequestError
 class BuildRequest:
     """One build, read: everything that can be refused before it begins was looked at.
 
-    `client` is the context where that is read in the client's own directory, `context` otherwise a directory of the engine's.
+    `client` is the context where that is read in the client's own directory, `context` otherwise a directory of the engine's,
+    and `digests` those of its files where it is kept.
     """
 
     dockerfile: ins.Dockerfile
@@ -33,11 +35,14 @@ class BuildRequest:
     options: BuildOptions
     contexts: NamedContexts
     client: ClientDirectory | None = None
+    digests: FileDigests | None = None
 
     @property
     def sources(self) -> Sources:
         """The context as steps read it."""
-        return Sources(Tree((self.context,)), self.ignore, client=self.client)
+        if self.client is not None:
+            return Sources.of_client(self.client, self.ignore)
+        return Sources(Tree((self.context,)), self.ignore, digests=self.digests)
 
 
 def read_request(context: Path, options: BuildOptions) -> BuildRequest:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from runtime.build.client_directory import ClientDirectory, is_copied
-from runtime.build.digests import file_digest
+from runtime.build.digests import FileDigests, file_digest
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.tree import Entry, Tree
 from runtime.build.writer import Owner, xattrs_of
@@ -57,18 +57,19 @@ class Item:
 class Sources:
     """Where a COPY reads: a tree, with the rules that hide parts of it, and what to call it in messages.
 
-    `client` is the directory that the tree is, where that is a client's own.
+    `client` is the directory that the tree is, where that is a client's own. `digests` are those of its files that are known.
     """
 
     tree: Tree
     ignore: Ignore = field(default_factory=Ignore)
     description: str = "the build context"
     client: ClientDirectory | None = None
+    digests: FileDigests | None = None
 
     @classmethod
     def of_client(cls, client: ClientDirectory, ignore: Ignore, description: str = "the build context") -> Sources:
         """Return a client's directory as sources."""
-        return cls(Tree((client.path,)), ignore, description, client)
+        return cls(Tree((client.path,)), ignore, description, client, client.digests)
 
     def owner_of(self, entry: Entry) -> Owner:
         """Return whose `entry` is: everything of a client's directory is root's."""
@@ -85,8 +86,8 @@ class Sources:
 
     def digest_of(self, entry: Entry) -> str:
         """Return the SHA-256 of the file `entry`. Raises OSError."""
-        if self.client is not None:
-            return self.client.digests.of(entry.location, entry.info)
+        if self.digests is not None:
+            return self.digests.of(entry.location, entry.info)
         return file_digest(entry.location)
 
     def check(self, entry: Entry) -> None:

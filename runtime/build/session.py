@@ -201,7 +201,9 @@ class BuildSession:
         if context is not None and context.directory is not None:
             description = f"the build context {context.name!r}"
             ignore = read_ignore(Tree((context.directory,)), "Dockerfile")
-            return Sources(Tree((context.directory,)), ignore, description, context.client), ""
+            if context.client is not None:
+                return Sources.of_client(context.client, ignore, description), ""
+            return Sources(Tree((context.directory,)), ignore, description), ""
         index = stage_index(self.dockerfile, name) if context is None else None
         if index is not None:
             state = self._states[index]

@@ -72,7 +72,7 @@ class Bridge:
         self._engine = engine
         self._builds = builds
         self._sessions = sessions
-        self.contexts = Contexts(engine.paths.build_contexts, engine.trash)
+        self.contexts = Contexts(engine.paths.build_contexts, engine.paths.context_digests, engine.trash)
         service = f"/{FRONTEND}.LLBBridge/"
         self.methods = {
             f"{service}Ping": self._ping,

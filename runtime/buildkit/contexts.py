@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from runtime.build.digests import FileDigests
 from runtime.buildkit.filesync import receive_directory
 from runtime.buildkit.sessions import Session
 from runtime.trash import Trash
@@ -19,8 +20,10 @@ MOST = 8
 class Contexts:
     """The kept directories, below `folder`; each serves one build at a time."""
 
-    def __init__(self, folder: Path, trash: Trash) -> None:
+    def __init__(self, folder: Path, digests: Path, trash: Trash) -> None:
+        """`digests` is the folder with the digests of their files."""
         self._folder = folder
+        self._digests = digests
         self._trash = trash
         self._in_use: set[str] = set()
 
@@ -54,6 +57,10 @@ class Contexts:
         finally:
             self._in_use.discard(key)
             self.drop(MOST)
+
+    def digests_of(self, directory: Path) -> FileDigests | None:
+        """Return the digests of the files of a kept directory, None for one that is not kept."""
+        return FileDigests(self._digests, directory.stat()) if directory.parent == self._folder else None
 
     def drop(self, most: int = 0) -> None:
         """Remove the kept directories but for `most`, those that were used last, and for those that builds read now."""

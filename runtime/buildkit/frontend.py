@@ -220,6 +220,7 @@ async def prepared(
         ignore = source.ignore
         context = uploaded or scratch / "empty"
         context.mkdir(exist_ok=True)
+        digests = None
         follows = None if known is None else _from_context(dockerfile, known)
         if uploaded is not None:
             written = uploaded / ".dockerignore"
@@ -238,6 +239,8 @@ async def prepared(
                     )
                 )
                 vertex.status("transferring context:", size, size, is_done=True)
+            if (digests := contexts.digests_of(context)) is not None:
+                stack.callback(digests.save)
         directories = {}
         for name, value in options.contexts.items():
             if value.startswith(STREAM_SCHEME):
@@ -253,6 +256,7 @@ async def prepared(
             Ignore() if ignore is None else ignore[1],
             options,
             named_contexts(options.contexts, directories),
+            digests=digests,
         )
 
 
