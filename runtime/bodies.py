@@ -425,3 +425,9 @@ class PortsCheck(TypedDict, total=False):
     """The body of our check whether host ports are available."""
 
     bindings: list[HostPort]
+
+
+class FilesRemoval(TypedDict, total=False):
+    """The body of our removal of files of a container: their absolute paths in it."""
+
+    paths: list[str]

@@ -22,14 +22,17 @@ def deliver(client: Client, id: str, paths: Mapping[str, str], *, is_running: bo
     """Copy `paths` (path in container `id` → path here) into the container; what is gone here is removed there.
 
     Files keep their mode and time, and belong to the container's user. Returns False if something could not be removed
-    because the container does not run. Raises SkiffError.
+    because the container does not run: Docker's API can't, our own engine can. Raises SkiffError.
     """
     gone = [where for where, path in paths.items() if _is_text(where) and not os.path.lexists(path)]
     kept = {where: path for where, path in paths.items() if os.path.lexists(path)}
-    if gone and is_running:
+    batches = [gone[begin : begin + REMOVED_AT_ONCE] for begin in range(0, len(gone), REMOVED_AT_ONCE)]
+    if all(client.remove_files(id, batch) for batch in batches):
+        gone = []
+    elif is_running:
         try:
-            for begin in range(0, len(gone), REMOVED_AT_ONCE):
-                _remove(client, id, gone[begin : begin + REMOVED_AT_ONCE])
+            for batch in batches:
+                _remove(client, id, batch)
         except SkiffError:
             # it may have exited since it was listed
             is_running = bool(client.container(id)["State"]["Running"])

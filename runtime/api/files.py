@@ -7,6 +7,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
+from runtime import bodies
 from runtime.api.request import NULL, Request
 from runtime.errors import BadRequestError
 
@@ -65,3 +66,10 @@ async def archive_put(engine: Engine, request: Request) -> None:
         owned_by_user=request.flag("copyUIDGID"),
     )
     await request.answer(200)
+
+
+async def remove(engine: Engine, request: Request) -> None:
+    """Remove files of a container, also of one that does not run; Docker's API has no such endpoint."""
+    wanted = await request.json(bodies.FilesRemoval)
+    await engine.files.remove(engine.containers.find(request.arguments[0]), wanted.get("paths") or ())
+    await request.answer(204)

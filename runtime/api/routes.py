@@ -96,6 +96,7 @@ ROUTES: list[Route] = [
     ("GET", r"/skiff/v1/engine/check", system.check),
     ("POST", r"/skiff/v1/engine/check", system.check),
     ("POST", r"/skiff/v1/ports/check", system.ports_check),
+    ("POST", rf"/skiff/v1/containers/{NAME}/files/remove", files.remove),
     ("POST", r"/skiff/v1/build", system.build_here),
     ("POST", r"/skiff/v1/images/bootstrap", images.bootstrap),
     ("GET", r"/skiff/v1/artifacts", artifacts.fetch),

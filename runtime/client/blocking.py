@@ -556,6 +556,12 @@ class Client:
         """Yield a tar stream of a path in a container."""
         return self.stream("GET", f"/containers/{quote(name)}/archive", {"path": path}).whole()
 
+    def remove_files(self, name: str, paths: Sequence[str]) -> bool:
+        """Remove files of a container, also of one that does not run; other engines can't: then False is returned."""
+        if self.endpoint.is_ours:
+            self.json("POST", f"/skiff/v1/containers/{quote(name)}/files/remove", document={"paths": list(paths)})
+        return self.endpoint.is_ours
+
     def archive_put(self, name: str, path: str, body: Iterable[bytes], **query: Any) -> None:
         """Extract a tar stream into a directory of a container (`query` has the API's parameters)."""
         with self.stream("PUT", f"/containers/{quote(name)}/archive", {"path": path, **query}, body=body) as stream:

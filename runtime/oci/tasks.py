@@ -230,6 +230,13 @@ def _make_way(path: str, for_directory: bool) -> None:
             raise
 
 
+def _remove(arguments: Mapping[str, Any], _: Sequence[int]) -> dict[str, Any]:
+    """Remove the files and trees at `paths`; a link in the last place is removed, and not what it leads to."""
+    for path in arguments["paths"]:
+        _make_way(path, for_directory=False)
+    return {}
+
+
 def _copy_up(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
     """Copy directory `path` of the image, with its owner and mode, into an empty volume (the descriptor)."""
     path, volume = arguments["path"], descriptors[0]
@@ -245,6 +252,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], Sequence[int]], Any]] = {
     "tar_out": _tar_out,
     "tar_in": _tar_in,
     "copy_up": _copy_up,
+    "remove": _remove,
     "user": _user,
 }
 """Name → function of (arguments, descriptors), which returns a value that `keeper.wire` can pack."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compose.watch.delivery import deliver
-from runtime.client import Client, endpoint
+from compose.watch.delivery import archive, deliver
+from runtime.client import Client, EngineAddress, endpoint
 from tests.conftest import SKIFF
 from tests.support.foreground import Foreground
 from tests.support.project import eventually, kill_and_wait, pid_of
@@ -446,3 +446,24 @@ def test_what_is_removed_of_a_container_that_has_just_exited_is_left_for_its_nex
     client = Client(endpoint({}, f"unix://{project.home.run}/engine.sock"))
     id = project.containers()["once"][0]["ID"]
     assert deliver(client, id, {"/file": "/no/such/file"}, is_running=True) is False
+
+
+def test_what_is_removed_here_is_gone_in_a_container_that_has_exited_before_it_runs_again(stack):
+    project = stack(
+        "services:\n  once: {image: busybox, command: ls -A /x /data, volumes: ['data:/data'], working_dir: /x}\n"
+        "volumes: {data: {}}\n",
+        file="text",
+    )
+    project.skiff("up")
+    client = Client(EngineAddress(path=f"{project.home.run}/engine.sock", is_ours=True), starts=False)
+    id = project.containers()["once"][0]["ID"]
+    here = str(project.folder / "file")
+    both = {f"/{folder}/{name}": here for folder in ("x", "data") for name in ("kept", "gone", "tree/deep")}
+    assert deliver(client, id, both, is_running=False)
+    client.archive_put(id, "/", archive({"/x/link": here}))
+    gone = ("/x/gone", "/x/tree", "/data/gone", "/data/tree", "/x/never", "/x/link")
+    assert deliver(client, id, dict.fromkeys(gone, "/no/such/file"), is_running=False)
+    said = project.skiff("up", "--no-log-prefix").stdout.split()
+    assert [word for word in said if word in ("/x:", "/data:", "kept", "gone", "tree", "link")] == [
+        *("/data:", "kept", "/x:", "kept"),
+    ]

@@ -129,6 +129,20 @@ class Files:
                 raise BadRequestError(f"can't extract into {path}: {error.message.removeprefix('keeper: ')}") from error
         self.table.emit(container, "extract-to-dir")
 
+    async def remove(self, container: Container, paths: Sequence[str]) -> None:
+        """Remove files and directories of the container, whether it runs or not; missing ones are no error.
+
+        Raises ForbiddenError for a read-only root, BadRequestError for what can't be removed.
+        """
+        wanted = [found for path in paths if (found := _absolute(path).removesuffix("/.")) != "/"]
+        if container.host.get("ReadonlyRootfs") and not all(_is_below(path, container.mounts) for path in wanted):
+            raise ForbiddenError("container rootfs is marked read-only")
+        with self._root_of(container) as root:
+            try:
+                await self.keeper.task("remove", root, paths=wanted)
+            except InternalError as error:
+                raise BadRequestError(f"can't remove files: {error.message.removeprefix('keeper: ')}") from error
+
     async def _check_directory(self, container: Container, path: str) -> None:
         try:
             about = await self.about(container, path.rstrip("/") + "/." if path.strip("/") else "/")
