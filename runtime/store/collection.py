@@ -34,6 +34,7 @@ class Collection:
         self._texts: dict[str, str] = {}
         self._states: dict[str, str] = {}
         self._ids: dict[str, str] = {}
+        self._without_record: set[str] = set()
 
     # --- loading
 
@@ -69,6 +70,7 @@ class Collection:
             document = {"name": id, "created": _created(place), "labels": {}, "options": {}}
             cure = "the volume is used with its data, without labels and options"
             self._store.problems.append(Problem(path, found.damage or "is missing", cure))
+            self._without_record.add(id)
         if document is None:
             self._note(place if layout.record else path, found.damage or f"has no {layout.record}", found.is_from_newer)
             return
@@ -208,6 +210,10 @@ class Collection:
         """Return the directory of the object `id`, or its record if it has none."""
         path = self._layout.path(id)
         return path.parent if self._layout.record else path
+
+    def has_record(self, id: str) -> bool:
+        """Whether the document of `id` was read from its record: a volume's directory is a volume without one, too."""
+        return id not in self._without_record
 
     def has_place(self, id: str) -> bool:
         """Whether the directory for the record of `id` exists."""

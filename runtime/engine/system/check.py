@@ -136,7 +136,9 @@ class Check:
 
     def _records(self, kind: str, survey: Store) -> Iterator[Difference]:
         on_disk, known = survey.collection(kind), self.store.collection(kind)
-        for id in sorted(set(known) - set(on_disk)):
+        # a volume's directory is one without its record, too, but then lacks its labels and options
+        without = {id for id in known if id in on_disk and not on_disk.has_record(id)}
+        for id in sorted(set(known) - set(on_disk) | without):
             name = (known.get(id) or {}).get("name") or id
             if known.has_place(id):
                 yield Difference(

@@ -44,16 +44,20 @@ def test_a_record_that_is_gone_is_written_again(engine):
     state = engine.root / f"containers/{engine.web}/container.json"
     record.unlink()
     state.write_bytes(b"")
+    (engine.root / "volumes/data/volume.json").unlink()
     said = checked(engine, code=1)
     assert "disk: the record of network net is gone or damaged" in said
     assert "disk: the record of container web is gone or damaged" in said
+    assert "disk: the record of volume data is gone or damaged" in said
     assert "it is written again" in said
     assert not record.exists(), "looking changes nothing"
-    assert checked(engine, "--repair", code=0).count("repaired: it is written again") == 2
+    assert checked(engine, "--repair", code=0).count("repaired: it is written again") == 3
     checked(engine, code=0)
     engine.skiff("engine", "stop")
     assert "no differences" in checked(engine, code=0)
-    assert Api(engine.run / "engine.sock").state(engine.web)["Running"]
+    api = Api(engine.run / "engine.sock")
+    assert api.state(engine.web)["Running"]
+    assert api.ask("GET", "/volumes/data").json["Labels"] == {"a": "b"}
 
 
 def test_what_is_not_understood_is_set_aside_and_nothing_is_deleted(engine):
