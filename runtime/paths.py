@@ -158,6 +158,11 @@ class Paths:
         return self.run / "bridges.net"
 
     @property
+    def idle_mark(self) -> Path:
+        """A file of an engine that exited since it was idle (see `runtime.engine.idle`)."""
+        return self.run / "idle"
+
+    @property
     def netns(self) -> Path:
         """Pinned network namespaces, a file for each container."""
         return self.run / "netns"

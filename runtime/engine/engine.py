@@ -32,6 +32,7 @@ from runtime.engine.containers.views.files import Files
 from runtime.engine.containers.views.listing import Listing
 from runtime.engine.containers.views.sizes import Sizes
 from runtime.engine.events import EventBus
+from runtime.engine.idle import leave_mark, take_mark
 from runtime.engine.images.api import ImageApi
 from runtime.engine.images.making import ImageMaking
 from runtime.engine.images.steps import Steps
@@ -234,8 +235,9 @@ class Engine:
         for stray in kept.values():  # execs and build steps of the previous engine
             await log_errors(self._end_stray, stray)
         await anyio.to_thread.run_sync(self._sweep)
+        was_idle = take_mark(self.paths)
         for container in self.table:
-            self._resume(container)
+            self._resume(container, was_idle=was_idle)
 
     async def _adopt(self, container: Container, process: ProcessHandle) -> None:
         if process.may_miss_output:
@@ -251,13 +253,17 @@ class Engine:
             await self.keeper.forget(stray.id)
         stray.close()
 
-    def _resume(self, container: Container) -> None:
-        """Start a stopped container if its restart policy says so; remove it if it has AutoRemove."""
+    def _resume(self, container: Container, *, was_idle: bool) -> None:
+        """Start a stopped container if its restart policy says so; remove it if it has AutoRemove.
+
+        `was_idle`: the last engine exited because it was idle; what its user had stopped stays stopped.
+        """
         if container.is_running:
             return
         state = container.state
+        stays_stopped = was_idle and state.stopped_by_user
         if state.status == RESTARTING or (
-            state.was_started and container.policy.starts_with_engine(state.stopped_by_user)
+            state.was_started and not stays_stopped and container.policy.starts_with_engine(state.stopped_by_user)
         ):
             self.background.start_soon(self.lifecycle.start_again, container)
         elif state.status == REMOVING or (container.host.get("AutoRemove") and state.status == EXITED):
@@ -320,6 +326,7 @@ class Engine:
             with anyio.move_on_after(idle_s):
                 await activity.wait()
             if not activity.is_set() and self.is_idle:
+                leave_mark(self.paths)
                 return
 
     async def stop(self, *, force: bool, with_machine: bool = False) -> None:

@@ -43,7 +43,7 @@ class Record:
         pipes = {name: os.fstat(fd).st_ino for name, fd in fds.items() if name != "console"}
         if fields is None:
             return None
-        return cls(pid, fields[START_TIME], _boot(), cgroup, started_at_ns, pipes, "console" in fds)
+        return cls(pid, fields[START_TIME], boot_id(), cgroup, started_at_ns, pipes, "console" in fds)
 
     def write(self, path: Path) -> None:
         """Write the record to the file `path` (mode 0600)."""
@@ -61,7 +61,7 @@ class Record:
 
     def open_process(self) -> int | None:
         """Return a pidfd of the process; None if it has exited, even if another process has its PID now."""
-        if self.boot != _boot():
+        if self.boot != boot_id():
             return None
         try:
             pidfd = os.pidfd_open(self.pid)
@@ -134,5 +134,6 @@ def _fields(pid: int) -> list[str] | None:
 
 
 @cache
-def _boot() -> str:
+def boot_id() -> str:
+    """Return what the kernel calls this boot of the machine (random(4))."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

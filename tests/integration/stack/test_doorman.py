@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Home
+from tests.support.api import Api
 from tests.support.project import Project, eventually, kill_and_wait, pid_of
 
 pytestmark = pytest.mark.root
@@ -65,6 +66,24 @@ def test_a_client_gets_an_engine_also_after_the_last_one_was_idle(briefly):
         seen.append(pids(briefly))
     assert len({one["engine_pid"] for one in seen}) == 3
     assert len({one["doorman_pid"] for one in seen}) == 1
+
+
+def test_what_a_user_has_stopped_stays_so_when_an_engine_was_idle(briefly, busybox_tar):
+    """Policy "always" would start it with dockerd, which does not come and go."""
+    briefly.skiff("image", "load", "-i", busybox_tar)
+    api = Api(briefly.run / "engine.sock")
+    id = api.run("sleep", "1000", name="web", HostConfig={"RestartPolicy": {"Name": "always"}})
+    api.ask("POST", f"/containers/{id}/stop?t=0")
+    first = pids(briefly)["engine_pid"]
+    ended(first)
+    assert not api.state(id)["Running"]
+    found = pids(briefly)
+    assert found["engine_pid"] != first
+    assert not api.state(id)["Running"]
+    # an engine that is stopped or dies is as dockerd that is restarted
+    briefly.skiff("engine", "stop")
+    briefly.skiff("engine", "start")
+    eventually(lambda: api.state(id)["Running"])
 
 
 def test_an_idle_doorman_wakes_nobody_and_is_small(briefly):
