@@ -25,12 +25,11 @@ def tree(tmp_path_factory):
         run("cp", "-r", ROOT / name, folder)
     run(
         "cp",
-        *(
-            ROOT / name
-            for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore", "hatch_build.py")
-        ),
+        *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore")),
         folder,
     )
+    (folder / ".ci").mkdir()
+    run("cp", ROOT / ".ci/manual_pages.py", folder / ".ci")
     return folder
 
 
