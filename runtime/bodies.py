@@ -139,13 +139,13 @@ class TmpfsOptions(TypedDict, total=False):
     Options: list[list[str]]
 
 
-class ImageOptions(TypedDict, total=False):
+class ImageMountOptions(TypedDict, total=False):
     """Options of a mount of the type image."""
 
     Subpath: str
 
 
-class Mount(TypedDict, total=False):
+class MountBody(TypedDict, total=False):
     """A mount that a container asks for."""
 
     Target: str
@@ -156,7 +156,7 @@ class Mount(TypedDict, total=False):
     BindOptions: BindOptions
     VolumeOptions: VolumeOptions
     TmpfsOptions: TmpfsOptions
-    ImageOptions: ImageOptions
+    ImageOptions: ImageMountOptions
 
 
 class DeviceMapping(TypedDict, total=False):
@@ -167,7 +167,7 @@ class DeviceMapping(TypedDict, total=False):
     CgroupPermissions: str
 
 
-class DeviceRequest(TypedDict, total=False):
+class DeviceRequestBody(TypedDict, total=False):
     """A request to a device driver."""
 
     Driver: str
@@ -191,7 +191,7 @@ class ThrottleDevice(TypedDict, total=False):
     Rate: int
 
 
-class Ulimit(TypedDict, total=False):
+class UlimitBody(TypedDict, total=False):
     """A limit of processes (setrlimit(2))."""
 
     Name: str
@@ -222,7 +222,7 @@ class Resources(TypedDict, total=False):
     NanoCpus: int
     Devices: list[DeviceMapping]
     DeviceCgroupRules: list[str]
-    DeviceRequests: list[DeviceRequest]
+    DeviceRequests: list[DeviceRequestBody]
     BlkioWeightDevice: list[WeightDevice]
     BlkioDeviceReadBps: list[ThrottleDevice]
     BlkioDeviceWriteBps: list[ThrottleDevice]
@@ -233,7 +233,7 @@ class Resources(TypedDict, total=False):
     MemorySwappiness: int
     OomKillDisable: bool
     PidsLimit: int
-    Ulimits: list[Ulimit]
+    Ulimits: list[UlimitBody]
     RestartPolicy: RestartPolicyBody
 
 
@@ -262,7 +262,7 @@ class HostConfig(Resources, total=False):
     AutoRemove: bool
     VolumeDriver: str
     VolumesFrom: list[str]
-    Mounts: list[Mount]
+    Mounts: list[MountBody]
     ConsoleSize: list[int]
     Annotations: dict[str, str]
     CapAdd: list[str]
@@ -413,7 +413,7 @@ class Artifact(TypedDict, total=False):
     blobs: dict[str, str]
 
 
-class HostPort(TypedDict, total=False):
+class HostPortBody(TypedDict, total=False):
     """An address of the host, and "tcp", "udp" or "sctp"."""
 
     HostIp: str
@@ -424,7 +424,7 @@ class HostPort(TypedDict, total=False):
 class PortsCheck(TypedDict, total=False):
     """The body of our check whether host ports are available."""
 
-    bindings: list[HostPort]
+    bindings: list[HostPortBody]
 
 
 class FilesRemoval(TypedDict, total=False):

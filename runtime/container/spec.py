@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from runtime.bodies import ContainerConfig, ExecConfig, HostConfig, Ulimit
+from runtime.bodies import ContainerConfig, ExecConfig, HostConfig, UlimitBody
 from runtime.container import seccomp_profile
 from runtime.container.devices import devices
 from runtime.container.resources import resources
@@ -252,7 +252,7 @@ def _last_of_each(pairs: Sequence[str]) -> list[str]:
     return list(found.values())
 
 
-def _limit(limit: Ulimit) -> OciRlimit:
+def _limit(limit: UlimitBody) -> OciRlimit:
     kind, soft = f"RLIMIT_{limit['Name'].upper()}", limit["Soft"]
     hard = limit.get("Hard", soft)
     if kind not in LIMITS:

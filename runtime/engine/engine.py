@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from runtime.bodies import HostPort
+from runtime.bodies import HostPortBody
 from runtime.build.builder import Builder
 from runtime.container.prefork_template import prefork_template
 from runtime.doorman.client import DoormanClient
@@ -288,7 +288,7 @@ class Engine:
             else:
                 self.background.start_soon(self.execs.exited, ended)
 
-    def ports_check(self, bindings: Sequence[HostPort]) -> None:
+    def ports_check(self, bindings: Sequence[HostPortBody]) -> None:
         """Raise ConflictError, with the process that has the port, if a host port of `bindings` is not available."""
         self.networks.check_ports([parse_binding(f"0/{one.get('Protocol') or 'tcp'}", one) for one in bindings])
 

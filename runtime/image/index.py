@@ -26,7 +26,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Document:
+class IndexDocument:
     """A JSON document as a blob."""
 
     descriptor: Descriptor
@@ -37,13 +37,13 @@ Attest = Callable[[Platform, str], Sequence[Statement]]
 """Returns the statements about the image of a platform whose manifest has a digest."""
 
 
-def document(media_type: str, content: Any) -> Document:
+def document(media_type: str, content: Any) -> IndexDocument:
     """Return `content` as a blob of `media_type`."""
     raw = content if isinstance(content, bytes) else json.dumps(content, indent=2).encode()
-    return Document(Descriptor(media_type, f"sha256:{hashlib.sha256(raw).hexdigest()}", len(raw)), raw)
+    return IndexDocument(Descriptor(media_type, f"sha256:{hashlib.sha256(raw).hexdigest()}", len(raw)), raw)
 
 
-def attestation(statements: Sequence[Statement]) -> tuple[Document, list[Document]]:
+def attestation(statements: Sequence[Statement]) -> tuple[IndexDocument, list[IndexDocument]]:
     """Return the manifest that holds `statements`, and the blobs that it names."""
     blobs = [document(IN_TOTO, statement.raw) for statement in statements]
     config = document(
@@ -73,7 +73,7 @@ def attestation(statements: Sequence[Statement]) -> tuple[Document, list[Documen
 
 def image_index(
     images: Sequence[tuple[Descriptor, Platform]], attestations: Sequence[tuple[Descriptor, str]]
-) -> Document:
+) -> IndexDocument:
     """Return the index of `images`; each of `attestations` comes with the digest of the image that it is about."""
     entries: list[dict[str, Any]] = [
         {**descriptor.document(), "platform": platform_document(platform)} for descriptor, platform in images

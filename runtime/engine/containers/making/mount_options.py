@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.bodies import ContainerConfig, HostConfig, Mount
+from runtime.bodies import ContainerConfig, HostConfig, MountBody
 from runtime.errors import BadRequestError
 
 PROPAGATIONS = ("shared", "slave", "private", "rshared", "rslave", "rprivate")
@@ -51,7 +51,7 @@ def parse_bind(text: str) -> MountPoint:
     return named if options else {**named, "Mode": VOLUME_MODE}
 
 
-def parse_mount(wanted: Mount) -> MountPoint:
+def parse_mount(wanted: MountBody) -> MountPoint:
     """Parse one of HostConfig's Mounts. Raises BadRequestError."""
     kind = wanted.get("Type") or "volume"
     if kind not in KNOWN_TYPES:
