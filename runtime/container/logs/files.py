@@ -31,6 +31,10 @@ class Chunk(NamedTuple):
     continues: bool
 
 
+READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""O_NONBLOCK: opening a FIFO that stands in a file's place would wait for a writer."""
+
+
 def data_path(directory: Path, start: int) -> Path:
     """Return the path of the data file of the segment at offset `start`."""
     return directory / (f"log.{start}.data" if start else "log.data")
@@ -62,7 +66,7 @@ def rebuild_lost_indexes(directory: Path) -> None:
     """
     for start in segment_starts(directory):
         # data first: a concurrent writer writes the record before the data, so data implies a record
-        data = os.open(data_path(directory, start), os.O_RDONLY | os.O_CLOEXEC)
+        data = os.open(data_path(directory, start), READING)
         try:
             about = os.fstat(data)
             if about.st_size and not _begins_well(index_path(directory, start), start):
@@ -72,11 +76,10 @@ def rebuild_lost_indexes(directory: Path) -> None:
 
 
 def _begins_well(index: Path, start: int) -> bool:
-    try:
-        with open(index, "rb") as file:
-            first = file.read(RECORD.size)
-    except FileNotFoundError:
+    if not index.is_file():
         return False
+    with open(index, "rb") as file:
+        first = file.read(RECORD.size)
     if len(first) < RECORD.size:
         return False
     time_ns, _, offset = RECORD.unpack(first)
@@ -101,9 +104,9 @@ class Segment:
 
     def __init__(self, directory: Path, start: int) -> None:
         self.start = start
-        self._data = os.open(data_path(directory, start), os.O_RDONLY | os.O_CLOEXEC)
+        self._data = os.open(data_path(directory, start), READING)
         try:
-            self._index = os.open(index_path(directory, start), os.O_RDONLY | os.O_CLOEXEC)
+            self._index = os.open(index_path(directory, start), READING)
         except OSError:
             os.close(self._data)
             raise

@@ -137,6 +137,8 @@ ROWS = [
     (f"{WEB}/state.json", cut, set(), "the previous version is used"),
     (f"{WEB}/log.index", lost, set(), None),
     (f"{WEB}/log.index", garbage, set(), None),
+    (f"{WEB}/log.index", a_pipe, set(), None),
+    (f"{WEB}/log.data", a_pipe, set(), None),
     (f"{WEB}/log.data", lost, set(), None),
     (WEB, lost, {"container web"}, None),
     (WEB, a_copy, set(), "is a copy of the container"),
@@ -235,6 +237,8 @@ def test_damage_costs_what_it_hits_and_no_volume(whole, home, what, damage, cost
     assert all(path.exists() for path in kept)
     log = (home.run / "engine.log").read_text()
     assert "Traceback" not in log
+    if "container web" not in costs:
+        assert api.ask("GET", "/containers/web/logs?stdout=1").status == 200
     if said is not None:
         assert said.format(root=home.root, **names) in log
         assert said.format(root=home.root, **names) in problems
