@@ -297,7 +297,7 @@ class Lifecycle:
         self.table.save(container)
         self.table.emit(container, "kill", signal=str(signum))
         # looked at twice: a handler may be reset when it is called (SA_RESETHAND), or just be installed
-        is_dropped = drops(container.state.pid, signum)
+        is_dropped = not container.host.get("Init") and drops(container.state.pid, signum)
         await self.keeper.signal(container.id, signum)
         await self.thaw(container)
         is_dropped = is_dropped and timeout_s is not None and timeout_s > 0 and drops(container.state.pid, signum)
@@ -311,7 +311,7 @@ class Lifecycle:
             self.table.emit(container, "kill", signal=str(int(signal.SIGKILL)))
             await self.kill(container)
         self.table.emit(container, "stop")
-        return is_dropped and is_known and not container.host.get("Init")
+        return is_dropped and is_known
 
     async def kill(self, container: Container) -> None:
         """Send SIGKILL and return once the process has exited."""
