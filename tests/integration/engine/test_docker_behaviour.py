@@ -172,7 +172,8 @@ def test_changes_have_what_was_made_to_mount_on_and_history_what_was_committed(a
     api.ask("POST", f"/commit?container={made}&repo=line&tag=2")
     api.remove(made)
     rows = api.ask("GET", "/images/line:2/history").json
-    assert [row["Tags"] for row in rows] == [["line:2"], ["line:1"], ["busybox:latest"]]
+    assert [row["Tags"] for row in rows[:2]] == [["line:2"], ["line:1"]]
+    assert "busybox:latest" in rows[2]["Tags"]  # among those that other tests of this engine gave it
     assert rows[1]["Id"] == first
     for name in ("line:2", "line:1"):
         api.ask("DELETE", f"/images/{name}")
