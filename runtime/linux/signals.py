@@ -15,7 +15,7 @@ def drops(pid: int, signum: int) -> bool:
     It does for process 1 of a PID namespace that has no handler for it, even if the default action were to end it
     (pid_namespaces(7), "The namespace init process"); a signal that is blocked is kept, for sigwait(3) or signalfd(2).
     While a process is in sigwait(3), as tini, dumb-init and our own init are, the kernel shows the signals that it waits for
-    as not blocked (Linux, kernel/signal.c, do_sigtimedwait: `real_blocked`). So where it can't be told what the process
+    as not blocked (Linux, kernel/signal.c, do_sigtimedwait: `real_blocked`). So where it is not known what the process
     does at this moment, the answer is no.
     """
     status = _status(pid)
