@@ -33,7 +33,7 @@ test: $(if $(T),$(VENV)/tested,check)
 
 # no root, no engine, no apt
 unit: $(VENV)/tested
-	$(BIN)/python -m pytest -q tests/unit $(T)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit $(T)
 
 check: $(VENV)/tested
 	$(BIN)/ruff check .

@@ -169,7 +169,8 @@ def _shaped_object(value: Any, shape: Mapping[str, Any], where: str, required: A
 def _general(path: str) -> str:
     """Return `path` without the indices of list items."""
     parts = path.split("[")
-    return parts[0] + "".join("[" + part[part.index("]") :] for part in parts[1:])
+    # an arbitrary name, such as that of a time offset, may have a bracket too
+    return parts[0] + "".join("[" + part[max(part.find("]"), 0) :] for part in parts[1:])
 
 
 def _is_text(value: str) -> bool:
