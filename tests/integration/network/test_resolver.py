@@ -7,7 +7,7 @@ import socket
 import struct
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import anyio.to_thread
@@ -237,8 +237,16 @@ async def test_a_flood_of_one_container_is_bounded_and_does_not_take_anothers_an
             began = time.monotonic()
             assert await off(ask, networks, calm, "known.example") == ({OUTSIDE}, 0)
             assert (await off(ask, networks, calm, "flooding"))[1] == 0
-            assert (await off(ask, networks, flooding, "calm"))[1] == 0
-            assert time.monotonic() - began < TIMEOUT_S  # none of them waited until the flood's questions gave up
+            assert time.monotonic() - began < TIMEOUT_S  # neither waited until the flood's questions gave up
+            assert (await asked_again(networks, flooding, "calm"))[1] == 0
+
+
+async def asked_again(networks, id, name):
+    """Ask as resolvers do, again: a question may be lost where the container has filled its own queue (udp(7))."""
+    for _ in range(3):
+        with suppress(TimeoutError):
+            return await off(ask, networks, id, name)
+    return await off(ask, networks, id, name)
 
 
 async def test_connections_to_the_resolver_are_bounded(paths):
