@@ -8,16 +8,20 @@ import select
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import anyio
 
 from runtime.api.intake import Intake, within
 from runtime.http.codec import Head, ProtocolError, split_head
 
+T = TypeVar("T")
 READ_BYTES = 1 << 18
-CONTROL_BYTES = socket.CMSG_SPACE(4 * 64)
-"""Room for 64 descriptors; the kernel closes those beyond."""
+MOST_DESCRIPTORS = 64
+"""How many descriptors a client may have sent that no request has taken; those beyond are closed."""
+CONTROL_BYTES = socket.CMSG_SPACE(4 * MOST_DESCRIPTORS)
 READ_WITHIN_S = 5.0
 LOOK_AGAIN_S, MAX_LOOK_AGAIN_S = 0.0005, 0.02
 
@@ -43,17 +47,18 @@ class ClientConnection:
 
     async def fill(self) -> None:
         """Receive more bytes into `buffer`, and descriptors that come with them. Raises Closed at EOF."""
-        while True:
-            try:
-                data, control, _, _ = self._socket.recvmsg(READ_BYTES, CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
-                break
-            except BlockingIOError:
-                await anyio.wait_readable(self._socket)
-            except OSError:
-                raise Closed from None
+        try:
+            data, control, _, _ = await self._once_readable(
+                lambda: self._socket.recvmsg(READ_BYTES, CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
+            )
+        except OSError:
+            raise Closed from None
         for level, kind, content in control:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._descriptors += struct.unpack(f"{len(content) // 4}i", content[: len(content) // 4 * 4])
+        for descriptor in self._descriptors[MOST_DESCRIPTORS:]:
+            os.close(descriptor)
+        del self._descriptors[MOST_DESCRIPTORS:]
         if not data:
             raise Closed
         self.buffer += data
@@ -70,13 +75,18 @@ class ClientConnection:
 
     async def receive(self) -> bytes:
         """Return the next bytes, b"" at EOF."""
+        try:
+            return await self._once_readable(lambda: self._socket.recv(READ_BYTES))
+        except OSError:
+            return b""
+
+    async def _once_readable(self, receive: Callable[[], T]) -> T:
+        """Return what `receive` returns, once there is something to receive. Raises OSError."""
         while True:
             try:
-                return self._socket.recv(READ_BYTES)
+                return receive()
             except BlockingIOError:
                 await anyio.wait_readable(self._socket)
-            except OSError:
-                return b""
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`. Raises Closed."""

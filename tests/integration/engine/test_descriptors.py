@@ -1,14 +1,19 @@
 """How many files an engine and its keeper may have open, and need; what is reported when there are no more."""
 
+import fcntl
 import json
 import os
 import resource
+import socket
+import struct
 import subprocess
+import termios
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from runtime.api.connection import MOST_DESCRIPTORS
 from runtime.client import Client, endpoint
 from runtime.errors import EngineError
 from tests.support.api import Api
@@ -141,6 +146,25 @@ def many_files():
         yield hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def unread(connection):
+    """Return how many bytes the other side has not received yet."""
+    return struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def test_descriptors_that_no_request_takes_are_closed(home, client):
+    client(1024, 4096)
+    engine = pid_of(home, "engine")
+    with Api(home.run / "engine.sock").connect() as sender, open(os.devnull) as sent:
+        before = len(os.listdir(f"/proc/{engine}/fd"))
+        sender.sendall(b"POST /images/load HTTP/1.1\r\nHost: e\r\nContent-Type: application/x-tar\r\n")
+        sender.sendall(b"Content-Length: 1000\r\n\r\n")
+        for _ in range(20):
+            socket.send_fds(sender, [bytes(10)], [sent.fileno()] * 60)
+        eventually(lambda: unread(sender) == 0, what="the engine has received the pieces")
+        assert len(os.listdir(f"/proc/{engine}/fd")) <= before + MOST_DESCRIPTORS + 5
+    eventually(lambda: len(os.listdir(f"/proc/{engine}/fd")) <= before, what="all of them are closed")
 
 
 def test_three_thousand_idle_clients_and_twenty_large_unfinished_bodies_cost_little(home, client):
