@@ -25,7 +25,7 @@ from runtime.build.git import GitFetcher
 from runtime.build.graph import PlannedStage, stage_number
 from runtime.build.history import dated
 from runtime.build.options import BuildOptions
-from runtime.build.output import Emit, Outputs
+from runtime.build.output import Emit, Outputs, drop
 from runtime.build.prune import prune
 from runtime.build.request import BuildRequest, read_clients, read_request, read_stream
 from runtime.build.runner import StepRunner
@@ -154,7 +154,7 @@ class Builder:
         """
         options = request.options
         references = [Reference.parse(tag) for tag in options.tags]
-        tell = _nothing if options.quiet else emit
+        tell = drop if options.quiet else emit
         classic: list[ClassicOutputs] = []
 
         def classic_outputs(planned: Sequence[PlannedStage], target: int) -> Outputs:
@@ -277,10 +277,6 @@ class Builder:
     async def prune(self, *, before: str | None = None, keep_bytes: int = 0) -> tuple[list[str], int]:
         """Remove what builds left (see `runtime.build.prune`)."""
         return await prune(self.cache, self.caches, self._images, before=before, keep_bytes=keep_bytes)
-
-
-def _nothing(message: dict[str, Any]) -> None:
-    """Drop a message."""
 
 
 def _check(options: BuildOptions) -> None:

@@ -20,7 +20,8 @@ from runtime.build import instructions as ins
 from runtime.build.errors import DockerfileError
 from runtime.build.graph import PlannedStage
 from runtime.build.options import BuildOptions
-from runtime.build.output import STDERR, Emit, OutputOrder, StageOutput
+from runtime.build.output import Emit, OutputOrder, StageOutput
+from runtime.container.logs.files import STDERR
 from runtime.errors import BadRequestError, SkiffError
 
 RED, PLAIN = "\x1b[91m", "\x1b[0m"

@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from runtime.build import instructions as ins
+from runtime.container.logs.files import STDERR, STDOUT
 
 Emit = Callable[[dict[str, Any]], None]
 
-STDOUT, STDERR = 1, 2
 LAST_LINES = 10
 """How many lines of a failed command's output its error repeats."""
+
+
+def drop(message: dict[str, Any]) -> None:
+    """An Emit that drops every message."""
 
 
 class StageOutput:

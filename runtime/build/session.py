@@ -19,7 +19,7 @@ from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.expansion import expand
 from runtime.build.graph import PlannedStage, plan_stages, reads_from, source_index, stage_index
 from runtime.build.lint import check_file, lint_of
-from runtime.build.output import Emit, OutputOrder, Outputs, StageOutput
+from runtime.build.output import Emit, OutputOrder, Outputs, StageOutput, drop
 from runtime.build.parser import parse_trigger
 from runtime.build.request import BuildRequest, read_ignore
 from runtime.build.selection import Sources
@@ -57,7 +57,7 @@ class BuildSession:
         self._emit = emit
         self.used_arguments: set[str] = set()
         self.arguments = global_arguments(self.dockerfile, self.options, self.used_arguments)
-        warn: Emit = _nothing if self.options.is_classic else emit
+        warn: Emit = drop if self.options.is_classic else emit
         self.lint = lint_of(self.dockerfile, self.options, lambda text: warn({"stream": text}))
         check_file(self.dockerfile, self.arguments, self.lint)
         self._planned, self._target = plan_stages(
@@ -220,10 +220,6 @@ class BuildSession:
                 f"{name!r} is no earlier stage, and as an image it can't be had: {error.message}", hint=hint
             ) from error
         return Sources(Tree(self.builder.layers_of(image)), description=repr(name)), image.id
-
-
-def _nothing(_: dict[str, Any]) -> None:
-    return
 
 
 def platform_members(platform: Platform) -> dict[str, Any]:

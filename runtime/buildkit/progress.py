@@ -15,8 +15,9 @@ import anyio
 
 from runtime.build import instructions as ins
 from runtime.build.graph import PlannedStage
-from runtime.build.output import STDOUT, StageOutput
+from runtime.build.output import StageOutput
 from runtime.buildkit.schema import message
+from runtime.container.logs.files import STDOUT
 
 CONTROL = "moby.buildkit.v1"
 _WARNING = re.compile(r"\[Warning\] (?P<rule>[A-Z]\w+): (?P<text>.*) \(line (?P<line>\d+)\)\n", re.DOTALL)

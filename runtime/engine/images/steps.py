@@ -15,9 +15,9 @@ import anyio
 import anyio.abc
 
 from runtime.bodies import HostConfig
-from runtime.build.output import STDERR, STDOUT
 from runtime.build.runner import HOSTNAME, RootFilesystem
 from runtime.container.devices import devices
+from runtime.container.logs.files import STDERR, STDOUT
 from runtime.container.resources import resources
 from runtime.container.spec import DEFAULT_SHM_BYTES, capabilities
 from runtime.engine.containers.making.hosts import hosts_file, resolv_conf
