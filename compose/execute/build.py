@@ -61,7 +61,7 @@ def build_image(
 
 def messages_of(client: Client, request: BuildCall) -> Iterator[dict[str, Any]]:
     """Build, and yield the engine's messages: our own on this machine reads the directories where they lie."""
-    if client.endpoint.is_ours and client.endpoint.path is not None:
+    if client.endpoint.is_ours:
         with ExitStack() as stack:
             directories = {"": request.context, **request.directories}
             opened = {name: os.open(path, os.O_RDONLY | os.O_DIRECTORY) for name, path in directories.items()}
