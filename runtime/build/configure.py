@@ -14,12 +14,12 @@ from typing import Any
 from runtime.build import instructions as ins
 from runtime.build.errors import DockerfileError, suggestion
 from runtime.build.lines import split_words
+from runtime.container.spec import DEFAULT_PATH, environment_of
 
 Config = dict[str, Any]
 Expand = Callable[[str], str]
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OWN_COMMAND = "skiff.own_command"
 """Marks, while a stage is built, that its own CMD set the command; never part of an image."""
 
@@ -28,14 +28,9 @@ _REAL_TIME = re.compile(r"SIGRTMIN(\+([1-9]|1[0-5]))?|SIGRTMAX(-([1-9]|1[0-4]))?
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp|))?", re.IGNORECASE)
 
 
-def environment(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the configuration's environment by name."""
-    return dict(item.split("=", 1) for item in config.get("Env") or () if "=" in item)
-
-
 def with_path(config: Mapping[str, Any]) -> Config:
     """Return a base's configuration with Docker's PATH where it has none: expansions see it, and the image stores it."""
-    if "PATH" in environment(config):
+    if "PATH" in environment_of(config):
         return dict(config)
     return {**config, "Env": [*(config.get("Env") or ()), f"PATH={DEFAULT_PATH}"]}
 
@@ -65,7 +60,7 @@ def configured(
 def _env(config: Config, instruction: ins.Env, word: Expand, escape: str) -> None:
     # all values see the environment from before this instruction
     changes = {word(name): word(value) for name, value in instruction.variables}
-    config["Env"] = [f"{name}={value}" for name, value in {**environment(config), **changes}.items()]
+    config["Env"] = [f"{name}={value}" for name, value in {**environment_of(config), **changes}.items()]
 
 
 def _label(config: Config, instruction: ins.Label, word: Expand, escape: str) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from runtime.build import configure
 from runtime.build import instructions as ins
 from runtime.build.arguments import global_arguments, target_platform
 from runtime.build.cache import INLINE, CachedUnder, step_key
@@ -25,6 +24,7 @@ from runtime.build.request import BuildRequest, read_ignore
 from runtime.build.selection import Sources
 from runtime.build.stage import StageBuilder, StageState
 from runtime.build.tree import Tree
+from runtime.container.spec import environment_of
 from runtime.errors import SkiffError
 from runtime.image.images import Image
 from runtime.image.manifest import Platform
@@ -153,7 +153,7 @@ class BuildSession:
             # nothing has no platform of its own: it is the build's, whatever --platform of the FROM says
             document = platform_members(target_platform(self.options))
             config = with_path({"WorkingDir": "/"})
-            state = StageState(document, config, [], [], step_key("", SCRATCH_IMAGE), configure.environment(config))
+            state = StageState(document, config, [], [], step_key("", SCRATCH_IMAGE), environment_of(config))
             copied = ins.Copy(planned.stage.base.text, line, ("/",), "/", from_stage=planned.base)
             return state, [] if context is None else [copied]
         image = await self._image(planned, context, platform)
@@ -171,7 +171,7 @@ class BuildSession:
             list(image.diff_ids),
             copy.deepcopy(image.config.get("history") or []),
             step_key("", image.id),
-            configure.environment(config),
+            environment_of(config),
             created=image.config.get("created") or "",
             identity=image.id,
         )

@@ -30,6 +30,7 @@ from runtime.build.selection import Sources
 from runtime.build.tree import Tree
 from runtime.build.users import owner_of
 from runtime.build.writer import Owner
+from runtime.container.spec import environment_of
 from runtime.errors import EngineError, SkiffError
 from runtime.image.images import Images, now
 from runtime.image.transfers import KeyedLocks
@@ -67,7 +68,7 @@ class StageState:
             config=config,
             diff_ids=list(self.diff_ids),
             history=list(self.history),
-            variables={**self.variables, **configure.environment(config)},
+            variables={**self.variables, **environment_of(config)},
             arguments=list(self.arguments),
             cached=list(self.cached),
         )
@@ -206,7 +207,7 @@ class StageBuilder:
             text = history.created_by(instruction, changed, word, escape)
             self.state.config = changed
             if isinstance(instruction, ins.Env):
-                own = configure.environment(changed)
+                own = environment_of(changed)
                 self.state.variables.update({name: own[name] for name in map(self.expand, dict(instruction.variables))})
             if text is not None:
                 self._append_history(text, self.state.created, empty_layer=True)
@@ -302,7 +303,7 @@ class StageBuilder:
                 self.state.arguments.append(name)
             if value is None:
                 continue
-            own = configure.environment(self.state.config).get(name)
+            own = environment_of(self.state.config).get(name)
             if own is not None and own != value:
                 self.output.write(
                     f"[Warning] from here on ${name} is {value!r}, as ARG says, and not {own!r}, as ENV does: "

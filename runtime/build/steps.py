@@ -23,6 +23,7 @@ from runtime.build.runner import HOSTNAME, RootFilesystem
 from runtime.build.tree import Entry, Tree
 from runtime.build.users import account_of
 from runtime.build.writer import Owner, Writer
+from runtime.container.spec import DEFAULT_PATH
 from runtime.image.machine import why_not
 from runtime.image.manifest import Platform
 from runtime.oci.types import OciProcess, OciRlimit
@@ -106,7 +107,7 @@ class RunStep:
             mounts.show(path, text.encode(), 0o755)
         arguments = configure.command_line(command, config)
         variables = dict(stage.variables)
-        environment = {"PATH": configure.DEFAULT_PATH, **proxies(options), **variables}
+        environment = {"PATH": DEFAULT_PATH, **proxies(options), **variables}
         network = instruction.network or options.network_mode
         identity = [
             arguments, variables, config.get("User"), config.get("WorkingDir"), network, options.extra_hosts,

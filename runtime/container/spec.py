@@ -216,6 +216,11 @@ def _kernel_values(host: HostConfig) -> dict[str, str]:
     return found
 
 
+def environment_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment variables of a configuration by name."""
+    return dict(pair.split("=", 1) for pair in config.get("Env") or () if "=" in pair)
+
+
 def process(config: ContainerConfig, host: HostConfig, granted: Sequence[str], no_new_privileges: bool) -> OciProcess:
     """Return the document's `process`."""
     environment = list(config.get("Env") or ())

@@ -28,6 +28,7 @@ from runtime.container.health import Health
 from runtime.container.logs.reader import LogReader
 from runtime.container.logs.writer import LogWriter
 from runtime.container.restart import RestartPolicy
+from runtime.container.spec import environment_of
 from runtime.keeper.handles import ProcessHandle
 
 CREATED, RUNNING, PAUSED, RESTARTING, REMOVING, EXITED, DEAD = (
@@ -132,7 +133,7 @@ class Container:
     @property
     def environment(self) -> dict[str, str]:
         """Its environment variables."""
-        return dict(pair.split("=", 1) for pair in self.config.get("Env") or () if "=" in pair)
+        return environment_of(self.config)
 
     @property
     def log_fields(self) -> dict[str, str]:
