@@ -86,9 +86,6 @@ def _row(project: str, container: ObservedContainer, *, whole: bool) -> dict[str
     from compose.render.table import ago
 
     row = container.document
-    status = str(row.get("Status") or "")
-    health = next((h for h in ("starting", "unhealthy", "healthy") if f"({h})" in status or f": {h})" in status), "")
-    exit_code = status.partition("(")[2].partition(")")[0] if container.state == "exited" else "0"
     command = str(row.get("Command", ""))
     mounts = row.get("Mounts") or ()
     listed = row.get("Ports") or ()
@@ -96,8 +93,8 @@ def _row(project: str, container: ObservedContainer, *, whole: bool) -> dict[str
         "Command": f'"{_shown(command, SHOWN_COMMAND, whole=whole)}"',
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(row["Created"])),
         "Engine": container.labels.get(ENGINE, ""),
-        "ExitCode": int(exit_code) if exit_code.isdigit() else 0,
-        "Health": health,
+        "ExitCode": container.exit_code or 0,
+        "Health": container.health,
         "ID": container.id if whole else container.id[:12],
         "Image": row.get("Image", ""),
         "Labels": ",".join(f"{key}={value}" for key, value in container.labels.items()),
@@ -123,7 +120,7 @@ def _row(project: str, container: ObservedContainer, *, whole: bool) -> dict[str
         "Service": container.service,
         "Size": "0B",
         "State": container.state,
-        "Status": status,
+        "Status": container.status,
     }
 
 

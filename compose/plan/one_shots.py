@@ -13,8 +13,7 @@ def is_done(target: DesiredProject, name: str, container: ObservedContainer) -> 
     """
     service = target.services[name]
     return (
-        container.state == "exited"
-        and str(container.document.get("Status") or "").startswith("Exited (0)")
+        container.exit_code == 0
         and service.restart_policy.name in ("", "no", "on-failure")
         and is_awaited(target, name)
         and not reads_folders(service.mounts)

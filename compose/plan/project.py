@@ -44,6 +44,7 @@ def own_labels(project: str) -> list[str]:
 
 
 ALIVE = ("running", "paused", "restarting")
+HEALTHS = ("starting", "unhealthy", "healthy")
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,22 @@ class ObservedContainer:
     def is_alive(self) -> bool:
         """Whether it runs, is paused, or is about to be restarted."""
         return self.state in ALIVE
+
+    @property
+    def health(self) -> str:
+        """One of HEALTHS where its health is checked, else ""."""
+        return next((health for health in HEALTHS if f"({health})" in self.status or f": {health})" in self.status), "")
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of its process, None where that has not ended or the engine doesn't say."""
+        code = self.status.removeprefix("Exited (").partition(")")[0]
+        return int(code) if self.state == "exited" and code.isdigit() else None
+
+    @property
+    def status(self) -> str:
+        """What the list says of its state, such as "Up 2 hours (healthy)"."""
+        return str(self.document.get("Status") or "")
 
     def short_name(self) -> str:
         """Return its name before its log lines: without the project's where it is the usual one."""

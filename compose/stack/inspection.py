@@ -45,11 +45,9 @@ def service_states(context: Context, project: DesiredProject) -> dict[str, str]:
 
 
 def _state(container: ObservedContainer) -> str:
-    status = str(container.document.get("Status") or "")
     if container.state == "exited":
-        return "exited" if status.startswith("Exited (0)") else "failed"
-    health = next((each for each in ("starting", "unhealthy", "healthy") if f"{each})" in status), "")
-    return health or (container.state if container.state in WORST_FIRST else "exited")
+        return "exited" if container.exit_code == 0 else "failed"
+    return container.health or (container.state if container.state in WORST_FIRST else "exited")
 
 
 class HostPort(NamedTuple):

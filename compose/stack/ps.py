@@ -11,6 +11,9 @@ from compose.plan.project import CONFIG_FILES, PROJECT, DesiredProject, Observed
 if TYPE_CHECKING:
     from compose.stack.context import Context
 
+KILLED = 137
+"""The exit code of a process that SIGKILL ended: 128 and the signal's number."""
+
 
 @dataclass(frozen=True)
 class PsRequest:
@@ -97,5 +100,5 @@ def volumes(context: Context, project: DesiredProject, services: Sequence[str] =
 
 def out_of_memory(context: Context, containers: Sequence[ObservedContainer]) -> set[str]:
     """Return the IDs of those that were killed because they were out of memory, which the engine's list does not say."""
-    killed = [each.id for each in containers if str(each.document.get("Status") or "").startswith("Exited (137)")]
+    killed = [each.id for each in containers if each.exit_code == KILLED]
     return {id for id in killed if context.client.container(id)["State"].get("OOMKilled")}
