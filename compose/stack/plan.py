@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,6 @@ def planned(context: Context, project: DesiredProject, request: UpRequest) -> It
     """
     from compose.execute.observe import observe
     from compose.execute.reasons import with_reasons
-    from compose.plan.images import plan_images
     from compose.plan.providing import provided
     from compose.plan.refusals import check_ports
     from compose.plan.resources import diverged
@@ -31,20 +29,12 @@ def planned(context: Context, project: DesiredProject, request: UpRequest) -> It
     from compose.plan.summary import changes, done
     from compose.plan.up import plan_up
 
-    options, images = request.options, request.images
+    options = request.options
     names = select(project, options.services, with_dependencies=options.with_dependencies)
     observed = observe(context.client, project)
     check_checkout(project, observed.containers)
     check_ports(project, names, options.scale)
-    wanted = plan_images(
-        project,
-        observed,
-        names,
-        build=images.build,
-        no_build=images.no_build,
-        pull=images.pull,
-        now_s=time.time(),
-    )
+    wanted = request.images.plan(project, observed, names)
     yield from changes(wanted)
     for name in provided(project, names):
         yield Planned(name, "its provider says what it sets", "run")

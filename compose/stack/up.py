@@ -35,6 +35,20 @@ class ImageOptions:
     quiet_pull: bool = False
     quiet_build: bool = False
 
+    def plan(self, project: DesiredProject, observed: EngineState, names: Sequence[str]) -> Plan:
+        """Return the plan that builds and pulls the images of the services `names`, as `plan_images` does."""
+        from compose.plan.images import plan_images
+
+        return plan_images(
+            project,
+            observed,
+            names,
+            build=self.build,
+            no_build=self.no_build,
+            pull=self.pull,
+            now_s=time.time(),
+        )
+
 
 @dataclass(frozen=True)
 class UpRequest:
@@ -210,18 +224,7 @@ class StackUp:
 
     def _images(self, observed: EngineState, names: Sequence[str]) -> EngineState:
         """Build and pull the images that the services need; return the engine's state afterwards."""
-        from compose.plan.images import plan_images
-
-        wanted = self._request.images
-        plan = plan_images(
-            self.project,
-            observed,
-            names,
-            build=wanted.build,
-            no_build=wanted.no_build,
-            pull=wanted.pull,
-            now_s=time.time(),
-        )
+        plan = self._request.images.plan(self.project, observed, names)
         if not plan.operations:
             return observed
         return dataclasses.replace(observed, images=self._execute(plan, observed).images)
