@@ -10,9 +10,33 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from runtime.build.selection import Match, Sources
+from runtime.build.selection import Item, Match, Sources
 from runtime.build.tree import Tree
 from runtime.build.writer import Owner, Writer
+
+
+class HardLinks:
+    """Makes files of one copy hard links of each other where those that are copied are; kept within one source."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._copied: dict[tuple[int, int, int], str] = {}
+
+    def repeat(self, item: Item, owner: Owner | None = None) -> bool:
+        """Link `item` to the copy of the same file, if there is one, and return whether; `owner` gets new directories."""
+        copied = self._copied.get(_file_of(item)) if item.entry.is_file else None
+        if copied is not None:
+            os.link(copied, self._writer.place(item.destination, owner))
+        return copied is not None
+
+    def add(self, item: Item, location: str) -> None:
+        """Record that `item` was copied to `location`."""
+        if item.entry.is_file and item.entry.info.st_nlink > 1:
+            self._copied[_file_of(item)] = location
+
+
+def _file_of(item: Item) -> tuple[int, int, int]:
+    return item.source, item.entry.info.st_dev, item.entry.info.st_ino
 
 
 class ContextCopies:
@@ -43,7 +67,7 @@ def _copy(sources: Sources, directory: Path) -> Sources:
     target = Path(tempfile.mkdtemp(prefix="context-", dir=directory))
     target.chmod(0o755)  # a step that mounts it may run as any user
     writer = Writer(target)
-    links: dict[tuple[int, int], str] = {}
+    links = HardLinks(writer)
     folders = []
     for item in sources.select([Match(sources.tree.root, "/")], "/", is_directory=True):
         info, entry = item.entry.info, item.entry
@@ -52,14 +76,10 @@ def _copy(sources: Sources, directory: Path) -> Sources:
         if entry.is_directory:
             writer.put_directory(item.destination, Owner(), stat.S_IMODE(info.st_mode))
             folders.append(item)
-        elif entry.is_file and (info.st_dev, info.st_ino) in links:
-            os.link(links[info.st_dev, info.st_ino], writer.place(item.destination))
-        else:
+        elif not links.repeat(item):
             mode, time_ns = stat.S_IMODE(info.st_mode), sources.time_ns_of(entry)
-            place = writer.put_entry(item.destination, entry, Owner(), mode, time_ns, {})
+            links.add(item, writer.put_entry(item.destination, entry, Owner(), mode, time_ns, {}))
             sources.check(entry)
-            if info.st_nlink > 1:
-                links[info.st_dev, info.st_ino] = place
     for item in reversed(folders):
         time_ns = sources.time_ns_of(item.entry)
         os.utime(writer.directory(item.destination), ns=(time_ns, time_ns))

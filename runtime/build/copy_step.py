@@ -17,6 +17,7 @@ import anyio.to_thread
 from runtime.build import instructions as ins
 from runtime.build.archive import is_archive, unpack
 from runtime.build.arguments import epoch
+from runtime.build.copies import HardLinks
 from runtime.build.expansion import expand_text
 from runtime.build.foundation import Fact, foundation
 from runtime.build.git import Commit, GitFetcher, is_git, parse_git
@@ -166,7 +167,7 @@ class CopyStep:
         await anyio.to_thread.run_sync(self._write, writer, remote)
 
     def _write(self, writer: Writer, remote: Mapping[str, RemoteFile]) -> None:
-        links: dict[tuple[int, int, int], str] = {}
+        links = HardLinks(writer)
         numbered = enumerate(self.items)
         for _, group in itertools.groupby(numbered, key=lambda pair: pair[1].source):
             # a directory's time is its source's until a later source puts something into it
@@ -187,7 +188,7 @@ class CopyStep:
             shutil.copyfile(file.path, location)
             self._finish(writer, location, REMOTE_MODE, file.mtime_ns)
 
-    def _item(self, writer: Writer, number: int, item: Item, links: dict[tuple[int, int, int], str]) -> bool:
+    def _item(self, writer: Writer, number: int, item: Item, links: HardLinks) -> bool:
         """Write one item; return whether it is a directory that takes its source's time."""
         if number in self.archives:
             self._unpack(writer, item.entry.location)
@@ -229,12 +230,9 @@ class CopyStep:
             xattrs={} if keeps_owner else self.sources.xattrs_of(item.entry),
         )
 
-    def _file(self, writer: Writer, item: Item, links: dict[tuple[int, int, int], str]) -> None:
+    def _file(self, writer: Writer, item: Item, links: HardLinks) -> None:
         """Copy a file; one that is a hard link of another of the same source becomes one of its copy."""
-        info = item.entry.info
-        key = (item.source, info.st_dev, info.st_ino)
-        if item.entry.is_file and info.st_nlink > 1 and key in links:
-            os.link(links[key], writer.place(item.destination, self.owner))
+        if links.repeat(item, self.owner):
             return
         location = writer.put_entry(
             item.destination,
@@ -245,7 +243,7 @@ class CopyStep:
             self.sources.xattrs_of(item.entry),
         )
         self.sources.check(item.entry)
-        links[key] = location
+        links.add(item, location)
 
     def _unpack(self, writer: Writer, archive: str | Path) -> None:
         writer.directory(self.destination, self.owner, 0o755)
