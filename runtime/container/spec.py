@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runtime.bodies import ContainerConfig, ExecConfig, HostConfig, UlimitBody
+from runtime.booleans import FALSE, TRUE
 from runtime.container import seccomp_profile
 from runtime.container.devices import devices
 from runtime.container.resources import resources
@@ -25,7 +26,6 @@ from runtime.oci.types import OciMount, OciNamespace, OciProcess, OciRlimit, Oci
 
 OCI_VERSION = "1.2.0"
 ALL = "ALL"
-TRUE, FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHM_BYTES = 64 << 20
 IPC_SYSCTLS = frozenset(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote_plus
 
 from runtime.bodies import LogConfig
+from runtime.booleans import FALSE, TRUE
 from runtime.container.logs import remote
 from runtime.errors import BadRequestError
 
@@ -24,8 +25,6 @@ LOCAL_MAX_BYTES, LOCAL_MAX_FILES = 20 << 20, 5
 """The defaults of the driver "local"."""
 UNREAD_BYTES = 1 << 20
 """How much output of a container with the driver "none" is kept for attached clients that are a little behind."""
-TRUE = ("1", "t", "T", "TRUE", "true", "True")
-FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([kKmMgGtTpP]?)i?[bB]?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
 _FIELD = re.compile(r"\{\{ *\.(\w+) *\}\}")

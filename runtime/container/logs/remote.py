@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from runtime.booleans import FALSE, TRUE
 from runtime.errors import BadRequestError
 
 SYSLOG, JOURNALD, FLUENTD, GELF = "syslog", "journald", "fluentd", "gelf"
@@ -204,9 +205,9 @@ def _port(url: SplitResult, what: str) -> int | None:
 
 def _flag(options: Mapping[str, str], name: str) -> bool:
     text = options.get(name, "false")
-    if text not in ("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"):
+    if text not in (*TRUE, *FALSE):
         raise BadRequestError(f'strconv.ParseBool: parsing "{text}": invalid syntax', f"{name} is true or false")
-    return text in ("1", "t", "T", "TRUE", "true", "True")
+    return text in TRUE
 
 
 def _number(text: str, function: str) -> int:
