@@ -8,19 +8,26 @@ ANSWER = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n
 
 
 def refuse_waiting(listener: socket.socket, reason: str) -> None:
-    """Respond 503 with `reason` to all clients that wait at the non-blocking `listener`."""
+    """Respond 503 with `reason` to all clients that wait at the non-blocking `listener`.
+
+    All are accepted before the first is answered: whoever connects after an answer, having mended what `reason` says, is
+    not among them.
+    """
     body = b'{"message":' + json_string(f"the engine can't be started: {reason}") + b"}\n"
+    answer = ANSWER.format(len(body)).encode() + body
+    clients = []
     while True:
         try:
-            client, _ = listener.accept()
-        except OSError:
-            return
+            clients.append(listener.accept()[0])
+        except OSError:  # nobody else waits, or there are no more descriptors: who is left causes the next attempt
+            break
+    for client in clients:
         with client:
             client.setblocking(False)
             try:
+                client.send(answer)
                 client.recv(1 << 16)  # closing a socket with unread data discards what was sent (ECONNRESET)
-                client.send(ANSWER.format(len(body)).encode() + body)
-            except OSError:
+            except OSError:  # the client is gone, or its request is still on its way
                 continue
 
 
