@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def copy_out(client: Client, id: str, path: str, destination: str | IO[bytes], *
         for data in client.archive_get(id, path):
             destination.write(data)
         return
-    parent = os.path.dirname(os.path.abspath(destination))
+    parent = os.path.dirname(os.path.realpath(destination))
     if not os.path.isdir(parent):
         raise SkiffError(f"{parent}: no such directory", "make it, or correct the path")
     if destination.endswith("/") and not os.path.isdir(destination):
@@ -66,7 +67,20 @@ def copy_out(client: Client, id: str, path: str, destination: str | IO[bytes], *
             spool.write(piece)
         spool.seek(0)
         with tarfile.open(fileobj=spool) as tar:
-            unpack(tar, path, destination)
+            if os.path.exists(destination) and not os.path.isdir(destination) and not os.path.isfile(destination):
+                _write_into(tar, destination)
+            else:
+                unpack(tar, path, os.path.realpath(destination))
+
+
+def _write_into(tar: tarfile.TarFile, destination: str) -> None:
+    """Write the one file of an archive into a device or a pipe. Raises SkiffError for anything else than a file."""
+    member = tar.next()
+    content = tar.extractfile(member) if member is not None and member.isreg() else None
+    if content is None:
+        raise SkiffError(f"{destination}: only a file can be copied into a device or a pipe", "name another place")
+    with content, open(destination, "wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def unpack(tar: tarfile.TarFile, path: str, destination: str) -> None:
@@ -74,37 +88,69 @@ def unpack(tar: tarfile.TarFile, path: str, destination: str) -> None:
 
     Raises SkiffError for a member that would be written elsewhere: archives from containers are not trusted.
     """
-    is_contents = path.endswith("/.")
     into = destination if os.path.isdir(destination) else os.path.dirname(os.path.abspath(destination))
     wanted = "" if os.path.isdir(destination) else os.path.basename(destination.rstrip("/"))
+    is_contents = path.endswith("/.")
+    directories = []
     for member in tar:
-        first, slash, rest = member.name.removeprefix("./").partition("/")
-        if is_contents and first in ("", "."):
-            first = ""
-        if is_contents and not wanted:
-            member.name = "/".join(filter(None, (first, rest))) or "."
-        else:
-            member.name = (
-                (wanted or first) + slash + rest if not is_contents else "/".join(filter(None, (wanted, first, rest)))
-            )
+        member.name = _local_name(member.name, wanted, is_contents=is_contents)
+        if member.islnk() and not member.linkname.startswith("/"):
+            member.linkname = _local_name(member.linkname, wanted, is_contents=is_contents)
         _extract(tar, member, into)
+        if member.isdir():
+            directories.append(member)
+    for directory in reversed(directories):  # only now: there may be no right to write in it, and writing sets its time
+        place = os.path.join(into, directory.name)
+        os.chmod(place, directory.mode)
+        os.utime(place, (directory.mtime, directory.mtime))
+
+
+def _local_name(name: str, wanted: str, *, is_contents: bool) -> str:
+    """Return where the member `name` of a container's archive goes; the first of its parts becomes `wanted`, if given."""
+    first, slash, rest = name.removeprefix("./").partition("/")
+    if not is_contents:
+        return (wanted or first) + slash + rest
+    return "/".join(filter(None, (wanted, "" if first == "." else first, rest))) or "."
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, into: str) -> None:
     """Extract `member` into the directory `into`: not through links that lead out of it, without set-ID bits.
 
-    Python's own filters do that too, from 3.11.4 on. Raises SkiffError.
+    Python's own filters do that too, from 3.11.4 on. It belongs to the caller, as with `docker cp`. Raises SkiffError.
     """
     top = os.path.realpath(into)
     member.name = member.name.lstrip("/")
     member.mode &= ~HIGH_MODE_BITS
+    member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
     for name in (os.path.dirname(member.name), member.linkname if member.islnk() else ""):
         if os.path.commonpath([top, os.path.realpath(os.path.join(top, name))]) != top:
             raise SkiffError(f"{member.name}: leads out of {into}", "copy what it leads to by its own name")
     if os.path.basename(member.name) == "..":
         raise SkiffError(f"{member.name}: leads out of {into}", "copy what it leads to by its own name")
+    if member.islnk() and not os.path.lexists(os.path.join(top, member.linkname)):
+        raise SkiffError(f"{member.name}: the archive lacks {member.linkname}, which it is a hard link to", "try again")
+    path = os.path.join(top, member.name)
+    if os.path.lexists(path):
+        _make_way(path, member)
+    if member.isdir():
+        os.makedirs(path, 0o700, exist_ok=True)
+        return
     tar.extraction_filter = lambda member, _: member  # newer versions of Python have a default filter
     tar.extract(member, into)
+
+
+def _make_way(path: str, member: tarfile.TarInfo) -> None:
+    """Remove what is at `path` and is not a directory, so that nothing is written through a link or into a device.
+
+    Raises SkiffError for a directory in the place of something else, and the reverse.
+    """
+    is_directory = os.path.isdir(path) and not os.path.islink(path)
+    if is_directory and not member.isdir():
+        raise SkiffError(f"{path}: cannot overwrite a directory with a file", "move it away, or name another place")
+    if member.isdir() and not is_directory:
+        raise SkiffError(f"{path}: cannot overwrite a file with a directory", "move it away, or name another place")
+    if not is_directory:
+        os.unlink(path)
 
 
 def _is_folder(client: Client, id: str, path: str) -> bool:

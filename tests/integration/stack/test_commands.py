@@ -194,6 +194,17 @@ def test_cp_copies_files_and_folders_both_ways(pair, tmp_path):
     )
     with tarfile.open(fileobj=io.BytesIO(streamed.stdout)) as tar:
         assert tar.getnames() == ["renamed"]
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("behind")
+    with open(os.open(pipe, os.O_RDWR), "rb") as held:
+        pair.skiff("cp", "web:/tmp/renamed", pipe)
+        assert held.read(len("content\n")) == b"content\n"
+    assert pipe.is_fifo()
+    assert "only a file" in pair.refused("cp", "web:/tmp", pipe)
+    pair.skiff("cp", "web:/tmp/renamed", link)
+    assert link.is_symlink()
+    assert (tmp_path / "behind").read_text() == "content\n"
     os.chown(folder / "file", 1234, 1235)
     pair.skiff("cp", folder / "file", "web:/tmp/renamed")
     assert pair.skiff("exec", "-T", "web", "stat", "-c", "%u:%g", "/tmp/renamed").stdout == "1234:1235\n"

@@ -72,7 +72,7 @@ def test_a_pipe_and_a_device_get_what_is_written_and_stay_what_they_are(folder):
 
 
 def test_what_cannot_be_written_is_told_with_the_reason(folder):
-    with pytest.raises(SkiffError, match="can't write .*: Is a directory"):
+    with pytest.raises(SkiffError, match=r"can't write .*: Is a directory"):
         write_whole([b""], str(folder))
-    with pytest.raises(SkiffError, match="can't write .*: No such file or directory"):
+    with pytest.raises(SkiffError, match=r"can't write .*: No such file or directory"):
         write_whole([b""], str(folder / "missing" / "file"))
