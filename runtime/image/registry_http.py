@@ -25,6 +25,7 @@ LARGEST_HEAD_BYTES = 64 << 10
 MOST_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 CERTIFICATES = Path("/etc/docker/certs.d")
+TRY_AGAIN = "try again; look at the registry, and at proxies on the way to it, if that changes nothing"
 
 Body = Callable[[], AsyncIterator[bytes]]
 """Gives a request's body from its start each time it is called: a request may have to be sent again."""
@@ -37,7 +38,7 @@ class TransferError(UnavailableError):
     """
 
     def __init__(
-        self, message: str, hint: str | None = None, *, is_unreachable: bool = False, pause_s: float | None = None
+        self, message: str, hint: str | None = TRY_AGAIN, *, is_unreachable: bool = False, pause_s: float | None = None
     ) -> None:
         super().__init__(message, hint)
         self.is_unreachable = is_unreachable

@@ -72,6 +72,7 @@ def test_a_manifest_and_a_configuration_that_fail_once_get_a_second_try(first):
 @pytest.mark.parametrize(
     ("answers", "words"),
     [
+        ([CUT] * 5, "hung up before its answer was whole"),
         ([NONSENSE] * 5, "gave an answer that is no HTTP"),
         ([failing(429, pause=b"3600")], "allows no more requests for now"),
     ],
@@ -84,6 +85,7 @@ def test_what_stays_wrong_is_reported_without_the_library(answers, words, monkey
             async with Registry.open(server.domain) as registry:
                 with pytest.raises(TransferError, match=words) as caught:
                     await registry.manifest(Reference.parse(f"{server.domain}/app:1"))
+            assert caught.value.hint
             assert not any(word in str(caught.value) for word in ("h11", "state", "role", "event"))
 
     anyio.run(main)
