@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.image.mounted_layers import try_mount
 from runtime.linux import nftables as nft
 from runtime.linux import syscalls as linux
 from runtime.linux.netlink import Netlink
@@ -100,6 +101,17 @@ def overlay(folder: Path) -> None:
             (merged / "above").write_text("above")
         finally:
             linux.umount2(str(merged), linux.MNT_DETACH)
+    finally:
+        shutil.rmtree(base)
+
+
+def mounted_layer(folder: Path) -> None:
+    """Mount the archive of a layer with an index in `folder`, in a new mount namespace, and read it."""
+    base = Path(tempfile.mkdtemp(prefix="skiff-doctor-", dir=folder))
+    try:
+        linux.call("unshare", linux.CLONE_NEWNS)
+        linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
+        try_mount(base)
     finally:
         shutil.rmtree(base)
 

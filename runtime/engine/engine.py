@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -83,7 +84,7 @@ class Engine:
         self.background = Background(group)
         self.events = EventBus()
         self.trash = Trash(paths)
-        self.images = Images(paths, store, self.trash)
+        self.images = Images(paths, store, self.trash, mounts_layers=not os.environ.get("SKIFF_UNPACK"))
         # Networks uses only `start_soon` of the group
         self.networks = Networks(
             paths,
@@ -188,6 +189,7 @@ class Engine:
                 engine.background.start_soon(engine.trash.keep_empty, engine.busy)
                 yield engine
                 await engine.networks.withdraw()
+                await anyio.to_thread.run_sync(engine.images.layers.release)
                 await keeper.bye()
                 group.cancel_scope.cancel()
         finally:

@@ -108,7 +108,7 @@ def _open(path: Path) -> _Archive:
 async def _load_layer(
     images: Images, archive: _Archive, member: tarfile.TarInfo, diff_id: str, descriptor: Descriptor | None
 ) -> None:
-    """Unpack one layer; its blob stays when it is a compressed one that a registry would know by its digest."""
+    """Add one layer; its blob stays when it is a compressed one that a registry would know by its digest."""
     if descriptor is not None and descriptor.digest != diff_id:
         if not images.content.has(descriptor.digest):
             await anyio.to_thread.run_sync(archive.copy_blob, member, images.content, descriptor.digest)
@@ -119,9 +119,7 @@ async def _load_layer(
             raise
         images.layers.know(diff_id, descriptor)
         return
-    with tempfile.NamedTemporaryFile(dir=images.scratch(), prefix="layer-", buffering=0) as file:
-        await anyio.to_thread.run_sync(archive.copy, member, file)
-        await images.layers.add(Path(file.name), diff_id)
+    await images.layers.add(lambda: archive.open(member), diff_id)
 
 
 async def _adopt(images: Images, found: ArchivedImage, progress: Tell) -> Image:
@@ -182,13 +180,14 @@ class _Archive:
         member = self._member(name)
         if member.size > LARGEST_DOCUMENT_BYTES:
             raise BadRequestError(f"the archive's {name} is larger than any such document")
-        return self._open(member).read()
+        return self.open(member).read()
 
-    def _open(self, member: tarfile.TarInfo) -> IO[bytes]:
+    def open(self, member: tarfile.TarInfo) -> BinaryIO:
+        """Return a member's content as a file: one at a time can be read. Raises BadRequestError."""
         content = self.tar.extractfile(member)
         if content is None:
             raise BadRequestError(f"the archive's {member.name} is not a file")
-        return content
+        return cast(BinaryIO, content)
 
     def _docker_image(self, entry: dict[str, Any]) -> ArchivedImage:
         layers = tuple(self._member(name) for name in entry["Layers"])
@@ -270,7 +269,7 @@ class _Archive:
     def copy(self, member: tarfile.TarInfo, out: Any) -> None:
         """Copy a member to `out`. Raises BadRequestError when it is not whole."""
         try:
-            source = self._open(member)
+            source = self.open(member)
             while data := source.read(COPY_BYTES):
                 out.write(data)
         except (tarfile.TarError, EOFError) as error:

@@ -56,13 +56,14 @@ class Image:
 
 
 class Images:
-    """Images and their layers over a store; layers lie unpacked in `layers/<diff ID>/diff`."""
+    """Images and their layers over a store; the files of a layer are in `layers/<diff ID>/diff`."""
 
-    def __init__(self, paths: Paths, store: Store, trash: Trash | None = None) -> None:
+    def __init__(self, paths: Paths, store: Store, trash: Trash | None = None, *, mounts_layers: bool = False) -> None:
+        """`mounts_layers`: see `Layers`."""
         self.store = store
         self.trash = trash or Trash(paths)
         self.content = ContentStore(paths)
-        self.layers = Layers(paths, store, self.content, self.trash)
+        self.layers = Layers(paths, store, self.content, self.trash, mounts=mounts_layers)
         self.garbage = Garbage(paths, store, self.layers, self.trash)
         self.transfers = KeyedLocks()
         self._paths = paths

@@ -1,4 +1,4 @@
-"""Layers: unpacked once in `layers/<diff ID>/diff`, whatever archive they came in, and where their blobs are known.
+"""Layers: once in `layers/<diff ID>/diff`, mounted or unpacked, and where their blobs are known.
 
 What touches the disk runs in worker threads; the store is changed in the caller's task alone.
 """
@@ -22,8 +22,9 @@ from runtime.image.assembly import assemble
 from runtime.image.compression import decoded
 from runtime.image.content import ContentStore
 from runtime.image.manifest import Descriptor
+from runtime.image.mounted_layers import FILES, MountedLayers, copy_archive
 from runtime.image.pack import pack
-from runtime.image.unpack import Unpacked, unpack
+from runtime.image.unpack import Blob, Unpacked, unpack
 from runtime.linux import userns
 from runtime.linux.durability import sync_tree
 from runtime.paths import Paths
@@ -53,6 +54,8 @@ class LayerSource:
         Its digest is the diff ID, but for a layer that could neither be kept to the byte nor was made here.
         """
         assembly = self.directory.parent / ASSEMBLY
+        if copy_archive(self.directory.parent, out):
+            return
         if self.blob is not None:
             with open(self.blob, "rb") as file:
                 for piece in decoded(file):
@@ -66,35 +69,50 @@ class LayerSource:
 class Layers:
     """The layers of one engine."""
 
-    def __init__(self, paths: Paths, store: Store, content: ContentStore, trash: Trash) -> None:
+    def __init__(
+        self, paths: Paths, store: Store, content: ContentStore, trash: Trash, *, mounts: bool = False
+    ) -> None:
+        """With `mounts` new layers are mounted where that is possible: `release` must be called at the end."""
         self._paths = paths
         self._store = store
         self._content = content
         self._trash = trash
         self._records: dict[str, dict[str, Any]] = {}
         self._has_one_user = userns.has_one_user()
+        self.mounted = MountedLayers(paths.tmp, ASSEMBLY, is_wanted=mounts)
 
     def directory(self, diff_id: str) -> Path:
-        """Return the directory with the files of the layer, in overlayfs's format."""
-        return self._paths.layers / diff_id.partition(":")[2] / "diff"
+        """Return the directory with the files of the layer, in overlayfs's format. Raises InternalError if it is damaged."""
+        home = self._home(diff_id)
+        self.mounted.ensure(home, self._record(diff_id).get("archive"))
+        return home / FILES
+
+    def _home(self, diff_id: str) -> Path:
+        return self._paths.layers / diff_id.partition(":")[2]
 
     def has(self, diff_id: str) -> bool:
-        """Whether the layer is unpacked here."""
+        """Whether the layer is here."""
         # it is moved there when it is whole, and its files are on the disk
-        return self.directory(diff_id).is_dir()
+        return (self._home(diff_id) / FILES).is_dir()
 
     def known(self) -> Iterator[str]:
         """Yield the diff IDs of all layers; what else lies among them is none of ours."""
         if not self._paths.layers.is_dir():
             return
         for entry in os.scandir(self._paths.layers):
-            if DIFF_ID.fullmatch(entry.name) and os.path.isdir(f"{entry.path}/diff"):
+            if DIFF_ID.fullmatch(entry.name) and os.path.isdir(f"{entry.path}/{FILES}"):
                 yield f"sha256:{entry.name}"
 
     def remove(self, diff_id: str) -> None:
         """Remove a layer that nothing needs."""
         self._records.pop(diff_id, None)
-        self._trash.throw(self.directory(diff_id).parent)
+        self.mounted.release(self._home(diff_id))
+        self._trash.throw(self._home(diff_id))
+
+    def release(self) -> None:
+        """Unmount all layers; containers that run keep theirs. Blocking."""
+        for diff_id in self.known():
+            self.mounted.release(self._home(diff_id))
 
     def _record(self, diff_id: str) -> dict[str, Any]:
         """Return what the layer's record says; without one, nothing of it but its files is known."""
@@ -107,7 +125,7 @@ class Layers:
         return self._records[diff_id]
 
     def _place(self, diff_id: str) -> Path:
-        return self.directory(diff_id).parent / LAYER
+        return self._home(diff_id) / LAYER
 
     def size(self, diff_id: str) -> int:
         """Return the bytes of the layer's files; 0 when it is not here."""
@@ -126,7 +144,7 @@ class Layers:
         """Return from where the layer can be read."""
         blob = self.blob(diff_id)
         kept = self._content.path(blob.digest) if blob is not None and self._content.has(blob.digest) else None
-        return LayerSource(diff_id, self.directory(diff_id), kept)
+        return LayerSource(diff_id, self._home(diff_id) / FILES, kept)
 
     def know(self, diff_id: str, blob: Descriptor, repository: str | None = None) -> None:
         """Keep that the layer is `blob` in `repository`."""
@@ -140,9 +158,9 @@ class Layers:
             self._records[diff_id] = changed
 
     async def add(
-        self, archive: Path, expected: str | None = None, progress: Callable[[int], None] | None = None
+        self, archive: Blob, expected: str | None = None, progress: Callable[[int], None] | None = None
     ) -> str:
-        """Unpack the layer archive at `archive`; return its diff ID. `progress` takes the archive's bytes read so far.
+        """Make `archive` a layer; return its diff ID. `progress` takes the archive's bytes read so far.
 
         Raises BadRequestError when it is damaged or is not the `expected` layer; then nothing stays.
         """
@@ -150,11 +168,14 @@ class Layers:
         self._store.mark_directory(self._paths.layers)
         return unpacked.diff_id
 
-    def _unpack(self, archive: Path, expected: str | None, progress: Callable[[int], None] | None) -> Unpacked:
+    def _unpack(self, archive: Blob, expected: str | None, progress: Callable[[int], None] | None) -> Unpacked:
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
             target = Path(scratch) / "layer"
-            unpacked = unpack(archive, target / "diff", progress, target / ASSEMBLY)
+            unpacked = self.mounted.write(archive, target, progress)
+            if unpacked is None:
+                shutil.rmtree(target, ignore_errors=True)
+                unpacked = unpack(archive, target / FILES, progress, target / ASSEMBLY)
             if expected is not None and unpacked.diff_id != expected:
                 raise BadRequestError(
                     f"the layer's content is {unpacked.diff_id}, its image says {expected}", "load or pull it again"
@@ -171,7 +192,7 @@ class Layers:
         await anyio.to_thread.run_sync(self._renew, diff_id)
 
     def _renew(self, diff_id: str) -> None:
-        source, final = self.source(diff_id), self.directory(diff_id).parent
+        source, final = self.source(diff_id), self._home(diff_id)
         kept = {name: value for name, value in self._record(diff_id).items() if name != ONE_USER}
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
@@ -184,7 +205,7 @@ class Layers:
                     )
                 with open(archive, "wb") as out:
                     source.write(out)
-            unpacked = unpack(archive, target / "diff", None, target / ASSEMBLY)
+            unpacked = unpack(archive, target / FILES, None, target / ASSEMBLY)
             if unpacked.diff_id != diff_id:
                 raise NotFoundError(f"layer {diff_id} can't be unpacked again: it was changed", "pull its image again")
             record.append(target / LAYER, record.encode({**kept, "size": unpacked.size_bytes}))
@@ -206,7 +227,7 @@ class Layers:
             size_bytes = pack(upper, writer)  # type: ignore[arg-type]
         holder = upper.parent / f"{upper.name}.layer"
         holder.mkdir()
-        os.rename(upper, holder / "diff")
+        os.rename(upper, holder / FILES)
         unpacked = Unpacked(writer.digest, size_bytes)
         self._install(holder, unpacked)
         shutil.rmtree(holder, ignore_errors=True)
@@ -219,7 +240,9 @@ class Layers:
         """
         final = self._paths.layers / unpacked.diff_id.partition(":")[2]
         final.parent.mkdir(parents=True, exist_ok=True)
-        marks = {ONE_USER: True} if self._has_one_user else {}
+        marks: dict[str, Any] = {ONE_USER: True} if self._has_one_user else {}
+        if unpacked.archive_bytes is not None:
+            marks["archive"] = unpacked.archive_bytes
         record.append(directory / LAYER, record.encode({"size": unpacked.size_bytes, **marks}))
         sync_tree(directory)
         try:

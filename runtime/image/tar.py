@@ -52,12 +52,13 @@ class TarEntry:
 
 
 class Input:
-    """Bytes of an archive in order. What is not a file's payload also goes to `raw`."""
+    """Bytes of an archive in order; `position` is how many were taken. What is not a file's payload also goes to `raw`."""
 
     def __init__(self, pieces: Iterator[bytes], raw: Callable[[bytes | memoryview], object]) -> None:
         self._pieces = pieces
         self._view = memoryview(b"")
         self._raw = raw
+        self.position = 0
 
     def _fill(self) -> bool:
         for piece in self._pieces:
@@ -71,6 +72,7 @@ class Input:
         if len(self._view) >= size:
             data = bytes(self._view[:size])
             self._view = self._view[size:]
+            self.position += size
         else:
             data = b"".join(self.payload(size, is_whole=False))
         self._raw(data)
@@ -86,6 +88,7 @@ class Input:
             piece = self._view[:size]
             self._view = self._view[size:]
             size -= len(piece)
+            self.position += len(piece)
             yield piece
 
     def skip(self, size: int) -> None:

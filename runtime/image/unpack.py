@@ -7,11 +7,14 @@ import hashlib
 import os
 import shutil
 import stat
+import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
+from typing import IO, BinaryIO
 
 from runtime.errors import BadRequestError, InternalError
 from runtime.image import tar
@@ -27,6 +30,8 @@ OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
 XATTR_PREFIX = "SCHILY.xattr."
 FOREIGN_XATTRS = ("trusted.overlay.", "user.overlay.")
 """Attributes that steer overlayfs: a layer says what it hides by whiteouts, and nothing else about other layers."""
+XATTR_NAMES = ("user.", "trusted.", "security.")
+"""Attributes that mean nothing to the kernel when they are set, but for their names and sizes."""
 OWN_FAULTS = (errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE)
 """Errors of writing that are this machine's, not the layer's."""
 MOST_LINKS = 40
@@ -38,14 +43,19 @@ NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A layer that was unpacked: its `diff_id`, and the bytes of its files."""
+    """A layer that was unpacked: its `diff_id`, and the bytes of its files; of its archive, if that was kept."""
 
     diff_id: str
     size_bytes: int
+    archive_bytes: int | None = None
+
+
+Blob = Path | Callable[[], BinaryIO]
+"""A layer's archive, compressed or not: a file, or what opens it anew for each reader."""
 
 
 def unpack(
-    blob: Path, target: Path, progress: Callable[[int], None] | None = None, assembly: Path | None = None
+    blob: Blob, target: Path, progress: Callable[[int], None] | None = None, assembly: Path | None = None
 ) -> Unpacked:
     """Unpack the layer at `blob` into the new directory `target`. Blocking.
 
@@ -56,12 +66,22 @@ def unpack(
     target.mkdir(parents=True)
     writer = AssemblyWriter(assembly) if assembly is not None else None
     try:
-        with _Pieces(blob, progress, target) as pieces:
-            source = tar.Input(iter(pieces), writer.raw if writer is not None else _ignore)
+        with faults(target), Pieces(blob, progress, target) as pieces:
+            source = tar.Input(iter(pieces), writer.raw if writer is not None else ignore)
             size_bytes = _Extraction(str(target), writer).run(source)
             source.rest()
             return Unpacked(pieces.digest(), size_bytes)
-    except (tar.TarError, CompressionError) as error:
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+@contextmanager
+def faults(target: Path) -> Iterator[None]:
+    """Raise what goes wrong with a layer that comes into the directory `target` as `unpack` says."""
+    try:
+        yield
+    except (tar.TarError, tarfile.TarError, CompressionError) as error:
         raise BadRequestError(f"the layer can't be read: {error}", "it is damaged: pull or build it again") from error
     except OSError as error:
         if error.errno in FULL:
@@ -75,19 +95,20 @@ def unpack(
         raise BadRequestError(f"the layer can't be unpacked{where}: {error.strerror}", "build it again") from error
     except (ValueError, OverflowError) as error:  # a name with a NUL, a number that no file can have
         raise BadRequestError(f"the layer can't be unpacked: {error}", "it is damaged: build it again") from error
-    finally:
-        if writer is not None:
-            writer.close()
 
 
-def _ignore(data: bytes | memoryview) -> None:
+def ignore(data: bytes | memoryview) -> None:
     """Take raw bytes that nobody keeps."""
 
 
-class _Pieces:
+class Pieces:
     """A blob's uncompressed content, read and digested in a thread of its own: all three are mostly outside Python's lock."""
 
-    def __init__(self, blob: Path, progress: Callable[[int], None] | None, place: Path) -> None:
+    def __init__(
+        self, blob: Blob, progress: Callable[[int], None] | None, place: Path, copy: IO[bytes] | None = None
+    ) -> None:
+        """`place` is where it goes; `copy` is an unbuffered file that gets what is taken."""
+        self._copy = copy
         self._blob = blob
         self._place = place
         self._progress = progress
@@ -97,7 +118,7 @@ class _Pieces:
         self._is_wanted = True
         self._is_read = False
 
-    def __enter__(self) -> _Pieces:
+    def __enter__(self) -> Pieces:
         self._pool.submit(self._decode)
         self._hash = self._pool.submit(self._digest)
         return self
@@ -111,7 +132,7 @@ class _Pieces:
 
     def _decode(self) -> None:
         try:
-            with open(self._blob, "rb", buffering=0) as file:
+            with self._blob() if callable(self._blob) else open(self._blob, "rb", buffering=0) as file:
                 for piece in decoded(file):
                     self._decoded.put((piece, file.tell()))
                     if not self._is_wanted:
@@ -133,6 +154,8 @@ class _Pieces:
             self._undigested.put(piece)
             if self._progress is not None:
                 self._progress(position)
+            if self._copy is not None:
+                _write(self._copy.fileno(), memoryview(piece))
             yield piece
         self._is_read = True
         if item is not None:
@@ -162,7 +185,7 @@ class _Extraction:
         """Extract everything; return the bytes of the files."""
         size_bytes = 0
         for entry in tar.entries(source):
-            relative = _safe(entry.name)
+            relative = safe_name(entry.name)
             path = self._root if relative == "." else f"{self._root}/{relative}"
             parent, _, name = path.rpartition("/")
             if path != self._root and parent not in self._directories:
@@ -311,7 +334,7 @@ class _Extraction:
         if os.path.lexists(path):
             self._clear(path)
         if entry.kind == tar.LINK:
-            source = _safe(entry.link)
+            source = safe_name(entry.link)
             holder, _, last = f"{self._root}/{source}".rpartition("/")
             if holder not in self._directories:
                 holder = self._parent(holder)
@@ -341,7 +364,7 @@ class _Extraction:
         os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return the path of an entry relative to the root, "." for the root itself. Raises BadRequestError."""
     if "/." not in name and "//" not in name and name[:1] not in ("/", ".", "") and name[-1] != "/":
         return name  # by far the most are as they should be

@@ -20,7 +20,7 @@ _STATE = {
 STATE = {"state": _STATE, "ports": [{"PrivatePort": int, "Type": str, "IP": str, "PublicPort": int}]}
 _SUBNET = {"subnet": str, "gateway": str, "ip_range": str, "reserved": {str: str}, "is_chosen": bool}
 LAYER_RECORD = {
-    "size": int, "blob": {"mediaType": str, "digest": str, "size": int}, "repositories": [str], "one_user": bool,
+    "size": int, "blob": {"mediaType": str, "digest": str, "size": int}, "repositories": [str], "one_user": bool, "archive": int,
 }  # fmt: skip
 SHAPES: dict[str, Any] = {
     "container": {

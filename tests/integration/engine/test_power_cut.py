@@ -1,7 +1,9 @@
 """What the engine confirmed survives a power cut at any moment: replayed from a trace of its writes and fsyncs."""
 
 import json
+import os
 import shutil
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.image.images import Images
+from runtime.image.mounted_layers import ARCHIVE, FILES
 from runtime.paths import Paths
 from runtime.store import Store
 from tests.support.api import Api, parse
@@ -95,17 +98,25 @@ class Found:
             for image in self.images.values()
             for name in image.references
         }
-        self._layers = images.layers
+        self.layers = images.layers
         self._finals = finals
 
     def whole(self, id):
         """Whether the image's layers have every file they have in the end, with all its bytes."""
-        return all(_files(self._layers.directory(one)) == self._finals[one] for one in self.images[id].diff_ids)
+        return all(_files(self.layers.directory(one)) == self._finals[one] for one in self.images[id].diff_ids)
 
 
 def _files(directory):
     files = (path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def _layer_files(layer):
+    archive = layer / ARCHIVE
+    if not archive.exists():
+        return _files(layer / FILES)
+    with tarfile.open(archive) as tar:
+        return {os.path.normpath(member.name): tar.extractfile(member).read() for member in tar if member.isreg()}
 
 
 def ask(api, step, ids):
@@ -133,7 +144,7 @@ def test_nothing_that_was_confirmed_is_lost_wherever_the_power_goes(home, busybo
         ask(api, step, ids)
     calls = tracer.stop()
     home.stop()
-    finals = {f"sha256:{one.name}": _files(one / "diff") for one in (home.root / "layers").iterdir()}
+    finals = {f"sha256:{one.name}": _layer_files(one) for one in (home.root / "layers").iterdir()}
     confirmed, cuts = 0, 0
     place = Path(tempfile.mkdtemp(prefix="skiff-cut-", dir="/dev/shm"))
     try:
@@ -157,6 +168,7 @@ def is_said(words, name, text):
 
 def check(disk, root, kind, confirmed, asked, finals):
     disk.after_cut(root, kind)
+    found = None
     try:
         found = Found(root, finals)
         for step in confirmed:
@@ -165,4 +177,6 @@ def check(disk, root, kind, confirmed, asked, finals):
                 continue  # what it made is changed by a request that was under way
             assert step.holds(found), (kind, step.path, [str(one) for one in found.problems])
     finally:
+        if found is not None:
+            found.layers.release()
         shutil.rmtree(root)

@@ -16,26 +16,11 @@ from runtime.errors import BadRequestError
 from runtime.image.assembly import assemble
 from runtime.image.pack import pack
 from runtime.image.unpack import unpack
+from tests.support.layer_archives import archive, member
 
 pytestmark = pytest.mark.root
 
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
-
-
-def member(name, kind=tarfile.REGTYPE, content=b"", link="", **attributes):
-    info = tarfile.TarInfo(name)
-    info.type, info.size, info.linkname = kind, len(content), link
-    for attribute, value in attributes.items():
-        setattr(info, attribute, value)
-    return info, content
-
-
-def archive(*members, format=tarfile.PAX_FORMAT):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=format) as tar:
-        for info, content in members:
-            tar.addfile(info, io.BytesIO(content) if info.isreg() else None)
-    return out.getvalue()
 
 
 def unpacked(folder, data):

@@ -1,0 +1,203 @@
+"""Layers that are mounted and not unpacked: their uncompressed archive, and an EROFS index of it.
+
+    layers/<digest>/layer.tar      the archive, as it came
+    layers/<digest>/index.erofs    names, attributes, and where in the archive each file's content lies
+    layers/<digest>/diff           where both are mounted: the directory of any other layer
+
+An archive is written once and read where it lies: a layer of 30,000 files costs two files. Saving and pushing it copies the
+archive. Where the kernel can't mount it, or the archive has what the index can't say, the layer is unpacked.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from runtime.errors import InternalError, KernelError
+from runtime.image import tar
+from runtime.image.erofs import image_of
+from runtime.image.layer_tree import UnfitError, read_tree
+from runtime.image.tar_writer import header
+from runtime.image.unpack import Blob, Pieces, Unpacked, faults, ignore, unpack
+from runtime.linux import syscalls as linux
+from runtime.linux import userns
+from runtime.linux.durability import sync_tree
+from runtime.linux.erofs import is_mounted, mount_image
+
+ARCHIVE, INDEX, FILES = "layer.tar", "index.erofs", "diff"
+READ_BYTES = 1 << 20
+logger = logging.getLogger(__name__)
+
+
+class MountedLayers:
+    """Writes, mounts and unmounts them."""
+
+    def __init__(self, scratch: Path, assembly: str, *, is_wanted: bool) -> None:
+        """`scratch` is a directory for what is not finished, on the filesystem of the layers.
+
+        `assembly` names the file that an unpacked layer has beside its directory. Unless `is_wanted`, no layer is written
+        to be mounted.
+        """
+        self._scratch = scratch
+        self._assembly = assembly
+        self._is_wanted = is_wanted
+        self._is_possible: bool | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether this kernel mounts such layers for this process; tried once. Blocking."""
+        with self._lock:
+            if self._is_possible is None:
+                self._is_possible = self._is_wanted and userns.is_initial() and self._try()
+            return self._is_possible
+
+    def _try(self) -> bool:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="mount-") as scratch:
+            try:
+                try_mount(Path(scratch))
+            except (KernelError, OSError) as error:
+                logger.info("layers are unpacked, as their archives can't be mounted: %s", error)
+                return False
+        return True
+
+    def write(self, blob: Blob, target: Path, progress: Callable[[int], None] | None) -> Unpacked | None:
+        """Write the layer at `blob` into the new directory `target`; None if it must be unpacked. Blocking.
+
+        `progress` takes the bytes of `blob` read so far. Raises what `unpack` does.
+        """
+        if not self.is_possible:
+            return None
+        (target / FILES).mkdir(parents=True)
+        with (
+            faults(target),
+            open(target / ARCHIVE, "xb", buffering=0) as archive,
+            Pieces(blob, progress, target, archive) as pieces,
+        ):
+            source = tar.Input(iter(pieces), ignore)
+            try:
+                root, size_bytes = read_tree(source)
+                source.rest()
+                image = image_of(root, archive.tell())
+            except UnfitError as error:
+                logger.info("a layer is unpacked: %s", error)
+                return None
+            _write_index(target / INDEX, image)
+            os.fchmod(archive.fileno(), 0o400)
+            return Unpacked(pieces.digest(), size_bytes, archive.tell())
+
+    def ensure(self, layer: Path, archive_bytes: int | None) -> None:
+        """Mount the layer in the directory `layer`, if it has an archive and is not mounted.
+
+        `archive_bytes` is its size, if that is known. Raises InternalError if it is damaged.
+        """
+        files, archive = layer / FILES, layer / ARCHIVE
+        try:
+            found = os.stat(archive)
+        except FileNotFoundError:
+            if (layer / INDEX).exists() and not is_mounted(files):
+                raise _damaged(layer, "its archive is lost") from None
+            return
+        with self._lock:
+            if is_mounted(files):
+                return
+            if archive_bytes is not None and found.st_size != archive_bytes:
+                raise _damaged(layer, f"its archive has {found.st_size} of {archive_bytes} bytes")
+            self._mount(layer)
+
+    def _mount(self, layer: Path) -> None:
+        try:
+            mount_image(layer / INDEX, layer / ARCHIVE, layer / FILES)
+        except (KernelError, OSError) as first:
+            logger.warning("%s can't be mounted, and is made again: %s", layer / INDEX, first)
+            try:
+                self._make_index(layer)
+                mount_image(layer / INDEX, layer / ARCHIVE, layer / FILES)
+            except (KernelError, OSError) as error:
+                logger.warning("%s is unpacked, as it can't be mounted: %s", layer / ARCHIVE, error)
+                self._unpack(layer)
+            except UnfitError as error:
+                raise _damaged(layer, str(error)) from error
+
+    def _make_index(self, layer: Path) -> None:
+        with open(layer / ARCHIVE, "rb", buffering=0) as archive:
+            source = tar.Input(iter(lambda: archive.read(READ_BYTES), b""), ignore)
+            image = image_of(read_tree(source)[0], os.fstat(archive.fileno()).st_size)
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="index-") as scratch:
+            made = Path(scratch, INDEX)
+            _write_index(made, image)
+            sync_tree(Path(scratch))
+            made.rename(layer / INDEX)
+
+    def _unpack(self, layer: Path) -> None:
+        """Make it a layer that is unpacked. After a crash at any point it is still one of both."""
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="layer-") as scratch:
+            target = Path(scratch, "layer")
+            unpacked = unpack(layer / ARCHIVE, target / FILES, None, target / self._assembly)
+            if unpacked.diff_id.partition(":")[2] != layer.name:
+                raise _damaged(layer, "its archive was changed")
+            sync_tree(target)
+            if (target / self._assembly).exists():
+                os.rename(target / self._assembly, layer / self._assembly)
+            try:
+                os.rename(target / FILES, layer / FILES)
+            except OSError as error:  # there already, when the last engine crashed
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        for name in (ARCHIVE, INDEX):
+            (layer / name).unlink(missing_ok=True)
+
+    def release(self, layer: Path) -> None:
+        """Unmount the layer in the directory `layer`, if it is mounted; containers that use it keep it."""
+        with self._lock:
+            if (layer / ARCHIVE).exists() and is_mounted(layer / FILES):
+                linux.umount2(str(layer / FILES), linux.MNT_DETACH)
+
+
+def _write_index(path: Path, image: bytes) -> None:
+    path.write_bytes(image)
+    path.chmod(0o400)
+
+
+def copy_archive(layer: Path, out: IO[bytes]) -> bool:
+    """Write the archive of the layer in the directory `layer` to `out`; return whether it has one."""
+    try:
+        archive = open(layer / ARCHIVE, "rb", buffering=0)  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        return False
+    with archive:
+        shutil.copyfileobj(archive, out, READ_BYTES)
+    return True
+
+
+def try_mount(scratch: Path) -> None:
+    """Mount a layer of one file in the empty directory `scratch`, and read it. Raises KernelError or OSError."""
+    content = b"content"
+    member = tarfile.TarInfo("file")
+    member.size = len(content)
+    archive = header(member) + content + bytes(tar.padding(len(content)))
+    source = tar.Input(iter([archive]), ignore)
+    (scratch / ARCHIVE).write_bytes(archive)
+    (scratch / INDEX).write_bytes(image_of(read_tree(source)[0], len(archive)))
+    (scratch / FILES).mkdir()
+    mount_image(scratch / INDEX, scratch / ARCHIVE, scratch / FILES)
+    try:
+        if (scratch / FILES / "file").read_bytes() != content:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(scratch / ARCHIVE))
+    finally:
+        linux.umount2(str(scratch / FILES), linux.MNT_DETACH)
+
+
+def _damaged(layer: Path, what: str) -> InternalError:
+    return InternalError(
+        f"layer {layer.name[:12]} is damaged: {what} ({layer / ARCHIVE})", "remove its image, and pull or load it again"
+    )

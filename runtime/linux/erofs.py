@@ -1,0 +1,41 @@
+"""Mounts of EROFS images in files, with a second file as their data (kernel Documentation/filesystems/erofs.rst)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from runtime.linux import syscalls as linux
+
+LONGEST_VALUE = 255  # fsconfig(2): 256 bytes with the terminating 0
+
+
+def mount_image(image: Path, data: Path, target: Path) -> None:
+    """Mount the EROFS `image`, whose files' content lies in `data`, at the directory `target`, read-only.
+
+    Raises KernelError: before Linux 6.12 an image must be on a block device (ENOTBLK), in a user namespace it can't be
+    mounted at all (EPERM), on some filesystems neither.
+    """
+    opened: list[int] = []
+    try:
+        context = linux.call("fsopen", b"erofs", linux.FSOPEN_CLOEXEC)
+        opened.append(context)
+        for key, path in (("source", image), ("device", data)):
+            value = os.fsencode(path)
+            if len(value) > LONGEST_VALUE:
+                opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+                value = b"/proc/self/fd/%d" % opened[-1]
+            linux.call("fsconfig", context, linux.FSCONFIG_SET_STRING, key.encode(), value, 0)
+        linux.call("fsconfig", context, linux.FSCONFIG_SET_FLAG, b"ro", None, 0)
+        linux.call("fsconfig", context, linux.FSCONFIG_CMD_CREATE, None, None, 0)
+        mounted = linux.call("fsmount", context, linux.FSMOUNT_CLOEXEC, 0)
+        opened.append(mounted)
+        linux.call("move_mount", mounted, b"", linux.AT_FDCWD, os.fsencode(target), linux.MOVE_MOUNT_F_EMPTY_PATH)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def is_mounted(directory: Path) -> bool:
+    """Return whether something is mounted at `directory`: it is on another filesystem than the directory above it."""
+    return directory.stat().st_dev != directory.parent.stat().st_dev
