@@ -18,6 +18,7 @@ from runtime.build import instructions as ins
 from runtime.build.archive import is_archive, unpack
 from runtime.build.arguments import epoch
 from runtime.build.copies import HardLinks
+from runtime.build.direct_copy import DirectCopy, NotDirectError, Rules
 from runtime.build.expansion import expand_text
 from runtime.build.foundation import Fact, foundation
 from runtime.build.git import Commit, GitFetcher, is_git, parse_git
@@ -155,6 +156,17 @@ class CopyStep:
         if self.chmod is None or entry.is_link:
             return stat.S_IMODE(entry.info.st_mode)
         return changed_mode(self.chmod, entry.info.st_mode)
+
+    def directly(self) -> DirectCopy | None:
+        """Return the copy for which no file has to be created; None if there is none. Blocking."""
+        if self.archives or self.documents or self.remote or self.commits or self.time_ns is not None:
+            return None
+        mode = directory_mode(self.chmod)
+        rules = Rules(self.owner_for, self.mode_for, self.owner or Owner(), mode, self.keeps_owner)
+        try:
+            return DirectCopy(self.layers, self.sources, self.items, rules)
+        except NotDirectError:
+            return None
 
     async def perform(self, upper: Path, directory: Path) -> None:
         """Copy."""

@@ -33,6 +33,7 @@ from runtime.build.writer import Owner
 from runtime.container.spec import environment_of
 from runtime.errors import EngineError, SkiffError
 from runtime.image.images import Images, now
+from runtime.image.layer_tree import UnfitError
 from runtime.image.transfers import KeyedLocks
 from runtime.space import is_full
 
@@ -273,6 +274,30 @@ class StageBuilder:
         return True
 
     async def _perform(self, instruction: ins.Instruction, key: str, step: steps.Step, text: str) -> None:
+        made = await self._copy_directly(step) if isinstance(step, CopyStep) else None
+        if made is None:
+            made = await self._in_upper(instruction, step)
+        self.workshop.cache.keep(key, made, instruction.text)
+        self._add_layer(key, made, text)
+
+    async def _copy_directly(self, step: CopyStep) -> CachedStep | None:
+        """Make the layer of a COPY without creating its files; None where that can't be."""
+        layers = self.workshop.images.layers
+        if not await anyio.to_thread.run_sync(lambda: layers.mounted.is_possible):
+            return None
+        copy = await anyio.to_thread.run_sync(step.directly)
+        if copy is None:
+            return None
+        began_s = time.monotonic()
+        try:
+            diff_id = await layers.make(copy.write)
+        except UnfitError:
+            return None
+        self.output.tell_duration(time.monotonic() - began_s)
+        return CachedStep(now(), diff_id)
+
+    async def _in_upper(self, instruction: ins.Instruction, step: steps.Step) -> CachedStep:
+        """Perform a step in an upper directory, and make that a layer."""
         with self.workshop.scratch.directory() as directory:
             upper = directory / "upper"
             upper.mkdir()
@@ -283,9 +308,7 @@ class StageBuilder:
             began_s = time.monotonic()
             await step.perform(upper, directory)
             self.output.tell_duration(time.monotonic() - began_s)
-            made = CachedStep(now(), await self.workshop.commit(upper))
-        self.workshop.cache.keep(key, made, instruction.text)
-        self._add_layer(key, made, text)
+            return CachedStep(now(), await self.workshop.commit(upper))
 
     def _declare(self, instruction: ins.Arg) -> None:
         given = self.workshop.options.build_args

@@ -21,6 +21,7 @@ from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.assembly import assemble
 from runtime.image.compression import decoded
 from runtime.image.content import ContentStore
+from runtime.image.layer_tree import Node
 from runtime.image.manifest import Descriptor
 from runtime.image.mounted_layers import FILES, MountedLayers, copy_archive
 from runtime.image.pack import pack
@@ -220,6 +221,20 @@ class Layers:
         unpacked = await anyio.to_thread.run_sync(self._commit, upper)
         self._store.mark_directory(self._paths.layers)
         return unpacked.diff_id
+
+    async def make(self, write: Callable[[IO[bytes]], tuple[Node, int]]) -> str:
+        """Make a layer of the archive that `write` writes (see `MountedLayers.make`); return its diff ID."""
+        unpacked = await anyio.to_thread.run_sync(self._make, write)
+        self._store.mark_directory(self._paths.layers)
+        return unpacked.diff_id
+
+    def _make(self, write: Callable[[IO[bytes]], tuple[Node, int]]) -> Unpacked:
+        self._paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
+            target = Path(scratch) / "layer"
+            made = self.mounted.make(target, write)
+            self._install(target, made)
+        return made
 
     def _commit(self, upper: Path) -> Unpacked:
         # the digest is what was wanted; the archive is written again, from the layer, when an image is saved or pushed

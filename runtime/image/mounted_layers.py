@@ -11,6 +11,7 @@ archive. Where the kernel can't mount it, or the archive has what the index can'
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -19,14 +20,14 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from runtime.errors import InternalError, KernelError
 from runtime.image import tar
 from runtime.image.erofs import image_of
-from runtime.image.layer_tree import UnfitError, read_tree
+from runtime.image.layer_tree import Node, UnfitError, read_tree
 from runtime.image.tar_writer import header
-from runtime.image.unpack import Blob, Pieces, Unpacked, faults, ignore, unpack
+from runtime.image.unpack import Blob, Pieces, Unpacked, faults, ignore, unpack, write_all
 from runtime.linux import syscalls as linux
 from runtime.linux import userns
 from runtime.linux.durability import sync_tree
@@ -94,6 +95,20 @@ class MountedLayers:
             _write_index(target / INDEX, image)
             os.fchmod(archive.fileno(), 0o400)
             return Unpacked(pieces.digest(), size_bytes, archive.tell())
+
+    def make(self, target: Path, write: Callable[[IO[bytes]], tuple[Node, int]]) -> Unpacked:
+        """Write a new layer into the new directory `target`; only where that `is_possible`. Blocking.
+
+        `write` writes its archive to a file, and returns its tree and the bytes of its files. Raises UnfitError for what
+        no index can say, and what `write` raises.
+        """
+        (target / FILES).mkdir(parents=True)
+        with open(target / ARCHIVE, "xb", buffering=0) as archive:
+            out = _Digested(archive)
+            root, size_bytes = write(cast(IO[bytes], out))
+            _write_index(target / INDEX, image_of(root, archive.tell()))
+            os.fchmod(archive.fileno(), 0o400)
+            return Unpacked(f"sha256:{out.digest.hexdigest()}", size_bytes, archive.tell())
 
     def ensure(self, layer: Path, archive_bytes: int | None) -> None:
         """Mount the layer in the directory `layer`, if it has an archive and is not mounted.
@@ -166,6 +181,20 @@ class MountedLayers:
 def _write_index(path: Path, image: bytes) -> None:
     path.write_bytes(image)
     path.chmod(0o400)
+
+
+class _Digested:
+    """A file that is written, and the digest of that."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`."""
+        write_all(self._file.fileno(), memoryview(data))
+        self.digest.update(data)
+        return len(data)
 
 
 def copy_archive(layer: Path, out: IO[bytes]) -> bool:

@@ -34,6 +34,11 @@ class TarWriter:
             self._write(bytes(-self._written % tarfile.RECORDSIZE))
             self._flush()
 
+    @property
+    def position(self) -> int:
+        """How many bytes the archive has so far."""
+        return self._written
+
     def add(self, member: tarfile.TarInfo) -> None:
         """Write the header of `member`; `member.size` bytes of content must follow by `add_content`."""
         self._write(header(member))

@@ -155,7 +155,7 @@ class Pieces:
             if self._progress is not None:
                 self._progress(position)
             if self._copy is not None:
-                _write(self._copy.fileno(), memoryview(piece))
+                write_all(self._copy.fileno(), memoryview(piece))
             yield piece
         self._is_read = True
         if item is not None:
@@ -296,7 +296,7 @@ class _Extraction:
                 if size and self._assembly is not None:
                     self._assembly.file(relative, size)
                 for piece in source.payload(size):
-                    _write(descriptor, piece)
+                    write_all(descriptor, piece)
                 if size & 511:
                     source.skip(tar.padding(size))
             if (entry.uid, entry.gid) != self._owner or self._inherits_group:
@@ -322,7 +322,7 @@ class _Extraction:
                 piece = source.header(min(size, 1 << 20))
                 if not piece:
                     raise tar.TarError("it ends too early")
-                _write(descriptor, memoryview(piece))
+                write_all(descriptor, memoryview(piece))
                 size -= len(piece)
         source.skip(left + tar.padding(entry.size))
         os.ftruncate(descriptor, entry.real_size)
@@ -380,7 +380,8 @@ def _part(name: str) -> str:
     return name
 
 
-def _write(descriptor: int, data: memoryview) -> None:
+def write_all(descriptor: int, data: memoryview) -> None:
+    """Write all of `data` to a descriptor. Raises OSError."""
     while data:
         data = data[os.write(descriptor, data) :]
 

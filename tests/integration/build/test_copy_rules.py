@@ -1,5 +1,6 @@
 """What COPY and ADD make of files, directories, links, owners and modes: a table of cases, each built on nothing."""
 
+import hashlib
 import io
 import os
 import shutil
@@ -9,6 +10,7 @@ import tarfile
 import anyio
 import pytest
 
+from runtime.image.mounted_layers import ARCHIVE
 from tests.integration.build.workbench import copying_bench
 
 pytestmark = pytest.mark.root
@@ -236,9 +238,10 @@ REFUSED = {
 }
 
 
-def test_each_case_gives_what_buildkit_gives():
+@pytest.mark.parametrize("mounts", [False, True], ids=["directories", "archives"])
+def test_each_case_gives_what_buildkit_gives(mounts):
     async def main():
-        async with copying_bench() as b:
+        async with copying_bench(mounts=mounts) as b:
             wrong = {}
             for name, (files, lines, expected) in CASES.items():
                 lay(b.context, files)
@@ -251,13 +254,16 @@ def test_each_case_gives_what_buildkit_gives():
                     wrong[name] = found
             assert wrong == {}
             assert b.leftovers == []
+            archives = [layer for layer in (b.home / "root" / "layers").iterdir() if (layer / ARCHIVE).exists()]
+            assert len(archives) > 40 if mounts else archives == [], len(archives)
 
     anyio.run(main)
 
 
-def test_what_cannot_be_copied_is_reported():
+@pytest.mark.parametrize("mounts", [False, True], ids=["directories", "archives"])
+def test_what_cannot_be_copied_is_reported(mounts):
     async def main():
-        async with copying_bench() as b:
+        async with copying_bench(mounts=mounts) as b:
             for files, lines, message in REFUSED.values():
                 lay(b.context, files)
                 result = await b.build(f"FROM scratch\n{lines}\n")
@@ -267,9 +273,10 @@ def test_what_cannot_be_copied_is_reported():
     anyio.run(main)
 
 
-def test_hard_links_stay_links_in_directories_stages_and_contexts():
+@pytest.mark.parametrize("mounts", [False, True], ids=["directories", "archives"])
+def test_hard_links_stay_links_in_directories_stages_and_contexts(mounts):
     async def main():
-        async with copying_bench() as b:
+        async with copying_bench(mounts=mounts) as b:
             lay(b.context, {"s/a": "x" * 1000, "s/b": "= s/a", "s/d/c": "= s/a"})
             result = await b.build(
                 "FROM scratch AS one\nCOPY s /\nFROM scratch\nCOPY --from=one / /\nCOPY s/a s/b /two/\n"
@@ -283,9 +290,10 @@ def test_hard_links_stay_links_in_directories_stages_and_contexts():
     anyio.run(main)
 
 
-def test_the_mode_of_the_directory_itself_makes_no_other_step():
+@pytest.mark.parametrize("mounts", [False, True], ids=["directories", "archives"])
+def test_the_mode_of_the_directory_itself_makes_no_other_step(mounts):
     async def main():
-        async with copying_bench() as b:
+        async with copying_bench(mounts=mounts) as b:
             lay(b.context, {"s/": (0o700, ""), "s/f": "f"})
             first = await b.build("FROM scratch\nCOPY s /d\n")
             (b.context / "s").chmod(0o755)
@@ -296,9 +304,10 @@ def test_the_mode_of_the_directory_itself_makes_no_other_step():
     anyio.run(main)
 
 
-def test_an_owner_that_nobody_knows_is_warned_of():
+@pytest.mark.parametrize("mounts", [False, True], ids=["directories", "archives"])
+def test_an_owner_that_nobody_knows_is_warned_of(mounts):
     async def main():
-        async with copying_bench() as b:
+        async with copying_bench(mounts=mounts) as b:
             lay(b.context, {"f": ""})
             assert (
                 "the image knows no 'ghost'"
@@ -308,9 +317,10 @@ def test_an_owner_that_nobody_knows_is_warned_of():
     anyio.run(main)
 
 
-def test_a_linked_copy_is_taken_from_the_cache_on_another_base():
+@pytest.mark.parametrize("mounts", [False, True], ids=["directories", "archives"])
+def test_a_linked_copy_is_taken_from_the_cache_on_another_base(mounts):
     async def main():
-        async with copying_bench() as b:
+        async with copying_bench(mounts=mounts) as b:
             lay(b.context, TREE)
             copy = "COPY --link --chown=3:4 src /app/src\n"
             first = await b.build(f"FROM scratch AS base\nLABEL v=1\nFROM base\n{copy}COPY src/x /y\n")
@@ -332,5 +342,31 @@ def test_a_linked_copy_is_taken_from_the_cache_on_another_base():
             assert fourth.read("/real/src/x") == "x"
             plain = await b.build(f"FROM scratch AS base\nCOPY src/x /z\nFROM base\n{copy.replace('--link ', '')}")
             assert "Using cache" not in plain.text
+
+    anyio.run(main)
+
+
+def test_a_copy_is_the_same_layer_to_the_byte_whether_its_files_are_created_or_not():
+    files = {
+        "s/b.txt": "b", "s/a/": (0o2711, ""), "s/a/é\udcff": "odd name", "s/a.txt": (0o4750, "setuid"), "s/l": "-> a/é",
+        "s/hard": "= s/b.txt", "s/a/hard": "= s/b.txt", "s/empty": "", f"s/{'n' * 120}": "long", "s/large": "x" * 3_000_000,
+    }  # fmt: skip
+
+    async def main():
+        found = []
+        for mounts in (False, True):
+            async with copying_bench(mounts=mounts) as b:
+                lay(b.context, files)
+                for number, path in enumerate(sorted(b.context.rglob("*"), reverse=True)):
+                    os.utime(path, ns=(0, 1_700_000_000_999_999_999 + number), follow_symlinks=False)
+                result = await b.build("FROM scratch\nCOPY --chown=3:70000 s /\n")
+                assert result.error is None
+                (diff_id,) = result.image.diff_ids
+                assert (b.home / "root" / "layers" / diff_id.partition(":")[2] / ARCHIVE).exists() == mounts
+                found.append((diff_id, result.image.size_bytes))
+                out = io.BytesIO()
+                b.images.layers.source(diff_id).write(out)
+                assert f"sha256:{hashlib.sha256(out.getvalue()).hexdigest()}" == diff_id
+        assert found[0] == found[1]
 
     anyio.run(main)

@@ -119,8 +119,8 @@ async def bench():
     paths = Paths(home / "root", home / "run")
     paths.run.mkdir()
     store = Store.open(paths)
+    images = Images(paths, store, mounts_layers=True)
     try:
-        images = Images(paths, store)
         images.tag(await busybox(images, home), Reference.parse("busybox"))
         async with AsyncExitStack() as stack:
             keeper = await stack.enter_async_context(KeeperClient.connect(paths, restart=["/bin/false"]))
@@ -133,21 +133,26 @@ async def bench():
         await anyio.wait_readable(keeper_process)
         os.close(keeper_process)
     finally:
+        images.layers.release()
         store.close()
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(home)
 
 
 @asynccontextmanager
-async def copying_bench():
-    """Give a bench without a keeper and in memory, for builds that run nothing: they take a few milliseconds."""
-    with tempfile.TemporaryDirectory(prefix="skf-c-", dir="/dev/shm") as name:
+async def copying_bench(*, mounts=False):
+    """Give a bench without a keeper, for builds that run nothing: they take a few milliseconds.
+
+    It is in memory, unless layers are to be mounted.
+    """
+    with tempfile.TemporaryDirectory(prefix="skf-c-", dir="/tmp" if mounts else "/dev/shm") as name:
         home = Path(name)
         paths = Paths(home / "root", home / "run")
         store = Store.open(paths)
+        images = Images(paths, store, mounts_layers=mounts)
         try:
-            images = Images(paths, store)
             yield Bench(home, images, Builder(paths, store, images, None), None)
         finally:
+            images.layers.release()
             store.close()
 
 
