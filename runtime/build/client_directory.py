@@ -55,12 +55,13 @@ class ClientDirectory:
     path: Path
     digests: FileDigests = field(repr=False)
 
-    def check(self, entry: Entry) -> None:
-        """Raise ChangedError unless `entry` is still what it was."""
-        try:
-            now = os.lstat(entry.location)
-        except FileNotFoundError:
-            raise ChangedError(entry.path) from None
+    def check(self, entry: Entry, now: os.stat_result | None = None) -> None:
+        """Raise ChangedError unless `entry` is still what it was; `now` is what was read of it, left out its place counts."""
+        if now is None:
+            try:
+                now = os.lstat(entry.location)
+            except FileNotFoundError:
+                raise ChangedError(entry.path) from None
         then = entry.info
         if (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (
             then.st_ino,

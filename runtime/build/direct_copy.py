@@ -9,6 +9,7 @@ both against each other.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import posixpath
@@ -27,6 +28,10 @@ from runtime.build.writer import Owner, xattrs_of
 from runtime.image.layer_tree import Node
 from runtime.image.tar_writer import TarWriter
 
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Not blocking, as what was a file may be a pipe now."""
+WHOLE_BYTES = 1 << 20
+"""Files up to this size are read at once."""
 _TYPES = {
     stat.S_IFLNK: tarfile.SYMTYPE,
     stat.S_IFCHR: tarfile.CHRTYPE,
@@ -131,8 +136,10 @@ class DirectCopy:
 
     def _file(self, item: Item, linked: dict[tuple[int, int], Node]) -> None:
         entry, info = item.entry, item.entry.info
-        parent, _, name = posixpath.normpath("/" + item.destination.lstrip("/")).rpartition("/")
-        above = self._directory(parent or "/")
+        parent, _, name = item.destination.rpartition("/")
+        if name in ("", ".", ".."):
+            raise NotDirectError
+        above = self._directories.get(parent) or self._directory(parent)
         key = _bytes(name)
         below = None if above.below is None else self._layers.child(above.below, name)
         if key in above.node.children or (below is not None and below.is_directory):
@@ -199,14 +206,34 @@ class DirectCopy:
         member.size = node.size
         tar.add(member)
         node.offset = tar.position
-        with open(entry.location, "rb", buffering=0) as content:
-            try:
-                tar.add_content(content, node.size)
-            except OSError as error:
-                if error.errno is None:  # it became shorter
-                    raise ChangedError(entry.path) from error
-                raise
-        self._sources.check(entry)
+        try:
+            descriptor = os.open(entry.location, READ)
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # it is a link now
+                raise ChangedError(entry.path) from error
+            raise
+        try:
+            self._sources.check(entry, os.fstat(descriptor))
+            if node.size <= WHOLE_BYTES:
+                content = os.read(descriptor, node.size)
+                if len(content) < node.size:
+                    raise ChangedError(entry.path)
+                tar.add_whole(content)
+            else:
+                _add_content(tar, descriptor, entry)
+            self._sources.check(entry, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+
+
+def _add_content(tar: TarWriter, descriptor: int, entry: Entry) -> None:
+    with open(descriptor, "rb", buffering=0, closefd=False) as content:
+        try:
+            tar.add_content(content, entry.info.st_size)
+        except OSError as error:
+            if error.errno is None:  # it became shorter
+                raise ChangedError(entry.path) from error
+            raise
 
 
 def _member(name: str, node: Node, kind: bytes) -> tarfile.TarInfo:

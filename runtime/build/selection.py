@@ -90,10 +90,13 @@ class Sources:
             return self.digests.of(entry.location, entry.info)
         return file_digest(entry.location)
 
-    def check(self, entry: Entry) -> None:
-        """Raise ChangedError if `entry` is one of a client's directory and has changed since it was selected."""
+    def check(self, entry: Entry, now: os.stat_result | None = None) -> None:
+        """Raise ChangedError if `entry` is one of a client's directory and has changed since it was selected.
+
+        `now` is the status of the file that was read, for one that is open.
+        """
         if self.client is not None:
-            self.client.check(entry)
+            self.client.check(entry, now)
 
     def find(self, patterns: Iterable[str], *, parents: bool = False) -> list[Match]:
         """Return what `patterns` mean, each in the order of names.

@@ -9,6 +9,8 @@ import tarfile
 from types import TracebackType
 from typing import IO
 
+from runtime.image.tar import byte_sum
+
 BLOCK = tarfile.BLOCKSIZE
 _MAGIC = b"ustar\x0000" + bytes(BLOCK - 265)
 _ID, _SIZE = 8**7, 8**11
@@ -54,6 +56,11 @@ class TarWriter:
             left -= len(piece)
         self._write(bytes(-size % BLOCK))
 
+    def add_whole(self, content: bytes) -> None:
+        """Write all of a member's content."""
+        self._write(content)
+        self._write(bytes(-len(content) % BLOCK))
+
     def _write(self, data: bytes) -> None:
         self._pieces.append(data)
         self._held += len(data)
@@ -97,4 +104,4 @@ def header(member: tarfile.TarInfo) -> bytes:
         link.encode().ljust(100, b"\0"),
         _MAGIC,
     )
-    return b"%s%06o\0 %s" % (block[:148], sum(block), block[156:])
+    return b"%s%06o\0 %s" % (block[:148], byte_sum(block), block[156:])
