@@ -6,7 +6,7 @@ from tests.bench.builds import builds
 from tests.bench.commands import commands, health_gate, many_services
 from tests.bench.compose_files import compose_files
 from tests.bench.containers import launch, memory
-from tests.bench.layers import unpack
+from tests.bench.layers import mount, unpack
 from tests.bench.measure import table
 from tests.bench.oci_program import oci_program
 from tests.bench.pings import pings
@@ -29,6 +29,7 @@ BENCHES = {
         logs,
         published_port,
         unpack,
+        mount,
         builds,
         watching,
     )
