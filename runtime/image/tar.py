@@ -23,6 +23,7 @@ REGULAR, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO, OTHER = (
     "other",
 )
 XATTR = b"SCHILY.xattr."
+_ENDS = b"\0 "
 _KINDS = {
     b"0": REGULAR, b"\0": REGULAR, b"7": REGULAR, b"S": REGULAR, b"1": LINK, b"2": SYMLINK, b"3": CHARACTER,
     b"4": BLOCK_DEVICE, b"5": DIRECTORY, b"6": FIFO,
@@ -166,6 +167,11 @@ def byte_sum(block: bytes) -> int:
 
 def _number(data: bytes) -> int:
     """Return a numeric field: octal, or base 256 where its first bit is set (GNU)."""
+    if data[-1] in _ENDS:
+        try:
+            return int(data[:-1], 8)
+        except ValueError:  # by far the most are as they should be
+            pass
     if data[0] & 0x80:
         value = int.from_bytes(data, "big") & ((1 << (8 * len(data) - 1)) - 1)
         return value if data[0] != 0xFF else value - (1 << (8 * len(data) - 1))
