@@ -21,7 +21,6 @@ from runtime.image.unpack import (
     XATTR_NAMES,
     safe_name,
 )
-from runtime.linux import userns
 
 _FORMATS = {
     tar.FIFO: stat.S_IFIFO,
@@ -259,8 +258,3 @@ def _is_kept(node: Node, key: str) -> bool:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
-
-
-def is_possible() -> bool:
-    """Return whether this process may have what a layer's files need; in a user namespace the kernel refuses."""
-    return userns.is_initial()
