@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from runtime.client import Client
-from runtime.errors import NotFoundError, SkiffError
+from runtime.client import Client, PathStat
+from runtime.errors import SkiffError
 
 CHUNK_BYTES = 1 << 20
 HIGH_MODE_BITS = 0o7022
@@ -33,9 +33,10 @@ def copy_in(client: Client, id: str, source: str | IO[bytes], path: str, *, foll
     real = os.path.realpath(source) if follows else source
     whole = os.path.abspath(real)
     is_contents = source.endswith(("/.", "/..")) or source in (".", "..")
-    if _is_folder(client, id, path):
+    path, found = _followed(client, id, path or "/")
+    if found and found.is_directory:
         folder, name = path, "." if is_contents else os.path.basename(os.path.abspath(source))
-    elif os.path.isdir(real) and not os.path.islink(real) and _exists(client, id, path):
+    elif os.path.isdir(real) and not os.path.islink(real) and found:
         raise SkiffError(f"{source}: cannot copy directory: {path} in the container is a file", "name another place")
     elif path.endswith("/") and not os.path.isdir(real):
         raise SkiffError(f"{path}: no such directory in the container", "make it, or leave the last slash out")
@@ -153,24 +154,17 @@ def _make_way(path: str, member: tarfile.TarInfo) -> None:
         os.unlink(path)
 
 
+def _followed(client: Client, id: str, path: str) -> tuple[str, PathStat | None]:
+    """Return where `path` in a container leads to and what is there: what is copied to a link goes where it leads."""
+    found = client.archive_stat(id, path)
+    if found and found.link_target:
+        path = os.path.join(os.path.dirname(path), found.link_target)
+        found = client.archive_stat(id, path)
+    return path, found
+
+
 def _is_folder(client: Client, id: str, path: str) -> bool:
-    try:
-        next(iter(client.archive_get(id, (path.rstrip("/") or "") + "/.")), None)
-    except NotFoundError:
-        return False
-    except SkiffError as error:
-        if "not a directory" in str(error).lower():
-            return False
-        raise
-    return True
-
-
-def _exists(client: Client, id: str, path: str) -> bool:
-    try:
-        next(iter(client.archive_get(id, path)), None)
-    except NotFoundError:
-        return False
-    return True
+    return client.archive_stat(id, path.rstrip("/") + "/.") is not None
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

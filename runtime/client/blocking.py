@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from runtime.client.endpoint import EngineAddress
@@ -28,6 +29,17 @@ BROKEN_OFF = (
     "the engine closed the connection before the response was complete",
     "it was stopped, or it failed: try again; `skiff engine status` shows where its log is",
 )
+
+
+GO_DIRECTORY = 1 << 31
+"""The bit of directories in the modes of files that the API has (Go, fs.ModeDir)."""
+
+
+class PathStat(NamedTuple):
+    """What is at a path in a container; `link_target` is where a symbolic link leads, else ""."""
+
+    is_directory: bool
+    link_target: str
 
 
 class ResponseStream:
@@ -555,6 +567,15 @@ class Client:
     def archive_get(self, name: str, path: str) -> Iterator[bytes]:
         """Yield a tar stream of a path in a container."""
         return self.stream("GET", f"/containers/{quote(name)}/archive", {"path": path}).whole()
+
+    def archive_stat(self, name: str, path: str) -> PathStat | None:
+        """Return what is at a path in a container; None for what is not there, or below what is no directory."""
+        try:
+            head, _ = self.request("HEAD", f"/containers/{quote(name)}/archive", {"path": path})
+        except EngineError:
+            return None
+        about = json.loads(base64.b64decode(head.headers["x-docker-container-path-stat"]))
+        return PathStat(bool(about["mode"] & GO_DIRECTORY), about["linkTarget"])
 
     def remove_files(self, name: str, paths: Sequence[str]) -> bool:
         """Remove files of a container, also of one that does not run; other engines can't: then False is returned."""

@@ -77,7 +77,9 @@ def _user(arguments: Mapping[str, Any], _: Sequence[int]) -> int:
 
 def _stat(arguments: Mapping[str, Any], _: Sequence[int]) -> dict[str, Any]:
     path = arguments["path"]
-    found = os.lstat(path.rstrip("/") or "/") if not path.endswith("/.") else os.stat(path)
+    # a slash behind a link to a directory means the directory, as for the kernel
+    follows = path.endswith("/.") or (path.endswith("/") and os.path.isdir(path))
+    found = os.stat(path) if follows else os.lstat(path.rstrip("/") or "/")
     is_link = stat.S_ISLNK(found.st_mode)
     return {
         "name": os.path.basename(path.rstrip("/")) or "/",
@@ -165,6 +167,7 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
         os.makedirs(path, exist_ok=True)
     elif not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, f"{path} is not a directory in the container")
+    path = os.path.realpath(path)  # the archive's "." is no directory that takes the place of a link
     with (
         os.fdopen(os.dup(descriptors[0]), "rb", buffering=1 << 20) as source,
         tarfile.open(fileobj=source, mode="r|*") as tar,

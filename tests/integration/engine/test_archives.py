@@ -69,6 +69,14 @@ def test_a_link_to_a_directory_stays_a_link(api, containers):
         assert (refused.status, "cannot overwrite" in refused.message, "Errno" in refused.message) == (400, True, False)
 
 
+@pytest.mark.parametrize("path", ["/tmp/link", "/tmp/link/", "/tmp/link/."])
+def test_what_is_unpacked_into_a_link_goes_where_it_leads(api, containers, path):
+    id = containers("sleep", "60")
+    seen(api, id, "cd /tmp; mkdir real; ln -s real link")
+    put(api, id, path, archive(**{".": None, "./folder": None, "./folder/file": "new"}), "&noOverwriteDirNonDir=1")
+    assert seen(api, id, "cd /tmp; cat real/folder/file; test -L link && echo ' link'") == "new link\n"
+
+
 def test_a_program_that_runs_can_be_replaced(api, containers):
     id = containers("sh", "-c", "cp /bin/busybox /tmp/sleep; exec /tmp/sleep 60")
     seen(api, id, "until [ $(readlink /proc/1/exe) = /tmp/sleep ]; do :; done")

@@ -215,6 +215,27 @@ def test_cp_copies_files_and_folders_both_ways(pair, tmp_path):
     assert "unknown copy direction" in pair.refused("cp", "a", "b")
 
 
+def test_what_is_copied_to_a_link_goes_where_it_leads(pair):
+    (pair.folder / "folder").mkdir()
+    (pair.folder / "folder/file").write_text("content\n")
+    make = "cd /tmp; rm -rf *; mkdir real; echo old > real/old; ln -s real folder; ln -s /tmp/real/old file; ln -s none broken"
+    for source, target, written in (
+        ("folder/.", "folder", "real/file"),
+        ("folder/.", "folder/", "real/file"),
+        ("folder", "folder", "real/folder/file"),
+        ("folder/file", "folder", "real/file"),
+        ("folder/file", "file", "real/old"),
+        ("folder/file", "broken", "none"),
+        ("folder", "broken", "none/file"),
+    ):
+        pair.skiff("exec", "web", "sh", "-c", make)
+        pair.skiff("cp", source, f"web:/tmp/{target}")
+        show = (
+            f"cd /tmp; cat {written}; for link in folder file broken; do test -L $link || echo $link is no link; done"
+        )
+        assert pair.skiff("exec", "web", "sh", "-c", show).stdout == "content\n", (source, target)
+
+
 def test_commit_and_export_take_a_container_out(pair, tmp_path):
     pair.skiff("exec", "-T", "web", "touch", "/made-inside")
     image = f"{pair.name}-committed:own"
