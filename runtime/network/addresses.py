@@ -9,6 +9,9 @@ from collections.abc import Container
 from runtime.errors import BadRequestError, ConflictError, ForbiddenError
 from runtime.network.model import Network
 
+SMALLEST_WITH_EDGES = 2
+"""Addresses of the largest subnet all of whose addresses may be used (RFC 3021)."""
+
 
 def parse_address(what: str, address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Parse an address of a user; `what` names it in the error. Raises BadRequestError."""
@@ -35,7 +38,10 @@ def choose_address(network: Network, version: int, wanted: str, used: Container[
                 f"no configured subnet of network {network.name} contains IP address {wanted}",
                 f"its IPv{version} subnets: {held}",
             )
-        if str(address) in reserved or str(address) in used:
+        # as for who asks for none: neither the network's own address, nor that for all of it
+        edges = {subnet.range.network_address, *([subnet.range.broadcast_address] if version == 4 else [])}
+        is_edge = address in edges and subnet.range.num_addresses > SMALLEST_WITH_EDGES
+        if is_edge or str(address) in reserved or str(address) in used:
             raise ForbiddenError("Address already in use", f"choose another than {wanted} on network {network.name}")
         return f"{address}/{subnet.range.prefixlen}"
     for subnet in subnets:

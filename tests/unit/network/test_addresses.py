@@ -35,12 +35,15 @@ def test_a_wanted_address_is_given_only_when_it_can_be():
         ("x", (), BadRequestError),
         ("10.9.0.1", (), ForbiddenError),
         ("10.9.0.5", ("10.9.0.5",), ForbiddenError),
+        ("10.9.0.0", (), ForbiddenError),
+        ("10.9.0.255", (), ForbiddenError),
     ):
         with pytest.raises(error):
             choose_address(front, 4, wanted, used)
     with pytest.raises(BadRequestError, match="no configured subnet"):
         choose_address(front, 6, "fd00::2", ())
     assert choose_address(front, 6, "", ()) == ""
+    assert choose_address(network(Subnet("10.9.0.0/31", "")), 4, "10.9.0.1", ()) == "10.9.0.1/31"
 
 
 @pytest.mark.parametrize("text", ["", "02:42", "03:42:ac:11:00:02", "02:42:ac:11:00:0g", "02:42:ac:11:00:02:07"])
