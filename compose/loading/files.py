@@ -92,12 +92,16 @@ class Environment:
         self.values[name] = value
 
     def add_files(self, paths: Sequence[str]) -> None:
-        """Add variables of .env files that are not set otherwise; later files override earlier ones. Raises ConfigError."""
+        """Add variables of .env files that are not set otherwise; later files override earlier ones. Raises ConfigError.
+
+        A file that an earlier call has added is passed over; one that is named twice in this call counts twice.
+        """
+        known = set(self.files)
         found: dict[str, str] = {}
         origins: dict[str, list[tuple[str, str]]] = {}
 
         for path in paths:
-            if path in self.files:
+            if path in known:
                 continue
             self.files.append(path)
             name, lines = shown(path, self._folder), dict[str, int]()

@@ -132,6 +132,7 @@ def test_of_several_env_files_the_last_counts_and_may_use_the_first(folder):
     folder.file("one.env", "TAG=one\nBASE=b\n").file("two.env", "TAG=${BASE}two\n")
     assert image(folder.config("--env-file", "one.env", "--env-file", "two.env")) == "a:btwo"
     assert image(folder.config("--env-file", "two.env", "--env-file", "one.env")) == "a:one"
+    assert image(folder.config(*(f"--env-file={name}.env" for name in ("one", "two", "one")))) == "a:one"
     assert image(folder.config(COMPOSE_ENV_FILES="one.env,two.env")) == "a:btwo"
     assert image(folder.config("--env-file", "one.env", COMPOSE_ENV_FILES="two.env")) == "a:one"
 
