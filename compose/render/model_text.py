@@ -6,6 +6,7 @@ JSON has what is empty but belongs to a whole (a network's `ipam`, `resources` a
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +32,7 @@ def model_text(model: Mapping[str, Any], format: str, extensions: Mapping[Path, 
     Raises SkiffError for an unknown format, or for what the reference can't write as JSON.
     """
     if not _is_json(format):
-        shown = _shown(model)
+        shown = copy.deepcopy(dict(model))
         for path, value in extensions.items():
             _insert(shown, path, value)
         return yaml_text(_for_yaml(shown, ()))
@@ -42,7 +43,7 @@ def model_text(model: Mapping[str, Any], format: str, extensions: Mapping[Path, 
                 # the reference writes such a key as no JSON at all, and stops there
                 what = f'services.{name}.build.ssh: "{key}" has a path, for which the JSON of Compose has no form'
                 raise SkiffError(what, "write --format yaml")
-    return _json(_for_json(_shown(model)))
+    return _json(_for_json(dict(model)))
 
 
 def _is_json(format: str) -> bool:
@@ -59,14 +60,6 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _sorted(child) for key, child in sorted(value.items())}
     return [_sorted(child) for child in value] if isinstance(value, list) else value
-
-
-def _shown(value: Any) -> Any:
-    """Return a copy of a model without any `create_host_path` that is false, which the reference leaves out."""
-    if isinstance(value, Mapping):
-        pairs = value.items()
-        return {key: _shown(child) for key, child in pairs if not (key == "create_host_path" and child is False)}
-    return [_shown(child) for child in value] if isinstance(value, list) else value
 
 
 def _insert(tree: Any, path: Path, value: Any) -> None:

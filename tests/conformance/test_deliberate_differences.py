@@ -31,6 +31,15 @@ DIFFERENCES = {
         "a crash is no verdict; the schema's is that there is no such attribute",
         SERVICE,
     ),
+    "a bind mount whose source must exist": Difference(
+        "services: {w: {image: a, volumes: [{type: bind, source: /s, target: /t, bind: {create_host_path: false}}]}}",
+        "leaves create_host_path: false out, which is true then for who reads the result; 5.0 and later write it",
+        "what config writes means what the file means",
+        {
+            **SERVICE,
+            "volumes": [{"type": "bind", "source": "/s", "target": "/t", "bind": {"create_host_path": False}}],
+        },
+    ),
     "characters that HTML knows": Difference(
         "services: {w: {image: a, labels: {a: '<b> & c'}}}",
         r"writes < > & as \u003c \u003e \u0026 in JSON",
