@@ -82,7 +82,11 @@ def load(options: LoadOptions, environ: Mapping[str, str]) -> Project:
         _select(options, model, disabled)
         # files of services that are left out need not exist
         files_of = ServiceFiles(problems, sources, environment, options.working_directory)
-        files_of.read(model["services"], environment=options.resolve_environment)
+        files_of.read(
+            model["services"],
+            environment=options.resolve_environment,
+            keep_label_files=options.keep_label_files,
+        )
         extensions = nested_extensions(model) if options.nested_extensions else {}
         _encode(model, problems)
     problems.raise_any()

@@ -16,7 +16,8 @@ class LoadOptions(NamedTuple):
     `services` not empty: only these, and what they depend on. Networks, volumes and the like that no service uses are
     left out but for `all_resources`. Without `interpolate`, the model is what the files say, in canonical forms but
     neither encoded nor reduced to what is enabled. `nested_extensions`: keep extensions below the top level too, apart.
-    `fetch` brings a Compose file that lies in a registry, by its name there, to this machine and returns its path.
+    `keep_label_files`: services have `label_file` as well as the labels that come of it. `fetch` brings a Compose file
+    that lies in a registry, by its name there, to this machine and returns its path.
     """
 
     working_directory: str
@@ -31,6 +32,7 @@ class LoadOptions(NamedTuple):
     resolve_paths: bool = True
     check_consistency: bool = True
     resolve_environment: bool = True
+    keep_label_files: bool = False
     provenance: bool = False
     nested_extensions: bool = False
     services: tuple[str, ...] = ()

@@ -22,10 +22,11 @@ class ServiceFiles:
     def __init__(self, problems: Problems, sources: Provenance, environment: Environment, folder: str) -> None:
         self._problems, self._sources, self._environment, self._folder = problems, sources, environment, folder
 
-    def read(self, services: Mapping[str, Model], *, environment: bool = True) -> None:
+    def read(self, services: Mapping[str, Model], *, environment: bool = True, keep_label_files: bool = False) -> None:
         """Add, in place, each file's variables and labels to the service, whose own ones override them.
 
-        Without `environment`, the files of variables stay files, as they do in the reference's config hashes.
+        Without `environment`, the files of variables stay files, as they do in the reference's config hashes. With
+        `keep_label_files`, the names of those of labels stay next to the labels, as in its hashes of containers.
         """
         for name, service in services.items():
             at = ("services", name)
@@ -36,8 +37,10 @@ class ServiceFiles:
             if found:
                 service["environment"] = {**found, **(service.get("environment") or {})}
             labels: dict[str, str] = {}
-            for index, path in enumerate(service.pop("label_file", None) or ()):
+            for index, path in enumerate(service.get("label_file") or ()):
                 self._labels(path, labels, at, (*at, "label_file", index))
+            if not keep_label_files:
+                service.pop("label_file", None)
             if labels:
                 service["labels"] = {**labels, **_as_mapping(service.get("labels"))}
 

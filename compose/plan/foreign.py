@@ -34,11 +34,15 @@ def _made_of(target: DesiredProject, container: Document, image: Document) -> di
         for key, bindings in (host.get("PortBindings") or {}).items()
         for one in bindings or ()
     ]  # fmt: skip
+    asked = {bind.split(":")[1] for bind in host.get("Binds") or () if ":" in bind}
+    asked |= {mount["Target"] for mount in host.get("Mounts") or ()}
     mounts = [
         {"source": keys.get(one.get("Name") or "", one.get("Source")), "target": one["Destination"],
          "read_only": not one.get("RW", True)}
         for one in container.get("Mounts") or ()
-        if one.get("Type") == "bind" or one.get("Name") in keys
+        if (one.get("Type") == "bind" or one.get("Name") in keys)
+        # others are those of the containers whose volumes it has (`volumes_from`)
+        and (not host.get("VolumesFrom") or one["Destination"] in asked)
     ]  # fmt: skip
     return {
         "image": config.get("Image"),

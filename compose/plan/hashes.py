@@ -33,8 +33,16 @@ def service_digest(service: Mapping[str, Any]) -> str:
 
 
 def former_service_digests(service: Mapping[str, Any]) -> set[str]:
-    """Return the digests that earlier versions of docker compose (2.40) have of a service, where they differ."""
-    return {_digest(_hashed(service, is_former=True))} - {service_digest(service)}
+    """Return other digests that containers of a service may have: docker compose's of 2.40, where they differ.
+
+    With `label_file`, that of the service without it as well: it is what `config --hash` prints, and what earlier versions
+    of Skiff gave to containers.
+    """
+    documents = [service]
+    if service.get("label_file"):
+        documents.append({key: value for key, value in service.items() if key != "label_file"})
+    found = {_digest(_hashed(one, is_former=is_former)) for one in documents for is_former in (True, False)}
+    return found - {service_digest(service)}
 
 
 def network_digest(declared: Mapping[str, Any]) -> str:

@@ -104,25 +104,30 @@ class Loader:
         named = self.source.files or self._environ.get("COMPOSE_FILE", "").split(separator)
         return self.source.standard_input(MAXIMUM_BYTES + 1) if "-" in named else b""
 
-    def load(self, services: Sequence[str] = (), *, profiles: tuple[str, ...] | None = None) -> DesiredProject:
+    def load(
+        self, services: Sequence[str] = (), *, profiles: tuple[str, ...] | None = None, makes_containers: bool = True
+    ) -> DesiredProject:
         """Load the files for planning; naming `services` enables their profiles. Raises ConfigError.
 
-        Services whose images those of `services` are built from are loaded as well.
+        Services whose images those of `services` are built from are loaded as well. What only builds, moves or draws,
+        and makes no containers, does not read their files of variables (`env_file`), which need not be there.
         """
         from compose.plan.images import missing_bases
 
-        project = self._load(services, profiles)
+        project = self._load(services, profiles, reads_variables=makes_containers)
         while services and (bases := {base for name in project.services for base in missing_bases(project, name)}):
             services = [*services, *sorted(bases)]
-            project = self._load(services, profiles)
+            project = self._load(services, profiles, reads_variables=makes_containers)
         return project
 
     def _load(
-        self, services: Sequence[str], profiles: tuple[str, ...] | None = None, *, is_running: bool = False
+        self, services: Sequence[str], profiles: tuple[str, ...] | None = None, *, reads_variables: bool
     ) -> DesiredProject:
         from compose.plan.platforms import with_default_platform
 
-        loaded = self.project(services=tuple(services), profiles=profiles, resolve_environment=not is_running)
+        loaded = self.project(
+            services=tuple(services), profiles=profiles, resolve_environment=reads_variables, keep_label_files=True
+        )
         self.project_environment = loaded.environment
         named = self.source.env_files or tuple(filter(None, self._environ.get("COMPOSE_ENV_FILES", "").split(",")))
         project = DesiredProject(
@@ -162,7 +167,7 @@ class Loader:
         if source.project_name and not source.files:
             return _named(source.project_name), False
         try:
-            return self._load(services, is_running=True), True
+            return self._load(services, reads_variables=False), True
         except ConfigError:
             name = self._environ.get("COMPOSE_PROJECT_NAME")
             if not name:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.unit.plan.recorded_hashes import MODEL, SINCE_5
+
 pytestmark = pytest.mark.root
 
 STACK = """
@@ -70,6 +72,37 @@ services:
     configs: [{source: text, target: /etc/text}]
     secrets: [word]
   shared: {image: busybox, command: [sleep, "1000"], network_mode: "service:networked", pid: "service:plain"}
+  further:
+    image: busybox
+    command: [sleep, "1000"]
+    annotations: {b: "<1>", a: "&"}
+    attach: false
+    blkio_config: {weight: 300}
+    cgroup: private
+    container_name: turns-further
+    cpuset: "0"
+    develop: {watch: [{path: ., action: sync, target: /watched}]}
+    device_cgroup_rules: ["c 1:3 mr"]
+    dns_opt: [use-vc]
+    domainname: example.org
+    external_links: [turns-plain-1:aside]
+    ipc: shareable
+    label_file: labels.env
+    links: [plain, "plain:other"]
+    mac_address: 02:42:ac:11:65:43
+    mem_limit: 64m
+    mem_reservation: 32m
+    mem_swappiness: 60
+    memswap_limit: 128m
+    oom_kill_disable: false
+    platform: linux/amd64
+    post_start: [{command: [touch, /begun], user: root, environment: {A: "1"}}]
+    pre_stop: [{command: "true", privileged: true, working_dir: /tmp}]
+    pull_policy: missing
+    userns_mode: host
+    uts: host
+    volumes_from: ["stored:ro"]
+  quota: {extends: command, privileged: true, cpu_period: 100000, cpu_quota: 50000, use_api_socket: false, ipc: "service:further"}
 networks:
   front: {labels: {kind: front}}
   back: {ipam: {config: [{subnet: 10.213.77.0/24}]}}
@@ -83,6 +116,7 @@ secrets: {word: {file: values.env}}
 def project(docker_cli, tmp_path):
     (tmp_path / "compose.yaml").write_text(STACK)
     (tmp_path / "values.env").write_text("FROM_FILE=one two\n")
+    (tmp_path / "labels.env").write_text("from=file\n")
     yield tmp_path
     docker_cli.home.skiff("down", "-v", "-t", "0", cwd=tmp_path)
 
@@ -108,7 +142,7 @@ def brings_up(docker_cli, project):
 def test_neither_recreates_what_the_other_has_made(first, brings_up):
     second = {"docker compose": "skiff", "skiff": "docker compose"}[first]
     made = brings_up(first)
-    assert len(made) == 8
+    assert len(made) == 10
     assert brings_up(second) == made
     assert brings_up(first) == made
 
@@ -137,6 +171,20 @@ def test_both_print_one_hash_for_every_service(docker_cli, project):
     assert sorted(filter(None, ours)) == sorted(filter(None, theirs))
 
 
+def test_both_print_one_hash_for_every_attribute_in_all_its_forms(docker_cli, tmp_path):
+    """Those of 5.x are recorded where it has others: what 2.40 prints of these services is known as a former hash."""
+    (tmp_path / "compose.yaml").write_text(MODEL)
+    arguments = ("--profile", "*", "config", "--hash", "*")
+    theirs = hashes(docker_cli("compose", *arguments, cwd=tmp_path, NAME="value"))
+    ours = hashes(docker_cli.home.skiff(*arguments, cwd=tmp_path, env={"NAME": "value"}).stdout)
+    assert {name for name in theirs.keys() | ours.keys() if ours.get(name) != theirs.get(name)} == SINCE_5.keys()
+
+
+def hashes(said):
+    """Hashes by the service's name."""
+    return dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
+
+
 def test_both_list_containers_in_the_same_json(docker_cli, project, brings_up):
     brings_up("skiff")
     theirs = docker_cli("compose", "ps", "-a", "--format", "json", cwd=project).splitlines()
@@ -158,7 +206,7 @@ def of(lines):
 def test_what_changes_of_containers_that_docker_compose_made_is_named(docker_cli, project, brings_up):
     brings_up("docker compose")
     changed = {"environment": {"CHANGED": "1"}}
-    names = ("plain", "command", "settings", "deployed", "networked", "stored")
+    names = ("plain", "command", "settings", "deployed", "networked", "stored", "further")
     (project / "compose.override.yaml").write_text(json.dumps({"services": dict.fromkeys(names, changed)}))
     said = docker_cli.home.skiff("plan", cwd=project).stdout.splitlines()
     for name in names:
@@ -166,7 +214,9 @@ def test_what_changes_of_containers_that_docker_compose_made_is_named(docker_cli
         assert f"{name}{count}: environment.CHANGED set to 1 → recreate" in said
     changed = {"command": "true", "volumes": ["./values.env:/values:ro"], "ports": ["127.0.0.1:18098:80"]}
     (project / "compose.override.yaml").write_text(json.dumps({"services": {"plain": changed}}))
-    (line, *_) = docker_cli.home.skiff("plan", cwd=project).stdout.splitlines()
+    (line,) = (
+        each for each in docker_cli.home.skiff("plan", cwd=project).stdout.splitlines() if each.startswith("plain")
+    )
     assert line == (
         "plain: command sleep 1000 → true, ports 127.0.0.1:18098:80 added, volumes ./values.env:/values:ro added → recreate"
     )
