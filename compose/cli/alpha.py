@@ -38,6 +38,14 @@ def alpha() -> typer.Typer:
         common: Globals = ctx.obj
         print("viz command is EXPERIMENTAL", file=sys.stderr)
         indentation = (" " if spaces else "\t") * indentation_size
-        print(graph(common.load(), networks=networks, ports=ports, images=image, indentation=indentation))
+        print(
+            graph(
+                common.load(makes_containers=False),
+                networks=networks,
+                ports=ports,
+                images=image,
+                indentation=indentation,
+            )
+        )
 
     return group

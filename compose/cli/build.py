@@ -52,7 +52,7 @@ def build(
     _refuse(builder, {"provenance": provenance, "sbom": sbom})
     common: Globals = ctx.obj
     common.progress = progress or common.progress
-    project = common.load(services)
+    project = common.load(services, makes_containers=False)
     try:
         limit_bytes = size_bytes(memory) if memory else 0
     except ValueError as error:

@@ -62,6 +62,7 @@ def config(
     common: Globals = ctx.obj
     is_about_variables = show_variables or bool(explain)
     is_listing = show_services or show_volumes or show_networks or show_models or bool(show_hash)
+    is_without_variables = is_listing or is_about_variables or show_images or show_profiles or show_environment
     pins = resolve_image_digests or lock_image_digests
     if services and (show_variables or (no_interpolate and not is_listing)):
         flag = "--variables" if show_variables else "--no-interpolate"
@@ -71,7 +72,7 @@ def config(
         normalize=not no_normalize,
         resolve_paths=not no_path_resolution,
         check_consistency=not (no_consistency or is_about_variables),
-        resolve_environment=not (no_env_resolution or show_hash),
+        resolve_environment=not (no_env_resolution or is_without_variables),
         provenance=provenance,
         nested_extensions=format in ("", "yaml"),
         services=() if is_listing else tuple(services or ()),

@@ -48,9 +48,9 @@ class Globals:
         """Loads the project."""
         return Loader(self.source, self.environ, lambda: self.where, self.warn)
 
-    def load(self, services: Sequence[str] | None = None) -> DesiredProject:
+    def load(self, services: Sequence[str] | None = None, *, makes_containers: bool = True) -> DesiredProject:
         """Return the project of the files; see Loader.load."""
-        return self.loader.load(services or ())
+        return self.loader.load(services or (), makes_containers=makes_containers)
 
     def load_or_name(self, services: Sequence[str] | None = None) -> tuple[DesiredProject, bool]:
         """Return the project and whether it comes from files; see Loader.load_or_name."""

@@ -33,7 +33,7 @@ def graph(
     format = format or next((name for name, ends in FORMATS.items() if output.endswith(ends)), "mermaid")
     if format not in FORMATS:
         raise SkiffError(f'format value "{format}" could not be parsed', f"write one of {', '.join(FORMATS)}")
-    project = common.load(services)
+    project = common.load(services, makes_containers=False)
     project = project.only(select(project, services or ()))
     if format == "dot":
         from compose.render.viz import graph as dot

@@ -32,6 +32,6 @@ def pull(
     if policy not in ("", "missing", "always"):
         raise SkiffError(f'invalid --policy option "{policy}"', "write missing or always")
     common: Globals = ctx.obj
-    project = common.load(services)
+    project = common.load(services, makes_containers=False)
     request = PullRequest(services or (), include_deps, policy, ignore_pull_failures, ignore_buildable)
     pull_images(common.context(quiet=quiet), project, request)

@@ -24,6 +24,6 @@ def push(
     from compose.stack.push import push as push_images
 
     common: Globals = ctx.obj
-    project = common.load(services)
+    project = common.load(services, makes_containers=False)
     request = PushRequest(services or (), include_deps, ignore_push_failures)
     push_images(common.context(quiet=quiet), project, request)

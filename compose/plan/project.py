@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from compose.plan.services import Services
+from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
     from compose.plan.parts import FileDefinition
@@ -108,9 +109,19 @@ class DesiredProject:
         return {PROJECT: self.name}
 
     def resource_name(self, section: str, key: str) -> str:
-        """Return the engine's name of the network or volume `key` (`section` is "networks" or "volumes")."""
-        declared = self.section(section).get(key) or {}
-        return declared.get("name") or f"{self.name}_{key}"
+        """Return the engine's name of the network or volume `key` (`section` is "networks" or "volumes").
+
+        Raises SkiffError if the files give it an empty one, as by a variable that is not set: the name that it would have
+        otherwise is that of another network or volume, without what this one has.
+        """
+        declared = self.section(section).get(key)
+        if declared is None:
+            return f"{self.name}_{key}"
+        if not declared.get("name"):
+            raise SkiffError(
+                f"{section}.{key}: its name is empty", "set the variable it consists of, or leave name out"
+            )
+        return str(declared["name"])
 
     def is_external(self, section: str, key: str) -> bool:
         """Whether the network or volume `key` is not created and removed by the project."""

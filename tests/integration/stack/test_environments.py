@@ -45,5 +45,27 @@ def test_a_missing_file_of_variables_stops_only_what_wants_it(stack):
         ["start", "app"],
         ["exec", "app", "true"],
         ["down", "-t", "0"],
+        # nor are files read by what makes no containers
+        ["build", "app"],
+        ["push", "--ignore-push-failures"],
+        ["pull", "--policy", "missing"],
+        ["graph"],
+        ["alpha", "viz"],
+        *(
+            ["config", f"--{what}"]
+            for what in ("services", "images", "volumes", "profiles", "environment", "variables")
+        ),
     ):
         project.skiff(*command)
+    assert "env file gone.env not found" in project.refused("config")
+
+
+def test_a_name_that_a_missing_variable_leaves_empty_is_not_that_of_another_volume(stack):
+    volume = "volumes: {data: {name: '${WHICH}'}}"
+    project = stack("services: {app: {image: busybox, command: 'true', volumes: ['data:/data']}}\n" + volume)
+    project.skiff("up", "-d", env={"WHICH": f"{project.name}_data"})
+    for command in (["up", "-d"], ["create", "--force-recreate"], ["run", "app"], ["down", "-v"]):
+        assert "volumes.data: its name is empty" in project.refused(*command)
+    assert project.skiff("ps", "-a", "-q").stdout
+    project.skiff("down")
+    project.skiff("down", "-v", env={"WHICH": f"{project.name}_data"})

@@ -304,7 +304,8 @@ from compose.plan.project import EngineState, DesiredProject
 from compose.plan.up import UpOptions, plan_up
 waits = {"db": {"condition": "service_healthy"}, "cache": {"condition": "service_started"}}
 services = {"web": {"image": "web", "depends_on": waits}, "db": {"image": "db"}, "cache": {"image": "cache"}}
-plan = plan_up(DesiredProject("shop", {"services": services, "networks": {"default": {}}}), EngineState(), UpOptions())
+networks = {"default": {"name": "shop_default"}}
+plan = plan_up(DesiredProject("shop", {"services": services, "networks": networks}), EngineState(), UpOptions())
 assert len(plan.operations) > 10
 assert "networkx" not in sys.modules
 """
