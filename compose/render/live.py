@@ -8,7 +8,7 @@ import time
 from typing import TextIO
 
 from compose import events
-from compose.render.frame import Row, Status, draw
+from compose.render.frame import Row, Status, cells, draw
 from compose.render.measured import measured
 from compose.render.progress import WORDS, Progress
 
@@ -146,6 +146,6 @@ class LiveProgress(Progress):
         rows = list(self._rows.values())
         plain = draw(rows, now_s, width, height, title=self._title, colour=False)
         shown = draw(rows, now_s, width, height, title=self._title, colour=True) if self._colour else plain
-        self._drawn = [len(line) for line in plain]
+        self._drawn = [cells(line) for line in plain]
         self._out.write("".join(line + "\r\n" for line in shown))
         self._out.flush()

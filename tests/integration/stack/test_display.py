@@ -104,7 +104,7 @@ def test_a_build_shows_its_last_lines_and_folds_them_away(home, busybox, tmp_pat
     assert "[+] Building 0/1" in build.text
     assert build.end() == 0
     assert "first-of-all" not in build.text
-    assert build.lines[1].startswith(" ✔ Image shown-web  Built")
+    assert build.lines[1].startswith(" ✔ Image shown-web Built")
 
 
 def test_elsewhere_steps_are_plain_lines(home, busybox, tmp_path, terminal):

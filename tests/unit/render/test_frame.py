@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose.render.frame import Row, Status, draw
+from compose.render.frame import Row, Status, cells, draw
 
 ROWS = st.lists(
     st.builds(
@@ -27,7 +27,7 @@ def plain(line):
 def test_a_frame_never_leaves_the_terminal(rows, width, height):
     lines = draw(rows, 20.0, width, height)
     assert len(lines) < height
-    assert all(len(plain(line)) <= width for line in lines)
+    assert all(cells(plain(line)) <= width for line in lines)
 
 
 @given(ROWS, st.integers(1, 200), st.integers(2, 60))
@@ -43,8 +43,19 @@ def test_rows_show_mark_state_and_time():
     ]
     assert draw(rows, 3.0, 60, 24, colour=False) == [
         "[+] Running 1/2",
-        " ✔ Network shop_default  Created                       0.1s",
-        " ⠋ Container shop-web-1  Starting                      2.0s",
+        " ✔ Network shop_default Created                         0.1s",
+        " ⠋ Container shop-web-1 Starting                        2.0s",
+    ]
+
+
+def test_columns_are_those_of_a_terminal_and_what_is_too_long_is_cut():
+    rows = [
+        Row("Image 絵", "Building 絵を作る", 0.0, Status.WORKING),
+        Row("Image shop-web", "Pulled", 0.0, Status.DONE, 12.5),
+    ]
+    assert draw(rows, 3.0, 34, 24, colour=False)[1:] == [
+        " ⠋ Image 絵       Buildin...  3.0s",
+        " ✔ Image shop-web Pulled     12.5s",
     ]
 
 
@@ -54,7 +65,7 @@ def test_what_still_works_is_shown_before_what_is_done():
     lines = draw(rows, 1.0, 60, 8, colour=False)
     assert len(lines) == 7
     assert any("slow" in line for line in lines)
-    assert lines[-1] == "   … 16 more"
+    assert lines[-1] == " ... 16 more"
 
 
 def test_output_stands_under_its_row_until_it_is_done():
