@@ -36,6 +36,7 @@ from compose.cli.options import (
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
+    from compose.cli.menu import Menu
     from compose.stack.attached import AttachedUp
     from compose.stack.watch import BackgroundWatch
 
@@ -143,7 +144,7 @@ def up(
     if detached or no_start or common.dry_run:
         bring_up(context, project, request)
         return 0
-    from compose.cli.menu import keys_of
+    from compose.cli.menu import Menu, keys_of
     from compose.cli.terminal import has_terminal
     from compose.render.logs import LogPrinter
     from compose.stack.attached import AttachedUp, AttachOptions, shown_services
@@ -171,8 +172,10 @@ def up(
         make_watching if has_menu else None,
     )
     attached.prepare()
-    _stop_on_signal(attached)
-    with keys_of(attached) if has_menu else nullcontext():
+    keys = Menu(2, escapes=common.colours is not False and not no_color)
+    keys.set_watching(attached.is_watching)
+    _stop_on_signal(attached, keys)
+    with keys_of(attached, keys) if has_menu else nullcontext():
         code = attached.run()
     return INTERRUPTED if code is None else code
 
@@ -181,10 +184,11 @@ def _wants_menu(common: Globals) -> bool:
     return common.loader.setting("COMPOSE_MENU").lower() in ("1", "true", "t", "yes", "y")
 
 
-def _stop_on_signal(attached: AttachedUp) -> None:
+def _stop_on_signal(attached: AttachedUp, menu: Menu) -> None:
     """Stop the stack at Ctrl-C and at SIGTERM; at the second, kill it."""
 
     def interrupt(*_: object) -> None:
+        menu.hide()
         if attached.interrupt() == 1:
             # not print: the signal may have come in the midst of another write to the same buffer
             os.write(2, b"\nGracefully stopping... (press Ctrl+C again to force)\n")

@@ -165,8 +165,16 @@ class AttachedUp:
         self._is_detached = True
         self._ended.set()
 
-    def toggle_watch(self) -> None:
-        """Begin to watch files once everything is started, or stop that. Raises SkiffError for rules that can't work."""
+    @property
+    def is_watching(self) -> bool:
+        """Whether files are watched."""
+        return self._watching is not None
+
+    def toggle_watch(self) -> bool:
+        """Begin to watch files once everything is started, or stop that; return whether they are watched now.
+
+        Raises SkiffError for rules that can't work.
+        """
         self._wait_until_started()
         if self._watching is not None:
             self._watching.end()
@@ -174,6 +182,7 @@ class AttachedUp:
         elif self._make_watching is not None:
             self._watching, self._follower.stays = self._make_watching(), True
             self._watching.begin(self._stack_up.project, lambda error: self._context.warn(str(error)))
+        return self.is_watching
 
     def _joins(self, labels: Mapping[str, str]) -> bool:
         """Whether the output of a container with these `labels`, created by a rebuild, is shown as well."""

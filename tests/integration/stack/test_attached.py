@@ -1,5 +1,6 @@
 """`up` in the foreground and `logs`: merged output, ends, interrupts, exit codes."""
 
+import os
 import re
 import signal
 
@@ -272,21 +273,29 @@ services:
 
 
 def test_keys_of_the_menu_watch_files_and_leave_the_stack_running(stack):
-    command = "init: true, image: busybox, command: sleep infinity"
+    command = "init: true, image: busybox, command: 'sh -c \"seq 100; exec sleep infinity\"'"
     project = stack(
         f"services:\n  web: {{{command}, develop: {{watch: [{{path: src, action: sync, target: /app}}]}}}}\n"
     )
     (project.folder / "src").mkdir()
     shown = Terminal.of(project, "up", environment={"COMPOSE_MENU": "1"})
     try:
-        shown.until(lambda text: "d Detach" in text)
+        last = len(shown.screen.display) - 1
+        shown.until(lambda text: "| 100" in text and shown.screen.display[last].rstrip() == "w Enable Watch   d Detach")
         for _ in range(2):
             shown.type("w")
+            shown.until(lambda text: shown.screen.display[last].startswith("w Disable Watch"))
             shown.until(lambda text: text.count("Watch enabled") == 1 + text.count("Watch disabled"))
             shown.type("w")
+            shown.until(lambda text: shown.screen.display[last].startswith("w Enable Watch"))
             shown.until(lambda text: text.count("Watch enabled") == text.count("Watch disabled"))
+        shown.resize(80, 30)
+        os.killpg(shown.process.pid, signal.SIGWINCH)
+        shown.until(lambda text: shown.screen.display[29].startswith("w Enable Watch"))
         shown.type("d")
         assert shown.end() == 0
+        assert not shown.screen.display[29].strip()
+        assert shown.screen.margins is None
     finally:
         shown.kill()
     assert list(project.states().values()) == ["running"]
