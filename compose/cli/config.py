@@ -69,7 +69,8 @@ def config(
         common.warn(f"WARN {flag} shows the whole model: no service is selected")
     project = common.loader.project(
         interpolate=not (no_interpolate or is_about_variables),
-        normalize=not no_normalize,
+        # with --compatibility nothing is implied either, as docker compose has it
+        normalize=not (no_normalize or common.source.compatibility),
         resolve_paths=not no_path_resolution,
         check_consistency=not (no_consistency or is_about_variables),
         resolve_environment=not (no_env_resolution or is_without_variables),

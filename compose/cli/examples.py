@@ -112,6 +112,7 @@ COMMANDS: dict[str, Notes] = {
         (
             ("SKIFF_BUILD_HOST_CA", "1: as --with-host-ca"),
             ("BUILDKIT_PROGRESS", "how progress is shown"),
+            ("BUILDX_BUILDER", "default; others are of buildx, and are warned of"),
         ),
     ),
     "watch": Notes(

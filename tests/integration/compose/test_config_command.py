@@ -256,7 +256,9 @@ def test_a_service_next_to_a_flag_for_the_whole_model_is_warned_to_select_nothin
 
 
 def test_without_normalization_nothing_is_implied(folder):
-    found = yaml.safe_load(folder.output("config", "--no-normalize"))
+    written = folder.output("config", "--no-normalize")
+    assert folder.output("--compatibility", "config") == written
+    found = yaml.safe_load(written)
     assert "dockerfile" not in found["services"]["db"]["build"]
     assert "name" not in (found["networks"]["back"] or {})
 

@@ -116,3 +116,8 @@ def test_work_of_buildx_is_refused_and_that_it_is_not_wanted_is_fine(stack):
     for name in ("provenance", "sbom"):
         assert f"build --{name}: attestations are not made" in project.refused("build", f"--{name}=true")
     project.skiff("build", "--builder", "default", "--provenance=false", "--sbom", "false")
+    for command in (["build"], ["up", "--build", "--no-start"]):
+        said = project.skiff(*command, env={"BUILDX_BUILDER": "mine"}).stderr
+        assert said.count('BUILDX_BUILDER is "mine": builders are of buildx') == 1
+    assert "BUILDX" not in project.skiff("up", "--no-start", env={"BUILDX_BUILDER": "mine"}).stderr
+    assert "BUILDX" not in project.skiff("build", env={"BUILDX_BUILDER": "default"}).stderr
