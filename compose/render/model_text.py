@@ -13,6 +13,7 @@ from typing import Any
 
 from compose.loading.yaml_text import yaml_text
 from compose.plan.hashes import as_json
+from compose.render.yaml_order import all_in_order, in_order
 from runtime.errors import SkiffError
 
 EMPTY_IN_JSON = ("ipam", "resources", "placement")
@@ -22,8 +23,7 @@ Path = tuple[str | int, ...]
 
 def raw_text(model: Mapping[str, Any], format: str) -> str:
     """Return a model that is not encoded as text, its keys sorted. Raises SkiffError for an unknown format."""
-    shown = _sorted(model)
-    return _json(shown) if _is_json(format) else yaml_text(shown)
+    return _json(_sorted(model)) if _is_json(format) else yaml_text(all_in_order(model))
 
 
 def model_text(model: Mapping[str, Any], format: str, extensions: Mapping[Path, Any]) -> str:
@@ -35,7 +35,7 @@ def model_text(model: Mapping[str, Any], format: str, extensions: Mapping[Path, 
         shown = copy.deepcopy(dict(model))
         for path, value in extensions.items():
             _insert(shown, path, value)
-        return yaml_text(_for_yaml(shown, ()))
+        return yaml_text(in_order(_for_yaml(shown, ())))
     for name, service in (model.get("services") or {}).items():
         keys = (service.get("build") or {}).get("ssh") or ()
         for key in keys:

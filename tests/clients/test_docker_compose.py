@@ -185,6 +185,15 @@ def hashes(said):
     return dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
 
 
+def test_both_write_one_model_in_yaml(docker_cli, project):
+    names = ("web10", "web9", "DB_HOST", "DBX", "A02", "A2", "A10", "a.b", "a_b", "a1b", "ab")
+    service = {"environment": dict.fromkeys(names, "1"), "labels": dict.fromkeys(names, "x"), "sysctls": {}}
+    more = {"services": {"named10": {"image": "busybox", **service}, "named9": {"image": "busybox"}}}
+    (project / "compose.override.yaml").write_text(json.dumps(more))
+    theirs = docker_cli("compose", "config", cwd=project)
+    assert docker_cli.home.skiff("config", cwd=project).stdout == theirs
+
+
 def test_both_list_containers_in_the_same_json(docker_cli, project, brings_up):
     brings_up("skiff")
     theirs = docker_cli("compose", "ps", "-a", "--format", "json", cwd=project).splitlines()
