@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from compose.plan.images import further_images, image_sources
+from compose.plan.platforms import platform_of
 from compose.plan.project import HOOK, PROJECT, DesiredProject, EngineState, ObservedContainer, image_name, own_labels
 from runtime.client import Client
 from runtime.errors import NotFoundError
@@ -22,9 +23,7 @@ def observe(
     rows = client.containers(all=True, filters={"label": own_labels(target.name)})
     hooks = client.containers(all=True, filters={"label": [f"{PROJECT}={target.name}", HOOK]}) if with_hooks else ()
     wanted = list(target.services if services is None else services)
-    names = {
-        image_name(target, name): target.services[name].platform for name in (*wanted, *image_sources(target, wanted))
-    }
+    names = {image_name(target, name): platform_of(target, name) for name in (*wanted, *image_sources(target, wanted))}
     names = {**{image: "" for name in wanted for image in further_images(target, name)}, **names}
     images: dict[str, str] = {}
     tagged_s: dict[str, float] = {}

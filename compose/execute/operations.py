@@ -30,7 +30,7 @@ from compose.plan import operations as plan
 from compose.plan.container_body import container_body
 from compose.plan.endpoints import endpoint
 from compose.plan.operations import Operation
-from compose.plan.platforms import DEFAULT_PLATFORM
+from compose.plan.platforms import DEFAULT_PLATFORM, platform_of
 from compose.plan.project import DesiredProject, EngineState, container_name, image_name
 from compose.plan.resources import network_body, volume_body
 from runtime.client import Client, EngineAddress
@@ -213,9 +213,8 @@ class Executor:
             raise StillUsedError from error
 
     def _pull(self, image: str, service: str) -> None:
-        own = self._target.services[service].platform if service else ""
-        platform = own or self._target.environment.get(DEFAULT_PLATFORM) or None
-        measure(self._emit, "pull", image, self.client.pull(image, platform))
+        platform = platform_of(self._target, service) if service else self._target.environment.get(DEFAULT_PLATFORM)
+        measure(self._emit, "pull", image, self.client.pull(image, platform or None))
         self.images[image] = self.client.image(image)["Id"]
 
     def _build(self, image: str, service: str) -> None:
@@ -265,7 +264,7 @@ class Executor:
         """Create a container and write configs and secrets into it; if that fails, the container is removed."""
         if self.client.endpoint.is_ours:
             make_bind_sources(self._target, service)
-        made = self.client.create_container(body, name=name, platform=self._target.services[service].platform)
+        made = self.client.create_container(body, name=name, platform=platform_of(self._target, service))
         id: str = made["Id"]
         for warning in made.get("Warnings") or ():
             self._emit(Note(f" Container {name} Warning: {warning}"))

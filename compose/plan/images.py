@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from compose.plan.operations import Build, Operation, Plan, Pull
+from compose.plan.platforms import platform_of
 from compose.plan.project import DesiredProject, EngineState, image_name
 from compose.plan.service import Service
 from compose.plan.values import duration_ns
@@ -44,7 +45,7 @@ def plan_images(
             reason = _why_pull(policy, is_here, observed.tagged_s.get(image), now_s)
             if not reason and (other := observed.other_platforms.get(image)):
                 raise SkiffError(
-                    f"service {name!r}: {image} is here for {other}, not for {service.platform}, and its pull policy "
+                    f"service {name!r}: {image} is here for {other}, not for {platform_of(target, name)}, and its pull policy "
                     f"is {policy}",
                     "choose another pull policy, or leave the platform out",
                 )
@@ -55,7 +56,7 @@ def plan_images(
                 )
             if reason:
                 if other := observed.other_platforms.get(image):
-                    reason = f"it is here for {other}, not for {service.platform}"
+                    reason = f"it is here for {other}, not for {platform_of(target, name)}"
                 found[image] = Operation(f"image {image}", Pull(), image, reason, name)
             continue
         reason = "asked for" if build or policy == "build" else "" if is_here else "the image is missing"

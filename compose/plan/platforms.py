@@ -10,6 +10,11 @@ from runtime.errors import SkiffError
 DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 
 
+def platform_of(target: DesiredProject, name: str) -> str:
+    """Return the platform that the image of the service `name` must be for, or ""; no digest has the default one."""
+    return target.services[name].platform or target.environment.get(DEFAULT_PLATFORM, "")
+
+
 def with_default_platform(target: DesiredProject, environment: Mapping[str, str]) -> DesiredProject:
     """Return `target` with the default platform of `environment` in each service that is built and names none.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from compose.events import Note
 from compose.plan.one_off import RunOptions, one_off_body, one_off_target
+from compose.plan.platforms import platform_of
 from compose.plan.up import UpOptions
 from compose.stack.up import ImageOptions, StackUp, UpRequest
 from compose.stack.waiting import await_dependencies
@@ -125,7 +126,7 @@ def _perform(
 
     client, service = context.client, request.service
     name = project.services[service].container_name
-    id = client.create_container(body, name=name, platform=project.services[request.service].platform)["Id"]
+    id = client.create_container(body, name=name, platform=platform_of(project, request.service))["Id"]
 
     def begin() -> None:
         client.start(id)

@@ -69,3 +69,16 @@ def test_a_name_that_a_missing_variable_leaves_empty_is_not_that_of_another_volu
     assert project.skiff("ps", "-a", "-q").stdout
     project.skiff("down")
     project.skiff("down", "-v", env={"WHICH": f"{project.name}_data"})
+
+
+def test_the_default_platform_counts_for_images_that_are_only_named(stack):
+    project = stack("services: {app: {image: busybox, command: 'true', pull_policy: never}}")
+    other = {"DOCKER_DEFAULT_PLATFORM": "linux/riscv64"}
+    for command in (["up", "-d"], ["create"], ["run", "--rm", "app"]):
+        said = project.refused(*command, env=other)
+        assert "busybox is here for linux/" in said
+        assert "not for linux/riscv64" in said
+    unchanged = project.skiff("config", "--hash", "app").stdout
+    assert project.skiff("config", "--hash", "app", env=other).stdout == unchanged
+    project.skiff("up", "-d")
+    project.skiff("stop", env=other)
