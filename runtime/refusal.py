@@ -10,8 +10,8 @@ ANSWER = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n
 def refuse_waiting(listener: socket.socket, reason: str) -> None:
     """Respond 503 with `reason` to all clients that wait at the non-blocking `listener`.
 
-    All are accepted before the first is answered: whoever connects after an answer, having mended what `reason` says, is
-    not among them.
+    All are accepted before the first is answered: a client that connects after an answer, when what `reason` says may be
+    mended, is not among them.
     """
     body = b'{"message":' + json_string(f"the engine can't be started: {reason}") + b"}\n"
     answer = ANSWER.format(len(body)).encode() + body

@@ -83,7 +83,7 @@ class _Reader:
         """Where directories' names lead that go through links of the layer."""
         self._opaque: set[int] = set()
         self._mtime_ns = 0
-        """The time of the entry at hand: directories above it that have no entry of their own get it."""
+        """The time of the current entry: directories above it that have no entry of their own get it."""
 
     def run(self, source: tar.Input) -> tuple[Node, int]:
         size_bytes = 0

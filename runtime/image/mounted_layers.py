@@ -44,7 +44,7 @@ class MountedLayers:
     def __init__(self, scratch: Path, assembly: str, *, is_wanted: bool) -> None:
         """`scratch` is a directory for what is not finished, on the filesystem of the layers.
 
-        `assembly` names the file that an unpacked layer has beside its directory. Unless `is_wanted`, no layer is written
+        `assembly` names the file that an unpacked layer has next to its directory. Unless `is_wanted`, no layer is written
         to be mounted.
         """
         self._scratch = scratch

@@ -51,7 +51,7 @@ class Unpacked:
 
 
 Blob = Path | Callable[[], BinaryIO]
-"""A layer's archive, compressed or not: a file, or what opens it anew for each reader."""
+"""A layer's archive, compressed or not: a file, or what opens it for each reader."""
 
 
 def unpack(
