@@ -140,7 +140,7 @@ class Engine:
         self.disk_usage = DiskUsage(
             paths, self.builder, self.table, self.containers, self.images, self.image_api, self.volume_api
         )
-        self.check = Check(paths, store, self.table, self.networks, keeper, self.lifecycle, self.trash)
+        self.check = Check(paths, store, self.table, self.networks, keeper, self.lifecycle, self.trash, self.images)
         self.extensions: dict[str, Any] = {}
         """State of packages above this one (`api.buildkit`) that lives as long as the engine, by name."""
         self.stopping = anyio.Event()

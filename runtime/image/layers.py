@@ -96,6 +96,12 @@ class Layers:
         # it is moved there when it is whole, and its files are on the disk
         return (self._home(diff_id) / FILES).is_dir()
 
+    def fault(self, diff_id: str) -> str | None:
+        """Return what is wrong with a layer as far as it can be said without reading it, None if nothing is."""
+        if not self.has(diff_id):
+            return f"it is missing in {self._paths.layers}"
+        return self.mounted.fault(self._home(diff_id), self._record(diff_id).get("archive"))
+
     def known(self) -> Iterator[str]:
         """Yield the diff IDs of all layers; what else lies among them is none of ours."""
         if not self._paths.layers.is_dir():

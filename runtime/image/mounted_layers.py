@@ -115,19 +115,26 @@ class MountedLayers:
 
         `archive_bytes` is its size, if that is known. Raises InternalError if it is damaged.
         """
-        files, archive = layer / FILES, layer / ARCHIVE
-        try:
-            found = os.stat(archive)
-        except FileNotFoundError:
-            if (layer / INDEX).exists() and not is_mounted(files):
-                raise _damaged(layer, "its archive is lost") from None
+        if (fault := self.fault(layer, archive_bytes)) is not None:
+            raise _damaged(layer, fault)
+        if not (layer / ARCHIVE).exists():
             return
         with self._lock:
-            if is_mounted(files):
-                return
-            if archive_bytes is not None and found.st_size != archive_bytes:
-                raise _damaged(layer, f"its archive has {found.st_size} of {archive_bytes} bytes")
-            self._mount(layer)
+            if not is_mounted(layer / FILES):
+                self._mount(layer)
+
+    def fault(self, layer: Path, archive_bytes: int | None) -> str | None:
+        """Return what is wrong with the archive of the layer in the directory `layer`, None if it has none or is whole.
+
+        `archive_bytes` is its size, if that is known. What was changed within it is not found.
+        """
+        try:
+            found = os.stat(layer / ARCHIVE)
+        except FileNotFoundError:
+            return "its archive is lost" if (layer / INDEX).exists() else None
+        if archive_bytes is not None and found.st_size != archive_bytes:
+            return f"its archive has {found.st_size} of {archive_bytes} bytes"
+        return None
 
     def _mount(self, layer: Path) -> None:
         try:

@@ -21,6 +21,7 @@ import anyio.to_thread
 from runtime.engine.background import log_errors
 from runtime.engine.containers.lifecycle import Lifecycle
 from runtime.engine.containers.table import ContainerTable
+from runtime.image.images import Images
 from runtime.keeper.client import KeeperClient
 from runtime.linux import netns
 from runtime.network.model import Network
@@ -59,6 +60,7 @@ class Check:
     keeper: KeeperClient
     lifecycle: Lifecycle
     trash: Trash
+    images: Images
 
     async def run(self, *, repair: bool) -> dict[str, Any]:
         """Return `looked` (counts of objects on each side) and `differences`, which `repair` repairs if possible."""
@@ -100,6 +102,7 @@ class Check:
         return survey, kept, [
             *map(self._not_understood, self._unknown(survey.problems)),
             *(found for kind in KINDS for found in self._records(kind, survey)),
+            *self._layers(),
             *self._processes(kept),
             *self._leftovers(kept),
             *map(self._stray, strays),
@@ -155,6 +158,16 @@ class Check:
                 ENGINE, f"the {kind} at {on_disk.place(id)} was added after the engine's start",
                 "the next engine reads it: skiff engine stop",
             )  # fmt: skip
+
+    def _layers(self) -> Iterator[Difference]:
+        for image in self.images.list():
+            for diff_id in dict.fromkeys(image.diff_ids):
+                if (fault := self.images.layers.fault(diff_id)) is not None:
+                    name = (*image.references, image.id)[0]
+                    yield Difference(
+                        DISK, f"layer {diff_id} of image {name} is damaged: {fault}",
+                        f"skiff image rm {name}, then pull, load or build it again",
+                    )  # fmt: skip
 
     async def _write_again(self, kind: str, id: str) -> None:
         self.store.collection(kind).write_again(id)

@@ -7,6 +7,7 @@ import urllib.request
 
 import pytest
 
+from runtime.image.mounted_layers import ARCHIVE
 from runtime.linux import netns
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
@@ -156,3 +157,22 @@ def test_containers_that_come_and_go_at_the_same_time_are_no_differences(engine)
         api.remove(id)
         assert api.ask("GET", "/skiff/v1/engine/check").json["differences"] == []
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_damaged_layer_is_reported_with_its_image(engine, damage):
+    (layer,) = (engine.root / "layers").iterdir()
+    archive = layer / ARCHIVE
+    if damage == "missing":
+        subprocess.run(["umount", layer / "diff"], check=False)
+        layer.rename(engine.root / "elsewhere")
+    elif archive.exists():
+        os.truncate(archive, 512)
+    else:
+        pytest.skip("this kernel mounts no layers: they are unpacked here")
+    said = checked(engine, code=1)
+    assert f"disk: layer sha256:{layer.name} of image docker.io/library/busybox:latest is damaged" in said
+    assert "skiff image rm" in said
+    if damage == "missing":
+        (engine.root / "elsewhere").rename(layer)
+        checked(engine, code=0)
