@@ -18,6 +18,7 @@ from runtime.image.reference import Reference
 IMAGE_SCHEME = "docker-image://"
 STREAM_SCHEME = "stream:"
 ID_SCHEME = "image-id:"
+LAYOUT_SCHEME = "oci-layout://"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from runtime.build.options import BuildOptions
 from runtime.build.session import SCRATCH_IMAGE
 from runtime.build.tree import Tree
 from runtime.buildkit.builds import Build, Builds
+from runtime.buildkit.client_images import import_caches, local_caches, with_layouts
 from runtime.buildkit.contexts import Contexts
 from runtime.buildkit.frontend import (
     CONTEXT,
@@ -125,8 +126,8 @@ class Bridge:
         for name, value in attributes.items():
             if name.startswith(f"{CONTEXT}:") and value.startswith(INPUT):
                 attributes[name] = ID_SCHEME + image_of(request.FrontendInputs[value.removeprefix(INPUT)])
-        imports = cache_sources([*request.CacheImports, *build.request.Cache.Imports])
-        options = options_of(attributes, list(build.request.Entitlements), imports)
+        imports = [*request.CacheImports, *build.request.Cache.Imports]
+        options = options_of(attributes, list(build.request.Entitlements), cache_sources(imports))
         url, wanted = attributes.get("context", ""), attributes.get("requestid", "")
         if wanted:
             async with self._opened(build, session, options, url) as (source, _, _):
@@ -134,7 +135,7 @@ class Bridge:
         result = message(f"{FRONTEND}.Result")()
         platforms = platforms_of(attributes)
         if len(platforms) < 2:
-            image = await self.build(build, session, options, url)
+            image = await self._build_one(build, session, options, url, imports)
             result.ref.id = build.keep(image)
             getattr(result.ref, "def").CopyFrom(definition_of(image.id))
             result.metadata["containerimage.config"] = self._engine.images.content.read(image.id)
@@ -142,13 +143,22 @@ class Bridge:
         described = []
         for platform in platforms:
             # one after the other: the next one finds what they share in the cache
-            image = await self.build(build, session, replace(options, platform=str(platform)), url)
+            image = await self._build_one(build, session, replace(options, platform=str(platform)), url, imports)
             result.refs.refs[str(platform)].id = build.keep(image)
             getattr(result.refs.refs[str(platform)], "def").CopyFrom(definition_of(image.id))
             result.metadata[f"containerimage.config/{platform}"] = self._engine.images.content.read(image.id)
             described.append({"ID": str(platform), "Platform": platform_document(platform)})
         result.metadata["refs.platforms"] = json.dumps({"Platforms": described}).encode()
         return result
+
+    async def _build_one(
+        self, build: Build, session: Session, options: BuildOptions, url: str, imports: Sequence[Any]
+    ) -> Image:
+        """Build for one platform, with what the client's content stores have for it."""
+        caches = [one for one in local_caches(imports) if (one, options.platform) not in build.imported]
+        build.imported |= {(one, options.platform) for one in caches}
+        await import_caches(self._engine, build, session, options, caches)
+        return await self.build(build, session, await with_layouts(self._engine, build, session, options), url)
 
     async def build(self, build: Build, session: Session, options: BuildOptions, url: str = "") -> Image:
         """Build what a client has, of the archive at `url` where it hands one over. Raises RpcError."""

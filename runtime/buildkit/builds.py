@@ -38,6 +38,8 @@ class Build:
         self.is_pinned = False
         self.steps: list[CachedUnder] = []
         """The steps of all its stages."""
+        self.imported: set[object] = set()
+        """The caches that its steps have been taken over from."""
         self.facts: Facts | None = None
         """What is known of it once it has made an image."""
 

@@ -15,7 +15,14 @@ from typing import Any
 
 from runtime.build import instructions as ins
 from runtime.build.archive import unpack_context
-from runtime.build.contexts import ID_SCHEME, IMAGE_SCHEME, STREAM_SCHEME, inside, named_contexts
+from runtime.build.contexts import (
+    ID_SCHEME,
+    IMAGE_SCHEME,
+    LAYOUT_SCHEME,
+    STREAM_SCHEME,
+    inside,
+    named_contexts,
+)
 from runtime.build.git import AGENT, GitFetcher, auth_secrets, is_git, parse_git
 from runtime.build.graph import reads_from
 from runtime.build.mount_options import read_mount
@@ -124,12 +131,12 @@ def _context(name: str, value: str) -> str:
     scheme, _, rest = value.partition(":")
     if scheme == "local":
         return STREAM_SCHEME + rest
-    if value.startswith((IMAGE_SCHEME, ID_SCHEME)) or is_git(value):
+    if value.startswith((IMAGE_SCHEME, ID_SCHEME, LAYOUT_SCHEME)) or is_git(value):
         return value
     raise RpcError(
         UNIMPLEMENTED,
-        f"the build context {name!r} is {value}, and this engine takes directories, docker-image:// and Git "
-        "repositories alone",
+        f"the build context {name!r} is {value}, and this engine takes directories, docker-image://, "
+        "oci-layout:// and Git repositories alone",
     )
 
 

@@ -14,7 +14,8 @@ from runtime.buildkit.http2 import Http2, Stream, StreamClosed
 from runtime.buildkit.schema import message
 from runtime.errors import SkiffError
 
-OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 0, 1, 2, 3, 5, 12, 14
+OK, CANCELLED, UNKNOWN, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS = 0, 1, 2, 3, 5, 6
+UNIMPLEMENTED, UNAVAILABLE = 12, 14
 CONTENT = ("content-type", "application/grpc")
 
 
@@ -147,9 +148,11 @@ async def calling(connection: Http2, path: str, metadata: Iterable[tuple[str, st
                 await connection.reset(stream)
 
 
-async def ask(connection: Http2, path: str, request: Any, answer: str) -> Any:
+async def ask(
+    connection: Http2, path: str, request: Any, answer: str, *, metadata: Iterable[tuple[str, str]] = ()
+) -> Any:
     """Make a call with one message each way; return the answer, of the type `answer`. Raises RpcError."""
-    async with calling(connection, path) as call:
+    async with calling(connection, path, metadata) as call:
         await call.send(request)
         await call.end()
         found = await call.receive(answer)

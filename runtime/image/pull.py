@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.image.content import Partial
+from runtime.image.exchange import BlobSource
 from runtime.image.images import Image, Images
 from runtime.image.machine import best
 from runtime.image.manifest import LARGEST_CONFIG_BYTES, Descriptor, Index, Manifest, Platform, diff_ids
@@ -40,7 +41,7 @@ class Available:
     manifest: Manifest
 
 
-async def find(registry: Registry, reference: Reference, platform: Platform) -> Available:
+async def find(registry: BlobSource, reference: Reference, platform: Platform) -> Available:
     """Return what `reference` names for `platform`. Raises NotFoundError when it is there for others alone."""
     top = await registry.manifest(reference)
     chosen = top
@@ -57,7 +58,7 @@ async def find(registry: Registry, reference: Reference, platform: Platform) -> 
     return Available(top, chosen, chosen.parsed)
 
 
-async def _untold(registry: Registry, reference: Reference, index: Index, platform: Platform) -> Found | None:
+async def _untold(registry: BlobSource, reference: Reference, index: Index, platform: Platform) -> Found | None:
     """Return the best for `platform` of the manifests of which the index does not say what they are for."""
     ranked: list[tuple[int, int, Found]] = []
     for position, one in enumerate(index.untold):
@@ -111,26 +112,63 @@ async def _pull(
         if platform:
             _check_platform(raw, wanted, reference)
         progress({"status": f"Pulling from {reference.path}", "id": reference.tag or reference.digest})
-        layers = diff_ids(raw)
-        descriptors = found.manifest.layers
-        if len(layers) != len(descriptors):
-            raise BadRequestError(
-                f"{reference.familiar} has {len(descriptors)} layers and names {len(layers)}", "push it again"
-            )
-        fetch = _Fetch(images, registry, reference, progress)
-        async with together() as group:
-            for diff_id, descriptor in dict(zip(layers, descriptors, strict=True)).items():
-                if images.layers.has(diff_id):
-                    progress({"status": "Already exists", "progressDetail": {}, "id": short(descriptor.digest)})
-                    images.layers.know(diff_id, images.layers.blob(diff_id) or descriptor)
-                else:
-                    about = {
-                        "id": short(descriptor.digest),
-                        "size": descriptor.size,
-                    }  # `size` is ours: all is known now
-                    progress({"status": "Pulling fs layer", "progressDetail": {}, **about})
-                    group.start_soon(fetch.layer, diff_id, descriptor)
+        await _fetch_layers(images, registry, reference, f"{reference.domain}/{reference.path}", found, raw, progress)
         return await _adopt(images, reference, found, raw, progress)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was fetched for one platform: what the source has, and the bytes of the configuration."""
+
+    available: Available
+    raw_config: bytes
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration."""
+        document: dict[str, Any] = json.loads(self.raw_config)
+        return document
+
+
+async def fetch(
+    images: Images, source: BlobSource, reference: Reference, platform: Platform, progress: Tell
+) -> Fetched:
+    """Fetch the layers of what `source` has for `platform`. No image is made of it.
+
+    For a source that is no registry, so that no layer is remembered to be there. The caller holds off the garbage
+    collection. Raises EngineError.
+    """
+    found = await find(source, reference, platform)
+    raw = await _config(images, source, reference, found.manifest.config)
+    await _fetch_layers(images, source, reference, None, found, raw, progress)
+    return Fetched(found, raw)
+
+
+async def _fetch_layers(
+    images: Images,
+    source: BlobSource,
+    reference: Reference,
+    repository: str | None,
+    found: Available,
+    raw: bytes,
+    progress: Tell,
+) -> None:
+    layers = diff_ids(raw)
+    descriptors = found.manifest.layers
+    if len(layers) != len(descriptors):
+        raise BadRequestError(
+            f"{reference.familiar} has {len(descriptors)} layers and names {len(layers)}", "push it again"
+        )
+    fetching = _Fetch(images, source, reference, repository, progress)
+    async with together() as group:
+        for diff_id, descriptor in dict(zip(layers, descriptors, strict=True)).items():
+            if images.layers.has(diff_id):
+                progress({"status": "Already exists", "progressDetail": {}, "id": short(descriptor.digest)})
+                images.layers.know(diff_id, images.layers.blob(diff_id) or descriptor)
+            else:
+                about = {"id": short(descriptor.digest), "size": descriptor.size}  # `size` is ours: all is known now
+                progress({"status": "Pulling fs layer", "progressDetail": {}, **about})
+                group.start_soon(fetching.layer, diff_id, descriptor)
 
 
 async def _adopt(images: Images, reference: Reference, found: Available, raw: bytes, progress: Tell) -> Image:
@@ -160,7 +198,7 @@ def short(digest: str) -> str:
     return digest.partition(":")[2][:12]
 
 
-async def _config(images: Images, registry: Registry, reference: Reference, descriptor: Descriptor) -> bytes:
+async def _config(images: Images, registry: BlobSource, reference: Reference, descriptor: Descriptor) -> bytes:
     if images.content.has(descriptor.digest):
         return images.content.read(descriptor.digest)
     return await registry.small_blob(reference.path, descriptor, LARGEST_CONFIG_BYTES)
@@ -178,10 +216,13 @@ def _check_platform(raw: bytes, wanted: Platform, reference: Reference) -> None:
 class _Fetch:
     """The layers of one pull, a few at once."""
 
-    def __init__(self, images: Images, registry: Registry, reference: Reference, progress: Tell) -> None:
+    def __init__(
+        self, images: Images, registry: BlobSource, reference: Reference, repository: str | None, progress: Tell
+    ) -> None:
         self._images = images
         self._registry = registry
         self._reference = reference
+        self._repository = repository
         self._progress = progress
         self._limit = anyio.Semaphore(AT_ONCE)
 
@@ -201,7 +242,7 @@ class _Fetch:
             except BadRequestError:
                 self._images.content.delete(descriptor.digest)  # whole, but no layer of this image
                 raise
-            self._images.layers.know(diff_id, descriptor, f"{self._reference.domain}/{self._reference.path}")
+            self._images.layers.know(diff_id, descriptor, self._repository)
         self._say("Pull complete", id)
 
     def _say(self, status: str, id: str) -> None:
@@ -240,7 +281,7 @@ class _Fetch:
             return
         keep_room(self._images.content.partials, descriptor.size - partial.size)
         async with await self._registry.blob(self._reference.path, descriptor, partial.size) as response:
-            if partial.size and not response.headers.get("content-range", "").startswith(f"bytes {partial.size}-"):
+            if partial.size and not response.continues_at(partial.size):
                 partial.restart()  # the registry sends it whole
             waiting = bytearray()
             try:

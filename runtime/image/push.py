@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from runtime.errors import BadRequestError
 from runtime.image.content import BlobWriter, ContentStore
+from runtime.image.exchange import BlobTarget
 from runtime.image.images import Image, Images
 from runtime.image.index import Attest, attestation, image_index
 from runtime.image.layers import LayerSource
@@ -47,7 +48,7 @@ async def push(images: Images, reference: Reference, *, credentials: Credentials
         raise BadRequestError("cannot push a digest reference", "tag the image, and push the tag")
     async with images.garbage.held_off(), Registry.open(reference.domain, credentials) as registry:
         progress({"status": f"The push refers to repository [{reference.domain}/{reference.path}]"})
-        upload = _Upload(images, registry, reference, progress)
+        upload = _Upload(images, registry, reference, f"{reference.domain}/{reference.path}", progress)
         descriptors: dict[str, Descriptor] = {}
         written: dict[str, str] = {}
 
@@ -81,8 +82,30 @@ async def push_index(
 
     `attest` returns the statements about each image. `progress` takes Docker's JSON messages. Raises EngineError.
     """
-    async with images.garbage.held_off(), Registry.open(reference.domain, credentials) as registry:
-        upload = _Upload(images, registry, reference, progress)
+    async with Registry.open(reference.domain, credentials) as registry:
+        repository = f"{reference.domain}/{reference.path}"
+        index = await write_index(images, registry, reference, wanted, attest, repository=repository, progress=progress)
+        progress({"status": f"{reference.tag}: digest: {index.digest} size: {index.size}"})
+        return index.digest
+
+
+async def write_index(
+    images: Images,
+    target: BlobTarget,
+    reference: Reference,
+    wanted: Sequence[Image],
+    attest: Attest,
+    *,
+    repository: str | None = None,
+    progress: Tell,
+) -> Descriptor:
+    """Write images of several platforms to `target` as one index called `reference`; return the index.
+
+    `attest` returns the statements about each image. Layers are remembered to be in `repository`, where that is given.
+    `progress` takes Docker's JSON messages. Raises EngineError.
+    """
+    async with images.garbage.held_off():
+        upload = _Upload(images, target, reference, repository, progress)
         described, attestations = [], []
         for image in wanted:
             found = [await upload.layer(diff_id) for diff_id in image.diff_ids]
@@ -92,7 +115,7 @@ async def push_index(
             await upload.small(config, raw)
             manifest_raw, kind = image_manifest(config, [layer for layer, _ in found], is_oci=True)
             digest = f"sha256:{hashlib.sha256(manifest_raw).hexdigest()}"
-            await registry.put_manifest(reference.with_digest(digest), manifest_raw, kind)
+            await target.put_manifest(reference.with_digest(digest), manifest_raw, kind)
             platform = Platform.of(image.config)
             described.append((Descriptor(kind, digest, len(manifest_raw)), platform))
             if statements := attest(platform, digest):
@@ -100,12 +123,11 @@ async def push_index(
                 for blob in blobs:
                     await upload.small(blob.descriptor, blob.raw)
                 about = manifest.descriptor
-                await registry.put_manifest(reference.with_digest(about.digest), manifest.raw, about.media_type)
+                await target.put_manifest(reference.with_digest(about.digest), manifest.raw, about.media_type)
                 attestations.append((about, digest))
         index = image_index(described, attestations)
-        await registry.put_manifest(reference, index.raw, index.descriptor.media_type)
-        progress({"status": f"{reference.tag}: digest: {index.descriptor.digest} size: {len(index.raw)}"})
-        return index.descriptor.digest
+        await target.put_manifest(reference, index.raw, index.descriptor.media_type)
+        return index.descriptor
 
 
 async def _manifest(
@@ -136,13 +158,15 @@ async def _manifest(
 
 
 class _Upload:
-    """The blobs of one push."""
+    """The blobs of one push; `repository` is what they are remembered to be in afterwards."""
 
-    def __init__(self, images: Images, registry: Registry, reference: Reference, progress: Tell) -> None:
+    def __init__(
+        self, images: Images, registry: BlobTarget, reference: Reference, repository: str | None, progress: Tell
+    ) -> None:
         self._images = images
         self._registry = registry
         self._path = reference.path
-        self._repository = f"{reference.domain}/{reference.path}"
+        self._repository = repository
         self._domain = reference.domain
         self._progress = progress
         self._limit = anyio.Semaphore(AT_ONCE)

@@ -129,6 +129,10 @@ class Response:
         self.status = head.status_code
         self.headers = {name.decode().lower(): value.decode("latin-1") for name, value in head.headers}
 
+    def continues_at(self, offset: int) -> bool:
+        """Whether the body begins at byte `offset`, as a request with a Range asked for (RFC 9110, section 14.4)."""
+        return self.headers.get("content-range", "").startswith(f"bytes {offset}-")
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body. Raises TransferError."""
         while True:

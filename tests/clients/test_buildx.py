@@ -1,5 +1,6 @@
 """BuildKit's API, by the clients that speak it: Debian's buildx, its bake, and docker compose's own builds."""
 
+import hashlib
 import http.server
 import json
 import os
@@ -178,7 +179,6 @@ def test_every_output_has_the_files(docker, context, tmp_path):
     assert iid.read_text() == id
     assert json.loads(metadata.read_text())["containerimage.config.digest"] == id
     assert docker("buildx", "build", "-q", ".", cwd=folder).strip() == id
-    assert "can't be exported as 'local'" in build(docker, folder, "--cache-to", f"type=local,dest={out}-cache", code=1)
 
 
 def test_a_context_comes_as_an_archive_too(docker, context, tmp_path):
@@ -433,10 +433,89 @@ def test_a_cache_goes_to_a_registry_and_comes_back(docker, context, mode):
         again = build(docker, folder, "--cache-from", f"type=registry,ref={name}")
         # without the steps of other stages, what was copied from them is made again, and found to be the same
         assert again.count("CACHED") == (3 if mode == "max" else 2), again
-        said = build(docker, folder, "--cache-to", "type=local,dest=cache", code=1)
-        assert "use --cache-to type=registry,ref=NAME" in said
+        said = build(docker, folder, "--cache-to", "type=elsewhere", code=1)
+        assert "use --cache-to type=registry,ref=NAME or type=local,dest=DIRECTORY" in said
     finally:
         registry.stop()
+
+
+def forget(docker):
+    docker("builder", "prune", "-af")
+    docker("image", "prune", "-f")
+
+
+@pytest.mark.parametrize(("mode", "cached"), [("min", 2), ("max", 3)])
+def test_a_cache_goes_to_a_directory_of_the_client_and_comes_back(docker, context, tmp_path, mode, cached):
+    folder = context(
+        f"FROM busybox AS made\nRUN echo local {mode} > /made\nFROM busybox\n"
+        "COPY --from=made /made /\nRUN echo own > /own\n"
+    )
+    directory = tmp_path / "cache of a client"
+    to = ["--cache-to", f"type=local,dest={directory},mode={mode}"]
+    build(docker, folder, "-t", "bx:cached")
+    before = set(docker("images", "-aq").split())
+    build(docker, folder, "-t", "bx:cached", *to)
+    assert set(docker("images", "-aq").split()) == before
+    listed = json.loads((directory / "index.json").read_text())["manifests"]
+    assert [one["annotations"]["org.opencontainers.image.ref.name"] for one in listed] == ["latest"]
+    blobs = set((directory / "blobs/sha256").iterdir())
+    for blob in blobs:
+        assert hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+    docker("rmi", "bx:cached")
+    forget(docker)
+    again = build(docker, folder, "--cache-from", f"type=local,src={directory}", *to)
+    assert again.count("CACHED") == cached, again
+    assert "importing cache manifest from local:" in again
+    if mode == "max":  # everything came from there
+        assert set((directory / "blobs/sha256").iterdir()) == blobs
+        assert json.loads((directory / "index.json").read_text())["manifests"] == listed
+
+
+def test_a_cache_that_is_damaged_is_shown_and_the_build_goes_on_without(docker, context, tmp_path):
+    folder = context("FROM busybox\nRUN echo damaged > /damaged\n")
+    directory = tmp_path / "cache"
+    said = build(docker, folder, "--cache-from", f"type=local,src={directory}")
+    assert "RUN echo damaged" in said
+    build(docker, folder, "--cache-to", f"type=local,dest={directory}")
+    largest = max((directory / "blobs/sha256").iterdir(), key=lambda blob: blob.stat().st_size)
+    largest.write_bytes(b"x" * largest.stat().st_size)
+    index = json.loads((directory / "index.json").read_text())["manifests"][0]["digest"]
+    (directory / "blobs/sha256" / index.removeprefix("sha256:")).write_bytes(b"{}")
+    forget(docker)
+    said = build(docker, folder, "--cache-from", f"type=local,src={directory}")
+    assert f"blob {index} of {directory} has other content" in said
+    assert "CACHED" not in said
+
+
+def test_the_cache_of_another_platform_is_found_again(docker, context, tmp_path):
+    folder = context("FROM scratch\nCOPY f /\n", f="for arm\n")
+    directory = tmp_path / "cache"
+    arm = ["--platform", "linux/arm64"]
+    build(docker, folder, *arm, "--cache-to", f"type=local,dest={directory},mode=max")
+    forget(docker)
+    again = build(docker, folder, *arm, "--cache-from", f"type=local,src={directory}")
+    assert again.count("CACHED") == 1, again
+
+
+def test_an_oci_layout_of_the_client_is_a_named_context(docker, context, tmp_path):
+    folder = context("FROM busybox\nENV OF=layout\nRUN echo in the layout > /file\n")
+    archive, layout = tmp_path / "archive", tmp_path / "layout"
+    build(docker, folder, "-o", f"type=oci,dest={archive}")
+    with tarfile.open(archive) as tar:
+        tar.extractall(layout, filter="data")
+    index = json.loads((layout / "index.json").read_text())
+    index["manifests"][0]["annotations"] = {"org.opencontainers.image.ref.name": "one"}
+    (layout / "index.json").write_text(json.dumps(index))
+    digest = index["manifests"][0]["digest"]
+    docker("builder", "prune", "-af")
+    (folder / "Dockerfile").write_text("FROM base\nRUN echo $OF > /of\nCOPY --from=other /file /copied\n")
+    contexts = ["--build-context", f"base=oci-layout://{layout}:one"]
+    contexts += ["--build-context", f"other=oci-layout://{layout}@{digest}"]
+    build(docker, folder, *contexts, "-t", "bx:layout")
+    assert docker("run", "--rm", "bx:layout", "cat", "/of", "/copied") == "layout\nin the layout\n"
+    missing = ["--build-context", f"base=oci-layout://{layout}@sha256:{'0' * 64}", "--build-context", "other=."]
+    said = build(docker, folder, *missing, code=1)
+    assert f"no blob sha256:{'0' * 64}" in said
 
 
 def test_a_target_of_bake_is_the_context_of_another(docker, tmp_path):
