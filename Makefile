@@ -11,9 +11,9 @@ RUN_PACKAGES := python3-venv mmdebstrap
 # theirs; qemu-system-x86: a machine with cgroup version 2 alone
 # zstd: archives as other tools compress them; conmon: a caller of OCI runtimes; strace: the writes of which a power cut
 # leaves some; systemd, libpam-systemd, dbus, e2fsprogs: the first process, users' sessions and the disk of a machine that boots (systemd-sysv, which would
-# make it this machine's, is not installed); zsh, fish: shells that complete skiff's commands
+# make it this machine's, is not installed); zsh, fish: shells that complete skiff's commands; openssl: certificates
 TEST_PACKAGES := curl xz-utils busybox-static docker-registry iproute2 nftables uidmap passt qemu-system-x86 zstd conmon strace \
-	systemd libpam-systemd dbus e2fsprogs zsh fish
+	systemd libpam-systemd dbus e2fsprogs zsh fish openssl
 # runc: the peer that the launch benchmark measures against
 BENCH_PACKAGES := runc
 # files to whichever of two processes is free, in the order of tests/conftest.py; named tests run in one

@@ -5,6 +5,7 @@ The fields are those of Docker's drivers (docs.docker.com, "Configure logging dr
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -23,6 +24,13 @@ LONGEST_LINE_BYTES = 16 << 10
 """What is longer is sent in parts, as with Docker's drivers."""
 INFO, ERROR = 6, 3
 """Severities of syslog(3): of standard output, and of standard error."""
+CHUNK_BYTES = 16
+CHUNK_LENGTH = 24
+"""Of a chunk's ID: so many random bytes, and as many characters of base64."""
+_ACKNOWLEDGEMENT = re.compile(
+    # a map of one member, in any of MessagePack's forms for strings and binaries of these lengths
+    rb"\x81(?:\xa3|[\xd9\xc4]\x03)ack(?:\xb8|[\xd9\xc4]\x18|[\xda\xc5]\x00\x18)([A-Za-z0-9+/=]{24})"
+)
 GELF_CHUNK_BYTES, GELF_MOST_CHUNKS = 1408, 128
 """Payload of a UDP datagram, and how many one message may have (GELF, "Chunking")."""
 
@@ -148,7 +156,10 @@ def _syslog(destination: Destination, subject: Subject) -> Encode:
             head = f"<{priority}>{stamp} {host} {tag}[{pid}]: "
         else:
             head = f"<{priority}>{stamp} {tag}[{pid}]: "
-        return [head.encode() + line.data + b"\n"]
+        message = head.encode() + line.data + b"\n"
+        # RFC 5425, section 4.3: by TLS, the length stands before a message of RFC 5424
+        is_counted = destination.tls is not None and destination.format.startswith("rfc5424")
+        return [b"%d %b" % (len(message), message) if is_counted else message]
 
     return encode
 
@@ -237,9 +248,20 @@ def _fluentd(destination: Destination, subject: Subject) -> Encode:
             stamp = struct.pack(">BBII", 0xD7, 0, seconds, nanoseconds)  # EventTime
         else:
             stamp = struct.pack(">BI", 0xCE, seconds)
-        return [b"\x94" + _packed(subject.tag) + stamp + _packed(document) + b"\x80"]
+        options = {"chunk": base64.b64encode(secrets.token_bytes(CHUNK_BYTES))} if destination.confirms else {}
+        return [b"\x94" + _packed(subject.tag) + stamp + _packed(document) + _packed(options)]
 
     return encode
+
+
+def chunk_of(message: bytes) -> bytes:
+    """Return what a message is confirmed by: the ID that is its last member."""
+    return message[-CHUNK_LENGTH:]
+
+
+def acknowledged(received: bytes) -> set[bytes]:
+    """Return the chunks that the answers in `received` confirm (Forward Protocol Specification v1, "Response")."""
+    return set(_ACKNOWLEDGEMENT.findall(received))
 
 
 def _packed(value: str | bytes | Mapping[str, Any]) -> bytes:

@@ -18,11 +18,15 @@ from runtime.errors import BadRequestError
 SYSLOG, JOURNALD, FLUENTD, GELF = "syslog", "journald", "fluentd", "gelf"
 ATTRIBUTES = ("labels", "labels-regex", "env", "env-regex", "tag")
 OPTIONS: dict[str, tuple[str, ...]] = {
-    SYSLOG: ("syslog-address", "syslog-facility", "syslog-format"),
+    SYSLOG: (
+        "syslog-address", "syslog-facility", "syslog-format", "syslog-tls-ca-cert", "syslog-tls-cert", "syslog-tls-key",
+        "syslog-tls-skip-verify",
+    ),
     JOURNALD: (),
     FLUENTD: (
         "fluentd-address", "fluentd-async", "fluentd-async-reconnect-interval", "fluentd-buffer-limit",
-        "fluentd-max-retries", "fluentd-retry-wait", "fluentd-sub-second-precision", "fluentd-write-timeout",
+        "fluentd-max-retries", "fluentd-request-ack", "fluentd-retry-wait", "fluentd-sub-second-precision",
+        "fluentd-write-timeout",
     ),
     GELF: (
         "gelf-address", "gelf-compression-level", "gelf-compression-type", "gelf-tcp-max-reconnect",
@@ -30,13 +34,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """The options of each driver, besides ATTRIBUTES."""
-UNSUPPORTED = (
-    "syslog-tls-ca-cert",
-    "syslog-tls-cert",
-    "syslog-tls-key",
-    "syslog-tls-skip-verify",
-    "fluentd-request-ack",
-)
 JOURNAL = "/run/systemd/journal/socket"
 LOCAL_SYSLOG = ("/dev/log", "/var/run/syslog", "/var/run/log")
 """Where a local syslog may listen."""
@@ -49,6 +46,19 @@ FACILITIES = (
 FORMATS = ("", "rfc3164", "rfc5424", "rfc5424micro")
 DATAGRAM, STREAM = "datagram", "stream"
 _DURATION = re.compile(r"[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+|0")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """How a receiver is trusted, and who it is told we are: names of files in PEM, "" for none.
+
+    Without `ca_file`, the machine's own authorities count.
+    """
+
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    trusts_anybody: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,14 +78,15 @@ class Destination:
     """Whether fluentd gets times as EventTime."""
     is_async: bool = False
     """Whether the container may start while nobody listens."""
+    tls: Tls | None = None
+    confirms: bool = False
+    """Whether fluentd is to confirm each message."""
 
 
 def destination(driver: str, options: Mapping[str, str]) -> Destination:
     """Return where a LogConfig's driver sends. Raises BadRequestError with dockerd's message."""
     known = (*OPTIONS[driver], *ATTRIBUTES)
     for name in options:
-        if name in UNSUPPORTED and name.startswith(driver):
-            raise BadRequestError(f"log opt '{name}' is not supported", f"known are {', '.join(known)}")
         if name not in known:
             shown = f'"{name}"' if driver == GELF else f"'{name}'"
             raise BadRequestError(f"unknown log opt {shown} for {driver} log driver", f"known are {', '.join(known)}")
@@ -104,16 +115,26 @@ def _syslog(options: Mapping[str, str]) -> Destination:
     if not address:
         return Destination(SYSLOG, "", paths=LOCAL_SYSLOG, facility=number, format=form)
     url = _url(address)
-    if url.scheme == "tcp+tls":
-        raise BadRequestError("syslog-address: tcp+tls is not supported", "send to a local relay over tcp or udp")
-    if url.scheme not in ("unix", "unixgram", "udp", "tcp"):
+    if url.scheme not in ("unix", "unixgram", "udp", "tcp", "tcp+tls"):
         raise BadRequestError(f"unsupported scheme: '{url.scheme}'", "write udp://HOST:514, tcp:// or unix:///dev/log")
-    kind = STREAM if url.scheme in ("unix", "tcp") else DATAGRAM
+    kind = STREAM if url.scheme in ("unix", "tcp", "tcp+tls") else DATAGRAM
     if url.scheme.startswith("unix"):
         _check_path(url.path)
         return Destination(SYSLOG, kind, paths=(url.path,), facility=number, format=form)
     port = _port(url, "syslog-address") or SYSLOG_PORT
-    return Destination(SYSLOG, kind, url.hostname or "", port, facility=number, format=form)
+    tls = _syslog_tls(options) if url.scheme == "tcp+tls" else None
+    return Destination(SYSLOG, kind, url.hostname or "", port, facility=number, format=form, tls=tls)
+
+
+def _syslog_tls(options: Mapping[str, str]) -> Tls:
+    # dockerd skips the verification whatever the option says, "false" too: that much trust is not given by mistake here
+    is_trusting = options.get("syslog-tls-skip-verify", "false") not in FALSE
+    return Tls(
+        options.get("syslog-tls-ca-cert", ""),
+        options.get("syslog-tls-cert", ""),
+        options.get("syslog-tls-key", ""),
+        trusts_anybody=is_trusting,
+    )
 
 
 def _check_path(path: str) -> None:
@@ -126,7 +147,7 @@ def _check_path(path: str) -> None:
 
 
 def _fluentd(options: Mapping[str, str]) -> Destination:
-    for name in ("fluentd-async", "fluentd-sub-second-precision"):
+    for name in ("fluentd-async", "fluentd-request-ack", "fluentd-sub-second-precision"):
         _flag(options, name)
     if "fluentd-max-retries" in options:
         _number(options["fluentd-max-retries"], "strconv.ParseUint")
@@ -136,10 +157,10 @@ def _fluentd(options: Mapping[str, str]) -> Destination:
     address = options.get("fluentd-address", "") or f"127.0.0.1:{FLUENTD_PORT}"
     written = address if "://" in address else f"tcp://{address}"
     url = _url(written)
-    if url.scheme not in ("tcp", "unix"):
+    if url.scheme not in ("tcp", "tls", "unix"):
         raise BadRequestError(
             f"invalid fluentd-address ({address}): unsupported scheme: '{url.scheme}'",
-            "write HOST:PORT, tcp://HOST:PORT or unix:///PATH",
+            "write HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH",
         )
     is_unix = url.scheme == "unix"
     return Destination(
@@ -150,6 +171,8 @@ def _fluentd(options: Mapping[str, str]) -> Destination:
         (url.path,) if is_unix else (),
         has_nanoseconds=_flag(options, "fluentd-sub-second-precision"),
         is_async=_flag(options, "fluentd-async"),
+        tls=Tls() if url.scheme == "tls" else None,
+        confirms=_flag(options, "fluentd-request-ack"),
     )
 
 

@@ -10,7 +10,6 @@ have the last lines sent twice.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import socket
@@ -23,8 +22,9 @@ import anyio
 from runtime.container.logs.messages import Encode, Line, LineSplitter, Subject, encoder
 from runtime.container.logs.options import attributes, tag_of
 from runtime.container.logs.reader import LogReader
-from runtime.container.logs.remote import DATAGRAM, GELF, JOURNALD, STREAM, SYSLOG, Destination, destination, is_remote
+from runtime.container.logs.remote import DATAGRAM, GELF, JOURNALD, SYSLOG, Destination, destination, is_remote
 from runtime.engine.background import Background
+from runtime.engine.containers.log_connections import Connection, TlsError, connect
 from runtime.engine.containers.state import Container
 from runtime.errors import BadRequestError
 from runtime.keeper.handles import CANNOT_RUN, MISSING, LaunchError
@@ -34,54 +34,13 @@ logger = logging.getLogger(__name__)
 
 POSITION = "log.sent"
 """File next to a log with the offset up to which it was sent."""
-CONNECT_S = 10.0
+SEND_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 END_PATIENCE_S = 10.0
 """How long the output of a container that has exited is tried to be sent; it is again at the container's next start."""
 FINISH_S = 2.0
 """How long the removal of a container waits for that, whose HostConfig has AutoRemove."""
 INITIALIZE = "failed to create task for container: failed to initialize logging driver: "
-
-
-class Connection:
-    """A connected, non-blocking socket to a destination."""
-
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-        self._is_stream = connected.type == socket.SOCK_STREAM
-
-    async def send(self, messages: Sequence[bytes]) -> None:
-        """Send messages. Raises OSError. A datagram that is too long, or that no UDP port takes, is lost."""
-        if self._is_stream and self._is_closed():
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        for data in [b"".join(messages)] if self._is_stream else messages:
-            view = memoryview(data)
-            while view:
-                try:
-                    sent = self._socket.send(view, socket.MSG_NOSIGNAL)
-                except BlockingIOError:
-                    await anyio.wait_writable(self._socket)
-                    continue
-                except OSError as error:
-                    if self._is_stream or not self._is_lost(error):
-                        raise
-                    sent = len(view)
-                view = view[sent:]
-
-    def _is_closed(self) -> bool:
-        """Whether the receiver has closed the connection: a first write to it would succeed, and be lost."""
-        try:
-            return not self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-
-    def _is_lost(self, error: OSError) -> bool:
-        is_internet = self._socket.family != socket.AF_UNIX
-        return is_internet or error.errno == errno.EMSGSIZE
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
 
 @dataclass
@@ -220,10 +179,10 @@ class LogShipper:
             try:
                 if shipment.connection is None:
                     shipment.connection = await connect(shipment.destination)
-                with anyio.fail_after(CONNECT_S):
+                with anyio.fail_after(SEND_S):
                     await shipment.connection.send(messages)
                 return True
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, BadRequestError) as error:
                 shipment.close()
                 if not is_failing:
                     reason = _unreachable(shipment.destination, error)
@@ -258,51 +217,14 @@ def _note_sent(directory: Path, offset: int) -> None:
     (directory / POSITION).write_text(str(offset))
 
 
-async def connect(target: Destination) -> Connection:
-    """Return a connection to a destination. Raises OSError."""
-    if target.paths:
-        return _connect_unix(target)
-    kind = socket.SOCK_STREAM if target.kind == STREAM else socket.SOCK_DGRAM
-    with anyio.fail_after(CONNECT_S):
-        found = await anyio.getaddrinfo(target.host, target.port, type=kind)
-        family, _, _, _, address = found[0]
-        made = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        try:
-            try:
-                made.connect(address)
-            except BlockingIOError:
-                await anyio.wait_writable(made)
-                if number := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                    raise OSError(number, os.strerror(number)) from None
-        except BaseException:
-            made.close()
-            raise
-    return Connection(made)
-
-
-def _connect_unix(target: Destination) -> Connection:
-    kinds = {DATAGRAM: (socket.SOCK_DGRAM,), STREAM: (socket.SOCK_STREAM,)}
-    refused: OSError | None = None
-    for path in target.paths:
-        for kind in kinds.get(target.kind, (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
-            made = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            try:
-                made.connect(path)
-            except OSError as error:
-                refused = error
-                made.close()
-            else:
-                return Connection(made)
-    assert refused is not None
-    raise refused
-
-
 def _unreachable(target: Destination, error: Exception) -> str:
     """Return what Docker says of a destination that can't be reached."""
     if target.driver == JOURNALD:
         return "journald is not enabled on this host"
     if target.driver == SYSLOG and not target.kind:
         return "Unix syslog delivery error"
+    if isinstance(error, TlsError | BadRequestError):
+        return error.message
     number = error.errno if isinstance(error, OSError) else None
     reason = os.strerror(number).lower() if number and number > 0 else "i/o timeout" if not str(error) else str(error)
     network = "unix" if target.paths else "udp" if target.kind == DATAGRAM else "tcp"

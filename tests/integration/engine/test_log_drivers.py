@@ -1,10 +1,17 @@
 """Output that is sent to real listeners, and what happens when they are absent, go away or do not read."""
 
+import contextlib
 import json
+import re
 import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.root
 
@@ -137,3 +144,103 @@ def test_a_receiver_that_does_not_read_delays_nobody(api, containers, bound):
     assert api.wait(id) == 0
     tail = api.ask("GET", f"/containers/{id}/logs?stdout=1&tail=1").body
     assert tail[8:].strip(b"\n") == b"a" * 1000
+
+
+def secured(listener, certificate, key, clients_of=None):
+    """A context for receivers by TLS; with `clients_of` they ask for certificates of that authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if clients_of is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients_of.file)
+    return context.wrap_socket(listener, server_side=True)
+
+
+def test_syslog_is_reached_by_tls(api, containers, bound, tmp_path):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("client")
+    plain, port = bound(socket.SOCK_STREAM)
+    listener = secured(plain, *authority.issue("receiver"), clients_of=authority)
+    address = f"tcp+tls://127.0.0.1:{port}"
+    by_certificate = {"syslog-tls-cert": str(certificate), "syslog-tls-key": str(key)}
+    for options in (
+        {"syslog-tls-ca-cert": str(authority.file), "syslog-format": "rfc5424"},
+        {"syslog-tls-skip-verify": "true", "syslog-format": "rfc5424"},
+    ):
+        with ThreadPoolExecutor(1) as pool:  # a start waits until both sides have agreed
+            receiving = pool.submit(received, listener, b"one\n", b"two\n")
+            id = containers(*SCRIPT, HostConfig=config("syslog", syslog_address=address, **by_certificate, **options))
+            found = receiving.result(PATIENCE_S)
+        # each message has its length before it
+        length, _, rest = found.partition(b" ")
+        assert rest[: int(length)].endswith(b" - one\n") or rest[: int(length)].endswith(b" - two\n")
+        assert api.wait(id) == 0
+
+
+def test_a_receiver_that_is_not_trusted_gets_nothing(api, containers, bound, tmp_path):
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    plain, port = bound(socket.SOCK_STREAM)
+    plain.settimeout(PATIENCE_S)
+    certificate, key = authority.issue("elsewhere", "DNS:elsewhere.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def answer_one():
+        connection, _ = plain.accept()
+        with connection, contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+            received.append(secured.recv(1))
+
+    received = []
+    syslog, unverified = ("syslog", "tcp+tls"), "tls: failed to verify certificate: "
+    for (driver, scheme), options, message in (
+        (syslog, {"syslog-tls-ca-cert": str(other.file)}, f"{unverified}unable to get local issuer"),
+        (syslog, {"syslog-tls-ca-cert": str(authority.file)}, f"{unverified}IP address mismatch"),
+        (syslog, {"syslog-tls-skip-verify": "false"}, f"{unverified}unable to get local issuer"),
+        (("fluentd", "tls"), {}, f"{unverified}unable to get local issuer"),
+        (
+            syslog,
+            {"syslog-tls-ca-cert": f"{tmp_path}/none"},
+            f"could not read CA certificate: open {tmp_path}/none: no such",
+        ),
+        (
+            syslog,
+            {"syslog-tls-cert": str(certificate), "syslog-tls-key": str(other.file)},
+            "could not load X509 key pair",
+        ),
+    ):
+        host = config(driver, **{f"{driver}-address": f"{scheme}://127.0.0.1:{port}"}, **options)
+        thread = threading.Thread(target=answer_one)
+        thread.start()
+        answer = api.ask("POST", f"/containers/{containers(*SCRIPT, start=False, HostConfig=host)}/start")
+        thread.join()
+        assert answer.status in (400, 404, 500), answer.message
+        assert message in answer.message
+    assert set(received) <= {b""}
+
+
+def test_fluentd_gets_again_what_it_has_not_confirmed(api, containers, bound):
+    listener, port = bound(socket.SOCK_STREAM)
+    address = f"127.0.0.1:{port}"
+    host = config("fluentd", fluentd_address=address, fluentd_request_ack="true", fluentd_sub_second_precision="true")
+    id = containers("sh", "-c", "for n in 1 2 3; do echo line $n; done", HostConfig=host)
+    listener.settimeout(PATIENCE_S)
+    first, _ = listener.accept()
+    first.settimeout(PATIENCE_S)
+    assert b"line 1" in first.recv(1 << 16)
+    first.close()  # all of it is lost: nothing was confirmed
+    again, _ = listener.accept()
+    again.settimeout(PATIENCE_S)
+    found, confirmed = b"", 0
+    while b"line 3" not in found or confirmed < 3:
+        data = again.recv(1 << 16)
+        assert data, found
+        found += data
+        chunks = re.findall(rb"\xa5chunk\xb8(.{24})", found)
+        for chunk in chunks[confirmed:]:
+            again.sendall(b"\x81\xa3ack\xb8" + chunk)
+        confirmed = len(chunks)
+    assert [b"line %d" % number in found for number in (1, 2, 3)] == [True] * 3
+    assert b"\xd7\x00" in found  # EventTime
+    assert api.wait(id) == 0
+    assert not again.recv(1)  # everything is confirmed: the engine closes
+    again.close()

@@ -1,5 +1,7 @@
 """Drivers that send output elsewhere: their options as dockerd 28.5.2 refuses them, and the bytes that it sends."""
 
+import base64
+import itertools
 import json
 import re
 import zlib
@@ -7,7 +9,7 @@ import zlib
 import pytest
 
 from runtime.container.logs.files import STDERR, STDOUT
-from runtime.container.logs.messages import Line, LineSplitter, Subject, encoder
+from runtime.container.logs.messages import Line, LineSplitter, Subject, acknowledged, chunk_of, encoder
 from runtime.container.logs.options import is_readable, limits_of, tag_of
 from runtime.container.logs.remote import destination
 from runtime.errors import BadRequestError
@@ -137,6 +139,33 @@ def test_fluentd_is_messagepack():
     exact = destination("fluentd", {"fluentd-sub-second-precision": "true"})
     (message,) = encoder(exact, SUBJECT)(Line(AT_NS, STDOUT, b"one"))
     assert message[5:15] == b"\xd7\x00" + (AT_NS // 10**9).to_bytes(4, "big") + (265_281_000).to_bytes(4, "big")
+
+
+def test_fluentd_is_asked_to_confirm_each_message():
+    encode = encoder(destination("fluentd", {"fluentd-request-ack": "true"}), SUBJECT)
+    messages = [*encode(Line(AT_NS, STDOUT, b"one")), *encode(Line(AT_NS, STDOUT, b"two"))]
+    chunks = [chunk_of(message) for message in messages]
+    assert len(set(chunks)) == 2
+    for message, chunk in zip(messages, chunks, strict=True):
+        assert message.endswith(b"\x81\xa5chunk\xb8" + chunk)
+        assert len(base64.b64decode(chunk)) == 16
+    # as a string of one byte's length, of its own length byte, and as a binary
+    for form in (b"\x81\xa3ack\xb8%b", b"\x81\xd9\x03ack\xd9\x18%b", b"\x81\xa3ack\xc4\x18%b"):
+        answer = b"".join(form % chunk for chunk in chunks)
+        assert acknowledged(answer) == set(chunks)
+        assert acknowledged(answer[:-1]) == {chunks[0]}
+
+
+def test_a_syslog_message_of_rfc_5424_has_its_length_before_it_by_tls():
+    line = Line(AT_NS, STDOUT, b"one")
+    for address, form in itertools.product(("tcp://h:1", "tcp+tls://h:1"), ("rfc3164", "rfc5424", "rfc5424micro")):
+        options = {"syslog-address": address, "syslog-format": form}
+        (message,) = encoder(destination("syslog", options), SUBJECT)(line)
+        if form != "rfc3164" and "tls" in address:
+            length, _, message = message.partition(b" ")
+            assert int(length) == len(message)
+        assert message.startswith(b"<30>")
+        assert message.endswith(b"one\n")
 
 
 def test_journald_gets_fields():
