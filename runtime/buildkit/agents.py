@@ -12,7 +12,7 @@ import anyio
 import anyio.abc
 
 from runtime.buildkit.http2 import StreamClosed
-from runtime.buildkit.rpc import RpcError, ask, calling
+from runtime.buildkit.rpc import UNKNOWN, RpcError, ask, calling
 from runtime.buildkit.schema import message
 from runtime.buildkit.sessions import Session
 from runtime.image.transfers import together
@@ -26,6 +26,8 @@ PIECE_BYTES = 1 << 15
 @asynccontextmanager
 async def forwarded_agent(session: Session, id: str, scratch: Path) -> AsyncIterator[str]:
     """Listen on a socket whose peers are connected to the client's agent `id`; give its path. Raises RpcError."""
+    if not session.serves(f"{SERVICE}/CheckAgent"):
+        raise RpcError(UNKNOWN, f"the build's client serves no SSH agent {id!r}")
     request = message("moby.sshforward.v1.CheckAgentRequest")(ID=id)
     await ask(session.connection, f"{SERVICE}/CheckAgent", request, "moby.sshforward.v1.CheckAgentResponse")
     path = Path(tempfile.mkdtemp(prefix="ssh-", dir=scratch)) / "agent"

@@ -7,9 +7,10 @@ import json
 import stat
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from runtime.build.contexts import ID_SCHEME
 from runtime.build.errors import DockerfileError
 from runtime.build.expansion import expand
 from runtime.build.git import is_git
+from runtime.build.instructions import Copy, Dockerfile, From, Instruction, Stage
 from runtime.build.options import BuildOptions
 from runtime.build.session import SCRATCH_IMAGE
 from runtime.build.tree import Tree
@@ -39,12 +41,13 @@ from runtime.buildkit.frontend import (
     receive_repository,
     receive_upload,
 )
+from runtime.buildkit.operations import Operations
 from runtime.buildkit.progress import Messages, VertexOutputs
 from runtime.buildkit.provenance import Facts, Material
-from runtime.buildkit.results import INPUT, definition_of, image_of
+from runtime.buildkit.results import INPUT, Graph, definition_of, is_definition
 from runtime.buildkit.rpc import CANCELLED, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, RpcError
 from runtime.buildkit.schema import message
-from runtime.buildkit.sessions import Session, Sessions
+from runtime.buildkit.sessions import Session, Sessions, nobody
 from runtime.buildkit.subrequests import answer_subrequest
 from runtime.engine.engine import Engine
 from runtime.errors import SkiffError
@@ -62,6 +65,17 @@ CAPABILITIES = (
 )  # fmt: skip
 """What of the gateway's API is served (BuildKit, "frontend/gateway/pb")."""
 
+OPERATIONS = (
+    "source.image", "source.local", "source.local.unique", "source.local.session", "source.local.excludepatterns",
+    "source.local.sharedkeyhint", "source.git", "source.git.keepgitdir", "source.git.fullurl", "source.git.httpauth",
+    "source.git.knownsshhosts", "source.git.mountsshsock", "source.http", "source.http.checksum", "source.http.perm",
+    "source.ocilayout", "exec.meta.base", "exec.meta.network", "exec.meta.security", "exec.mount.bind",
+    "exec.mount.bind.readwrite-nooutput", "exec.mount.cache", "exec.mount.cache.sharing", "exec.mount.selector",
+    "exec.mount.tmpfs", "exec.mount.tmpfs.size", "exec.mount.secret", "exec.mount.ssh", "exec.secretenv", "file.base",
+    "file.copy.modestring", "constraints", "platform", "meta.description", "meta.ignorecache", "meta.exportcache",
+    "mergeop", "diffop",
+)  # fmt: skip
+"""What of low-level definitions is run (see `operations`)."""
 ATTESTATIONS = "exporter.image.attestations"
 """What clients look for before they ask for provenance (BuildKit, "solver/pb")."""
 
@@ -99,7 +113,8 @@ class Bridge:
         answer = message(f"{FRONTEND}.PongResponse")()
         for id in CAPABILITIES:
             answer.FrontendAPICaps.add(ID=id, Enabled=True)
-        answer.LLBCaps.add(ID=ATTESTATIONS, Enabled=True)
+        for id in (ATTESTATIONS, *OPERATIONS):
+            answer.LLBCaps.add(ID=id, Enabled=True)
         await call.send(answer)
 
     async def _solve(self, call: Call) -> None:
@@ -112,10 +127,8 @@ class Bridge:
     async def solve(self, build: Build, request: Any) -> Any:
         """Return the Result of a SolveRequest within `build`. Raises RpcError."""
         attributes = {**build.attributes, **request.FrontendOpt}
-        if getattr(request.Definition, "def"):  # a word of Python's
-            raise RpcError(
-                UNIMPLEMENTED, "low-level build definitions (LLB) are not run by this engine, Dockerfiles are"
-            )
+        if is_definition(request.Definition) and not request.Frontend:
+            return await self._solve_definition(build, request)
         if request.Frontend == GATEWAY:
             _check_frontend(attributes.get("source", ""))
         elif request.Frontend != DOCKERFILE:
@@ -125,10 +138,14 @@ class Bridge:
         session = await self._sessions.get(build.request.Session)
         for name, value in attributes.items():
             if name.startswith(f"{CONTEXT}:") and value.startswith(INPUT):
-                attributes[name] = ID_SCHEME + image_of(request.FrontendInputs[value.removeprefix(INPUT)])
+                image = await self._run_definition(build, session, request.FrontendInputs[value.removeprefix(INPUT)])
+                attributes[name] = ID_SCHEME + image.id
         imports = [*request.CacheImports, *build.request.Cache.Imports]
         options = options_of(attributes, list(build.request.Entitlements), cache_sources(imports))
-        url, wanted = attributes.get("context", ""), attributes.get("requestid", "")
+        wanted = attributes.get("requestid", "")
+        url: str | Path = attributes.get(CONTEXT, "")
+        if CONTEXT in request.FrontendInputs:
+            url = await self._directory(build, session, request.FrontendInputs[CONTEXT])
         if wanted:
             async with self._opened(build, session, options, url) as (source, _, _):
                 return answer_subrequest(wanted, source)
@@ -151,8 +168,68 @@ class Bridge:
         result.metadata["refs.platforms"] = json.dumps({"Platforms": described}).encode()
         return result
 
+    async def _solve_definition(self, build: Build, request: Any) -> Any:
+        """Return the Result of a low-level definition."""
+        id = build.request.Session
+        session = await self._sessions.get(id) if id else nobody()
+        image = await self._run_definition(build, session, request.Definition)
+        result = message(f"{FRONTEND}.Result")()
+        result.ref.id = build.keep(image)
+        getattr(result.ref, "def").CopyFrom(definition_of(image.id))
+        return result
+
+    async def _run_definition(self, build: Build, session: Session, definition: Any) -> Image:
+        graph = Graph.of(definition)
+        if (id := graph.image_id) is not None:  # a result of ours, with its configuration
+            return self._engine.images.resolve(id)
+        options = options_of({}, list(build.request.Entitlements))
+        operations = Operations(self._engine, graph, partial(self._run_steps, build, session, options))
+        return await operations.run()
+
+    async def _directory(self, build: Build, session: Session, definition: Any) -> Path:
+        """Return a directory with what a definition makes. It is only read."""
+        image = await self._run_definition(build, session, definition)
+        if len(image.diff_ids) != 1:
+            everything = Copy("COPY", 0, ("/",), "/", from_stage=CONTEXT)
+            contexts = {CONTEXT: ID_SCHEME + image.id}
+            image = await self._run_steps(
+                build, session, options_of({}, ()), SCRATCH_IMAGE, (everything,), contexts, ""
+            )
+        return self._engine.images.layer_directories(image)[0]
+
+    async def _run_steps(
+        self,
+        build: Build,
+        session: Session,
+        options: BuildOptions,
+        base: str,
+        steps: Sequence[Instruction],
+        contexts: Mapping[str, str],
+        platform: str,
+    ) -> Image:
+        """Build instructions that no file has."""
+        options = replace(options, contexts=dict(contexts), platform=platform or None)
+        options = await with_layouts(self._engine, build, session, options)
+        stage = Stage(0, From(f"FROM {base}", 0, base), tuple(steps))
+        source = ParsedDockerfile("definition", b"", Dockerfile((), (stage,), name="definition"), None)
+        self._engine.paths.tmp.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=self._engine.paths.tmp, prefix="build-", ignore_cleanup_errors=True
+        ) as directory:
+            nothing = Path(directory) / "nothing"  # the context: steps read from named ones alone
+            nothing.mkdir()
+            async with prepared(
+                session, source, options, Path(directory), self.contexts, build.progress, self._triggers_of, nothing
+            ) as request:
+                return await self._engine.builder.run(
+                    request,
+                    Messages(build.progress, source.name, source.data),
+                    lambda planned, _: VertexOutputs(build.progress, planned),
+                    build.steps,
+                )
+
     async def _build_one(
-        self, build: Build, session: Session, options: BuildOptions, url: str, imports: Sequence[Any]
+        self, build: Build, session: Session, options: BuildOptions, url: str | Path, imports: Sequence[Any]
     ) -> Image:
         """Build for one platform, with what the client's content stores have for it."""
         caches = [one for one in local_caches(imports) if (one, options.platform) not in build.imported]
@@ -160,8 +237,8 @@ class Bridge:
         await import_caches(self._engine, build, session, options, caches)
         return await self.build(build, session, await with_layouts(self._engine, build, session, options), url)
 
-    async def build(self, build: Build, session: Session, options: BuildOptions, url: str = "") -> Image:
-        """Build what a client has, of the archive at `url` where it hands one over. Raises RpcError."""
+    async def build(self, build: Build, session: Session, options: BuildOptions, url: str | Path = "") -> Image:
+        """Build what a client has, of the archive or repository at `url`, or that directory. Raises RpcError."""
         progress = build.progress
         async with (
             self._opened(build, session, options, url) as (source, scratch, uploaded),
@@ -210,7 +287,7 @@ class Bridge:
 
     @asynccontextmanager
     async def _opened(
-        self, build: Build, session: Session, options: BuildOptions, url: str
+        self, build: Build, session: Session, options: BuildOptions, url: str | Path
     ) -> AsyncIterator[tuple[ParsedDockerfile, Path, Path | None]]:
         """Give the Dockerfile, a temporary directory, and the context where it was handed over.
 
@@ -220,14 +297,15 @@ class Bridge:
         with tempfile.TemporaryDirectory(
             dir=self._engine.paths.tmp, prefix="build-", ignore_cleanup_errors=True
         ) as directory:
-            scratch, uploaded = Path(directory), None
-            if url.startswith(UPLOADED):
+            scratch = Path(directory)
+            uploaded, address = (url, "") if isinstance(url, Path) else (None, url)
+            if address.startswith(UPLOADED):
                 uploaded = scratch / "uploaded"
                 uploaded.mkdir()
-                await receive_upload(session, url, uploaded)
-            elif is_git(url):
-                with build.progress.vertex(f"[internal] load git source {url}"):
-                    uploaded = await receive_repository(session, url, scratch)
+                await receive_upload(session, address, uploaded)
+            elif is_git(address):
+                with build.progress.vertex(f"[internal] load git source {address}"):
+                    uploaded = await receive_repository(session, address, scratch)
             content = await read_file(session, options, scratch, build.progress, uploaded)
             try:
                 source = content.parsed()

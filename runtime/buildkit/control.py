@@ -17,6 +17,7 @@ from runtime.buildkit.cache_export import cache_exports, export_cache
 from runtime.buildkit.export import export
 from runtime.buildkit.http2 import Http2
 from runtime.buildkit.progress import CONTROL, timestamp
+from runtime.buildkit.results import is_definition
 from runtime.buildkit.rpc import CANCELLED, INVALID_ARGUMENT, UNKNOWN, Call, RpcError
 from runtime.buildkit.schema import BYTES, message
 from runtime.buildkit.sessions import UUID, Session, Sessions
@@ -134,7 +135,7 @@ class Control:
 
     async def _result(self, build: Build, request: Any) -> list[Image]:
         """Return the images, one for each platform, that the client's own build returns, or those of the request itself."""
-        if request.Frontend or getattr(request.Definition, "def"):
+        if request.Frontend or is_definition(request.Definition):
             asked = message("moby.buildkit.v1.frontend.SolveRequest")(Frontend=request.Frontend)
             asked.FrontendOpt.update(request.FrontendAttrs)
             asked.Definition.CopyFrom(request.Definition)

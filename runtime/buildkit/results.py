@@ -1,19 +1,23 @@
-"""Results of builds as inputs of others: bake's `target:` contexts.
+"""Low-level definitions (LLB): graphs of operations whose results are file systems.
 
-A client passes a result on as a low-level definition (LLB). Ours has one operation, whose source is an image of the store.
+Clients pass on results of builds as such: bake's `target:` contexts; ours have one operation, whose source is an image of
+the store. What is done for others is in `operations`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
-from runtime.buildkit.rpc import UNIMPLEMENTED, RpcError
+from runtime.buildkit.rpc import INVALID_ARGUMENT, UNIMPLEMENTED, RpcError
 from runtime.buildkit.schema import message
 
 SCHEME = "skiff-image://"
 INPUT = "input:"
 """How a named context begins that is a result of another build."""
+KINDS = ("exec", "source", "file", "build", "merge", "diff")
+"""The members of pb.Op, one of which is set."""
 
 
 def definition_of(image_id: str) -> Any:
@@ -31,12 +35,52 @@ def definition_of(image_id: str) -> Any:
     return definition
 
 
-def image_of(definition: Any) -> str:
-    """Return the ID of the image that a definition means. Raises RpcError for one that is not ours."""
-    for raw in getattr(definition, "def"):
-        operation = message("pb.Op").FromString(raw)
-        if operation.HasField("source") and operation.source.identifier.startswith(SCHEME):
-            return str(operation.source.identifier.removeprefix(SCHEME))
-    raise RpcError(
-        UNIMPLEMENTED, "an input that is no result of this engine's builds is not run: name an image instead"
-    )
+def is_definition(definition: Any) -> bool:
+    """Whether there is anything in a pb.Definition."""
+    return bool(getattr(definition, "def"))  # a word of Python's
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The operations of a definition by their digests, and the digest of the one whose result is wanted."""
+
+    operations: dict[str, Any]
+    wanted: str
+
+    @classmethod
+    def of(cls, definition: Any) -> Graph:
+        """Return the graph of a pb.Definition. Raises RpcError where an operation is missing, or is not of a kind known."""
+        operations, last = {}, None
+        for raw in getattr(definition, "def"):
+            last = message("pb.Op").FromString(raw)
+            operations[f"sha256:{hashlib.sha256(raw).hexdigest()}"] = last
+        if last is None or len(last.inputs) != 1:
+            raise RpcError(INVALID_ARGUMENT, "the definition does not say which result is wanted")
+        graph = cls(operations, last.inputs[0].digest)
+        for one in operations.values():
+            for each in one.inputs:
+                if each.digest not in operations:
+                    raise RpcError(INVALID_ARGUMENT, f"the definition has no operation {each.digest}")
+        if last.inputs[0].index:
+            raise unserved("a result besides the first of an operation")
+        return graph
+
+    @property
+    def image_id(self) -> str | None:
+        """The ID of the image of the store that the result is as it is, None where there is something to do."""
+        wanted = self.operations[self.wanted]
+        is_ours = wanted.HasField("source") and wanted.source.identifier.startswith(SCHEME)
+        return str(wanted.source.identifier.removeprefix(SCHEME)) if is_ours else None
+
+
+def kind_of(operation: Any) -> str:
+    """Return the kind of a pb.Op. Raises RpcError for one that is not known."""
+    for kind in KINDS:
+        if operation.HasField(kind):
+            return kind
+    raise unserved("an operation of an unknown kind")
+
+
+def unserved(what: str) -> RpcError:
+    """Return the error for what this engine does not run."""
+    return RpcError(UNIMPLEMENTED, f"low-level build definition (LLB): {what} is not run by this engine")

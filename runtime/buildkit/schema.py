@@ -24,7 +24,33 @@ PACKAGES = {
         OpMetadata ignore_cache=1:bool
         SourceOp identifier=1 attrs=2:{string}
         Input digest=1 index=2:int64
-        Op inputs=1:*pb.Input source=3:pb.SourceOp
+        Op inputs=1:*pb.Input exec=2:pb.ExecOp source=3:pb.SourceOp file=4:pb.FileOp build=5:pb.BuildOp merge=6:pb.MergeOp
+         diff=7:pb.DiffOp platform=10:pb.Platform
+        BuildOp builder=1:int64
+        MergeOp inputs=1:*pb.OpInput
+        DiffOp lower=1:pb.OpInput upper=2:pb.OpInput
+        OpInput input=1:int64
+        ExecOp meta=1:pb.Meta mounts=2:*pb.Mount network=3:int32 security=4:int32 secretenv=5:*pb.SecretEnv
+        SecretEnv ID=1 name=2 optional=3:bool
+        Meta args=1:*string env=2:*string cwd=3 user=4 extraHosts=6:*pb.HostIP validExitCodes=12:*int32
+        HostIP Host=1 IP=2
+        Mount input=1:int64 selector=2 dest=3 output=4:int64 readonly=5:bool mountType=6:int32 TmpfsOpt=19:pb.TmpfsOpt
+         cacheOpt=20:pb.CacheOpt secretOpt=21:pb.SecretOpt SSHOpt=22:pb.SecretOpt
+        TmpfsOpt size=1:int64
+        CacheOpt ID=1 sharing=2:int32
+        SecretOpt ID=1 uid=2:uint32 gid=3:uint32 mode=4:uint32 optional=5:bool
+        FileOp actions=2:*pb.FileAction
+        FileAction input=1:int64 secondaryInput=2:int64 output=3:int64 copy=4:pb.FileActionCopy mkfile=5:pb.FileActionMkFile
+         mkdir=6:pb.FileActionMkDir rm=7:pb.FileActionRm symlink=8:pb.FileActionRm
+        FileActionCopy src=1 dest=2 owner=3:pb.ChownOpt mode=4:int32 dirCopyContents=6:bool
+         attemptUnpackDockerCompatibility=7:bool allowWildcard=9:bool timestamp=11:int64 include_patterns=12:*string
+         exclude_patterns=13:*string modeStr=15
+        FileActionMkFile path=1 mode=2:int32 data=3:bytes owner=4:pb.ChownOpt timestamp=5:int64
+        FileActionMkDir path=1 mode=2:int32 makeParents=3:bool owner=4:pb.ChownOpt timestamp=5:int64
+        FileActionRm path=1
+        ChownOpt user=1:pb.UserOpt group=2:pb.UserOpt
+        UserOpt byName=1:pb.NamedUserOpt byID=2:uint32
+        NamedUserOpt name=1 input=2:int64
         SourceInfo filename=1 data=2:bytes definition=3:pb.Definition language=4
         Range start=1:pb.Position end=2:pb.Position
         Position line=1:int32 character=2:int32

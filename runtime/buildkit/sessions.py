@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from runtime.buildkit.http2 import Http2
+from runtime.buildkit.http2 import Http2, StreamClosed
 from runtime.buildkit.rpc import UNAVAILABLE, RpcError, ask
 from runtime.buildkit.schema import message
 
@@ -60,6 +60,21 @@ class Session:
         if not answer.Username:
             return {"identitytoken": answer.Secret}
         return {"username": answer.Username, "password": answer.Secret}
+
+
+class _Nothing:
+    """A connection to nobody."""
+
+    async def receive(self) -> bytes:
+        return b""
+
+    async def send(self, data: bytes) -> None:
+        raise StreamClosed("the build has no client that could be asked")
+
+
+def nobody() -> Session:
+    """Return the session of a build whose client serves nothing."""
+    return Session({UUID: ""}, Http2(_Nothing(), is_client=True))
 
 
 class Sessions:

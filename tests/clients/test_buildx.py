@@ -1,5 +1,6 @@
 """BuildKit's API, by the clients that speak it: Debian's buildx, its bake, and docker compose's own builds."""
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -20,7 +21,7 @@ import pytest
 from runtime.api.connection import ClientConnection
 from runtime.api.intake import Intake, IntakeLimits
 from runtime.buildkit.http2 import Http2
-from runtime.buildkit.rpc import ask
+from runtime.buildkit.rpc import RpcError, ask
 from runtime.buildkit.schema import message
 from tests.support.project import eventually
 from tests.support.registry import LocalRegistry
@@ -258,6 +259,8 @@ def test_a_git_repository_is_a_context(docker, tmp_path):
     (work / "sub").mkdir()
     (work / "sub" / "Dockerfile").write_text("FROM busybox\nCOPY file /\nCOPY --from=lib Dockerfile /lib\n")
     (work / "sub" / "file").write_text("content\n")
+    target = {"context": "sub", "tags": ["bx:baked"], "contexts": {"lib": "sub"}}
+    (work / "docker-bake.json").write_text(json.dumps({"target": {"sub": target}}))
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(work)]
     for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "one"]):
         subprocess.run([*git, *arguments], check=True)
@@ -267,26 +270,124 @@ def test_a_git_repository_is_a_context(docker, tmp_path):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/repo.git"
-        docker("buildx", "build", "-t", "bx:git", "--build-context", f"lib={url}#main:sub", f"{url}#main:sub")
-        server.shutdown()
-        thread.join()
+        try:
+            at = f"http://127.0.0.1:{server.server_port}"
+            url = f"{at}/repo.git"
+            docker("buildx", "build", "-t", "bx:git", "--build-context", f"lib={url}#main:sub", f"{url}#main:sub")
+            # bake reads the definition that lies in a repository, or at an address, by raw definitions
+            docker("buildx", "bake", f"{url}#main", "sub")
+            assert docker("run", "--rm", "bx:baked", "cat", "/file") == "content\n"
+            assert '"bx:baked"' in docker("buildx", "bake", "--print", f"{at}/work/docker-bake.json", "sub")
+        finally:
+            server.shutdown()
+            thread.join()
     assert docker("run", "--rm", "bx:git", "cat", "/file") == "content\n"
     assert docker("run", "--rm", "bx:git", "head", "-n1", "/lib") == "FROM busybox\n"
 
 
-@pytest.mark.anyio
-async def test_http2_is_spoken_from_the_first_byte_too(docker):
+@contextlib.asynccontextmanager
+async def raw(docker):
+    """A client of BuildKit's API as bytes go."""
     with socket.socket(socket.AF_UNIX) as peer:
         peer.connect(str(docker.home.run / "engine.sock"))
         client = Http2(ClientConnection(peer, Intake(IntakeLimits())), is_client=True)
         async with anyio.create_task_group() as group:
             group.start_soon(client.run)
-            path, answer = "/moby.buildkit.v1.Control/Info", "moby.buildkit.v1.InfoResponse"
             with anyio.fail_after(30):
-                info = await ask(client, path, message("moby.buildkit.v1.InfoRequest")(), answer)
+                yield client
             group.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_http2_is_spoken_from_the_first_byte_too(docker):
+    async with raw(docker) as client:
+        path, answer = "/moby.buildkit.v1.Control/Info", "moby.buildkit.v1.InfoResponse"
+        info = await ask(client, path, message("moby.buildkit.v1.InfoRequest")(), answer)
     assert info.buildkitVersion.package == "skiff"
+
+
+class Definition:
+    """Operations that are written one by one, each with the results of others as its inputs."""
+
+    def __init__(self):
+        self.definition = message("pb.Definition")()
+
+    def add(self, *inputs, **members):
+        """Add an operation, given as its members; return its digest."""
+        operation = message("pb.Op")(**members)
+        for digest in inputs:
+            operation.inputs.add(digest=digest)
+        raw = operation.SerializeToString(deterministic=True)
+        getattr(self.definition, "def").append(raw)
+        return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+    def run(self, on, script, *mounts, inputs=(), **meta):
+        """Run a script on a result."""
+        about = {"args": ["sh", "-c", script], "env": ["PATH=/bin"], "cwd": "/", **meta}
+        return self.add(on, *inputs, exec={"meta": about, "mounts": [{"dest": "/"}, *mounts]})
+
+    def file(self, *inputs, **action):
+        """Do one thing with files; -1 is nothing."""
+        return self.add(*inputs, file={"actions": [action]})
+
+    async def solve(self, client, wanted, name):
+        """Have it run, the result of `wanted` stored as `name`."""
+        self.add(wanted)
+        request = message("moby.buildkit.v1.SolveRequest")(Ref=name, Definition=self.definition)
+        request.Exporters.add(Type="image", Attrs={"name": name})
+        await ask(client, "/moby.buildkit.v1.Control/Solve", request, "moby.buildkit.v1.SolveResponse")
+
+
+@pytest.mark.anyio
+async def test_low_level_definitions_are_run(docker):
+    made = Definition()
+    base = made.add(source={"identifier": "docker-image://docker.io/library/busybox:latest"})
+    ran = made.run(base, "mkdir -p /d/e && echo $WHO ran > /d/e/file && id -u > /tmp/u", env=["PATH=/bin", "WHO=$me"])
+    added = made.add(base, ran, diff={"lower": {"input": 0}, "upper": {"input": 1}})
+    content = {"path": "/written", "mode": 0o600, "data": b"its $content\n", "timestamp": -1}
+    file = made.file(input=-1, secondaryInput=-1, output=0, mkfile=content)
+    directory = made.file(
+        file,
+        input=0,
+        secondaryInput=-1,
+        output=0,
+        mkdir={"path": "/made/below", "mode": 0o755, "makeParents": True, "timestamp": -1},
+    )
+    copies = {
+        "/whole": {"dirCopyContents": False},
+        "/content": {"dirCopyContents": True},
+    }
+    for destination, how in copies.items():
+        about = {"src": "/d", "dest": destination, "mode": -1, "timestamp": -1, **how}
+        directory = made.file(directory, ran, input=0, secondaryInput=1, output=0, copy=about)
+    about = {"src": "/d", "dest": "/made", "mode": -1, "timestamp": -1}
+    directory = made.file(directory, ran, input=0, secondaryInput=1, output=0, copy=about)
+    merged = made.add(base, added, directory, merge={"inputs": [{"input": number} for number in range(3)]})
+    shown = {"input": 1, "dest": "/shown", "selector": "/d", "output": -1, "readonly": True}
+    last = made.run(merged, "cat /shown/e/file > /seen", shown, inputs=[ran], user="1000:1000", cwd="/tmp/work")
+    last = made.run(merged, "cat /shown/e/file > /seen; pwd > /place", shown, inputs=[ran], cwd="/tmp/work")
+    async with raw(docker) as client:
+        await made.solve(client, last, "bx:llb")
+    script = "cat /seen /place /written; find /whole /content /made; stat -c %a /written; busybox ls -d /tmp/u"
+    assert docker("run", "--rm", "bx:llb", "/bin/busybox", "sh", "-c", script).splitlines() == [
+        "$me ran", "/tmp/work", "its $content", "/whole", "/whole/e", "/whole/e/file", "/content", "/content/e",
+        "/content/e/file", "/made", "/made/below", "/made/d", "/made/d/e", "/made/d/e/file", "600", "/tmp/u",
+    ]  # fmt: skip
+
+
+@pytest.mark.anyio
+async def test_low_level_operations_that_are_not_run_are_named(docker):
+    for name, member in (
+        ("the file operation 'rm'", {"file": {"actions": [{"input": -1, "rm": {"path": "/x"}}]}}),
+        ("the operation 'build'", {"build": {"builder": 0}}),
+        ("the source blob://", {"source": {"identifier": "blob://x"}}),
+        ("a command with exit codes of its own", {"exec": {"meta": {"args": ["x"], "validExitCodes": [1]}}}),
+    ):
+        made = Definition()
+        wanted = made.add(**member)
+        async with raw(docker) as client:
+            with pytest.raises(RpcError, match=rf"\(LLB\): {name}.* is not run by this engine"):
+                await made.solve(client, wanted, "bx:refused")
 
 
 def test_what_a_bases_triggers_copy_travels_too(docker, context):
