@@ -284,6 +284,7 @@ class HostConfig(Resources, total=False):
     StorageOpt: dict[str, str]
     Tmpfs: dict[str, str]
     UTSMode: str
+    Umask: int
     UsernsMode: str
     ShmSize: int
     Sysctls: dict[str, str]

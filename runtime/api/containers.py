@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from runtime import bodies
-from runtime.api import versions
+from runtime.api import pruning, versions
 from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.engine.containers.api import WAIT_CONDITIONS
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 async def list_(engine: Engine, request: Request) -> None:
     """Answer "List containers"."""
     wanted = filters.parse(request.text("filters"))
+    if request.version < (1, 56):
+        filters.check_known(wanted, wanted.keys() - {"annotation"})
     limit = request.number("limit")
     found = await engine.containers.list(
         stopped=request.flag("all"), limit=limit, filters=wanted, size=request.flag("size")
@@ -112,7 +114,7 @@ async def remove(engine: Engine, request: Request) -> None:
 
 async def prune(engine: Engine, request: Request) -> None:
     """Answer "Delete stopped containers"."""
-    await request.answer(200, await engine.containers.prune(filters.parse(request.text("filters"))))
+    await pruning.answer(request, engine.containers.prune)
 
 
 async def wait(engine: Engine, request: Request) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runtime import bodies
-from runtime.api import versions
+from runtime.api import pruning, versions
 from runtime.api.request import Request, line
 from runtime.engine import filters
 from runtime.errors import (
@@ -69,7 +69,7 @@ async def remove(engine: Engine, request: Request) -> None:
 
 async def prune(engine: Engine, request: Request) -> None:
     """Answer "Delete unused images"."""
-    await request.answer(200, await engine.image_api.prune(filters.parse(request.text("filters"))))
+    await pruning.answer(request, engine.image_api.prune)
 
 
 def credentials(request: Request) -> dict[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtime import bodies
-from runtime.api import versions
+from runtime.api import pruning, versions
 from runtime.api.request import Request
 from runtime.engine import filters
 
@@ -40,7 +40,7 @@ async def remove_network(engine: Engine, request: Request) -> None:
 
 async def prune_networks(engine: Engine, request: Request) -> None:
     """Answer "Delete unused networks"."""
-    await request.answer(200, await engine.network_api.prune(filters.parse(request.text("filters"))))
+    await pruning.answer(request, engine.network_api.prune)
 
 
 async def connect(engine: Engine, request: Request) -> None:
@@ -78,4 +78,4 @@ async def remove_volume(engine: Engine, request: Request) -> None:
 
 async def prune_volumes(engine: Engine, request: Request) -> None:
     """Answer "Delete unused volumes"."""
-    await request.answer(200, await engine.volume_api.prune(filters.parse(request.text("filters"))))
+    await pruning.answer(request, engine.volume_api.prune)

@@ -7,10 +7,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime import bodies
-from runtime.api import buildkit, versions
+from runtime.api import buildkit, pruning, versions
 from runtime.api.images import registry_config
 from runtime.api.request import Request, line
 from runtime.build.client_directory import opened
@@ -109,19 +109,24 @@ async def build_here(engine: Engine, request: Request) -> None:
 
 async def build_prune(engine: Engine, request: Request) -> None:
     """Answer "Delete builder cache"."""
-    wanted = filters.parse(request.text("filters"))
-    filters.check_known(wanted, BUILD_PRUNE_FILTERS, "failed to prune build cache: ")
-    ages = wanted.get("until") or wanted.get("unused-for") or ()
-    before = rfc3339(min(moment(text, time.time_ns()) for text in ages)) if ages else None
     kept = [request.number(name) or 0 for name in ("keep-storage", "reserved-space", "max-used-space")]
-    removed, freed = list[str](), 0
-    # `docker system prune` hands its filters on to every kind, and the build cache has no labels
-    if filters.labels_match({}, wanted.get("label") or ()):
-        removed, freed = await engine.builder.prune(before=before, keep_bytes=max(kept))
-        buildkit.drop_contexts(engine)
-        drop(engine.paths.context_digests)
-    engine.events.emit("builder", "prune", "", {"reclaimed": str(freed)})
-    await request.answer(200, {"CachesDeleted": removed or None, "SpaceReclaimed": freed})
+
+    async def prune(wanted: filters.Filters, report: filters.Report) -> dict[str, Any]:
+        filters.check_known(wanted, BUILD_PRUNE_FILTERS, "failed to prune build cache: ")
+        ages = wanted.get("until") or wanted.get("unused-for") or ()
+        before = rfc3339(min(moment(text, time.time_ns()) for text in ages)) if ages else None
+        removed, freed = list[str](), 0
+        # `docker system prune` hands its filters on to every kind, and the build cache has no labels
+        if filters.labels_match({}, wanted.get("label") or ()):
+            removed, freed = await engine.builder.prune(
+                before=before, keep_bytes=max(kept), report=lambda id: report(id, filters.DELETED)
+            )
+            buildkit.drop_contexts(engine)
+            drop(engine.paths.context_digests)
+        engine.events.emit("builder", "prune", "", {"reclaimed": str(freed)})
+        return {"CachesDeleted": removed or None, "SpaceReclaimed": freed}
+
+    await pruning.answer(request, prune)
 
 
 async def engine(engine: Engine, request: Request) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from runtime.bodies import CreateBody, Resources
+from runtime.bodies import CreateBody, HostConfig, Resources
 from runtime.image.reference import Reference
 
 Version = tuple[int, int]
 
-HIGHEST, LOWEST = (1, 55), (1, 24)
+HIGHEST, LOWEST = (1, 56), (1, 24)
 UNNAMED: Version = (1, 51)
 """What a request without a version in its path is answered as, and what /version answers to such a one.
 
@@ -62,9 +62,11 @@ def container(document: dict[str, Any], version: Version) -> dict[str, Any]:
 
 def container_request(body: CreateBody, version: Version) -> tuple[CreateBody, list[str]]:
     """Return the body of "Create a container" as it is understood, and the warnings."""
-    if version < (1, 52):
-        return body, []
     kept = body.copy()
+    if version < (1, 56) and (host := body.get("HostConfig")) and "Umask" in host:
+        kept["HostConfig"] = cast(HostConfig, {key: one for key, one in host.items() if key != "Umask"})
+    if version < (1, 52):
+        return kept, []
     kept.pop("MacAddress", None)
     bindings = (body.get("HostConfig") or {}).get("PortBindings") or {}
     empty = sorted(port for port, entries in bindings.items() if not entries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -274,9 +274,11 @@ class Builder:
         """Return an image's layer directories, topmost first."""
         return self._images.layer_directories(image)
 
-    async def prune(self, *, before: str | None = None, keep_bytes: int = 0) -> tuple[list[str], int]:
+    async def prune(
+        self, *, before: str | None = None, keep_bytes: int = 0, report: Callable[[str], None] | None = None
+    ) -> tuple[list[str], int]:
         """Remove what builds left (see `runtime.build.prune`)."""
-        return await prune(self.cache, self.caches, self._images, before=before, keep_bytes=keep_bytes)
+        return await prune(self.cache, self.caches, self._images, before=before, keep_bytes=keep_bytes, report=report)
 
 
 def _check(options: BuildOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.build.cache import BuildCache
@@ -10,12 +11,18 @@ from runtime.image.images import Images
 
 
 async def prune(
-    cache: BuildCache, mounts: CacheMounts, images: Images, *, before: str | None = None, keep_bytes: int = 0
+    cache: BuildCache,
+    mounts: CacheMounts,
+    images: Images,
+    *,
+    before: str | None = None,
+    keep_bytes: int = 0,
+    report: Callable[[str], None] | None = None,
 ) -> tuple[list[str], int]:
     """Remove cached steps and cache mounts; return the steps' keys and the mounts' IDs, and the bytes that frees.
 
     `before` (RFC 3339) spares what was used since then. With `keep_bytes` so much is kept of what was used last, and no step
-    whose layer an image has: that frees nothing. What is in use stays.
+    whose layer an image has: that frees nothing. What is in use stays. `report` takes the key or ID of each once it is gone.
     """
     in_images = {diff_id for image in images.list() for diff_id in image.diff_ids}
     unused = [one for one in await mounts.kept() if not one.is_in_use]
@@ -44,6 +51,8 @@ async def prune(
                 freed += group.size_bytes
             else:
                 cache.forget(id)
+            if report is not None:
+                report(id)
     return removed, freed + images.collect_garbage()
 
 

@@ -234,7 +234,7 @@ def process(config: ContainerConfig, host: HostConfig, granted: Sequence[str], n
     return {
         "terminal": bool(config.get("Tty")),
         "consoleSize": {"height": height, "width": width},
-        "user": {"uid": 0, "gid": 0},
+        "user": {"uid": 0, "gid": 0, **({} if host.get("Umask") is None else {"umask": host["Umask"]})},
         "args": command(config),
         "env": [*extra, *_last_of_each(environment)],
         "cwd": config.get("WorkingDir") or "/",
@@ -282,6 +282,8 @@ def build_exec(
         "Hostname": _hostname(config, host),
     }
     limits: HostConfig = {"Ulimits": host.get("Ulimits") or [], "ConsoleSize": list(size)}
+    if host.get("Umask") is not None:
+        limits["Umask"] = host["Umask"]
     document = process(merged, limits, granted, no_new_privileges)
     document["oomScoreAdj"] = host.get("OomScoreAdj")
     return document, _identity(body.get("User") or config.get("User"), host), seccomp

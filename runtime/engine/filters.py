@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from runtime.engine.times import moment
 from runtime.errors import BadRequestError
@@ -54,6 +54,11 @@ def labels_match(labels: Mapping[str, str], wanted: Iterable[str]) -> bool:
         if key not in labels or (equals and labels[key] != value):
             return False
     return True
+
+
+Report = Callable[[str, str], None]
+"""Takes what a prune has removed, by the ID that its result has for it, and how: DELETED or UNTAGGED."""
+DELETED, UNTAGGED = "deleted", "untagged"
 
 
 def may_be_pruned(filters: Filters, labels: Mapping[str, str], created_ns: int, now_ns: int) -> bool:

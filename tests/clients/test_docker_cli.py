@@ -69,7 +69,7 @@ def on_terminal(engine, *arguments, typed=b""):
 
 def test_version_shows_client_and_server(docker):
     told = json.loads(docker("version", "--format", "{{json .}}").stdout)
-    assert told["Server"]["ApiVersion"] == "1.55"
+    assert told["Server"]["ApiVersion"] == "1.56"
 
 
 def test_info_counts_containers(docker):

@@ -28,7 +28,7 @@ from runtime.engine.containers.views import inspection, usage
 from runtime.engine.containers.views.listing import Listing
 from runtime.engine.containers.views.sizes import Sizes
 from runtime.engine.events import EventBus
-from runtime.engine.filters import Filters, check_known, may_be_pruned
+from runtime.engine.filters import DELETED, Filters, Report, check_known, may_be_pruned
 from runtime.engine.system.limits import MachineLimits, can_pause
 from runtime.engine.times import parse_rfc3339
 from runtime.errors import (
@@ -282,7 +282,7 @@ class Containers:
             while container in self.table and container.state.status == REMOVING:
                 await container.changed.wait()
 
-    async def prune(self, filters: Filters) -> dict[str, Any]:
+    async def prune(self, filters: Filters, report: Report) -> dict[str, Any]:
         """Remove the stopped containers; return their IDs and the bytes freed."""
         check_known(filters, ("label", "label!", "until"))
         now_ns = time.time_ns()
@@ -295,6 +295,7 @@ class Containers:
                 if await self.remover.remove(container, False):
                     freed += written
                     removed.append(container.id)
+                    report(container.id, DELETED)
         self.events.emit("container", "prune", "", {"reclaimed": str(freed)})
         return {"ContainersDeleted": removed or None, "SpaceReclaimed": freed}
 

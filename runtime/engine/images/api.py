@@ -21,7 +21,7 @@ from runtime.bodies import Authentication
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.containers.views.configuration import config_view
 from runtime.engine.events import EventBus
-from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.filters import DELETED, UNTAGGED, Filters, Report, check_known, flag, labels_match, may_be_pruned
 from runtime.engine.times import moment, parse_rfc3339, rfc3339
 from runtime.errors import BadRequestError, NotFoundError, SkiffError
 from runtime.image import archive, bootstrap
@@ -186,7 +186,7 @@ class ImageApi:
             self._emit_gone(image, one)
         return done
 
-    async def prune(self, filters: Filters) -> dict[str, Any]:
+    async def prune(self, filters: Filters, report: Report) -> dict[str, Any]:
         """Remove images that no container uses: those without a name, or all with `dangling=false`."""
         check_known(filters, PRUNE_FILTERS)
         only_dangling = flag("dangling", filters.get("dangling") or ["true"])
@@ -201,6 +201,10 @@ class ImageApi:
             done = self.images.remove(image.id, force=True, in_use=self.table.user_of_image)
             for one in done:
                 self._emit_gone(image, one)
+                if "Untagged" in one:
+                    report(one["Untagged"], UNTAGGED)
+                else:
+                    report(one["Deleted"], DELETED)
             deleted += done
         freed = before - self._layers_bytes()
         self.events.emit("image", "prune", "", {"reclaimed": str(freed)})

@@ -12,7 +12,7 @@ from runtime.bodies import ConnectBody, DisconnectBody, EndpointBody, NetworkBod
 from runtime.engine.containers.state import Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.events import EventBus
-from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.filters import DELETED, Filters, Report, check_known, flag, labels_match, may_be_pruned
 from runtime.engine.networks.endpoint_checks import check_endpoint
 from runtime.engine.networks.networking import ContainerNetworks, endpoint_settings
 from runtime.engine.times import parse_rfc3339
@@ -175,7 +175,7 @@ class NetworkApi:
         await self.networks.remove(network)
         self._emit("destroy", network)
 
-    async def prune(self, filters: Filters) -> dict[str, Any]:
+    async def prune(self, filters: Filters, report: Report) -> dict[str, Any]:
         """Remove the networks without containers."""
         check_known(filters, PRUNE_FILTERS)
         now_ns = time.time_ns()
@@ -186,6 +186,7 @@ class NetworkApi:
             if may_be_pruned(filters, network.labels, parse_rfc3339(network.created), now_ns):
                 await self.remove(network.id)
                 removed.append(network.name)
+                report(network.name, DELETED)
         self.events.emit("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": removed or None}
 

@@ -10,7 +10,7 @@ from runtime.bodies import VolumeBody
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.containers.views.sizes import trees_bytes
 from runtime.engine.events import EventBus
-from runtime.engine.filters import Filters, check_known, flag, labels_match, may_be_pruned
+from runtime.engine.filters import DELETED, Filters, Report, check_known, flag, labels_match, may_be_pruned
 from runtime.engine.times import parse_rfc3339
 from runtime.errors import NotFoundError
 from runtime.paths import Paths
@@ -74,7 +74,7 @@ class VolumeApi:
             return
         self.events.emit("volume", "destroy", name, {"driver": "local"})
 
-    async def prune(self, filters: Filters) -> dict[str, Any]:
+    async def prune(self, filters: Filters, report: Report) -> dict[str, Any]:
         """Remove the volumes that no container mounts: anonymous ones, or all with `all=true`."""
         check_known(filters, PRUNE_FILTERS)
         everything = flag("all", filters.get("all") or ["false"])
@@ -87,5 +87,6 @@ class VolumeApi:
                 freed += await trees_bytes([self.paths.volume(volume.name)])
                 self.remove(volume.name)
                 removed.append(volume.name)
+                report(volume.name, DELETED)
         self.events.emit("volume", "prune", "", {"reclaimed": str(freed)})
         return {"VolumesDeleted": removed, "SpaceReclaimed": freed}

@@ -23,7 +23,7 @@ def test_ping_identifies_the_server(api):
     for method in ("GET", "HEAD"):
         answer = api.ask(method, "/_ping")
         assert answer.status == 200
-        assert answer.headers["api-version"] == "1.55"
+        assert answer.headers["api-version"] == "1.56"
         assert answer.headers["docker-experimental"] == "false"
         assert answer.headers["ostype"] == "linux"
         assert answer.headers["builder-version"] == "2"
@@ -31,7 +31,7 @@ def test_ping_identifies_the_server(api):
         assert answer.headers["server"].startswith("Skiff")
 
 
-@pytest.mark.parametrize("version", ["1.24", "1.30", "1.44", "1.50", "1.55"])
+@pytest.mark.parametrize("version", ["1.24", "1.30", "1.44", "1.50", "1.56"])
 def test_every_version_in_the_range_is_served(api, version):
     assert api.ask("GET", f"/v{version}/info").status == 200
 
@@ -44,8 +44,8 @@ def test_every_version_in_the_range_is_served(api, version):
             "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer "
             "version",
         ),
-        ("1.56", "client version 1.56 is too new. Maximum supported API version is 1.55"),
-        ("2.0", "client version 2.0 is too new. Maximum supported API version is 1.55"),
+        ("1.57", "client version 1.57 is too new. Maximum supported API version is 1.56"),
+        ("2.0", "client version 2.0 is too new. Maximum supported API version is 1.56"),
     ],
 )
 def test_versions_outside_are_refused_in_dockers_words(api, version, message):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 pytestmark = pytest.mark.root
-VERSIONS = ["1.24", "1.44", "1.49", "1.50", "1.51", "1.52", "1.53", "1.54", "1.55"]
+VERSIONS = ["1.24", "1.44", "1.49", "1.50", "1.51", "1.52", "1.53", "1.54", "1.55", "1.56"]
 ABSENT = object()
 
 
@@ -157,7 +157,7 @@ def test_limits_of_devices_are_updated_and_taken_away_since_1_55(api, containers
 
 def test_who_names_no_version_is_answered_as_by_dockerd_28(api, made):
     assert api.ask("GET", "/version").json["ApiVersion"] == "1.51"
-    assert api.ask("GET", "/v1.55/version").json["ApiVersion"] == "1.55"
+    assert api.ask("GET", "/v1.55/version").json["ApiVersion"] == "1.56"
     assert "IPAddress" in api.ask("GET", f"/containers/{made}/json").json["NetworkSettings"]
 
 
@@ -168,3 +168,76 @@ def test_a_networks_addresses_are_counted(api):
     api.ask("DELETE", f"/networks/{id}")
     # the network, its gateway, the kept one, and the address for all, which lies outside of the range
     assert status == {"10.231.7.0/24": {"IPsInUse": 4, "DynamicIPsAvailable": 13}}
+
+
+def test_a_umask_is_the_containers_and_its_execs_since_1_56(api):
+    for version, expected in (("1.55", "0022"), ("1.56", "0027")):
+        body = {"Image": "busybox", "Cmd": ["sh", "-c", "umask; sleep 60"], "HostConfig": {"Umask": 0o27}}
+        id = api.ask("POST", f"/v{version}/containers/create", body).json["Id"]
+        try:
+            api.ask("POST", f"/containers/{id}/start")
+            exec_id = api.ask(
+                "POST", f"/containers/{id}/exec", {"Cmd": ["sh", "-c", "umask"], "AttachStdout": True}
+            ).json["Id"]
+            shown = api.ask("POST", f"/exec/{exec_id}/start", {"Tty": False}).body
+            assert shown[8:].decode().strip() == expected
+            assert expected.encode() in api.ask("GET", f"/containers/{id}/logs?stdout=1").body
+            host = api.ask("GET", f"/containers/{id}/json").json["HostConfig"]
+            assert host.get("Umask") == (0o27 if version == "1.56" else None)
+        finally:
+            api.ask("DELETE", f"/containers/{id}?force=1")
+    answer = api.ask("POST", "/v1.56/containers/create", {"Image": "busybox", "HostConfig": {"Umask": 0o1000}})
+    assert (answer.status, answer.message) == (400, "invalid umask: 512")
+
+
+def test_containers_are_found_by_annotations_since_1_56(api):
+    body = {"Image": "busybox", "HostConfig": {"Annotations": {"found.by": "this"}}}
+    id = api.ask("POST", "/containers/create", body).json["Id"]
+
+    def found(wanted, version="1.56"):
+        answer = api.ask(
+            "GET", f"/v{version}/containers/json?all=1&filters={quote(json.dumps({'annotation': [wanted]}))}"
+        )
+        return answer.message if answer.status != 200 else [one["Id"] for one in answer.json]
+
+    try:
+        assert found("found.by") == found("found.by=this") == [id]
+        assert found("found.by=that") == []
+        assert found("found.by", "1.55") == "invalid filter 'annotation'"
+    finally:
+        api.ask("DELETE", f"/containers/{id}")
+
+
+def test_a_prune_tells_what_it_removes_as_it_does_since_1_56(api):
+    filters = quote(json.dumps({"label": ["pruned.by=stream"]}))
+
+    def make():
+        labels = {"pruned.by": "stream"}
+        container = api.ask("POST", "/containers/create", {"Image": "busybox", "Labels": labels}).json["Id"]
+        api.ask("POST", "/networks/create", {"Name": "streamed", "Labels": labels})
+        api.ask("POST", "/volumes/create", {"Name": "streamed", "Labels": labels})
+        return container
+
+    for version, query in (("1.55", "&stream=1"), ("1.56", "")):
+        container = make()
+        answer = api.ask("POST", f"/v{version}/containers/prune?filters={filters}{query}")
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json["ContainersDeleted"] == [container]
+    container = make()
+    everything = quote(json.dumps({"label": ["pruned.by=stream"], "all": ["true"]}))
+    for kind, wanted, id, member in (
+        ("containers", filters, container, "ContainersDeleted"),
+        ("networks", filters, "streamed", "NetworksDeleted"),
+        ("volumes", everything, "streamed", "VolumesDeleted"),
+    ):
+        answer = api.ask("POST", f"/v1.56/{kind}/prune?stream=true&filters={wanted}")
+        assert answer.headers["content-type"] == "application/jsonl"
+        first, last = map(json.loads, answer.body.splitlines())
+        assert first == {"id": id, "status": "deleted"}
+        assert last["aux"][member] == [id]
+    refused = api.ask("POST", f"/v1.56/volumes/prune?stream=true&filters={quote(json.dumps({'nosuch': ['x']}))}")
+    assert (refused.status, refused.message) == (400, "invalid filter 'nosuch'")
+    for kind, member in (("images", "ImagesDeleted"), ("build", "CachesDeleted")):
+        only = quote(json.dumps({"label": ["pruned.by=stream"]}))
+        answer = api.ask("POST", f"/v1.56/{kind}/prune?stream=true&filters={only}")
+        assert json.loads(answer.body.splitlines()[-1])["aux"][member] is None

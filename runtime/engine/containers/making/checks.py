@@ -64,6 +64,8 @@ def check_host(host: HostConfig) -> None:
     score = host.get("OomScoreAdj") or 0
     if not -1000 <= score <= 1000:
         raise BadRequestError(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
+    if not 0 <= (host.get("Umask") or 0) <= 0o777:
+        raise BadRequestError(f"invalid umask: {host['Umask']}", "it is a number from 0 to 511 (octal 0777)")
     if (host.get("ShmSize") or 0) < 0:
         raise BadRequestError("SHM size can not be less than 0")
     limits_of(host.get("LogConfig"))

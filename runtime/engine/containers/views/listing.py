@@ -27,6 +27,7 @@ class Listing:
         self._images = images
         self._checks: dict[str, Check] = {
             "label": lambda one, values: labels_match(one.labels, values),
+            "annotation": lambda one, values: labels_match(one.host.get("Annotations") or {}, values),
             "status": lambda one, values: one.state.status in values,
             "name": lambda one, values: any(_matches(value, one.name) for value in values),
             "id": lambda one, values: any(one.id.startswith(value) for value in values),
