@@ -55,8 +55,6 @@ DISCARDED: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("pids", ("PidsLimit",), f"PIDs limit capabilities{NO_CGROUP}PIDs limit discarded."),
     ("cpu_shares", ("CpuShares",), f"CPU shares{NO_CGROUP}Shares discarded."),
     ("cpu_quota", ("CpuPeriod", "CpuQuota"), "CPU CFS scheduler. CPU period/quota discarded."),
-    ("cpu_realtime", ("CpuRealtimePeriod", "CpuRealtimeRuntime"),
-     f"CPU real-time scheduler of cgroups{NO_CGROUP}Real-time period and runtime discarded."),
     ("cpuset", ("CpusetCpus", "CpusetMems"), f"cpuset{NO_CGROUP}Cpuset discarded."),
     ("io_weight", ("BlkioWeight",), f"Block I/O weight{NO_CGROUP}Weight discarded."),
     ("io_weight_device", ("BlkioWeightDevice",), f"Block I/O weight_device{NO_CGROUP}Weight-device discarded."),
@@ -181,6 +179,11 @@ def _check_cpu(host: HostConfig, offered: Collection[str], processors: Collectio
         raise BadRequestError("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if (host.get("CpuShares") or 0) < 0:
         raise BadRequestError(f"invalid CPU shares ({host['CpuShares']}): value must be a positive integer")
+    # as in Docker: what needs it would not work without
+    if (host.get("CpuRealtimePeriod") or host.get("CpuRealtimeRuntime")) and "cpu_realtime" not in offered:
+        raise BadRequestError(
+            f"{NO_KERNEL}CPU real-time scheduler", "leave `cpu_rt_period` and `cpu_rt_runtime` (--cpu-rt-…) out"
+        )
     realtime = {"period": host.get("CpuRealtimePeriod"), "runtime": host.get("CpuRealtimeRuntime")}
     for called, value in realtime.items():
         if (value or 0) < 0:

@@ -36,7 +36,8 @@ from runtime.engine.containers.state import (
     Container,
 )
 from runtime.engine.containers.table import ContainerTable
-from runtime.engine.networks.networking import NAME_FILES, ContainerNetworks
+from runtime.engine.networks.name_files import NAME_FILES
+from runtime.engine.networks.networking import ContainerNetworks
 from runtime.engine.times import rfc3339
 from runtime.errors import BadRequestError, ConflictError, InternalError, KernelError, SkiffError
 from runtime.exhausted import check_start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from runtime.engine.containers.making.links import existing, linked_to, links_of
 from runtime.engine.containers.state import Container
 from runtime.engine.containers.table import ContainerTable
 from runtime.engine.events import EventBus
+from runtime.engine.networks.name_files import NAME_FILES, write_name_file
 from runtime.errors import BadRequestError, ConflictError, InternalError, NotFoundError, SkiffError
 from runtime.network.model import EndpointSettings, Network
 from runtime.network.names import RESOLVER_ADDRESS, default_resolvers
@@ -21,8 +21,6 @@ from runtime.network.networks import Networks
 from runtime.network.ports import PortBinding, PortTakenError, parse_bindings
 from runtime.network.resolver import host_resolvers, host_search
 from runtime.paths import Paths
-
-NAME_FILES = ("hosts", "hostname", "resolv.conf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +43,11 @@ class ContainerNetworks:
         mode = container.host.get("NetworkMode") or "bridge"
         if mode.startswith("container:"):
             return self._share(container, self._donor(mode.partition(":")[2]))
-        (directory / "hostname").write_text((container.config.get("Hostname") or container.id[:12]) + "\n")
+        write_name_file(directory / "hostname", (container.config.get("Hostname") or container.id[:12]) + "\n")
         if mode == "host":
-            (directory / "hosts").write_text(hosts_file((), container.host.get("ExtraHosts") or (), base=host_names()))
-            (directory / "resolv.conf").write_text(_resolv_conf(container, host_resolvers()))
+            hosts = hosts_file((), container.host.get("ExtraHosts") or (), base=host_names())
+            write_name_file(directory / "hosts", hosts)
+            write_name_file(directory / "resolv.conf", _resolv_conf(container, host_resolvers()))
             return None
         sysctls = {k: v for k, v in (container.host.get("Sysctls") or {}).items() if k.startswith("net.")}
         path = self.networks.namespace(container.id)
@@ -91,7 +90,7 @@ class ContainerNetworks:
         source, directory = self.paths.container(owner.id), self.paths.container(container.id)
         for name in NAME_FILES:
             if (source / name).exists():
-                shutil.copy(source / name, directory / name)
+                write_name_file(directory / name, (source / name).read_text())
         namespace = self.networks.namespace(owner.id)
         return namespace if namespace.exists() else None  # None: the other container is on the host's network
 
@@ -132,7 +131,7 @@ class ContainerNetworks:
             subnet = network.ipv4 or network.ipv6
             gateway = gateway or (subnet.gateway if subnet else "")
         path = self.paths.container(container.id) / "hosts"
-        path.write_text(hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
+        write_name_file(path, hosts_file(own, container.host.get("ExtraHosts") or (), gateway))
 
     async def publish_ports(self, container: Container) -> None:
         """Publish the container's ports."""
@@ -159,7 +158,7 @@ class ContainerNetworks:
         servers = host_resolvers() if "none" in container.networks else [RESOLVER_ADDRESS]
         if set(container.networks) <= {"bridge"}:
             servers = default_resolvers()
-        (self.paths.container(container.id) / "resolv.conf").write_text(_resolv_conf(container, servers))
+        write_name_file(self.paths.container(container.id) / "resolv.conf", _resolv_conf(container, servers))
 
     async def leave(self, container: Container) -> None:
         """Disconnect the container from its networks, unless other containers run in its network namespace."""

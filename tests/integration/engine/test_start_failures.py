@@ -131,3 +131,22 @@ def test_execs_end_with_the_same_codes(api, containers):
         answer = api.ask("POST", f"/exec/{one}/start", {"Detach": True})
         assert (answer.status, answer.message) == (400, failed + message)
         assert api.ask("GET", f"/exec/{one}/json").json["ExitCode"] == code
+
+
+def test_what_lies_in_the_place_of_a_name_file_does_not_keep_a_container_from_starting(
+    api, containers, shared_home, tmp_path
+):
+    id = containers("cat", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", start=False, Hostname="named")
+    directory = shared_home.root / "containers" / id
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("kept")
+    for name, lie in (("hosts", "hosts"), ("hostname", str(elsewhere)), ("resolv.conf", None)):
+        (directory / name).unlink(missing_ok=True)
+        (directory / name).symlink_to(lie) if lie else (directory / name / "below").mkdir(parents=True)
+    assert api.ask("POST", f"/containers/{id}/start").status == 204
+    assert api.wait(id) == 0
+    said = api.ask("GET", f"/containers/{id}/logs?stdout=1").body
+    assert b"localhost" in said
+    assert b"named\n" in said
+    assert b"nameserver" in said
+    assert elsewhere.read_text() == "kept"

@@ -33,9 +33,9 @@ def test_a_machine_that_can_limit_everything_leaves_nothing_out():
 
 
 def test_a_machine_that_can_limit_nothing_says_each_that_it_leaves_out():
-    kept, warnings = settle(LIMITS, (), CPUS)
+    kept, warnings = settle({**LIMITS, "CpuRealtimeRuntime": 0}, (), CPUS)
     assert {key: value for key, value in kept.items() if value} == {"MemorySwap": -1}
-    assert len(warnings) == 13
+    assert len(warnings) == 12
     assert all(warning.startswith("Your kernel does not support ") for warning in warnings)
     assert resources(kept, privileged=True) == {}
 
@@ -70,6 +70,12 @@ def test_what_is_not_asked_for_is_not_missed(zeros, offered):
 def test_a_limit_that_can_not_be_is_refused_as_docker_does(host, message):
     with pytest.raises(BadRequestError, match=message):
         settle(host, ALL, CPUS)
+
+
+@pytest.mark.parametrize("name", ["CpuRealtimePeriod", "CpuRealtimeRuntime"])
+def test_real_time_without_a_scheduler_for_it_is_refused(name):
+    with pytest.raises(BadRequestError, match="kernel does not support CPU real-time scheduler"):
+        settle({name: 1000}, ALL - {"cpu_realtime"}, CPUS)
 
 
 def test_cpus_without_a_controller_are_refused():
