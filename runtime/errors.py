@@ -139,3 +139,10 @@ def _readable(argument: object) -> str:
 def first_error(error: BaseException) -> BaseException:
     """Return the first error of a (nested) exception group; an error that is not a group is returned as it is."""
     return first_error(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong in words: of an OSError the file and the system's reason, and not its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+    return str(error) or type(error).__name__

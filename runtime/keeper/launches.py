@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
-from runtime.errors import KernelError
+from runtime.errors import KernelError, reason_of
 from runtime.hints import TYPE_CHECKING, Any, NoReturn
 from runtime.keeper.managed_process import Stdio
 from runtime.linux import pidfd as pidfds
@@ -115,7 +115,7 @@ def run_child(report: int, become: Callable[[], None]) -> NoReturn:
     except KernelError as error:
         text, hint = error.message, error.hint or ""
     except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
-        text = str(error) or type(error).__name__
+        text = reason_of(error)
     os.write(report, f"{code}\n{text}\0{hint}".encode())
     os._exit(code)
 

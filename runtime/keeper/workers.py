@@ -11,6 +11,7 @@ import select
 import time
 from collections.abc import Callable, Iterable
 
+from runtime.errors import reason_of
 from runtime.hints import Any
 from runtime.keeper import wire
 from runtime.linux import pidfd as pidfds
@@ -58,7 +59,7 @@ def _run(work: Callable[[], Any], kept: list[int], report: int) -> None:
         launch.close_inherited_fds(kept)
         outcome = {"result": work()}
     except BaseException as error:  # noqa: BLE001 - the child must never return into the keeper's loop
-        outcome = {"error": str(error) or type(error).__name__, "errno": getattr(error, "errno", None)}
+        outcome = {"error": reason_of(error), "errno": getattr(error, "errno", None)}
     try:
         data = wire.pack(outcome)
         while data:

@@ -86,6 +86,11 @@ class MountOptions:
         self.data = ",".join(data)
 
     @property
+    def has_mode(self) -> bool:
+        """Whether the filesystem's options say which mode its root has."""
+        return any(option.startswith("mode=") for option in self.data.split(","))
+
+    @property
     def is_bind(self) -> bool:
         """Whether it is a bind mount."""
         return bool(self.flags & linux.MS_BIND)

@@ -290,7 +290,13 @@ def _bind(root: Root, entry: OciMount, source: int) -> None:
 def _mount(root: Root, entry: OciMount) -> None:
     kind, source = entry.get("type"), entry.get("source")
     options = MountOptions(entry.get("options") or ())
+    covered = root.find(entry["destination"]) if kind == "tmpfs" and not options.has_mode else -1
     target = _target(root, entry)
+    if covered >= 0:
+        # as runc does: a tmpfs over a directory has its mode, and only a new one that of tmpfs itself (1777)
+        mode = f"mode={stat.S_IMODE(os.fstat(covered).st_mode):o}"
+        options.data = f"{options.data},{mode}" if options.data else mode
+        os.close(covered)
     if kind == "overlay":
         mount_overlay(f"/proc/self/fd/{target}", entry["options"])
     else:

@@ -197,7 +197,7 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
 def _inside(name: str) -> str:
     """Return a member's name as a path relative to the target directory. Raises PermissionError if it leads out of it."""
     if os.path.normpath(name.lstrip("/")).split("/")[0] == "..":
-        raise PermissionError(errno.EPERM, f"{name} is outside of the directory")
+        raise PermissionError(f"{name} is outside of the directory")
     return os.path.normpath(name.lstrip("/") or ".")
 
 

@@ -26,7 +26,7 @@ from runtime.exhausted import check_start
 from runtime.keeper.client import KeeperClient
 from runtime.keeper.handles import ProcessExit, ProcessHandle
 from runtime.network.model import EndpointSettings
-from runtime.network.names import default_resolvers
+from runtime.network.names import RESOLVER_ADDRESS, default_resolvers
 from runtime.network.networks import Networks
 from runtime.network.resolver import host_resolvers, host_search
 from runtime.oci import defaults
@@ -104,15 +104,19 @@ class Steps:
 
     async def _join(self, id: str, network: str, bundle: Any, extra_hosts: Sequence[str], hostname: str) -> str | None:
         """Set up the step's network; return the path of its namespace, None for the host's."""
+        wanted = None
+        if network not in ("host", "none"):
+            wanted = self.networks.resolve("bridge" if network in ("", "default") else network)
         servers = host_resolvers() if network == "host" else default_resolvers()
+        if wanted is not None and wanted.name != "bridge":
+            servers = [RESOLVER_ADDRESS]  # containers on it have names
         base = ("127.0.0.1\tlocalhost " + hostname, "::1\tlocalhost ip6-localhost ip6-loopback")
         (bundle / "hosts").write_text(hosts_file((), extra_hosts, base=base))
         (bundle / "resolv.conf").write_text(resolv_conf(servers, {}, host_search()))
         if network == "host":
             return None
         path = await self.networks.open_namespace(id, f"build-{id[:12]}", {})
-        if network != "none":
-            wanted = self.networks.resolve("bridge" if network in ("", "default") else network)
+        if wanted is not None:
             await self.networks.connect(id, f"build-{id[:12]}", wanted, EndpointSettings())
         return str(path)
 

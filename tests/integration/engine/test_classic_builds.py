@@ -116,3 +116,15 @@ def test_what_cannot_be_read_is_refused_before_the_stream(build):
     ):
         answer = build(dockerfile, query)
         assert (answer.status, answer.message) == (400, message)
+
+
+def test_a_step_on_a_network_knows_the_containers_there(api, build, containers):
+    network = api.ask("POST", "/networks/create", {"Name": "of-builds"}).json["Id"]
+    try:
+        containers("sleep", "60", name="by-name", HostConfig={"NetworkMode": "of-builds"})
+        said = build("FROM busybox\nRUN ping -c 1 by-name\n", "networkmode=of-builds&nocache=1").body.decode()
+        assert "PING by-name (" in said
+        assert "Successfully built" in said
+    finally:
+        api.remove("by-name")
+        api.ask("DELETE", f"/networks/{network}")

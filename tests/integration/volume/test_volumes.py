@@ -207,6 +207,18 @@ def test_a_tmpfs_has_its_size_mode_and_options(engine):
     assert "Read-only file system" in engine.run("touch /t/f", read_only)
 
 
+def test_a_tmpfs_over_a_directory_has_its_mode(engine):
+    tmpfs = {"Type": "tmpfs"}
+    said = engine.run(
+        "stat -c %a /etc /tmp /new /given",
+        {**tmpfs, "Target": "/etc"},
+        {**tmpfs, "Target": "/tmp"},
+        {**tmpfs, "Target": "/new"},
+        {**tmpfs, "Target": "/given", "TmpfsOptions": {"Mode": 0o700}},
+    )
+    assert said.split() == ["755", "1777", "1777", "700"]
+
+
 def test_an_image_is_mounted_for_reading(engine):
     mount = {"Type": "image", "Source": "filled", "Target": "/i"}
     said = engine.run("cat /i/data/f; test -x /i/bin/busybox && echo applet; touch /i/x", mount)
