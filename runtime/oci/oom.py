@@ -34,19 +34,35 @@ class LegacyOomWatch:
             os.close(self._event)
             raise
         self._control = f"{directory}/memory.oom_control"
+        self._kills = self._read().get("oom_kill", 0)
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
         return self._event
 
-    def has_happened(self) -> bool:
-        """Whether there was an OOM kill since the last call."""
+    def take(self) -> bool:
+        """Take a notification; return whether there was one.
+
+        It comes before the kill, for one kill often many times, and when the cgroup is removed.
+        """
         try:
             os.eventfd_read(self._event)
         except BlockingIOError:
             return False
-        # the removal of the cgroup is notified the same way
-        return os.path.exists(self._control)
+        return True
+
+    def has_happened(self) -> bool:
+        """Whether there was an OOM kill since the last call, or memory is short and nothing may be killed."""
+        state = self._read()
+        before, self._kills = self._kills, max(self._kills, state.get("oom_kill", 0))
+        return self._kills > before or bool(state.get("oom_kill_disable") and state.get("under_oom"))
+
+    def _read(self) -> dict[str, int]:
+        try:
+            with open(self._control) as file:
+                return {name: int(value) for name, _, value in (line.partition(" ") for line in file)}
+        except OSError:  # the cgroup was removed
+            return {}
 
     def close(self) -> None:
         """Close the descriptor."""

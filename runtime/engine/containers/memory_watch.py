@@ -16,6 +16,9 @@ from runtime.oci.oom import LegacyOomWatch, OomWatches
 
 logger = logging.getLogger(__name__)
 
+PAUSES_S = (0.002, 0.01, 0.05, 0.2)
+"""Between looks for a kill that was announced: nothing says that it is done. What comes later is reported at the exit."""
+
 
 class MemoryWatch:
     """Watches running containers for OOM kills.
@@ -70,7 +73,7 @@ class MemoryWatch:
         with closing(watch):
             while True:
                 await anyio.wait_readable(watch.fileno())
-                if watch.has_happened():
+                if watch.take() and await _has_killed(watch):
                     self.report(container)
                 elif not container.is_running:
                     return
@@ -85,6 +88,15 @@ class MemoryWatch:
         """Emit the event when the process exits, unless it was emitted before."""
         if oom_killed and not container.has_reported_oom:
             self._table.emit(container, "oom")
+
+
+async def _has_killed(watch: LegacyOomWatch) -> bool:
+    """Wait, after a notification, for the kill that it announces; return whether it came."""
+    for pause_s in PAUSES_S:
+        if watch.has_happened():
+            return True
+        await anyio.sleep(pause_s)
+    return watch.has_happened()
 
 
 def _watches_of(cgroups: Cgroups) -> OomWatches | None:
