@@ -201,6 +201,11 @@ class Networks:
     async def _create_on_parent(self, network: Network) -> Network:
         """Keep a network of devices on an interface of the host. Raises BadRequestError, ForbiddenError."""
         mode_of(network.driver, network.options)
+        if network.parent == "lo":
+            raise BadRequestError(
+                f"loopback interface is not a valid {network.driver} parent link",
+                "name the interface of a network card",
+            )
         for other in self.list():
             if other.is_on_parent and other.parent == network.parent and other.driver != network.driver:
                 raise ForbiddenError(f"network {other.id} is already using parent interface {network.parent}")
@@ -409,6 +414,8 @@ class Networks:
         A missing bridge is created again (see `Placement`). Raises ForbiddenError if the container is already connected or
         the address is taken, ConflictError if the network's subnet is used by others.
         """
+        if network.is_configuration:
+            raise ForbiddenError("cannot create endpoint on configuration-only network")
         async with self._lock:
             if self._table.endpoint(network, container_id) is not None:
                 raise ForbiddenError(f"endpoint with name {container_name} already exists in network {network.name}")

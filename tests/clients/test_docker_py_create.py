@@ -96,6 +96,15 @@ def test_the_default_bridge_has_neither_aliases_nor_addresses_to_choose(client, 
     assert (caught.value.status_code, message in caught.value.explanation) == (400, True)
 
 
+@pytest.mark.parametrize("mode", ["host", "none"])
+def test_networks_without_addresses_have_none_to_choose(client, create, mode):
+    wanted = client.api.create_networking_config({mode: client.api.create_endpoint_config(ipv4_address="10.1.2.3")})
+    message = "user specified IP address is supported on user defined networks only"
+    with pytest.raises(docker.errors.APIError, match=message) as caught:
+        create(networking_config=wanted, host={"network_mode": mode})
+    assert caught.value.status_code == 400
+
+
 def test_predefined_networks_may_be_named_by_their_ids(client, output, create):
     ids = {name: client.networks.get(name).id for name in ("host", "none")}
     assert output("ls /sys/class/net", host={"network_mode": ids["none"]}) == "lo\n"

@@ -65,3 +65,10 @@ def test_a_configuration_stays_while_it_is_used_and_takes_no_containers(api, con
     assert (answer.status, answer.message) == (403, "cannot create endpoint on configuration-only network")
     assert api.ask("DELETE", "/networks/made").status == 204
     assert api.ask("DELETE", "/networks/settings").status == 204
+
+
+def test_a_container_does_not_start_on_a_configuration(api, configuration, containers):
+    id = containers("true", start=False, HostConfig={"NetworkMode": "settings"})
+    answer = api.ask("POST", f"/containers/{id}/start")
+    refused = "failed to set up container networking: cannot create endpoint on configuration-only network"
+    assert (answer.status, answer.message) == (403, refused)

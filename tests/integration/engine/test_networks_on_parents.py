@@ -103,3 +103,9 @@ def test_ipvlan_is_offered_where_the_kernel_has_it(api, network, parent, contain
         )
     else:
         assert attached(api, id, "levels")["IPAddress"].startswith("10.78.4.")
+
+
+@pytest.mark.parametrize("driver", ["macvlan", "ipvlan"])
+def test_the_loopback_interface_is_no_parent(network, driver):
+    answer = network("on-loopback", Driver=driver, Options={"parent": "lo"})
+    assert (answer.status, answer.message) == (400, f"loopback interface is not a valid {driver} parent link")

@@ -134,7 +134,8 @@ class Creation:
         if mode == DEFAULT_NETWORK:
             wanted = wanted or {DEFAULT_NETWORK: {}}
         elif mode in ("host", "none"):
-            wanted = {mode: {}}
+            # what was asked for there is kept, as it may have to be refused
+            wanted = {mode: next((one for key, one in wanted.items() if self._network_name(key) == mode), None) or {}}
         elif not mode.startswith("container:"):
             known = {self._network_name(key) for key in wanted}
             wanted = wanted if self._network_name(mode) in known else {mode: {}, **wanted}
