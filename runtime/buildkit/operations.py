@@ -79,8 +79,8 @@ class Operations:
         if kind == "file":
             return await self._file(operation.file, inputs)
         if kind == "merge":
-            merged = [inputs[one.input] for one in operation.merge.inputs]
-            return await self._bare([diff_id for image in merged for diff_id in image.diff_ids])
+            merged = [_input(inputs, one.input) for one in operation.merge.inputs]
+            return await self._bare([diff_id for image in merged if image is not None for diff_id in image.diff_ids])
         if kind == "diff":
             return await self._diff(operation.diff, inputs)
         raise unserved(f"the operation {kind!r}")
@@ -135,9 +135,9 @@ class Operations:
             return await self._steps(None, (add,), {})
         if scheme == "local":
             for name in ("includepattern", "followpaths"):
-                if json.loads(attributes.get(f"local.{name}") or "[]"):
+                if _patterns(attributes.get(f"local.{name}", "")):
                     raise unserved(f"a directory of the client with local.{name}")
-            excluded = tuple(_word(one) for one in json.loads(attributes.get("local.excludepatterns") or "[]"))
+            excluded = tuple(map(_word, _patterns(attributes.get("local.excludepatterns", ""))))
             copy = ins.Copy("COPY", 0, (".",), "/", from_stage=SOURCE, exclude=excluded)
             image = await self._run_steps(SCRATCH_IMAGE, (copy,), {SOURCE: STREAM_SCHEME + place}, "")
             return await self._bare(image.diff_ids)
@@ -247,11 +247,9 @@ class Operations:
         )  # fmt: skip
 
     async def _diff(self, operation: Any, inputs: list[Image]) -> Image:
-        lower = (
-            inputs[operation.lower.input].diff_ids if operation.HasField("lower") and operation.lower.input >= 0 else []
-        )
-        upper = (
-            inputs[operation.upper.input].diff_ids if operation.HasField("upper") and operation.upper.input >= 0 else []
+        lower, upper = (
+            image.diff_ids if (image := _input(inputs, one.input)) is not None else ()
+            for one in (operation.lower, operation.upper)
         )
         if list(upper[: len(lower)]) != list(lower):
             raise unserved("a difference (diff) from a result that the other one does not stand on")
@@ -259,7 +257,7 @@ class Operations:
 
 
 def _input(results: Sequence[Image], number: int) -> Image | None:
-    if number >= len(results):
+    if number < NOTHING or number >= len(results):
         raise RpcError(INVALID_ARGUMENT, "an operation of the definition has an input that is not there")
     return None if number == NOTHING else results[number]
 
@@ -276,9 +274,23 @@ def _word(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 
+def _patterns(text: str) -> list[str]:
+    """Return a list of patterns of its JSON; empty for none. Raises RpcError."""
+    try:
+        found = json.loads(text or "[]") or []
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise RpcError(INVALID_ARGUMENT, f"{text!r} in the definition is no list of patterns")
+    return found
+
+
 def _octal(mode: str) -> str | None:
     """Return a mode as COPY takes it of one written in digits, as in "0644" or "420"."""
-    return None if not mode else f"{int(mode, 8 if mode.startswith('0') else 10):o}"
+    try:
+        return None if not mode else f"{int(mode, 8 if mode.startswith('0') else 10):o}"
+    except ValueError:
+        raise RpcError(INVALID_ARGUMENT, f"{mode!r} in the definition is no mode") from None
 
 
 def _owner(owner: Any) -> str | None:
@@ -327,7 +339,7 @@ def _mount(mount: Any, inputs: Sequence[Image], contexts: dict[str, Image]) -> s
             raise unserved("a mount of an empty directory that is no tmpfs")
         return ",".join(["type=bind", *parts, *([] if mount.readonly else ["rw"])])
     if mount.mountType == CACHE:
-        sharing = SHARINGS[mount.cacheOpt.sharing] if mount.cacheOpt.sharing < len(SHARINGS) else SHARINGS[0]
+        sharing = SHARINGS[mount.cacheOpt.sharing] if mount.cacheOpt.sharing in range(len(SHARINGS)) else SHARINGS[0]
         about = [f"id={_field(mount.cacheOpt.ID)}", f"sharing={sharing}"]
         return ",".join(["type=cache", *parts, *about, *(["ro"] if mount.readonly else [])])
     if mount.mountType == TMPFS:

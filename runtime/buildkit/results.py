@@ -50,9 +50,14 @@ class Graph:
     @classmethod
     def of(cls, definition: Any) -> Graph:
         """Return the graph of a pb.Definition. Raises RpcError where an operation is missing, or is not of a kind known."""
+        from google.protobuf.message import DecodeError
+
         operations, last = {}, None
         for raw in getattr(definition, "def"):
-            last = message("pb.Op").FromString(raw)
+            try:
+                last = message("pb.Op").FromString(raw)
+            except DecodeError as error:
+                raise RpcError(INVALID_ARGUMENT, "the definition has an operation that can't be read") from error
             operations[f"sha256:{hashlib.sha256(raw).hexdigest()}"] = last
         if last is None or len(last.inputs) != 1:
             raise RpcError(INVALID_ARGUMENT, "the definition does not say which result is wanted")

@@ -321,6 +321,11 @@ class Definition:
         getattr(self.definition, "def").append(raw)
         return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
+    def garbage(self):
+        """Add bytes that are no operation."""
+        getattr(self.definition, "def").append(b"\xff\xff\xff")
+        return "sha256:none"
+
     def run(self, on, script, *mounts, inputs=(), **meta):
         """Run a script on a result."""
         about = {"args": ["sh", "-c", script], "env": ["PATH=/bin"], "cwd": "/", **meta}
@@ -373,6 +378,32 @@ async def test_low_level_definitions_are_run(docker):
         "$me ran", "/tmp/work", "its $content", "/whole", "/whole/e", "/whole/e/file", "/content", "/content/e",
         "/content/e/file", "/made", "/made/below", "/made/d", "/made/d/e", "/made/d/e/file", "600", "/tmp/u",
     ]  # fmt: skip
+
+
+BROKEN_OPERATIONS = [
+    {"merge": {"inputs": [{"input": 7}]}},
+    {"merge": {"inputs": [{"input": -2}]}},
+    {"diff": {"lower": {"input": -7}, "upper": {"input": 3}}},
+    {"exec": {"meta": {"args": ["x"]}}},
+    {"exec": {"meta": {"args": ["x"]}, "mounts": [{"dest": "/", "input": -3}]}},
+    {"file": {"actions": []}},
+    {"file": {"actions": [{"input": 9, "mkfile": {"path": "/x"}}]}},
+    {"file": {"actions": [{"input": -1, "secondaryInput": -1, "copy": {"src": "/x"}}]}},
+    {"source": {"identifier": "local://x", "attrs": {"local.excludepatterns": "{"}}},
+    {"source": {"identifier": "http://127.0.0.1:9/x", "attrs": {"http.perm": "x"}}},
+]
+
+
+@pytest.mark.anyio
+async def test_low_level_definitions_that_make_no_sense_are_refused(docker):
+    broken = [(lambda made, member=member: made.add(**member)) for member in BROKEN_OPERATIONS]
+    broken.append(lambda made: made.garbage())
+    for number, add in enumerate(broken):
+        made = Definition()
+        async with raw(docker) as client:
+            with pytest.raises(RpcError, match="definition") as refused:
+                await made.solve(client, add(made), f"bx:broken-{number}")
+        assert refused.value.code == 3, number  # INVALID_ARGUMENT
 
 
 @pytest.mark.anyio
