@@ -26,7 +26,7 @@ PIECE_BYTES = 1 << 15
 @asynccontextmanager
 async def forwarded_agent(session: Session, id: str, scratch: Path) -> AsyncIterator[str]:
     """Listen on a socket whose peers are connected to the client's agent `id`; give its path. Raises RpcError."""
-    if not session.serves(f"{SERVICE}/CheckAgent"):
+    if not session.serves(f"{SERVICE}/ForwardAgent"):
         raise RpcError(UNKNOWN, f"the build's client serves no SSH agent {id!r}")
     request = message("moby.sshforward.v1.CheckAgentRequest")(ID=id)
     await ask(session.connection, f"{SERVICE}/CheckAgent", request, "moby.sshforward.v1.CheckAgentResponse")

@@ -50,7 +50,7 @@ _DURATION = re.compile(r"[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))
 
 @dataclass(frozen=True)
 class Tls:
-    """How a receiver is trusted, and who it is told we are: names of files in PEM, "" for none.
+    """How a receiver is verified, and what we identify ourselves with: names of files in PEM, "" for none.
 
     Without `ca_file`, the machine's own authorities count.
     """
