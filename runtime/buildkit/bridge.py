@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 
 from runtime.build.arguments import global_arguments
@@ -87,6 +88,7 @@ class Bridge:
         self._engine = engine
         self._builds = builds
         self._sessions = sessions
+        self._one_definition = anyio.Lock()
         self.contexts = Contexts(engine.paths.build_contexts, engine.paths.context_digests, engine.trash)
         service = f"/{FRONTEND}.LLBBridge/"
         self.methods = {
@@ -183,8 +185,8 @@ class Bridge:
         if (id := graph.image_id) is not None:  # a result of ours, with its configuration
             return self._engine.images.resolve(id)
         options = options_of({}, list(build.request.Entitlements))
-        operations = Operations(self._engine, graph, partial(self._run_steps, build, session, options))
-        return await operations.run()
+        async with self._one_definition:
+            return await Operations(self._engine, graph, partial(self._run_steps, build, session, options)).run()
 
     async def _directory(self, build: Build, session: Session, definition: Any) -> Path:
         """Return a directory with what a definition makes. It is only read."""

@@ -12,6 +12,7 @@ import json
 import posixpath
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from runtime.build.tree import Tree
 from runtime.buildkit.results import SCHEME, Graph, kind_of, unserved
 from runtime.buildkit.rpc import INVALID_ARGUMENT, RpcError
 from runtime.engine.engine import Engine
+from runtime.errors import SkiffError
 from runtime.image.images import Image
 from runtime.image.index import platform_document
 from runtime.image.manifest import Platform
@@ -49,11 +51,28 @@ class Operations:
         self._engine = engine
         self._graph = graph
         self._run_steps = run
+        self._made: set[str] = set()
         self.results: dict[str, Image] = {}
         """The results so far, by the digests of their operations."""
 
     async def run(self) -> Image:
-        """Return the wanted result. Raises SkiffError."""
+        """Return the wanted result; the images on the way to it are removed. Raises SkiffError.
+
+        No other definition may run at the same time: it could use them.
+        """
+        before = {image.id for image in self._engine.images.list()}
+        wanted = ""
+        try:
+            result = await self._run()
+            wanted = result.id
+            return result
+        finally:
+            for id in self._made - before - {wanted}:
+                with suppress(SkiffError):  # it has been removed, or is used
+                    if not self._engine.images.resolve(id).references:
+                        self._engine.images.remove(id, force=False, in_use=self._engine.image_api.table.user_of_image)
+
+    async def _run(self) -> Image:
         needed, pending = set(), [self._graph.wanted]
         while pending:
             if (digest := pending.pop()) not in needed:
@@ -92,7 +111,9 @@ class Operations:
             "config": {},
             "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
         }
-        return await self._engine.images.register(document)
+        image = await self._engine.images.register(document)
+        self._made.add(image.id)
+        return image
 
     async def _steps(
         self,
@@ -106,7 +127,13 @@ class Operations:
         if isinstance(base, Image):
             named["base"] = ID_SCHEME + base.id
         on = base if isinstance(base, str) else "base" if base is not None else SCRATCH_IMAGE
-        image = await self._run_steps(on, steps, named, platform)
+        return await self._result_of(on, steps, named, platform)
+
+    async def _result_of(
+        self, base: str, steps: Sequence[ins.Instruction], contexts: Mapping[str, str], platform: str
+    ) -> Image:
+        image = await self._run_steps(base, steps, contexts, platform)
+        self._made.add(image.id)
         return await self._bare(image.diff_ids)
 
     # --- sources
@@ -139,13 +166,11 @@ class Operations:
                     raise unserved(f"a directory of the client with local.{name}")
             excluded = tuple(map(_word, _patterns(attributes.get("local.excludepatterns", ""))))
             copy = ins.Copy("COPY", 0, (".",), "/", from_stage=SOURCE, exclude=excluded)
-            image = await self._run_steps(SCRATCH_IMAGE, (copy,), {SOURCE: STREAM_SCHEME + place}, "")
-            return await self._bare(image.diff_ids)
+            return await self._result_of(SCRATCH_IMAGE, (copy,), {SOURCE: STREAM_SCHEME + place}, "")
         if scheme == "oci-layout":
             digest = place.partition("@")[2]
             store = attributes.get("oci.store") or place.partition("@")[0].partition("/")[0]
-            image = await self._run_steps(SOURCE, (), {SOURCE: f"{LAYOUT_SCHEME}{store}@{digest}"}, platform)
-            return await self._bare(image.diff_ids)
+            return await self._result_of(SOURCE, (), {SOURCE: f"{LAYOUT_SCHEME}{store}@{digest}"}, platform)
         raise unserved(f"the source {scheme}://")
 
     # --- commands

@@ -371,8 +371,10 @@ async def test_low_level_definitions_are_run(docker):
     shown = {"input": 1, "dest": "/shown", "selector": "/d", "output": -1, "readonly": True}
     last = made.run(merged, "cat /shown/e/file > /seen", shown, inputs=[ran], user="1000:1000", cwd="/tmp/work")
     last = made.run(merged, "cat /shown/e/file > /seen; pwd > /place", shown, inputs=[ran], cwd="/tmp/work")
+    before = set(docker("images", "-aq").split())
     async with raw(docker) as client:
         await made.solve(client, last, "bx:llb")
+    assert set(docker("images", "-aq").split()) - before == set(docker("images", "-q", "bx:llb").split())
     script = "cat /seen /place /written; find /whole /content /made; stat -c %a /written; busybox ls -d /tmp/u"
     assert docker("run", "--rm", "bx:llb", "/bin/busybox", "sh", "-c", script).splitlines() == [
         "$me ran", "/tmp/work", "its $content", "/whole", "/whole/e", "/whole/e/file", "/content", "/content/e",
