@@ -1,5 +1,6 @@
 """Fixtures that build real things: state directories, engines, projects; each removes what it made."""
 
+import gc
 import http.client
 import json
 import os
@@ -39,6 +40,15 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "root" in item.keywords:
                 item.add_marker(skip)
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what lives to the end of the run: modules and test items, some million objects.
+
+    Searching them again at each full collection takes a fifth of the unit tests' time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass
