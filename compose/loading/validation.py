@@ -124,7 +124,8 @@ class Schema:
         return items
 
     def _mapping(self, schema: dict[str, Any]) -> Check:
-        properties = {key: self._check(each) for key, each in schema.get("properties", {}).items()}
+        properties = schema.get("properties", {})
+        compiled: dict[str, Check] = {}  # of properties that were seen: a file has few of them
         patterns = [
             (re.compile(key).search, self._check(each)) for key, each in schema.get("patternProperties", {}).items()
         ]
@@ -138,7 +139,9 @@ class Schema:
                 if name not in value:
                     report(f'"{name}" is missing', path)
             for key, each in value.items():
-                check = properties.get(key)
+                check = compiled.get(key)
+                if check is None and key in properties:
+                    check = compiled[key] = self._check(properties[key])
                 if check is not None:
                     check(each, (*path, key), report)
                     continue
