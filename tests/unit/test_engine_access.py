@@ -1,6 +1,7 @@
 """Who may speak to the engine: the client package alone opens connections, and pure rooms do not even have a client."""
 
 import ast
+import functools
 from pathlib import Path
 
 import compose
@@ -25,9 +26,9 @@ MAY_KNOW = {"client", "dockerignore", "errors", "http", "paths", "version"}
 """What of the runtime the orchestrator may import: the client, and words that both sides share."""
 
 
+@functools.cache
 def modules():
-    for path in sorted(FOLDER.rglob("*.py")):
-        yield path.relative_to(FOLDER).as_posix(), ast.parse(path.read_text())
+    return [(path.relative_to(FOLDER).as_posix(), ast.parse(path.read_text())) for path in sorted(FOLDER.rglob("*.py"))]
 
 
 def imported(tree):

@@ -26,11 +26,16 @@ def called_name(expression):
 
 
 def managers_around_yields(function):
-    """Yield the name of each context manager in whose block `function` yields."""
-    for node in own_nodes(function):
-        if isinstance(node, ast.With | ast.AsyncWith) and any(isinstance(one, ast.Yield) for one in own_nodes(node)):
-            for item in node.items:
-                yield called_name(item.context_expr)
+    """Return the name of each context manager in whose block `function` yields."""
+    nodes = list(own_nodes(function))
+    if not any(isinstance(node, ast.Yield) for node in nodes):
+        return set()
+    return {
+        called_name(item.context_expr)
+        for node in nodes
+        if isinstance(node, ast.With | ast.AsyncWith) and any(isinstance(one, ast.Yield) for one in own_nodes(node))
+        for item in node.items
+    }
 
 
 def is_manager(function):
@@ -43,23 +48,23 @@ def functions(tree):
 
 def faults(sources):
     """Return place and name of each generator of `sources` (text by place) that yields inside a scope."""
-    found = [(place, function) for place, text in sources.items() for function in functions(ast.parse(text))]
+    found = [
+        (place, function, managers)
+        for place, text in sources.items()
+        if "yield" in text
+        for function in functions(ast.parse(text))
+        if (managers := managers_around_yields(function))
+    ]
     scopes = set(SCOPES)
     while True:  # a context manager that yields inside a scope is one itself
-        more = {
-            function.name
-            for _, function in found
-            if is_manager(function) and scopes.intersection(managers_around_yields(function))
-        }
+        more = {function.name for _, function, managers in found if is_manager(function) and scopes & managers}
         if more <= scopes:
             break
         scopes |= more
     return [
         f"{place}:{function.lineno} {function.name}"
-        for place, function in found
-        if isinstance(function, ast.AsyncFunctionDef)
-        and not is_manager(function)
-        and scopes.intersection(managers_around_yields(function))
+        for place, function, managers in found
+        if isinstance(function, ast.AsyncFunctionDef) and not is_manager(function) and scopes & managers
     ]
 
 

@@ -20,8 +20,10 @@ def paths(tmp_path):
 
 def tree(folder, files=3):
     folder.mkdir(parents=True)
-    for number in range(files):
-        (folder / f"file-{number}").write_bytes(b"x")
+    first = folder / "file-0"
+    first.write_bytes(b"x")
+    for number in range(1, files):
+        os.link(first, folder / f"file-{number}")
     return folder
 
 

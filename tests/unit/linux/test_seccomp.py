@@ -99,7 +99,8 @@ calls = st.tuples(
 )
 
 
-@settings(max_examples=400)
+# an example asks up to 20 calls; the borders have tests of their own below
+@settings(max_examples=200)
 @given(documents, st.lists(calls, min_size=1, max_size=20))
 def test_a_program_decides_as_its_document_says(document, asked):
     program = seccomp.assemble(document, NUMBERS, has_listener=True)
