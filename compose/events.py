@@ -146,7 +146,7 @@ class Finished(NamedTuple):
     took_s: float
 
 
-Progress = (
+ProgressEvent = (
     WorkBegan
     | WorkEnded
     | StepBegan
@@ -160,7 +160,7 @@ Progress = (
     | Advised
     | HookOutput
 )
-Event = Progress | Warned | ContainerExited | Attached | Aborting | WatchReport | HookPrinted | Finished
+Event = ProgressEvent | Warned | ContainerExited | Attached | Aborting | WatchReport | HookPrinted | Finished
 Emit = Callable[[Event], None]
 """Receives events, also from several threads at once."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from compose import events
 from compose.render.display import make_progress
-from compose.render.progress import Progress
+from compose.render.progress import ProgressDisplay
 
 LONG_S = 10.0
 """What takes less, nobody went away for."""
@@ -26,7 +26,7 @@ class Display:
         self._mode, self._ansi, self._environ = mode, ansi, environ
         self._warn = warn
         self._prefix = prefix
-        self._block: Progress | None = None
+        self._block: ProgressDisplay | None = None
         self._depth = 0
         """Number of blocks that are open: one inside another is shown as part of it."""
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class Display:
                     notify(wanted, text)
             case _:
                 # outside of a block: what is left to do after an interrupt
-                (self._block or Progress()).show(event)
+                (self._block or ProgressDisplay()).show(event)
 
     def _begin(self) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from compose.cli.options import Services
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
-    from compose.watch.session import Session
+    from compose.watch.session import WatchSession
 
 INTERRUPTED = 130
 
@@ -41,7 +41,7 @@ def watch(
     return INTERRUPTED
 
 
-def _run_until_interrupted(session: Session) -> None:
+def _run_until_interrupted(session: WatchSession) -> None:
     """Watch until Ctrl-C, or SIGTERM; a second one ends at once. Raises SkiffError."""
     import signal
 

@@ -114,7 +114,7 @@ class Executor:
                 self._emit(StepBegan(operation.kind.value, operation.name))
                 self._emit(StepEnded(operation.kind.value, operation.name))
                 return
-            case plan.Build(unless_pulled=True) if operation.name in self.images:
+            case plan.BuildImage(unless_pulled=True) if operation.name in self.images:
                 return
             case plan.Await() as action:
                 if not self._dry_run:
@@ -163,7 +163,7 @@ class Executor:
                 self._remove_image(name)
             case plan.Pull():
                 self._pull(name, service)
-            case plan.Build():
+            case plan.BuildImage():
                 self._build(name, service)
             case plan.Create(number):
                 self._create(service, number)
@@ -380,7 +380,7 @@ def _about(operation: Operation, error: SkiffError) -> SkiffError:
         what = f"image {operation.name}"
         if operation.reason.startswith("it is here for"):
             what += f" ({operation.reason})"
-    elif isinstance(operation.action, plan.Build):
+    elif isinstance(operation.action, plan.BuildImage):
         what = "build"
     about = f"service {operation.service!r}: " if operation.service else ""
     if about and error.message.startswith(about):

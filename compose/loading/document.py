@@ -38,7 +38,7 @@ class Node:
             self.keys = {}
 
 
-class Document:
+class YamlDocument:
     """One YAML document of a file: its plain `content`, and the paths tagged `!reset` and `!override` in it."""
 
     def __init__(self, file: str, root: Node) -> None:
@@ -99,7 +99,7 @@ class Document:
         return value
 
 
-def parse(data: bytes, file: str) -> list[Document]:
+def parse(data: bytes, file: str) -> list[YamlDocument]:
     """Return the documents of `data`; raises ConfigError with the place of what is not YAML or not acceptable."""
     if len(data) > MAXIMUM_BYTES:
         raise ConfigError(f"the file has more than {MAXIMUM_BYTES >> 20} MiB", file, hint="is it a Compose file?")
@@ -110,7 +110,7 @@ def parse(data: bytes, file: str) -> list[Document]:
         raise ConfigError("the file is not UTF-8 text", file, line, 1, "is it a Compose file?") from None
     text = text.removeprefix("\ufeff")
     try:
-        return [Document(file, root) for root in _roots(text, file)]
+        return [YamlDocument(file, root) for root in _roots(text, file)]
     except YAMLError as error:
         raise _syntax_error(error, text, file) from None
 

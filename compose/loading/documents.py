@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compose.errors import ConfigError
-from compose.loading.document import Document, Path, parse
+from compose.loading.document import Path, YamlDocument, parse
 from compose.loading.files import Environment, read, shown
 from compose.loading.merging import Model, interpolate
 from compose.loading.model import LoadOptions, SourceLocation, Variable
@@ -25,9 +25,9 @@ class Documents:
         self.unset: dict[str, dict[SourceLocation, None]] = {}
         self.obsolete: dict[SourceLocation, None] = {}
         self._options, self._problems = options, problems
-        self._parsed: dict[str, list[Document]] = {}
+        self._parsed: dict[str, list[YamlDocument]] = {}
 
-    def of(self, file: str) -> list[Document]:
+    def of(self, file: str) -> list[YamlDocument]:
         """Return the documents of a file. Raises ConfigError."""
         if file not in self._parsed:
             name = shown(file, self._options.working_directory)
@@ -40,7 +40,7 @@ class Documents:
             self._parsed[file] = found
         return self._parsed[file]
 
-    def content(self, document: Document, environment: Environment) -> Model:
+    def content(self, document: YamlDocument, environment: Environment) -> Model:
         """Return a document's content with its variables replaced."""
         interpolated = self._options.interpolate
 
@@ -60,7 +60,7 @@ class Documents:
         content: Model = interpolate(document.content, environment.lookup, report, note, values=interpolated)
         return content
 
-    def pristine(self, document: Document, environment: Environment) -> Model:
+    def pristine(self, document: YamlDocument, environment: Environment) -> Model:
         """Return a document's content as `content` does, without reporting problems."""
         values = self._options.interpolate
         content: Model = interpolate(document.content, environment.lookup, _ignore, _ignore, values=values)

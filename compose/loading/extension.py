@@ -12,7 +12,7 @@ from compose.errors import ConfigError
 from compose.loading import canonical as forms
 from compose.loading import normalize as rules
 from compose.loading.chain import MAXIMUM_DEPTH, ChainStep, chain_text
-from compose.loading.document import Document, Path
+from compose.loading.document import Path, YamlDocument
 from compose.loading.documents import Documents
 from compose.loading.files import Environment, shown
 from compose.loading.merging import MergeError, Model, merge, reset, unify
@@ -30,7 +30,7 @@ class _Step(NamedTuple):
     """
 
     services: Model
-    document: Document
+    document: YamlDocument
     file: str
     folder: str
     environment: Environment
@@ -53,11 +53,11 @@ class Extension:
     ) -> None:
         self._options, self._documents, self._home = options, documents, home
         self._problems, self._sources = problems, sources
-        self._files: dict[tuple[str, Environment], tuple[Model, Document] | None] = {}
+        self._files: dict[tuple[str, Environment], tuple[Model, YamlDocument] | None] = {}
         self._known: dict[tuple[str, str, tuple[int, ...]], _Extended] = {}
         self._is_too_deep = False
 
-    def extend(self, content: Model, document: Document, file: str, folder: str, environment: Environment) -> None:
+    def extend(self, content: Model, document: YamlDocument, file: str, folder: str, environment: Environment) -> None:
         """Replace, in place, every service of a document that extends another by the two merged."""
         services = content.get("services")
         if not isinstance(services, dict):
@@ -152,7 +152,7 @@ class Extension:
             resolve_paths({"services": {wanted: base}}, os.path.relpath(step.folder, folder), self._home)
         return base, (*extended.parts, (step, wanted)), step.resets
 
-    def _other_file(self, named: str, file: str, step: _Step, path: Path) -> tuple[Model, Document] | None:
+    def _other_file(self, named: str, file: str, step: _Step, path: Path) -> tuple[Model, YamlDocument] | None:
         """Return the services of the extended file `named`, and its last document; problems are reported at `path`."""
         key = (file, step.environment)
         if key not in self._files:
@@ -181,7 +181,7 @@ class Extension:
                 self._problems.at(f"{shown(file, self._options.working_directory)} has no services", path, place)
         return self._files[key]
 
-    def _canonical(self, model: Model, document: Document) -> None:
+    def _canonical(self, model: Model, document: YamlDocument) -> None:
         """Convert all that an extended file defines to canonical forms, in place, whichever service is extended."""
         bad: list[Path] = []
 

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from compose.errors import ConfigError
 from compose.loading import canonical as forms
 from compose.loading import normalize as rules
-from compose.loading.document import Document, Path
+from compose.loading.document import Path, YamlDocument
 from compose.loading.documents import Documents
 from compose.loading.encode import encode_resource, encode_service, nested_extensions
 from compose.loading.files import Environment, discover, normalize_name
@@ -158,7 +158,9 @@ def _provenance(model: Model, name: str, sources: Provenance) -> dict[Path, tupl
     return {path: sources.places(path, shown) for path in leaves(shown)}
 
 
-def _project_name(options: LoadOptions, documents: Sequence[Document], folder: str, environment: Environment) -> str:
+def _project_name(
+    options: LoadOptions, documents: Sequence[YamlDocument], folder: str, environment: Environment
+) -> str:
     """Return the project's name: -p, COMPOSE_PROJECT_NAME, the last `name:` of the files, or the folder's."""
     given = options.project_name or environment.lookup("COMPOSE_PROJECT_NAME") or ""
     if given:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from compose.errors import ConfigError
-from compose.loading.document import Document, Path, parse
+from compose.loading.document import Path, YamlDocument, parse
 from compose.loading.files import read
 from compose.loading.paths import REMOTE_FILES
 from compose.loading.template import substitute
@@ -65,7 +65,7 @@ def literal_variables(data: bytes, file: str) -> Iterator[tuple[str, str]]:
                     yield str(name), f"{key}={value}"
 
 
-def _refuse_includes(document: Document) -> None:
+def _refuse_includes(document: YamlDocument) -> None:
     content = document.content if isinstance(document.content, dict) else {}
     for number, entry in enumerate(content.get("include") or ()):
         paths = entry.get("path") if isinstance(entry, dict) else entry
@@ -81,7 +81,7 @@ def _refuse_includes(document: Document) -> None:
                 )
 
 
-def _named_files(document: Document) -> Iterator[tuple[Path, str, str]]:
+def _named_files(document: YamlDocument) -> Iterator[tuple[Path, str, str]]:
     """Yield path, text and suffix of every name of a file that must be packed as well."""
     services = document.content.get("services") if isinstance(document.content, dict) else None
     for name, service in (services or {}).items():

@@ -11,7 +11,7 @@ from compose.errors import ConfigError
 from compose.loading import canonical as forms
 from compose.loading import normalize as rules
 from compose.loading.chain import MAXIMUM_DEPTH, ChainStep, chain_text
-from compose.loading.document import Document, Path
+from compose.loading.document import Path, YamlDocument
 from compose.loading.documents import Documents
 from compose.loading.extension import Extension
 from compose.loading.files import Environment, shown
@@ -102,7 +102,7 @@ class Reader:
     def _include(
         self,
         content: Model,
-        document: Document,
+        document: YamlDocument,
         file: str,
         folder: str,
         environment: Environment,
@@ -155,7 +155,7 @@ class Reader:
             _resolve_environment(found, local.lookup)
             self._import(content, found, document, path, place)
 
-    def _inclusion(self, entry: Any, document: Document, path: Path) -> _Inclusion | None:
+    def _inclusion(self, entry: Any, document: YamlDocument, path: Path) -> _Inclusion | None:
         """Return the parsed entry of `include`, None after reporting a problem."""
         if isinstance(entry, str):
             return _Inclusion([entry])
@@ -194,7 +194,7 @@ class Reader:
         return local
 
     def _import(
-        self, content: Model, found: Model, document: Document, path: Path, place: SourceLocation | None
+        self, content: Model, found: Model, document: YamlDocument, path: Path, place: SourceLocation | None
     ) -> None:
         for section in ("services", *SECTIONS):
             target = content.setdefault(section, {}) if found.get(section) else content.get(section)

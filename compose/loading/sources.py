@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from compose.loading import values
-from compose.loading.document import Document, Path
+from compose.loading.document import Path, YamlDocument
 from compose.loading.model import SourceLocation
 
 COMPARED = ("target", "source", "path", "subnet", "name", "published", "host_ip", "protocol", "driver", "action")
@@ -20,7 +20,7 @@ class DocumentSource:
     `content` gives the document with its variables replaced, as it was before anything was merged.
     """
 
-    def __init__(self, document: Document, content: Callable[[], Any], at: Path = (), origin: Path = ()) -> None:
+    def __init__(self, document: YamlDocument, content: Callable[[], Any], at: Path = (), origin: Path = ()) -> None:
         self.document, self.at, self.origin = document, at, origin
         self._content, self._known = content, False
         self._tree: Any = None

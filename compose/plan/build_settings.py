@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from compose.plan.parts import Document, FileUse, Ulimit, extra_hosts, ulimits
+from compose.plan.parts import FileUse, Section, Ulimit, extra_hosts, ulimits
 from compose.plan.values import whole
 
 INSECURE = "security.insecure"
@@ -42,7 +42,7 @@ class BuildSettings(NamedTuple):
     extra_hosts: Sequence[str]
 
     @classmethod
-    def of(cls, document: Document) -> BuildSettings:
+    def of(cls, document: Section) -> BuildSettings:
         """Return the typed form."""
         return cls(
             str(document.get("context") or ""),

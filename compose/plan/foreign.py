@@ -8,13 +8,14 @@ from typing import Any
 from compose.plan.differences import differences
 from compose.plan.project import DesiredProject, image_name
 
-Document = Mapping[str, Any]
 OWN_LABELS = ("com.docker.compose.", "dev.skiff.", "desktop.docker.io/")
 UNKNOWN = "its configuration changed"
 """The reason where nobody knows more."""
 
 
-def foreign_differences(target: DesiredProject, name: str, container: Document, image: Document) -> list[str]:
+def foreign_differences(
+    target: DesiredProject, name: str, container: Mapping[str, Any], image: Mapping[str, Any]
+) -> list[str]:
     """Return how `container` differs from the service `name`, in the words of the files, as far as can be seen.
 
     `container` and `image` are what "Inspect a container" and "Inspect an image" say (Docker Engine API).
@@ -23,7 +24,7 @@ def foreign_differences(target: DesiredProject, name: str, container: Document, 
     return differences(before, now, target.working_directory)
 
 
-def _made_of(target: DesiredProject, container: Document, image: Document) -> dict[str, Any]:
+def _made_of(target: DesiredProject, container: Mapping[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:
     config, host = container.get("Config") or {}, container.get("HostConfig") or {}
     base = image.get("Config") or {}
     variables = _variables(config.get("Env"))
@@ -60,7 +61,7 @@ def _made_of(target: DesiredProject, container: Document, image: Document) -> di
     }
 
 
-def _wanted(target: DesiredProject, name: str, image: Document) -> dict[str, Any]:
+def _wanted(target: DesiredProject, name: str, image: Mapping[str, Any]) -> dict[str, Any]:
     service, base = target.services[name], image.get("Config") or {}
     variables = {key: value for key, value in service.environment.items() if value is not None}
     ports = [

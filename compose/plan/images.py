@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from compose.plan.operations import Build, Operation, Plan, Pull
+from compose.plan.operations import BuildImage, Operation, Plan, Pull
 from compose.plan.platforms import platform_of
 from compose.plan.project import DesiredProject, EngineState, image_name
 from compose.plan.service import Service
@@ -68,12 +68,12 @@ def plan_images(
                 "leave --no-build out, or build it: `skiff build`",
             )
         elif reason and not no_build:
-            operation = Operation(f"image {image}", Build(), image, reason, name)
+            operation = Operation(f"image {image}", BuildImage(), image, reason, name)
             if not build and not policy and service.image:
                 # it may have been pushed by somebody who built it
                 attempt = Operation(f"try {image}", Pull(may_fail=True), image, reason, name)
                 found[attempt.key] = attempt
-                operation = replace(operation, action=Build(unless_pulled=True), after=frozenset({attempt.key}))
+                operation = replace(operation, action=BuildImage(unless_pulled=True), after=frozenset({attempt.key}))
             found[image] = operation
     for name in names:
         for image in further_images(target, name):
@@ -187,7 +187,7 @@ def plan_builds(target: DesiredProject, names: Sequence[str]) -> Plan:
             continue
         seen.add(name)
         image = image_name(target, name)
-        found.setdefault(image, Operation(f"image {image}", Build(), image, "asked for", name))
+        found.setdefault(image, Operation(f"image {image}", BuildImage(), image, "asked for", name))
         waiting += sorted(build_bases(target, service))
     return Plan.of(_with_order(target, found))
 

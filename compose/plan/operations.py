@@ -80,7 +80,7 @@ class Pull(NamedTuple):
     may_fail: bool = False
 
 
-class Build(NamedTuple):
+class BuildImage(NamedTuple):
     """Build the operation's image as its service says; `unless_pulled`: where it has not been pulled before."""
 
     unless_pulled: bool = False
@@ -146,7 +146,7 @@ Action = (
     | RemoveVolume
     | RemoveImage
     | Pull
-    | Build
+    | BuildImage
     | Create
     | Recreate
     | PreStart
@@ -165,7 +165,7 @@ KINDS: Mapping[type[Action], Kind] = {
     RemoveVolume: Kind.REMOVE_VOLUME,
     RemoveImage: Kind.REMOVE_IMAGE,
     Pull: Kind.PULL,
-    Build: Kind.BUILD,
+    BuildImage: Kind.BUILD,
     Create: Kind.CREATE,
     Recreate: Kind.RECREATE,
     PreStart: Kind.AWAIT,

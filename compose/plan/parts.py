@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from compose.plan.values import duration_ns, nano_cpus, whole
 
-Document = Mapping[str, Any]
+Section = Mapping[str, Any]
 
 
 class Dependency(NamedTuple):
@@ -22,7 +22,7 @@ class Dependency(NamedTuple):
     required: bool = True
 
     @classmethod
-    def of(cls, document: Document | None) -> Dependency:
+    def of(cls, document: Section | None) -> Dependency:
         """Return the typed form."""
         given = document or {}
         condition = given.get("condition") or "service_started"
@@ -39,7 +39,7 @@ class Port(NamedTuple):
     mode: str = ""
 
     @classmethod
-    def of(cls, document: Document) -> Port:
+    def of(cls, document: Section) -> Port:
         """Return the typed form."""
         published = document.get("published")
         return cls(
@@ -73,7 +73,7 @@ class Mount(NamedTuple):
     mode: int = 0
 
     @classmethod
-    def of(cls, document: Document) -> Mount:
+    def of(cls, document: Section) -> Mount:
         """Return the typed form."""
         kind = document.get("type") or "volume"
         bind, volume = document.get("bind") or {}, document.get("volume") or {}
@@ -108,7 +108,7 @@ class NetworkUse(NamedTuple):
     interface_name: str = ""
 
     @classmethod
-    def of(cls, document: Document | None) -> NetworkUse:
+    def of(cls, document: Section | None) -> NetworkUse:
         """Return the typed form."""
         given = document or {}
         return cls(
@@ -134,7 +134,7 @@ class FileUse(NamedTuple):
     mode: Any = None
 
     @classmethod
-    def of(cls, document: Document) -> FileUse:
+    def of(cls, document: Section) -> FileUse:
         """Return the typed form."""
         return cls(
             document["source"],
@@ -159,7 +159,7 @@ class FileDefinition(NamedTuple):
     is_external: bool = False
 
     @classmethod
-    def of(cls, document: Document | None) -> FileDefinition:
+    def of(cls, document: Section | None) -> FileDefinition:
         """Return the typed form."""
         given = document or {}
         content = given.get("content")
@@ -183,7 +183,7 @@ class HealthSettings(NamedTuple):
     retries: int = 0
 
     @classmethod
-    def of(cls, document: Document) -> HealthSettings:
+    def of(cls, document: Section) -> HealthSettings:
         """Return the typed form."""
         return cls(
             document.get("test"),
@@ -206,7 +206,7 @@ class Hook(NamedTuple):
     environment: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, document: Document) -> Hook:
+    def of(cls, document: Section) -> Hook:
         """Return the typed form."""
         given = document.get("environment") or ()
         if isinstance(given, Mapping):
@@ -233,7 +233,7 @@ class PreStartHook(NamedTuple):
     is_per_replica: bool = False
 
     @classmethod
-    def of(cls, document: Document) -> PreStartHook:
+    def of(cls, document: Section) -> PreStartHook:
         """Return the typed form."""
         return cls(Hook.of(document), document.get("image") or "", bool(document.get("per_replica")))
 
@@ -252,7 +252,7 @@ class WatchEntry(NamedTuple):
     """Whether it has `x-initialSync`, the name of `initial_sync` before."""
 
     @classmethod
-    def of(cls, document: Document) -> WatchEntry:
+    def of(cls, document: Section) -> WatchEntry:
         """Return the typed form."""
         run = document.get("exec") or {}
         return cls(
@@ -277,10 +277,10 @@ class ResourceLimits(NamedTuple):
     memory_bytes: int = 0
     nano_cpus: int = 0
     pids: int = 0
-    devices: Sequence[Document] = ()
+    devices: Sequence[Section] = ()
 
     @classmethod
-    def of(cls, document: Document | None) -> ResourceLimits:
+    def of(cls, document: Section | None) -> ResourceLimits:
         """Return the typed form."""
         given = document or {}
         return cls(
@@ -295,7 +295,7 @@ class RestartSettings(NamedTuple):
     attempts: int = 0
 
     @classmethod
-    def of(cls, policy: Document | None, restart: str | None) -> RestartSettings:
+    def of(cls, policy: Section | None, restart: str | None) -> RestartSettings:
         """Return the typed form of `deploy.restart_policy`, which comes before `restart`."""
         if policy:
             condition = policy.get("condition") or "any"
@@ -315,7 +315,7 @@ class DeviceRequest(NamedTuple):
     options: Mapping[str, str]
 
     @classmethod
-    def of(cls, document: Document, *more: str) -> DeviceRequest:
+    def of(cls, document: Section, *more: str) -> DeviceRequest:
         """Return the typed form; `more` are capabilities that are implied."""
         count = document.get("count")
         return cls(
@@ -334,7 +334,7 @@ class Provider(NamedTuple):
     options: Mapping[str, Any]
 
     @classmethod
-    def of(cls, document: Document) -> Provider:
+    def of(cls, document: Section) -> Provider:
         """Return the typed form."""
         return cls(document["type"], document.get("options") or {})
 
@@ -346,7 +346,7 @@ class ModelUse(NamedTuple):
     model_variable: str = ""
 
     @classmethod
-    def of(cls, document: Document | None) -> ModelUse:
+    def of(cls, document: Section | None) -> ModelUse:
         """Return the typed form."""
         given = document or {}
         return cls(given.get("endpoint_var") or "", given.get("model_var") or "")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-from compose.render.progress import JsonProgress, Progress, QuietProgress
+from compose.render.progress import JsonProgress, ProgressDisplay, QuietProgress
 from runtime.errors import SkiffError
 
 MODES = ("auto", "tty", "plain", "json", "quiet")
@@ -15,7 +15,7 @@ TRUE = ("1", "t", "true")
 QUIET = ("quiet", "none")
 
 
-def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO | None = None) -> Progress:
+def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO | None = None) -> ProgressDisplay:
     """Return the display that `--progress` (or $COMPOSE_PROGRESS) and `--ansi` (or $COMPOSE_ANSI) want.
 
     $BUILDKIT_PROGRESS stands in for the latter; with $COMPOSE_STATUS_STDOUT it goes to standard output. "auto" draws live
@@ -41,4 +41,4 @@ def make_progress(mode: str, ansi: str, environ: Mapping[str, str], out: TextIO 
         from compose.render.live import LiveProgress
 
         return LiveProgress(out, colour=not environ.get("NO_COLOR"))
-    return Progress(out)
+    return ProgressDisplay(out)

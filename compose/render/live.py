@@ -10,7 +10,7 @@ from typing import TextIO
 from compose import events
 from compose.render.frame import Row, Status, cells, draw
 from compose.render.measured import measured
-from compose.render.progress import WORDS, Progress
+from compose.render.progress import WORDS, ProgressDisplay
 
 REDRAW_S = 0.1
 HIDE_CURSOR, SHOW_CURSOR, CLEAR_BELOW = "\x1b[?25l", "\x1b[?25h", "\x1b[J"
@@ -18,7 +18,7 @@ WAITING = ("Waiting",)
 BAD = {"Unhealthy": Status.ERROR, "Error": Status.ERROR, "Resource is still in use": Status.WARNING}
 
 
-class LiveProgress(Progress):
+class LiveProgress(ProgressDisplay):
     """Draws the rows from the first step until `close`; a thread of its own lets spinner and clocks run."""
 
     def __init__(self, out: TextIO, *, colour: bool = True) -> None:

@@ -39,7 +39,7 @@ WORDS = {
 }
 
 
-class Progress:
+class ProgressDisplay:
     """Writes the beginning and end of steps, a plain line each; safe from several threads.
 
     As a context manager it leaves the terminal as it was, whatever happens inside.
@@ -137,7 +137,7 @@ def change_line(event: events.Planned) -> str:
     return f"{event.subject}: {event.reason} → {event.action}"
 
 
-class QuietProgress(Progress):
+class QuietProgress(ProgressDisplay):
     """Writes nothing."""
 
     def line(self, text: str) -> None:
@@ -147,7 +147,7 @@ class QuietProgress(Progress):
         """Write nothing."""
 
 
-class JsonProgress(Progress):
+class JsonProgress(ProgressDisplay):
     """Writes a JSON object a line, as docker compose does: id, status (Working, Done, Error), text."""
 
     def _put(self, **document: str | int) -> None:
@@ -183,7 +183,7 @@ class JsonProgress(Progress):
 
     def advice(self, text: str) -> None:
         """Write a warning, as docker compose writes it."""
-        Progress.line(self, json_warning(text))
+        ProgressDisplay.line(self, json_warning(text))
 
     def planned(self, event: events.Planned) -> None:
         """Write nothing: docker compose has no such object, and a container's own says what is done with it."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from compose.plan.project import PROJECT
 
-Document = Mapping[str, Any]
 NOBODY = "-"
 
 
@@ -36,7 +35,7 @@ class ProjectUsage:
     images_bytes: int
 
 
-def by_kind(usage: Document) -> list[KindUsage]:
+def by_kind(usage: Mapping[str, Any]) -> list[KindUsage]:
     """Return the usage of each kind from "Get data usage information" (Docker Engine API)."""
     images, containers = usage.get("Images") or (), usage.get("Containers") or ()
     volumes, cache = usage.get("Volumes") or (), usage.get("BuildCache") or ()
@@ -66,7 +65,7 @@ def by_kind(usage: Document) -> list[KindUsage]:
     ]
 
 
-def by_project(usage: Document) -> list[ProjectUsage]:
+def by_project(usage: Mapping[str, Any]) -> list[ProjectUsage]:
     """Return what each project needs, by name; what is of none comes last."""
     containers, volumes = usage.get("Containers") or (), usage.get("Volumes") or ()
     images = {image["Id"]: image for image in usage.get("Images") or ()}
@@ -83,13 +82,13 @@ def by_project(usage: Document) -> list[ProjectUsage]:
     return found
 
 
-def _project(document: Document) -> str:
+def _project(document: Mapping[str, Any]) -> str:
     return str((document.get("Labels") or {}).get(PROJECT) or NOBODY)
 
 
-def _written(containers: Iterable[Document]) -> int:
+def _written(containers: Iterable[Mapping[str, Any]]) -> int:
     return sum(int(one.get("SizeRw") or 0) for one in containers)
 
 
-def _held(volumes: Iterable[Document]) -> int:
+def _held(volumes: Iterable[Mapping[str, Any]]) -> int:
     return sum(max(int(one["UsageData"]["Size"]), 0) for one in volumes)

@@ -14,7 +14,7 @@ from compose.plan.selection import select
 from compose.watch.actions import Actions
 from compose.watch.lock import lock
 from compose.watch.rules import Action, extended_services, mounted_paths, rules_of
-from compose.watch.session import Session
+from compose.watch.session import WatchSession
 from runtime.errors import SkiffError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class WatchRequest:
     builds: bool = True
 
 
-def make_session(context: Context, project: DesiredProject, request: WatchRequest) -> Session:
+def make_session(context: Context, project: DesiredProject, request: WatchRequest) -> WatchSession:
     """Return what watches the files. Raises SkiffError for rules that can't work."""
     names = select(project, request.services)
     for path in mounted_paths(project, names):
@@ -69,10 +69,10 @@ def make_session(context: Context, project: DesiredProject, request: WatchReques
         dry_run=context.dry_run,
         parallel=context.parallel,
     )
-    return Session(rules, actions)
+    return WatchSession(rules, actions)
 
 
-def bring_up(context: Context, project: DesiredProject, session: Session, request: WatchRequest) -> None:
+def bring_up(context: Context, project: DesiredProject, session: WatchSession, request: WatchRequest) -> None:
     """Build and start what `session` watches, so that containers have the files as they are now. Raises SkiffError."""
     from compose.plan.up import UpOptions
     from compose.stack.up import ImageOptions, UpRequest, up
@@ -90,7 +90,7 @@ def _built(project: DesiredProject) -> DesiredProject:
 class BackgroundWatch:
     """Runs a session in a thread, while the caller does something else."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: WatchSession) -> None:
         self._session = session
         self._ends = ExitStack()
         self._running: Future[None] | None = None

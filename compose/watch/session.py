@@ -26,7 +26,7 @@ RETRY_S = 1.0
 EVENTS = ("start", "unpause")
 
 
-class Session:
+class WatchSession:
     """Watches what `rules` are about until it is cancelled."""
 
     def __init__(self, rules: Sequence[WatchRule], actions: Actions) -> None:

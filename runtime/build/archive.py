@@ -99,7 +99,7 @@ def unpack(
     pieces = decoded(cast(BinaryIO, source))
     if may_lack_end:  # `docker build -f -` adds the Dockerfile it read to the end of the context, and nothing after it
         pieces = chain(pieces, (bytes(END_BYTES),))
-    plain = cast(IO[bytes], _Pieces(pieces))
+    plain = cast(IO[bytes], _PieceFile(pieces))
     try:
         with tarfile.open(fileobj=plain, mode="r|") as archive:
             for member in archive:
@@ -117,7 +117,7 @@ def unpack(
         os.utime(location, ns=(mtime_ns, mtime_ns))
 
 
-class _Pieces:
+class _PieceFile:
     """Pieces of a stream as a file that can be read."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:

@@ -103,7 +103,7 @@ def _ports(text: str) -> list[str]:
     return [f"{port}/{(match[3] or 'tcp').lower()}" for port in range(first, last + 1)]
 
 
-def _volume(config: Config, instruction: ins.Volume, word: Expand, escape: str) -> None:
+def _volume(config: Config, instruction: ins.VolumeInstruction, word: Expand, escape: str) -> None:
     paths = [word(path) for path in instruction.paths]
     if "" in paths:
         raise DockerfileError("VOLUME specified can not be an empty string")
@@ -170,7 +170,7 @@ _CHANGES: dict[type, Callable[[Config, Any, Expand, str], None]] = {
     ins.Label: _label,
     ins.User: _user,
     ins.Expose: _expose,
-    ins.Volume: _volume,
+    ins.VolumeInstruction: _volume,
     ins.Cmd: _cmd,
     ins.Entrypoint: _entrypoint,
     ins.Shell: _shell,

@@ -40,7 +40,7 @@ def created_by(
         return " ".join(["LABEL", *(f"{word(name)}={word(value)}" for name, value in instruction.labels)])
     if isinstance(instruction, ins.Expose):
         return f"EXPOSE [{' '.join(exposed_ports(instruction, word, escape))}]"
-    if isinstance(instruction, ins.Volume):
+    if isinstance(instruction, ins.VolumeInstruction):
         return f"VOLUME [{' '.join(word(path) for path in instruction.paths)}]"
     if isinstance(instruction, ins.Healthcheck):
         return f"HEALTHCHECK {_health(config.get('Healthcheck') or {})}"

@@ -114,7 +114,7 @@ class Expose(Instruction):
 
 
 @dataclass(frozen=True)
-class Volume(Instruction):
+class VolumeInstruction(Instruction):
     """VOLUME path …."""
 
     paths: tuple[str, ...]

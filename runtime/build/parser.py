@@ -285,13 +285,13 @@ def _on_build(s: _Statement) -> ins.OnBuild:
     return ins.OnBuild(s.text, s.line, s.rest + bodies)
 
 
-def _volume(s: _Statement) -> ins.Volume:
+def _volume(s: _Statement) -> ins.VolumeInstruction:
     paths = tuple(path.strip() for path in s.words())
     if not paths:
         raise s.fail("VOLUME requires at least one argument")
     if "" in paths:
         raise s.fail("VOLUME specified can not be an empty string")
-    return ins.Volume(s.text, s.line, paths)
+    return ins.VolumeInstruction(s.text, s.line, paths)
 
 
 _READERS: dict[str, Callable[[_Statement], ins.Instruction]] = {

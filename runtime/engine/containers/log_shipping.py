@@ -49,7 +49,7 @@ class Shipment:
 
     destination: Destination
     encode: Encode
-    connection: Connection | None = None
+    connection: ReceiverConnection | None = None
 
     def close(self) -> None:
         """Close the connection."""

@@ -35,7 +35,7 @@ from runtime.streaming import Send, send_reports
 if TYPE_CHECKING:
     from runtime.image.registry_auth import Credentials
 
-Progress = dict[str, Any]
+ProgressMessage = dict[str, Any]
 READ_BYTES = 1 << 20
 NEVER = "0001-01-01T00:00:00Z"
 
@@ -214,7 +214,7 @@ class ImageApi:
         layers = {diff_id for image in self.images.list() for diff_id in image.diff_ids}
         return sum(self.images.layers.size(diff_id) for diff_id in layers)
 
-    async def load(self, source: AsyncIterator[bytes], send: Send[Progress]) -> None:
+    async def load(self, source: AsyncIterator[bytes], send: Send[ProgressMessage]) -> None:
         """Load a `docker save` archive or an OCI layout; send Docker's progress messages."""
         self.paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="load-") as spool:
@@ -224,7 +224,7 @@ class ImageApi:
             path = Path(spool.name)
             loaded: list[Image] = []
 
-            async def work(report: Callable[[Progress], None]) -> None:
+            async def work(report: Callable[[ProgressMessage], None]) -> None:
                 loaded.extend(await archive.load(self.images, path, report))
 
             await send_reports(work, send)
@@ -273,13 +273,18 @@ class ImageApi:
             self.images, reference, wanted, attest, credentials=credentials, progress=lambda _: None
         )
 
-    async def bootstrap(self, name: str, send: Send[Progress]) -> None:
+    async def bootstrap(self, name: str, send: Send[ProgressMessage]) -> None:
         """Create a Debian base image; send progress messages."""
         cache = bootstrap.cache_directory(os.environ, os.getuid())
         await send_reports(lambda report: bootstrap.bootstrap(self.images, name, cache, report), send)
 
     async def pull(
-        self, name: str, send: Send[Progress], *, platform: str | None = None, auth: Mapping[str, str] | None = None
+        self,
+        name: str,
+        send: Send[ProgressMessage],
+        *,
+        platform: str | None = None,
+        auth: Mapping[str, str] | None = None,
     ) -> None:
         """Pull an image, or all tags of a repository if `name` is only that; send Docker's progress messages."""
         await load_registry_client()
@@ -289,7 +294,7 @@ class ImageApi:
         reference = Reference.parse(name)
         credentials = _credentials(auth)
 
-        async def work(report: Callable[[Progress], None]) -> None:
+        async def work(report: Callable[[ProgressMessage], None]) -> None:
             wanted = [reference]
             if not is_whole(name):
                 async with AsyncExitStack() as stack:
@@ -303,7 +308,7 @@ class ImageApi:
 
         await send_reports(work, send)
 
-    async def push(self, name: str, send: Send[Progress], *, auth: Mapping[str, str] | None = None) -> None:
+    async def push(self, name: str, send: Send[ProgressMessage], *, auth: Mapping[str, str] | None = None) -> None:
         """Push an image to its registry; send Docker's progress messages."""
         await load_registry_client()
         from runtime.image.push import push
@@ -323,7 +328,7 @@ class ImageApi:
         self,
         reference: Reference,
         platform: str | None,
-        progress: Callable[[Progress], None],
+        progress: Callable[[ProgressMessage], None],
         auth: Mapping[str, str] | None,
     ) -> Image:
         """Pull an image that a build names (see `runtime.build.builder.Puller`)."""

@@ -5,7 +5,7 @@ import pytest
 
 from compose.render.display import make_progress
 from compose.render.live import LiveProgress
-from compose.render.progress import Progress
+from compose.render.progress import ProgressDisplay
 from runtime.errors import SkiffError
 
 
@@ -16,12 +16,12 @@ class Screen(io.StringIO):
 
 def test_auto_is_live_on_a_terminal_and_plain_elsewhere():
     assert isinstance(make_progress("", "auto", {}, Screen()), LiveProgress)
-    assert type(make_progress("", "auto", {}, io.StringIO())) is Progress
-    assert type(make_progress("", "never", {}, Screen())) is Progress
-    assert type(make_progress("plain", "auto", {}, Screen())) is Progress
-    assert type(make_progress("", "auto", {"TERM": "dumb"}, Screen())) is Progress
-    assert type(make_progress("", "auto", {"COMPOSE_PROGRESS": "plain"}, Screen())) is Progress
-    assert type(make_progress("", "auto", {"COMPOSE_ANSI": "never"}, Screen())) is Progress
+    assert type(make_progress("", "auto", {}, io.StringIO())) is ProgressDisplay
+    assert type(make_progress("", "never", {}, Screen())) is ProgressDisplay
+    assert type(make_progress("plain", "auto", {}, Screen())) is ProgressDisplay
+    assert type(make_progress("", "auto", {"TERM": "dumb"}, Screen())) is ProgressDisplay
+    assert type(make_progress("", "auto", {"COMPOSE_PROGRESS": "plain"}, Screen())) is ProgressDisplay
+    assert type(make_progress("", "auto", {"COMPOSE_ANSI": "never"}, Screen())) is ProgressDisplay
 
 
 @pytest.mark.parametrize(
