@@ -7,8 +7,8 @@
 # - `decompressobj().decompress` and `read_to_iter` return nothing, without an error, and the first says `eof`: a layer that
 #   is read so is an empty one;
 # - `decompress` raises, also with `max_output_size`;
-# - `decompressobj(read_across_frames=True)` returns everything and never says `eof`, so that a whole stream can't be told
-#   from one that is cut off;
+# - `decompressobj(read_across_frames=True)` returns everything and never says `eof`, so that a whole stream can't be
+#   distinguished from one that is cut off;
 # - `stream_reader` and `copy_stream` return everything, the first also with `read_across_frames=False`, its default, which
 #   by its documentation stops at the end of a frame.
 # Python 3.14's own compression.zstd (here its backport, 1.8.0) reads everything.

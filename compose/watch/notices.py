@@ -47,7 +47,7 @@ class Notices:
     async def begin(self, group: TaskGroup) -> None:
         """Start watching. Raises SkiffError at the kernel's limit of watches."""
         self._group = group
-        await self._watch_anew()
+        await self._watch_again()
 
     def end(self) -> None:
         """Stop watching."""
@@ -63,7 +63,7 @@ class Notices:
         while self._batches.statistics().current_buffer_used:
             batch |= self._batches.receive_nowait()
         if any(kind == LOST or self._moves_ground(path) for kind, path in batch):
-            await self._watch_anew()
+            await self._watch_again()
         return batch
 
     def _moves_ground(self, path: str) -> bool:
@@ -74,7 +74,7 @@ class Notices:
             if (rest := below(path, each)) is not None
         )
 
-    async def _watch_anew(self) -> None:
+    async def _watch_again(self) -> None:
         """Watch what is there now; the old watches end after that, so that no event is missed in between."""
         before, self._stops = self._stops, []
         is_watched = False

@@ -42,7 +42,7 @@ class WatchSession:
         try:
             async with anyio.create_task_group() as group:
                 await self._notices.begin(group)
-                await anyio.to_thread.run_sync(self._tree.take_in)
+                await anyio.to_thread.run_sync(self._tree.read_all)
                 for service in self._services.values():
                     await service.begin(self._initial_paths(service.name))
                     group.start_soon(service.run)

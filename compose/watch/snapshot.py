@@ -44,7 +44,7 @@ class FileSnapshot:
         self._roots = rules.roots()
         self._folders: dict[str, dict[str, Signature]] = {}
 
-    def take_in(self) -> None:
+    def read_all(self) -> None:
         """Take the first snapshot."""
         for _ in self.reconciled():
             pass

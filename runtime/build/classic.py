@@ -110,7 +110,7 @@ class ClassicStage(StageOutput):
         """Show output of a command."""
         self.write(f"{RED}{text}{PLAIN}" if stream == STDERR and text else text)
 
-    def tell_duration(self, seconds: float) -> None:
+    def report_duration(self, seconds: float) -> None:
         """Say nothing of it."""
 
     def end_step(self, error: BaseException | None = None, identity: str = "") -> None:

@@ -56,7 +56,7 @@ class StageOutput:
         """Say that the step is taken from the cache."""
         self.write(" ---> Using cache\n")
 
-    def tell_duration(self, seconds: float) -> None:
+    def report_duration(self, seconds: float) -> None:
         """Say how long the step took."""
         self.write(f" ---> Done in {seconds:.1f}s\n")
 

@@ -293,7 +293,7 @@ class StageBuilder:
             diff_id = await layers.make(copy.write)
         except UnfitError:
             return None
-        self.output.tell_duration(time.monotonic() - began_s)
+        self.output.report_duration(time.monotonic() - began_s)
         return CachedStep(now(), diff_id)
 
     async def _in_upper(self, instruction: ins.Instruction, step: steps.Step) -> CachedStep:
@@ -307,7 +307,7 @@ class StageBuilder:
                 self.output.run_container()
             began_s = time.monotonic()
             await step.perform(upper, directory)
-            self.output.tell_duration(time.monotonic() - began_s)
+            self.output.report_duration(time.monotonic() - began_s)
             return CachedStep(now(), await self.workshop.commit(upper))
 
     def _declare(self, instruction: ins.Arg) -> None:

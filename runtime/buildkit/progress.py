@@ -126,9 +126,9 @@ class Vertex:
         self._written = 0
         self.is_cached = False
         self._has_ended = False
-        self._tell()
+        self._report()
 
-    def _tell(self, **more: Any) -> None:
+    def _report(self, **more: Any) -> None:
         update = self._progress.response()
         vertex = update.vertexes.add(
             digest=self.digest, inputs=self._inputs, name=self._name, cached=self.is_cached, **more
@@ -168,9 +168,9 @@ class Vertex:
         self._progress.completed += 1
         self._progress.cached += self.is_cached
         if error is None:
-            self._tell()
+            self._report()
         else:
-            self._tell(error=str(error))
+            self._report(error=str(error))
 
     def __enter__(self) -> Vertex:
         return self
@@ -242,7 +242,7 @@ class _VertexOutput(StageOutput):
         inputs = [self.last] if self.last else [one.last for one in self._bases if one.last]
         self._vertex = self._progress.vertex(f"[{shown}] {text}", inputs)
 
-    def tell_duration(self, seconds: float) -> None:
+    def report_duration(self, seconds: float) -> None:
         """Say nothing: clients measure a vertex themselves."""
 
     def use_cache(self) -> None:

@@ -108,11 +108,11 @@ async def bootstrap(images: Images, name: str, cache: Path, progress: Callable[[
     archive = cache / base.file_name
     mirror = os.environ.get(MIRROR_VARIABLE, MIRROR).rstrip("/")
 
-    def tell(message: dict[str, Any]) -> None:
+    def report(message: dict[str, Any]) -> None:
         anyio.from_thread.run_sync(progress, message)
 
     with anyio.CancelScope(shield=True):
-        await anyio.to_thread.run_sync(_make, base, mirror, archive, tell)
+        await anyio.to_thread.run_sync(_make, base, mirror, archive, report)
     progress({"status": f"Importing {archive}"})
     async with images.garbage.held_off():
         diff_id = await images.layers.add(archive)

@@ -60,7 +60,7 @@ def _pinged(place: Place) -> Iterator[list[float]]:
         longest.append(float(said))
 
 
-def ping_until_told(path: str) -> None:
+def ping_until_stopped(path: str) -> None:
     """Ping on one connection until standard input ends, then print the longest ping's seconds."""
 
     longest = 0.0
@@ -154,4 +154,4 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 if __name__ == "__main__":
-    ping_until_told(sys.argv[1])
+    ping_until_stopped(sys.argv[1])

@@ -201,7 +201,7 @@ def test_networks_connect_containers_by_name(docker):
     docker("network", "rm", "meeting")
 
 
-def test_events_tell_a_containers_life(docker):
+def test_events_report_a_containers_life(docker):
     docker("run", "--rm", "--name", "brief", "busybox", "true")
     told = docker(
         "events",
@@ -235,7 +235,7 @@ def test_a_client_too_new_is_refused(engine):
     assert "client version 1.99 is too new" in result.stderr
 
 
-def test_top_and_stats_tell_what_runs(docker):
+def test_top_and_stats_show_what_runs(docker):
     docker("run", "-d", "--name", "worker", "-m", "64m", "busybox", "sleep", "77")
     assert "sleep 77" in docker("top", "worker").stdout
     assert "64MiB" in docker("stats", "--no-stream", "--format", "{{.MemUsage}}", "worker").stdout

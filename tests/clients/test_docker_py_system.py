@@ -13,7 +13,7 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def told(client):
+def reported(client):
     """Return the events since this moment's second: as many as are asked for."""
     since = int(time.time())
 
@@ -110,71 +110,71 @@ def test_info_has_what_clients_look_for(client):
     assert dict(info["DriverStatus"])["Backing Filesystem"] not in ("", "unknown")
 
 
-def test_prunes_are_reported(client, told):
+def test_prunes_are_reported(client, reported):
     client.containers.prune(filters={"label": "nobody"})
     client.networks.prune(filters={"label": "nobody"})
     client.volumes.prune(filters={"label": "nobody"})
     client.images.prune(filters={"label": "nobody"})
     client.api.prune_builds()
     for kind in ("container", "network", "volume", "image", "builder"):
-        assert told(1, event=["prune"], type=[kind])[0]["Actor"]["Attributes"]["reclaimed"].isdigit()
+        assert reported(1, event=["prune"], type=[kind])[0]["Actor"]["Attributes"]["reclaimed"].isdigit()
     assert client.containers.prune(filters={"label": "nobody"})["ContainersDeleted"] is None
 
 
-def test_what_is_looked_at_is_reported(start, told):
+def test_what_is_looked_at_is_reported(start, reported):
     container = start(tty=True)
     container.top()
     container.resize(10, 20)
-    found = told(2, container=[container.id], event=["top", "resize"])
+    found = reported(2, container=[container.id], event=["top", "resize"])
     assert [event["Action"] for event in found] == ["top", "resize"]
     assert found[1]["Actor"]["Attributes"].items() >= {"height": "10", "width": "20"}.items()
 
 
-def test_events_of_images_have_the_first_clients_members(client, told):
+def test_events_of_images_have_the_first_clients_members(client, reported):
     image = client.images.get("busybox")
     image.tag("py-event", "1")
     client.images.remove("py-event:1")
-    events = told(2, type="image", event=["tag", "untag"])
+    events = reported(2, type="image", event=["tag", "untag"])
     assert [event["status"] for event in events] == [event["Action"] for event in events] == ["tag", "untag"]
     assert all(event["id"] == event["Actor"]["ID"] for event in events)
     assert [event["Actor"]["Attributes"]["name"] for event in events] == ["py-event:1", image.id]
 
 
-def test_images_that_are_saved_loaded_and_imported_are_reported(client, start, told):
+def test_images_that_are_saved_loaded_and_imported_are_reported(client, start, reported):
     busybox = client.images.get("busybox")
     client.images.load(b"".join(busybox.save()))
-    found = told(2, image=[busybox.id], event=["save", "load"])
+    found = reported(2, image=[busybox.id], event=["save", "load"])
     assert [event["Actor"]["Attributes"]["name"] for event in found] == [busybox.id] * 2
-    client.api.import_image_from_data(b"".join(start().export()), repository="py-told", tag="1")
-    found = told(2, image=[client.images.get("py-told:1").id])
+    client.api.import_image_from_data(b"".join(start().export()), repository="py-reported", tag="1")
+    found = reported(2, image=[client.images.get("py-reported:1").id])
     assert [event["Action"] for event in found] == ["tag", "import"]
-    client.images.remove("py-told:1")
+    client.images.remove("py-reported:1")
 
 
-def test_a_commit_reports_the_pause_and_the_image(start, told):
+def test_a_commit_reports_the_pause_and_the_image(start, reported):
     container = start()
     image = container.commit("py-committed", "2")
-    found = told(3, container=[container.id], event=["pause", "commit", "unpause"])
+    found = reported(3, container=[container.id], event=["pause", "commit", "unpause"])
     assert {event["Action"] for event in found} == {"pause", "commit", "unpause"}
     commit = next(event for event in found if event["Action"] == "commit")["Actor"]["Attributes"]
     assert (commit["imageRef"], commit["imageID"]) == ("py-committed:2", image.id)
-    assert [event["Action"] for event in told(2, image=[image.id], type="image")] == ["create", "tag"]
+    assert [event["Action"] for event in reported(2, image=[image.id], type="image")] == ["create", "tag"]
     assert (image.attrs["Parent"], image.attrs["Comment"]) == (container.attrs["Image"], "")
     container.client.images.remove("py-committed:2")
 
 
-def test_a_forced_removal_reports_the_signal_and_the_end_after_the_volumes(start, told):
-    container = start(host={"binds": ["py-told-volume:/v"]})
+def test_a_forced_removal_reports_the_signal_and_the_end_after_the_volumes(start, reported):
+    container = start(host={"binds": ["py-reported-volume:/v"]})
     container.remove(force=True)
-    found = told(2, container=[container.id], event=["kill", "die", "unmount", "destroy"])
+    found = reported(2, container=[container.id], event=["kill", "die", "unmount", "destroy"])
     assert found[0]["Action"] == "kill"
-    found = told(3, event=["unmount", "die", "destroy"], container=[container.id])
+    found = reported(3, event=["unmount", "die", "destroy"], container=[container.id])
     assert [event["Action"] for event in found] == ["unmount", "die", "destroy"]
 
 
-def test_health_probes_are_reported_as_the_execs_that_they_are(start, told):
+def test_health_probes_are_reported_as_the_execs_that_they_are(start, reported):
     container = start(healthcheck=Healthcheck(test=["CMD", "true"], interval=10**9))
-    found = told(4, container=[container.id], event=["exec_create", "exec_start", "exec_die", "health_status"])
+    found = reported(4, container=[container.id], event=["exec_create", "exec_start", "exec_die", "health_status"])
     assert [event["Action"] for event in found] == [
         "exec_create: true ", "exec_start: true ", "exec_die", "health_status: healthy",
     ]  # fmt: skip
@@ -186,13 +186,13 @@ def test_a_log_that_is_not_kept_cannot_be_read(create):
     assert caught.value.status_code == 501
 
 
-def test_want_of_memory_is_reported_when_the_kernel_reports_it(start, told):
+def test_want_of_memory_is_reported_when_the_kernel_reports_it(start, reported):
     # the one that takes it all is killed, the container goes on
     container = start(
         "sh", "-c", "tail /dev/zero; echo $?; sleep 60", host={"mem_limit": "16m", "memswap_limit": "16m"}
     )
-    assert told(1, container=[container.id], event=["oom", "die"])[0]["Action"] == "oom"
+    assert reported(1, container=[container.id], event=["oom", "die"])[0]["Action"] == "oom"
     container.reload()
     assert (container.status, container.attrs["State"]["OOMKilled"]) == ("running", True)
     container.kill()
-    assert [event["Action"] for event in told(2, container=[container.id], event=["oom", "die"])] == ["oom", "die"]
+    assert [event["Action"] for event in reported(2, container=[container.id], event=["oom", "die"])] == ["oom", "die"]

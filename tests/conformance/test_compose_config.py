@@ -14,7 +14,7 @@ EXPLAINED: dict[str, str] = {}
 
 
 @pytest.mark.conformance
-@pytest.mark.skipif(not SCORE.exists(), reason="the shared reference data are not beside this checkout")
+@pytest.mark.skipif(not SCORE.exists(), reason="the shared reference data are not next to this checkout")
 def test_every_verdict_and_nearly_every_model_is_the_references():
     skiff = Path(sys.executable).parent / "skiff"
     told = subprocess.run(

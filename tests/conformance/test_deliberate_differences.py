@@ -48,8 +48,8 @@ DIFFERENCES = {
     ),
     "several problems": Difference(
         "services: {w: {imag: a, ports: 80, networks: [n]}}",
-        "tells the first that it finds, which may be another with each run",
-        "all problems of a file are told at once, in its order, each with its line and column",
+        "reports the first that it finds, which may be another with each run",
+        "all problems of a file are reported at once, in its order, each with its line and column",
         'compose.yaml:1:16: services.w.imag: is not known here\n    did you mean "image"?',
     ),
     "aliases that multiply": Difference(

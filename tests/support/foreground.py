@@ -11,7 +11,7 @@ from tests.conftest import SKIFF
 
 
 class Foreground:
-    """Runs one command of a project; both its outputs are taken in together."""
+    """Runs one command of a project; both its outputs are read together."""
 
     def __init__(self, project, *arguments, **environment):
         self.process = subprocess.Popen(
@@ -26,7 +26,7 @@ class Foreground:
         self.said = ""
 
     def until(self, text, count=1, within_s=30.0):
-        """Take in output until `text` was written `count` times since the beginning."""
+        """Read output until `text` was written `count` times since the beginning."""
         deadline = time.monotonic() + within_s
         while self.said.count(text) < count:
             assert select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0], self.said
@@ -36,7 +36,7 @@ class Foreground:
         return self
 
     def interrupt(self):
-        """Press Ctrl-C; return the exit code once all output was taken in."""
+        """Press Ctrl-C; return the exit code once all output was read."""
         self.process.send_signal(signal.SIGINT)
         return self.end()
 
@@ -54,7 +54,7 @@ class Foreground:
 
 
 class Apart:
-    """Runs one command of a project; its outputs are text, taken in apart."""
+    """Runs one command of a project; its outputs are text, read apart."""
 
     def __init__(self, project, *arguments):
         self.process = subprocess.Popen(

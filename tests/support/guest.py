@@ -1,6 +1,6 @@
 """The first process of the tests' virtual machine: lays it out as systemd does, runs one command, powers off.
 
-Run as `guest.py RESULTS`, where RESULTS/job.json tells the command; its exit code goes into RESULTS/exit_code.
+Run as `guest.py RESULTS`, where RESULTS/job.json has the command; its exit code goes into RESULTS/exit_code.
 """
 
 import ctypes

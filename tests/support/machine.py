@@ -29,7 +29,7 @@ class Residue:
 
 
 def look(root: Path) -> Residue:
-    """Take in what is on the machine of the engine at `root`, by its names: others may come and go meanwhile.
+    """Record what is on the machine of the engine at `root`, by its names: others may come and go at the same time.
 
     A namespace is held by a process or by a pin, which is a mount below the engine's directories.
     """
@@ -46,7 +46,7 @@ def look(root: Path) -> Residue:
 
 
 def look_at_everything(root: Path) -> Residue:
-    """Take in the whole machine, but for processes that are not the engine's at `root`; nothing else may run beside."""
+    """Record the whole machine, but for processes that are not the engine's at `root`; nothing else may run."""
     every = {folder.name for folder in Path("/proc").glob("[0-9]*")}
     return Residue(
         processes=_processes(root),

@@ -99,7 +99,7 @@ def serving(listening, greeting, callers=None):
 
 
 def greet(networks, source, target, port=80, timeout_s=5.0):
-    """Return what a connection from container `source` (None: the host) hears."""
+    """Return what a connection from container `source` (None: the host) receives."""
 
     def call():
         made = socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET)
@@ -140,7 +140,7 @@ def ask(networks, id, name):
 
 
 @contextmanager
-def machine_beside():
+def second_machine():
     """Another machine next to this one: a network namespace on a wire of its own; gives its path.
 
     It is 198.51.100.2 and 2001:db8:77::2, this one 198.51.100.1 and 2001:db8:77::1.

@@ -1,6 +1,6 @@
 """What a power cut leaves of a state root, found without one: from a trace of the engine's system calls (strace(1)).
 
-The trace is replayed into a model of a file system that tells what is on the disk from what is only in the kernel's
+The trace is replayed into a model of a file system that separates what is on the disk from what is only in the kernel's
 memory (POSIX, fsync): a file's bytes are on the disk once it was fsynced, an entry of a directory once the directory
 was. At any moment the model says what a machine that loses its power then finds at its next start.
 """
@@ -76,16 +76,16 @@ class Disk:
 
     def __init__(self, root):
         self.root = str(root)
-        self.top = self._taken_in(self.root)
+        self.top = self._read(self.root)
 
-    def _taken_in(self, path):
+    def _read(self, path):
         if os.path.islink(path) or not os.path.isdir(path) or os.path.dirname(path) == f"{self.root}/layers":
             if os.path.islink(path) or not os.path.isfile(path) or os.path.getsize(path) > LARGE_BYTES:
                 return File(source=path)
             with open(path, "rb") as file:
                 data = file.read()
             return File(bytearray(data), data)
-        entries = {name: self._taken_in(os.path.join(path, name)) for name in os.listdir(path)}
+        entries = {name: self._read(os.path.join(path, name)) for name in os.listdir(path)}
         return Directory(entries, dict(entries))
 
     # --- the calls

@@ -77,7 +77,7 @@ class LocalRegistry:
 
 
 class Relay:
-    """Passes connections on to a port, notes each request line, and breaks answers to blobs off when told."""
+    """Passes connections on to a port, notes each request line, and breaks answers to blobs off when asked to."""
 
     def __init__(self, port):
         self._target = port

@@ -15,7 +15,7 @@ from tests.conftest import SKIFF
 
 
 class Terminal:
-    """Runs one command on a pty of `columns` × `rows`; `feed` takes in what it writes."""
+    """Runs one command on a pty of `columns` × `rows`; `feed` processes what it writes."""
 
     def __init__(self, command, *, columns=80, rows=24, **options):
         self.screen = pyte.Screen(columns, rows)

@@ -34,7 +34,7 @@ async def test_builds_side_by_side_do_a_common_step_once(b):
 @proves
 async def test_a_step_that_another_build_gave_up_is_done_after_all(b):
     text = (
-        # killed once it said so, and not before the next one can tell that it is the second
+        # killed once it said so, and not before the next one can know that it is the second
         "FROM busybox\nRUN --mount=type=cache,target=/x mkdir /x/first && echo begun && sleep 1000; echo done > /done\n"
     )
     second = {}

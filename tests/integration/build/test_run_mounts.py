@@ -175,7 +175,7 @@ def test_what_a_step_may_not_have_is_reported(flag, message):
 
 @proves
 async def test_caches_of_one_id_that_begin_otherwise_are_others(b):
-    # of each line: what it asks for beside the ID, and what it finds there
+    # of each line: what it asks for in addition to the ID, and what it finds there
     steps = [
         ("", "0 0 755"), (",uid=5", "5 0 755"), (",gid=6", "0 6 755"), (",mode=0700", "0 0 700"), (",from=seed", "0 0 755 s"),
         ("", "0 0 755 0"), (",uid=5", "5 0 755 1"), (",from=seed", "0 0 755 4 s"),

@@ -45,7 +45,7 @@ class Bench:
     async def build(self, text, **options):
         """Build; return the image, or the error message, with all text before it."""
         self.write({"Dockerfile": text})
-        return await self._told(partial(self.builder.build, self.context, BuildOptions(**options)))
+        return await self._messages(partial(self.builder.build, self.context, BuildOptions(**options)))
 
     async def build_stream(self, files, **options):
         """Build a context that comes as a tar stream of `files`."""
@@ -59,9 +59,9 @@ class Bench:
         async def chunks():
             yield out.getvalue()
 
-        return await self._told(partial(self.builder.build_archive, chunks(), BuildOptions(**options)))
+        return await self._messages(partial(self.builder.build_archive, chunks(), BuildOptions(**options)))
 
-    async def _told(self, build):
+    async def _messages(self, build):
         messages = []
 
         async def send(message):

@@ -111,7 +111,7 @@ def test_a_stack_that_took_too_much_memory_says_so_and_leaves_nothing(ground, tm
             mem_limit: 16m
             memswap_limit: 16m
             mem_swappiness: 10
-          beside:
+          neighbour:
             image: busybox
             command: sleep 1000
             network_mode: none
@@ -123,7 +123,7 @@ def test_a_stack_that_took_too_much_memory_says_so_and_leaves_nothing(ground, tm
             network_mode: none
             depends_on:
               hog: {condition: service_completed_successfully}
-              beside: {condition: service_started}
+              neighbour: {condition: service_started}
         """,
     )
     with ground.client.events({"type": ["container"], "event": ["oom", "die"]}) as events:

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.root, pytest.mark.later, pytest.mark.timeout(LONGEST_S
 
 def test_everything_here_holds_on_version_2(tmp_path, is_unified):
     if is_unified:
-        pytest.skip("this machine has version 2 itself: the tests beside this one have run on it")
+        pytest.skip("this machine has version 2 itself: the other tests have run on it")
     reason = virtual_machine.why_not()
     if reason:
         pytest.skip(reason)

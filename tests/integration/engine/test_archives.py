@@ -38,10 +38,10 @@ def seen(api, id, command):
 
 def test_files_belong_to_the_user_of_the_container_where_that_is_asked_for(api, containers):
     id = containers("sleep", "60", User="app")
-    put(api, id, "/home/app", archive(told=""))
+    put(api, id, "/home/app", archive(given=""))
     put(api, id, "/home/app", archive(asked="", folder=None), "&copyUIDGID=1")
     assert seen(api, id, "stat -c '%n %u:%g' /home/app/*") == (
-        "/home/app/asked 1000:1000\n/home/app/folder 1000:1000\n/home/app/told 7:7\n"
+        "/home/app/asked 1000:1000\n/home/app/folder 1000:1000\n/home/app/given 7:7\n"
     )
 
 

@@ -99,7 +99,9 @@ def test_labels_and_triggers_are_steps_too(build):
         ("USER ghost\nRUN true", "", "unable to find user ghost: no matching entries in passwd file", {}),
     ],
 )  # fmt: skip
-def test_a_failure_is_told_in_that_builders_words_and_its_place_in_the_hint(build, dockerfile, query, message, detail):
+def test_a_failure_is_reported_in_that_builders_words_and_its_place_in_the_hint(
+    build, dockerfile, query, message, detail
+):
     *before, last = messages(build(f"FROM busybox\n{dockerfile}\n", query))
     assert last["error"] == message
     assert last["errorDetail"].pop("hint").startswith("Dockerfile:")

@@ -42,7 +42,7 @@ def begin(api, container):
 
 
 @pytest.mark.parametrize("child", ["sleep 300", "yes"])
-def test_whom_it_leaves_behind_with_its_output_does_not_hold_it_up(api, begin, child):
+def test_a_process_that_it_leaves_behind_with_its_output_does_not_hold_it_up(api, begin, child):
     id, connection = begin(f"{child} & echo started; exit 4")
     began = time.monotonic()
     assert b"started\n" in read_all(connection)
@@ -77,7 +77,7 @@ def test_those_that_have_ended_hold_nothing_but_their_exit_codes(api, begin):
     for _, connection in ended:
         read_all(connection)
         connection.close()
-    eventually(lambda: descriptors() <= before + 5, 20, "the descriptors let go")
+    eventually(lambda: descriptors() <= before + 5, 20, "the descriptors closed")
     assert {api.ask("GET", f"/exec/{id}/json").json["ExitCode"] for id, _ in ended} == {6}
 
 

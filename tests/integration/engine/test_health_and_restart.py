@@ -14,7 +14,7 @@ MS = 1_000_000
 
 @pytest.fixture
 def heard(api):
-    """Start to hear a container's events; returns a function that gives the next one that passes."""
+    """Start to receive a container's events; returns a function that gives the next one that passes."""
     connections = []
 
     def listen(id, *actions):

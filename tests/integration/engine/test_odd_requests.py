@@ -99,7 +99,9 @@ class Odd:
         self.names = names
 
     def one(self):
-        kind = self.chance.choice((self.asked, self.asked, self.told, self.told, self.headed, self.chunked, self.whole))
+        kind = self.chance.choice(
+            (self.asked, self.asked, self.with_length, self.with_length, self.headed, self.chunked, self.whole)
+        )
         return kind()
 
     def path(self):
@@ -129,7 +131,7 @@ class Odd:
             method=self.chance.choice([None, None, None, "GET", "POST", "DELETE", "PUT", "HEAD", "PATCH"])
         )
 
-    def told(self):
+    def with_length(self):
         body = self.chance.choice(DOCUMENTS).encode("utf-8", "surrogatepass")
         length = len(body) + self.chance.choice([0, 0, 0, 0, 1, -1, 1000])
         return self.request(body, "Content-Type: application/json", f"Content-Length: {length}", method="POST")

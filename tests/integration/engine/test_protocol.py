@@ -286,7 +286,7 @@ def test_a_resize_waits_for_the_exec_that_is_being_started(api, containers):
     assert api.ask("GET", f"/exec/{exec_id}/json").json["ExitCode"] == 0
 
 
-def test_events_tell_a_life_in_order(api):
+def test_events_report_a_life_in_order(api):
     connection, stream = api.events(type=["container", "network"], label=["life"])
     with connection:
         id = api.run("true", Labels={"life": "1"})

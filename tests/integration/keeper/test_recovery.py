@@ -23,7 +23,7 @@ def anyio_backend():
 
 
 def known(code):
-    """The exit code of a process that had its keeper killed: whose child it was not, the kernel has to tell."""
+    """The exit code of a process that had its keeper killed: only the kernel can say it of a process that is not our child."""
     return code if remembers_exits() else 255
 
 

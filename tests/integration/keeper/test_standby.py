@@ -15,7 +15,7 @@ from tests.support.keeper import ground, processes, read
 pytestmark = [
     pytest.mark.root,
     pytest.mark.anyio,
-    pytest.mark.skipif(Cgroups().is_unified, reason="with cgroup version 2 none stands by"),
+    pytest.mark.skipif(Cgroups().is_unified, reason="with cgroup version 2 no child waits"),
 ]
 RECEIVES = "212" if os.uname().machine == "aarch64" else "47"
 """The number of recvmsg(2), in which a child waits that is ready."""
@@ -72,7 +72,7 @@ async def look(made, spec, id):
     return re.sub(r"\w{3} +\d+ \d\d:\d\d", "TIME", text), process.pid
 
 
-async def test_children_that_stand_by_become_the_next_containers():
+async def test_waiting_children_become_the_next_containers():
     async with ground(prefork_template=prefork_template()) as made:
         standing = await ready(made)
         for number in range(2):
@@ -82,7 +82,7 @@ async def test_children_that_stand_by_become_the_next_containers():
             assert os.read(process.fds["stdout"], 9000).startswith(b"1\n")
 
 
-async def test_what_was_made_ahead_is_what_would_be_made():
+async def test_what_was_made_in_advance_is_what_would_be_made():
     changes = {
         "defaults": lambda spec: None,
         "a device of its own": lambda spec: spec["linux"]["resources"]["devices"].append(

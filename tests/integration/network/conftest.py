@@ -7,7 +7,7 @@ import pytest
 
 from runtime.linux import syscalls as linux
 from runtime.paths import Paths
-from tests.support.networks import machine_beside
+from tests.support.networks import second_machine
 
 
 @pytest.fixture
@@ -39,5 +39,5 @@ def paths():
 @pytest.fixture
 def elsewhere():
     """Another machine next to this one: gives the path of its network namespace."""
-    with machine_beside() as path:
+    with second_machine() as path:
         yield path

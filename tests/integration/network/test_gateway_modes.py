@@ -1,4 +1,4 @@
-"""Docker's gateway modes, and networks of IPv6 alone: who reaches whom, from this machine, another one and inside."""
+"""Docker's gateway modes, and networks of IPv6 alone: who reaches which of them, from this machine, another one and inside."""
 
 import ipaddress
 import socket

@@ -103,7 +103,7 @@ def test_a_dropping_firewall_of_the_host_lets_containers_out_and_callers_in(home
             kill_and_wait(pid_of(home, "engine"))
             machine.skiff("ps")
             assert len(machine.rules()) == 4
-            # opened meanwhile: what lies in it is taken out all the same
+            # opened since then: what lies in it is taken out all the same
             machine.run("nft", "chain", "ip", "filter", "FORWARD", "{ policy accept; }")
             machine.skiff("down")
             assert machine.rules() == []

@@ -271,7 +271,7 @@ def _await(oci, identity, text, count=1):
         select.select([], [], [], 0.01)  # there is no event for a file that grows
 
 
-def test_list_and_ps_tell_what_there_is(oci):
+def test_list_and_ps_show_what_there_is(oci):
     identity = oci.started(oci.document("sh", "-c", "sleep 999 & sleep 1000; true"))
     stopped = oci.create(oci.document("true"))
     oci.end(stopped)

@@ -113,7 +113,7 @@ def test_delete_ends_what_the_container_left_in_its_cgroup(oci):
     assert not os.path.exists(f"/proc/{left[0]}") or "State:\tZ" in Path(f"/proc/{left[0]}/status").read_text()
 
 
-def test_events_tell_what_is_used(oci):
+def test_events_report_what_is_used(oci):
     identity = oci.started(oci.document("sleep", "1000"))
     told = json.loads(oci("events", "--stats", identity).stdout)
     assert (told["type"], told["id"]) == ("stats", identity)
@@ -123,7 +123,7 @@ def test_events_tell_what_is_used(oci):
     assert data["cpu"]["usage"]["total"] > 0
 
 
-def test_events_go_on_until_the_end_and_tell_of_killing(oci):
+def test_events_go_on_until_the_end_and_report_killing(oci):
     shell = "read go; (sleep 0; exec dd if=/dev/zero of=/dev/null bs=200M count=1) 2>/dev/null; sleep 1000"
     fifo = oci.rootfs / "data/go"
     os.mkfifo(fifo)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machine import look_at_everything
-from tests.support.networks import machine_beside
+from tests.support.networks import second_machine
 from tests.support.project import Project, eventually
 from tests.support.unprivileged import UserHome, served
 
@@ -155,7 +155,7 @@ def test_containers_reach_what_is_outside_where_pasta_is(user, user_home, way_ou
     project = Project.of(user_home, user_home.folder("out"), "name: out\nservices: {one: {image: busybox}}\n")
     page = tmp_path / "page"
     page.write_bytes(b"outside" * 40_000)
-    with machine_beside() as machine, http_server("198.51.100.1", tmp_path) as port:
+    with second_machine() as machine, http_server("198.51.100.1", tmp_path) as port:
         user_home.machine = ("nsenter", f"--net={machine}")
         try:
             ask = f"wget -q -O - http://198.51.100.1:{port}/page | sha256sum"
@@ -182,7 +182,7 @@ def test_without_pasta_that_is_reported_once(user, user_home):
         assert "containers can reach each other, but not the outside (pasta is not installed)" in said
         assert "`apt-get install passt`" in said
         user_home.stop()
-        assert user_home.skiff("engine", "start").stderr == "", "it was told before"
+        assert user_home.skiff("engine", "start").stderr == "", "it was said before"
         user_home.stop()
     finally:
         del user_home.environment["PATH"]

@@ -114,7 +114,7 @@ def test_only_who_has_the_socket_starts_the_next_engine(home, kept):
         first = start()
         first.kill()
         assert first.wait(30) == -signal.SIGKILL
-        second = start()  # one that keeper or doorman had started would have been told to stop, and be another's child
+        second = start()  # one that keeper or doorman had started would have been asked to stop, and be another's child
         assert ask(home, "GET", "/skiff/v1/engine")[1]["engine_pid"] == second.pid
         assert "starting it again" not in (home.run / "engine.log").read_text()
         assert pid_of_web(home) == pid

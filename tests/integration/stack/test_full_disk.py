@@ -91,7 +91,7 @@ def test_a_build_and_a_load_that_do_not_fit_are_refused_and_leave_nothing(full, 
     with archive.open("wb") as file:
         file.truncate(40 << 20)
     assert_refused(full, "image", "load", "-i", archive)
-    eventually(lambda: before - free(full.disk) < 1 << 20, what="the room that was taken meanwhile")
+    eventually(lambda: before - free(full.disk) < 1 << 20, what="the room that was taken since then")
     assert_steady(full)
 
 

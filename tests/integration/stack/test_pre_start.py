@@ -15,7 +15,7 @@ services:
     environment: {A: service, B: service}
     volumes: ["data:/data"]
     pre_start:
-      - command: ["sh", "-c", "echo one $$A $$B $$(id -u) >>/data/log; chmod 777 /data /data/log; echo told"]
+      - command: ["sh", "-c", "echo one $$A $$B $$(id -u) >>/data/log; chmod 777 /data /data/log; echo said"]
         user: root
         environment: {B: hook}
       - command: ["sh", "-c", "echo two $$(id -u) >>/data/log"]
@@ -38,7 +38,7 @@ def hooks_of(project):
 def test_hooks_prepare_the_volumes_of_a_service_in_their_order_and_once(stack):
     project = stack(HOOKED)
     said = project.skiff("up", "-d").stderr
-    assert " app pre_start | told" in said
+    assert " app pre_start | said" in said
     assert log(project) == LINES
     assert hooks_of(project) == []
     project.skiff("up", "-d", "--scale", "app=2")

@@ -31,7 +31,7 @@ services:
 """
 
 
-def test_a_process_without_a_handler_is_not_waited_for_and_the_cure_is_told(stack):
+def test_a_process_without_a_handler_is_not_waited_for_and_the_cure_is_shown(stack):
     project = stack(STACK)
     project.skiff("up", "-d", "--wait")
     began = datetime.fromisoformat(project.inspect("deaf")["State"]["StartedAt"][:26] + "+00:00")

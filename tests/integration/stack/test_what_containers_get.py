@@ -23,8 +23,8 @@ services:
     configs: [{{source: motd, target: /in/a/folder}}]
     secrets: [{{source: key, uid: "1000", gid: "1001", mode: 0440}}]
     dns: [192.0.2.53]
-  beside: {{{SLEEP}, ipc: shareable}}
-  sharing: {{{SLEEP}, ipc: "service:beside", network_mode: none}}
+  neighbour: {{{SLEEP}, ipc: shareable}}
+  sharing: {{{SLEEP}, ipc: "service:neighbour", network_mode: none}}
 networks: {{again: , back: }}
 volumes: {{kept: }}
 configs: {{motd: {{content: hello}}}}
@@ -64,8 +64,8 @@ def test_what_is_asked_for_is_there_and_shown_as_docker_shows_it(stack):
     # the first network by name is the way out, whatever the priority
     again = app["NetworkSettings"]["Networks"][f"{project.name}_again"]
     assert f"default via {again['Gateway']} " in inside("app", "ip", "route")
-    beside = project.inspect("beside")["Id"]
-    assert project.inspect("sharing")["HostConfig"]["IpcMode"] == f"container:{beside}"
+    neighbour = project.inspect("neighbour")["Id"]
+    assert project.inspect("sharing")["HostConfig"]["IpcMode"] == f"container:{neighbour}"
     with open("/etc/resolv.conf") as file:
         named = [line.strip() for line in file if line.startswith("nameserver")]
     assert set(named) <= set(inside("sharing", "cat", "/etc/resolv.conf").splitlines())

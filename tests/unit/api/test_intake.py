@@ -46,7 +46,7 @@ class Client:
         await self.stream.send(data)
 
     async def answer(self):
-        """Return the next answer, whose length is told or which ends the connection."""
+        """Return the next answer, whose length is given or which ends the connection."""
         with anyio.fail_after(SOON_S):
             data = b""
             while True:

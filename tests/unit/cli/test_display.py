@@ -81,7 +81,7 @@ def test_each_other_event_has_its_line(capfdbinary, event, out, err):
         ("loud", 99, ""),
     ],
 )
-def test_who_wants_it_is_told_of_the_end_of_what_took_long(capsys, monkeypatch, wanted, took_s, said):
+def test_a_user_who_wants_it_is_notified_of_the_end_of_what_took_long(capsys, monkeypatch, wanted, took_s, said):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("PATH", "")
     Display("plain", "auto", {"SKIFF_NOTIFY": wanted}, print).show(events.Finished("shop is up", took_s))

@@ -59,7 +59,7 @@ def test_any_bytes_are_decoded_or_refused(data, magic):
         return
 
 
-def test_frames_of_zstd_may_follow_each_other_and_some_are_to_be_skipped():
+def test_frames_of_zstd_may_follow_each_other_and_some_are_skipped():
     skipped = b"\x5a\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"about"
     data = skipped + zstd(b"one") + skipped + zstd(b"two") + skipped
     assert is_compressed(io.BytesIO(data))

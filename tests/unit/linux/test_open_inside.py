@@ -33,7 +33,7 @@ def test_a_path_with_dots_is_opened_while_others_rename(tmp_path, renames):
     (tmp_path / "a/b/c").mkdir(parents=True)
     root = os.open(tmp_path / "a", os.O_PATH | os.O_DIRECTORY)
     try:
-        # one call in some hundreds is refused with EAGAIN where the renames go on meanwhile
+        # one call in some hundreds is refused with EAGAIN where the renames go on at the same time
         for _ in range(20_000):
             os.close(linux.open_inside(root, b"b/../b/c/../../b/c", os.O_PATH, linux.RESOLVE_IN_ROOT))
     finally:

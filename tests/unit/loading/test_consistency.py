@@ -15,7 +15,7 @@ ACCEPTED = {
     "a provider alone": "web: {provider: {type: a}}",
     "image and build": "web: {image: a, build: .}",
     "references that are defined": "web: {image: a, networks: [n], volumes: ['data:/v'], secrets: [s], configs: [c]}",
-    "an empty dockerfile_inline beside dockerfile": "web: {build: {dockerfile: a, dockerfile_inline: ''}}",
+    "an empty dockerfile_inline next to dockerfile": "web: {build: {dockerfile: a, dockerfile_inline: ''}}",
     "a platform among those of the build": "web: {platform: a/b, build: {context: ., platforms: [a/b, c/d]}}",
     "network_mode without networks": "web: {image: a, network_mode: host}",
     "a provider with network_mode": "web: {provider: {type: a}, network_mode: host}",
@@ -33,8 +33,8 @@ ACCEPTED = {
         "web: {image: a, mem_limit: 1m, cpus: 0.5, pids_limit: 5, mem_reservation: 512k, "
         "deploy: {resources: {limits: {memory: 1024k, cpus: '0.5', pids: 5}, reservations: {memory: 512k}}}}"
     ),
-    "a limit beside a deploy without limits": "web: {image: a, mem_limit: 1m, deploy: {replicas: 1}}",
-    "a limit of none beside other limits": "web: {image: a, mem_limit: 0, deploy: {resources: {limits: {memory: 1m}}}}",
+    "a limit next to a deploy without limits": "web: {image: a, mem_limit: 1m, deploy: {replicas: 1}}",
+    "a limit of none next to other limits": "web: {image: a, mem_limit: 0, deploy: {resources: {limits: {memory: 1m}}}}",
     "scale and replicas that agree": "web: {image: a, scale: 2, deploy: {replicas: 2}}",
     "a container name and a scale of one": "web: {image: a, scale: 1, container_name: xx}",
     "a container name and a scale of none": "web: {image: a, deploy: {replicas: 0}, container_name: xx}",
@@ -111,12 +111,12 @@ REFUSED = {
         "cycle",
     ),
     "a test that is no test": ("web: {image: a, healthcheck: {test: [curl]}}", "begins with CMD"),
-    "a mount upon a tmpfs": ("web: {image: a, tmpfs: /x, volumes: ['data:/x']}", "mounted already"),
-    "a secret upon a config": (
+    "a mount on a tmpfs": ("web: {image: a, tmpfs: /x, volumes: ['data:/x']}", "mounted already"),
+    "a secret on a config": (
         "web: {image: a, configs: [{source: c, target: /x}], secrets: [{source: s, target: /x}]}",
         "mounted already",
     ),
-    "a config upon a volume": ("web: {image: a, configs: [c], volumes: ['data:/c']}", "mounted already"),
+    "a config on a volume": ("web: {image: a, configs: [c], volumes: ['data:/c']}", "mounted already"),
     "other limits of memory": (
         "web: {image: a, mem_limit: 1m, deploy: {resources: {limits: {memory: 2m}}}}",
         "can't differ",

@@ -25,7 +25,7 @@ def problems(folder, environ=None, /, **options):
     return ()
 
 
-def told(folder, environ=None, /, **options):
+def reported(folder, environ=None, /, **options):
     found = [str(error) for error in problems(folder, environ, **options)]
     assert found
     return found
@@ -55,7 +55,7 @@ networks: {front: {}}
 """
     )
     (tmp_path / "bad.env").write_text("A=1\nB C=2\n")
-    found = told(tmp_path)
+    found = reported(tmp_path)
     assert [each.split("\n")[0] for each in found] == [
         "compose.yaml:4:12: services.web.image: required variable TAG is missing a value: set it",
         "compose.yaml:5:5: services.web.comand: is not known here",
@@ -79,7 +79,7 @@ networks: {front: {}}
 
 def test_a_name_that_can_not_be_made_does_not_hide_what_else_is_wrong(tmp_path):
     (tmp_path / "compose.yaml").write_text("name: ${NAME:?set it}\nservices: {web: {imag: a}}\n")
-    assert [each.split("\n")[0] for each in told(tmp_path)] == [
+    assert [each.split("\n")[0] for each in reported(tmp_path)] == [
         "compose.yaml:1:7: name: required variable NAME is missing a value: set it",
         "compose.yaml:2:18: services.web.imag: is not known here",
     ]
@@ -87,20 +87,20 @@ def test_a_name_that_can_not_be_made_does_not_hide_what_else_is_wrong(tmp_path):
 
 def test_an_unknown_section_hides_what_it_would_have_defined(tmp_path):
     (tmp_path / "compose.yaml").write_text("services: {web: {image: a, networks: [n]}}\nnetwork: {n: {}}\n")
-    assert told(tmp_path) == ['compose.yaml:2:1: network: is not known here\n    did you mean "networks"?']
+    assert reported(tmp_path) == ['compose.yaml:2:1: network: is not known here\n    did you mean "networks"?']
 
 
 def test_what_follows_from_a_problem_is_not_reported_again(tmp_path):
     (tmp_path / "compose.yaml").write_text(
         "services:\n  web: {imag: a}\n  odd: 5\n  uses: {image: a, depends_on: [odd, web]}\n"
     )
-    assert [each.split(": ", 1)[0] for each in told(tmp_path)] == ["compose.yaml:2:9", "compose.yaml:3:3"]
+    assert [each.split(": ", 1)[0] for each in reported(tmp_path)] == ["compose.yaml:2:9", "compose.yaml:3:3"]
 
 
 def test_a_problem_of_a_merged_list_has_the_place_in_its_own_file(tmp_path):
     (tmp_path / "a.yaml").write_text("services: {web: {image: a, ports: ['1:1', '2:2']}}\n")
     (tmp_path / "b.yaml").write_text("services:\n  web:\n    ports:\n      - '3:3'\n      - nope\n")
-    (found,) = told(tmp_path, files=("a.yaml", "b.yaml"))
+    (found,) = reported(tmp_path, files=("a.yaml", "b.yaml"))
     assert found.startswith("b.yaml:5:9: services.web.ports[3]: ")
 
 
@@ -109,7 +109,7 @@ def test_a_problem_of_an_extended_service_has_the_place_in_the_extended_file(tmp
     (tmp_path / "base.yaml").write_text(
         "services:\n  base:\n    image: a\n    mem_limit: lots\n    volumes: [data:/x]\n"
     )
-    first, second = told(tmp_path)
+    first, second = reported(tmp_path)
     assert first.startswith("base.yaml:4:5: services.web.mem_limit: ")
     assert second.startswith("base.yaml:5:15: services.web.volumes[0]: ")
 
@@ -117,7 +117,7 @@ def test_a_problem_of_an_extended_service_has_the_place_in_the_extended_file(tmp
 def test_a_missing_extended_service_is_reported_with_the_nearest(tmp_path):
     (tmp_path / "compose.yaml").write_text("services:\n  web:\n    extends:\n      file: b.yaml\n      service: bse\n")
     (tmp_path / "b.yaml").write_text("services: {base: {image: a}}")
-    (found,) = told(tmp_path)
+    (found,) = reported(tmp_path)
     assert found == (
         'compose.yaml:5:16: services.web.extends: service "bse", which it extends, is not in b.yaml\n'
         '    did you mean "base"?'
@@ -129,7 +129,7 @@ def test_a_chain_of_extends_that_closes_is_shown_with_the_place_of_each(tmp_path
         "services:\n  start: {image: x, extends: a}\n  a: {extends: {file: b.yaml, service: b}}\n"
     )
     (tmp_path / "b.yaml").write_text("services:\n  b:\n    extends:\n      file: compose.yaml\n      service: a\n")
-    (found,) = told(tmp_path)
+    (found,) = reported(tmp_path)
     assert found.splitlines() == [
         'compose.yaml:3:40: services.a.extends: service "a" extends itself',
         "    compose.yaml:3:40: a extends b",
@@ -142,7 +142,7 @@ def test_problems_of_included_files_are_reported_with_those_of_the_file(tmp_path
         "include:\n  - sub.yaml\n  - nofile.yaml\n  - path: sub.yaml\n    env_file: no.env\nservices: {w: {imag: a}}\n"
     )
     (tmp_path / "sub.yaml").write_text("services:\n  inner:\n    image: a\n    comand: b\n")
-    found = told(tmp_path)
+    found = reported(tmp_path)
     assert 'sub.yaml:4:5: services.inner.comand: is not known here\n    did you mean "command"?' in found
     assert "compose.yaml:3:5: include[1]: can't open nofile.yaml: No such file or directory" in found
     assert "compose.yaml:4:11: include[2]: env file no.env not found\n    make it, or take it out of include" in found
@@ -152,14 +152,14 @@ def test_problems_of_included_files_are_reported_with_those_of_the_file(tmp_path
 def test_broken_yaml_of_an_included_file_has_its_own_place(tmp_path):
     (tmp_path / "compose.yaml").write_text("include: [sub.yaml]\n")
     (tmp_path / "sub.yaml").write_text("services:\n  a: [\n")
-    (found,) = told(tmp_path)
+    (found,) = reported(tmp_path)
     assert found.startswith("sub.yaml:3:1: not valid YAML")
 
 
 def test_a_missing_label_file_and_a_bad_line_in_one_are_reported(tmp_path):
     (tmp_path / "compose.yaml").write_text("services:\n  web:\n    image: a\n    label_file: [no.label, bad.label]\n")
     (tmp_path / "bad.label").write_text('ok=1\nopen="x\n')
-    assert [each.split("\n")[0] for each in told(tmp_path)] == [
+    assert [each.split("\n")[0] for each in reported(tmp_path)] == [
         "compose.yaml:4:18: services.web.label_file[0]: label file no.label not found",
         'bad.label:2:1: open: the quote " is not closed',
     ]
@@ -168,7 +168,7 @@ def test_a_missing_label_file_and_a_bad_line_in_one_are_reported(tmp_path):
 def test_values_that_can_not_be_merged_are_reported_with_their_place(tmp_path):
     (tmp_path / "a.yaml").write_text("services: {web: {image: a, healthcheck: {interval: 1s}}}\n")
     (tmp_path / "b.yaml").write_text("services:\n  web:\n    healthcheck: [x]\n")
-    (found,) = told(tmp_path, files=("a.yaml", "b.yaml"))
+    (found,) = reported(tmp_path, files=("a.yaml", "b.yaml"))
     assert found.startswith("b.yaml:3:5: services.web.healthcheck: can't override")
 
 

@@ -1,7 +1,7 @@
 """Each attribute of a service: what is written, and what the reference makes of it.
 
 ABSENT: it is accepted, and says nothing that is printed. The rules are those of compose-go: schema, transformations, casts
-and types. Deployment, mounts, ports, builds and dependencies have files of their own beside this one.
+and types. Deployment, mounts, ports, builds and dependencies have files of their own next to this one.
 """
 
 import pytest

@@ -46,7 +46,7 @@ def bound():
 
 
 def ask(client, server, place, data):
-    """Send `data` over the forwarder at `place`; have the server echo it; return what the client hears."""
+    """Send `data` over the forwarder at `place`; have the server echo it; return what the client receives."""
     client.sendto(data, place)
     heard, peer = server.recvfrom(100)
     server.sendto(heard, peer)

@@ -35,14 +35,14 @@ def test_a_mount_that_is_missing_or_differs_does(point, data):
 
 @pytest.mark.parametrize("key", sorted(SETTINGS))
 @given(data=st.data())
-def test_proc_is_to_be_hidden_and_protected_alike(key, data):
+def test_proc_must_be_hidden_and_protected_alike(key, data):
     kept = data.draw(st.lists(st.sampled_from(SETTINGS[key]), unique=True).filter(lambda kept: kept != SETTINGS[key]))
     in_proc = [path for path in SETTINGS[key] if path.startswith("/proc/")]
     is_alike = [path for path in kept if path.startswith("/proc/")] == in_proc
     assert PremadeMount("/proc", HAS).fits(HAS["mounts"], {**SETTINGS, key: kept}) == is_alike
 
 
-def test_a_mount_inside_proc_is_to_be_hidden_with_the_rest():
+def test_a_mount_inside_proc_must_be_hidden_with_the_rest():
     mounts = [*HAS["mounts"], {"destination": "/proc/uptime", "type": "bind"}]
     assert not PremadeMount("/proc", HAS).fits(mounts, SETTINGS)
 

@@ -149,7 +149,7 @@ def test_a_record_cut_anywhere_gives_a_version_that_was_written(tmp_path_factory
     assert record.read(path).document == {"new": 1}
 
 
-def test_a_record_does_not_grow_for_ever(store, paths):
+def test_a_record_does_not_grow_forever(store, paths):
     networks = store.collection("network")
     for number in range(3000):
         networks.put(ID, network(filling="x" * 200, number=number))

@@ -24,7 +24,7 @@ STEPS = st.one_of(
 
 def tree_of(root):
     tree = FileSnapshot(WatchRules([WatchRule("web", Action.SYNC, str(root), "/t")]))
-    tree.take_in()
+    tree.read_all()
     return tree
 
 
@@ -110,7 +110,7 @@ def test_a_mirror_follows_whatever_happens(before, batches):
         shutil.copytree(root, mirror, symlinks=True)
         tree = tree_of(root)
         for steps in batches:
-            # all steps of a batch are over before the first of them is told
+            # all steps of a batch are over before the first of them is reported
             events = [event for step in steps for event in perform(root, step)]
             changed = {each for path, is_new in events for each in tree.changed(str(path), is_new=is_new)}
             mirrored(changed, root, mirror)
