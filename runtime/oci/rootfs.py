@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from runtime.errors import KernelError
 from runtime.hints import TYPE_CHECKING
+from runtime.linux import mountinfo, userns
 from runtime.linux import syscalls as linux
-from runtime.linux import userns
 from runtime.oci.copying import copy_tree
 from runtime.oci.mount_options import MountOptions
 from runtime.oci.overlay import mount_overlay
@@ -172,18 +172,13 @@ def finish_without_pivot(root: Root, *, read_only: bool) -> None:
     """Make `root` the root by MS_MOVE and chroot(2): pivot_root(2) does not work from an initramfs."""
     if read_only:
         linux.set_mount(root.descriptor, linux.MOUNT_ATTR_RDONLY, recursive=False)
-    with open("/proc/self/mountinfo") as file:
-        mounts = [line.split() for line in file]
-    for fields in mounts:
-        point, kind = fields[4], fields[fields.index("-") + 1]
-        for letter in " \t\n\\":  # escaped in mountinfo as octal numbers (proc_pid_mountinfo(5)); the backslash last
-            point = point.replace(f"\\{ord(letter):03o}", letter)
+    for mount in mountinfo.own_mounts():
         # if a process escapes to the old root, it must not find the host's /proc and /sys there
-        if kind in ("proc", "sysfs") and not f"{point}/".startswith(f"{root.path.rstrip('/')}/"):
+        if mount.kind in ("proc", "sysfs") and not f"{mount.point}/".startswith(f"{root.path.rstrip('/')}/"):
             try:
-                linux.umount2(point, linux.MNT_DETACH)
+                linux.umount2(mount.point, linux.MNT_DETACH)
             except KernelError:
-                linux.mount("tmpfs", point, "tmpfs", linux.MS_RDONLY, "size=0")
+                linux.mount("tmpfs", mount.point, "tmpfs", linux.MS_RDONLY, "size=0")
     os.fchdir(root.descriptor)
     os.close(root.descriptor)
     linux.mount(root.path, "/", None, linux.MS_MOVE)

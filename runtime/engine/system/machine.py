@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from runtime.linux import userns
+from runtime.linux import mountinfo, userns
 from runtime.oci.cgroup import Cgroups
 
 LIMITS = {
@@ -82,11 +82,7 @@ def filesystem_of(path: Path) -> str:
     """Return the type of the filesystem of `path`, as in mount(8); "unknown" if it is not found."""
     number = os.stat(path).st_dev
     wanted = f"{os.major(number)}:{os.minor(number)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        about, _, kind = line.partition(" - ")
-        if about.split()[2] == wanted:
-            return kind.split()[0]
-    return "unknown"
+    return next((mount.kind for mount in mountinfo.own_mounts() if mount.device == wanted), "unknown")
 
 
 def processor() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from runtime.engine.events import EventBus
 from runtime.errors import BadRequestError, InternalError, NotFoundError
 from runtime.image.images import Image, Images
 from runtime.keeper.client import KeeperClient
+from runtime.linux import mountinfo
 from runtime.paths import Paths
 from runtime.volume.volumes import Volumes
 
@@ -145,15 +146,15 @@ WANTS_PEERS = ("shared", "rshared", "slave", "rslave")
 def _check_propagation(source: str, propagation: str) -> None:
     """Raise InternalError when the mount that `source` is on can't propagate as is wanted (mount_namespaces(7))."""
     path = os.path.realpath(source)
-    place, optional = "", ""
-    with open("/proc/self/mountinfo") as file:
-        for line in file:
-            fields, _, _ = line.partition(" - ")
-            _, _, _, _, target, _, *tags = fields.split()
-            target = target.replace("\\040", " ")
-            if (path == target or path.startswith(f"{target.rstrip('/')}/")) and len(target) >= len(place):
-                place, optional = target, " ".join(tags)
-    is_shared, is_slave = "shared:" in optional, "master:" in optional
+    above = [
+        mount
+        for mount in mountinfo.own_mounts()
+        if path == mount.point or path.startswith(f"{mount.point.rstrip('/')}/")
+    ]
+    # of several at one place the last hides the others
+    nearest = max(reversed(above), key=lambda mount: len(mount.point), default=mountinfo.MountInfo("", "", (), ""))
+    place = nearest.point
+    is_shared, is_slave = (any(tag.startswith(kind) for tag in nearest.tags) for kind in ("shared:", "master:"))
     if propagation.endswith("shared") and not is_shared:
         raise InternalError(f"path {source} is mounted on {place} but it is not a shared mount")
     if propagation.endswith("slave") and not is_shared and not is_slave:
