@@ -33,7 +33,7 @@ class BuildCall:
 
     context: Path
     dockerfile: str
-    query: Mapping[str, Any]
+    query: Mapping[str, object]
     extra: Mapping[str, bytes]
     directories: Mapping[str, Path]
     hidden: str = ""

@@ -6,16 +6,19 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compose.plan.content import FOLDERS, is_copied
 from compose.plan.project import DesiredProject
 from runtime.errors import SkiffError
 
+if TYPE_CHECKING:
+    from runtime.bodies import MountBody
+
 UNCONFINED = "systempaths=unconfined"
 
 
-def file_mounts(target: DesiredProject, name: str) -> Iterator[dict[str, Any]]:
+def file_mounts(target: DesiredProject, name: str) -> Iterator[MountBody]:
     """Yield mounts of the service's configs and secrets that come from files.
 
     Raises SkiffError for a file that is not there and for what is made elsewhere.

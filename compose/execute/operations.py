@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compose.events import (
     Advised,
@@ -35,6 +35,9 @@ from compose.plan.project import DesiredProject, EngineState, container_name, im
 from compose.plan.resources import network_body, volume_body
 from runtime.client import Client, EngineAddress
 from runtime.errors import ConflictError, NotFoundError, NotModifiedError, SkiffError
+
+if TYPE_CHECKING:
+    from runtime.bodies import CreateBody, MountBody
 
 _DROPPED = (
     "{service}: killed without waiting: its process 1 has no handler for {signal}, so the kernel drops the signal. "
@@ -239,7 +242,7 @@ class Executor:
     def _container_of(self) -> Mapping[str, str]:
         return {service: id for (service, number), id in sorted(self._ids.items(), reverse=True)}
 
-    def _body(self, service: str, number: int, inherited: list[dict[str, Any]], replaces: str = "") -> dict[str, Any]:
+    def _body(self, service: str, number: int, inherited: list[MountBody], replaces: str = "") -> CreateBody:
         image = image_name(self._target, service)
         if image not in self.images:
             self.images[image] = self.client.image(image)["Id"]
@@ -260,7 +263,7 @@ class Executor:
         name = container_name(self._target, service, number)
         self._ids[service, number] = self._make(self._body(service, number, []), service, name)
 
-    def _make(self, body: Mapping[str, Any], service: str, name: str) -> str:
+    def _make(self, body: CreateBody, service: str, name: str) -> str:
         """Create a container and write configs and secrets into it; if that fails, the container is removed."""
         if self.client.endpoint.is_ours:
             make_bind_sources(self._target, service)
@@ -388,7 +391,7 @@ def _about(operation: Operation, error: SkiffError) -> SkiffError:
     return SkiffError(f"{about}{what}: {error.message.rpartition(RUNTIME_PREFIX)[2]}", error.hint)
 
 
-def _anonymous_volumes(old: Mapping[str, Any], target: DesiredProject, service: str) -> list[dict[str, Any]]:
+def _anonymous_volumes(old: Mapping[str, Any], target: DesiredProject, service: str) -> list[MountBody]:
     """Return mounts that take over the anonymous volumes of the container that is replaced."""
     mounts = target.services[service].mounts
     declared = {mount.target for mount in mounts if mount.source or mount.type != "volume"}

@@ -48,7 +48,7 @@ class Follower:
         self,
         where: EngineAddress,
         sink: LogSink,
-        query: Mapping[str, Any],
+        query: Mapping[str, object],
         *,
         on_exit: Callable[[ContainerRun], None] | None = None,
         joins: Callable[[Mapping[str, str]], bool] | None = None,

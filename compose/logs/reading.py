@@ -103,7 +103,7 @@ class LogReading:
                 self._go_on()
                 query |= {**self._query, "attached": 0}  # the start that `attached` waits for may have happened
 
-    def _answer(self, query: Mapping[str, Any]) -> Iterator[Lines]:
+    def _answer(self, query: Mapping[str, object]) -> Iterator[Lines]:
         decoder, given = StampedLines(), dict(self._taken)
         with Client(self._where).logs(self.container.id, **query, timestamps=1) as stream:
             try:

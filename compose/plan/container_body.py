@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from compose.plan import project as labels
 from compose.plan.endpoints import endpoints
@@ -17,6 +17,20 @@ from compose.plan.sharing import resolved, shares
 from compose.plan.values import whole
 from runtime.errors import SkiffError
 
+if TYPE_CHECKING:
+    from runtime.bodies import (
+        CreateBody,
+        DeviceRequestBody,
+        Empty,
+        HealthConfig,
+        HostConfig,
+        LogConfig,
+        MountBody,
+        Resources,
+        ThrottleDevice,
+        UlimitBody,
+    )
+
 
 def container_body(
     target: DesiredProject,
@@ -25,12 +39,12 @@ def container_body(
     *,
     image_id: str,
     replaces: str = "",
-    files: Sequence[Mapping[str, Any]] = (),
+    files: Sequence[MountBody] = (),
     security: Mapping[str, Sequence[str]] | None = None,
-    inherited: Sequence[Mapping[str, Any]] = (),
+    inherited: Sequence[MountBody] = (),
     container_of: Mapping[str, str] | None = None,
     images: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> CreateBody:
     """Return the body of "Create a container" for the service's container `number`.
 
     `replaces` is the ID of the container that is recreated; `files` are mounts of configs and secrets,
@@ -39,10 +53,11 @@ def container_body(
     like refer to; `images` are IDs by name, of the images that it mounts.
     """
     service = target.services[name]
-    host = {**_host_config(service, container_of or {}), **(security or {})}
+    host = cast("HostConfig", {**_host_config(service, container_of or {}), **(security or {})})
     taken = {mount["Target"] for mount in inherited}
     own = [_mount(target, mount) for mount in service.mounts if mount.target not in taken]
-    host["Mounts"] = [*own, *files, *inherited] or None
+    if mounts := [*own, *files, *inherited]:
+        host["Mounts"] = mounts
     networks = endpoints(target, service, container_name(target, name, number))
     if not service.network_mode:
         host["NetworkMode"] = next(iter(networks), "none")
@@ -71,7 +86,7 @@ def container_body(
     if service.stop_grace_period_ns is not None:
         # whole seconds (Docker Engine API): never less than what is asked for
         body["StopTimeout"] = -(-service.stop_grace_period_ns // 10**9)
-    return {key: value for key, value in body.items() if value is not None}
+    return cast("CreateBody", {key: value for key, value in body.items() if value is not None})
 
 
 def _environment(service: Service) -> list[str]:
@@ -101,7 +116,7 @@ def _labels(target: DesiredProject, service: Service, number: int, image_id: str
     }
 
 
-def _exposed(service: Service) -> dict[str, dict[str, Any]]:
+def _exposed(service: Service) -> dict[str, Empty]:
     ports = [*service.expose, *(port.key for port in service.ports)]
     return {port if "/" in port else f"{port}/tcp": {} for port in ports}
 
@@ -130,7 +145,7 @@ def _capabilities(names: Sequence[str] | None) -> list[str] | None:
     return sorted(name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in upper)
 
 
-def _host_config(service: Service, container_of: Mapping[str, str]) -> dict[str, Any]:
+def _host_config(service: Service, container_of: Mapping[str, str]) -> HostConfig:
     def shared(key: str) -> str:
         donor = shares(service, key)
         kind = {"network_mode": "network", "ipc": "IPC", "pid": "PID"}[key] + " namespace"
@@ -186,29 +201,26 @@ def _host_config(service: Service, container_of: Mapping[str, str]) -> dict[str,
         "StorageOpt": service.storage_options,
         "DeviceRequests": [_device_request(each) for each in service.device_requests],
     }
-    return {key: value for key, value in host.items() if value not in (None, "", 0, [], {})}
+    return cast("HostConfig", {key: value for key, value in host.items() if value not in (None, "", 0, [], {})})
 
 
-def _block_io(config: Mapping[str, Any]) -> dict[str, Any]:
-    rates = {
-        "BlkioDeviceReadBps": "device_read_bps",
-        "BlkioDeviceWriteBps": "device_write_bps",
-        "BlkioDeviceReadIOps": "device_read_iops",
-        "BlkioDeviceWriteIOps": "device_write_iops",
-    }
+def _block_io(config: Mapping[str, Any]) -> Resources:
+    def rates(key: str) -> list[ThrottleDevice]:
+        return [{"Path": one["path"], "Rate": whole(one["rate"])} for one in config.get(key) or ()]
+
     return {
         "BlkioWeight": whole(config.get("weight")),
         "BlkioWeightDevice": [
             {"Path": one["path"], "Weight": whole(one["weight"])} for one in config.get("weight_device") or ()
         ],
-        **{
-            name: [{"Path": one["path"], "Rate": whole(one["rate"])} for one in config.get(key) or ()]
-            for name, key in rates.items()
-        },
+        "BlkioDeviceReadBps": rates("device_read_bps"),
+        "BlkioDeviceWriteBps": rates("device_write_bps"),
+        "BlkioDeviceReadIOps": rates("device_read_iops"),
+        "BlkioDeviceWriteIOps": rates("device_write_iops"),
     }
 
 
-def ulimit_bodies(limits: Iterable[Ulimit]) -> list[dict[str, Any]]:
+def ulimit_bodies(limits: Iterable[Ulimit]) -> list[UlimitBody]:
     """Return limits as the engine takes them."""
     return [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in limits]
 
@@ -224,21 +236,23 @@ def _devices(service: Service) -> list[dict[str, str]]:
     ]
 
 
-def _device_request(request: DeviceRequest) -> dict[str, Any]:
-    return {
+def _device_request(request: DeviceRequest) -> DeviceRequestBody:
+    body: DeviceRequestBody = {
         "Driver": request.driver,
         "Count": request.number,
-        "DeviceIDs": request.ids,
-        "Capabilities": [request.capabilities],
-        "Options": request.options,
+        "Capabilities": [list(request.capabilities)],
+        "Options": dict(request.options),
     }
+    if request.ids is not None:
+        body["DeviceIDs"] = list(request.ids)
+    return body
 
 
-def _logging(service: Service) -> dict[str, Any] | None:
+def _logging(service: Service) -> LogConfig | None:
     if service.logging is None:
         return None
     driver, options = service.logging
-    return {"Type": driver, "Config": options}
+    return {"Type": driver, "Config": dict(options)}
 
 
 def _volumes_from(service: Service, container_of: Mapping[str, str]) -> list[str]:
@@ -272,8 +286,8 @@ def _donor(service: str, what: str, container_of: Mapping[str, str]) -> str:
     return container_of[service]
 
 
-def _mount(target: DesiredProject, mount: Mount) -> dict[str, Any]:
-    body: dict[str, Any] = {
+def _mount(target: DesiredProject, mount: Mount) -> MountBody:
+    body: MountBody = {
         "Type": mount.type,
         "Source": mount.source,
         "Target": mount.target,
@@ -283,7 +297,9 @@ def _mount(target: DesiredProject, mount: Mount) -> dict[str, Any]:
         case "volume":
             declared = target.section("volumes").get(mount.source) or {}
             body["Source"] = declared.get("name") or mount.source
-            body["VolumeOptions"] = {"NoCopy": mount.no_copy, "Subpath": mount.subpath, "Labels": mount.labels}
+            body["VolumeOptions"] = {"NoCopy": mount.no_copy, "Subpath": mount.subpath}
+            if mount.labels is not None:
+                body["VolumeOptions"]["Labels"] = dict(mount.labels)
         case "bind":
             body["BindOptions"] = {
                 "Propagation": mount.propagation,
@@ -300,12 +316,12 @@ def _mount(target: DesiredProject, mount: Mount) -> dict[str, Any]:
     return body
 
 
-def _healthcheck(check: HealthSettings | None) -> dict[str, Any] | None:
+def _healthcheck(check: HealthSettings | None) -> HealthConfig | None:
     if check is None:
         return None
     if check.is_disabled:
         return {"Test": ["NONE"]}
-    return {
+    given = {
         "Test": ["CMD-SHELL", check.test] if isinstance(check.test, str) else check.test,
         "Interval": check.interval_ns,
         "Timeout": check.timeout_ns,
@@ -313,3 +329,4 @@ def _healthcheck(check: HealthSettings | None) -> dict[str, Any] | None:
         "StartInterval": check.start_interval_ns,
         "Retries": check.retries,
     }
+    return cast("HealthConfig", {key: value for key, value in given.items() if value is not None})

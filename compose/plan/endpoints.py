@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from compose.plan.project import DesiredProject
 from compose.plan.service import Service
 
+if TYPE_CHECKING:
+    from runtime.bodies import EndpointBody
+
 INTERFACE_NAME = "com.docker.network.endpoint.ifname"
 
 
-def endpoints(target: DesiredProject, service: Service, container: str) -> dict[str, dict[str, Any]]:
+def endpoints(target: DesiredProject, service: Service, container: str) -> dict[str, EndpointBody]:
     """Return by network name how the container called `container` of the service is attached to each.
 
     In the order in which it is: of `priority`, then by key.
@@ -19,7 +22,7 @@ def endpoints(target: DesiredProject, service: Service, container: str) -> dict[
     return {target.resource_name("networks", key): endpoint(service, key, container) for key, _ in ordered}
 
 
-def endpoint(service: Service, key: str, container: str) -> dict[str, Any]:
+def endpoint(service: Service, key: str, container: str) -> EndpointBody:
     """Return how the container called `container` of the service is attached to its network `key`."""
     how = service.networks[key]
     options = dict(how.driver_options or {})
@@ -39,4 +42,4 @@ def endpoint(service: Service, key: str, container: str) -> dict[str, Any]:
         }
     if how.mac_address:
         settings["MacAddress"] = how.mac_address
-    return {key: value for key, value in settings.items() if value not in (None, 0)}
+    return cast("EndpointBody", {key: value for key, value in settings.items() if value not in (None, 0)})

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compose.loading import values
 from compose.plan import project as labels
@@ -14,6 +14,9 @@ from compose.plan.container_body import container_body
 from compose.plan.project import DesiredProject
 from compose.plan.service import Service
 from runtime.errors import SkiffError
+
+if TYPE_CHECKING:
+    from runtime.bodies import CreateBody
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def one_off_target(
     return target.with_services(Service(name, document))
 
 
-def one_off_body(target: DesiredProject, name: str, options: RunOptions, slug: str, **how: Any) -> dict[str, Any]:
+def one_off_body(target: DesiredProject, name: str, options: RunOptions, slug: str, **how: Any) -> CreateBody:
     """Return the body of "Create a container" for a one-off; `how` is as for `container_body`."""
     body = container_body(target, name, 1, **how)
     body["Labels"] |= {labels.ONEOFF: "True", labels.SLUG: slug}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compose.plan import project as labels
 from compose.plan.container_body import container_body
 from compose.plan.project import DesiredProject, image_name
+
+if TYPE_CHECKING:
+    from runtime.bodies import CreateBody
 
 KIND = "pre_start"
 OWN = ("build", "container_name", "deploy", "healthcheck", "ports", "restart", "scale", "volumes")
@@ -26,7 +29,7 @@ def hook_name(target: DesiredProject, name: str, index: int) -> str:
 
 def hook_body(
     target: DesiredProject, name: str, index: int, container: str, *, image_id: str, container_of: Mapping[str, str]
-) -> dict[str, Any]:
+) -> CreateBody:
     """Return the body of "Create a container" for hook `index` of the service, with the volumes of `container` (ID).
 
     It has the service's settings and networks where the hook says nothing else, but does not answer to its name.

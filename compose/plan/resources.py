@@ -6,17 +6,20 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from compose.plan import project as labels
 from compose.plan.hashes import network_digest, volume_digest
 from compose.plan.project import COMPOSE_VERSION, DesiredProject, EngineState, labelled
 from runtime.errors import SkiffError
 
+if TYPE_CHECKING:
+    from runtime.bodies import NetworkBody, VolumeBody
+
 DIGESTS = {labels.NETWORK: network_digest, labels.VOLUME: volume_digest}
 
 
-def network_body(target: DesiredProject, key: str) -> dict[str, Any]:
+def network_body(target: DesiredProject, key: str) -> NetworkBody:
     """Return the body of "Create a network" for the project's network `key`."""
     declared = target.section("networks").get(key) or {}
     ipam = declared.get("ipam") or {}
@@ -42,18 +45,20 @@ def network_body(target: DesiredProject, key: str) -> dict[str, Any]:
         },
         "Labels": _labels(target, declared, labels.NETWORK, key),
     }
-    return {name: value for name, value in body.items() if value is not None}
+    return cast("NetworkBody", {name: value for name, value in body.items() if value is not None})
 
 
-def volume_body(target: DesiredProject, key: str) -> dict[str, Any]:
+def volume_body(target: DesiredProject, key: str) -> VolumeBody:
     """Return the body of "Create a volume" for the project's volume `key`."""
     declared = target.section("volumes").get(key) or {}
-    return {
+    body: VolumeBody = {
         "Name": target.resource_name("volumes", key),
         "Driver": declared.get("driver") or "local",
-        "DriverOpts": declared.get("driver_opts"),
         "Labels": _labels(target, declared, labels.VOLUME, key),
     }
+    if (options := declared.get("driver_opts")) is not None:
+        body["DriverOpts"] = options
+    return body
 
 
 def _labels(target: DesiredProject, declared: Mapping[str, Any], kind: str, key: str) -> dict[str, str]:

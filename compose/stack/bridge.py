@@ -20,6 +20,7 @@ from runtime.errors import NotFoundError, SkiffError
 if TYPE_CHECKING:
     from compose.plan.project import DesiredProject
     from compose.stack.context import Context
+    from runtime.bodies import HostConfig
 
 LABEL, TRANSFORMATION = "com.docker.compose.bridge", "transformation"
 DEFAULT_IMAGE = "docker/compose-bridge-kubernetes"
@@ -89,8 +90,10 @@ def transformations(context: Context) -> list[dict[str, Any]]:
 def _transform(context: Context, image: str, binds: Sequence[str]) -> None:
     _obtain(context, image)
     client = context.client
-    body = {"Image": image, "Env": ["LICENSE_AGREEMENT=true"], "User": str(os.getuid()), "HostConfig": {"Binds": binds}}
-    id = client.create_container(body)["Id"]
+    host: HostConfig = {"Binds": list(binds)}
+    id = client.create_container(
+        {"Image": image, "Env": ["LICENSE_AGREEMENT=true"], "User": str(os.getuid()), "HostConfig": host}
+    )["Id"]
     rest = b""
     try:
         client.start(id)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from compose.plan.project import DesiredProject
     from compose.stack.console import Console
     from compose.stack.context import Context
+    from runtime.bodies import CreateBody
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _with_new_variables(
 
 
 def _perform(
-    context: Context, project: DesiredProject, request: RunRequest, body: dict[str, Any], console: Console
+    context: Context, project: DesiredProject, request: RunRequest, body: CreateBody, console: Console
 ) -> RunResult:
     """Create the container and run it."""
     from compose.execute.content import inject

@@ -55,8 +55,7 @@ def _is_text(path: str) -> bool:
 def _remove(client: Client, id: str, paths: list[str]) -> None:
     # as root, like the engine when it writes: the container's own user may lack access to a folder
     command = ["rm", "-rf", "--", *paths]
-    body = {"Cmd": command, "User": "0", "AttachStdout": True, "AttachStderr": True}
-    made = client.exec_create(id, body)
+    made = client.exec_create(id, {"Cmd": command, "User": "0", "AttachStdout": True, "AttachStderr": True})
     with client.exec_start(made) as stream:
         said = b"".join(data for _, data in stream.frames()).decode(errors="replace").strip()
     code = client.exec_inspect(made)["ExitCode"]

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from runtime.client.endpoint import EngineAddress
@@ -19,6 +19,9 @@ from runtime.errors import EngineError, SkiffError
 from runtime.http.codec import LAST_CHUNK, Body, Head, StreamFrames, chunk, split_head
 from runtime.paths import Paths
 from runtime.root_lock import elsewhere
+
+if TYPE_CHECKING:
+    from runtime.bodies import CreateBody, EndpointBody, ExecConfig, NetworkBody, VolumeBody
 
 READ_BYTES = 1 << 18
 VERSION = "v1.44"
@@ -199,7 +202,7 @@ class Client:
         self,
         method: str,
         path: str,
-        query: Mapping[str, Any] | None = None,
+        query: Mapping[str, object] | None = None,
         document: Any = None,
         *,
         headers: Mapping[str, str] | None = None,
@@ -255,7 +258,7 @@ class Client:
         self._version = f"v{found[1]}"
         return True
 
-    def json(self, method: str, path: str, query: Mapping[str, Any] | None = None, document: Any = None) -> Any:
+    def json(self, method: str, path: str, query: Mapping[str, object] | None = None, document: Any = None) -> Any:
         """Make a request and return the response's JSON; None for an empty body."""
         _, data = self.request(method, path, query, document)
         return json.loads(data) if data.strip() else None
@@ -264,7 +267,7 @@ class Client:
         self,
         method: str,
         path: str,
-        query: Mapping[str, Any] | None = None,
+        query: Mapping[str, object] | None = None,
         document: Any = None,
         *,
         body: Iterable[bytes] | None = None,
@@ -343,7 +346,7 @@ class Client:
         return dict(self.json("GET", f"/containers/{quote(name)}/json"))
 
     def create_container(
-        self, body: Mapping[str, Any], *, name: str | None = None, platform: str | None = None
+        self, body: CreateBody, *, name: str | None = None, platform: str | None = None
     ) -> dict[str, Any]:
         """Create a container. Raises NotFoundError if its image is for another `platform` (OS/ARCHITECTURE)."""
         query = {"name": name or None, "platform": platform or None}
@@ -416,7 +419,7 @@ class Client:
         """Yield a tar stream of a container's root filesystem."""
         return self.stream("GET", f"/containers/{quote(name)}/export").whole()
 
-    def exec_create(self, name: str, body: Mapping[str, Any]) -> str:
+    def exec_create(self, name: str, body: ExecConfig) -> str:
         """Create an exec instance; return its ID."""
         return str(self.json("POST", f"/containers/{quote(name)}/exec", document=body)["Id"])
 
@@ -476,12 +479,12 @@ class Client:
         """Yield an archive of images."""
         return self.stream("GET", "/images/get", {"names": list(names)}).whole()
 
-    def build(self, body: Iterable[bytes], query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def build(self, body: Iterable[bytes], query: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         """Build an image from the tar stream of a context, with the user's registry credentials; yields messages."""
         yield from self._build("/build", body, query)
 
     def build_here(
-        self, directories: Mapping[str, int], body: Iterable[bytes], query: Mapping[str, Any]
+        self, directories: Mapping[str, int], body: Iterable[bytes], query: Mapping[str, object]
     ) -> Iterator[dict[str, Any]]:
         """Build our own descriptors of directories, of which "" is the context, as `build` does.
 
@@ -491,7 +494,7 @@ class Client:
         yield from self._build("/skiff/v1/build", body, named, list(directories.values()))
 
     def _build(
-        self, path: str, body: Iterable[bytes], query: Mapping[str, Any], descriptors: Sequence[int] = ()
+        self, path: str, body: Iterable[bytes], query: Mapping[str, object], descriptors: Sequence[int] = ()
     ) -> Iterator[dict[str, Any]]:
         from runtime.client.credentials import registry_config
 
@@ -527,11 +530,11 @@ class Client:
         """List networks."""
         return list(self.json("GET", "/networks", {"filters": json.dumps(filters or {})}))
 
-    def create_network(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def create_network(self, body: NetworkBody) -> dict[str, Any]:
         """Create a network."""
         return dict(self.json("POST", "/networks/create", document=body))
 
-    def connect_network(self, name: str, container: str, settings: Mapping[str, Any]) -> None:
+    def connect_network(self, name: str, container: str, settings: EndpointBody) -> None:
         """Connect a container to a network."""
         body = {"Container": container, "EndpointConfig": settings}
         self.json("POST", f"/networks/{quote(name)}/connect", document=body)
@@ -548,7 +551,7 @@ class Client:
         """List volumes."""
         return list(self.json("GET", "/volumes", {"filters": json.dumps(filters or {})})["Volumes"] or ())
 
-    def create_volume(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def create_volume(self, body: VolumeBody) -> dict[str, Any]:
         """Create a volume."""
         return dict(self.json("POST", "/volumes/create", document=body))
 
@@ -591,7 +594,7 @@ class Client:
 
 
 def _prepare(
-    path: str, query: Mapping[str, Any] | None, document: Any, headers: Mapping[str, str] | None
+    path: str, query: Mapping[str, object] | None, document: Any, headers: Mapping[str, str] | None
 ) -> tuple[dict[str, str], bytes | None, str]:
     about = dict(headers or {})
     body = None

@@ -62,7 +62,7 @@ def legacy(resources: OciResources, has: Callable[[str], bool]) -> list[tuple[st
         for entry in io.get(kind) or ():
             found.append(("blkio", f"blkio.throttle.{name}_device", f"{_device(entry)} {entry['rate']}"))
     for rule in resources.get("devices") or ():
-        text = f"{rule.get('type') or 'a'} {_number(rule, 'major')}:{_number(rule, 'minor')}"
+        text = f"{rule.get('type') or 'a'} {_number(rule.get('major'))}:{_number(rule.get('minor'))}"
         file = "devices.allow" if rule["allow"] else "devices.deny"
         found.append(("devices", file, f"{text} {rule.get('access') or 'rwm'}"))
     return [setting for setting in found if setting[2] is not None]
@@ -158,6 +158,5 @@ def _device(entry: Mapping[str, Any]) -> str:
     return f"{entry['major']}:{entry['minor']}"
 
 
-def _number(rule: Mapping[str, Any], key: str) -> object:
-    value = rule.get(key)
+def _number(value: int | None) -> object:
     return "*" if value is None or value < 0 else value

@@ -22,8 +22,8 @@ OPENING = {
 NOT_TO_THE_ENGINE = {"watch/lock.py"}
 """It connects to another watcher, to learn its process ID (unix(7), SO_PEERCRED)."""
 PURE = ("plan", "render")
-MAY_KNOW = {"client", "dockerignore", "errors", "http", "paths", "version"}
-"""What of the runtime the orchestrator may import: the client, and words that both sides share."""
+MAY_KNOW = {"bodies", "client", "dockerignore", "errors", "http", "paths", "version"}
+"""What of the runtime the orchestrator may import: the client, and what both sides share."""
 
 
 @functools.cache
