@@ -17,8 +17,9 @@ from hypothesis import settings
 
 from tests.support.images import busybox_archive
 
-# how long one example takes is the machine's business: budgets are in tests/bench
-settings.register_profile("skiff", deadline=None)
+# how long one example takes is the machine's business: budgets are in tests/bench. Examples are others with each run, so a
+# property meets some thousands in a week; one that needs more of them in a run says so
+settings.register_profile("skiff", deadline=None, max_examples=60)
 settings.load_profile("skiff")
 
 SKIFF = (sys.executable, "-m", "compose.cli.main")
