@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runtime.api import artifacts, buildkit, containers, files, images, networks, streams, system, unsupported
+from runtime.api import (
+    artifacts,
+    build,
+    buildkit,
+    containers,
+    exec,
+    files,
+    images,
+    networks,
+    streams,
+    system,
+    unsupported,
+    volumes,
+)
 
 Route = tuple[str, str, Callable[..., Awaitable[Any]]]
 
@@ -21,8 +34,8 @@ ROUTES: list[Route] = [
     ("GET", r"/events", system.events),
     ("GET", r"/system/df", system.df),
     ("POST", r"/auth", images.auth),
-    ("POST", r"/build", system.build),
-    ("POST", r"/build/prune", system.build_prune),
+    ("POST", r"/build", build.build),
+    ("POST", r"/build/prune", build.prune),
     ("POST", r"/grpc", buildkit.grpc),
     ("POST", r"/session", buildkit.session),
     ("GET", r"/containers/json", containers.list_),
@@ -50,10 +63,10 @@ ROUTES: list[Route] = [
     ("GET", rf"/containers/{NAME}/archive", files.archive_get),
     ("PUT", rf"/containers/{NAME}/archive", files.archive_put),
     ("DELETE", rf"/containers/{IMAGE}", containers.remove),
-    ("POST", rf"/containers/{NAME}/exec", streams.exec_create),
-    ("POST", rf"/exec/{NAME}/start", streams.exec_start),
-    ("POST", rf"/exec/{NAME}/resize", streams.exec_resize),
-    ("GET", rf"/exec/{NAME}/json", streams.exec_inspect),
+    ("POST", rf"/containers/{NAME}/exec", exec.create),
+    ("POST", rf"/exec/{NAME}/start", exec.start),
+    ("POST", rf"/exec/{NAME}/resize", exec.resize),
+    ("GET", rf"/exec/{NAME}/json", exec.inspect),
     ("POST", r"/commit", images.commit),
     ("GET", r"/images/json", images.list_),
     ("GET", r"/images/search", images.search),
@@ -76,11 +89,11 @@ ROUTES: list[Route] = [
     ("POST", rf"/networks/{NAME}/connect", networks.connect),
     ("POST", rf"/networks/{NAME}/disconnect", networks.disconnect),
     ("DELETE", rf"/networks/{NAME}", networks.remove_network),
-    ("GET", r"/volumes", networks.list_volumes),
-    ("POST", r"/volumes/create", networks.create_volume),
-    ("POST", r"/volumes/prune", networks.prune_volumes),
-    ("GET", rf"/volumes/{NAME}", networks.inspect_volume),
-    ("DELETE", rf"/volumes/{NAME}", networks.remove_volume),
+    ("GET", r"/volumes", volumes.list_volumes),
+    ("POST", r"/volumes/create", volumes.create_volume),
+    ("POST", r"/volumes/prune", volumes.prune_volumes),
+    ("GET", rf"/volumes/{NAME}", volumes.inspect_volume),
+    ("DELETE", rf"/volumes/{NAME}", volumes.remove_volume),
     ("GET", r"/plugins", unsupported.list_plugins),
     ("GET", r"/plugins/privileges", unsupported.new_plugin),
     ("POST", r"/plugins/(?:pull|create)", unsupported.new_plugin),
@@ -97,7 +110,7 @@ ROUTES: list[Route] = [
     ("POST", r"/skiff/v1/engine/check", system.check),
     ("POST", r"/skiff/v1/ports/check", system.ports_check),
     ("POST", rf"/skiff/v1/containers/{NAME}/files/remove", files.remove),
-    ("POST", r"/skiff/v1/build", system.build_here),
+    ("POST", r"/skiff/v1/build", build.build_here),
     ("POST", r"/skiff/v1/images/bootstrap", images.bootstrap),
     ("GET", r"/skiff/v1/artifacts", artifacts.fetch),
     ("POST", r"/skiff/v1/artifacts", artifacts.push),

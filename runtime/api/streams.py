@@ -1,4 +1,4 @@
-"""Routes of raw streams: logs, attach, exec (Docker Engine API, "Attach", hijacking)."""
+"""Routes of containers' streams: logs, attach (Docker Engine API, "Attach", hijacking)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runtime import bodies
 from runtime.api.connection import ClientConnection, Closed
 from runtime.api.request import Request
 from runtime.api.websocket import WebSocket
 from runtime.container.logs.files import STDERR
-from runtime.engine.containers.making.checks import check_console_size
 from runtime.engine.containers.state import PAUSED, Container
 from runtime.engine.streams.attach import Attachment, LogFrame
 from runtime.engine.streams.detach import DetachKeys, parse_keys
 from runtime.engine.streams.streams import check_readable
-from runtime.errors import BadRequestError, ConflictError, SkiffError
+from runtime.errors import BadRequestError, ConflictError
 from runtime.http import websocket
 from runtime.http.codec import ProtocolError, frame_header
 from runtime.streaming import pieces_of
@@ -79,7 +77,7 @@ async def attach(engine: Engine, request: Request) -> None:
     connection = await request.hijack(RAW if container.tty else MULTIPLEXED)
     await connection.wait_until_read()
     takes_input = request.flag("stdin") and request.flag("stream")
-    await _exchange(connection, attachment, keys, takes_input=takes_input, is_framed=not container.tty)
+    await exchange(connection, attachment, keys, takes_input=takes_input, is_framed=not container.tty)
 
 
 async def attach_websocket(engine: Engine, request: Request) -> None:
@@ -91,7 +89,7 @@ async def attach_websocket(engine: Engine, request: Request) -> None:
     _, attachment, keys = _attachment(engine, request)
     connection = WebSocket(await request.upgrade(answer))
     takes_input = request.flag("stdin") and request.flag("stream")
-    await _exchange(connection, attachment, keys, takes_input=takes_input, is_framed=False)
+    await exchange(connection, attachment, keys, takes_input=takes_input, is_framed=False)
 
 
 def _attachment(engine: Engine, request: Request) -> tuple[Container, Attachment, bytes]:
@@ -111,7 +109,7 @@ def _attachment(engine: Engine, request: Request) -> tuple[Container, Attachment
     return container, attachment, keys
 
 
-async def _exchange(
+async def exchange(
     connection: ClientConnection | WebSocket,
     attachment: Attachment,
     keys: bytes,
@@ -161,53 +159,3 @@ async def _exchange(
 
         group.start_soon(outwards)
         group.start_soon(inwards)
-
-
-async def exec_create(engine: Engine, request: Request) -> None:
-    """Answer "Create an exec instance"."""
-    body = await request.json(bodies.ExecConfig, is_optional=False)
-    parse_keys(body.get("DetachKeys"))
-    if not body.get("Cmd"):
-        raise BadRequestError("No exec command specified")
-    await request.answer(201, await engine.execs.create(request.arguments[0], body))
-
-
-async def exec_start(engine: Engine, request: Request) -> None:
-    """Answer "Start an exec instance"."""
-    body = await request.json(bodies.ExecStart)
-    id = request.arguments[0]
-    one = engine.execs.find(id)
-    check_console_size(body.get("ConsoleSize"))
-    if body.get("Detach"):
-        await engine.execs.start(id, body)
-        await request.answer(200)
-        return
-    engine.execs.check(one)
-    # the head is sent before the process starts, and must arrive alone (see `wait_until_read`)
-    keys = parse_keys(one.body.get("DetachKeys"))
-    # as of Docker: this request's word decides how the output comes, that of "create" what the process has
-    is_framed = not body.get("Tty")
-    connection = await request.hijack(MULTIPLEXED if is_framed else RAW)
-    try:
-        attachment = await engine.execs.start(id, body)
-    except SkiffError as error:
-        await connection.wait_until_read()
-        text = f"{error.message}\r\n".encode()
-        await connection.send(frame_header(1, len(text)) + text if is_framed else text)
-        return
-    assert attachment is not None
-    await connection.wait_until_read()
-    takes_input = bool(one.body.get("AttachStdin"))
-    # where streams are not apart, standard error of a process without a terminal is left out
-    await _exchange(connection, attachment, keys, takes_input=takes_input, is_framed=is_framed, takes_all=False)
-
-
-async def exec_resize(engine: Engine, request: Request) -> None:
-    """Answer "Resize an exec instance"."""
-    await engine.execs.resize(request.arguments[0], request.number("h") or 0, request.number("w") or 0)
-    await request.answer(200)
-
-
-async def exec_inspect(engine: Engine, request: Request) -> None:
-    """Answer "Inspect an exec instance"."""
-    await request.answer(200, engine.execs.inspect(request.arguments[0]))
