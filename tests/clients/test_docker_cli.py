@@ -21,7 +21,8 @@ DOCKER = os.environ.get("SKIFF_TEST_DOCKER") or shutil.which("docker")
 
 @pytest.fixture(scope="module")
 def engine(shared_home, busybox_tar):
-    assert DOCKER, "no docker client: `.ci/docker-cli` provides one"
+    if not DOCKER:
+        pytest.skip("no docker client: `.ci/docker-cli` provides one")
     shared_home.skiff("image", "load", "-i", busybox_tar)
     return shared_home
 

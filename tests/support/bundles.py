@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program.template import template
-from tests.support.images import GROUP, PASSWD
+from tests.support.images import GROUP, PASSWD, busybox_program
 
 PROGRAM = (sys.executable, "-m", "compose.cli.entry", "oci")
 APPLETS = (
@@ -26,7 +26,7 @@ def busybox_rootfs(folder: Path) -> Path:
     for name in ("bin", "etc", "proc", "dev", "sys", "tmp", "root", "home/app", "data"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "tmp").chmod(0o1777)
-    (folder / "bin/busybox").write_bytes(Path("/bin/busybox").read_bytes())
+    (folder / "bin/busybox").write_bytes(busybox_program().read_bytes())
     (folder / "bin/busybox").chmod(0o755)
     for name in APPLETS:
         (folder / "bin" / name).symlink_to("busybox")

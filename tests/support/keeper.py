@@ -13,6 +13,7 @@ from runtime.keeper.client import KeeperClient
 from runtime.oci import defaults
 from runtime.oci.cgroup import Cgroups
 from runtime.paths import Paths
+from tests.support.images import busybox_program
 
 ENVIRONMENT = ["PATH=/bin"]
 
@@ -120,7 +121,7 @@ def busybox_root(root):
     """Make a directory with busybox and its usual names."""
     for name in ("bin", "tmp", "etc"):
         (root / name).mkdir(parents=True)
-    shutil.copy("/bin/busybox", root / "bin/busybox")
+    shutil.copy(busybox_program(), root / "bin/busybox")
     for name in ("sh", "cat", "echo", "sleep", "ls", "hostname", "true", "ps", "grep", "mount", "dd", "tty"):
         (root / "bin" / name).symlink_to("busybox")
 

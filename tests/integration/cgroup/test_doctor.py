@@ -32,9 +32,14 @@ def examine(root, before=None):
     return result.returncode, {finding["subject"]: finding for finding in json.loads(result.stdout)}
 
 
-def cgroup_mounts():
+def cgroup_mounts(controller=""):
+    """Return where cgroup hierarchies are mounted, with `controller` those of version 1 that have it."""
     lines = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
-    return [point for _, point, kind, *_ in lines if kind in ("cgroup", "cgroup2")]
+    return [
+        point
+        for _, point, kind, options, *_ in lines
+        if kind in ("cgroup", "cgroup2") and (not controller or controller in options.split(","))
+    ]
 
 
 def alone_with_mounts():
@@ -100,7 +105,9 @@ def test_a_controller_that_is_not_there_limits_and_has_its_cure(tmp_path, is_uni
             Path("/sys/fs/cgroup/plain/leaf").mkdir(parents=True, exist_ok=True)
             linux.mount("/sys/fs/cgroup/plain/leaf", "/sys/fs/cgroup", None, linux.MS_BIND)
         else:
-            linux.umount2(next(point for point in cgroup_mounts() if point.endswith("/pids")), linux.MNT_DETACH)
+            # all of them: another program may have mounted this hierarchy a second time
+            for point in cgroup_mounts("pids"):
+                linux.umount2(point, linux.MNT_DETACH)
 
     try:
         code, found = examine(tmp_path, before)
