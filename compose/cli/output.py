@@ -35,7 +35,7 @@ def write_whole(pieces: Iterable[bytes], output: str) -> None:
 
 
 def _replace(path: str, pieces: Iterable[bytes], mode: int | None) -> None:
-    """Write the file `path` anew, in place of one of `mode` if there is one."""
+    """Write the file `path`, in place of one of `mode` if there is one."""
     part = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         with open(part, "xb") as file:

@@ -71,7 +71,7 @@ def test_a_pipe_and_a_device_get_what_is_written_and_stay_what_they_are(folder):
     os.close(follower)
 
 
-def test_what_cannot_be_written_is_told_with_the_reason(folder):
+def test_what_cannot_be_written_is_reported_with_the_reason(folder):
     with pytest.raises(SkiffError, match=r"can't write .*: Is a directory"):
         write_whole([b""], str(folder))
     with pytest.raises(SkiffError, match=r"can't write .*: No such file or directory"):

@@ -109,6 +109,6 @@ def test_files_and_folders_do_not_take_each_other_s_place(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_hard_link_to_nothing_is_told(tmp_path):
+def test_a_hard_link_to_nothing_is_reported(tmp_path):
     with pytest.raises(SkiffError, match="the archive lacks d/missing"):
         unpack(archive(("d/h", tarfile.LNKTYPE, "d/missing")), "/srv/d", str(tmp_path))
