@@ -31,7 +31,8 @@ test: $(if $(T),$(VENV)/tested,check)
 	SKIFF_TEST_DOCKER="$$(.ci/docker-cli)" SKIFF_TEST_KERNEL="$$(.ci/kernel)" \
 		SKIFF_TEST_PLUGINS="$$(.ci/buildx)" SKIFF_TEST_PYTHONS="$$(.ci/pythons)" $(BIN)/python -m pytest $(PARALLEL) $(T)
 
-# no root, no engine, no apt
+# no root, no engine, no apt. With bytecode, also where the environment forbids it: else both processes compile all tests
+unit: export PYTHONDONTWRITEBYTECODE =
 unit: $(VENV)/tested
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/unit $(T)
 

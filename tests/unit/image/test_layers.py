@@ -260,7 +260,7 @@ MEMBERS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(MEMBERS, max_size=8), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
 def test_any_archive_stays_inside_its_directory(tmp_path_factory, members, format):
     folder = tmp_path_factory.mktemp("any")
@@ -273,7 +273,7 @@ def test_any_archive_stays_inside_its_directory(tmp_path_factory, members, forma
     assert {path.name for path in (folder / "in").iterdir()} <= {"blob", "layer"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=64), position=st.integers(0, 2047))
 def test_any_damage_is_refused_or_harmless(tmp_path_factory, data, position):
     folder = tmp_path_factory.mktemp("damage")

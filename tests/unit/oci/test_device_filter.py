@@ -75,7 +75,7 @@ def run(program, kind, major, minor, access):
     raise AssertionError("the program runs on past its end")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(RULES, st.sampled_from("bc"), NUMBERS, NUMBERS, ACCESSES)
 @example([{"allow": False}, {"allow": True, "access": "r"}], "c", 1, 3, "rw")
 @example([{"allow": True, "access": "r"}, {"allow": True, "access": "w"}], "c", 1, 3, "rw")

@@ -125,7 +125,7 @@ def test_a_container_keeps_its_state_apart(store, paths):
     assert reopened(paths).collection("container").get(ID)["state"] == {"status": "running"}
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     versions=st.lists(
         st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=20), max_size=3), min_size=1
