@@ -25,7 +25,7 @@ MERGE = f"{TAGS}merge"
 Path = tuple[str | int, ...]
 
 
-class Node:
+class YamlNode:
     """A value in a file: `value` is a dict of nodes by key, a list of nodes, or a scalar; a dict's `keys` have places."""
 
     __slots__ = ("column", "keys", "line", "tag", "value")
@@ -41,7 +41,7 @@ class Node:
 class YamlDocument:
     """One YAML document of a file: its plain `content`, and the paths tagged `!reset` and `!override` in it."""
 
-    def __init__(self, file: str, root: Node) -> None:
+    def __init__(self, file: str, root: YamlNode) -> None:
         self.file, self.root = file, root
         self.replaced: list[Path] = []
         self._expanded = 0
@@ -78,7 +78,7 @@ class YamlDocument:
             return self.place(path)[1]
         return SourceLocation(self.file, node.line, node.column)
 
-    def _plain(self, node: Node, path: Path) -> Any:
+    def _plain(self, node: YamlNode, path: Path) -> Any:
         self._expanded += 1
         if self._expanded > MAXIMUM_EXPANSION:
             raise ConfigError("aliases make the document grow without bounds", self.file, node.line, node.column)
@@ -142,12 +142,12 @@ def _syntax_error(error: YAMLError, text: str, file: str) -> ConfigError:
     return ConfigError(f"not valid YAML: {problem}", file, line, column, hint)
 
 
-def _roots(text: str, file: str) -> Iterator[Node]:
+def _roots(text: str, file: str) -> Iterator[YamlNode]:
     parser = CParser(text)
-    anchors: dict[str, Node] = {}
-    open_nodes: list[Node] = []
-    pending: list[Node | None] = []  # per open mapping: the key that waits for its value
-    merges: dict[int, Node] = {}
+    anchors: dict[str, YamlNode] = {}
+    open_nodes: list[YamlNode] = []
+    pending: list[YamlNode | None] = []  # per open mapping: the key that waits for its value
+    merges: dict[int, YamlNode] = {}
     unfinished: set[int] = set()
     count = 0
     while True:
@@ -179,9 +179,9 @@ def _roots(text: str, file: str) -> Iterator[Node]:
                 if id(node) in unfinished:
                     raise ConfigError(f'anchor "{event.anchor}" contains itself', file, line, column)
             elif kind == "ScalarEvent":
-                node = Node(_scalar(event, file), line, column, event.tag or "")
+                node = YamlNode(_scalar(event, file), line, column, event.tag or "")
             else:
-                node = Node({} if kind == "MappingStartEvent" else [], line, column, event.tag or "")
+                node = YamlNode({} if kind == "MappingStartEvent" else [], line, column, event.tag or "")
             if kind != "AliasEvent" and event.anchor:
                 anchors[event.anchor] = node
             if kind in ("MappingStartEvent", "SequenceStartEvent"):
@@ -204,7 +204,7 @@ def _roots(text: str, file: str) -> Iterator[Node]:
             if not isinstance(node.value, str):
                 raise ConfigError(f"a key must be a string, not {_shown(node.value)}", file, line, column, "quote it")
             is_merge = node.value == "<<" and kind == "ScalarEvent" and event.implicit[0]
-            pending[-1] = Node(node.value, line, column, MERGE if is_merge else "")
+            pending[-1] = YamlNode(node.value, line, column, MERGE if is_merge else "")
         else:
             key, pending[-1] = pending[-1], None
             if key.tag == MERGE:
@@ -219,7 +219,7 @@ def _roots(text: str, file: str) -> Iterator[Node]:
             parent.keys[key.value] = (key.line, key.column)
 
 
-def _merge(target: Node, source: Node, file: str) -> None:
+def _merge(target: YamlNode, source: YamlNode, file: str) -> None:
     """Add the keys of `source`, a mapping or a list of them, that `target` lacks (YAML, "Merge Key")."""
     for mapping in source.value if isinstance(source.value, list) else [source]:
         if not isinstance(mapping.value, dict):

@@ -130,9 +130,9 @@ class Context:
     def run(self, plan: Plan, executor: Executor) -> None:
         """Perform the operations of `plan`. Raises SkiffError for the first that fails."""
         from compose.execute.runner import run
-        from compose.plan.operations import Build
+        from compose.plan.operations import BuildImage
 
         builder = self.environ.get("BUILDX_BUILDER", "")
-        if builder not in ("", "default") and any(isinstance(each.action, Build) for each in plan.operations):
+        if builder not in ("", "default") and any(isinstance(each.action, BuildImage) for each in plan.operations):
             self.warn(f'BUILDX_BUILDER is "{builder}": builders are of buildx, the engine builds itself')
         run(plan, executor.perform, self.parallel)

@@ -1,4 +1,4 @@
-"""A copy whose files are not created reads what changes meanwhile as any other does."""
+"""A copy whose files are not created reads what changes at the same time as any other does."""
 
 import os
 import stat

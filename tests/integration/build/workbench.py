@@ -142,7 +142,7 @@ async def bench():
 async def copying_bench(*, mounts=False):
     """Give a bench without a keeper, for builds that run nothing: they take a few milliseconds.
 
-    It is in memory, unless layers are to be mounted.
+    It is in memory, unless layers must be mounted.
     """
     with tempfile.TemporaryDirectory(prefix="skf-c-", dir="/tmp" if mounts else "/dev/shm") as name:
         home = Path(name)

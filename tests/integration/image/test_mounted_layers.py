@@ -213,7 +213,7 @@ def test_an_index_that_is_lost_or_damaged_is_made_again(layer, damage):
     assert index.read_bytes() == whole
 
 
-def test_a_damaged_archive_is_told_and_never_shown(layer):
+def test_a_damaged_archive_is_reported_and_never_shown(layer):
     size = (layer / ARCHIVE).stat().st_size
     os.truncate(layer / ARCHIVE, size - 512)
     with pytest.raises(InternalError, match=f"has {size - 512} of {size} bytes.*\n.*pull or load it again"):
@@ -223,7 +223,7 @@ def test_a_damaged_archive_is_told_and_never_shown(layer):
         layers(layer.parent).ensure(layer, size)
 
 
-def test_where_it_can_not_be_mounted_any_more_it_is_unpacked(layer, monkeypatch):
+def test_where_it_can_no_longer_be_mounted_it_is_unpacked(layer, monkeypatch):
     def refused(*_):
         raise OSError(15, "Block device required")  # ENOTBLK, as before Linux 6.12
 
