@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runtime.image.registry_http import Body
 
 
-class Transfer(Protocol):
+class BlobTransfer(Protocol):
     """A blob that is being read; leaving the `async with` block ends that."""
 
     def continues_at(self, offset: int) -> bool:
@@ -25,7 +25,7 @@ class Transfer(Protocol):
         """Yield the content. Raises TransferError."""
         ...
 
-    async def __aenter__(self) -> Transfer: ...
+    async def __aenter__(self) -> BlobTransfer: ...
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -41,7 +41,7 @@ class BlobSource(Protocol):
         """Return the manifest or index that `reference` names. Raises EngineError."""
         ...
 
-    async def blob(self, path: str, descriptor: Descriptor, offset: int = 0) -> Transfer:
+    async def blob(self, path: str, descriptor: Descriptor, offset: int = 0) -> BlobTransfer:
         """Begin to read a blob of the repository `path` from byte `offset` on. Raises EngineError."""
         ...
 

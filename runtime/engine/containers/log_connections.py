@@ -33,7 +33,7 @@ class TlsError(OSError):
         self.message = message
 
 
-class Connection:
+class ReceiverConnection:
     """A connected, non-blocking socket to a destination; `confirms` says whether the receiver confirms messages."""
 
     def __init__(self, connected: socket.socket, *, confirms: bool = False) -> None:
@@ -111,7 +111,7 @@ def _reset() -> OSError:
     return ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
-class TlsConnection(Connection):
+class TlsReceiverConnection(ReceiverConnection):
     """The same by TLS."""
 
     def __init__(self, secured: ssl.SSLSocket, *, confirms: bool = False) -> None:
@@ -159,7 +159,7 @@ class TlsConnection(Connection):
             return False
 
 
-async def connect(target: Destination) -> Connection:
+async def connect(target: Destination) -> ReceiverConnection:
     """Return a connection to a destination. Raises OSError, TimeoutError, BadRequestError for unusable certificates."""
     if target.paths:
         return _connect_unix(target)
@@ -180,13 +180,13 @@ async def connect(target: Destination) -> Connection:
         except BaseException:
             made.close()
             raise
-    return Connection(made, confirms=target.confirms)
+    return ReceiverConnection(made, confirms=target.confirms)
 
 
-async def _secured(connected: socket.socket, target: Destination, tls: Tls) -> TlsConnection:
+async def _secured(connected: socket.socket, target: Destination, tls: Tls) -> TlsReceiverConnection:
     context = await anyio.to_thread.run_sync(_context, tls)
     secured = context.wrap_socket(connected, do_handshake_on_connect=False, server_hostname=target.host)
-    connection = TlsConnection(secured, confirms=target.confirms)
+    connection = TlsReceiverConnection(secured, confirms=target.confirms)
     try:
         await connection.handshake()
     except BaseException:
@@ -228,7 +228,7 @@ def _load(call: Callable[[], None], problem: str, *files: str) -> None:
         ) from error
 
 
-def _connect_unix(target: Destination) -> Connection:
+def _connect_unix(target: Destination) -> ReceiverConnection:
     kinds = {DATAGRAM: (socket.SOCK_DGRAM,), STREAM: (socket.SOCK_STREAM,)}
     refused: OSError | None = None
     for path in target.paths:
@@ -240,6 +240,6 @@ def _connect_unix(target: Destination) -> Connection:
                 refused = error
                 made.close()
             else:
-                return Connection(made, confirms=target.confirms)
+                return ReceiverConnection(made, confirms=target.confirms)
     assert refused is not None
     raise refused

@@ -24,7 +24,7 @@ from runtime.container.logs.options import attributes, tag_of
 from runtime.container.logs.reader import LogReader
 from runtime.container.logs.remote import DATAGRAM, GELF, JOURNALD, SYSLOG, Destination, destination, is_remote
 from runtime.engine.background import Background
-from runtime.engine.containers.log_connections import TlsError, connect
+from runtime.engine.containers.log_connections import ReceiverConnection, TlsError, connect
 from runtime.engine.containers.state import Container
 from runtime.errors import BadRequestError
 from runtime.keeper.handles import CANNOT_RUN, MISSING, LaunchError

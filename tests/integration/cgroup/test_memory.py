@@ -17,7 +17,7 @@ def test_want_of_memory_is_reported_at_once_while_the_container_goes_on(ground):
     assert ground.client.container(id)["State"]["OOMKilled"]
 
 
-def test_one_kill_is_told_once_however_often_the_kernel_looks_for_a_victim(ground):
+def test_one_kill_is_reported_once_however_often_the_kernel_looks_for_a_victim(ground):
     with ground.client.events({"type": ["container"], "event": ["oom", "die"]}) as events:
         # the reader waits for memory while the kernel waits for the writer: it announces a kill hundreds of times
         ground.start("head -c 60000000 /dev/zero | tail; exit 0", Memory=16 << 20)

@@ -208,7 +208,7 @@ def test_containers_are_found_by_annotations_since_1_56(api):
         api.ask("DELETE", f"/containers/{id}")
 
 
-def test_a_prune_tells_what_it_removes_as_it_does_since_1_56(api):
+def test_a_prune_streams_what_it_removes_as_it_does_since_1_56(api):
     filters = quote(json.dumps({"label": ["pruned.by=stream"]}))
 
     def make():
