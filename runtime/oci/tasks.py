@@ -179,6 +179,8 @@ def _tar_in(arguments: Mapping[str, Any], descriptors: Sequence[int]) -> dict[st
             if member.islnk():
                 member.linkname = _inside(member.linkname)
             target = os.path.normpath(os.path.join(path, member.name))
+            if member.issym():
+                _check_link(path, target, member.linkname)
             if arguments.get("no_overwrite_dir_non_dir"):
                 _check_kind(target, member.isdir())
             if member.isdir() and os.path.islink(target) and os.path.isdir(target):
@@ -199,6 +201,13 @@ def _inside(name: str) -> str:
     if os.path.normpath(name.lstrip("/")).split("/")[0] == "..":
         raise PermissionError(f"{name} is outside of the directory")
     return os.path.normpath(name.lstrip("/") or ".")
+
+
+def _check_link(path: str, place: str, target: str) -> None:
+    """Raise PermissionError if a relative link at `place` leads out of the directory `path`, as with Docker."""
+    led = os.path.normpath(os.path.join(os.path.dirname(place), target.lstrip("/")))
+    if led != path and not led.startswith(f"{path.rstrip('/')}/"):
+        raise PermissionError(f'invalid symlink "{place}" -> "{target}"')
 
 
 def _check_kind(path: str, is_directory: bool) -> None:

@@ -95,6 +95,13 @@ def test_what_cannot_be_connected_is_reported(client, network, start, create):
         (predefined["none"], container, {}, 400, "networks in private (none) mode"),
         (made, alone, {}, 400, "networks in private (none) mode"),
         (made, container, {"ipv4_address": "10.1.1.1"}, 400, "no configured subnet contains IP address 10.1.1.1"),
+        (
+            network("py-chosen"),
+            container,
+            {"ipv4_address": "10.1.1.1"},
+            400,
+            "user specified IP address is supported only when connecting to networks with user configured subnets",
+        ),
         (made, "nobody", {}, 404, "No such container: nobody"),
     ]
     for where, who, settings, status, message in cases:

@@ -59,7 +59,10 @@ def _wrong(name: str, settings: EndpointBody, network: Network | None) -> Iterat
             yield "network-scoped alias is supported only for containers in user defined networks"
     elif network is not None:
         for address in addresses:
-            if not any(
-                address in subnet.range for subnet in network.subnets if subnet.range.version == address.version
-            ):
+            subnets = [one for one in network.subnets_of(address.version) if not one.is_chosen]
+            if not subnets:
+                yield (
+                    "user specified IP address is supported only when connecting to networks with user configured subnets"
+                )
+            elif not any(address in subnet.range for subnet in subnets):
                 yield f"no configured subnet contains IP address {address}"

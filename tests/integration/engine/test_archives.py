@@ -148,6 +148,26 @@ def test_members_stay_below_the_directory_that_was_asked_for(api, containers):
     assert "No such file" in seen(api, id, "ls /outside")
 
 
+@pytest.mark.parametrize(
+    ("link", "is_taken"), [("../../x", False), ("../d/f", True), ("/etc/passwd", True), ("..", True)]
+)
+def test_links_of_an_archive_lead_nowhere_outside_but_by_absolute_names(api, containers, link, is_taken):
+    id = containers("sleep", "60")
+    seen(api, id, "mkdir /d")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        member = tarfile.TarInfo("in/link")
+        member.type, member.linkname = tarfile.SYMTYPE, link
+        tar.addfile(member)
+    answer = api.ask("PUT", f"/containers/{id}/archive?path=/d", out.getvalue(), Content_Type="application/x-tar")
+    if is_taken:
+        assert answer.status == 200, answer
+        assert seen(api, id, "readlink /d/in/link") == f"{link}\n"
+    else:
+        assert answer.status == 400
+        assert answer.message == f'can\'t extract into /d: invalid symlink "/d/in/link" -> "{link}"'
+
+
 def test_programs_see_that_they_run_in_a_container_and_what_is_mounted(api, containers):
     id = containers("sleep", "60")
     assert (
