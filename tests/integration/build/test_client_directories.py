@@ -52,7 +52,7 @@ async def build_here(b, text, others=None, extra=None, **options):
             stack.callback(os.close, descriptor)
             descriptors[name] = descriptor
         clients = stack.enter_context(opened(descriptors, b.home / "digests"))
-        return await b._told(partial(b.builder.build_clients, clients, sent(), asked))
+        return await b._messages(partial(b.builder.build_clients, clients, sent(), asked))
 
 
 async def build_sent(b, text, others=None, **options):
@@ -66,7 +66,7 @@ async def build_sent(b, text, others=None, **options):
             yield piece
 
     asked = BuildOptions(contexts=contexts, own=".own", **options)
-    return await b._told(partial(b.builder.build_archive, sent(), asked))
+    return await b._messages(partial(b.builder.build_archive, sent(), asked))
 
 
 def fill(b):
