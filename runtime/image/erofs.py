@@ -43,7 +43,10 @@ PAGE = 4096
 
 def image_of(root: Node, archive_bytes: int) -> bytes:
     """Return the image of the tree at `root`, whose files lie in an archive of `archive_bytes`. Raises UnfitError."""
-    return _Writer(root, archive_bytes).image()
+    try:
+        return _Writer(root, archive_bytes).image()
+    except struct.error as error:  # a time before 1970, an archive beyond 2 TiB
+        raise UnfitError("a number has no room in its field") from error
 
 
 class _Placed:

@@ -370,3 +370,16 @@ def test_a_copy_is_the_same_layer_to_the_byte_whether_its_files_are_created_or_n
         assert found[0] == found[1]
 
     anyio.run(main)
+
+
+def test_a_file_from_before_1970_is_copied_with_its_time():
+    async def main():
+        async with copying_bench(mounts=True) as b:
+            lay(b.context, {"old": "old"})
+            os.utime(b.context / "old", (-86_400, -86_400))
+            result = await b.build("FROM scratch\nCOPY old /\n")
+            assert result.error is None
+            assert result.read("/old") == "old"
+            assert result.info("/old").st_mtime == -86_400
+
+    anyio.run(main)
