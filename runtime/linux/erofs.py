@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.linux import syscalls as linux
@@ -16,6 +18,13 @@ def mount_image(image: Path, data: Path, target: Path) -> None:
     Raises KernelError: before Linux 6.12 an image must be on a block device (ENOTBLK), in a user namespace it can't be
     mounted at all (EPERM), on some filesystems neither.
     """
+    with made_mount(image, data) as mounted:
+        linux.call("move_mount", mounted, b"", linux.AT_FDCWD, os.fsencode(target), linux.MOVE_MOUNT_F_EMPTY_PATH)
+
+
+@contextmanager
+def made_mount(image: Path, data: Path) -> Iterator[int]:
+    """Make the mount, as `mount_image`, and give its descriptor; it goes with that unless it is moved to a place."""
     opened: list[int] = []
     try:
         context = linux.call("fsopen", b"erofs", linux.FSOPEN_CLOEXEC)
@@ -28,9 +37,8 @@ def mount_image(image: Path, data: Path, target: Path) -> None:
             linux.call("fsconfig", context, linux.FSCONFIG_SET_STRING, key.encode(), value, 0)
         linux.call("fsconfig", context, linux.FSCONFIG_SET_FLAG, b"ro", None, 0)
         linux.call("fsconfig", context, linux.FSCONFIG_CMD_CREATE, None, None, 0)
-        mounted = linux.call("fsmount", context, linux.FSMOUNT_CLOEXEC, 0)
-        opened.append(mounted)
-        linux.call("move_mount", mounted, b"", linux.AT_FDCWD, os.fsencode(target), linux.MOVE_MOUNT_F_EMPTY_PATH)
+        opened.append(linux.call("fsmount", context, linux.FSMOUNT_CLOEXEC, 0))
+        yield opened[-1]
     finally:
         for descriptor in opened:
             os.close(descriptor)
