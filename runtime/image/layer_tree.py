@@ -6,6 +6,7 @@ The rules are those of `runtime.image.unpack`, which makes directories of the sa
 
 from __future__ import annotations
 
+import itertools
 import stat
 from collections.abc import Mapping
 
@@ -31,6 +32,8 @@ _FORMATS = {
 DEFAULT_MODE = 0o755
 MOST_FILES = 200_000
 """The tree is held in memory, about 500 bytes a file: larger layers are unpacked, which takes none."""
+MOST_TEXT = 32 << 20
+"""Characters of names, paths and links and bytes of attributes that are held with it."""
 LONGEST_NAME, LONGEST_PATH = 255, 1000
 """Bytes of a name, characters of a path: more than that, the kernel may not open."""
 LARGEST_ID = 0xFFFFFFFE
@@ -81,16 +84,17 @@ class _Reader:
         self._directories: dict[str, Node] = {"": self._root}
         self._aliases: dict[str, str] = {}
         """Where directories' names lead that go through links of the layer."""
-        self._opaque: set[int] = set()
+        self._opaque: list[Node] = []
+        self._files = 0
+        self._text = 0
         self._mtime_ns = 0
         """The time of the current entry: directories above it that have no entry of their own get it."""
 
     def run(self, source: tar.Input) -> tuple[Node, int]:
         size_bytes = 0
-        for number, entry in enumerate(tar.entries(source)):
-            if number == MOST_FILES:
-                raise UnfitError(f"it has more than {MOST_FILES} files")
+        for entry in tar.entries(source):
             _check(entry)
+            self._hold(len(entry.name) + len(entry.link) + sum(map(len, itertools.chain(*entry.xattrs.items()))))
             self._mtime_ns = entry.mtime_ns
             path = safe_name(entry.name)
             if path == ".":
@@ -112,10 +116,18 @@ class _Reader:
             else:
                 self._special(parent, name, entry)
                 source.skip(entry.size + tar.padding(entry.size))
-        for node in self._directories.values():
-            if id(node) in self._opaque:
-                node.xattrs = {**node.xattrs, OPAQUE_XATTRS[0]: b"y"}
+        for node in self._opaque:
+            node.xattrs = {**node.xattrs, OPAQUE_XATTRS[0]: b"y"}
         return self._root, size_bytes
+
+    def _hold(self, text: int) -> None:
+        """Count a file and the `text` held with it: a few bytes of a compressed layer may stand for gigabytes of it."""
+        self._files += 1
+        self._text += text
+        if self._files > MOST_FILES:
+            raise UnfitError(f"it has more than {MOST_FILES} files")
+        if self._text > MOST_TEXT:
+            raise UnfitError("its names, links and attributes are too large")
 
     def _parent(self, path: str) -> str:
         """Return the directory that `path` leads to, through links of the layer; missing ones are made."""
@@ -143,12 +155,14 @@ class _Reader:
                 continue
             self._directory(step)
             found = step
+        self._hold(len(path))
         self._aliases[path] = found
         return found
 
     def _directory(self, path: str) -> Node:
         if path in self._directories:
             return self._directories[path]
+        self._hold(len(path))
         node = Node(stat.S_IFDIR | DEFAULT_MODE)
         node.mtime_ns = self._mtime_ns
         parent, _, name = path.rpartition("/")
@@ -175,7 +189,7 @@ class _Reader:
 
     def _whiteout(self, parent: str, name: str) -> None:
         if name == OPAQUE:
-            self._opaque.add(id(self._directories[parent]))
+            self._opaque.append(self._directories[parent])
             return
         if name.startswith(METADATA):
             return
@@ -197,7 +211,8 @@ class _Reader:
         self._put(parent, name, node)
         for _ in source.payload(entry.size):
             pass
-        source.skip(tar.padding(entry.size))
+        if any(source.header(tar.padding(entry.size))):
+            raise UnfitError("a file's last block is not filled up with zeros, which mmap(2) would show")
         return entry.size
 
     def _special(self, parent: str, name: str, entry: tar.TarEntry) -> None:
