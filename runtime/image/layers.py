@@ -52,11 +52,12 @@ class LayerSource:
     def write(self, out: IO[bytes]) -> None:
         """Write the uncompressed archive to `out`. Blocking.
 
-        Its digest is the diff ID, but for a layer that could neither be kept to the byte nor was made here.
+        Its digest is the diff ID, but for a layer that could neither be kept to the byte nor was made here. Raises
+        InternalError for an archive that is damaged.
         """
-        assembly = self.directory.parent / ASSEMBLY
-        if copy_archive(self.directory.parent, out):
+        if copy_archive(self.directory.parent, self.diff_id, out):
             return
+        assembly = self.directory.parent / ASSEMBLY
         if self.blob is not None:
             with open(self.blob, "rb") as file:
                 for piece in decoded(file):

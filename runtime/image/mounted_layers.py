@@ -14,7 +14,6 @@ import errno
 import hashlib
 import logging
 import os
-import shutil
 import tarfile
 import tempfile
 import threading
@@ -22,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
 
-from runtime.errors import InternalError, KernelError
+from runtime.errors import BadRequestError, InternalError, KernelError
 from runtime.image import tar
 from runtime.image.erofs import image_of
 from runtime.image.layer_tree import Node, UnfitError, read_tree
@@ -30,8 +29,8 @@ from runtime.image.tar_writer import header
 from runtime.image.unpack import Blob, Pieces, Unpacked, faults, ignore, unpack, write_all
 from runtime.linux import syscalls as linux
 from runtime.linux import userns
-from runtime.linux.durability import sync_tree
-from runtime.linux.erofs import is_mounted, mount_image
+from runtime.linux.durability import sync_file, sync_tree
+from runtime.linux.erofs import is_mounted, made_mount, mount_image
 
 ARCHIVE, INDEX, FILES = "layer.tar", "index.erofs", "diff"
 READ_BYTES = 1 << 20
@@ -131,10 +130,16 @@ class MountedLayers:
         try:
             found = os.stat(layer / ARCHIVE)
         except FileNotFoundError:
-            return "its archive is lost" if (layer / INDEX).exists() else None
+            return "its archive is lost" if (layer / INDEX).exists() or self._is_bare(layer, archive_bytes) else None
         if archive_bytes is not None and found.st_size != archive_bytes:
             return f"its archive has {found.st_size} of {archive_bytes} bytes"
         return None
+
+    def _is_bare(self, layer: Path, archive_bytes: int | None) -> bool:
+        """Whether a layer that came with an archive has neither that nor what `_unpack` makes of it."""
+        if archive_bytes is None or (layer / self._assembly).exists():
+            return False
+        return (layer / FILES).is_dir() and not any(os.scandir(layer / FILES))
 
     def _mount(self, layer: Path) -> None:
         try:
@@ -144,11 +149,9 @@ class MountedLayers:
             try:
                 self._make_index(layer)
                 mount_image(layer / INDEX, layer / ARCHIVE, layer / FILES)
-            except (KernelError, OSError) as error:
+            except (KernelError, OSError, UnfitError) as error:
                 logger.warning("%s is unpacked, as it can't be mounted: %s", layer / ARCHIVE, error)
                 self._unpack(layer)
-            except UnfitError as error:
-                raise _damaged(layer, str(error)) from error
 
     def _make_index(self, layer: Path) -> None:
         with open(layer / ARCHIVE, "rb", buffering=0) as archive:
@@ -164,7 +167,10 @@ class MountedLayers:
         """Make it a layer that is unpacked. After a crash at any point it is still one of both."""
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="layer-") as scratch:
             target = Path(scratch, "layer")
-            unpacked = unpack(layer / ARCHIVE, target / FILES, None, target / self._assembly)
+            try:
+                unpacked = unpack(layer / ARCHIVE, target / FILES, None, target / self._assembly)
+            except BadRequestError as error:
+                raise _damaged(layer, error.message) from error
             if unpacked.diff_id.partition(":")[2] != layer.name:
                 raise _damaged(layer, "its archive was changed")
             sync_tree(target)
@@ -175,8 +181,10 @@ class MountedLayers:
             except OSError as error:  # there already, when the last engine crashed
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-        for name in (ARCHIVE, INDEX):
-            (layer / name).unlink(missing_ok=True)
+        # an index without an archive means that the archive is lost: that goes last, once the files are there for good
+        (layer / INDEX).unlink(missing_ok=True)
+        sync_file(layer)
+        (layer / ARCHIVE).unlink(missing_ok=True)
 
     def release(self, layer: Path) -> None:
         """Unmount the layer in the directory `layer`, if it is mounted; containers that use it keep it."""
@@ -204,14 +212,22 @@ class _Digested:
         return len(data)
 
 
-def copy_archive(layer: Path, out: IO[bytes]) -> bool:
-    """Write the archive of the layer in the directory `layer` to `out`; return whether it has one."""
+def copy_archive(layer: Path, diff_id: str, out: IO[bytes]) -> bool:
+    """Write the archive of the layer in the directory `layer` to `out`; return whether it has one.
+
+    Raises InternalError if it is not that of `diff_id`: an image that is saved or pushed may not differ from the one here.
+    """
     try:
         archive = open(layer / ARCHIVE, "rb", buffering=0)  # noqa: SIM115 - closed below
     except FileNotFoundError:
         return False
+    digest = hashlib.sha256()
     with archive:
-        shutil.copyfileobj(archive, out, READ_BYTES)
+        while piece := archive.read(READ_BYTES):
+            digest.update(piece)
+            out.write(piece)
+    if f"sha256:{digest.hexdigest()}" != diff_id:
+        raise _damaged(layer, "its archive was changed")
     return True
 
 
@@ -224,13 +240,10 @@ def try_mount(scratch: Path) -> None:
     source = tar.Input(iter([archive]), ignore)
     (scratch / ARCHIVE).write_bytes(archive)
     (scratch / INDEX).write_bytes(image_of(read_tree(source)[0], len(archive)))
-    (scratch / FILES).mkdir()
-    mount_image(scratch / INDEX, scratch / ARCHIVE, scratch / FILES)
-    try:
-        if (scratch / FILES / "file").read_bytes() != content:
+    # at no place in the tree: if this process is killed now, nothing stays mounted
+    with made_mount(scratch / INDEX, scratch / ARCHIVE) as mounted:
+        if Path(f"/proc/self/fd/{mounted}/file").read_bytes() != content:
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(scratch / ARCHIVE))
-    finally:
-        linux.umount2(str(scratch / FILES), linux.MNT_DETACH)
 
 
 def _damaged(layer: Path, what: str) -> InternalError:

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import BadRequestError, InternalError
-from runtime.image.mounted_layers import ARCHIVE, FILES, INDEX, MountedLayers, copy_archive
+from runtime.image.layer_tree import UnfitError, read_tree
+from runtime.image.mounted_layers import ARCHIVE, FILES, INDEX, MountedLayers, copy_archive, try_mount
+from runtime.image.tar import Input
 from runtime.image.unpack import unpack
 from tests.support.layer_archives import archive, member
 
@@ -156,6 +158,42 @@ def test_a_sparse_file_is_left_to_unpacking(tmp_path):
         assert directory is None
 
 
+def test_a_replaced_opaque_directory_makes_no_other_one_opaque(tmp_path):
+    members = [member("d/.wh..wh..opq"), member("d", content=b"x"), *(member(f"n{n}", DIRECTORY) for n in range(20))]
+    assert are_equal(tmp_path, archive(*members))
+
+
+def test_what_follows_a_file_in_its_last_block_is_never_shown(tmp_path):
+    data = archive(member("f", content=b"content"))
+    place = data.rindex(b"content") + len(b"content")
+    with mounted(tmp_path, data[:place] + b"x" + data[place + 1 :]) as directory:
+        assert directory is None
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param(
+            lambda: (member(f"f{n}", pax_headers={"SCHILY.xattr.user.a": "x" * (8 << 20)})[0] for n in range(6)),
+            id="attributes",
+        ),
+        pytest.param(lambda: (member(f"{n}/" + "a/" * 100 + "f")[0] for n in range(3000)), id="directories"),
+    ],
+)
+def test_a_layer_whose_tree_is_far_larger_than_it_is_unpacked(pieces):
+    read = 0
+
+    def headers():
+        nonlocal read
+        for info in pieces():
+            read += 1
+            yield info.tobuf(tarfile.PAX_FORMAT)
+        pytest.fail("all of it was taken")
+
+    with pytest.raises(UnfitError, match=r"too large|more than"):
+        read_tree(Input(headers(), len))
+
+
 NAMES = st.text(alphabet="ab./", min_size=1, max_size=8) | st.sampled_from(
     ["a/.wh.b", ".wh..wh..opq", "a/.wh..wh..opq", ".wh.a", "..", "/", "a/b/a"]
 )
@@ -185,9 +223,10 @@ def test_the_archive_of_a_layer_is_had_back_as_it_came(tmp_path):
     data = archive(member("f", content=b"content"))
     with mounted(tmp_path, data):
         out = io.BytesIO()
-        assert copy_archive(tmp_path / "layer", out)
+        diff_id = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        assert copy_archive(tmp_path / "layer", diff_id, out)
         assert out.getvalue() == data
-    assert not copy_archive(tmp_path, out)
+    assert not copy_archive(tmp_path, diff_id, out)
 
 
 @pytest.fixture
@@ -223,11 +262,68 @@ def test_a_damaged_archive_is_reported_and_never_shown(layer):
         layers(layer.parent).ensure(layer, size)
 
 
-def test_where_it_can_no_longer_be_mounted_it_is_unpacked(layer, monkeypatch):
-    def refused(*_):
+def test_a_layer_of_which_nothing_is_left_is_not_taken_for_an_empty_one(layer):
+    size = (layer / ARCHIVE).stat().st_size
+    (layer / ARCHIVE).unlink()
+    (layer / INDEX).unlink()
+    with pytest.raises(InternalError, match="its archive is lost"):
+        layers(layer.parent).ensure(layer, size)
+
+
+def test_a_changed_archive_is_never_given_away(layer):
+    with open(layer / ARCHIVE, "r+b") as file:
+        file.seek(512)
+        file.write(b"C")
+    with pytest.raises(InternalError, match="its archive was changed"):
+        copy_archive(layer, f"sha256:{layer.name}", io.BytesIO())
+
+
+def test_an_archive_of_which_no_index_can_be_made_is_unpacked(tmp_path):
+    data = archive(member("old", content=b"content", mtime=-5))
+    directory = tmp_path / hashlib.sha256(data).hexdigest()
+    (directory / FILES).mkdir(parents=True)
+    (directory / ARCHIVE).write_bytes(data)
+    (tmp_path / "scratch").mkdir()
+    layers(tmp_path).ensure(directory, len(data))
+    assert (directory / FILES / "old").read_bytes() == b"content"
+    assert not (directory / ARCHIVE).exists()
+
+
+def test_a_trial_mounts_nothing_that_could_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("runtime.image.mounted_layers.mount_image", lambda *_: pytest.fail("mounted at a place"))
+    try_mount(tmp_path)
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """A kernel that mounts no image of a file."""
+
+    def refuse(*_):
         raise OSError(15, "Block device required")  # ENOTBLK, as before Linux 6.12
 
-    monkeypatch.setattr("runtime.image.mounted_layers.mount_image", refused)
+    monkeypatch.setattr("runtime.image.mounted_layers.mount_image", refuse)
+
+
+@pytest.mark.usefixtures("refused")
+def test_a_crash_while_the_archive_is_removed_loses_nothing(layer, monkeypatch):
+    size = (layer / ARCHIVE).stat().st_size
+    unlink = Path.unlink
+
+    def crash(path, **options):
+        unlink(path, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", crash)
+        with pytest.raises(KeyboardInterrupt):
+            layers(layer.parent).ensure(layer, size)
+    layers(layer.parent).ensure(layer, size)
+    assert (layer / FILES / "f").read_bytes() == b"content"
+    assert sorted(path.name for path in layer.iterdir()) == ["assembly", FILES]
+
+
+@pytest.mark.usefixtures("refused")
+def test_where_it_can_no_longer_be_mounted_it_is_unpacked(layer):
     layers(layer.parent).ensure(layer, None)
     assert (layer / FILES / "f").read_bytes() == b"content"
     assert sorted(path.name for path in layer.iterdir()) == ["assembly", FILES]
