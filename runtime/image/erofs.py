@@ -19,6 +19,8 @@ from runtime.image.layer_tree import Node, UnfitError
 BLOCK = 512
 MAGIC = 0xE0F5E1E2
 SUPERBLOCK, DEVICE_SLOT, FIRST_INODE = 1024, 1152, 1280
+LABEL, LABEL_BYTES = SUPERBLOCK + 64, 16
+"""Where an image has the name of its volume."""
 INCOMPAT_CHUNKED_FILE, INCOMPAT_DEVICE_TABLE = 0x4, 0x8
 NID_BYTES = 32
 INODE_BYTES = 64
@@ -42,7 +44,10 @@ PAGE = 4096
 
 
 def image_of(root: Node, archive_bytes: int) -> bytes:
-    """Return the image of the tree at `root`, whose files lie in an archive of `archive_bytes`. Raises UnfitError."""
+    """Return the image, without a label, of the tree at `root`, whose files lie in an archive of `archive_bytes`.
+
+    Raises UnfitError.
+    """
     try:
         return _Writer(root, archive_bytes).image()
     except struct.error as error:  # a time before 1970, an archive beyond 2 TiB

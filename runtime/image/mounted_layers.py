@@ -17,13 +17,13 @@ import os
 import tarfile
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
 from runtime.errors import BadRequestError, InternalError, KernelError
 from runtime.image import tar
-from runtime.image.erofs import image_of
+from runtime.image.erofs import LABEL, LABEL_BYTES, image_of
 from runtime.image.layer_tree import Node, UnfitError, read_tree
 from runtime.image.tar_writer import header
 from runtime.image.unpack import Blob, Pieces, Unpacked, faults, ignore, unpack, write_all
@@ -91,9 +91,10 @@ class MountedLayers:
             except UnfitError as error:
                 logger.info("a layer is unpacked: %s", error)
                 return None
-            _write_index(target / INDEX, image)
+            unpacked = Unpacked(pieces.digest(), size_bytes, archive.tell())
+            _write_index(target / INDEX, image, unpacked.diff_id)
             os.fchmod(archive.fileno(), 0o400)
-            return Unpacked(pieces.digest(), size_bytes, archive.tell())
+            return unpacked
 
     def make(self, target: Path, write: Callable[[IO[bytes]], tuple[Node, int]]) -> Unpacked:
         """Write a new layer into the new directory `target`; only where that `is_possible`. Blocking.
@@ -105,9 +106,10 @@ class MountedLayers:
         with open(target / ARCHIVE, "xb", buffering=0) as archive:
             out = _Digested(archive)
             root, size_bytes = write(cast(IO[bytes], out))
-            _write_index(target / INDEX, image_of(root, archive.tell()))
+            unpacked = Unpacked(f"sha256:{out.digest.hexdigest()}", size_bytes, archive.tell())
+            _write_index(target / INDEX, image_of(root, unpacked.archive_bytes or 0), unpacked.diff_id)
             os.fchmod(archive.fileno(), 0o400)
-            return Unpacked(f"sha256:{out.digest.hexdigest()}", size_bytes, archive.tell())
+            return unpacked
 
     def ensure(self, layer: Path, archive_bytes: int | None) -> None:
         """Mount the layer in the directory `layer`, if it has an archive and is not mounted.
@@ -121,6 +123,10 @@ class MountedLayers:
         with self._lock:
             if not is_mounted(layer / FILES):
                 self._mount(layer)
+
+    def is_ready(self, layer: Path) -> bool:
+        """Whether the layer in the directory `layer` is mounted, or has no archive."""
+        return not (layer / ARCHIVE).exists() or is_mounted(layer / FILES)
 
     def fault(self, layer: Path, archive_bytes: int | None) -> str | None:
         """Return what is wrong with the archive of the layer in the directory `layer`, None if it has none or is whole.
@@ -143,6 +149,7 @@ class MountedLayers:
 
     def _mount(self, layer: Path) -> None:
         try:
+            _check_label(layer)
             mount_image(layer / INDEX, layer / ARCHIVE, layer / FILES)
         except (KernelError, OSError) as first:
             logger.warning("%s can't be mounted, and is made again: %s", layer / INDEX, first)
@@ -154,12 +161,17 @@ class MountedLayers:
                 self._unpack(layer)
 
     def _make_index(self, layer: Path) -> None:
+        digest = hashlib.sha256()
         with open(layer / ARCHIVE, "rb", buffering=0) as archive:
-            source = tar.Input(iter(lambda: archive.read(READ_BYTES), b""), ignore)
-            image = image_of(read_tree(source)[0], os.fstat(archive.fileno()).st_size)
+            source = tar.Input(_digested(iter(lambda: archive.read(READ_BYTES), b""), digest), ignore)
+            root, _ = read_tree(source)
+            source.rest()
+            image = image_of(root, os.fstat(archive.fileno()).st_size)
+        if digest.hexdigest() != layer.name:
+            raise _damaged(layer, "its archive was changed")
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="index-") as scratch:
             made = Path(scratch, INDEX)
-            _write_index(made, image)
+            _write_index(made, image, f"sha256:{layer.name}")
             sync_tree(Path(scratch))
             made.rename(layer / INDEX)
 
@@ -193,9 +205,30 @@ class MountedLayers:
                 linux.umount2(str(layer / FILES), linux.MNT_DETACH)
 
 
-def _write_index(path: Path, image: bytes) -> None:
-    path.write_bytes(image)
-    path.chmod(0o400)
+def _write_index(path: Path, image: bytes, diff_id: str) -> None:
+    with open(path, "xb") as file:
+        file.write(image)
+        file.seek(LABEL)
+        file.write(_label(diff_id.partition(":")[2]))
+        os.fchmod(file.fileno(), 0o400)
+
+
+def _label(digest: str) -> bytes:
+    return digest[:LABEL_BYTES].encode()
+
+
+def _check_label(layer: Path) -> None:
+    """Raise OSError if the index of the layer in the directory `layer` is that of another one."""
+    with open(layer / INDEX, "rb") as index:
+        index.seek(LABEL)
+        if index.read(LABEL_BYTES) != _label(layer.name):
+            raise OSError("it is the index of another layer")
+
+
+def _digested(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
 
 
 class _Digested:

@@ -1,5 +1,6 @@
 """A layer that is unpacked, and one that is mounted from its archive, compared to GNU tar on the same archive."""
 
+import hashlib
 import os
 import platform
 import shutil
@@ -43,7 +44,9 @@ def mount(place: Place) -> Iterator[Budget]:
     layers = MountedLayers(place.base / "scratch", "assembly", is_wanted=True)
     if not layers.is_possible:
         return
-    mounted, unpacked = place.base / "mounted", place.base / "unpacked"
+    with archive.open("rb") as file:
+        mounted = place.base / hashlib.file_digest(file, "sha256").hexdigest()
+    unpacked = place.base / "unpacked"
     ours, theirs, own_reads, their_reads = [], [], [], []
     unpack_layer(archive, unpacked)
     for _ in range(ROUNDS):

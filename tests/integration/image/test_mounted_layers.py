@@ -6,9 +6,11 @@ import os
 import stat
 import subprocess
 import tarfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,8 @@ from runtime.image.layer_tree import UnfitError, read_tree
 from runtime.image.mounted_layers import ARCHIVE, FILES, INDEX, MountedLayers, copy_archive, try_mount
 from runtime.image.tar import Input
 from runtime.image.unpack import unpack
+from runtime.linux.erofs import mount_image
+from tests.integration.build.workbench import copying_bench
 from tests.support.layer_archives import archive, member
 
 pytestmark = pytest.mark.root
@@ -35,12 +39,12 @@ def layers(folder):
 def mounted(folder, data):
     """Write and mount the layer of the archive `data`; give its directory, None if it must be unpacked."""
     (folder / "blob").write_bytes(data)
-    both, layer = layers(folder), folder / "layer"
+    both, layer = layers(folder), folder / hashlib.sha256(data).hexdigest()
     written = both.write(folder / "blob", layer, None)
     if written is None:
         yield None
         return
-    assert written.diff_id == f"sha256:{hashlib.sha256(data).hexdigest()}"
+    assert written.diff_id == f"sha256:{layer.name}"
     both.ensure(layer, written.archive_bytes)
     try:
         yield layer / FILES
@@ -224,7 +228,7 @@ def test_the_archive_of_a_layer_is_had_back_as_it_came(tmp_path):
     with mounted(tmp_path, data):
         out = io.BytesIO()
         diff_id = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        assert copy_archive(tmp_path / "layer", diff_id, out)
+        assert copy_archive(tmp_path / diff_id.partition(":")[2], diff_id, out)
         assert out.getvalue() == data
     assert not copy_archive(tmp_path, diff_id, out)
 
@@ -240,13 +244,16 @@ def layer(tmp_path):
     layers(tmp_path).release(directory)
 
 
-@pytest.mark.parametrize("damage", ["lost", "empty", "garbage", "half"])
+@pytest.mark.parametrize("damage", ["lost", "empty", "garbage", "half", "other"])
 def test_an_index_that_is_lost_or_damaged_is_made_again(layer, damage):
     index = layer / INDEX
     whole = index.read_bytes()
+    (layer.parent / "blob").write_bytes(archive(member("g", content=b"of another layer")))
+    assert layers(layer.parent).write(layer.parent / "blob", layer.parent / "other", None) is not None
+    other = (layer.parent / "other" / INDEX).read_bytes()
     index.unlink()
     if damage != "lost":
-        index.write_bytes({"empty": b"", "garbage": os.urandom(4096), "half": whole[:1024]}[damage])
+        index.write_bytes({"empty": b"", "garbage": os.urandom(4096), "half": whole[:1024], "other": other}[damage])
     layers(layer.parent).ensure(layer, None)
     assert (layer / FILES / "f").read_bytes() == b"content"
     assert index.read_bytes() == whole
@@ -270,10 +277,13 @@ def test_a_layer_of_which_nothing_is_left_is_not_taken_for_an_empty_one(layer):
         layers(layer.parent).ensure(layer, size)
 
 
-def test_a_changed_archive_is_never_given_away(layer):
+def test_a_changed_archive_is_never_given_away_and_gets_no_index(layer):
     with open(layer / ARCHIVE, "r+b") as file:
         file.seek(512)
         file.write(b"C")
+    (layer / INDEX).unlink()
+    with pytest.raises(InternalError, match="its archive was changed"):
+        layers(layer.parent).ensure(layer, None)
     with pytest.raises(InternalError, match="its archive was changed"):
         copy_archive(layer, f"sha256:{layer.name}", io.BytesIO())
 
@@ -337,3 +347,26 @@ def test_the_switch_turns_it_off(tmp_path):
         is None
     )
     assert not Path(tmp_path / "l").exists()
+
+
+def test_a_layer_is_mounted_outside_the_event_loop(monkeypatch):
+    threads = []
+
+    def mount(*arguments):
+        threads.append(threading.current_thread())
+        mount_image(*arguments)
+
+    async def main():
+        async with copying_bench(mounts=True) as b:
+            b.write({"f": "content"})
+            result = await b.build("FROM scratch\nCOPY f /\n")
+            b.images.layers.release()
+            next((b.home / "root/layers").glob(f"*/{INDEX}")).unlink()
+            monkeypatch.setattr("runtime.image.mounted_layers.mount_image", mount)
+            await b.images.whole(result.image)
+            assert result.read("/f") == "content"
+            await b.images.whole(result.image)
+
+    anyio.run(main)
+    assert threads
+    assert threading.main_thread() not in threads
