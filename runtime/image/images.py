@@ -17,7 +17,7 @@ from typing import Any, cast
 import anyio.to_thread
 
 from runtime.bodies import ContainerConfig
-from runtime.errors import BadRequestError, ConflictError, NotFoundError
+from runtime.errors import BadRequestError, ConflictError, InternalError, KernelError, NotFoundError
 from runtime.image.content import ContentStore
 from runtime.image.garbage import Garbage
 from runtime.image.layers import Layers
@@ -92,6 +92,12 @@ class Images:
         if image.rootfs is not None:
             return (image.rootfs,)
         return self.stacked(image.diff_ids)
+
+    def layer_places(self, image: Image) -> tuple[Path, ...]:
+        """Return what `layer_directories` does, to be shown: a damaged layer is in none's way, and has no files there."""
+        with suppress(InternalError, KernelError, OSError):
+            return self.layer_directories(image)
+        return tuple(map(self.layers.place, dict.fromkeys(reversed(image.diff_ids))))
 
     def stacked(self, diff_ids: Sequence[str]) -> tuple[Path, ...]:
         """Return the directories of layers, given the lowest first, as overlayfs wants them: the topmost first, each once.
@@ -281,9 +287,9 @@ class Images:
         return self.layers.has(diff_id) and not self.layers.lacks_owners(diff_id)
 
     async def whole(self, image: Image) -> Image:
-        """Return `image` once its layers have the owners of their files: some may have been unpacked without.
+        """Return `image` once its layers can be used: mounted, and with the owners of files that were unpacked without.
 
-        Raises NotFoundError when one of them is missing or can't be had again.
+        Raises NotFoundError when one of them is missing or can't be had again, InternalError when it is damaged.
         """
         for diff_id in dict.fromkeys(image.diff_ids):
             if not self.layers.has(diff_id):
@@ -295,6 +301,10 @@ class Images:
                 async with self.transfers.alone(diff_id):
                     if self.layers.lacks_owners(diff_id):
                         await self.layers.renew(diff_id)
+            elif not self.layers.is_ready(diff_id):
+                # that may take its whole archive, to make a lost index again or to unpack it
+                async with self.garbage.held_off():
+                    await anyio.to_thread.run_sync(self.layers.directory, diff_id)
         return image
 
     async def commit_layer(self, upper: Path) -> str:

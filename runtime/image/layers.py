@@ -89,6 +89,14 @@ class Layers:
         self.mounted.ensure(home, self._record(diff_id).get("archive"))
         return home / FILES
 
+    def place(self, diff_id: str) -> Path:
+        """Return where that directory is, whether it is mounted now or not."""
+        return self._home(diff_id) / FILES
+
+    def is_ready(self, diff_id: str) -> bool:
+        """Whether `directory` has nothing to mount, and so blocks for no time."""
+        return self.mounted.is_ready(self._home(diff_id))
+
     def _home(self, diff_id: str) -> Path:
         return self._paths.layers / diff_id.partition(":")[2]
 

@@ -311,7 +311,7 @@ class Containers:
 
     def _layers(self, container: Container) -> builtins.list[Path]:
         try:
-            return [*self.images.layer_directories(self.images.resolve(container.image_id))]
+            return [*self.images.layer_places(self.images.resolve(container.image_id))]
         except NotFoundError:  # the image was removed by force
             return []
 

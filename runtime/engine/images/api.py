@@ -100,7 +100,7 @@ class ImageApi:
         image = self.images.resolve(name)
         tagged_s = self.images.tagged_s(image)
         history = image.config.get("history") or ()
-        layers = [str(directory) for directory in self.images.layer_directories(image)]
+        layers = [str(directory) for directory in self.images.layer_places(image)]
         data = {"MergedDir": "", "UpperDir": layers[0] if layers else "", "WorkDir": ""}
         if layers[1:]:
             data["LowerDir"] = ":".join(layers[1:])

@@ -173,6 +173,7 @@ def test_a_damaged_layer_is_reported_with_its_image(engine, damage):
     said = checked(engine, code=1)
     assert f"disk: layer sha256:{layer.name} of image docker.io/library/busybox:latest is damaged" in said
     assert "skiff image rm" in said
+    assert engine.skiff("image", "inspect", "busybox").returncode == 0
     if damage == "missing":
         (engine.root / "elsewhere").rename(layer)
         checked(engine, code=0)
