@@ -128,6 +128,8 @@ def entries(source: Input) -> Iterator[TarEntry]:
                 pax = _records(data)
             elif kind == b"g":
                 common |= _records(data)
+                if sum(len(key) + len(value) for key, value in common.items()) > LARGEST_EXTENSION_BYTES:
+                    raise TarError("its global headers are too large")
             elif kind == b"L":
                 long_name = data.partition(b"\0")[0]
             else:

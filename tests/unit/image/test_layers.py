@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from runtime.errors import BadRequestError
 from runtime.image.assembly import assemble
 from runtime.image.pack import pack
-from runtime.image.unpack import unpack
+from runtime.image.tar import Input, TarError, entries
+from runtime.image.unpack import ignore, unpack
 from tests.support.layer_archives import archive, member
 
 pytestmark = pytest.mark.root
@@ -283,3 +284,13 @@ def test_any_damage_is_refused_or_harmless(tmp_path_factory, data, position):
         unpacked(folder, bytes(whole))
     except BadRequestError:
         return
+
+
+def test_global_headers_can_not_grow_without_end():
+    def headers():
+        for number in range(6):
+            yield tarfile.TarInfo.create_pax_global_header({f"comment{number}": "x" * (4 << 20)})
+        pytest.fail("all of them were taken")
+
+    with pytest.raises(TarError, match="global headers are too large"):
+        list(entries(Input(headers(), ignore)))
