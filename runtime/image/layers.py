@@ -27,7 +27,7 @@ from runtime.image.mounted_layers import FILES, MountedLayers, copy_archive
 from runtime.image.pack import pack
 from runtime.image.unpack import Blob, Unpacked, unpack
 from runtime.linux import userns
-from runtime.linux.durability import sync_tree
+from runtime.linux.durability import sync_file, sync_tree
 from runtime.paths import Paths
 from runtime.store import Store, record
 from runtime.store.layout import LAYER
@@ -81,7 +81,7 @@ class Layers:
         self._trash = trash
         self._records: dict[str, dict[str, Any]] = {}
         self._has_one_user = userns.has_one_user()
-        self.mounted = MountedLayers(paths.tmp, ASSEMBLY, is_wanted=mounts)
+        self.mounted = MountedLayers(paths.tmp, ASSEMBLY, is_wanted=mounts, on_unpack=self._note_owners)
 
     def directory(self, diff_id: str) -> Path:
         """Return the directory with the files of the layer, in overlayfs's format. Raises InternalError if it is damaged."""
@@ -198,6 +198,15 @@ class Layers:
                 )
             self._install(target, unpacked)
         return unpacked
+
+    def _note_owners(self, home: Path) -> None:
+        """Record, at once, that a layer's files have lost their owners if they have; its archive is about to go."""
+        if self._has_one_user:
+            diff_id = f"sha256:{home.name}"
+            marked = {**self._record(diff_id), ONE_USER: True}
+            record.append(home / LAYER, record.encode(marked))
+            sync_file(home / LAYER)
+            self._records[diff_id] = marked
 
     def lacks_owners(self, diff_id: str) -> bool:
         """Whether the layer was unpacked where there was one user alone, and there are more now: its owners are lost."""

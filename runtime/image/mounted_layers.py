@@ -40,12 +40,15 @@ logger = logging.getLogger(__name__)
 class MountedLayers:
     """Writes, mounts and unmounts them."""
 
-    def __init__(self, scratch: Path, assembly: str, *, is_wanted: bool) -> None:
+    def __init__(
+        self, scratch: Path, assembly: str, *, is_wanted: bool, on_unpack: Callable[[Path], None] | None = None
+    ) -> None:
         """`scratch` is a directory for what is not finished, on the filesystem of the layers.
 
         `assembly` names the file that an unpacked layer has next to its directory. Unless `is_wanted`, no layer is written
-        to be mounted.
+        to be mounted. `on_unpack` is called with the directory of a layer that has been unpacked, before its archive goes.
         """
+        self._on_unpack = on_unpack
         self._scratch = scratch
         self._assembly = assembly
         self._is_wanted = is_wanted
@@ -193,6 +196,8 @@ class MountedLayers:
             except OSError as error:  # there already, when the last engine crashed
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
+        if self._on_unpack is not None:
+            self._on_unpack(layer)
         # an index without an archive means that the archive is lost: that goes last, once the files are there for good
         (layer / INDEX).unlink(missing_ok=True)
         sync_file(layer)
