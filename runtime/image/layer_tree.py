@@ -180,12 +180,19 @@ class _Reader:
         if known is not None:
             known.links -= 1
             if known.is_directory:
-                gone = f"{parent}/{name}" if parent else name
-                for path in [one for one in self._directories if one == gone or one.startswith(f"{gone}/")]:
-                    for child in self._directories.pop(path).children.values():
-                        child.links -= 1
+                self._forget(f"{parent}/{name}" if parent else name)
             self._aliases.clear()
         children[key] = node
+
+    def _forget(self, path: str) -> None:
+        """Forget a directory and all below it: in the time that these take, as a layer may have thousands of them."""
+        pending = [path]
+        while pending:
+            gone = pending.pop()
+            for key, child in self._directories.pop(gone).children.items():
+                child.links -= 1
+                if child.is_directory:
+                    pending.append(f"{gone}/{key.decode('utf-8', 'surrogateescape')}")
 
     def _whiteout(self, parent: str, name: str) -> None:
         if name == OPAQUE:

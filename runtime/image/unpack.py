@@ -261,9 +261,9 @@ class _Extraction:
         if self._assembly is not None:
             self._assembly.is_exact = False
         if path in self._directories:
+            for gone, _, _ in os.walk(path):  # not all that are known: a layer may replace thousands
+                self._directories.pop(gone, None)
             shutil.rmtree(path)
-            for gone in [one for one in self._directories if one == path or one.startswith(f"{path}/")]:
-                del self._directories[gone]
         else:
             os.unlink(path)
         self._aliases.clear()

@@ -5,6 +5,7 @@ import io
 import os
 import stat
 import subprocess
+import sys
 import tarfile
 import threading
 from contextlib import contextmanager
@@ -196,6 +197,41 @@ def test_a_layer_whose_tree_is_far_larger_than_it_is_unpacked(pieces):
 
     with pytest.raises(UnfitError, match=r"too large|more than"):
         read_tree(Input(headers(), len))
+
+
+def test_what_replaces_a_directory_replaces_all_below_it(tmp_path):
+    members = [
+        *(member(f"d/é{n}/sub/f", content=b"f") for n in range(3)), member("keep/f", content=b"k"),
+        member("d/hard", HARDLINK, link="keep/f"), member("d", content=b"file"), member("d", DIRECTORY),
+        member("d/é1/new", content=b"n"),
+    ]  # fmt: skip
+    assert are_equal(tmp_path, archive(*members))
+
+
+def steps(number):
+    """Return how many lines of the readers are run for a layer that replaces so many directories."""
+    kinds = [DIRECTORY, tarfile.REGTYPE]
+    headers = [member(f"d{n}", kind)[0].tobuf() for kind in kinds for n in range(number)]
+    count = 0
+
+    def trace(frame, event, _):
+        nonlocal count
+        if frame.f_code.co_filename.endswith("layer_tree.py"):
+            count += event == "line"
+            return trace
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        read_tree(Input(iter(headers), len))
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_directories_are_replaced_in_linear_time():
+    assert steps(400) < 5 * steps(100)
 
 
 NAMES = st.text(alphabet="ab./", min_size=1, max_size=8) | st.sampled_from(
