@@ -68,7 +68,7 @@ async def load(images: Images, path: Path, progress: Tell) -> list[Image]:
             for position, (member, diff_id) in enumerate(zip(found.layers, layers, strict=True)):
                 # two loads of the same layer take turns: the second finds it there
                 async with images.transfers.alone(diff_id):
-                    if not images.layers.has(diff_id):
+                    if not images.layers.is_whole(diff_id):
                         descriptor = found.descriptors[position] if found.descriptors else None
                         await _load_layer(images, archive, member, diff_id, descriptor)
             loaded.append(await _adopt(images, found, progress))

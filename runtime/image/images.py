@@ -94,7 +94,7 @@ class Images:
         return self.stacked(image.diff_ids)
 
     def layer_places(self, image: Image) -> tuple[Path, ...]:
-        """Return what `layer_directories` does, to be shown: a damaged layer is in none's way, and has no files there."""
+        """Return what `layer_directories` does, to be shown: a damaged layer is named like any other."""
         with suppress(InternalError, KernelError, OSError):
             return self.layer_directories(image)
         return tuple(map(self.layers.place, dict.fromkeys(reversed(image.diff_ids))))
@@ -283,8 +283,8 @@ class Images:
         return self._paths.tmp
 
     def has_layer(self, diff_id: str) -> bool:
-        """Whether the layer is unpacked here, with the owners of its files."""
-        return self.layers.has(diff_id) and not self.layers.lacks_owners(diff_id)
+        """Whether the layer is here, not known to be damaged, and with the owners of its files."""
+        return self.layers.is_whole(diff_id) and not self.layers.lacks_owners(diff_id)
 
     async def whole(self, image: Image) -> Image:
         """Return `image` once its layers can be used: mounted, and with the owners of files that were unpacked without.

@@ -111,6 +111,10 @@ class Layers:
             return f"it is missing in {self._paths.layers}"
         return self.mounted.fault(self._home(diff_id), self._record(diff_id).get("archive"))
 
+    def is_whole(self, diff_id: str) -> bool:
+        """Whether the layer is here, and not known to be damaged: otherwise it must be had again."""
+        return self.fault(diff_id) is None
+
     def known(self) -> Iterator[str]:
         """Yield the diff IDs of all layers; what else lies among them is none of ours."""
         if not self._paths.layers.is_dir():
@@ -273,7 +277,7 @@ class Layers:
         return unpacked
 
     def _install(self, directory: Path, unpacked: Unpacked) -> None:
-        """Move `directory` to its place; where another got there first with the same layer, that one stays.
+        """Move `directory` to its place; where another got there first with the same layer, that one stays if it is whole.
 
         A directory that stands there counts as a whole layer, so all its files are on the disk before.
         """
@@ -290,3 +294,6 @@ class Layers:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+            if not self.is_whole(unpacked.diff_id):
+                self.remove(unpacked.diff_id)
+                os.rename(directory, final)

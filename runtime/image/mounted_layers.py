@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
 
@@ -205,8 +206,9 @@ class MountedLayers:
 
     def release(self, layer: Path) -> None:
         """Unmount the layer in the directory `layer`, if it is mounted; containers that use it keep it."""
-        with self._lock:
-            if (layer / ARCHIVE).exists() and is_mounted(layer / FILES):
+        # it may be mounted though its archive is lost
+        with self._lock, suppress(FileNotFoundError):
+            if is_mounted(layer / FILES):
                 linux.umount2(str(layer / FILES), linux.MNT_DETACH)
 
 
@@ -286,5 +288,5 @@ def try_mount(scratch: Path) -> None:
 
 def _damaged(layer: Path, what: str) -> InternalError:
     return InternalError(
-        f"layer {layer.name[:12]} is damaged: {what} ({layer / ARCHIVE})", "remove its image, and pull or load it again"
+        f"layer {layer.name[:12]} is damaged: {what} ({layer / ARCHIVE})", "pull, load or build its image again"
     )

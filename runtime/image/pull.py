@@ -162,7 +162,7 @@ async def _fetch_layers(
     fetching = _Fetch(images, source, reference, repository, progress)
     async with together() as group:
         for diff_id, descriptor in dict(zip(layers, descriptors, strict=True)).items():
-            if images.layers.has(diff_id):
+            if images.layers.is_whole(diff_id):
                 progress({"status": "Already exists", "progressDetail": {}, "id": short(descriptor.digest)})
                 images.layers.know(diff_id, images.layers.blob(diff_id) or descriptor)
             else:
@@ -230,7 +230,7 @@ class _Fetch:
         """Fetch and unpack one layer."""
         id = short(descriptor.digest)
         async with self._limit, self._images.transfers.alone(descriptor.digest):
-            if self._images.layers.has(diff_id):
+            if self._images.layers.is_whole(diff_id):
                 self._say("Already exists", id)
                 return
             if not self._images.content.has(descriptor.digest):

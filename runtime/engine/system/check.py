@@ -166,7 +166,7 @@ class Check:
                     name = (*image.references, image.id)[0]
                     yield Difference(
                         DISK, f"layer {diff_id} of image {name} is damaged: {fault}",
-                        f"skiff image rm {name}, then pull, load or build it again",
+                        f"pull, load or build {name} again",
                     )  # fmt: skip
 
     async def _write_again(self, kind: str, id: str) -> None:

@@ -383,3 +383,17 @@ def test_a_file_from_before_1970_is_copied_with_its_time():
             assert result.info("/old").st_mtime == -86_400
 
     anyio.run(main)
+
+
+def test_a_damaged_layer_is_made_again_by_the_next_build():
+    async def main():
+        async with copying_bench(mounts=True) as b:
+            lay(b.context, {"f": "content"})
+            first = await b.build("FROM scratch\nCOPY f /\n")
+            assert first.read("/f") == "content"
+            os.truncate(b.images.layers.place(first.image.diff_ids[0]).parent / ARCHIVE, 512)
+            second = await b.build("FROM scratch\nCOPY f /\n")
+            assert second.image.diff_ids == first.image.diff_ids
+            assert second.read("/f") == "content"
+
+    anyio.run(main)

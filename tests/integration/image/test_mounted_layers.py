@@ -298,7 +298,9 @@ def test_an_index_that_is_lost_or_damaged_is_made_again(layer, damage):
 def test_a_damaged_archive_is_reported_and_never_shown(layer):
     size = (layer / ARCHIVE).stat().st_size
     os.truncate(layer / ARCHIVE, size - 512)
-    with pytest.raises(InternalError, match=f"has {size - 512} of {size} bytes.*\n.*pull or load it again"):
+    with pytest.raises(
+        InternalError, match=f"has {size - 512} of {size} bytes.*\n.*pull, load or build its image again"
+    ):
         layers(layer.parent).ensure(layer, size)
     (layer / ARCHIVE).unlink()
     with pytest.raises(InternalError, match="its archive is lost"):
