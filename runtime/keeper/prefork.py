@@ -16,7 +16,7 @@ from runtime.linux import pidfd as pidfds
 from runtime.oci import launch
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.prepared import make_trees
-from runtime.oci.rootfs import RootError
+from runtime.oci.root import RootError
 
 if TYPE_CHECKING:
     from runtime.oci.types import OciDeviceRule, OciPreforkTemplate, OciResources

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.linux import syscalls as linux
-
-LONGEST_VALUE = 255  # fsconfig(2): 256 bytes with the terminating 0
+from runtime.linux.filesystem import LONGEST_VALUE, Option, new_filesystem
 
 
 def mount_image(image: Path, data: Path, target: Path) -> None:
@@ -26,18 +25,15 @@ def mount_image(image: Path, data: Path, target: Path) -> None:
 def made_mount(image: Path, data: Path) -> Iterator[int]:
     """Make the mount, as `mount_image`, and give its descriptor; it goes with that unless it is moved to a place."""
     opened: list[int] = []
+    options: list[Option] = []
     try:
-        context = linux.call("fsopen", b"erofs", linux.FSOPEN_CLOEXEC)
-        opened.append(context)
         for key, path in (("source", image), ("device", data)):
-            value = os.fsencode(path)
-            if len(value) > LONGEST_VALUE:
+            value = str(path)
+            if len(os.fsencode(value)) > LONGEST_VALUE:
                 opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
-                value = b"/proc/self/fd/%d" % opened[-1]
-            linux.call("fsconfig", context, linux.FSCONFIG_SET_STRING, key.encode(), value, 0)
-        linux.call("fsconfig", context, linux.FSCONFIG_SET_FLAG, b"ro", None, 0)
-        linux.call("fsconfig", context, linux.FSCONFIG_CMD_CREATE, None, None, 0)
-        opened.append(linux.call("fsmount", context, linux.FSMOUNT_CLOEXEC, 0))
+                value = f"/proc/self/fd/{opened[-1]}"
+            options.append((key, value))
+        opened.append(new_filesystem("erofs", [*options, ("ro", None)]))
         yield opened[-1]
     finally:
         for descriptor in opened:

@@ -52,6 +52,9 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_NAME, PR_CAPBSET_DROP
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 36, 38, 47
 PR_CAP_AMBIENT_RAISE, PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 
+# <linux/magic.h>
+PROC_SUPER_MAGIC = 0x9FA0
+
 # <linux/limits.h>
 LONGEST_PATH = 4096
 
@@ -219,6 +222,19 @@ def attach_mount(mounted: int, target: int) -> None:
 def umount2(target: str, flags: int) -> None:
     """umount2(2)."""
     _checked("umount2", _libc.umount2(os.fsencode(target), flags), target, flags)
+
+
+class FilesystemStatus(ctypes.Structure):
+    """struct statfs of fstatfs(2): its first field, and room for the others."""
+
+    _fields_ = (("type", ctypes.c_long), ("others", ctypes.c_long * 31))
+
+
+def filesystem_type(descriptor: int) -> int:
+    """Return the magic number of the filesystem of a descriptor (fstatfs(2))."""
+    status = FilesystemStatus()
+    _checked("fstatfs", _libc.fstatfs(descriptor, ctypes.byref(status)), descriptor)
+    return int(status.type)
 
 
 def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:

@@ -7,6 +7,8 @@ import os
 EVERY_ID = ["0", "0", "4294967295"]
 HIGHEST_GROUP = (1 << 31) - 1
 """The highest GID that sysctls accept."""
+OVERFLOW_ID = 65534
+"""The UID and GID that stat(2) shows for one that is not mapped (/proc/sys/kernel/overflowuid)."""
 _maps_every_id: dict[int, bool] = {}
 """Results by user namespace: a map can be written once only (user_namespaces(7))."""
 

@@ -10,7 +10,7 @@ import struct
 
 from runtime.hints import TYPE_CHECKING
 from runtime.linux import syscalls as linux
-from runtime.oci.rootfs import Root
+from runtime.oci.root import Root
 
 if TYPE_CHECKING:
     from runtime.oci.types import OciConsoleSize, OciProcess

@@ -49,6 +49,10 @@ RECURSIVE = {
     "rnostrictatime": (0, _TIMES),
 }  # fmt: skip
 """Options for all mounts of a tree: attributes to set and to clear (mount_setattr(2), AT_RECURSIVE)."""
+SUPERBLOCK = (
+    (linux.MS_RDONLY, "ro"), (linux.MS_SYNCHRONOUS, "sync"), (linux.MS_DIRSYNC, "dirsync"),
+    (linux.MS_MANDLOCK, "mand"), (linux.MS_LAZYTIME, "lazytime"),
+)  # fmt: skip
 COPY_UP, MAP_IDS, MAP_ALL_IDS = "tmpcopyup", "idmap", "ridmap"
 KNOWN = frozenset([*FLAGS, *PROPAGATION, *RECURSIVE, COPY_UP, MAP_IDS, MAP_ALL_IDS])
 
@@ -56,12 +60,12 @@ KNOWN = frozenset([*FLAGS, *PROPAGATION, *RECURSIVE, COPY_UP, MAP_IDS, MAP_ALL_I
 class MountOptions:
     """The parsed options of one mount.
 
-    `flags` and `data` are those of mount(2); `propagation` has changes of propagation in order; `recursive` the
-    attributes to set and to clear in the whole tree. `copies_up`: a tmpfs starts with a copy of what it covers;
-    `maps_ids`, `maps_all_ids`: the mount, or its whole tree, is ID-mapped.
+    `flags` are those of mount(2), `filesystem_options` are the others, as written. `propagation` has changes of
+    propagation in order; `recursive` the attributes to set and to clear in the whole tree. `copies_up`: a tmpfs starts
+    with a copy of what it covers; `maps_ids`, `maps_all_ids`: the mount, or its whole tree, is ID-mapped.
     """
 
-    __slots__ = ("copies_up", "data", "flags", "maps_all_ids", "maps_ids", "propagation", "recursive")
+    __slots__ = ("copies_up", "filesystem_options", "flags", "maps_all_ids", "maps_ids", "propagation", "recursive")
 
     def __init__(self, options: Sequence[str]) -> None:
         self.flags = 0
@@ -70,7 +74,7 @@ class MountOptions:
         self.copies_up = COPY_UP in options
         self.maps_all_ids = MAP_ALL_IDS in options
         self.maps_ids = self.maps_all_ids or MAP_IDS in options
-        data = []
+        self.filesystem_options: list[str] = []
         for option in options:
             if option in FLAGS:
                 bits, on = FLAGS[option]
@@ -82,18 +86,28 @@ class MountOptions:
                 so_far_on, so_far_off = self.recursive
                 self.recursive = (so_far_on & ~off_bits | on_bits, so_far_off & ~on_bits | off_bits)
             elif option not in (COPY_UP, MAP_IDS, MAP_ALL_IDS):
-                data.append(option)
-        self.data = ",".join(data)
-
-    @property
-    def has_mode(self) -> bool:
-        """Whether the filesystem's options say which mode its root has."""
-        return any(option.startswith("mode=") for option in self.data.split(","))
+                self.filesystem_options.append(option)
 
     @property
     def is_bind(self) -> bool:
         """Whether it is a bind mount."""
         return bool(self.flags & linux.MS_BIND)
+
+    @property
+    def parameters(self) -> list[tuple[str, str | None]]:
+        """The filesystem's own options as (name, value), None for a flag. An entry may have several, with commas."""
+        found: list[tuple[str, str | None]] = []
+        for entry in self.filesystem_options:
+            for option in [entry] if '"' in entry else entry.split(","):
+                key, separator, value = option.partition("=")
+                if key:
+                    found.append((key, value if separator else None))
+        return found
+
+    @property
+    def superblock_flags(self) -> list[tuple[str, str | None]]:
+        """The flags that the filesystem has besides the mount, as options of fsconfig(2)."""
+        return [(name, None) for flag, name in SUPERBLOCK if self.flags & flag]
 
     @property
     def attributes(self) -> tuple[int, int]:

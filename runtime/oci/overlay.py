@@ -1,4 +1,4 @@
-"""Overlay mounts of image layers (kernel Documentation/filesystems/overlayfs)."""
+"""Overlay mounts: of image layers, and as an entry of a document (kernel Documentation/filesystems/overlayfs)."""
 
 from __future__ import annotations
 
@@ -9,50 +9,24 @@ from collections.abc import Sequence
 from runtime.errors import KernelError
 from runtime.linux import syscalls as linux
 from runtime.linux import userns
+from runtime.linux.filesystem import LONGEST_VALUE, Option, new_filesystem
 
-LONGEST_VALUE = 255  # fsconfig(2): 256 bytes with the terminating 0
 LONGEST_DATA = 4095  # mount(2): one page
+LAYER, DATA_LAYER = "lowerdir+", "datadir+"
+DIRECTORIES = (LAYER, DATA_LAYER, "upperdir", "workdir")
 
 
 def mount_overlay(target: str, options: Sequence[str]) -> None:
-    """Mount an overlay at `target`; `options` are `lowerdir+=` (topmost first), `upperdir=`, `workdir=` and flags.
+    """Mount an overlay at `target`; `options` are the directories and flags of overlayfs, layers topmost first.
 
     With the new mount API layers are added one by one, without a limit on their number. Kernels before 6.7 know only
     `lowerdir`: there all layers go into one option, as /proc/self/fd paths, of which about 200 fit.
-
-    In a user namespace "trusted." attributes can't be set, so overlayfs stores its marks as "user." ones (userxattr).
     """
-    opened: list[int] = []
-    if not userns.is_initial():
-        options = [*options, "userxattr"]
     try:
-        try:
-            _mount_by_steps(target, options, opened)
-        except KernelError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            _mount_at_once(target, options, opened)
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
-
-
-def _mount_by_steps(target: str, options: Sequence[str], opened: list[int]) -> None:
-    context = linux.call("fsopen", b"overlay", linux.FSOPEN_CLOEXEC)
-    try:
-        for option in options:
-            key, separator, value = option.partition("=")
-            if separator:
-                # the kernel treats a backslash as an escape
-                if len(os.fsencode(value)) > LONGEST_VALUE or "\\" in value:
-                    value = _by_descriptor(value, opened)
-                linux.call("fsconfig", context, linux.FSCONFIG_SET_STRING, key.encode(), os.fsencode(value), 0)
-            else:
-                linux.call("fsconfig", context, linux.FSCONFIG_SET_FLAG, key.encode(), None, 0)
-        linux.call("fsconfig", context, linux.FSCONFIG_CMD_CREATE, None, None, 0)
-        mounted = linux.call("fsmount", context, linux.FSMOUNT_CLOEXEC, 0)
-    finally:
-        os.close(context)
+        mounted = open_overlay(options)
+    except KernelError as error:
+        mount_overlay_otherwise(error, target, options)
+        return
     try:
         # the target may be a /proc/self/fd path, which is a link
         flags = linux.MOVE_MOUNT_F_EMPTY_PATH | linux.MOVE_MOUNT_T_SYMLINKS
@@ -61,17 +35,105 @@ def _mount_by_steps(target: str, options: Sequence[str], opened: list[int]) -> N
         os.close(mounted)
 
 
-def _mount_at_once(target: str, options: Sequence[str], opened: list[int]) -> None:
-    lower = ":".join(_by_descriptor(o.partition("=")[2], opened) for o in options if o.startswith("lowerdir+="))
-    others = [
-        f"{key}={_by_descriptor(value, opened)}" if separator else key
-        for key, separator, value in (o.partition("=") for o in options if not o.startswith("lowerdir+="))
-    ]
-    data = ",".join([f"lowerdir={lower}", *others])
-    if len(data) > LONGEST_DATA:
-        hint = "before Linux 6.7 an image can have about 200 layers"
-        raise KernelError("mount", ("overlay", target), errno.E2BIG, hint)
-    linux.mount("overlay", target, "overlay", 0, data)
+def open_overlay(options: Sequence[str]) -> int:
+    """Return the descriptor of a detached overlay, see `mount_overlay`. Raises KernelError, EINVAL before Linux 6.7."""
+    opened: list[int] = []
+    try:
+        return new_filesystem("overlay", [_short(key, value, opened) for key, value in parameters(options)])
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def mount_overlay_otherwise(error: KernelError, target: str, options: Sequence[str], flags: int = 0) -> None:
+    """Mount an overlay at `target` by mount(2), as kernels before 6.7 need it, after `error` of `open_overlay`."""
+    if error.errno != errno.EINVAL:
+        raise error
+    try:
+        _mount_at_once(target, options, flags)
+    except KernelError as second:
+        # the first has the reason that the kernel gave
+        raise (error if second.errno == errno.EINVAL else second) from error
+
+
+def _mount_at_once(target: str, options: Sequence[str], flags: int) -> None:
+    opened: list[int] = []
+    layers, others = [], []
+    try:
+        for key, value in parameters(options):
+            if value is None:
+                others.append(key)
+            elif key == LAYER:
+                layers.append(_by_descriptor(value, opened))
+            elif key == DATA_LAYER:
+                layers.append(":" + _by_descriptor(value, opened))
+            else:
+                others.append(f"{key}={_by_descriptor(value, opened) if key in DIRECTORIES else value}")
+        data = ",".join([f"lowerdir={':'.join(layers)}", *others])
+        if len(data) > LONGEST_DATA:
+            hint = "before Linux 6.7 an image can have about 200 layers"
+            raise KernelError("mount", ("overlay", target), errno.E2BIG, hint)
+        linux.mount("overlay", target, "overlay", flags, data)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def parameters(options: Sequence[str]) -> list[Option]:
+    """Return the parameters for fsconfig(2); `lowerdir=a:b::c` is taken apart into layers and data-only layers.
+
+    With `lowerdir=`, paths are escaped as for mount(2). In a user namespace "trusted." attributes can't be set, so
+    overlayfs stores its marks as "user." ones (userxattr).
+    """
+    found: list[Option] = [("source", "overlay")]
+    is_escaped = any(option.startswith("lowerdir=") for option in options)
+    for option in options:
+        key, separator, value = option.partition("=")
+        if not separator:
+            found.append((key, None))
+        elif key == "lowerdir":
+            found += _layers(value)
+        elif key in ("upperdir", "workdir") and is_escaped:
+            found.append((key, "".join(letter for letter, _ in _letters(value))))
+        else:
+            found.append((key, value))
+    if not userns.is_initial() and ("userxattr", None) not in found:
+        found.append(("userxattr", None))
+    return found
+
+
+def _layers(value: str) -> list[Option]:
+    """Parse `lowerdir`: layers are separated by ":", those after "::" have only data."""
+    found: list[Option] = []
+    key, path = LAYER, ""
+    for letter, is_escaped in [*_letters(value), (":", False)]:
+        if letter != ":" or is_escaped:
+            path += letter
+        elif path:
+            found.append((key, path))
+            path = ""
+        else:
+            key = DATA_LAYER
+    return found
+
+
+def _letters(value: str) -> list[tuple[str, bool]]:
+    """Return the letters of an escaped path, each with whether a backslash was before it."""
+    found, is_escaped = [], False
+    for letter in value:
+        if letter == "\\" and not is_escaped:
+            is_escaped = True
+        else:
+            found.append((letter, is_escaped))
+            is_escaped = False
+    return found
+
+
+def _short(key: str, value: str | None, opened: list[int]) -> Option:
+    """Return the option as fsconfig(2) takes it: without the backslash that escapes there, and not too long."""
+    if value is not None and key in DIRECTORIES and (len(os.fsencode(value)) > LONGEST_VALUE or "\\" in value):
+        return key, _by_descriptor(value, opened)
+    return key, value
 
 
 def _by_descriptor(path: str, opened: list[int]) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 from runtime.hints import TYPE_CHECKING
 from runtime.linux import syscalls as linux
-from runtime.oci import rootfs
+from runtime.oci import nodes, rootfs
 from runtime.oci.premade_mount import PremadeMount
+from runtime.oci.root import Root
 
 if TYPE_CHECKING:
     from runtime.oci.types import OciPreforkTemplate
@@ -32,14 +33,15 @@ def make_trees(template: OciPreforkTemplate, place: str, hierarchies: Mapping[st
     try:
         linux.mount(None, "/", None, linux.MS_PRIVATE | linux.MS_REC)
         linux.mount("tmpfs", place, "tmpfs", 0, "mode=755")
-        root = rootfs.Root(place)
+        root = Root(place)
         umask = os.umask(0)
         trees = [tree for tree in (PremadeMount(point, template) for point in POINTS) if tree.entries]
         for tree in trees:
             for entry in tree.entries:
                 rootfs.mount_entry(root, entry, hierarchies)
             if tree.point == "/dev":
-                rootfs.make_default_devices(root)
+                nodes.make_default_devices(root)
+            root.make_read_only()
             rootfs.hide(root, tree.hidden)
             rootfs.protect(root, tree.protected)
             mounted = root.open(tree.point, os.O_PATH)

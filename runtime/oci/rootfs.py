@@ -10,26 +10,23 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from runtime.errors import KernelError
 from runtime.hints import TYPE_CHECKING
 from runtime.linux import mountinfo, userns
 from runtime.linux import syscalls as linux
+from runtime.linux.filesystem import Option, new_filesystem
+from runtime.oci import nodes
 from runtime.oci.copying import copy_tree
 from runtime.oci.mount_options import MountOptions
-from runtime.oci.overlay import mount_overlay
+from runtime.oci.overlay import mount_overlay, mount_overlay_otherwise, open_overlay
 from runtime.oci.premade_mount import PremadeMount
-from runtime.oci.process import StartError
+from runtime.oci.root import Root, RootError
 
 if TYPE_CHECKING:
-    from runtime.oci.types import OciDevice, OciMount, OciSpec
+    from runtime.oci.types import OciMount, OciSpec
 
-DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
-LINKS = (
-    ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"), ("/proc/kcore", "core"),
-)  # fmt: skip
 MOUNTABLE_PROC = frozenset(
     "cpuinfo diskstats meminfo stat swaps uptime loadavg slabinfo net/dev sys/kernel/ns_last_pid "
     "sys/crypto/fips_enabled".split()
@@ -37,63 +34,10 @@ MOUNTABLE_PROC = frozenset(
 """Files below /proc on which a mount is allowed, as lxcfs needs it."""
 HOST_OWN = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
 """Filesystems that show a namespace, by type: in a namespace that another user owns, the host's mount is bound instead."""
-LINKS_FOLLOWED = 40
+FILLED_LATER = ("tmpfs", "ramfs", "overlay")
+"""Filesystems in which mount points, devices and files are created before they become read-only."""
+PROC_ROOT_INODE = 1  # <linux/proc_fs.h>: PROC_ROOT_INO
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-
-
-class RootError(StartError):
-    """The root filesystem can't be set up with this image or these mounts."""
-
-
-class Root:
-    """A root directory, which is a mount point, and operations inside it."""
-
-    def __init__(self, path: str) -> None:
-        self.path = os.path.realpath(path)
-        self.descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def open(self, path: str, flags: int, resolve: int = 0) -> int:
-        """Open `path` as if in a chroot to this directory. Raises KernelError."""
-        resolve |= linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS
-        return linux.open_inside(self.descriptor, os.fsencode(path), flags, resolve)
-
-    def find(self, path: str) -> int:
-        """Return an O_PATH descriptor of `path`, -1 if it does not exist."""
-        try:
-            return self.open(path, os.O_PATH)
-        except KernelError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise
-            return -1
-
-    def provide(self, path: str, is_directory: bool, links: int = LINKS_FOLLOWED) -> int:
-        """Return an O_PATH descriptor of `path`; create missing parts of it, also behind dangling links."""
-        try:
-            return self.open(path, os.O_PATH)
-        except KernelError as error:
-            if error.errno != errno.ENOENT or not links:
-                raise
-        parent, name = os.path.split(path.rstrip("/"))
-        parent_descriptor = self.provide(parent or "/", True, links)
-        try:
-            try:
-                if is_directory:
-                    os.mkdir(name, 0o755, dir_fd=parent_descriptor)
-                else:
-                    flags = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-                    os.close(os.open(name, flags, 0o644, dir_fd=parent_descriptor))
-            except FileExistsError:
-                # a dangling link
-                target = os.readlink(name, dir_fd=parent_descriptor)
-                inside = target if target.startswith("/") else f"{parent}/{target}"
-                return self.provide(inside, is_directory, links - 1)
-            return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_descriptor)
-        finally:
-            os.close(parent_descriptor)
-
-    def place_of(self, descriptor: int) -> str:
-        """Return the path of `descriptor` relative to this root."""
-        return os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(self.path.rstrip("/")) or "/"
 
 
 def prepare(
@@ -109,11 +53,11 @@ def prepare(
     """
     mounts = list(spec.get("mounts") or ())
     settings = spec.get("linux") or {}
-    # cloned before mounts become slaves: a mount with shared propagation must be in the host's peer group
+    # a mount with shared propagation must be in the host's peer group: cloned before mounts become slaves
     sources = []
     for entry in mounts:
         try:
-            sources.append(_source(entry) if _is_bind(entry) else -1)
+            sources.append(_source(entry) if _is_bind(entry) and _is_cloned_first(entry) else -1)
         except (KernelError, OSError) as error:
             raise _mount_error(entry, error) from error
     linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
@@ -125,22 +69,26 @@ def prepare(
         linux.mount(path, path, None, linux.MS_BIND | linux.MS_REC)
     root = Root(path)
     umask = os.umask(0)
-    fitting = {tree.point: tree for tree in made if tree.fits(mounts, settings)}
+    devices = settings.get("devices") or ()
+    changes = nodes.change_defaults(devices)
+    fitting = {
+        tree.point: tree for tree in made if tree.fits(mounts, settings) and not (tree.point == "/dev" and changes)
+    }
     covered = [entry for tree in fitting.values() for entry in tree.entries]
     for entry, source in zip(mounts, sources, strict=True):
         try:
-            if source >= 0:
-                _bind(root, entry, source)
+            if _is_bind(entry):
+                _bind(root, entry, _source_in_turn(root, entry, source))
             elif entry not in covered:
                 mount_entry(root, entry, hierarchies)
             elif entry["destination"] in fitting:
                 _attach(root, entry, fitting[entry["destination"]].descriptor)
         except (KernelError, OSError) as error:
             raise _mount_error(entry, error) from error
-    if "/dev" not in fitting and not any(_is_bind(one) and one["destination"].rstrip("/") == "/dev" for one in mounts):
-        make_default_devices(root)
-    for device in settings.get("devices") or ():
-        _device(root, device)
+    is_bound = any(_is_bind(one) and one["destination"].rstrip("/") == "/dev" for one in mounts)
+    nodes.make_devices(root, devices, has_defaults=not is_bound)
+    if "/dev" not in fitting and not is_bound:
+        nodes.make_default_devices(root)
     done = {path for tree in fitting.values() for path in (*tree.hidden, *tree.protected)}
     for act, paths in ((hide, settings.get("maskedPaths")), (protect, settings.get("readonlyPaths"))):
         act(root, [path for path in paths or () if path not in done])
@@ -159,8 +107,7 @@ def bind(path: str, mounts: Sequence[OciMount]) -> None:
 
 def finish(root: Root, *, read_only: bool) -> None:
     """Make `root` the root of the mount namespace (pivot_root(2)) and unmount the old one."""
-    if read_only:
-        linux.set_mount(root.descriptor, linux.MOUNT_ATTR_RDONLY, recursive=False)
+    root.make_read_only(itself=read_only)
     os.fchdir(root.descriptor)
     os.close(root.descriptor)
     linux.call("pivot_root", b".", b".")
@@ -170,8 +117,7 @@ def finish(root: Root, *, read_only: bool) -> None:
 
 def finish_without_pivot(root: Root, *, read_only: bool) -> None:
     """Make `root` the root by MS_MOVE and chroot(2): pivot_root(2) does not work from an initramfs."""
-    if read_only:
-        linux.set_mount(root.descriptor, linux.MOUNT_ATTR_RDONLY, recursive=False)
+    root.make_read_only(itself=read_only)
     for mount in mountinfo.own_mounts():
         # if a process escapes to the old root, it must not find the host's /proc and /sys there
         if mount.kind in ("proc", "sysfs") and not f"{mount.point}/".startswith(f"{root.path.rstrip('/')}/"):
@@ -195,15 +141,15 @@ def mount_entry(root: Root, entry: OciMount, hierarchies: Mapping[str, str] | No
 
 
 def _mount_error(entry: OciMount, error: KernelError | OSError) -> Exception:
-    """Return an error that names the mount; the error itself where it says what to do, or callers know it."""
+    """Return an error that names the mount; the error itself where callers know it."""
     number = error.errno or 0
-    if number in EXHAUSTED or getattr(error, "hint", None):
+    if number in EXHAUSTED:
         return error
     reason = os.strerror(number).lower()
     if number == errno.EROFS:
         reason = "the mount point is missing there and can't be made: read-only file system"
     call = f" ({error.syscall}: {errno.errorcode.get(number, number)})" if isinstance(error, KernelError) else ""
-    return RootError(f"error mounting {_pair(entry)}: {reason}{call}")
+    return RootError(f"error mounting {_pair(entry)}: {reason}{call}", hint=getattr(error, "hint", None) or "")
 
 
 def _pair(entry: OciMount) -> str:
@@ -222,14 +168,46 @@ def _is_bind(entry: OciMount) -> bool:
     return entry.get("type") == "bind" or MountOptions(entry.get("options") or ()).is_bind
 
 
-def _source(entry: OciMount) -> int:
+def _is_cloned_first(entry: OciMount) -> bool:
+    """Whether a bind's source is cloned before anything is mounted."""
+    options = MountOptions(entry.get("options") or ())
+    return (
+        entry.get("mount") is not None
+        or bool(entry.get("namespace"))
+        or any(change & linux.MS_SHARED for change in options.propagation)
+    )
+
+
+def _source_in_turn(root: Root, entry: OciMount, source: int) -> int:
+    """Return the clone for a bind whose turn has come; `source` is the one that was made first, -1 if none was.
+
+    A source in the container's root, such as an earlier mount, is looked up inside it: a link of the image, or of
+    whoever else can write there, does not lead out.
+    """
+    options = MountOptions(entry.get("options") or ())
+    is_elsewhere = entry.get("namespace") or options.maps_ids or entry.get("uidMappings") or entry.get("subpath")
+    if is_elsewhere or not root.holds(entry["source"]):
+        return _source(entry) if source < 0 else source
+    inside = root.open(os.path.normpath(entry["source"]).removeprefix(root.path.rstrip("/")) or "/", os.O_PATH)
+    try:
+        if source >= 0:
+            os.close(source)
+        return _source(entry, inside)
+    finally:
+        os.close(inside)
+
+
+def _source(entry: OciMount, found: int = -1) -> int:
     """Return a detached clone of the mount at a bind's source, with its flags and propagation set.
 
-    `mount` in an entry (not part of the specification) is the descriptor of an existing clone.
+    `mount` in an entry (not part of the specification) is the descriptor of an existing clone; `found` that of the
+    source if the caller has looked it up.
     """
     options = MountOptions(entry.get("options") or ())
     is_recursive = bool(options.flags & linux.MS_REC)
-    if entry.get("mount") is not None:
+    if found >= 0:
+        source = linux.clone_mount(found, "", recursive=is_recursive)
+    elif entry.get("mount") is not None:
         source = int(entry["mount"])
     elif entry.get("namespace"):
         source = _clone_elsewhere(entry["namespace"], entry["source"], is_recursive)
@@ -270,7 +248,8 @@ def _clone_elsewhere(namespace: str, path: str, is_recursive: bool) -> int:
 def _bind(root: Root, entry: OciMount, source: int) -> None:
     is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     target = root.provide(entry["destination"], is_directory)
-    _keep_proc(root, entry, target)
+    if not _is_proc_itself(root, entry, target, source):
+        _keep_proc(root, entry, target)
     if is_directory != stat.S_ISDIR(os.fstat(target).st_mode):
         kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
         raise RootError(
@@ -283,52 +262,125 @@ def _bind(root: Root, entry: OciMount, source: int) -> None:
 
 
 def _mount(root: Root, entry: OciMount) -> None:
-    kind, source = entry.get("type"), entry.get("source")
+    """Mount a new filesystem. What follows on its creation is done to its descriptor, before or after it is attached."""
+    kind, source = str(entry.get("type")), entry.get("source") or entry.get("type")
     options = MountOptions(entry.get("options") or ())
-    covered = root.find(entry["destination"]) if kind == "tmpfs" and not options.has_mode else -1
+    is_read_only_later = kind in FILLED_LATER and bool(options.flags & linux.MS_RDONLY)
+    if is_read_only_later:
+        options.flags &= ~linux.MS_RDONLY
+    covered = root.find(entry["destination"]) if kind == "tmpfs" else -1
     target = _target(root, entry)
     if covered >= 0:
-        # as runc does: a tmpfs over a directory has its mode, and only a new one that of tmpfs itself (1777)
-        mode = f"mode={stat.S_IMODE(os.fstat(covered).st_mode):o}"
-        options.data = f"{options.data},{mode}" if options.data else mode
+        _take_over_owner(options, os.fstat(covered))
         os.close(covered)
     if kind == "overlay":
-        mount_overlay(f"/proc/self/fd/{target}", entry["options"])
+        mounted = _new_overlay(root, entry, target, options)
+    elif is_read_only_later or options.propagation or options.copies_up or options.recursive != (0, 0):
+        mounted = _new_mount(source, target, kind, options)
     else:
-        _mount_new(source or kind, target, kind, options)
-    if options.propagation or options.copies_up or options.recursive != (0, 0):
-        mounted = root.open(entry["destination"], os.O_RDONLY | os.O_NONBLOCK)
-        if options.copies_up:
-            copy_tree(f"/proc/self/fd/{target}", mounted)
-        attributes, clear = options.recursive
-        if attributes or clear:
-            linux.set_mount(mounted, attributes, clear=clear, recursive=True)
-        _spread(mounted, options)
-        os.close(mounted)
+        mounted = _mount_at_once(source, target, kind, options)
     os.close(target)
+    if mounted < 0:
+        return
+    attributes, clear = options.recursive
+    if attributes or clear:
+        linux.set_mount(mounted, attributes, clear=clear, recursive=True)
+    _spread(mounted, options)
+    if is_read_only_later:
+        root.make_read_only_later(mounted)
+    else:
+        os.close(mounted)
 
 
-def _mount_new(source: str | None, target: int, kind: str | None, options: MountOptions) -> None:
-    """Mount a filesystem; on EPERM for one that shows a namespace, bind the host's mount instead."""
-    data = options.data
+def _take_over_owner(options: MountOptions, covered: os.stat_result) -> None:
+    """Let a tmpfs without a mode of its own have mode and owner of the directory that it covers."""
+    names = {name for name, _ in options.parameters}
+    if "mode" not in names:
+        options.filesystem_options.append(f"mode={stat.S_IMODE(covered.st_mode):o}")
+        is_mapped = userns.is_initial() or userns.OVERFLOW_ID not in (covered.st_uid, covered.st_gid)
+        if is_mapped and not names & {"uid", "gid"}:
+            options.filesystem_options += [f"uid={covered.st_uid}", f"gid={covered.st_gid}"]
+
+
+def _new_mount(source: str | None, target: int, kind: str, options: MountOptions) -> int:
+    """Attach a new filesystem to `target`; return the descriptor of its mount, -1 if there is nothing to mount."""
+    try:
+        parameters = [("source", source), *options.superblock_flags, *_parameters(kind, options)]
+        mounted = new_filesystem(kind, parameters, options.attributes[0])
+    except KernelError as error:
+        mounted = _host_own(kind, options, error)
+    if mounted < 0:
+        return -1
+    if options.copies_up:
+        _copy_up(target, mounted, options)
+    linux.attach_mount(mounted, target)
+    return mounted
+
+
+def _parameters(kind: str, options: MountOptions) -> list[Option]:
+    """Return the filesystem's own options, without those that can't be in this user namespace."""
     if kind == "devpts" and userns.has_one_user():  # GID 5 is not mapped there
-        data = ",".join(option for option in data.split(",") if not option.startswith("gid="))
+        return [(key, value) for key, value in options.parameters if key != "gid"]
+    return options.parameters
+
+
+def _copy_up(target: int, mounted: int, options: MountOptions) -> None:
+    """Copy what the new mount covers, with the owner and mode of the directory, but for those that the options give."""
+    top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mounted)
+    given = os.fstat(top)
+    names = {name for name, _ in options.parameters}
+    copy_tree(f"/proc/self/fd/{target}", top)
+    if names & {"uid", "gid"}:
+        os.fchown(top, given.st_uid if "uid" in names else -1, given.st_gid if "gid" in names else -1)
+    if "mode" in names:
+        os.fchmod(top, stat.S_IMODE(given.st_mode))
+    os.close(top)
+
+
+def _new_overlay(root: Root, entry: OciMount, target: int, options: MountOptions) -> int:
+    """Attach an overlay to `target`; return the descriptor of its mount."""
+    directories = options.filesystem_options
+    try:
+        mounted = open_overlay(directories)
+    except KernelError as error:
+        mount_overlay_otherwise(error, f"/proc/self/fd/{target}", directories, options.flags)
+        return root.open(entry["destination"], os.O_PATH)
+    if options.flags & linux.MS_RDONLY or options.attributes != (0, 0):
+        linux.set_mount(mounted, options.attributes[0], clear=options.attributes[1], recursive=False)
+    linux.attach_mount(mounted, target)
+    return mounted
+
+
+def _mount_at_once(source: str | None, target: int, kind: str, options: MountOptions) -> int:
+    """Mount a filesystem by mount(2). Always returns -1."""
+    data = ",".join(key if value is None else f"{key}={value}" for key, value in _parameters(kind, options))
     try:
         linux.mount(source, f"/proc/self/fd/{target}", kind, options.flags, data or None)
     except KernelError as error:
-        if error.errno != errno.EPERM or kind not in HOST_OWN:
-            raise
-        if kind == "proc" and os.readlink("/proc/self") != str(os.getpid()):
-            # the PID namespace is new and ours: the reason is "mnt_already_visible", a /proc covered by other mounts
-            raise RootError(
-                "no /proc can be mounted: parts of this machine's own are covered (is it a container?)"
-            ) from error
-        if not os.path.exists(HOST_OWN[kind]):
-            return
-        same = linux.clone_mount(linux.AT_FDCWD, HOST_OWN[kind], recursive=True)
-        linux.set_mount(same, options.attributes[0], recursive=True)
-        linux.attach_mount(same, target)
-        os.close(same)
+        same = _host_own(kind, options, error)
+        if same >= 0:
+            linux.attach_mount(same, target)
+            os.close(same)
+    return -1
+
+
+def _host_own(kind: str, options: MountOptions, error: KernelError) -> int:
+    """Return a clone of the host's mount of a filesystem that shows a namespace, where a new one is not permitted.
+
+    -1 if the host has none. Raises `error` if that is no cure.
+    """
+    if error.errno != errno.EPERM or kind not in HOST_OWN:
+        raise error
+    if kind == "proc" and os.readlink("/proc/self") != str(os.getpid()):
+        # the PID namespace is new and ours: the reason is "mnt_already_visible", a /proc covered by other mounts
+        raise RootError(
+            "no /proc can be mounted: parts of this machine's own are covered (is it a container?)"
+        ) from error
+    if not os.path.exists(HOST_OWN[kind]):
+        return -1
+    same = linux.clone_mount(linux.AT_FDCWD, HOST_OWN[kind], recursive=True)
+    linux.set_mount(same, options.attributes[0], recursive=True)
+    return same
 
 
 def _target(root: Root, entry: OciMount) -> int:
@@ -357,6 +409,13 @@ def _keep_proc(root: Root, entry: OciMount, target: int) -> None:
         raise RootError(f'"{entry["destination"]}" cannot be mounted because it is inside /proc')
 
 
+def _is_proc_itself(root: Root, entry: OciMount, target: int, source: int) -> bool:
+    """Whether a bind shows a whole proc filesystem at /proc, as without a PID namespace in a user namespace."""
+    if root.place_of(target) != "/proc" or os.path.normpath(entry["destination"]) != "/proc":
+        return False
+    return linux.filesystem_type(source) == linux.PROC_SUPER_MAGIC and os.fstat(source).st_ino == PROC_ROOT_INODE
+
+
 def _mount_cgroups(root: Root, entry: OciMount, hierarchies: Mapping[str, str] | None) -> None:
     """Mount the container's cgroup view: version 2's tree, or a tmpfs with version 1's hierarchies."""
     point = entry["destination"]
@@ -371,87 +430,11 @@ def _mount_cgroups(root: Root, entry: OciMount, hierarchies: Mapping[str, str] |
         one: OciMount = {"destination": point, "source": hierarchies["unified"], "options": ["bind", *kept]}
         _bind(root, one, _source(one))
         return
-    options = ["nosuid", "noexec", "nodev", "mode=755"]
+    options = ["nosuid", "noexec", "nodev", "mode=755", *(["ro"] if "ro" in kept else ())]
     _mount(root, {"destination": point, "type": "tmpfs", "source": "tmpfs", "options": options})
     for controller, directory in hierarchies.items():
         one = {"destination": f"{point}/{controller}", "source": directory, "options": ["bind", *kept]}
         _bind(root, one, _source(one))
-    if "ro" in kept:
-        _set_read_only(root, point)
-
-
-def _set_read_only(root: Root, path: str) -> None:
-    mounted = root.open(path, os.O_PATH)
-    linux.set_mount(mounted, linux.MOUNT_ATTR_RDONLY, recursive=False)
-    os.close(mounted)
-
-
-def make_default_devices(root: Root) -> None:
-    """Create the nodes and links of /dev (OCI runtime spec, "Default Devices", "Dev symbolic links")."""
-    dev = root.provide("/dev", True)
-    for name, major, minor in DEVICES:
-        _node(dev, name, 0o666 | stat.S_IFCHR, os.makedev(major, minor), f"/dev/{name}")
-    for target, name in LINKS:
-        try:
-            os.symlink(target, name, dir_fd=dev)
-        except FileExistsError:
-            continue
-    os.close(dev)
-
-
-def _device(root: Root, device: OciDevice) -> None:
-    folder, name = os.path.split(device["path"])
-    parent = root.provide(folder, True)
-    kind = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device["type"]]
-    number = os.makedev(device.get("major", 0), device.get("minor", 0))
-    if _node(parent, name, device.get("fileMode", 0o666) | kind, number, device["path"]):
-        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent, follow_symlinks=False)
-    else:
-        there = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_IFMT(there.st_mode) != kind or (kind != stat.S_IFIFO and there.st_rdev != number):
-            raise RootError(f"{device['path']} exists, and is not the requested device")
-    os.close(parent)
-
-
-def _node(parent: int, name: str, mode: int, number: int, path: str) -> bool:
-    """Create a device node unless the name exists; return whether it was created.
-
-    Without permission, as in a user namespace, the host's node is bind-mounted instead; `path` is where it probably is.
-    """
-    try:
-        os.mknod(name, mode, number, dir_fd=parent)
-    except FileExistsError:
-        return False
-    except PermissionError:
-        _bind_node(parent, name, mode, number, path)
-        return False
-    return True
-
-
-def _host_nodes() -> Iterator[str]:
-    return (f"{folder}/{name}" for folder, _, names in os.walk("/dev") for name in names)
-
-
-def _is_node(path: str, mode: int, number: int) -> bool:
-    """Whether `path` (not followed) is the node of device `number` with the file type of `mode`."""
-    try:
-        about = os.lstat(path)
-    except OSError:
-        return False
-    return about.st_rdev == number and stat.S_IFMT(about.st_mode) == stat.S_IFMT(mode)
-
-
-def _bind_node(parent: int, name: str, mode: int, number: int, path: str) -> None:
-    """Bind-mount the host's node of device `number`."""
-    found = next((one for one in (path, *_host_nodes()) if _is_node(one, mode, number)), None)
-    if found is None:
-        raise RootError(f"device {name}: the host has no node {os.major(number)}:{os.minor(number)} in /dev")
-    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=parent))
-    target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    same = linux.clone_mount(linux.AT_FDCWD, found, recursive=False)
-    linux.attach_mount(same, target)
-    os.close(same)
-    os.close(target)
 
 
 def hide(root: Root, paths: Sequence[str]) -> None:

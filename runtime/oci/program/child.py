@@ -31,6 +31,7 @@ from runtime.oci.process import PreExec, StartError, become
 from runtime.oci.program import confinement, hooks, mappings, scheduling
 from runtime.oci.program.document import PERSONALITIES
 from runtime.oci.program.namespaces import NAMESPACES, ContainerNamespaces
+from runtime.oci.root import Root
 
 if TYPE_CHECKING:
     from runtime.oci.types import OciSpec
@@ -282,11 +283,11 @@ def _set_kernel_values(document: OciSpec) -> None:
         linux.setdomainname(document["domainname"])
 
 
-def _prepare_root(plan: ChildPlan, hierarchies: Mapping[str, str] | None) -> rootfs.Root:
+def _prepare_root(plan: ChildPlan, hierarchies: Mapping[str, str] | None) -> Root:
     document = plan.document
     if "mount" in plan.namespaces.new or "mount" in plan.namespaces.joined:
         return rootfs.prepare(document, plan.bundle, hierarchies)
-    return rootfs.Root(os.path.join(plan.bundle, document["root"]["path"]))
+    return Root(os.path.join(plan.bundle, document["root"]["path"]))
 
 
 def _call_hooks(plan: ChildPlan, channel: Channel) -> None:
@@ -297,7 +298,7 @@ def _call_hooks(plan: ChildPlan, channel: Channel) -> None:
         hooks.run("createContainer", wanted.get("createContainer") or (), state)
 
 
-def _enter_root(root: rootfs.Root, plan: ChildPlan) -> None:
+def _enter_root(root: Root, plan: ChildPlan) -> None:
     """Make `root` the process's root, then set its propagation."""
     if "mount" not in plan.namespaces.new and "mount" not in plan.namespaces.joined:
         os.fchdir(root.descriptor)

@@ -3,12 +3,14 @@
 import os
 import re
 import resource
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from runtime.oci import defaults
 from runtime.oci.cgroup import Cgroups
+from tests.support.probes import entry
 
 pytestmark = pytest.mark.root
 
@@ -264,6 +266,21 @@ def test_privileged_containers_have_it_all(prober):
     assert int(status[0].split()[1], 16) == own_capabilities()
     assert status[1].split() == ["Seccomp:", "0"]
     assert status[2:6] == ["mounts", "rw", "/dev/kmsg", "1"]
+
+
+def test_a_default_device_may_be_named(prober):
+    for path in ("/dev/ptmx", "/dev/null", "/dev/tty"):
+        host = {"Devices": [{"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}]}
+        result = prober.run("readlink /dev/ptmx; stat -c %F /dev/null /dev/tty", host=host)
+        assert result.lines == ["pts/ptmx", "character special file", "character special file"]
+
+
+def test_a_tmpfs_has_the_mode_of_what_it_covers(prober):
+    image = prober.image("covered", [entry("private", kind=tarfile.DIRTYPE, mode=0o700, uid=7)])
+    host = {"Tmpfs": {"/private": "", "/absent": "", "/private/own": "mode=750,ro"}}
+    result = prober.run("stat -c '%a %u' /private /absent /private/own; touch /private/own/x", image=image, host=host)
+    assert result.lines[:3] == ["700 7", "1777 0", "750 0"]
+    assert result.code == 1
 
 
 def test_devices_of_the_host_are_there_by_name_and_by_folder(prober):

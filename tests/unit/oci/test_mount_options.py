@@ -17,7 +17,7 @@ names = st.sampled_from(sorted(KNOWN))
 
 @given(st.lists(st.one_of(names, st.text(min_size=1, max_size=8).filter(lambda text: text not in KNOWN))))
 def test_what_is_no_option_of_mounts_is_the_filesystems(options):
-    assert MountOptions(options).data == ",".join(option for option in options if option not in KNOWN)
+    assert MountOptions(options).filesystem_options == [option for option in options if option not in KNOWN]
 
 
 @given(st.lists(names))
@@ -45,7 +45,7 @@ def test_propagation_keeps_its_order(options):
 @pytest.mark.parametrize("name", sorted(RECURSIVE))
 def test_a_recursive_option_says_nothing_of_the_top_alone(name):
     found = MountOptions([name])
-    assert (found.attributes, found.flags, found.data) == ((0, 0), 0, "")
+    assert (found.attributes, found.flags, found.parameters) == ((0, 0), 0, [])
     assert found.recursive != (0, 0)
 
 
