@@ -25,6 +25,8 @@ UNIFIED_CONTROLLERS = ("memory", "io", "hugetlb", "rdma", "cpu", "cpuset", "pids
 """In the order of enabling. The last three are threaded controllers, which processes in the cgroup do not block."""
 SYSTEMD = "systemd"
 """Version 1's hierarchy without a controller, "name=systemd", in which systemd keeps its units, in containers too."""
+UNIFIED = "unified"
+"""Version 2's tree."""
 SETTLE_S = 2.0
 """How long to wait for the kernel to freeze or kill the processes of a cgroup."""
 PARENTS_LOST = 100
@@ -37,9 +39,13 @@ class Cgroups:
     """The cgroup hierarchies of this machine: where each controller is mounted.
 
     With version 2, paths are relative to the topmost writable cgroup: the root, or the one that was delegated to us.
+
+    `has_systemd_tree`: containers are in version 2's tree, too, if it is mounted beside version 1's controllers (as
+    systemd's "hybrid" set-up does): a systemd in the container then keeps its units there. It has no controllers, and
+    its cgroups can't be renamed, so those of `rename` do without.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_systemd_tree: bool = False) -> None:
         self.v1: dict[str, str] = {}
         self.v2: str | None = None
         self._systemd: str | None = None
@@ -57,6 +63,9 @@ class Cgroups:
         if not self.v1 and self.v2 is None:
             raise OSError(errno.ENOENT, "no cgroup hierarchy is mounted")
         self._mounted_at = str(self.v2)
+        self._beside: str | None = None
+        if has_systemd_tree and self.v1 and self.v2 is not None and os.access(self.v2, os.W_OK):
+            self._beside = self.v2
         if self.is_unified:
             self.v2 = _topmost_writable(self._mounted_at)
         is_root = os.geteuid() == 0 and userns.is_initial()
@@ -71,13 +80,16 @@ class Cgroups:
     def directories(self, path: str) -> dict[str, str]:
         """Return the directories of cgroup `path` by controller; {} if cgroups can't be created.
 
-        With version 2 the only key is "unified". With version 1 "systemd" is included if that hierarchy is mounted.
+        With version 2 the only key is "unified". With version 1 "systemd" is included if that hierarchy is mounted, and
+        "unified" with `has_systemd_tree`.
         """
         if not self.are_ours:
             return {}
         if self.is_unified:
             return {"unified": f"{self.v2}{path}"}
         points = self.v1 if self._systemd is None else {**self.v1, SYSTEMD: self._systemd}
+        if self._beside is not None:
+            points = {**points, UNIFIED: self._beside}
         return {controller: f"{point}{path}" for controller, point in points.items()}
 
     def shown(self, path: str, has_namespace: bool) -> dict[str, str] | None:
@@ -94,7 +106,7 @@ class Cgroups:
         """Create cgroup `path` with the limits and device rules of the OCI document's `linux.resources`."""
         for controller, directory in self.directories(path).items():
             _make_directory(directory)
-            if controller == "unified":
+            if self.is_unified:
                 self._delegate(path)
                 # in a user namespace it is neither permitted nor needed: device nodes can't be created there
                 if resources.get("devices") and userns.is_initial():
@@ -183,7 +195,7 @@ class Cgroups:
             try:
                 _write(f"{directory}/cgroup.procs", pid)
             except OSError as error:
-                if error.errno == errno.ENOENT and controller == SYSTEMD:
+                if error.errno == errno.ENOENT and controller in (SYSTEMD, UNIFIED) and not self.is_unified:
                     continue  # a container that an earlier version of this program created has none
                 if error.errno != errno.EBUSY:
                     raise

@@ -426,13 +426,15 @@ def _mount_cgroups(root: Root, entry: OciMount, hierarchies: Mapping[str, str] |
     if not hierarchies:
         _mount(root, {**entry, "type": "cgroup2", "source": "cgroup"})
         return
-    if "unified" in hierarchies:
+    if hierarchies.keys() == {"unified"}:
         one: OciMount = {"destination": point, "source": hierarchies["unified"], "options": ["bind", *kept]}
         _bind(root, one, _source(one))
         return
     options = ["nosuid", "noexec", "nodev", "mode=755", *(["ro"] if "ro" in kept else ())]
     _mount(root, {"destination": point, "type": "tmpfs", "source": "tmpfs", "options": options})
     for controller, directory in hierarchies.items():
+        if controller == "unified" and "ro" in kept:
+            continue  # systemd would take it for its own, and fail; callers show it "systemd" writable (podman)
         one = {"destination": f"{point}/{controller}", "source": directory, "options": ["bind", *kept]}
         _bind(root, one, _source(one))
 

@@ -35,7 +35,7 @@ def update(container: StoredContainer, options: Namespace) -> None:
     if changed.get("memory"):
         _check_use(container.cgroup, changed["memory"])
     try:
-        Cgroups().update(container.cgroup, changed)
+        Cgroups(has_systemd_tree=True).update(container.cgroup, changed)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise ProgramError(f"the limits can't be set: {where}{error.strerror}") from error
@@ -47,7 +47,7 @@ def _check_use(cgroup: str, memory: OciMemory) -> None:
     """Apply `checkBeforeUpdate`: refuse a limit below the usage, for which cgroup version 2 would kill processes."""
     if not memory.get("checkBeforeUpdate") or memory.get("limit", -1) < 0:
         return
-    used = cgroup_usage.measure(Cgroups(), cgroup)["memory"]
+    used = cgroup_usage.measure(Cgroups(has_systemd_tree=True), cgroup)["memory"]
     if memory["limit"] < used:
         raise ProgramError(f"the memory limit {memory['limit']} is below the usage: {used}")
 

@@ -114,7 +114,7 @@ def _cgroup_path(identity: str, config: OciSpec) -> str:
 def _make_cgroup(container: StoredContainer, path: str, resources: OciResources) -> Cgroups | None:
     """Create the container's cgroup; None if a user without delegated cgroups asks for no limits."""
     try:
-        cgroups = Cgroups()
+        cgroups = Cgroups(has_systemd_tree=True)
         if cgroups.are_ours:
             if any(os.path.isdir(directory) for directory in cgroups.directories(path).values()) and (
                 others := cgroups.processes(path)

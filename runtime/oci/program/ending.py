@@ -39,7 +39,7 @@ def send(container: StoredContainer, number: int, *, everybody: bool = False) ->
     """Send a signal to the container's init, or with `everybody` to its whole cgroup. Raises StateError if stopped."""
     status = container.status()
     if everybody and container.cgroup is not None:
-        cgroups = Cgroups()
+        cgroups = Cgroups(has_systemd_tree=True)
         pids = cgroups.processes(container.cgroup)
         if status == store.STOPPED and not pids:
             return
@@ -73,7 +73,7 @@ def _signal(container: StoredContainer, number: int) -> None:
             signal.pidfd_send_signal(pidfd, number)
         if number == signal.SIGKILL and container.cgroup is not None:
             # in version 1 a frozen process does not die of SIGKILL
-            cgroups = Cgroups()
+            cgroups = Cgroups(has_systemd_tree=True)
             if cgroups.is_frozen(container.cgroup):
                 cgroups.freeze(container.cgroup, False)
     finally:
@@ -96,7 +96,7 @@ def stop(container: StoredContainer) -> None:
         finally:
             os.close(pidfd)
     if container.cgroup is not None:
-        cgroups = Cgroups()
+        cgroups = Cgroups(has_systemd_tree=True)
         if any(os.path.isdir(directory) for directory in cgroups.directories(container.cgroup).values()):
             cgroups.kill(container.cgroup)
 
@@ -106,7 +106,7 @@ def destroy(kept: ContainerStore, container: StoredContainer, log: Log) -> None:
     stop(container)
     state = container.state(store.STOPPED)
     if container.cgroup is not None:
-        Cgroups().remove(container.cgroup)
+        Cgroups(has_systemd_tree=True).remove(container.cgroup)
     kept.remove(container)
     for hook in (container.document.get("hooks") or {}).get("poststop") or ():
         try:

@@ -119,7 +119,7 @@ def _launch(
     cgroup = container.cgroup
     if cgroup is not None and below:
         cgroup = f"{cgroup}/{below.strip('/')}"
-        if ".." in below.split("/") or not all(map(os.path.isdir, Cgroups().directories(cgroup).values())):
+        if ".." in below.split("/") or not all(map(os.path.isdir, Cgroups(has_systemd_tree=True).directories(cgroup).values())):
             raise ProgramError(f"--cgroup {below}: the container has no such cgroup")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid, pidfd = launch.clone(0)
@@ -131,7 +131,7 @@ def _launch(
         connection.close()
     try:
         if cgroup is not None:
-            Cgroups().enter(cgroup, pid)
+            Cgroups(has_systemd_tree=True).enter(cgroup, pid)
         ours.send(GO)
         while True:
             message, descriptors, _, _ = socket.recv_fds(ours, LONGEST_MESSAGE, 1)

@@ -44,7 +44,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def processes(container: StoredContainer, form: str, arguments: Sequence[str]) -> str:
     """Return the container's processes: PIDs as JSON, or the output of ps(1) with `arguments`."""
     if container.cgroup is not None:
-        pids = sorted(Cgroups().processes(container.cgroup))
+        pids = sorted(Cgroups(has_systemd_tree=True).processes(container.cgroup))
     else:
         pids = [container.pid] if container.pid else []
     if form == "json":

@@ -178,7 +178,7 @@ def _freeze(options: Namespace, kept: ContainerStore, *, frozen: bool) -> int:
         container.need(*((CREATED, RUNNING) if frozen else (PAUSED,)))
         if container.cgroup is None:
             raise ProgramError(f"container {container.id} has no cgroup to freeze")
-        Cgroups().freeze(container.cgroup, frozen)
+        Cgroups(has_systemd_tree=True).freeze(container.cgroup, frozen)
     return 0
 
 

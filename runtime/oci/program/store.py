@@ -74,7 +74,7 @@ class StoredContainer:
             return STOPPED
         if is_locked(os.path.join(self.directory, WAITING)):
             return CREATED
-        if self.cgroup and Cgroups().is_frozen(self.cgroup):
+        if self.cgroup and Cgroups(has_systemd_tree=True).is_frozen(self.cgroup):
             return PAUSED
         # it may have exited since the first check
         return RUNNING if self.pid else STOPPED

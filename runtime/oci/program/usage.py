@@ -23,7 +23,7 @@ def show(container: StoredContainer, *, once: bool, interval_s: float) -> None:
     container.need(store.CREATED, store.RUNNING, store.PAUSED)
     if container.cgroup is None:
         raise ProgramError(f"container {container.id} has no cgroup, which would count its usage")
-    cgroups = Cgroups()
+    cgroups = Cgroups(has_systemd_tree=True)
     if once:
         _print(container.id, "stats", _stats(cgroups, container.cgroup))
         return
