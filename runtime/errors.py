@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 
@@ -113,27 +114,53 @@ class UnavailableError(EngineError):
 class KernelError(SkiffError):
     """A failed system call.
 
-    `syscall` is its name, `arguments` are those of the call in the order of its manual page, `errno` is the number.
+    `syscall` is its name, `arguments` are those of the call in the order of its manual page, `errno` is its `number`. The
+    message shows the arguments that a person can read: names and paths. Without a `hint`, it is that of KERNEL_CURES.
     """
 
-    def __init__(self, syscall: str, arguments: Sequence[object], errno: int, hint: str | None = None) -> None:
-        shown = ", ".join(map(_readable, arguments))
-        super().__init__(f"{syscall}({shown}): {os.strerror(errno)}", hint)
+    def __init__(self, syscall: str, arguments: Sequence[object], number: int, hint: str | None = None) -> None:
+        shown = ", ".join(filter(None, map(_readable, arguments)))
+        call = f"{syscall}({shown})" if shown else syscall
+        cure = hint or KERNEL_CURES.get((syscall, number)) or KERNEL_CURES.get(("", number))
+        super().__init__(f"{call}: {os.strerror(number)}{_name(number)}", cure)
         self.syscall = syscall
         self.arguments = tuple(arguments)
-        self.errno = errno
+        self.errno = number
+
+
+NAMESPACE_LIMITS = "the limit of namespaces is reached: raise it, `sysctl user`, or stop something"
+KERNEL_CURES = {
+    ("clone3", errno.EAGAIN): "no more processes can be started: raise `ulimit -u`, or pids.max of the cgroup",
+    ("clone3", errno.ENOSPC): NAMESPACE_LIMITS,
+    ("unshare", errno.ENOSPC): NAMESPACE_LIMITS,
+    ("mount", errno.ENOSPC): "a mount namespace has too many mounts: raise `sysctl fs.mount-max`",
+    ("fsopen", errno.ENODEV): "this kernel does not have this filesystem: is its module loaded?",
+    ("mount", errno.ENODEV): "this kernel does not have this filesystem: is its module loaded?",
+    ("", errno.ENOSYS): "this kernel lacks the system call, or a seccomp filter around this program forbids it",
+    ("", errno.EPERM): "the capabilities of this process, or a security module or seccomp filter, do not allow it",
+}
+"""What to do about an errno, by system call; "" is any."""
+
+
+def _name(number: int) -> str:
+    """Return the errno's name in brackets, "" if it has none."""
+    return f" ({errno.errorcode[number]})" if number in errno.errorcode else ""
 
 
 def _readable(argument: object) -> str:
-    """Return an argument of a system call as strace(1) shows it: structures by their fields, paths as text."""
-    if isinstance(argument, bytes):
-        return argument.decode(errors="replace")
-    fields = getattr(argument, "_fields_", None)
-    if fields is None:
-        return (
-            str(argument) if isinstance(argument, str | int | float | tuple | None) else f"<{type(argument).__name__}>"
-        )
-    return "{" + ", ".join(f"{name}={getattr(argument, name)}" for name, *_ in fields) + "}"
+    """Return a name or path among the arguments of a system call; "" for descriptors, flags, structures and nothing."""
+    text = os.fsdecode(argument) if isinstance(argument, bytes) else argument
+    if not isinstance(text, str) or text.startswith("0x") or not text.isprintable():
+        return ""
+    if text.startswith(DESCRIPTOR):
+        try:
+            return os.readlink(text)
+        except OSError:  # of another process, or closed already
+            return ""
+    return text
+
+
+DESCRIPTOR = "/proc/self/fd/"
 
 
 def first_error(error: BaseException) -> BaseException:

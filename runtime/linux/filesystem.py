@@ -17,7 +17,6 @@ LONGEST_VALUE = 255  # fsconfig(2): 256 bytes with the terminating 0
 LONGEST_LOG = 4096
 CURES = {
     errno.ENOTBLK: "the source must be a block device",
-    errno.ENODEV: "this kernel does not have this filesystem: is its module loaded?",
     errno.EBUSY: "the device, or the overlay's upper or work directory, is mounted elsewhere",
 }
 
@@ -40,9 +39,9 @@ def new_filesystem(kind: str, options: Iterable[Option], attributes: int = 0) ->
             return linux.call("fsmount", context, linux.FSMOUNT_CLOEXEC, attributes)
         except KernelError as error:
             shown = error.arguments[2:4] if error.syscall == "fsconfig" and error.arguments[2] else ("create",)
-            hint = _said(context) or CURES.get(error.errno)
+            hint = "; ".join(filter(None, (_said(context), CURES.get(error.errno))))
             raise KernelError(
-                error.syscall, (kind, *(one for one in shown if one is not None)), error.errno, hint
+                error.syscall, (kind, *(one for one in shown if one is not None)), error.errno, hint or None
             ) from error
     finally:
         os.close(context)

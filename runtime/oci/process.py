@@ -57,7 +57,10 @@ def reset_signal_handlers() -> None:
 
 
 class PreExec:
-    """The steps that differ between callers of `become`, directly before execve(2); here only the filter."""
+    """What differs between callers of `become`; here, for the engine, limits and the filter alone."""
+
+    default_limits: Mapping[str, int] = DEFAULT_LIMITS
+    """Soft and hard values of the limits that the document does not name; others are inherited."""
 
     def wait(self) -> None:
         """Block until the process may execute (`runc create` until `start`)."""
@@ -89,7 +92,7 @@ def become(
     # not earlier: from here on a pending signal has the action that it would have after execve(2)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     capability.drop_bounding(capability.mask(sets.get("bounding") or ()))
-    _set_limits(process.get("rlimits") or ())
+    _set_limits(process.get("rlimits") or (), PreExec.default_limits if last is None else last.default_limits)
     held = capability.permitted()
     linux.prctl(linux.PR_SET_KEEPCAPS, 1)
     _take_identity(who)
@@ -97,7 +100,8 @@ def become(
     if last is None:
         last = PreExec()
     else:
-        _check_executable(process["args"][0], environment)
+        if process["args"]:
+            _check_executable(process["args"][0], environment)
         last.wait()
     if filters is not None and not process.get("noNewPrivileges"):
         # as late as possible: after it, a profile must allow only capset, prctl and execve
@@ -173,10 +177,10 @@ def _capabilities(process: OciProcess, who: user.Identity) -> Mapping[str, Seque
     return {**sets, "effective": ambient, "permitted": ambient} if who.uid else sets
 
 
-def _set_limits(wanted: Sequence[OciRlimit]) -> None:
-    """Set the rlimits of the document, and defaults for those that would depend on how the engine was started."""
+def _set_limits(wanted: Sequence[OciRlimit], defaults: Mapping[str, int]) -> None:
+    """Set the rlimits of the document, and `defaults` for those that would depend on how the engine was started."""
     named = {limit["type"] for limit in wanted}
-    for kind, value in DEFAULT_LIMITS.items():
+    for kind, value in defaults.items():
         if kind not in named:
             try:
                 resource.setrlimit(LIMITS[kind], (value, value))

@@ -30,7 +30,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     summary, fill = COMMANDS[found.command]
     parser = _Parser(prog=f"skiff oci {found.command}", description=summary, allow_abbrev=False)
     fill(parser)
-    return parser.parse_args(found.rest, found)
+    words: list[str] = []
+    for word in found.rest:
+        # crun's manual writes `--regex=REGEX`, its program takes the expression in place of the ID
+        words += ["--regex", word.partition("=")[2]] if word.startswith("--regex=") else [word]
+    return parser.parse_args(words if found.command in ("kill", "delete") else found.rest, found)
 
 
 def help_text() -> str:
@@ -78,6 +82,7 @@ def _new_process(parser: Parser) -> None:
 
 def _create(parser: Parser) -> None:
     parser.add_argument("--bundle", "-b", default=".", help="directory of config.json (default: the current one)")
+    parser.add_argument("--config", "-f", default="", help="file to read instead of the bundle's config.json")
     _new_process(parser)
     parser.add_argument("--no-pivot", action="store_true", help="move the root instead of pivoting: for an initramfs")
     parser.add_argument("--no-new-keyring", action="store_true", help="share the caller's session keyring")
@@ -117,14 +122,22 @@ def _identity(parser: Parser) -> None:
     parser.add_argument("id")
 
 
+def _regex(parser: Parser) -> None:
+    parser.add_argument(
+        "--regex", "-r", action="store_true", help="ID is a regular expression: all containers whose ID matches"
+    )
+
+
 def _kill(parser: Parser) -> None:
     parser.add_argument("--all", "-a", action="store_true", help="every process of the container")
+    _regex(parser)
     parser.add_argument("id")
     parser.add_argument("signal", nargs="?", default="SIGTERM")
 
 
 def _delete(parser: Parser) -> None:
     parser.add_argument("--force", "-f", action="store_true", help="kill it first; no error if it does not exist")
+    _regex(parser)
     parser.add_argument("id")
 
 
@@ -149,6 +162,7 @@ def _events(parser: Parser) -> None:
 
 def _spec(parser: Parser) -> None:
     parser.add_argument("--bundle", "-b", default=".", help="directory to write config.json to")
+    parser.add_argument("--config", "-f", default="config.json", help="name of the file (default config.json)")
     parser.add_argument("--rootless", action="store_true", help="for a user without root")
 
 

@@ -9,6 +9,7 @@ Its protocol with the parent over `sync` (SOCK_SEQPACKET, one packet a message):
     "R"                  "g" or "g<pid>"  ready; the answer is the start, unless `start` connects later
     "F"                                   with the descriptor of the seccomp listener
     "E<code>\n<text>"                     failed
+    "K<code>\n<text>"                     failed, because a hook did
 
 The child exits when the other end is closed, so no child is left that its parent does not know.
 """
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from runtime.oci.types import OciSpec
 
 NEED_MAP, SIBLING, RUN_HOOKS, READY, FAILED, LISTENER, GO = b"N", b"P", b"H", b"R", b"E", b"F", b"g"
+HOOK_FAILED = b"K"
 LONGEST_MESSAGE = 1 << 17
 
 
@@ -108,15 +110,17 @@ def run(plan: ChildPlan) -> NoReturn:
 
 def report_errors(channel: Channel, become: Callable[[], None]) -> NoReturn:
     """Call `become`, which ends in execve(2). If it raises or returns, send the error to `channel` and exit."""
-    code, text = 1, "the process was not executed"
+    kind, code, text = FAILED, 1, "the process was not executed"
     try:
         become()
     except StartError as error:
         code, text = error.exit_code, str(error)
+    except hooks.HookError as error:
+        kind, text = HOOK_FAILED, str(error)
     except BaseException as error:  # noqa: BLE001 - the child must never return into the program
         text = str(error) or type(error).__name__
     with contextlib.suppress(OSError):
-        channel.send(FAILED + f"{code}\n{text}".encode()[: LONGEST_MESSAGE - 1])
+        channel.send(kind + f"{code}\n{text}".encode()[: LONGEST_MESSAGE - 1])
     os._exit(code)
 
 
@@ -162,6 +166,8 @@ def _become(plan: ChildPlan, channel: Channel) -> NoReturn:
 class Waiting(PreExec):
     """Waits for `start`, then runs the startContainer hooks and writes the LSM labels."""
 
+    default_limits: Mapping[str, int] = {}
+
     def __init__(self, plan: ChildPlan, channel: Channel, label: tuple[int, bytes] | None) -> None:
         self._plan = plan
         self._channel = channel
@@ -180,7 +186,9 @@ class Waiting(PreExec):
         if self._plan.start_socket is not None:
             message = self._accept_start(self._plan.start_socket)
         state = self._plan.state_of(message, "created")
-        hooks.run("startContainer", (self._plan.document.get("hooks") or {}).get("startContainer") or (), state)
+        # the bundle's directory is not in the container's root
+        wanted = (self._plan.document.get("hooks") or {}).get("startContainer") or ()
+        hooks.run("startContainer", wanted, state, directory=None)
 
     def _accept_start(self, listener: socket.socket) -> bytes:
         """Wait for a `start` and return its message; one that disconnects without a message was killed."""

@@ -10,12 +10,11 @@ import signal
 import socket
 import time
 
-from runtime.errors import SkiffError
 from runtime.hints import TYPE_CHECKING
 from runtime.oci import defaults, launch
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import child, confinement, document, ending, hooks, mappings, sources, store
-from runtime.oci.program.child import FAILED, GO, LONGEST_MESSAGE, NEED_MAP, READY, RUN_HOOKS, SIBLING
+from runtime.oci.program.child import FAILED, GO, HOOK_FAILED, LONGEST_MESSAGE, NEED_MAP, READY, RUN_HOOKS, SIBLING
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
 from runtime.oci.program.namespaces import ContainerNamespaces
@@ -222,7 +221,7 @@ class _Launch:
                 continue
             elif message == READY:
                 return self._keep()
-            elif message.startswith(FAILED):
+            elif message.startswith((FAILED, HOOK_FAILED)):
                 raise ProgramError(_reason(message))
             else:
                 raise ProgramError(f"the container's process exited before it was ready{self._how_it_ended()}")
@@ -291,23 +290,23 @@ def _listen_for_start(container: StoredContainer) -> socket.socket:
 
 
 def start(container: StoredContainer, channel: socket.socket) -> None:
-    """Let the process at the other end of `channel` call execve(2). Raises ProgramError if it fails."""
+    """Let the process at the other end of `channel` call execve(2). Raises ProgramError if it fails.
+
+    After a HookError, of a startContainer or poststart hook, the caller must destroy the container.
+    """
     channel.send(GO + b"%d" % container.record["pid"])
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, LONGEST_MESSAGE, 1)
         if message == child.LISTENER:
             send_listener(container, descriptors[0], container.record["pid"])
+        elif message.startswith(HOOK_FAILED):
+            raise hooks.HookError(_reason(message))
         elif message.startswith(FAILED):
             raise ProgramError(_reason(message))
         elif not message:
             break
     channel.close()
-    try:
-        hooks.run("poststart", (container.document.get("hooks") or {}).get("poststart") or (), container.state())
-    except SkiffError:
-        # "the runtime MUST generate an error, stop the container" (OCI runtime spec, "Lifecycle")
-        ending.stop(container)
-        raise
+    hooks.run("poststart", (container.document.get("hooks") or {}).get("poststart") or (), container.state())
 
 
 def send_listener(container: StoredContainer, listener: int, pid: int) -> None:

@@ -44,15 +44,16 @@ SPREAD = {
 """The propagation of a bind mount without an option for it, by that of the root filesystem."""
 
 
-def read(bundle: str) -> OciSpec:
-    """Return the checked document of the directory `bundle`. Raises DocumentError."""
-    path = os.path.join(bundle, NAME)
+def read(bundle: str, config: str = "") -> OciSpec:
+    """Return the checked document of the directory `bundle`, or of the file `config`. Raises DocumentError."""
+    path = config or os.path.join(bundle, NAME)
     try:
         with open(path, "rb") as file:
             text = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DocumentError(f"{path}: {reason}", "---bundle must name a directory with a config.json") from error
+        cure = "--config must name a file" if config else "--bundle must name a directory with a config.json"
+        raise DocumentError(f"{path}: {reason}", cure) from error
     if len(text) > LARGEST_BYTES:
         raise DocumentError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB")
     return checked(decoded(text, path), path)
@@ -75,7 +76,10 @@ def checked(value: Any, where: str = NAME) -> OciSpec:
     version = document["ociVersion"]
     if version.split(".")[0] != "1":
         raise DocumentError(f"{where}: ociVersion {version} must be from 1.0.0 to {NEWEST}")
-    _check_process(document["process"], where)
+    # "REQUIRED when start is called" (OCI runtime spec, "Process"): a container without one can only be created
+    has_process = "process" in document
+    process = document.setdefault("process", {"args": [], "cwd": "/"})
+    _check_process(process, where, may_be_empty=not has_process)
     new, joined = _namespaces(settings["namespaces"], where)
     _check_namespaces(document, new, joined, where)
     _check_settings(settings, where)
@@ -97,8 +101,8 @@ def checked_process(value: Any, where: str) -> OciProcess:
     return process
 
 
-def _check_process(process: OciProcess, where: str) -> None:
-    if not process["args"]:
+def _check_process(process: OciProcess, where: str, *, may_be_empty: bool = False) -> None:
+    if not process["args"] and not may_be_empty:
         raise DocumentError(f"{where}: process.args must not be empty")
     if not process["cwd"].startswith("/"):
         raise DocumentError(f"{where}: process.cwd must be an absolute path, not {process['cwd']!r}")
@@ -194,6 +198,10 @@ def _check_sysctl(name: str, there: set[str], where: str) -> None:
         needed = "uts"
     else:
         raise DocumentError(f"{where}: linux.sysctl: {name} belongs to no namespace and would change the host")
+    if plain == "kernel.hostname" and "uts" in there:
+        raise DocumentError(
+            f"{where}: linux.sysctl: {name} conflicts with the property hostname", "set `hostname` of the document"
+        )
     if needed not in there or ".." in name:
         raise DocumentError(f"{where}: linux.sysctl: {name} needs a namespace of its own: {needed}")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from runtime.hints import TYPE_CHECKING, Any
 from runtime.oci.program.errors import ProgramError
@@ -21,10 +22,31 @@ class HookError(ProgramError):
     """A hook could not be run, failed, or timed out."""
 
 
-def run(kind: str, hooks: Sequence[OciHook], state: Mapping[str, Any]) -> None:
-    """Run `hooks` in order, each with `state` as JSON on standard input. Raises HookError if one fails."""
-    for number, hook in enumerate(hooks):
-        _run_one(f"{kind} hook #{number} ({hook['path']})", hook, json.dumps(state).encode())
+BUNDLE = "bundle"
+
+
+def run(kind: str, hooks: Sequence[OciHook], state: Mapping[str, Any], *, directory: str | None = BUNDLE) -> None:
+    """Run `hooks` in order, each with `state` as JSON on standard input. Raises HookError if one fails.
+
+    `directory` is the name of the state's property with their working directory, None for the caller's.
+    """
+    if hooks:
+        with _in_directory(state[directory] if directory else "."):
+            for number, hook in enumerate(hooks):
+                _run_one(f"{kind} hook #{number} ({hook['path']})", hook, json.dumps(state).encode())
+
+
+@contextlib.contextmanager
+def _in_directory(path: str) -> Iterator[None]:
+    """Change to `path` for the block: posix_spawn(3) has no working directory. One that is gone changes nothing."""
+    before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.chdir(path)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
 
 
 def _run_one(name: str, hook: OciHook, state: bytes) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from argparse import Namespace
+from collections.abc import Mapping
 
 from runtime.hints import TYPE_CHECKING, NoReturn
 from runtime.linux import syscalls as linux
@@ -119,7 +120,9 @@ def _launch(
     cgroup = container.cgroup
     if cgroup is not None and below:
         cgroup = f"{cgroup}/{below.strip('/')}"
-        if ".." in below.split("/") or not all(map(os.path.isdir, Cgroups(has_systemd_tree=True).directories(cgroup).values())):
+        if ".." in below.split("/") or not all(
+            map(os.path.isdir, Cgroups(has_systemd_tree=True).directories(cgroup).values())
+        ):
             raise ProgramError(f"--cgroup {below}: the container has no such cgroup")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid, pidfd = launch.clone(0)
@@ -235,6 +238,8 @@ def _become(execution: _Execution, channel: Channel) -> NoReturn:
 
 class _Last(PreExec):
     """Writes the LSM labels and sends the filter's listener."""
+
+    default_limits: Mapping[str, int] = {}
 
     def __init__(self, execution: _Execution, channel: Channel, label: tuple[int, bytes] | None) -> None:
         self._execution = execution

@@ -26,6 +26,8 @@ def create(options: Namespace, kept: ContainerStore, log: Log) -> int:
 def run(options: Namespace, kept: ContainerStore, log: Log) -> int:
     """Create and start a container; without --detach, wait for it and return its exit code."""
     request = _request(options)
+    if not request.config["process"]["args"]:
+        raise ProgramError(f"{options.config or document.NAME}: process is missing", "`skiff oci create` needs none")
     request.waits_for_command = False
     request.console = console(options.console_socket, request.has_terminal, attached=not options.detach)
     if options.detach:
@@ -49,7 +51,7 @@ def run(options: Namespace, kept: ContainerStore, log: Log) -> int:
 def _request(options: Namespace) -> creation.CreateRequest:
     store.check_id(options.id)
     bundle = os.path.abspath(options.bundle)
-    request = creation.CreateRequest(options.id, bundle, document.read(bundle))
+    request = creation.CreateRequest(options.id, bundle, document.read(bundle, options.config))
     request.preserved = preserved(options.preserve_fds, os.environ)
     request.pivots = not options.no_pivot
     request.has_new_keyring = not options.no_new_keyring

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from runtime.errors import SkiffError
 from runtime.hints import NoReturn
 from runtime.oci.program import arguments, warmup
-from runtime.oci.program.errors import ProgramError
+from runtime.oci.program.errors import ProgramError, StateError
 from runtime.oci.program.log import Log
 from runtime.oci.program.store import CREATED, PAUSED, RUNNING, STOPPED, ContainerStore, locked
 
@@ -96,12 +96,23 @@ def _run(options: Namespace, kept: ContainerStore, log: Log) -> int:
 
 
 def _start(options: Namespace, kept: ContainerStore, log: Log) -> int:
-    from runtime.oci.program import creation
+    from runtime.oci.program import creation, ending, hooks
 
     container = kept.find(options.id)
     with locked(container):
         container.need(CREATED)
-        creation.start(container, creation.connect(container))
+        if not container.document["process"]["args"]:
+            raise StateError(
+                f"container {container.id} has no process to start",
+                "its config.json had no `process`: delete it, and create it with one",
+            )
+        try:
+            creation.start(container, creation.connect(container))
+        except hooks.HookError:
+            # "generate an error, stop the container, and continue the lifecycle at step 12", at which it is
+            # destroyed (OCI runtime spec, "Lifecycle")
+            ending.destroy(kept, container, log)
+            raise
     return 0
 
 
@@ -151,14 +162,36 @@ def _kill(options: Namespace, kept: ContainerStore, _: Log) -> int:
     from runtime.oci.program import ending
 
     number = ending.signal_number(options.signal)
-    ending.send(kept.find(options.id), number, everybody=options.all)
+    _each(options, kept, lambda identity: ending.send(kept.find(identity), number, everybody=options.all))
     return 0
+
+
+def _each(options: Namespace, kept: ContainerStore, act: Callable[[str], None]) -> None:
+    """Call `act` with the ID, with --regex with each that matches. Raises the first error when all had their turn."""
+    if not options.regex:
+        act(options.id)
+        return
+    import re
+
+    try:
+        pattern = re.compile(options.id)
+    except re.error as error:
+        raise ProgramError(f"--regex {options.id}: {error}") from error
+    errors = []
+    for container in kept.all():
+        if pattern.search(container.id):
+            try:
+                act(container.id)
+            except SkiffError as error:
+                errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def _delete(options: Namespace, kept: ContainerStore, log: Log) -> int:
     from runtime.oci.program import ending
 
-    ending.delete(kept, options.id, log, force=options.force)
+    _each(options, kept, lambda identity: ending.delete(kept, identity, log, force=options.force))
     return 0
 
 
@@ -203,7 +236,7 @@ def _events(options: Namespace, kept: ContainerStore, _: Log) -> int:
 def _spec(options: Namespace, _: ContainerStore, __: Log) -> int:
     from runtime.oci.program import template
 
-    template.write(options.bundle, rootless=options.rootless)
+    template.write(options.bundle, options.config, rootless=options.rootless)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 
@@ -118,7 +119,7 @@ DOCUMENT = {
 """A shape is a class, a tuple with the shape of a list's items, or a mapping of an object's fields ("*": any name)."""
 
 REQUIRED = {
-    "ociVersion", "process", "root", "root.path", "process.args", "process.cwd", "process.rlimits[].type",
+    "ociVersion", "root", "root.path", "process.args", "process.cwd", "process.rlimits[].type",
     "mounts[].destination", "linux.namespaces[].type", "linux.devices[].type", "linux.devices[].path",
     "linux.uidMappings[].size", "linux.gidMappings[].size", "linux.resources.devices[].allow",
     "linux.seccomp.defaultAction", "linux.seccomp.syscalls[].names", "linux.seccomp.syscalls[].action",
@@ -182,5 +183,5 @@ def _is_text(value: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) < 60 else f"{text[:57]}..."

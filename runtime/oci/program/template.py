@@ -17,9 +17,9 @@ CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 SHM_BYTES = 1 << 26
 
 
-def write(bundle: str, *, rootless: bool) -> None:
-    """Write config.json into the directory `bundle`. Raises ProgramError if it exists."""
-    path = os.path.join(bundle, NAME)
+def write(bundle: str, name: str = NAME, *, rootless: bool) -> None:
+    """Write the file `name` into the directory `bundle`. Raises ProgramError if it exists."""
+    path = os.path.join(bundle, name)
     text = json.dumps(template(os.geteuid(), os.getegid()) if rootless else template(), indent="\t")
     try:
         with open(path, "x") as file:

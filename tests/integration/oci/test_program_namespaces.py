@@ -320,6 +320,13 @@ def test_an_agent_that_is_not_there_ends_the_container(oci):
         ({"ociVersion": 1}, "ociVersion must be a string"),
         ({"root": None}, "root is missing"),
         ({"root": {"path": "/nothing"}}, "is not a directory"),
+        ({"process": None}, "process is missing"),
+        ({"linux": {"sysctl": {"net.ipv4.ip_forward": 1}}}, "must be a string, not 1"),
+        ({"annotations": [None, True]}, "annotations must be an object, not [null, true]"),
+        (
+            {"linux": {"namespaces": [{"type": "uts"}], "sysctl": {"kernel.hostname": "x"}}},
+            "kernel.hostname conflicts with the property hostname",
+        ),
         ({"process": {"args": [], "cwd": "/"}}, "process.args must not be empty"),
         ({"process": {"args": ["x"], "cwd": "x"}}, "process.cwd must be an absolute path"),
         ({"process": {"args": ["x", 1], "cwd": "/"}}, "process.args[1] must be a string"),

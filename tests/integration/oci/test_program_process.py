@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -315,12 +316,10 @@ def test_a_hook_that_fails_ends_the_container(oci, tmp_path, kind, command):
     if command == "create":
         folder, identity = oci.bundle(document)
         done = oci("create", "--bundle", folder, identity, check=False)
-        assert oci("state", identity, check=False).returncode == 1
     else:
         identity = oci.create(document)
         done = oci("start", identity, check=False)
-        assert oci.get(identity)["status"] == "stopped"
-        oci("delete", identity)
+    assert oci("state", identity, check=False).returncode == 1
     assert done.returncode == 1
     assert f"{kind} hook #0" in done.stderr
     assert "exit status 4" in done.stderr
@@ -412,3 +411,55 @@ def test_interrupting_run_ends_the_container(oci):
     process.communicate(timeout=30)
     assert process.returncode == 3
     assert json.loads(oci("list", "-f", "json").stdout) == []
+
+
+def test_hooks_run_in_the_directory_of_the_bundle(oci, tmp_path):
+    document = oci.document("true")
+    kinds = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    record = tmp_path / "record"
+    document["hooks"] = {
+        kind: [{"path": "/bin/sh", "args": ["sh", "-c", f"echo {kind} $(pwd) >> {record}"]}] for kind in kinds
+    }
+    folder, identity = oci.bundle(document)
+    oci(
+        "run",
+        "--bundle",
+        folder,
+        "--pid-file",
+        "pid",
+        identity,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert record.read_text().splitlines() == [f"{kind} {folder}" for kind in kinds]
+    assert (tmp_path / "pid").exists()  # of the caller's directory
+
+
+def test_limits_that_are_not_named_are_the_callers(oci):
+    document = oci.document("sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c; ulimit -f")
+    document["process"]["rlimits"] = [{"type": "RLIMIT_FSIZE", "soft": 512 * 100, "hard": 512 * 100}]
+
+    def lower():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (123, 456))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    assert oci.run(document, preexec_fn=lower).stdout.split() == ["123", "456", "0", "100"]
+    del document["process"]["rlimits"]
+    document["process"]["args"] = ["sleep", "1000"]
+    identity = oci.started(document)
+    shown = oci("exec", identity, "sh", "-c", "ulimit -n; ulimit -Hn", preexec_fn=lower).stdout.split()
+    assert shown == ["123", "456"]
+
+
+def test_a_container_may_be_created_without_a_process_but_not_started(oci):
+    document = oci.document()
+    del document["process"]
+    identity = oci.create(document)
+    state = oci.get(identity)
+    assert state["status"] == "created"
+    done = oci("start", identity, check=False)
+    assert done.returncode == 1
+    assert "has no process to start" in done.stderr
+    assert oci.get(identity) == state
+    assert oci("exec", identity, "echo", "inside").stdout == "inside\n"
+    oci("delete", "--force", identity)
