@@ -149,6 +149,8 @@ def _name(number: int) -> str:
 
 def _readable(argument: object) -> str:
     """Return a name or path among the arguments of a system call; "" for descriptors, flags, structures and nothing."""
+    if type(argument).__module__ == "ipaddress":
+        return str(argument)
     text = os.fsdecode(argument) if isinstance(argument, bytes) else argument
     if not isinstance(text, str) or text.startswith("0x") or not text.isprintable():
         return ""

@@ -17,7 +17,7 @@ from runtime.errors import KernelError
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTMGRP_LINK = 1
-RTM_NEWADDR, RTM_NEWROUTE = 20, 24
+RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE = 20, 22, 24
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
 NLM_F_DUMP_INTR = 0x10
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -33,7 +33,8 @@ IFLA_LINK, IFLA_CHILD_MODE = 5, 1
 """The second is IFLA_MACVLAN_MODE, and IFLA_IPVLAN_MODE, too."""
 IFLA_PROTINFO, NLA_F_NESTED = 12, 0x8000
 IFLA_BRPORT_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_FLUSH, IFLA_BRPORT_ISOLATED = 1, 4, 24, 33
-IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
+IFA_F_PERMANENT, IFADDRMSG_BYTES = 0x80, 8
 HOST_PREFIXES = 31
 """From this IPv4 prefix on there is no address for all (RFC 3021)."""
 RTA_OIF, RTA_GATEWAY = 4, 5
@@ -200,6 +201,23 @@ class Netlink:
         if address.version == 4 and address.network.prefixlen < HOST_PREFIXES:
             body += _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
         self._ask(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, ("add address", index, address))
+
+    def permanent_addresses(self, index: int) -> list[Address]:
+        """Return the addresses of the interface that have no end and are valid everywhere."""
+        found: list[Address] = []
+        for message in self.dump(RTM_GETADDR, struct.pack("=BBBBI", socket.AF_UNSPEC, 0, 0, 0, 0)):
+            _family, prefix, _flags, scope, of = struct.unpack_from("=BBBBI", message)
+            values = dict(attributes(message, IFADDRMSG_BYTES))
+            (flags,) = struct.unpack("=I", values.get(IFA_FLAGS, bytes(4)))
+            packed = values.get(IFA_LOCAL) or values.get(IFA_ADDRESS)
+            if of == index and packed and flags & IFA_F_PERMANENT and scope == RT_SCOPE_UNIVERSE:
+                found.append(ipaddress.ip_interface((packed, prefix)))
+        return found
+
+    def move(self, index: int, name: str, namespace: int) -> None:
+        """Move an interface into the namespace of a descriptor, where it is called `name`."""
+        body = _link(index) + _text(IFLA_IFNAME, name) + _number(IFLA_NET_NS_FD, namespace)
+        self._ask(RTM_SETLINK, 0, body, ("move", name))
 
     def set_default_route(self, index: int, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
         """Set or replace the default route, via `gateway`."""

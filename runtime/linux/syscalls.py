@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import socket
+import struct
 
 from runtime.errors import KernelError
 from runtime.hints import Any
@@ -69,19 +72,21 @@ SYS = {
         {
             "getcwd": 17, "pivot_root": 41, "splice": 76, "capget": 90, "capset": 91, "unshare": 97,
             "rt_sigaction": 134, "keyctl": 219, "setns": 268, "seccomp": 277, "bpf": 280,
-            "ioprio_set": 30, "personality": 92, "sched_setattr": 274, "syncfs": 267,
+            "ioprio_set": 30, "personality": 92, "sched_setattr": 274, "syncfs": 267, "set_mempolicy": 237,
         }
         if os.uname().machine == "aarch64"
         else {
             "getcwd": 79, "pivot_root": 155, "splice": 275, "capget": 125, "capset": 126, "unshare": 272,
             "rt_sigaction": 13, "keyctl": 250, "setns": 308, "seccomp": 317, "bpf": 321,
-            "ioprio_set": 251, "personality": 135, "sched_setattr": 314, "syncfs": 306,
+            "ioprio_set": 251, "personality": 135, "sched_setattr": 314, "syncfs": 306, "set_mempolicy": 238,
         }
     ),
 }  # fmt: skip
 
 
 OPEN_ATTEMPTS = 1000
+LONG_BITS = 8 * ctypes.sizeof(ctypes.c_ulong)
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1  # <linux/sockios.h>, <linux/if.h>
 
 
 class OpenHow(ctypes.Structure):
@@ -235,6 +240,20 @@ def filesystem_type(descriptor: int) -> int:
     status = FilesystemStatus()
     _checked("fstatfs", _libc.fstatfs(descriptor, ctypes.byref(status)), descriptor)
     return int(status.type)
+
+
+def set_memory_policy(mode: int, nodes: int) -> None:
+    """Set the memory policy of this process; `nodes` has a bit for each NUMA node (set_mempolicy(2))."""
+    longs = nodes.bit_length() // LONG_BITS + 1
+    mask = (ctypes.c_ulong * longs)(*(nodes >> LONG_BITS * place & (1 << LONG_BITS) - 1 for place in range(longs)))
+    # the kernel uses one bit less than the number that it gets
+    call("set_mempolicy", mode, mask if nodes else None, longs * LONG_BITS + 1 if nodes else 0)
+
+
+def bring_up_loopback() -> None:
+    """Set the loopback interface of this network namespace up (netdevice(7)). Raises OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
 
 
 def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:

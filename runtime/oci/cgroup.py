@@ -40,7 +40,7 @@ class Cgroups:
 
     With version 2, paths are relative to the topmost writable cgroup: the root, or the one that was delegated to us.
 
-    `has_systemd_tree`: containers are in version 2's tree, too, if it is mounted beside version 1's controllers (as
+    `has_systemd_tree`: containers are in version 2's tree, too, if it is mounted next to version 1's controllers (as
     systemd's "hybrid" set-up does): a systemd in the container then keeps its units there. It has no controllers, and
     its cgroups can't be renamed, so those of `rename` do without.
     """
@@ -63,9 +63,9 @@ class Cgroups:
         if not self.v1 and self.v2 is None:
             raise OSError(errno.ENOENT, "no cgroup hierarchy is mounted")
         self._mounted_at = str(self.v2)
-        self._beside: str | None = None
+        self._systemd_tree: str | None = None
         if has_systemd_tree and self.v1 and self.v2 is not None and os.access(self.v2, os.W_OK):
-            self._beside = self.v2
+            self._systemd_tree = self.v2
         if self.is_unified:
             self.v2 = _topmost_writable(self._mounted_at)
         is_root = os.geteuid() == 0 and userns.is_initial()
@@ -88,8 +88,8 @@ class Cgroups:
         if self.is_unified:
             return {"unified": f"{self.v2}{path}"}
         points = self.v1 if self._systemd is None else {**self.v1, SYSTEMD: self._systemd}
-        if self._beside is not None:
-            points = {**points, UNIFIED: self._beside}
+        if self._systemd_tree is not None:
+            points = {**points, UNIFIED: self._systemd_tree}
         return {controller: f"{point}{path}" for controller, point in points.items()}
 
     def shown(self, path: str, has_namespace: bool) -> dict[str, str] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from runtime.errors import KernelError
 from runtime.hints import TYPE_CHECKING
@@ -41,7 +41,12 @@ EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOME
 
 
 def prepare(
-    spec: OciSpec, bundle: str, hierarchies: Mapping[str, str] | None, made: Sequence[PremadeMount] = ()
+    spec: OciSpec,
+    bundle: str,
+    hierarchies: Mapping[str, str] | None,
+    made: Sequence[PremadeMount] = (),
+    *,
+    is_inherited: bool = False,
 ) -> Root:
     """Mount the container's root and everything in it; `finish` then enters it.
 
@@ -49,7 +54,8 @@ def prepare(
     directories for /sys/fs/cgroup: version 1's by controller; with version 2 {} if the container has a cgroup namespace,
     else {"unified": the host's mount}, since mounting another from the host's namespace would change its options.
 
-    Runs in the child, in its own mount namespace. Raises RootError, KernelError, OSError.
+    Runs in the child, in its own mount namespace; with `is_inherited` in that of the caller, where the mounts stay until
+    `unmount`. Raises RootError, KernelError, OSError.
     """
     mounts = list(spec.get("mounts") or ())
     settings = spec.get("linux") or {}
@@ -60,13 +66,14 @@ def prepare(
             sources.append(_source(entry) if _is_bind(entry) and _is_cloned_first(entry) else -1)
         except (KernelError, OSError) as error:
             raise _mount_error(entry, error) from error
-    linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
     path = os.path.join(bundle, spec["root"]["path"])
-    if mounts and mounts[0]["destination"] == "/" and mounts[0]["type"] == "overlay":
-        mount_overlay(path, mounts.pop(0)["options"])
-        sources.pop(0)
-    else:
-        linux.mount(path, path, None, linux.MS_BIND | linux.MS_REC)
+    if not is_inherited:
+        linux.mount(None, "/", None, linux.MS_SLAVE | linux.MS_REC)
+        if mounts and mounts[0]["destination"] == "/" and mounts[0]["type"] == "overlay":
+            mount_overlay(path, mounts.pop(0)["options"])
+            sources.pop(0)
+        else:
+            linux.mount(path, path, None, linux.MS_BIND | linux.MS_REC)
     root = Root(path)
     umask = os.umask(0)
     devices = settings.get("devices") or ()
@@ -94,6 +101,41 @@ def prepare(
         act(root, [path for path in paths or () if path not in done])
     os.umask(umask)
     return root
+
+
+def mounts_below(path: str) -> dict[int, str]:
+    """Return the paths of the mounts below the directory `path` by their IDs, in the order of mounting."""
+    top = os.path.realpath(path).rstrip("/")
+    found = {}
+    with open("/proc/self/mountinfo") as file:
+        for line in file:
+            fields = line.split()
+            point = _unescaped(fields[4])
+            if point.startswith(f"{top}/"):
+                found[int(fields[0])] = point
+    return found
+
+
+def unmount(path: str, before: Collection[int]) -> None:
+    """Unmount what is mounted below the root at `path`, last first, but for the mounts with the IDs `before`.
+
+    No link is followed: what runs there, or writes there from elsewhere, may exchange directories for links.
+    """
+    root = Root(path)
+    for number, point in reversed(mounts_below(path).items()):
+        if number in before:
+            continue
+        try:
+            target = root.open(point.removeprefix(root.path), os.O_PATH, linux.RESOLVE_NO_SYMLINKS)
+        except KernelError as error:
+            if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+                raise
+            continue  # covered, or gone with the one above
+        try:
+            linux.umount2(f"/proc/self/fd/{target}", linux.MNT_DETACH)
+        finally:
+            os.close(target)
+    os.close(root.descriptor)
 
 
 def bind(path: str, mounts: Sequence[OciMount]) -> None:
@@ -130,6 +172,13 @@ def finish_without_pivot(root: Root, *, read_only: bool) -> None:
     linux.mount(root.path, "/", None, linux.MS_MOVE)
     os.chroot(".")
     os.chdir("/")
+
+
+def _unescaped(point: str) -> str:
+    """Return a path of mountinfo, where some letters are octal numbers (proc_pid_mountinfo(5))."""
+    for letter in " \t\n\\":  # the backslash last
+        point = point.replace(f"\\{ord(letter):03o}", letter)
+    return point
 
 
 def mount_entry(root: Root, entry: OciMount, hierarchies: Mapping[str, str] | None) -> None:

@@ -4,6 +4,7 @@ Its protocol with the parent over `sync` (SOCK_SEQPACKET, one packet a message):
 
     child → parent       parent → child   meaning
     "N"                  "g"              map my user namespace
+    "D"                  "g"              move the network devices into my network namespace
     "P<pid>"             "g"              my sibling <pid> continues in my place
     "H"                  "g<pid>"         run the hooks of the runtime's namespace; <pid> is mine on the host
     "R"                  "g" or "g<pid>"  ready; the answer is the start, unless `start` connects later
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from runtime.oci.types import OciSpec
 
 NEED_MAP, SIBLING, RUN_HOOKS, READY, FAILED, LISTENER, GO = b"N", b"P", b"H", b"R", b"E", b"F", b"g"
-HOOK_FAILED = b"K"
+HOOK_FAILED, MOVE_DEVICES = b"K", b"D"
 LONGEST_MESSAGE = 1 << 17
 
 
@@ -134,6 +135,10 @@ def _become(plan: ChildPlan, channel: Channel) -> NoReturn:
         _guard()
     _enter_namespaces(plan, channel)
     _guard()
+    if "network" in plan.namespaces.new:
+        linux.bring_up_loopback()
+    if settings.get("netDevices"):
+        channel.request(MOVE_DEVICES)
     _set_kernel_values(document)
     if plan.has_new_keyring:
         launch.leave_keyring()
@@ -152,6 +157,7 @@ def _become(plan: ChildPlan, channel: Channel) -> NoReturn:
     if settings.get("personality"):
         linux.call("personality", PERSONALITIES[settings["personality"]["domain"]])
     scheduling.apply(process)
+    scheduling.set_memory_policy(settings.get("memoryPolicy"))
     for descriptor in range(3, 3 + plan.preserved):
         os.set_inheritable(descriptor, True)
     last = Waiting(plan, channel, label)
@@ -295,6 +301,11 @@ def _prepare_root(plan: ChildPlan, hierarchies: Mapping[str, str] | None) -> Roo
     document = plan.document
     if "mount" in plan.namespaces.new or "mount" in plan.namespaces.joined:
         return rootfs.prepare(document, plan.bundle, hierarchies)
+    if document["mounts"]:
+        # as the specification has it, the namespace is the runtime's own; `delete` unmounts them
+        root = rootfs.prepare(document, plan.bundle, hierarchies, is_inherited=True)
+        root.make_read_only()
+        return root
     return Root(os.path.join(plan.bundle, document["root"]["path"]))
 
 

@@ -11,10 +11,20 @@ import socket
 import time
 
 from runtime.hints import TYPE_CHECKING
-from runtime.oci import defaults, launch
+from runtime.oci import defaults, launch, rootfs
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import child, confinement, document, ending, hooks, mappings, sources, store
-from runtime.oci.program.child import FAILED, GO, HOOK_FAILED, LONGEST_MESSAGE, NEED_MAP, READY, RUN_HOOKS, SIBLING
+from runtime.oci.program.child import (
+    FAILED,
+    GO,
+    HOOK_FAILED,
+    LONGEST_MESSAGE,
+    MOVE_DEVICES,
+    NEED_MAP,
+    READY,
+    RUN_HOOKS,
+    SIBLING,
+)
 from runtime.oci.program.errors import ProgramError
 from runtime.oci.program.log import Log
 from runtime.oci.program.namespaces import ContainerNamespaces
@@ -74,7 +84,10 @@ def create(kept: ContainerStore, request: CreateRequest, log: Log) -> Created:
         # "the runtime MUST also supply" the default devices, whatever the rules deny (OCI runtime spec, "Default Devices")
         resources["devices"] = [*resources["devices"], *DEFAULT_DEVICES]
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z"
-    container, lock = kept.add(store.record_of(request.id, request.bundle, config, cgroup, created))
+    record = store.record_of(request.id, request.bundle, config, cgroup, created)
+    if config["mounts"] and all(one["type"] != "mount" for one in config["linux"]["namespaces"]):
+        record["mounts_before"] = list(rootfs.mounts_below(record["rootfs"]))
+    container, lock = kept.add(record)
     forked = None
     try:
         cgroups = _make_cgroup(container, cgroup, resources)
@@ -216,6 +229,10 @@ class _Launch:
                 self._take_sibling(int(message[1:]))
             elif message == NEED_MAP:
                 mappings.write(self.pid, self.settings)
+            elif message == MOVE_DEVICES:
+                from runtime.oci.program import devices
+
+                devices.move(self.settings["netDevices"], self.pid)
             elif message == RUN_HOOKS:
                 self._run_hooks()
                 continue

@@ -33,6 +33,7 @@ SYSCTLS_OF_IPC = frozenset(
 DEVICE_TYPES = "cubp"
 PERSONALITIES = {"LINUX": 0x0, "LINUX32": 0x8}
 """<linux/personality.h>"""
+LONGEST_INTERFACE = 15  # <linux/if.h>: IFNAMSIZ, with the terminating null byte
 HIGHEST_ID = (1 << 32) - 2
 LABELLED = ("tmpfs", "devpts", "overlay")
 """Filesystems whose files have the label that the mount has (mount(8), "context=")."""
@@ -173,14 +174,21 @@ def _check_namespaces(document: OciSpec, new: set[str], joined: set[str], where:
         for field in ("maskedPaths", "readonlyPaths"):
             if settings.get(field):
                 raise DocumentError(f"{where}: linux.{field} needs a mount namespace")
-        if document["mounts"]:
-            raise DocumentError(f"{where}: mounts need a mount namespace")
     offsets = settings.get("timeOffsets") or {}
     if offsets and "time" not in new:
         raise DocumentError(f"{where}: linux.timeOffsets need a new time namespace")
     for clock in offsets:
         if clock not in CLOCKS:
             raise DocumentError(f"{where}: linux.timeOffsets: {clock!r} must be one of {', '.join(CLOCKS)}")
+    devices = settings.get("netDevices") or {}
+    if devices and "network" not in there:
+        raise DocumentError(f"{where}: linux.netDevices need a network namespace")
+    names = [one.get("name") or name for name, one in devices.items()]
+    for name in [*devices, *names]:
+        if not 0 < len(os.fsencode(name)) <= LONGEST_INTERFACE or name in (".", "..") or set(name) & set("/: \t\n"):
+            raise DocumentError(f"{where}: linux.netDevices: {name!r} can't be the name of a network device")
+    if len(set(names)) < len([name for name in names if "%d" not in name]):
+        raise DocumentError(f"{where}: linux.netDevices has two devices of one name")
     for name in settings.get("sysctl") or {}:
         _check_sysctl(name, there, where)
 
@@ -253,11 +261,9 @@ def _check_settings(settings: OciLinux, where: str) -> None:
             raise DocumentError(f"{where}: linux.personality.domain {personality['domain']!r} must be LINUX or LINUX32")
         if personality.get("flags"):
             raise DocumentError(f"{where}: linux.personality.flags: the specification defines none")
-    for field, what in (
-        ("intelRdt", "Intel RDT"), ("netDevices", "moving network devices"), ("memoryPolicy", "a NUMA memory policy"),
-    ):  # fmt: skip
-        if settings.get(field):
-            raise DocumentError(f"{where}: linux.{field}: {what} is not supported")
+    if settings.get("intelRdt"):
+        raise DocumentError(f"{where}: linux.intelRdt: Intel RDT is not supported")
+    scheduling.check_memory_policy(settings.get("memoryPolicy"), where)
     _check_resources(settings.get("resources") or {}, where)
     confinement.check_settings(settings, where)
 

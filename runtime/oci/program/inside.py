@@ -213,6 +213,7 @@ def _become(execution: _Execution, channel: Channel) -> NoReturn:
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     launch.leave_keyring()
     scheduling.apply(process)
+    scheduling.set_memory_policy(execution.container.document["linux"].get("memoryPolicy"))
     label = confinement.label_file(process)
     linux.call("setns", execution.target, execution.flags)
     os.close(execution.target)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
-from runtime.hints import TYPE_CHECKING
+from runtime.errors import KernelError
+from runtime.hints import TYPE_CHECKING, Any
 from runtime.linux import scheduler as kernel
 from runtime.linux import syscalls as linux
+from runtime.oci.process import StartError
 from runtime.oci.program.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -22,6 +25,13 @@ FLAGS = {
     "SCHED_FLAG_KEEP_POLICY": 0x08, "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
     "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
 }  # fmt: skip
+# <linux/mempolicy.h>
+MEMORY_MODES = {
+    "MPOL_DEFAULT": 0, "MPOL_PREFERRED": 1, "MPOL_BIND": 2, "MPOL_INTERLEAVE": 3, "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5, "MPOL_WEIGHTED_INTERLEAVE": 6,
+}  # fmt: skip
+MEMORY_FLAGS = {"MPOL_F_STATIC_NODES": 1 << 15, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_NUMA_BALANCING": 1 << 13}
+WITHOUT_NODES = ("MPOL_DEFAULT", "MPOL_LOCAL")
 # <linux/ioprio.h>
 CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 CLASS_SHIFT, WHO_PROCESS, LAST_LEVEL = 13, 1, 7
@@ -47,6 +57,43 @@ def check(process: OciProcess, where: str) -> None:
             cpus(text)
         except ValueError as error:
             raise DocumentError(f"{where}: process.execCPUAffinity.{when}: {text!r} is not a list of CPUs") from error
+
+
+def check_memory_policy(policy: Mapping[str, Any] | None, where: str) -> None:
+    """Raise DocumentError if `linux.memoryPolicy` has an unknown mode or flag, or a wrong list of nodes."""
+    if not policy:
+        return
+    if policy["mode"] not in MEMORY_MODES:
+        raise DocumentError(
+            f"{where}: linux.memoryPolicy.mode {policy['mode']!r} must be one of {', '.join(MEMORY_MODES)}"
+        )
+    for flag in policy.get("flags") or ():
+        if flag not in MEMORY_FLAGS:
+            raise DocumentError(f"{where}: linux.memoryPolicy.flags: {flag!r} must be one of {', '.join(MEMORY_FLAGS)}")
+    try:
+        nodes = cpus(policy["nodes"]) if policy.get("nodes") else set()
+    except ValueError as error:
+        raise DocumentError(f"{where}: linux.memoryPolicy.nodes: {policy['nodes']!r} is not a list of nodes") from error
+    if bool(nodes) == (policy["mode"] in WITHOUT_NODES) and policy["mode"] != "MPOL_PREFERRED":
+        needs = "has no nodes" if nodes else "needs nodes"
+        raise DocumentError(f"{where}: linux.memoryPolicy: {policy['mode']} {needs}")
+
+
+def set_memory_policy(policy: Mapping[str, Any] | None) -> None:
+    """Set the caller's memory policy, which execve(2) keeps. Raises StartError if the machine does not have it."""
+    if not policy:
+        return
+    mode = MEMORY_MODES[policy["mode"]]
+    for flag in policy.get("flags") or ():
+        mode |= MEMORY_FLAGS[flag]
+    nodes = sum(1 << node for node in (cpus(policy["nodes"]) if policy.get("nodes") else ()))
+    try:
+        linux.set_memory_policy(mode, nodes)
+    except KernelError as error:
+        raise StartError(
+            f"linux.memoryPolicy {policy['mode']} can't be set: {os.strerror(error.errno).lower()}",
+            hint="/sys/devices/system/node/online has the nodes of this machine",
+        ) from error
 
 
 def cpus(text: str) -> set[int]:

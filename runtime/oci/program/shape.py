@@ -113,7 +113,7 @@ DOCUMENT = {
         "mountLabel": str,
         "personality": {"domain": str, "flags": STRINGS},
         "intelRdt": {"*": object},
-        "memoryPolicy": {"*": object},
+        "memoryPolicy": {"mode": str, "nodes": str, "flags": STRINGS},
     },
 }
 """A shape is a class, a tuple with the shape of a list's items, or a mapping of an object's fields ("*": any name)."""
@@ -125,7 +125,7 @@ REQUIRED = {
     "linux.seccomp.defaultAction", "linux.seccomp.syscalls[].names", "linux.seccomp.syscalls[].action",
     "linux.seccomp.syscalls[].args[].index", "linux.seccomp.syscalls[].args[].op", "linux.personality.domain",
     "linux.resources.hugepageLimits[].pageSize", "linux.resources.network.priorities[].name",
-    "process.scheduler.policy", "process.ioPriority.class",
+    "process.scheduler.policy", "process.ioPriority.class", "linux.memoryPolicy.mode",
     *(f"hooks.{kind}[].path" for kind in HOOKS),
 }  # fmt: skip
 KINDS = {str: "a string", int: "a whole number", bool: "true or false", object: "anything"}

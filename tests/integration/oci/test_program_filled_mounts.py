@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.oci.rootfs import mounts_below
 from tests.integration.oci.test_program_mounts import bound, with_mount
 
 pytestmark = pytest.mark.root
@@ -297,3 +298,28 @@ def test_proc_is_not_bound_by_way_of_a_link(oci, place):
     (place / "link").symlink_to("/proc")
     done = oci.run(bound(oci.document("true"), "/proc", "/place/link"), check=False)
     assert "cannot be mounted because it is inside /proc" in done.stderr
+
+
+# The caller's mount namespace
+
+
+def test_mounts_without_a_mount_namespace_are_the_callers_until_the_container_is_deleted(oci, place):
+    document = oci.document("sh", "-c", "echo yes > /place/a; ls /dev/null; sleep 1000")
+    document["linux"]["namespaces"] = [one for one in document["linux"]["namespaces"] if one["type"] != "mount"]
+    del document["linux"]["maskedPaths"], document["linux"]["readonlyPaths"]
+    bound(with_mount(document, "/place"), "/etc", "/place/etc", ["rbind", "ro"])
+    subprocess.run(["mount", "-t", "tmpfs", "own", oci.rootfs / "data"], check=True)
+    try:
+        before = mounts_below(oci.rootfs)
+        identity = oci.started(document)
+        shown = set(mounts_below(oci.rootfs).values())
+        assert {str(place), f"{place}/etc", f"{oci.rootfs}/dev/shm", f"{oci.rootfs}/data"} <= shown
+        oci("delete", "--force", identity)
+        assert mounts_below(oci.rootfs) == before
+        # neither does one that can't be created leave any
+        with_mount(document, "/place/x", type="nothing")
+        assert oci.run(document, check=False).returncode == 1
+        assert mounts_below(oci.rootfs) == before
+        assert os.path.exists("/etc/passwd")
+    finally:
+        subprocess.run(["umount", oci.rootfs / "data"], check=True)
