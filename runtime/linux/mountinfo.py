@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
 
 class MountInfo:
-    """A mount: device as "major:minor", where it is mounted, optional fields ("shared:1"), and type of filesystem."""
+    """A mount: ID, device as "major:minor", where it is mounted, optional fields ("shared:1"), type of filesystem."""
 
     # not a NamedTuple: importing `typing` would cost the keeper a megabyte
-    __slots__ = ("device", "kind", "point", "tags")
+    __slots__ = ("device", "kind", "number", "point", "tags")
 
-    def __init__(self, device: str, point: str, tags: Sequence[str], kind: str) -> None:
+    def __init__(self, number: int, device: str, point: str, tags: Sequence[str], kind: str) -> None:
+        self.number = number
         self.device = device
         self.point = point
         self.tags = tags
@@ -31,7 +32,7 @@ def own_mounts() -> list[MountInfo]:
 def parse(line: str) -> MountInfo:
     """Return the mount of a line: ID, parent, device, root, point, options, tags, "-", type, source, more options."""
     about, _, filesystem = line.partition(" - ")
-    _, _, device, _, point, _, *tags = about.split(" ")
+    number, _, device, _, point, _, *tags = about.split(" ")
     for letter in " \t\n\\":  # escaped as octal numbers; the backslash last
         point = point.replace(f"\\{ord(letter):03o}", letter)
-    return MountInfo(device, point, tags, filesystem.partition(" ")[0])
+    return MountInfo(int(number), device, point, tags, filesystem.partition(" ")[0])

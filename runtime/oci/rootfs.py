@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from runtime.errors import KernelError
 from runtime.hints import TYPE_CHECKING
@@ -103,41 +103,6 @@ def prepare(
     return root
 
 
-def mounts_below(path: str) -> dict[int, str]:
-    """Return the paths of the mounts below the directory `path` by their IDs, in the order of mounting."""
-    top = os.path.realpath(path).rstrip("/")
-    found = {}
-    with open("/proc/self/mountinfo") as file:
-        for line in file:
-            fields = line.split()
-            point = _unescaped(fields[4])
-            if point.startswith(f"{top}/"):
-                found[int(fields[0])] = point
-    return found
-
-
-def unmount(path: str, before: Collection[int]) -> None:
-    """Unmount what is mounted below the root at `path`, last first, but for the mounts with the IDs `before`.
-
-    No link is followed: what runs there, or writes there from elsewhere, may exchange directories for links.
-    """
-    root = Root(path)
-    for number, point in reversed(mounts_below(path).items()):
-        if number in before:
-            continue
-        try:
-            target = root.open(point.removeprefix(root.path), os.O_PATH, linux.RESOLVE_NO_SYMLINKS)
-        except KernelError as error:
-            if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
-                raise
-            continue  # covered, or gone with the one above
-        try:
-            linux.umount2(f"/proc/self/fd/{target}", linux.MNT_DETACH)
-        finally:
-            os.close(target)
-    os.close(root.descriptor)
-
-
 def bind(path: str, mounts: Sequence[OciMount]) -> None:
     """Bind-mount `mounts` of a document into the root at `path`, for a task that runs there."""
     if mounts:
@@ -172,13 +137,6 @@ def finish_without_pivot(root: Root, *, read_only: bool) -> None:
     linux.mount(root.path, "/", None, linux.MS_MOVE)
     os.chroot(".")
     os.chdir("/")
-
-
-def _unescaped(point: str) -> str:
-    """Return a path of mountinfo, where some letters are octal numbers (proc_pid_mountinfo(5))."""
-    for letter in " \t\n\\":  # the backslash last
-        point = point.replace(f"\\{ord(letter):03o}", letter)
-    return point
 
 
 def mount_entry(root: Root, entry: OciMount, hierarchies: Mapping[str, str] | None) -> None:
@@ -230,8 +188,7 @@ def _is_cloned_first(entry: OciMount) -> bool:
 def _source_in_turn(root: Root, entry: OciMount, source: int) -> int:
     """Return the clone for a bind whose turn has come; `source` is the one that was made first, -1 if none was.
 
-    A source in the container's root, such as an earlier mount, is looked up inside it: a link of the image, or of
-    whoever else can write there, does not lead out.
+    A source in the container's root, such as an earlier mount, is looked up inside it: a link of the image, or of others who can write there, does not lead out.
     """
     options = MountOptions(entry.get("options") or ())
     is_elsewhere = entry.get("namespace") or options.maps_ids or entry.get("uidMappings") or entry.get("subpath")

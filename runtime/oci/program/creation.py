@@ -11,7 +11,7 @@ import socket
 import time
 
 from runtime.hints import TYPE_CHECKING
-from runtime.oci import defaults, launch, rootfs
+from runtime.oci import defaults, launch, mount_table
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import child, confinement, document, ending, hooks, mappings, sources, store
 from runtime.oci.program.child import (
@@ -86,7 +86,7 @@ def create(kept: ContainerStore, request: CreateRequest, log: Log) -> Created:
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09}Z"
     record = store.record_of(request.id, request.bundle, config, cgroup, created)
     if config["mounts"] and all(one["type"] != "mount" for one in config["linux"]["namespaces"]):
-        record["mounts_before"] = list(rootfs.mounts_below(record["rootfs"]))
+        record["mounts_before"] = list(mount_table.mounts_below(record["rootfs"]))
     container, lock = kept.add(record)
     forked = None
     try:

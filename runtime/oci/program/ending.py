@@ -8,7 +8,7 @@ import select
 import signal
 
 from runtime.errors import SkiffError
-from runtime.oci import rootfs
+from runtime.oci import mount_table
 from runtime.oci.cgroup import Cgroups
 from runtime.oci.program import hooks, store
 from runtime.oci.program.errors import ProgramError, StateError
@@ -109,7 +109,7 @@ def destroy(kept: ContainerStore, container: StoredContainer, log: Log) -> None:
     if container.cgroup is not None:
         Cgroups(has_systemd_tree=True).remove(container.cgroup)
     if "mounts_before" in container.record:
-        rootfs.unmount(container.record["rootfs"], container.record["mounts_before"])
+        mount_table.unmount(container.record["rootfs"], container.record["mounts_before"])
     kept.remove(container)
     for hook in (container.document.get("hooks") or {}).get("poststop") or ():
         try:

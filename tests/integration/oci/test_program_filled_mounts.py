@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.oci.rootfs import mounts_below
+from runtime.oci.mount_table import mounts_below
 from tests.integration.oci.test_program_mounts import bound, with_mount
 
 pytestmark = pytest.mark.root
