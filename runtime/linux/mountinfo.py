@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class MountInfo:
-    """A mount: ID, device as "major:minor", where it is mounted, optional fields ("shared:1"), type of filesystem."""
+    """A mount: device as "major:minor", where it is mounted, optional fields ("shared:1"), filesystem, ID in this boot."""
 
     # not a NamedTuple: importing `typing` would cost the keeper a megabyte
     __slots__ = ("device", "kind", "number", "point", "tags")
 
-    def __init__(self, number: int, device: str, point: str, tags: Sequence[str], kind: str) -> None:
+    def __init__(self, device: str, point: str, tags: Sequence[str], kind: str, number: int = 0) -> None:
         self.number = number
         self.device = device
         self.point = point
@@ -35,4 +35,4 @@ def parse(line: str) -> MountInfo:
     number, _, device, _, point, _, *tags = about.split(" ")
     for letter in " \t\n\\":  # escaped as octal numbers; the backslash last
         point = point.replace(f"\\{ord(letter):03o}", letter)
-    return MountInfo(int(number), device, point, tags, filesystem.partition(" ")[0])
+    return MountInfo(device, point, tags, filesystem.partition(" ")[0], int(number))

@@ -188,7 +188,8 @@ def _is_cloned_first(entry: OciMount) -> bool:
 def _source_in_turn(root: Root, entry: OciMount, source: int) -> int:
     """Return the clone for a bind whose turn has come; `source` is the one that was made first, -1 if none was.
 
-    A source in the container's root, such as an earlier mount, is looked up inside it: a link of the image, or of others who can write there, does not lead out.
+    A source in the container's root, such as an earlier mount, is looked up inside it: a link of the image, or of others
+    who can write there, does not lead out.
     """
     options = MountOptions(entry.get("options") or ())
     is_elsewhere = entry.get("namespace") or options.maps_ids or entry.get("uidMappings") or entry.get("subpath")
