@@ -5,7 +5,7 @@ from __future__ import annotations
 from runtime.hints import Any
 from runtime.linux import capability, seccomp
 from runtime.oci import mount_options
-from runtime.oci.program import confinement
+from runtime.oci.program import confinement, scheduling
 from runtime.oci.program.document import NEWEST
 from runtime.oci.program.namespaces import NAMESPACES
 from runtime.oci.program.shape import HOOKS
@@ -42,6 +42,8 @@ def features() -> dict[str, Any]:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
+            "netDevices": {"enabled": True},
+            "memoryPolicy": {"modes": list(scheduling.MEMORY_MODES), "flags": list(scheduling.MEMORY_FLAGS)},
             "mountExtensions": {"idmap": {"enabled": True}},
         },
         "potentiallyUnsafeConfigAnnotations": ["skiff.init", "skiff.user"],
