@@ -61,6 +61,8 @@ def _mount_at_once(target: str, options: Sequence[str], flags: int) -> None:
     layers, others = [], []
     try:
         for key, value in parameters(options):
+            if key == "source":  # before Linux 6.5 overlayfs parses the data itself, and does not know it
+                continue
             if value is None:
                 others.append(key)
             elif key == LAYER:

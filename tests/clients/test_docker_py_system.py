@@ -14,8 +14,8 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def reported(client):
-    """Return the events since this moment's second: as many as are asked for."""
-    since = int(time.time())
+    """Return the events since this moment: as many as are asked for."""
+    since = f"{time.time():.9f}"
 
     def take(count, **filters):
         stream = client.events(since=since, decode=True, filters=filters)

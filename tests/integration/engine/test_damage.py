@@ -26,6 +26,8 @@ KEPT = "kept through everything\n"
 
 
 def lost(path):
+    # a layer may be mounted
+    subprocess.run(["umount", path / "diff"], check=False, stderr=subprocess.DEVNULL)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
