@@ -203,11 +203,15 @@ def test_both_list_containers_in_the_same_json(docker_cli, project, brings_up):
 
 
 def of(lines):
-    """Containers by name, without what is of the moment, what 5.x alone has, and the order of labels, which is none."""
+    """Containers by name, without what is of the moment, what 5.x alone has, and the order of labels and networks.
+
+    docker compose prints these in the order of Go's maps, which is another one each time.
+    """
     found = map(json.loads, lines)
     left_out = {"RunningFor", "Status", "Engine"}
     return {
-        one["Name"]: {key: one[key] for key in one.keys() - left_out} | {"Labels": sorted(one["Labels"].split(","))}
+        one["Name"]: {key: one[key] for key in one.keys() - left_out}
+        | {key: sorted(one[key].split(",")) for key in ("Labels", "Networks")}
         for one in found
     }
 
