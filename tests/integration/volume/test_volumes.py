@@ -221,7 +221,7 @@ def test_a_tmpfs_over_a_directory_has_its_mode(engine):
 
 def test_an_image_is_mounted_for_reading(engine):
     mount = {"Type": "image", "Source": "filled", "Target": "/i"}
-    said = engine.run("cat /i/data/f; test -x /i/bin/busybox && echo applet; touch /i/x", mount)
+    said = engine.run("exec 2>&1; cat /i/data/f; test -x /i/bin/busybox && echo applet; touch /i/x", mount)
     assert said.startswith("content\napplet\n")
     assert "Read-only file system" in said
     assert engine.run("cat /i/f", {**mount, "ImageOptions": {"Subpath": "data"}}) == "content\n"
