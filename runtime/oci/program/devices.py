@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from runtime.errors import KernelError
-from runtime.linux import syscalls as linux
+from runtime.linux import netns
 from runtime.linux.netlink import Netlink
 from runtime.oci.program.errors import ProgramError
 
@@ -16,8 +17,9 @@ def move(devices: Mapping[str, Mapping[str, str]], pid: int) -> None:
 
     Raises ProgramError, before anything has moved if a device does not exist here, or its name is taken there.
     """
-    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    here, there = Netlink(), _link_in(namespace)
+    place = Path(f"/proc/{pid}/ns/net")
+    namespace = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    here, there = Netlink(), netns.inside(place, Netlink)
     try:
         taken = {interface.name for interface in there.interfaces()}
         for name, settings in devices.items():
@@ -53,16 +55,3 @@ def _move(name: str, wanted: str, here: Netlink, there: Netlink, namespace: int)
     for address in addresses:
         there.add_address(moved, address)
     there.up(moved)
-
-
-def _link_in(namespace: int) -> Netlink:
-    """Return a netlink socket of a network namespace: it stays there, while this process comes back."""
-    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        linux.call("setns", namespace, linux.CLONE_NEWNET)
-        try:
-            return Netlink()
-        finally:
-            linux.call("setns", own, linux.CLONE_NEWNET)
-    finally:
-        os.close(own)
