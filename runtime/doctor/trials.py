@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.errors import reason_of
 from runtime.image.mounted_layers import try_mount
 from runtime.linux import nftables as nft
 from runtime.linux import syscalls as linux
@@ -41,7 +42,7 @@ def run_trial(action: Callable[[], None], enter: Callable[[], None] | None = Non
                 enter()
             action()
         except BaseException as error:  # noqa: BLE001 - it is the result of the trial
-            message = _text(error).encode()
+            message = reason_of(error).encode()
         finally:
             os.write(writer, message or b"\0")
             os._exit(0)
@@ -52,12 +53,6 @@ def run_trial(action: Callable[[], None], enter: Callable[[], None] | None = Non
     if message == b"\0":
         return None
     return message.decode(errors="replace") or "the trial was killed"
-
-
-def _text(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
 
 
 def namespace(kind: str) -> None:
