@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.linux import syscalls as linux
-from runtime.linux.filesystem import LONGEST_VALUE, Option, new_filesystem
+from runtime.linux.filesystem import new_filesystem, short
 
 
 def mount_image(image: Path, data: Path, target: Path) -> None:
@@ -25,15 +25,9 @@ def mount_image(image: Path, data: Path, target: Path) -> None:
 def made_mount(image: Path, data: Path) -> Iterator[int]:
     """Make the mount, as `mount_image`, and give its descriptor; it goes with that unless it is moved to a place."""
     opened: list[int] = []
-    options: list[Option] = []
     try:
-        for key, path in (("source", image), ("device", data)):
-            value = str(path)
-            if len(os.fsencode(value)) > LONGEST_VALUE:
-                opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
-                value = f"/proc/self/fd/{opened[-1]}"
-            options.append((key, value))
-        opened.append(new_filesystem("erofs", [*options, ("ro", None)]))
+        options = [("source", short(str(image), opened)), ("device", short(str(data), opened)), ("ro", None)]
+        opened.append(new_filesystem("erofs", options))
         yield opened[-1]
     finally:
         for descriptor in opened:

@@ -64,3 +64,14 @@ def _said(context: int) -> str:
         while line := os.read(context, LONGEST_LOG):
             lines.append(line.decode(errors="replace").strip()[2:])
     return "; ".join(lines)
+
+
+def short(path: str, opened: list[int]) -> str:
+    """Return `path` as fsconfig(2) takes it: without the backslash that escapes there, and not too long."""
+    return by_descriptor(path, opened) if len(os.fsencode(path)) > LONGEST_VALUE or "\\" in path else path
+
+
+def by_descriptor(path: str, opened: list[int]) -> str:
+    """Return a path of a few letters that leads to `path` by a descriptor, which is added to `opened`. Raises OSError."""
+    opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+    return f"/proc/self/fd/{opened[-1]}"

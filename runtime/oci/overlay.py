@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from runtime.errors import KernelError
 from runtime.linux import syscalls as linux
 from runtime.linux import userns
-from runtime.linux.filesystem import LONGEST_VALUE, Option, new_filesystem
+from runtime.linux.filesystem import Option, by_descriptor, new_filesystem, short
 
 LONGEST_DATA = 4095  # mount(2): one page
 LAYER, DATA_LAYER = "lowerdir+", "datadir+"
@@ -39,7 +39,13 @@ def open_overlay(options: Sequence[str]) -> int:
     """Return the descriptor of a detached overlay, see `mount_overlay`. Raises KernelError, EINVAL before Linux 6.7."""
     opened: list[int] = []
     try:
-        return new_filesystem("overlay", [_short(key, value, opened) for key, value in parameters(options)])
+        return new_filesystem(
+            "overlay",
+            [
+                (key, short(value, opened) if value is not None and key in DIRECTORIES else value)
+                for key, value in parameters(options)
+            ],
+        )
     finally:
         for descriptor in opened:
             os.close(descriptor)
@@ -66,11 +72,11 @@ def _mount_at_once(target: str, options: Sequence[str], flags: int) -> None:
             if value is None:
                 others.append(key)
             elif key == LAYER:
-                layers.append(_by_descriptor(value, opened))
+                layers.append(by_descriptor(value, opened))
             elif key == DATA_LAYER:
-                layers.append(":" + _by_descriptor(value, opened))
+                layers.append(":" + by_descriptor(value, opened))
             else:
-                others.append(f"{key}={_by_descriptor(value, opened) if key in DIRECTORIES else value}")
+                others.append(f"{key}={by_descriptor(value, opened) if key in DIRECTORIES else value}")
         data = ",".join([f"lowerdir={':'.join(layers)}", *others])
         if len(data) > LONGEST_DATA:
             hint = "before Linux 6.7 an image can have about 200 layers"
@@ -129,15 +135,3 @@ def _letters(value: str) -> list[tuple[str, bool]]:
             found.append((letter, is_escaped))
             is_escaped = False
     return found
-
-
-def _short(key: str, value: str | None, opened: list[int]) -> Option:
-    """Return the option as fsconfig(2) takes it: without the backslash that escapes there, and not too long."""
-    if value is not None and key in DIRECTORIES and (len(os.fsencode(value)) > LONGEST_VALUE or "\\" in value):
-        return key, _by_descriptor(value, opened)
-    return key, value
-
-
-def _by_descriptor(path: str, opened: list[int]) -> str:
-    opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
-    return f"/proc/self/fd/{opened[-1]}"
