@@ -216,8 +216,7 @@ class ImageApi:
 
     async def load(self, source: AsyncIterator[bytes], send: Send[ProgressMessage]) -> None:
         """Load a `docker save` archive or an OCI layout; send Docker's progress messages."""
-        self.paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="load-") as spool:
+        with tempfile.NamedTemporaryFile(dir=self.images.scratch(), prefix="load-") as spool:
             async for data in source:
                 await anyio.to_thread.run_sync(spool.write, data)
             spool.flush()
@@ -234,8 +233,7 @@ class ImageApi:
     async def save(self, names: Sequence[str], send: Send[bytes], *, tags: Sequence[str] = ()) -> None:
         """Send an archive of the images `names`; `tags` are additional names for them in the archive."""
         wanted = [replace(one, tags=(*one.tags, *tags)) for one in archive.exports(self.images, names)]
-        self.paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
+        with tempfile.TemporaryFile(dir=self.images.scratch(), prefix="save-") as spool:
             async with self.images.garbage.held_off():
                 await anyio.to_thread.run_sync(archive.save, wanted, spool, self.paths.tmp)
             for image in {image.id: image for image in map(self.images.resolve, names)}.values():
@@ -247,8 +245,7 @@ class ImageApi:
     async def save_index(self, ids: Sequence[str], send: Send[bytes], *, tags: Sequence[str], attest: Attest) -> str:
         """Send an OCI layout of the images `ids` as one index with the names `tags`; return the index's digest."""
         wanted = archive.exports(self.images, ids)
-        self.paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.paths.tmp, prefix="save-") as spool:
+        with tempfile.TemporaryFile(dir=self.images.scratch(), prefix="save-") as spool:
             async with self.images.garbage.held_off():
                 digest = await anyio.to_thread.run_sync(archive.save_index, wanted, tags, attest, spool, self.paths.tmp)
             spool.seek(0)

@@ -127,8 +127,7 @@ class ImageMaking:
         if not upper.is_dir():  # it was never started
             return None
         mounted = [mount["Destination"] for mount in container.mounts]
-        self.paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.paths.tmp, prefix="commit-") as scratch:
+        with tempfile.TemporaryDirectory(dir=self.images.scratch(), prefix="commit-") as scratch:
             async with self._still(container, pause):
                 count = await anyio.to_thread.run_sync(_pack_changes, upper, Path(scratch), mounted)
             return await self.images.layers.add(Path(scratch) / "layer.tar") if count else None
@@ -162,9 +161,8 @@ class ImageMaking:
         """Create an image with one layer from the archive `source`, compressed or not; send progress messages."""
         reference = _reference(repository, tag)
         config = changed({}, changes)
-        self.paths.tmp.mkdir(parents=True, exist_ok=True)
         async with self.images.garbage.held_off():
-            with tempfile.NamedTemporaryFile(dir=self.paths.tmp, prefix="import-") as spool:
+            with tempfile.NamedTemporaryFile(dir=self.images.scratch(), prefix="import-") as spool:
                 async for data in source:
                     await anyio.to_thread.run_sync(spool.write, data)
                 spool.flush()
