@@ -18,6 +18,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,7 @@ from runtime.build.selection import Item, Sources
 from runtime.build.tree import Entry, Tree
 from runtime.build.writer import Owner, xattrs_of
 from runtime.image.layer_tree import Node
+from runtime.image.tar import encoded, text
 from runtime.image.tar_writer import TarWriter
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -117,7 +119,7 @@ class DirectCopy:
             return found
         parent, _, name = path.rpartition("/")
         above = self._directory(parent or "/")
-        if _bytes(name) in above.node.children:  # a file or a link
+        if encoded(name) in above.node.children:  # a file or a link
             raise NotDirectError
         below = None if above.below is None else self._layers.child(above.below, name)
         node = Node(stat.S_IFDIR | self._rules.mode)
@@ -130,7 +132,7 @@ class DirectCopy:
             node.uid, node.gid, node.mtime_ns = info.st_uid, info.st_gid, info.st_mtime_ns
         else:
             raise NotDirectError
-        above.node.children[_bytes(name)] = node
+        above.node.children[encoded(name)] = node
         found = self._directories[path] = Directory(node, below)
         return found
 
@@ -140,7 +142,7 @@ class DirectCopy:
         if name in ("", ".", ".."):
             raise NotDirectError
         above = self._directories.get(parent) or self._directory(parent)
-        key = _bytes(name)
+        key = encoded(name)
         below = None if above.below is None else self._layers.child(above.below, name)
         if key in above.node.children or (below is not None and below.is_directory):
             raise NotDirectError
@@ -152,7 +154,7 @@ class DirectCopy:
             self._apply(node, entry)
             node.mtime_ns = self._sources.time_ns_of(entry)
             if entry.is_link:
-                node.link = _bytes(os.readlink(entry.location))
+                node.link = encoded(os.readlink(entry.location))
                 node.size = len(node.link)
             elif entry.is_file:
                 node.size = info.st_size
@@ -181,7 +183,7 @@ class DirectCopy:
         size_bytes = 0
         if name:
             tar.add(_member(name, directory, tarfile.DIRTYPE))
-        for key, node in sorted(((_text(key), node) for key, node in directory.children.items()), key=_name):
+        for key, node in sorted(((text(key), node) for key, node in directory.children.items()), key=itemgetter(0)):
             inner = f"{name}/{key}" if name else key
             if node.is_directory:
                 size_bytes += self._write_directory(tar, node, inner, written)
@@ -195,7 +197,7 @@ class DirectCopy:
                 size_bytes += node.size
             else:
                 member = _member(inner, node, _TYPES[stat.S_IFMT(node.mode)])
-                member.linkname = _text(node.link)
+                member.linkname = text(node.link)
                 member.devmajor, member.devminor = node.device
                 tar.add(member)
         return size_bytes
@@ -244,15 +246,3 @@ def _member(name: str, node: Node, kind: bytes) -> tarfile.TarInfo:
     member.mtime = int(seconds + 1e-9 * nanoseconds)
     node.mtime_ns = member.mtime * 10**9
     return member
-
-
-def _name(named: tuple[str, Node]) -> str:
-    return named[0]
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")

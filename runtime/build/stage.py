@@ -283,9 +283,7 @@ class StageBuilder:
     async def _copy_directly(self, step: CopyStep) -> CachedStep | None:
         """Make the layer of a COPY without creating its files; None where that can't be."""
         layers = self.workshop.images.layers
-        if not await anyio.to_thread.run_sync(lambda: layers.mounted.is_possible):
-            return None
-        copy = await anyio.to_thread.run_sync(step.directly)
+        copy = await anyio.to_thread.run_sync(lambda: step.directly() if layers.mounted.is_possible else None)
         if copy is None:
             return None
         began_s = time.monotonic()

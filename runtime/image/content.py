@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from runtime.errors import BadRequestError, NotFoundError
 from runtime.linux.durability import sync_file
@@ -23,7 +23,7 @@ MOST_PARTIAL_BYTES = 1 << 30
 class BlobWriter:
     """A blob that grows: counts and digests what is written."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._hash = hashlib.sha256()
         self.size = 0

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from runtime.image.layer_tree import Node, UnfitError
+from runtime.image.tar import encoded
 
 BLOCK = 512
 MAGIC = 0xE0F5E1E2
@@ -204,7 +205,7 @@ def _xattrs(xattrs: Mapping[str, bytes]) -> bytes:
     data = bytearray(XATTR_HEADER_BYTES)
     for key, value in xattrs.items():
         prefix, index = next((known for known in XATTR_PREFIXES if key.startswith(known[0])), ("", 0))
-        name = key[len(prefix) :].encode("utf-8", "surrogateescape")
+        name = encoded(key[len(prefix) :])
         if not index or not 0 < len(name) <= 255 or len(value) > 0xFFFF:
             raise UnfitError("an extended attribute is none of a file")
         data += XATTR_ENTRY.pack(len(name), index, len(value)) + name + value

@@ -143,12 +143,12 @@ class _Reader:
                 found = found.rpartition("/")[0]
                 continue
             step = f"{found}/{part}" if found else part
-            node = self._directories[found].children.get(_bytes(part))
+            node = self._directories[found].children.get(tar.encoded(part))
             if node is not None and stat.S_ISLNK(node.mode):
                 links += 1
                 if links > MOST_LINKS:
                     raise UnfitError("a link leads in a circle")
-                target = node.link.decode("utf-8", "surrogateescape")
+                target = tar.text(node.link)
                 if target.startswith("/"):
                     found = ""
                 pending += target.split("/")[::-1]
@@ -173,7 +173,7 @@ class _Reader:
     def _put(self, parent: str, name: str, node: Node) -> None:
         """Make `node` what has the name, in place of what an earlier entry of the layer made."""
         children = self._directories[parent].children
-        key = _bytes(name)
+        key = tar.encoded(name)
         if len(key) > LONGEST_NAME:
             raise UnfitError("a name is too long")
         known = children.get(key)
@@ -192,7 +192,7 @@ class _Reader:
             for key, child in self._directories.pop(gone).children.items():
                 child.links -= 1
                 if child.is_directory:
-                    pending.append(f"{gone}/{key.decode('utf-8', 'surrogateescape')}")
+                    pending.append(f"{gone}/{tar.text(key)}")
 
     def _whiteout(self, parent: str, name: str) -> None:
         if name == OPAQUE:
@@ -203,7 +203,7 @@ class _Reader:
         hidden = name[len(WHITEOUT) :]
         if hidden in ("", ".", ".."):
             raise UnfitError("a whiteout names no file")
-        if _bytes(hidden) not in self._directories[parent].children:
+        if tar.encoded(hidden) not in self._directories[parent].children:
             # overlayfs: a whiteout is a 0/0 character device (kernel Documentation/filesystems/overlayfs.rst)
             node = Node(stat.S_IFCHR)
             node.mtime_ns = self._mtime_ns
@@ -230,8 +230,8 @@ class _Reader:
             holder, _, last = linked.rpartition("/")
             if holder not in self._directories:
                 holder = self._parent(holder)
-            node = self._directories[holder].children.get(_bytes(last))
-            if node is None or node.is_directory or node is self._directories[parent].children.get(_bytes(name)):
+            node = self._directories[holder].children.get(tar.encoded(last))
+            if node is None or node.is_directory or node is self._directories[parent].children.get(tar.encoded(name)):
                 raise UnfitError("a hard link leads to nothing")
             node.links += 1
         else:
@@ -239,7 +239,7 @@ class _Reader:
             _apply(node, entry)
             node.device = (entry.major, entry.minor)
             if entry.kind == tar.SYMLINK:
-                node.link = _bytes(entry.link)
+                node.link = tar.encoded(entry.link)
                 node.size = len(node.link)
                 node.mode = stat.S_IFLNK | 0o777
         self._put(parent, name, node)
@@ -276,7 +276,3 @@ def _is_kept(node: Node, key: str) -> bool:
     if not key.startswith(XATTR_NAMES):
         raise UnfitError("an extended attribute has a meaning of its own")
     return True
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -188,10 +189,15 @@ class Layers:
         self._store.mark_directory(self._paths.layers)
         return unpacked.diff_id
 
-    def _unpack(self, archive: Blob, expected: str | None, progress: Callable[[int], None] | None) -> Unpacked:
+    @contextmanager
+    def _target(self) -> Iterator[Path]:
+        """Give the path of a directory for a new layer, on the filesystem of the layers; what stays there goes."""
         self._paths.tmp.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
-            target = Path(scratch) / "layer"
+            yield Path(scratch) / "layer"
+
+    def _unpack(self, archive: Blob, expected: str | None, progress: Callable[[int], None] | None) -> Unpacked:
+        with self._target() as target:
             unpacked = self.mounted.write(archive, target, progress)
             if unpacked is None:
                 shutil.rmtree(target, ignore_errors=True)
@@ -223,9 +229,8 @@ class Layers:
     def _renew(self, diff_id: str) -> None:
         source, final = self.source(diff_id), self._home(diff_id)
         kept = {name: value for name, value in self._record(diff_id).items() if name != ONE_USER}
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
-            target, archive = Path(scratch) / "layer", source.blob or Path(scratch) / "archive"
+        with self._target() as target:
+            archive = source.blob or target.with_name("archive")
             if source.blob is None:
                 if not (final / ASSEMBLY).exists():
                     raise NotFoundError(
@@ -257,9 +262,7 @@ class Layers:
         return unpacked.diff_id
 
     def _make(self, write: Callable[[IO[bytes]], tuple[Node, int]]) -> Unpacked:
-        self._paths.tmp.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._paths.tmp, prefix="layer-") as scratch:
-            target = Path(scratch) / "layer"
+        with self._target() as target:
             made = self.mounted.make(target, write)
             self._install(target, made)
         return made

@@ -14,6 +14,7 @@ import errno
 import hashlib
 import logging
 import os
+import shutil
 import tarfile
 import tempfile
 import threading
@@ -24,10 +25,11 @@ from typing import IO, cast
 
 from runtime.errors import BadRequestError, InternalError, KernelError
 from runtime.image import tar
+from runtime.image.content import BlobWriter
 from runtime.image.erofs import LABEL, LABEL_BYTES, image_of
 from runtime.image.layer_tree import Node, UnfitError, read_tree
 from runtime.image.tar_writer import header
-from runtime.image.unpack import Blob, Pieces, Unpacked, faults, ignore, unpack, write_all
+from runtime.image.unpack import Blob, Pieces, Unpacked, faults, ignore, unpack
 from runtime.linux import syscalls as linux
 from runtime.linux import userns
 from runtime.linux.durability import sync_file, sync_tree
@@ -107,13 +109,12 @@ class MountedLayers:
         no index can say, and what `write` raises.
         """
         (target / FILES).mkdir(parents=True)
-        with open(target / ARCHIVE, "xb", buffering=0) as archive:
-            out = _Digested(archive)
+        with open(target / ARCHIVE, "xb") as archive:
+            out = BlobWriter(archive)
             root, size_bytes = write(cast(IO[bytes], out))
-            unpacked = Unpacked(f"sha256:{out.digest.hexdigest()}", size_bytes, archive.tell())
-            _write_index(target / INDEX, image_of(root, unpacked.archive_bytes or 0), unpacked.diff_id)
+            _write_index(target / INDEX, image_of(root, out.size), out.digest)
             os.fchmod(archive.fileno(), 0o400)
-            return unpacked
+            return Unpacked(out.digest, size_bytes, out.size)
 
     def ensure(self, layer: Path, archive_bytes: int | None) -> None:
         """Mount the layer in the directory `layer`, if it has an archive and is not mounted.
@@ -238,20 +239,6 @@ def _digested(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]
         yield piece
 
 
-class _Digested:
-    """A file that is written, and the digest of that."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        """Write all of `data`."""
-        write_all(self._file.fileno(), memoryview(data))
-        self.digest.update(data)
-        return len(data)
-
-
 def copy_archive(layer: Path, diff_id: str, out: IO[bytes]) -> bool:
     """Write the archive of the layer in the directory `layer` to `out`; return whether it has one.
 
@@ -261,12 +248,10 @@ def copy_archive(layer: Path, diff_id: str, out: IO[bytes]) -> bool:
         archive = open(layer / ARCHIVE, "rb", buffering=0)  # noqa: SIM115 - closed below
     except FileNotFoundError:
         return False
-    digest = hashlib.sha256()
+    writer = BlobWriter(out)
     with archive:
-        while piece := archive.read(READ_BYTES):
-            digest.update(piece)
-            out.write(piece)
-    if f"sha256:{digest.hexdigest()}" != diff_id:
+        shutil.copyfileobj(archive, writer, READ_BYTES)
+    if writer.digest != diff_id:
         raise _damaged(layer, "its archive was changed")
     return True
 

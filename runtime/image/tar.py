@@ -214,8 +214,14 @@ def _records(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def _text(data: bytes) -> str:
+def text(data: bytes) -> str:
+    """Return a name, link or key of an archive as text; bytes that are no UTF-8 come through `encoded` as they are."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def encoded(text: str) -> bytes:
+    """Return the bytes that `text` made a text of."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _entry(
@@ -245,7 +251,7 @@ def _entry(
             raise TarError("an extended header has a number that is none") from error
         if size < 0:
             raise TarError("an entry has a negative size")
-        xattrs = {_text(key[len(XATTR) :]): value for key, value in pax.items() if key.startswith(XATTR)}
+        xattrs = {text(key[len(XATTR) :]): value for key, value in pax.items() if key.startswith(XATTR)}
     name, link = long_name or name, long_link or link
     what = _KINDS.get(kind, OTHER)
     if what == REGULAR and name.endswith(b"/"):
@@ -256,7 +262,7 @@ def _entry(
     if what in (CHARACTER, BLOCK_DEVICE):
         major, minor = _number(block[329:337]), _number(block[337:345])
     mode = _number(block[100:108]) & 0o7777
-    return TarEntry(what, _text(name), mode, uid, gid, size, mtime_ns, _text(link), major, minor, xattrs)
+    return TarEntry(what, text(name), mode, uid, gid, size, mtime_ns, text(link), major, minor, xattrs)
 
 
 def _old_sparse(block: bytes, source: Input) -> tuple[list[tuple[int, int]], int]:
@@ -283,7 +289,7 @@ def _pax_sparse(entry: TarEntry, pax: Mapping[bytes, bytes], source: Input) -> N
     """Take what pax headers say of a sparse file, in GNU's formats 0.0, 0.1 and 1.0."""
     try:
         if name := pax.get(b"GNU.sparse.name"):
-            entry.name = _text(name)
+            entry.name = text(name)
         entry.real_size = int(pax.get(b"GNU.sparse.realsize") or pax.get(b"GNU.sparse.size") or entry.size)
         if b"GNU.sparse.major" not in pax or pax[b"GNU.sparse.major"] == b"0":
             numbers = [int(one) for one in (pax.get(b"GNU.sparse.map") or b"").split(b",") if one]
